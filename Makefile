@@ -1,0 +1,44 @@
+# make reproduce | test | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: reproduce test lint format clean
+
+reproduce: .venv/ready
+	$(BIN)/python experiments/measure_activations.py -m experiment=fig3
+	$(BIN)/python -m analysis collect
+	$(BIN)/python -m analysis figure fig3
+	@echo
+	@echo "Figure 3 of SWAG, measured on this machine:"
+	@echo "  results/fig3/fig3.png, .pdf       look here first: solid lines are networks, dashed ones the same with SWAG"
+	@echo "  results/fig3/fig3_definitions.png the entropies under both definitions"
+	@echo "  results/fig3/fig3.csv             the numbers behind every point, and the runs they come from"
+	@echo "  results/table.parquet, .csv       every measured number; outputs/runs holds the runs themselves"
+	@echo "The README says what to see in it, and what we found. With your own images:"
+	@echo "  source .venv/bin/activate"
+	@echo "  python experiments/measure_activations.py -m experiment=fig3 images=folder images.path=my/images"
+	@echo "  python -m analysis figure fig3 images=folder images.path=my/images"
+
+test: .venv/ready
+	$(BIN)/pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	@echo "outputs/ and results/ are kept: they are yours."
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	@echo "Installing (torch with its libraries takes some minutes and some 5 GB) ..."
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,69 @@
+"""`python -m analysis collect` and `python -m analysis figure fig3`: from run directories to results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.figures import FIGURES, draw
+from swag_repro.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; a user's mistake prints its message, and gives exit status 1."""
+    parser = _parser()
+    options, overrides = parser.parse_known_args(arguments)
+    if wrong := [item for item in overrides if item.startswith("-") or options.command == "collect"]:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    try:
+        if options.command == "collect":
+            _collect(options.runs, options.out)
+        else:
+            _figure(options, overrides)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    folders = argparse.ArgumentParser(add_help=False)
+    folders.add_argument(
+        "--runs", type=Path, default=Path("outputs"), help="output folder of the experiments"
+    )
+    folders.add_argument("--out", type=Path, default=Path("results"), help="folder for tables and figures")
+    parser = argparse.ArgumentParser(prog="python -m analysis", description="From runs to results.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("collect", parents=[folders], help="all finished runs in one tidy table")
+    figure = commands.add_parser(
+        "figure",
+        parents=[folders],
+        help="a figure, and the numbers behind it",
+        epilog="All other arguments are Hydra overrides, the same as given to the experiment.",
+        usage="%(prog)s [-h] [--runs RUNS] [--out OUT] [--allow-partial] name [override ...]",
+    )
+    figure.add_argument("name", choices=sorted(FIGURES))
+    figure.add_argument("--allow-partial", action="store_true", help="draw what is there, with a mark")
+    return parser
+
+
+def _collect(runs: Path, out: Path) -> None:
+    from analysis.collect import collect
+
+    done = collect(runs, out)
+    print(f"{done.finished} finished runs, {done.rows} rows: {', '.join(map(str, done.files))}")
+    for reason, count in done.failed.items():
+        print(f"{count} failed: {reason}")
+    if done.unfinished:
+        print(f"{done.unfinished} running or killed")
+
+
+def _figure(options: argparse.Namespace, overrides: Sequence[str]) -> None:
+    for path in draw(options.name, overrides, options.runs, options.out, partial=options.allow_partial):
+        print(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Which cells an experiment has, and which finished run answers each of them.
+
+A figure takes the same overrides as the experiment's command, and its cells are composed by Hydra as the
+experiment composes them; a run belongs to a cell only where all that decides its result is the same. So a
+figure can't mix image sets, sizes or temperatures.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import conf
+from experiments.config import checked
+from swag_repro import identity, sweeps
+from swag_repro.errors import StoreError, UserError
+from swag_repro.store import RunRecord
+
+CONF = Path(conf.__file__).parent
+EXPERIMENT = "measure_activations"
+SHOWN = 10
+"""At most so many cells or runs are listed in a message."""
+
+
+class CellsError(UserError):
+    """Runs that a figure needs are missing, ambiguous, or don't belong together."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One job of a sweep.
+
+    Attributes:
+        overrides: What Hydra gives to the job, such as `network=vgg19`.
+        config: The resolved config of the job, plain.
+    """
+
+    overrides: tuple[str, ...]
+    config: dict[str, Any]
+
+    def __str__(self) -> str:
+        return " ".join(item for item in self.overrides if not item.startswith("experiment="))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The cells of an experiment: each stands in `found` with its run, or in `missing` with a reason.
+
+    Attributes:
+        found: Cells and their finished runs, in the order of the sweep.
+        missing: Cells without a finished run, and why their run failed, where it did.
+    """
+
+    found: list[tuple[Cell, RunRecord]]
+    missing: list[tuple[Cell, str | None]]
+
+    @property
+    def cells(self) -> int:
+        """How many cells the experiment has."""
+        return len(self.found) + len(self.missing)
+
+
+def compose_cells(overrides: Sequence[str]) -> list[Cell]:
+    """The cells that `measure_activations.py -m <overrides>` computes.
+
+    Args:
+        overrides: In Hydra's grammar, such as `experiment=fig3` and `images.size=128`.
+
+    Raises:
+        CellsError: Hydra can't compose them.
+        SettingError: A key is unknown, a value of the wrong type, or a mandatory one missing.
+    """
+    try:
+        with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+            return [_cell(job) for job in _jobs(overrides)]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise CellsError(
+            "overrides",
+            "should be what the experiment's command takes",
+            f"{' '.join(overrides)!r}: {error}",
+            "Give the same overrides as to the experiment.",
+        ) from error
+
+
+def _jobs(overrides: Sequence[str]) -> list[list[str]]:
+    hydra = GlobalHydra.instance().hydra
+    if hydra is None:
+        raise RuntimeError("Hydra should be initialised first")
+    sweep = hydra.compose_config(
+        EXPERIMENT, list(overrides), run_mode=RunMode.MULTIRUN, with_log_configuration=False
+    )
+    return sweeps.jobs(sweep.hydra)
+
+
+def _cell(overrides: list[str]) -> Cell:
+    config = OmegaConf.to_container(checked(compose(EXPERIMENT, overrides)))
+    return Cell(tuple(overrides), config)  # type: ignore[arg-type]
+
+
+def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
+    """The run of each cell.
+
+    Args:
+        cells: From `compose_cells`.
+        records: All runs, whatever their state.
+
+    Raises:
+        CellsError: Several runs fit one cell, or the runs don't belong together.
+    """
+    by_key: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        by_key[_key_of_run(record)].append(record)
+    found, missing = [], []
+    for cell in cells:
+        fitting = by_key.get(_key(identity.scientific(cell.config)), [])
+        if finished := [record for record in fitting if record.status.state == "finished"]:
+            found.append((cell, _choose(cell, finished)))
+        else:
+            missing.append((cell, next((record.status.reason for record in fitting), None)))
+    _check_together([record for _, record in found])
+    return Answer(found, missing)
+
+
+def _key(scientific: dict[str, Any]) -> str:
+    return json.dumps(scientific, sort_keys=True)  # `==` would take True for 1
+
+
+def _key_of_run(record: RunRecord) -> str:
+    if record.status.experiment != EXPERIMENT:
+        return ""
+    try:
+        return _key(record.identity.config)
+    except StoreError:
+        if record.status.state == "finished":
+            raise
+        return ""  # killed before it wrote who it is
+
+
+def _choose(cell: Cell, records: list[RunRecord]) -> RunRecord:
+    newest = max(record.identity.version for record in records)
+    records = [record for record in records if record.identity.version == newest]
+    if len(records) > 1:  # same settings, but other files: those the cell names decide
+        named = [record for record in records if _same_files(cell.config, record.config)]
+        records = named or records
+    if len(records) > 1:
+        raise CellsError(
+            f"runs of {cell}",
+            "should be one",
+            f"{len(records)}, of different images or weight files",
+            "Move away those you don't want, or name the files of those you want by images.* and weights.*:"
+            + _listed(record.path for record in records),
+        )
+    return records[0]
+
+
+def _same_files(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(one.get(group) == other.get(group) for group in ("images", "weights"))
+
+
+def _check_together(records: list[RunRecord]) -> None:
+    together: dict[str, list[Path]] = defaultdict(list)
+    for record in records:
+        together[_key({"v": record.identity.version, "images": record.identity.images})].append(record.path)
+    if len(together) > 1:
+        examples = (f"{len(paths)} runs like {paths[0]}" for paths in together.values())
+        raise CellsError(
+            "runs",
+            "of one figure should have measured the same images by the same version of the experiment",
+            f"{len(together)} kinds",
+            "Delete the old ones, and run the experiment again:" + _listed(examples),
+        )
+
+
+def check_complete(answer: Answer, overrides: Sequence[str]) -> None:
+    """Raises an error that lists the cells without a finished run, and the command that computes them.
+
+    Raises:
+        CellsError: A cell is missing.
+    """
+    if not answer.missing:
+        return
+    described = (f"{cell}{f' (failed: {reason})' if reason else ''}" for cell, reason in answer.missing)
+    command = shlex.join(["python", f"experiments/{EXPERIMENT}.py", "-m", *overrides])
+    raise CellsError(
+        "runs",
+        "should hold every cell of the figure",
+        f"{len(answer.missing)} of {answer.cells} cells missing",
+        f"The missing ones are:{_listed(described)}\nCompute them by\n  {command}\n"
+        "or draw what is there, marked as partial, by --allow-partial.",
+    )
+
+
+def _listed(items: Iterable[object]) -> str:
+    lines = [f"\n  {item}" for item in items]
+    more = [f"\n  ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "".join(lines[:SHOWN] + more)

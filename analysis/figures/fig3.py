@@ -1,0 +1,244 @@
+"""SWAG's Figure 3: peaks and entropies of activations and of their Gram matrices, layer by layer.
+
+Beside the figure, a second one shows the entropies under both definitions: the paper's softmax reading
+confounds peaks with scale, and is 1 by construction where a smoothing keeps values below 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.points import Points, load
+from swag_repro.store import whole_file
+
+__all__ = ["load", "make", "save"]
+
+HEIGHT = 4.7
+"""Inches, of the panels with their titles."""
+
+LONG = 9
+"""Characters of a layer's name that stand on one line."""
+
+NEAR_ONE = 0.99
+DODGE = 0.1
+"""Between the markers of two networks at one layer: lines may coincide, their markers never do."""
+
+THICK, THIN = 2.3, 0.9
+"""Line widths in points, first network to last: of lines that coincide, the one below shows on both sides."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one panel shows."""
+
+    title: str
+    quantity: str
+    statistic: str
+    definition: str | None = None
+
+    def points(self, table: pd.DataFrame) -> pd.DataFrame:
+        """This panel's points."""
+        wanted = (table["quantity"] == self.quantity) & (table["statistic"] == self.statistic)
+        if self.definition is not None:
+            wanted &= table["definition"] == self.definition
+        return table[wanted]
+
+
+F, G = r"F^{\,l}", r"G^{\,l}/D_l M_l"
+ENTROPY = "normalized_entropy"
+FIG3 = (
+    Panel(f"(a) Maximum of ${F}$", "activation", "maximum"),
+    Panel(f"(b) Normalised entropy of ${F}$ (softmax)", "activation", ENTROPY, "softmax"),
+    Panel(f"(c) Maximum of ${G}$", "gram_per_dm", "maximum"),
+    Panel(f"(d) Normalised entropy of ${G}$ (softmax)", "gram_per_dm", ENTROPY, "softmax"),
+)
+DEFINITIONS = (
+    Panel(f"(a) Entropy of ${F}$, softmax (the paper's)", "activation", ENTROPY, "softmax"),
+    Panel(f"(b) Entropy of ${F}$, linear: $p = |F|/\\Sigma|F|$", "activation", ENTROPY, "linear"),
+    Panel(f"(c) Entropy of ${G}$, softmax", "gram_per_dm", ENTROPY, "softmax"),
+    Panel(f"(d) Entropy of ${G}$, linear: $p = |G|/\\Sigma|G|$", "gram_per_dm", ENTROPY, "linear"),
+)
+
+
+def make(points: Points) -> dict[str, Figure]:
+    """The figure, under the key of an empty string, and its companion, under `_definitions`."""
+    return {"": _draw(points, FIG3), "_definitions": _draw(points, DEFINITIONS)}
+
+
+def save(figures: dict[str, Figure], points: Points, folder: Path, name: str) -> list[Path]:
+    """Writes the figures (PNG and PDF) and the numbers behind every point (CSV).
+
+    Args:
+        figures: From `make`.
+        points: What they were made from.
+        folder: Made where it is missing.
+        name: The first part of each file's name.
+
+    Raises:
+        StoreError: The files can't be written.
+    """
+    runs = {run for ids in points.table["run_ids"] for run in ids.split(";")}
+    commits = ", ".join(sorted(set(";".join(points.table["commit"]).split(";"))))
+    description = f"{len(runs)} runs; commit {commits}"
+    paths = [
+        path
+        for suffix, drawn in figures.items()
+        for path in style.save(
+            drawn, folder / f"{name}{suffix}", title=name + suffix, description=description
+        )
+    ]
+    with whole_file(table := folder / f"{name}.csv") as file:
+        points.table.to_csv(file, index=False, lineterminator="\n")
+    return [*paths, table]
+
+
+def _draw(points: Points, panels: tuple[Panel, ...]) -> Figure:
+    layers = _layers(points.table)
+    caption = _caption(panels, points)
+    names = max(label.count("\n") for label in layers.values())
+    foot = 0.93 + 0.13 * (names + points.table["smoothing"].nunique() + caption.count("\n"))  # inches
+    with style.printed():
+        drawn = style.figure(height=HEIGHT + foot)
+        axes = drawn.subplots(2, 2, sharex=True)
+        for axis, panel in zip(axes.flat, panels, strict=True):
+            _draw_panel(axis, panel, points)
+        for axis in axes[1]:
+            axis.set_xticks(list(layers), list(layers.values()))
+            axis.set_xlim(min(layers) - 0.45, max(layers) + 0.45)
+            axis.set_xlabel("layer used by the losses")
+        bottom = foot / (HEIGHT + foot)
+        drawn.subplots_adjust(left=0.085, right=0.985, top=0.965, bottom=bottom, hspace=0.17, wspace=0.2)
+        _explain(drawn, points, caption)
+        if points.missing:
+            style.mark_partial(drawn, missing=points.missing, cells=points.cells)
+    return drawn
+
+
+def _draw_panel(axis: Axes, panel: Panel, points: Points) -> None:
+    networks = list(points.table["network"].unique())
+    smoothings = list(points.marks)
+    for _, line in panel.points(points.table).groupby("label", sort=False):
+        network, smoothing = line[["network", "smoothing"]].iloc[0]
+        place = Place(networks.index(network), len(networks), smoothings.index(smoothing))
+        _draw_line(axis, line, style.looks(networks)[network], place)
+    axis.set_title(panel.title, loc="left")
+    if panel.statistic == "maximum":
+        axis.set_yscale("log")
+        axis.set_ylabel("maximum (log scale)")
+    else:
+        axis.set_ylim(-0.04, 1.06)
+        axis.set_ylabel("normalised entropy, 0–1")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of all lines a line is: the rank of its network among so many, and of its smoothing."""
+
+    network: int
+    networks: int
+    smoothing: int
+
+    @property
+    def shift(self) -> float:
+        """Of the markers, along the layers."""
+        return DODGE * (self.network - (self.networks - 1) / 2)
+
+    @property
+    def width(self) -> float:
+        """Of the line, in points."""
+        return THICK - (THICK - THIN) * self.network / max(self.networks - 1, 1)
+
+
+def _draw_line(axis: Axes, line: pd.DataFrame, look: style.Look, place: Place) -> None:
+    plain = place.smoothing == 0
+    x = line["position"] + place.shift
+    axis.plot(
+        x,
+        line["mean"],
+        label=line["label"].iloc[0],
+        color=look.color,
+        linestyle=style.DASHES[place.smoothing % len(style.DASHES)],
+        linewidth=place.width if plain else THIN,
+        marker=look.marker,
+        markersize=4
+        if plain
+        else 7.5,  # of one network, the ring of a smoothing lies around the plain marker
+        markerfacecolor=look.color if plain else "none",
+        markeredgewidth=0.8,
+        zorder=3 + place.network / 10 + (0 if plain else 1),
+    )
+    if (line["low"] < line["high"]).any():
+        axis.fill_between(x, line["low"], line["high"], color=look.color, alpha=0.2, linewidth=0, zorder=2)
+
+
+def _layers(table: pd.DataFrame) -> dict[int, str]:
+    """Each position's label: its number, and below it the layer's names in the networks shown."""
+    names = table.groupby("position")["layer"].unique()
+    return {
+        position: "\n".join([str(position), *map(_broken, layers)])
+        for position, layers in zip(names.index, names, strict=True)
+    }
+
+
+def _broken(name: str) -> str:
+    """A long name, such as Conv2d_2b_3x3, on two lines: it must not run into its neighbour's."""
+    return name.replace("_", "_\n", 1) if len(name) > LONG else name
+
+
+def _explain(drawn: Figure, points: Points, caption: str) -> None:
+    lines = {str(line.get_label()): line for axis in drawn.axes for line in axis.get_lines()}
+    order = (
+        points.table.groupby("network", sort=False)["label"].unique().explode()
+    )  # a network's in one column
+    drawn.legend(
+        [lines[label] for label in order],
+        list(order),
+        loc="lower center",
+        bbox_to_anchor=(0.5, (0.24 + 0.15 * caption.count("\n")) / drawn.get_figheight()),
+        ncols=min(order.index.nunique(), 5),
+        frameon=False,
+        handlelength=3.2,
+    )
+    drawn.text(0.5, 0.01, caption, ha="center", va="bottom", fontsize=7, linespacing=1.35)
+
+
+def _caption(panels: tuple[Panel, ...], points: Points) -> str:
+    images, seeds = points.table["images"].max(), points.table["seeds"].max()
+    said = [f"Means over {images} images"]
+    if seeds > 1:
+        said[0] += f" and {seeds} seeds; bands: smallest to largest mean of one seed"
+    said += [f"{mark} {_named(smoothing)}" for smoothing, mark in points.marks.items() if mark]
+    return "\n".join(fill(text, 130) for text in ("; ".join(said) + ".", _coinciding(panels, points)))
+
+
+def _named(smoothing: str) -> str:
+    return f"SWAG, {smoothing}" if smoothing.startswith("softmax") else smoothing
+
+
+def _coinciding(panels: tuple[Panel, ...], points: Points) -> str:
+    """Which lines lie on each other at the top of the panels of entropies."""
+    noted = [
+        f"{panel.title[:3]} {_at_one(panel.points(points.table), points.marks)}"
+        for panel in panels
+        if panel.statistic == ENTROPY
+    ]
+    return f"At {NEAR_ONE} or above in every layer: {'; '.join(noted)}."
+
+
+def _at_one(table: pd.DataFrame, marks: dict[str, str]) -> str:
+    lowest = table.groupby(["smoothing", "label"], sort=False)["mean"].min()
+    named = []
+    for smoothing, mark in marks.items():
+        lines = lowest[lowest.index.get_level_values("smoothing") == smoothing].droplevel("smoothing")
+        if mark and len(lines) > 1 and (lines >= NEAR_ONE).all():
+            named.append(f"all\N{NO-BREAK SPACE}with\N{NO-BREAK SPACE}{mark}")
+        else:
+            named.extend(lines.index[lines >= NEAR_ONE])
+    return ", ".join(named) or "none"

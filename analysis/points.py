@@ -1,0 +1,134 @@
+"""The numbers behind a figure: means over images, spread over seeds, and where each came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.cells import Answer, Cell, CellsError, check_complete, compose_cells, match
+from analysis.collect import read_records, tidy
+from swag_repro.store import RunRecord
+
+PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-"}
+"""SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
+
+MARKS = ("*", "†", "‡", "§", "¶")
+"""Behind a network's name, one for each smoothing; SWAG's sign is the first."""
+
+LINE = ["network", "label", "weights", "smoothing"]
+POINT = [*LINE, "position", "layer", "depth", "quantity", "statistic", "definition"]
+PROVENANCE = ["run_ids", "commit", "torch", "torchvision", "swag_repro"]
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a figure is drawn from.
+
+    Attributes:
+        table: One row a point, with the columns `POINT`, mean, low, high, seeds, images and `PROVENANCE`;
+            in the order of the sweep, then by position.
+        marks: The mark of each smoothing; the empty string is that of `none`.
+        missing: How many cells are missing.
+        cells: How many there should be.
+    """
+
+    table: pd.DataFrame
+    marks: dict[str, str]
+    missing: int
+    cells: int
+
+
+def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
+    """The points of the experiment that these overrides name.
+
+    Args:
+        overrides: Hydra's, the same as given to the experiment.
+        runs: The output folder of the experiments.
+        partial: Whether cells may be missing.
+
+    Raises:
+        CellsError: Runs are missing, ambiguous, or don't belong together.
+        StoreError: A run can't be read.
+    """
+    records, _ = read_records(runs)
+    answer = match(compose_cells(overrides), records)
+    if not partial or not answer.found:
+        check_complete(answer, overrides)
+    table, marks = aggregate(_unique(answer))
+    return Points(table, marks, len(answer.missing), answer.cells)
+
+
+def _unique(answer: Answer) -> list[tuple[Cell, RunRecord]]:
+    """Cells and runs without those cells whose run another cell has: a seed changes no pretrained weights."""
+    return list({record.path: (cell, record) for cell, record in reversed(answer.found)}.values())[::-1]
+
+
+def aggregate(found: list[tuple[Cell, RunRecord]]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Each point's mean, and its smallest and largest mean over one seed's images; and the smoothings' marks.
+
+    The mean over images is arithmetic, as in SWAG's Figure 3; that over seeds too.
+
+    Args:
+        found: Cells and their runs, each run once.
+
+    Raises:
+        CellsError: The sweep has a dimension that a line can't show.
+        StoreError: A run's rows can't be read.
+    """
+    rows = tidy([record for _, record in found]).to_pandas().dropna(subset="position")
+    rows = rows.merge(_origins(found), on="run_id").sort_values(["order", "position"], kind="stable")
+    _check_one_run_each(rows)
+    marks = _marks(rows["smoothing"].unique())
+    rows["label"] = rows["weights"].map(PREFIX) + rows["label"] + rows["smoothing"].map(marks)
+    by_seed = rows.groupby([*POINT, "seed"], dropna=False, sort=False)["value"].agg(["mean", "size"])
+    points = by_seed.groupby(POINT, dropna=False, sort=False).agg(
+        mean=("mean", "mean"), low=("mean", "min"), high=("mean", "max"), images=("size", "max")
+    )
+    points["seeds"] = rows.groupby(POINT, dropna=False, sort=False)["seed"].nunique()
+    points = points.reset_index().merge(_provenance(rows), on=LINE)
+    return points[[*POINT, "mean", "low", "high", "seeds", "images", *PROVENANCE]], marks
+
+
+def _origins(found: Iterable[tuple[Cell, RunRecord]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "run_id": record.identity.run_id,
+            "label": cell.config["network"]["label"],
+            "cell": str(cell),
+            "order": order,
+            "commit": record.status.commit or "unknown",
+            **{name: record.status.versions.get(name, "unknown") for name in PROVENANCE[2:]},
+        }
+        for order, (cell, record) in enumerate(found)
+    )
+
+
+def _provenance(rows: pd.DataFrame) -> pd.DataFrame:
+    def joined(values: pd.Series) -> str:
+        return ";".join(values.unique())
+
+    lines = rows.rename(columns={"run_id": "run_ids"}).groupby(LINE, sort=False)
+    return lines[PROVENANCE].agg(joined).reset_index()
+
+
+def _marks(smoothings: Iterable[str]) -> dict[str, str]:
+    others = [smoothing for smoothing in smoothings if smoothing != "none"]
+    return {"none": ""} | {
+        smoothing: MARKS[index % len(MARKS)] * (index // len(MARKS) + 1)
+        for index, smoothing in enumerate(others)
+    }
+
+
+def _check_one_run_each(rows: pd.DataFrame) -> None:
+    runs = rows.groupby(["network", "weights", "smoothing", "seed"], dropna=False)["cell"].unique()
+    if (mixed := runs[runs.map(len) > 1]).empty:
+        return
+    raise CellsError(
+        "overrides",
+        "should sweep only networks, weights, smoothings and seeds for this figure",
+        "the same of these in: " + "; ".join(mixed.iloc[0]),
+        "Give the other settings one value each.",
+    )

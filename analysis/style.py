@@ -1,0 +1,116 @@
+"""How figures look: fit for two printed columns, for colour-blind eyes, and for grey paper."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import seaborn as sns
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from swag_repro.store import whole_file
+
+WIDTH = 7.16
+"""Inches: both columns of a conference paper."""
+
+DPI = 300
+
+RC: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.color": "0.9",
+    "pdf.fonttype": 42,  # letters stay letters: text in the PDF can be searched and copied
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one network is drawn, in every panel."""
+
+    color: str
+    marker: str
+
+
+# Okabe and Ito's colours: networks with shortcuts warm, those without cold; markers tell them apart in grey.
+KNOWN = {
+    "resnet50": Look("#D55E00", "o"),
+    "pseudo_resvgg": Look("#E69F00", "s"),
+    "noresnet50": Look("#0072B2", "^"),
+    "pseudo_vgg": Look("#56B4E9", "v"),
+    "vgg19": Look("#000000", "D"),
+}
+OTHERS = (Look("#009E73", "P"), Look("#CC79A7", "X"), Look("#7F7F7F", "p"), Look("#8C6D31", "<"))
+
+DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+"""Solid for no smoothing, then one each."""
+
+
+def looks(networks: list[str]) -> dict[str, Look]:
+    """The look of each network, by its name; the paper's five always have the same."""
+    others = [network for network in networks if network not in KNOWN]
+    return KNOWN | {network: OTHERS[index % len(OTHERS)] for index, network in enumerate(others)}
+
+
+@contextmanager
+def printed() -> Iterator[None]:
+    """Figures made within have the style of this project."""
+    with rc_context(), sns.axes_style("ticks"), rc_context(RC):
+        yield
+
+
+def figure(*, height: float) -> Figure:
+    """An empty figure over two columns, `height` inches high; no window system is ever asked for."""
+    drawn = Figure(figsize=(WIDTH, height))
+    FigureCanvasAgg(drawn)
+    return drawn
+
+
+def mark_partial(drawn: Figure, *, missing: int, cells: int) -> None:
+    """Writes across the figure how many cells are missing."""
+    drawn.text(
+        0.5,
+        0.55,
+        f"PARTIAL: {missing} of {cells} cells missing",
+        rotation=25,
+        ha="center",
+        va="center",
+        fontsize=26,
+        fontweight="bold",
+        color="#B00020",
+        alpha=0.35,
+        zorder=100,
+    )
+
+
+def save(drawn: Figure, stem: Path, *, title: str, description: str) -> list[Path]:
+    """Writes `stem`.png and `stem`.pdf, with the title and the description as metadata.
+
+    Raises:
+        StoreError: They can't be written.
+    """
+    metadata: Mapping[str, dict[str, Any]] = {
+        ".png": {"Title": title, "Description": description},
+        ".pdf": {"Title": title, "Subject": description, "CreationDate": None},  # same numbers, same bytes
+    }
+    paths = []
+    for suffix, texts in metadata.items():
+        buffer = io.BytesIO()
+        with rc_context(RC):
+            drawn.savefig(buffer, format=suffix[1:], dpi=DPI, metadata=texts)
+        with whole_file(path := stem.with_suffix(suffix)) as file:
+            file.write(buffer.getvalue())
+        paths.append(path)
+    return paths

@@ -1,0 +1,158 @@
+"""The types of a config, and what turns a composed config into values the science takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from swag_repro.errors import SettingError, UserError
+
+PRECISIONS = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass
+class Network:
+    """`conf/network`: arguments of `swag_repro.networks.Architecture`."""
+
+    _target_: str = MISSING
+    name: str = MISSING
+    label: str = MISSING
+    builder: dict[str, Any] = MISSING
+    taps: dict[str, str] = MISSING
+    style_taps: list[str] = MISSING
+    content_tap: str = MISSING
+    statistic_taps: list[str] = MISSING
+    imagenet: str | None = None
+    head: list[str] = field(default_factory=list)
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+
+
+@dataclass
+class Images:
+    """`conf/images`: where they come from and how they are resized."""
+
+    name: str = MISSING
+    source: dict[str, Any] = MISSING
+    size: int = MISSING
+    resize: str = MISSING
+    path: str | None = None
+
+
+@dataclass
+class Tracking:
+    """`conf/tracking`: arguments of `swag_repro.tracking.track`."""
+
+    mode: str = MISSING
+    project: str = MISSING
+    entity: str | None = None
+    tags: list[str] = field(default_factory=list)
+    timeout: float = MISSING
+
+
+@dataclass
+class Compute:
+    """Where and in what portions; no result depends on it."""
+
+    device: str = MISSING
+    batch_size: int = MISSING
+    threads: int | None = None
+
+
+@dataclass
+class Config:
+    """All of `conf/measure_activations.yaml`."""
+
+    network: Network = MISSING
+    weights: dict[str, Any] = MISSING
+    smoothing: dict[str, Any] = MISSING
+    images: Images = MISSING
+    tracking: Tracking = MISSING
+    compute: Compute = MISSING
+    name: str = MISSING
+    output: str = MISSING
+    force: bool = MISSING
+    progress: bool = MISSING
+    batchnorm: str = MISSING
+    precision: str = MISSING
+
+
+def checked(composed: DictConfig) -> DictConfig:
+    """The config with its types; interpolations are resolved.
+
+    Raises:
+        SettingError: a key is unknown, a value of the wrong type, or a mandatory one missing.
+    """
+    for missing in sorted(OmegaConf.missing_keys(composed)):
+        raise SettingError(missing, "should be given", "nothing", f"Add {missing}=... to the command.")
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True)
+        config = OmegaConf.merge(OmegaConf.structured(Config), plain)
+    except OmegaConfBaseException as error:
+        raise SettingError(
+            str(error.full_key or "config"),
+            "should be a known key with a value of its type",
+            str(error).splitlines()[0],
+            "conf/ shows the keys and their values.",
+        ) from error
+    _check_compute(config.compute)
+    if config.precision not in PRECISIONS:
+        raise SettingError(
+            "precision", f"should be one of {list(PRECISIONS)}", config.precision, "Choose one."
+        )
+    return config  # type: ignore[return-value]
+
+
+def _check_compute(compute: DictConfig) -> None:
+    for setting in ("batch_size", "threads"):
+        value = compute[setting]
+        if value is not None and value < 1:
+            raise SettingError(f"compute.{setting}", "should be at least 1", value, "Choose a larger number.")
+
+
+def build(node: DictConfig) -> Any:  # noqa: ANN401  (whatever the file's _target_ makes)
+    """What a node's `_target_` makes of it, from plain values.
+
+    Raises:
+        UserError: the target's own objection, or arguments that it doesn't take.
+    """
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise SettingError(
+            str(node._get_full_key(None)) or "config",
+            f"should be arguments that {node.get('_target_')} takes",
+            str(error).splitlines()[0],
+            "conf/ shows the keys and their values.",
+        ) from error
+
+
+def device(name: str) -> torch.device:
+    """The device that `compute.device` names; `auto` is an accelerator where there is one.
+
+    Raises:
+        SettingError: there is no such device.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        chosen = torch.device(name)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(
+            "compute.device", "should be a device of this machine", f"{name!r} ({error})", "Use auto or cpu."
+        ) from error
+    return chosen

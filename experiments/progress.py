@@ -1,0 +1,46 @@
+"""What a user sees while cells are computed: a bar on a terminal, a line a cell elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[tuple[int, T]], *, total: int, what: str, left: str, enabled: bool) -> Iterator[T]:
+    """Passes on items that each stand for some images, and shows how many of `total` are done.
+
+    Args:
+        items: `(number of images, item)`.
+        total: number of images in all.
+        what: the cell, for the start of the line.
+        left: time left for the sweep, for the end of the line; may be empty.
+        enabled: False shows nothing.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("images"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[left]}"),
+    )
+    shown = enabled and console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        task = progress.add_task(what, total=total, left=left)
+        for count, item in items:
+            yield item
+            progress.advance(task, count)
+
+
+def duration(seconds: float) -> str:
+    """`0:42`, `12:05` or `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

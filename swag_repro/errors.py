@@ -1,0 +1,30 @@
+"""Mistakes a user can mend. An entry point prints their message and no traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Says what is wrong in one message: name, rule, finding, remedy."""
+
+    def __init__(self, name: str, rule: str, found: object, remedy: str) -> None:
+        super().__init__(f"`{name}` {rule}; found {found}. {remedy}")
+
+
+class SettingError(UserError, ValueError):
+    """A setting has a value outside its range, or of the wrong type."""
+
+
+class ImageError(UserError):
+    """An image is missing, unreadable, or of a size nothing can be measured on."""
+
+
+class WeightsError(UserError):
+    """Weights are missing, corrupt, not those announced, or of another network."""
+
+
+class StoreError(UserError):
+    """A run directory can't be written or read."""
+
+
+class NonFiniteError(UserError, ArithmeticError):
+    """A network returned NaN or infinity."""

@@ -1,0 +1,106 @@
+"""What makes two runs the same: the settings that decide a result, and a hash of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from swag_repro.errors import SettingError
+
+NOT_SCIENCE = frozenset(
+    {
+        "name",
+        "output",
+        "force",
+        "progress",
+        "tracking",
+        "compute",
+        "network.label",
+        # Where images and weights come from; the hashes in `Identity` stand for what they are.
+        "images.name",
+        "images.path",
+        "images.source",
+        "weights.path",
+        "weights.sha256",
+    }
+)
+"""Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""
+
+
+def scientific(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a resolved, plain config that decides the result, in one normal form.
+
+    Equal settings become equal: `1.0` is `1`, `-0.0` is `0`, and a tuple is a list; the order of keys never
+    mattered to a hash. `True` is not `1`, and `null` is not a missing key.
+
+    Raises:
+        SettingError: A number is NaN or infinite.
+        TypeError: A value is none of mapping, list, tuple, string, number, boolean and None.
+    """
+    return _normal(config, "")  # type: ignore[no-any-return]
+
+
+def _normal(value: Any, key: str) -> Any:  # noqa: ANN401
+    match value:
+        case Mapping():
+            return {
+                name: _normal(item, at)
+                for name, item in value.items()
+                if (at := f"{key}.{name}" if key else name) not in NOT_SCIENCE
+            }
+        case list() | tuple():
+            return [_normal(item, f"{key}.{index}") for index, item in enumerate(value)]
+        case float() if not math.isfinite(value):
+            raise SettingError(key, "should be a finite number", value, "Choose another value.")
+        case float() if value.is_integer():
+            return int(value)
+        case None | bool() | int() | float() | str():
+            return value
+    raise TypeError(f"`{key}` should be a plain value; found {type(value).__name__}")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that decides the result of one run.
+
+    Attributes:
+        experiment: The name of the experiment, such as `measure_activations`.
+        version: Of the experiment's own code: raised when the same settings come to give other numbers.
+        config: What `scientific` keeps of the config.
+        images: SHA-256 of each image by its name, such as `content/astronaut`.
+        weights: SHA-256 of the weights, or None where settings alone make them.
+    """
+
+    experiment: str
+    version: int
+    config: dict[str, Any]
+    images: dict[str, str]
+    weights: str | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of this identity's canonical JSON.
+
+        Raises:
+            ValueError: A number in `config` is NaN or infinite.
+        """
+        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """This identity as JSON for people to read; `from_json` gives it back."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The identity that `to_json` wrote.
+
+        Raises:
+            ValueError: The text is not JSON.
+            TypeError: The JSON is not an identity.
+        """
+        return cls(**json.loads(text))

@@ -1,0 +1,19 @@
+"""Content and style images: bundled or one's own, read correctly, resized, as tensors."""
+
+from swag_repro.images.picture import Picture, Role
+from swag_repro.images.resize import Policy, Resize
+from swag_repro.images.sets import bundled, folder
+from swag_repro.images.tensors import batches, load, save_png, to_pil
+
+__all__ = [
+    "Picture",
+    "Policy",
+    "Resize",
+    "Role",
+    "batches",
+    "bundled",
+    "folder",
+    "load",
+    "save_png",
+    "to_pil",
+]

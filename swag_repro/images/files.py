@@ -1,0 +1,130 @@
+"""Image files of any common kind, read as 8-bit sRGB."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from swag_repro.errors import ImageError
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Endings of the files taken for images, in lower or upper case."""
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file may hold, whatever its ending; without the formats for which Pillow starts other programs."""
+
+MIN_SIDE = 16
+"""Shortest side, in pixels, on which anything is measured."""
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes.
+
+    Raises:
+        ImageError: The file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(
+            str(path), "should be readable", error.strerror, "Check path and permissions."
+        ) from error
+
+
+def check_header(path: Path) -> None:
+    """Refuses what can be told to be no usable image without decoding it.
+
+    Raises:
+        ImageError: The file is unreadable, no image, smaller than `MIN_SIDE`, or a decompression bomb.
+    """
+    with _opened(path):
+        pass
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Reads an image file as an RGB image, upright and in sRGB.
+
+    The first frame of an animation is taken; transparent parts are laid on white; 16-bit grey is scaled to 8
+    bits; an embedded colour profile is applied where it fits the image.
+
+    Raises:
+        ImageError: As for `check_header`, or the file is truncated, corrupt, or deeper than 16 bits.
+    """
+    with _opened(path) as file:
+        upright = ImageOps.exif_transpose(file)
+        image = _eight_bit(upright)
+        colours = _to_srgb(_opaque(image), upright.info.get("icc_profile"))
+        if not image.has_transparency_data:
+            return colours
+        white = Image.new("RGB", image.size, "white")
+        return Image.composite(colours, white, image.convert("RGBA").getchannel("A"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The opened, not yet decoded image; what Pillow raises inside the context becomes an ImageError."""
+    try:
+        # Pillow only warns of images of up to twice its limit, and compares sizes before it decodes.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            file = Image.open(path, formats=FORMATS)
+        with file:
+            _check_size(path, file.size)
+            yield file
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        rule = f"should have at most {Image.MAX_IMAGE_PIXELS} pixels"
+        raise ImageError(str(path), rule, "more (a decompression bomb?)", "Scale it down first.") from error
+    except UnidentifiedImageError as error:
+        rule = f"should be an image ({', '.join(FORMATS)})"
+        raise ImageError(str(path), rule, "something else", "Convert or remove it.") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
+        # The kinds of error that Pillow's decoders raise on truncated and corrupt files.
+        raise ImageError(str(path), "should be a readable image", error, "Repair or remove it.") from error
+
+
+def _check_size(path: Path, size: tuple[int, int]) -> None:
+    if min(size) < MIN_SIDE:
+        rule = f"should have sides of at least {MIN_SIDE} pixels"
+        raise ImageError(str(path), rule, f"{size[0]}x{size[1]}", "Use a larger image.")
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image without its alpha channel, in a mode (L, RGB, CMYK) that a colour profile can be for."""
+    match image.mode:
+        case "L" | "RGB" | "CMYK":
+            return image
+        case "1" | "LA" | "La":
+            return image.convert("L")
+        case _:
+            # Palettes go through RGBA: Pillow warns where it would lose partial transparency.
+            return image.convert("RGBA").convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """The image itself, or of a deeper one, always grey, the 16-bit values scaled to 8."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
+        raise ValueError("grey values that are no 16-bit integers")
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB by the embedded `profile`; as if there were none where it is broken or made for other channels."""
+    if profile:
+        with suppress(ImageCms.PyCMSError, OSError):
+            source, target = ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB")
+            if converted := ImageCms.profileToProfile(image, source, target, outputMode="RGB"):
+                return converted
+    return image.convert("RGB")

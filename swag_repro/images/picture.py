@@ -1,0 +1,44 @@
+"""A named image with a role, an identity and a licence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, Self
+
+from PIL import Image
+
+from swag_repro.images.files import check_header, read_rgb, sha256_of
+
+Role = Literal["content", "style"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to measure or to stylise with; its pixels are read only when asked for."""
+
+    name: str
+    """Unique among the pictures of one role, e.g. "astronaut"."""
+    role: Role
+    sha256: str
+    """Identity: hash of a file's bytes, or of a painting's name, seed and version."""
+    licence: str
+    read: Callable[[], Image.Image] = field(repr=False, compare=False)
+    """Reads the pixels: an RGB image, upright, in sRGB. Raises `ImageError` where it can't."""
+
+    @classmethod
+    def of_file(cls, path: Path, *, name: str, role: Role, licence: str) -> Self:
+        """A picture kept in a file, whose header is checked now.
+
+        Raises:
+            ImageError: The file is unreadable, no image, too small, or a decompression bomb.
+        """
+        check_header(path)
+        return cls(name, role, sha256_of(path), licence, partial(read_rgb, path))
+
+    @property
+    def key(self) -> str:
+        """Role and name, e.g. "content/astronaut": unique in a set of pictures."""
+        return f"{self.role}/{self.name}"

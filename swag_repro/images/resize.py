@@ -1,0 +1,59 @@
+"""Policies that bring an image to the size it is measured at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from PIL import Image
+
+from swag_repro.errors import ImageError, SettingError
+from swag_repro.images.files import MIN_SIDE
+
+Policy = Literal["short", "long", "squash"]
+
+MAX_PIXELS = 2**26
+"""Most pixels of a resized image; an image of extreme ratio would fill the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize:
+    """Resizes by antialiased Lanczos interpolation.
+
+    `short` and `long` set that side to `size` pixels and keep the ratio; `squash` makes any image `size` x
+    `size`, as the authors' release does.
+
+    Raises:
+        SettingError: `size` is below 16 or no integer, or the policy is none of the three.
+    """
+
+    size: int = 256
+    policy: Policy = "short"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or self.size < MIN_SIDE:
+            rule = f"should be an integer of at least {MIN_SIDE} (pixels)"
+            raise SettingError("images.size", rule, repr(self.size), "Choose a larger size.")
+        if self.policy not in get_args(Policy):
+            rule = f"should be one of {', '.join(get_args(Policy))}"
+            raise SettingError("images.resize", rule, repr(self.policy), "Choose one of them.")
+
+    def target(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height, in pixels, to which an image of `width` x `height` is brought."""
+        if self.policy == "squash":
+            return self.size, self.size
+        side = min(width, height) if self.policy == "short" else max(width, height)
+        return round(width * self.size / side), round(height * self.size / side)
+
+    def __call__(self, image: Image.Image, name: str = "image") -> Image.Image:
+        """The resized image.
+
+        Raises:
+            ImageError: The result, of an extreme ratio, would have a side below 16 or more than `MAX_PIXELS`.
+        """
+        width, height = self.target(*image.size)
+        if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
+            rule = f"should have sides of at least {MIN_SIDE} and at most {MAX_PIXELS} pixels when resized"
+            remedy = "Crop it, or choose another images.size or images.resize."
+            raise ImageError(name, rule, f"{width}x{height}", remedy)
+        return image.resize((width, height), Image.Resampling.LANCZOS)

@@ -1,0 +1,97 @@
+"""Pictures as tensors, and tensors as image files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from swag_repro.errors import NonFiniteError, SettingError, StoreError
+from swag_repro.images.picture import Picture
+from swag_repro.images.resize import Resize
+
+Batch = tuple[tuple[Picture, ...], Tensor]
+
+
+def load(picture: Picture, resize: Resize) -> Tensor:
+    """The resized picture `(3, H, W)`, float32 in `[0, 1]`.
+
+    Raises:
+        ImageError: The picture can't be read, or has too extreme a ratio to be resized so.
+    """
+    pixels = np.array(resize(picture.read(), picture.key))
+    return torch.from_numpy(pixels).permute(2, 0, 1).to(torch.float32).div_(255).contiguous()
+
+
+def batches(pictures: Iterable[Picture], resize: Resize, batch_size: int) -> Iterator[Batch]:
+    """Streams pictures, in order, with their tensors `(B, 3, H, W)`, `1 <= B <= batch_size`.
+
+    Only neighbours of equal size share a batch. Pictures are read when their turn comes, so that memory does
+    not grow with their number.
+
+    Raises:
+        SettingError: `batch_size` is below 1.
+        ImageError: As `load`, when the picture's turn comes.
+    """
+    if batch_size < 1:
+        raise SettingError("compute.batch_size", "should be at least 1", batch_size, "Choose a larger one.")
+    held: list[tuple[Picture, Tensor]] = []
+    for picture in pictures:
+        image = load(picture, resize)
+        if held and held[0][1].shape != image.shape:
+            yield _drain(held)
+        held.append((picture, image))
+        del image
+        if len(held) == batch_size:
+            yield _drain(held)
+    if held:
+        yield _drain(held)
+
+
+def _drain(held: list[tuple[Picture, Tensor]]) -> Batch:
+    """Stacks and forgets what was held, so that the batch is in memory once while it is used."""
+    pictures, images = zip(*held, strict=True)
+    held.clear()
+    return pictures, torch.stack(images)
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """An image `(3, H, W)`, clamped to `[0, 1]` and rounded to 8 bits.
+
+    Raises:
+        NonFiniteError: A value is NaN or infinite.
+    """
+    if not image.isfinite().all():
+        raise NonFiniteError("image", "should be finite", "NaN or infinity", "Lower the step size.")
+    pixels = image.detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+
+
+def save_png(image: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
+    """Writes an image `(3, H, W)` in `[0, 1]` as PNG, whole or not at all, with `metadata` as text chunks.
+
+    Raises:
+        NonFiniteError: A value is NaN or infinite.
+        StoreError: The file can't be written.
+    """
+    picture, text = to_pil(image), PngInfo()
+    for key, value in metadata.items():
+        text.add_text(key, value)
+    beside = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with beside.open("xb") as file:
+            picture.save(file, format="PNG", pnginfo=text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise StoreError(str(path), "should be writable", error.strerror, "Choose another output.") from error
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""What is known of a network before its weights are: how to build it and where to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from torch import nn
+
+from swag_repro.errors import SettingError
+
+# Mean and standard deviation of ImageNet's RGB channels in [0, 1] (torchvision's reference training).
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """One file of `conf/network`.
+
+    Attributes:
+        name: what rows and file names call it (`resnet50`).
+        label: what figures call it (`ResNet-50`).
+        builder: returns the module with fresh weights; torchvision's own function (which also takes
+            `weights=`), or yours.
+        taps: the literature's name of a layer (`conv4_6`) → path of the module whose output it is
+            (`layer3.5`), as torchvision's feature extraction names it.
+        style_taps: layers of the style loss, from shallow to deep.
+        content_tap: layer of the content loss.
+        statistic_taps: layers whose activations are measured, from shallow to deep.
+        head: modules that pretrained weights may lack (the classifier).
+        imagenet: torchvision's weights enum (`ResNet50_Weights.IMAGENET1K_V1`); None where there is none.
+        mean: of the images the network was made for, RGB in [0, 1].
+        std: likewise.
+
+    Raises:
+        SettingError: a list names a tap that `taps` doesn't define, or no layer is measured.
+    """
+
+    name: str
+    label: str
+    builder: Callable[..., nn.Module]
+    taps: Mapping[str, str]
+    style_taps: Sequence[str]
+    content_tap: str
+    statistic_taps: Sequence[str]
+    head: Sequence[str] = ()
+    imagenet: str | None = None
+    mean: Sequence[float] = field(default=IMAGENET_MEAN)
+    std: Sequence[float] = field(default=IMAGENET_STD)
+
+    def __post_init__(self) -> None:
+        self._check_known("style_taps", self.style_taps)
+        self._check_known("content_tap", [self.content_tap])
+        self._check_known("statistic_taps", self.statistic_taps)
+
+    def paths(self, taps: Sequence[str]) -> dict[str, str]:
+        """Module path of each of these taps."""
+        return {tap: self.taps[tap] for tap in taps}
+
+    def _check_known(self, setting: str, taps: Sequence[str]) -> None:
+        name = f"network.{setting}"
+        if not taps:
+            raise SettingError(
+                name, "should name at least one tap", "none", f"Choose from {list(self.taps)}."
+            )
+        for tap in taps:
+            if tap not in self.taps:
+                near = get_close_matches(tap, self.taps) or list(self.taps)
+                raise SettingError(
+                    name, f"should name taps of {self.name}", repr(tap), f"Choose from {', '.join(near)}."
+                )

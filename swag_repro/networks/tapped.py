@@ -1,0 +1,176 @@
+"""Reading a network at named taps, without running what lies behind the deepest one."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+from swag_repro.errors import SettingError
+from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
+
+BATCHNORM_MODES = ("eval", "batch")
+_OUT_OF_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul, operator.isub: operator.sub}
+
+
+class TappedNetwork(nn.Module):
+    """A network that returns the activations of its taps.
+
+    Every operation runs out of place, so that a tapped tensor keeps the value it had at its tap:
+    torchvision's ReLUs and additions of the shortcut would overwrite it. Parameters are frozen.
+
+    Args:
+        network: any module that torch.fx can trace.
+        taps: name → module path, as torchvision's feature extraction names nodes.
+        mean: of the network's training images, RGB in [0, 1].
+        std: likewise.
+        batchnorm: `eval` uses the running statistics (the identity in a network with fresh weights);
+            `batch` normalises each image by its own statistics, whatever shares its batch.
+        dtype: what the network computes in.
+
+    Raises:
+        SettingError: a path that the network doesn't have, an unknown mode, or a network that can't be traced.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        taps: Mapping[str, str],
+        *,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        batchnorm: str = "eval",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        if batchnorm not in BATCHNORM_MODES:
+            raise SettingError(
+                "batchnorm", f"should be one of {BATCHNORM_MODES}", repr(batchnorm), "Choose one."
+            )
+        self.extractor = _extractor(network.eval(), taps).requires_grad_(requires_grad=False).to(dtype)
+        self.depths = _depths(self.extractor)
+        self.one_by_one = batchnorm == "batch" and _use_batch_statistics(self.extractor)
+        self.register_buffer("mean", torch.tensor(mean, dtype=dtype).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=dtype).view(3, 1, 1))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Activations at each tap.
+
+        Args:
+            images: `(B, 3, H, W)`, RGB in [0, 1].
+
+        Returns:
+            tap → `(B, D, H', W')`, in the network's dtype.
+
+        Raises:
+            SettingError: the images are too small for the network.
+        """
+        normalized = (images.to(self.mean.dtype) - self.mean) / self.std
+        if not self.one_by_one:
+            return self._extract(normalized)
+        each = [self._extract(image) for image in torch.split(normalized, 1)]
+        return {tap: torch.cat([features[tap] for features in each]) for tap in each[0]}
+
+    def _extract(self, normalized: Tensor) -> dict[str, Tensor]:
+        try:
+            return self.extractor(normalized)  # type: ignore[no-any-return]
+        except (RuntimeError, ValueError) as error:
+            if not _is_too_small(error):
+                raise
+            height, width = normalized.shape[-2:]
+            raise SettingError(
+                "images.size",
+                "should leave every layer of the network at least one position",
+                f"{height}×{width} pixels",
+                "Choose a larger images.size.",
+            ) from error
+
+
+def _is_too_small(error: Exception) -> bool:
+    return any(
+        phrase in str(error)
+        for phrase in (
+            "Kernel size can't be greater",
+            "Output size is too small",
+            "more than 1 value per channel",
+        )
+    )
+
+
+def _extractor(network: nn.Module, taps: Mapping[str, str]) -> fx.GraphModule:
+    try:
+        known = get_graph_node_names(network, suppress_diff_warning=True)[1]
+    except fx.proxy.TraceError as error:
+        raise SettingError(
+            "network.builder",
+            "should build a module that torch.fx can trace",
+            f"{type(network).__name__} ({error})",
+            "Move data-dependent control flow out of forward().",
+        ) from error
+    for tap, path in taps.items():
+        _check_path(tap, path, known)
+    extractor = create_feature_extractor(
+        network, {path: tap for tap, path in taps.items()}, suppress_diff_warning=True
+    ).eval()
+    return _out_of_place(extractor)
+
+
+def _check_path(tap: str, path: str, known: Sequence[str]) -> None:
+    modules = {".".join(node.split(".")[:depth]) for node in known for depth in range(1, node.count(".") + 2)}
+    if path not in modules:
+        near = get_close_matches(path, sorted(modules), n=5)
+        raise SettingError(
+            f"network.taps.{tap}",
+            "should be the path of a module that the network runs",
+            repr(path),
+            f"Near it: {', '.join(near)}." if near else "print(network) shows the paths.",
+        )
+
+
+def _out_of_place(extractor: fx.GraphModule) -> fx.GraphModule:
+    for module in extractor.modules():
+        if getattr(module, "inplace", False):
+            setattr(module, "inplace", False)  # noqa: B010  (a plain assignment is typed as a tensor)
+    for node in extractor.graph.nodes:
+        if node.kwargs.get("inplace"):
+            node.update_kwarg("inplace", False)
+        if node.op == "call_function":
+            node.target = _OUT_OF_PLACE.get(node.target, node.target)
+        elif node.op == "call_method" and node.target.endswith("_") and not node.target.endswith("__"):
+            node.target = node.target.removesuffix("_")
+    extractor.recompile()
+    return extractor
+
+
+def _use_batch_statistics(extractor: nn.Module) -> bool:
+    normalizations = [module for module in extractor.modules() if isinstance(module, _BatchNorm)]
+    for module in normalizations:
+        module.train()
+        module.track_running_stats = False  # an image must leave no trace for the next
+    return bool(normalizations)
+
+
+def _depths(extractor: fx.GraphModule) -> dict[str, int]:
+    """Number of convolutions on the longest path from the input to each tap."""
+    modules = dict(extractor.named_modules())
+    depth: dict[fx.Node, int] = {}
+    for node in extractor.graph.nodes:
+        before = max((depth[source] for source in node.all_input_nodes), default=0)
+        depth[node] = before + (_convolutions(modules[node.target]) if node.op == "call_module" else 0)
+        if node.op == "output":
+            return {tap: depth[source] for tap, source in node.args[0].items()}
+    raise RuntimeError("a traced graph has an output")
+
+
+def _convolutions(traced: nn.Module) -> int:
+    # Tracing keeps torchvision's own blocks whole; those are sequences.
+    return sum(isinstance(module, _ConvNd) for module in traced.modules())

@@ -1,0 +1,160 @@
+"""SWAG's controls, on torchvision's own blocks: what is left of ResNet-50 without its shortcuts, and so on.
+
+The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors haven't published
+them; the choice made here is declared in the docstrings of `pseudo_vgg` and `pseudo_resvgg`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.ops.misc import Conv2dNormActivation
+
+RESNET50_GROUPS = (3, 4, 6, 3)
+
+
+class NoShortcutBottleneck(Bottleneck):
+    """`F^l = ReLU(R(F^{l−1}))`: torchvision's bottleneck without its shortcut."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.downsample = None  # the projection belongs to the shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)` → `(B, 4·planes, H', W')`, never negative."""
+        return self.relu(_residual_branch(self, x))  # type: ignore[no-any-return]
+
+
+class BeforeReLUBottleneck(Bottleneck):
+    """`P^l = R(ReLU(P^{l−1})) + P^{l−1}`: the shortcut starts before the previous unit's ReLU.
+
+    The activations in the paper's sense are `F^l = ReLU(P^l)`: the output of `activation` in the next unit.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.activation = nn.ReLU(inplace=False)  # its input goes on into the shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)` of any sign → `(B, 4·planes, H', W')` of any sign."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return _residual_branch(self, self.activation(x)) + shortcut
+
+
+def _residual_branch(block: Bottleneck, x: Tensor) -> Tensor:
+    x = block.relu(block.bn1(block.conv1(x)))
+    x = block.relu(block.bn2(block.conv2(x)))
+    return block.bn3(block.conv3(x))  # type: ignore[no-any-return]
+
+
+class BeforeReLUResNet(ResNet):
+    """ResNet-50 of `BeforeReLUBottleneck`s; parameters have torchvision's names and shapes."""
+
+    def __init__(self) -> None:
+        super().__init__(BeforeReLUBottleneck, list(RESNET50_GROUPS))
+        self.relu = nn.ReLU(inplace=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, 3, H, W)` → logits `(B, 1000)`."""
+        # The stem's ReLU stands in layer1.0.activation: it commutes with max-pooling.
+        x = self.maxpool(self.bn1(self.conv1(x)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.avgpool(self.relu(x)).flatten(1))  # type: ignore[no-any-return]
+
+
+def noresnet50() -> ResNet:
+    """ResNet-50 with every shortcut removed (SWAG, NoResNet)."""
+    return ResNet(NoShortcutBottleneck, list(RESNET50_GROUPS))
+
+
+def resnet50_before_relu() -> ResNet:
+    """ResNet-50 with the residual taken before the ReLU (SWAG's ablation)."""
+    return BeforeReLUResNet()
+
+
+class ConvolutionGroup(nn.Module):
+    """Three 3×3 convolutions, as deep as a bottleneck; `F^l = ReLU(R(F^{l−1}) [+ shortcut(F^{l−1})])`."""
+
+    def __init__(self, width_in: int, width: int, *, shortcut: bool, batchnorm: bool) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            _convolution(width_in, width, batchnorm=batchnorm),
+            _convolution(width, width, batchnorm=batchnorm),
+            _convolution(width, width, batchnorm=batchnorm, activation=None),
+        )
+        self.shortcut = _shortcut(width_in, width) if shortcut else None
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, width_in, H, W)` → `(B, width, H, W)`, never negative."""
+        residual = self.residual(x)
+        return self.relu(residual if self.shortcut is None else residual + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+def _convolution(
+    width_in: int, width: int, *, batchnorm: bool, activation: type[nn.Module] | None = nn.ReLU
+) -> nn.Module:
+    norm = nn.BatchNorm2d if batchnorm else None
+    return Conv2dNormActivation(width_in, width, kernel_size=3, norm_layer=norm, activation_layer=activation)  # type: ignore[no-any-return]
+
+
+def _shortcut(width_in: int, width: int) -> nn.Module:
+    return nn.Identity() if width_in == width else nn.Conv2d(width_in, width, kernel_size=1, bias=False)
+
+
+class PseudoVGG(nn.Module):
+    """As deep as ResNet-50, of 3×3 convolutions and max-pooling only; see `pseudo_vgg`."""
+
+    def __init__(self, *, shortcut: bool, batchnorm: bool) -> None:
+        super().__init__()
+
+        def stage(width_in: int, width: int, groups: int) -> nn.Sequential:
+            widths = [width_in] + [width] * groups
+            return nn.Sequential(
+                nn.MaxPool2d(2),
+                *(
+                    ConvolutionGroup(i, o, shortcut=shortcut, batchnorm=batchnorm)
+                    for i, o in pairwise(widths)
+                ),
+            )
+
+        self.stem = _convolution(3, 64, batchnorm=batchnorm)
+        self.maxpool = nn.MaxPool2d(2)
+        self.layer1 = stage(64, 64, 3)
+        self.layer2 = stage(64, 128, 4)
+        self.layer3 = stage(128, 256, 6)
+        self.layer4 = stage(256, 512, 3)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(512, 1000)
+        _initialize_as_torchvision_vgg(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, 3, H, W)` → logits `(B, 1000)`."""
+        x = self.maxpool(self.stem(x))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+
+
+def _initialize_as_torchvision_vgg(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def pseudo_vgg(*, batchnorm: bool = False) -> PseudoVGG:
+    """VGG's ingredients in ResNet-50's shape (declared choice, see science of the README).
+
+    1 + 3·(3+4+6+3) convolutions, all 3×3, of 64, 128, 256 and 512 channels; max-pooling where ResNet-50
+    strides; no shortcut; weights Kaiming normal (fan-out), as torchvision's VGG.
+    """
+    return PseudoVGG(shortcut=False, batchnorm=batchnorm)
+
+
+def pseudo_resvgg(*, batchnorm: bool = False) -> PseudoVGG:
+    """`pseudo_vgg` with an identity shortcut (1×1 where the width changes) around each three convolutions."""
+    return PseudoVGG(shortcut=True, batchnorm=batchnorm)

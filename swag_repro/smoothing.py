@@ -1,0 +1,213 @@
+"""SWAG's smoothing σ of activations, its variants in the authors' code, and concave alternatives.
+
+A smoothing maps activations `(B, D, ...)` to the same shape, each image by itself. It stands inside
+losses and statistics; the network never sees it. `reference` is where an adaptive temperature is read:
+in a loss the style image's activations, so that both sides of the loss are smoothed alike.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from swag_repro.errors import SettingError
+
+
+class Smoothing(Protocol):
+    """One file of `conf/smoothing`; `str()` of it names it in tables."""
+
+    def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Smoothed activations, in the shape of `features` `(B, D, ...)`, float32 or wider."""
+
+
+def softmax(features: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
+    """`σ(F)_ik = e^{F_ik/T} / Σ_{m,n} e^{F_mn/T}` over all channels and positions of an image (SWAG).
+
+    Args:
+        features: `(B, D, ...)`.
+        temperature: T > 0, a number or one per image `(B, 1)`.
+
+    Returns:
+        The shape of `features`; in [0, 1], and each image's sum is 1.
+    """
+    return torch.softmax(features.flatten(1) / temperature, dim=1).view_as(features)
+
+
+def channel_softmax(features: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
+    """Softmax over the channels at each position (authors' first release, March 2021).
+
+    Args:
+        features: `(B, D, ...)`.
+        temperature: T > 0, a number or one per image `(B, 1)`.
+
+    Returns:
+        The shape of `features`; in [0, 1], and the channels' sum at each position is 1.
+    """
+    if isinstance(temperature, Tensor):
+        temperature = temperature.view(-1, *[1] * (features.dim() - 1))
+    return torch.softmax(features / temperature, dim=1)
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A number, or `peak/k`: the largest magnitude of an image's activations at this layer, divided by k.
+
+    Raises:
+        SettingError: neither, or not positive.
+    """
+
+    value: float | str
+
+    def __post_init__(self) -> None:
+        if not self._number > 0 or self._number == float("inf"):
+            raise SettingError(
+                "smoothing.temperature",
+                "should be a positive number, or peak/k with a positive k",
+                repr(self.value),
+                "The paper's is 1; peak/2 is a good start where activations are large.",
+            )
+
+    @property
+    def _adaptive(self) -> bool:
+        return isinstance(self.value, str) and self.value.startswith("peak/")
+
+    @property
+    def _number(self) -> float:
+        text = re.sub(r"^peak/", "", str(self.value))
+        try:
+            return float(text)
+        except ValueError:
+            return float("nan")
+
+    def of(self, reference: Tensor) -> Tensor | float:
+        """The temperature for activations `(B, D, ...)`: a number, or one per image `(B, 1)`."""
+        if not self._adaptive:
+            return self._number
+        peak = reference.detach().flatten(1).abs().amax(dim=1, keepdim=True)
+        return peak.clamp_min(torch.finfo(peak.dtype).tiny) / self._number  # a dead layer stays uniform
+
+    def __str__(self) -> str:
+        return f"peak/{self._number:g}" if self._adaptive else f"{self._number:g}"
+
+
+@dataclass(frozen=True)
+class NoSmoothing:
+    """The identity: standard style transfer."""
+
+    name: str = "none"
+
+    def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """`features` as they are, float32 or wider."""
+        return at_least_float32(features)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Softmax:
+    """SWAG's σ; `over` all of a layer (the paper) or its channels (the authors' first release).
+
+    Args:
+        temperature: a number (the paper's is 1) or `peak/k`.
+        over: `layer` or `channels`.
+        name: as in `conf/smoothing`.
+
+    Raises:
+        SettingError: a temperature that is not positive, or an unknown `over`.
+    """
+
+    def __init__(self, *, temperature: float | str = 1.0, over: str = "layer", name: str = "softmax") -> None:
+        functions = {"layer": softmax, "channels": channel_softmax}
+        if over not in functions:
+            raise SettingError(
+                "smoothing.over", f"should be one of {list(functions)}", repr(over), "Choose one."
+            )
+        self.function = functions[over]
+        self.temperature = Temperature(temperature)
+        self.name = name
+
+    def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:
+        """σ of `features` `(B, D, ...)`, with the temperature of `reference` (default: themselves)."""
+        features = at_least_float32(features)
+        reference = features if reference is None else at_least_float32(reference)
+        return self.function(features, self.temperature.of(reference))
+
+    def __str__(self) -> str:
+        return f"{self.name}(temperature={self.temperature})"
+
+
+class Scale:
+    """`factor · F`: the authors' released default since April 2021. It re-weights a loss and smooths nothing.
+
+    Raises:
+        SettingError: a factor that is not positive and finite.
+    """
+
+    def __init__(self, *, factor: float, name: str = "scale") -> None:
+        _check_between("smoothing.factor", factor, 0.0, float("inf"), "The authors' is 0.001.")
+        self.factor = factor
+        self.name = name
+
+    def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """`features` times the factor."""
+        return at_least_float32(features) * self.factor
+
+    def __str__(self) -> str:
+        return f"{self.name}(factor={self.factor:g})"
+
+
+class Log1p:
+    """`sign(F) · log(1 + |F|)`: concave, so peaks are truly compressed (extension of the paper)."""
+
+    def __init__(self, *, name: str = "log1p") -> None:
+        self.name = name
+
+    def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Compressed `features`, of their sign."""
+        features = at_least_float32(features)
+        return features.sign() * features.abs().log1p()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Power:
+    """`sign(F) · ((|F| + ε)^p − ε^p)` with 0 < p < 1: concave (extension of the paper).
+
+    ε = 1e-6 keeps the gradient finite at 0, where most activations are.
+
+    Raises:
+        SettingError: an exponent outside (0, 1).
+    """
+
+    EPSILON = 1e-6
+
+    def __init__(self, *, exponent: float, name: str = "power") -> None:
+        _check_between("smoothing.exponent", exponent, 0.0, 1.0, "0.5 takes the square root.")
+        self.exponent = exponent
+        self.name = name
+
+    def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Compressed `features`, of their sign."""
+        features = at_least_float32(features)
+        compressed: Tensor = (features.abs() + self.EPSILON) ** self.exponent - self.EPSILON**self.exponent
+        return features.sign() * compressed
+
+    def __str__(self) -> str:
+        return f"{self.name}(exponent={self.exponent:g})"
+
+
+def at_least_float32(features: Tensor) -> Tensor:
+    """Half-precision activations in float32; wider ones as they are."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))
+
+
+def _check_between(setting: str, value: float, low: float, high: float, remedy: str) -> None:
+    if not (isinstance(value, int | float) and low < value < high):
+        raise SettingError(
+            setting, f"should be a number above {low:g} and below {high:g}", repr(value), remedy
+        )

@@ -1,0 +1,195 @@
+"""Weights & Biases as a mirror of a run directory; a run's own result never depends on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from swag_repro.errors import SettingError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import wandb
+    from PIL.Image import Image as Picture
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["online", "offline", "disabled"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""Where one can't be started, the next takes its place."""
+
+
+class Tracker:
+    """One W&B run, or none: then everything sent is dropped.
+
+    The first thing that W&B can't take ends the mirroring with a warning, and nothing else.
+    """
+
+    def __init__(self, run: wandb.Run | None) -> None:
+        self._run = run
+        self._broken = False
+
+    def log(self, values: Mapping[str, float], *, step: int | None = None) -> None:
+        """One point of each curve, at the next step if none is given."""
+        self._mirror(lambda run: run.log(dict(values), step=step))
+
+    def table(self, name: str, rows: pd.DataFrame) -> None:
+        """A table, row for row."""
+
+        def send(run: wandb.Run) -> None:
+            from wandb import Table
+
+            run.log({name: Table(dataframe=rows)})
+
+        self._mirror(send)
+
+    def images(self, images: Mapping[str, Picture | np.ndarray]) -> None:
+        """Images by name: PIL's, or arrays of shape (H, W, 3) in [0, 255]."""
+
+        def send(run: wandb.Run) -> None:
+            from wandb import Image
+
+            run.log({name: Image(image) for name, image in images.items()})
+
+        self._mirror(send)
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """What describes the whole run; a later value replaces an earlier one."""
+        self._mirror(lambda run: run.summary.update(dict(values)))
+
+    def finish(self, *, exit_code: int) -> None:
+        """Ends the W&B run; waits for its upload no longer than the timeout it was started with."""
+        if self._run is not None:
+            try:
+                self._run.finish(exit_code=exit_code)
+            except _failures() as error:
+                _warn("W&B could not finish; `wandb sync` sends what it has", error)
+
+    def _mirror(self, send: Callable[[wandb.Run], None]) -> None:
+        if self._run is None or self._broken:
+            return
+        try:
+            send(self._run)
+        except _failures() as error:
+            self._broken = True
+            _warn("W&B mirrors this run no further; its own files are not touched by that", error)
+
+
+@contextmanager
+def track(
+    *,
+    mode: str,
+    project: str,
+    directory: Path,
+    name: str,
+    group: str,
+    job_type: str,
+    config: Mapping[str, Any],
+    tags: Sequence[str] = (),
+    entity: str | None = None,
+    timeout: float = 15.0,
+) -> Iterator[Tracker]:
+    """One W&B run that ends with the block, with exit code 1 if that raises.
+
+    Without a server that answers, the run is mirrored offline, and where W&B does not start, not at all; a
+    logged warning says so. The server is the one of the user's W&B settings.
+
+    Args:
+        mode: One of `MODES`.
+        project: W&B's project.
+        directory: The run directory; all that W&B writes lies below it.
+        name: The run's name.
+        group: Of the runs shown together, such as `fig3`.
+        job_type: Such as the experiment's name.
+        config: The resolved config, plain.
+        tags: To find it by.
+        entity: W&B's team or user; the user's default if None.
+        timeout: For how many seconds a server is waited for, at the start and again at the end.
+
+    Raises:
+        SettingError: `mode` is unknown, or `timeout` not positive.
+    """
+    if mode not in MODES:
+        raise SettingError(
+            "tracking.mode", f"should be one of {', '.join(MODES)}", mode, "Choose one of them."
+        )
+    if not timeout > 0:
+        raise SettingError("tracking.timeout", "should be positive", timeout, "Choose some seconds.")
+    options = {
+        "project": project,
+        "entity": entity,
+        "dir": directory,
+        "name": name,
+        "group": group,
+        "job_type": job_type,
+        "tags": list(tags),
+        "config": dict(config),
+    }
+    with _quiet_below(directory):
+        tracker = Tracker(_started(mode, timeout, options))
+        try:
+            yield tracker
+        except BaseException:
+            tracker.finish(exit_code=1)
+            raise
+        tracker.finish(exit_code=0)
+
+
+@contextmanager
+def _quiet_below(directory: Path) -> Iterator[None]:
+    """Has W&B print nothing, and stage and cache its files below this directory, not in the user's home."""
+    own = directory.absolute() / "wandb"
+    settings = {"WANDB_DATA_DIR": f"{own}/data", "WANDB_CACHE_DIR": f"{own}/cache", "WANDB_SILENT": "true"}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
+
+
+def _started(mode: str, timeout: float, options: Mapping[str, Any]) -> wandb.Run | None:
+    for attempt, instead in pairwise(MODES[MODES.index(mode) :]):
+        try:
+            return _init(attempt, timeout, options)
+        except _failures() as error:
+            _warn(f"W&B can't run {attempt}, so this run goes on with W&B {instead}", error)
+        # `wandb sync` would send the empty run that a refused attempt leaves.
+        for refused in Path(options["dir"], "wandb").glob("run-*"):
+            shutil.rmtree(refused, ignore_errors=True)
+    return None
+
+
+def _init(mode: Mode, timeout: float, options: Mapping[str, Any]) -> wandb.Run:
+    import wandb
+
+    # `init` would ask for a missing key where there is a terminal, and wait for the answer.
+    if mode == "online" and not wandb.login(prompt=False, verify=False):
+        raise wandb.errors.UsageError("no API key is configured; `wandb login` stores one")
+    settings = wandb.Settings(
+        console="off", init_timeout=timeout, finish_timeout=timeout, finish_timeout_raises=True
+    )
+    # One W&B run a cell, also where one process computes many.
+    return wandb.init(mode=mode, reinit="create_new", settings=settings, **options)
+
+
+def _warn(consequence: str, error: Exception) -> None:
+    first_line = str(error).partition("\n")[0]
+    logger.warning("%s: %s: %s", consequence, type(error).__name__, first_line)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    import wandb
+    from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError  # its service has died
+
+    return wandb.errors.Error, OSError, HandleAbandonedError, MailboxClosedError

@@ -1,0 +1,254 @@
+"""Where a network's weights come from: a seed, torchvision's ImageNet weights, or a file."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+from urllib.error import URLError
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum, get_weight
+
+from swag_repro.errors import SettingError, WeightsError
+from swag_repro.networks import Architecture
+
+StateDict = Mapping[str, Tensor]
+
+
+class Weights(Protocol):
+    """One file of `conf/weights`."""
+
+    name: str
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """The network with these weights."""
+
+    def digest(self, architecture: Architecture) -> str | None:
+        """What tells the weights' values from others; None where the settings tell them."""
+
+
+# Initialisations of convolutions; biases become 0. `torchvision` leaves what the builder made.
+INITIALIZATIONS: Mapping[str, Callable[[Tensor], object] | None] = {
+    "torchvision": None,
+    "kaiming_normal_fan_out": partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"),
+    "kaiming_normal_fan_in": partial(nn.init.kaiming_normal_, mode="fan_in", nonlinearity="relu"),
+    "xavier_normal": nn.init.xavier_normal_,
+    "orthogonal": nn.init.orthogonal_,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomWeights:
+    """Fresh weights, `r-` in SWAG's figures. The same seed gives the same weights.
+
+    Raises:
+        SettingError: an unknown initialisation, or a seed that is no whole number from 0.
+    """
+
+    seed: int
+    init: str = "torchvision"
+    name: str = "random"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise SettingError(
+                "weights.seed", "should be a whole number from 0", repr(self.seed), "Choose one."
+            )
+        if self.init not in INITIALIZATIONS:
+            raise SettingError(
+                "weights.init", f"should be one of {list(INITIALIZATIONS)}", repr(self.init), "Choose one."
+            )
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """The network, initialised under `seed`; the global random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = architecture.builder()
+            initialize = INITIALIZATIONS[self.init]
+            if initialize is not None:
+                _initialize(network, initialize)
+        return network
+
+    def digest(self, architecture: Architecture) -> None:
+        """None: seed and initialisation are settings."""
+
+
+def _initialize(network: nn.Module, initialize: Callable[[Tensor], object]) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            initialize(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNetWeights:
+    """torchvision's `IMAGENET1K_V1`, `p-` in SWAG's figures; torchvision downloads them once."""
+
+    name: str = "imagenet"
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """The network with torchvision's weights.
+
+        Raises:
+            WeightsError: there are none for this architecture, they can't be downloaded, or the file in
+                torch's cache isn't the one that torchvision announces.
+        """
+        weights = _imagenet_enum(architecture)
+        keywords: dict[str, object] = {"weights": weights}
+        if "init_weights" in getattr(architecture.builder, "keywords", {}):
+            keywords["init_weights"] = False  # torchvision refuses to initialise what it then overwrites
+        with _download_problems(weights):
+            return architecture.builder(**keywords)
+
+    def digest(self, architecture: Architecture) -> str:
+        """The start of the file's SHA-256, which torchvision writes into its name."""
+        return _announced_hash(_imagenet_enum(architecture))
+
+
+def _imagenet_enum(architecture: Architecture) -> WeightsEnum:
+    if architecture.imagenet is None:
+        raise WeightsError(
+            "weights",
+            f"can't be imagenet for {architecture.name}",
+            "no such weights in torchvision",
+            "Use weights=random, or weights=file with weights.path.",
+        )
+    return get_weight(architecture.imagenet)
+
+
+def _announced_hash(weights: WeightsEnum) -> str:
+    return Path(urlparse(weights.url).path).stem.rsplit("-", 1)[-1]
+
+
+@contextmanager
+def _download_problems(weights: WeightsEnum) -> Iterator[None]:
+    """Says what to do where torchvision can't download, and checks a cached file, which torchvision doesn't."""
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+    remedy = f"Fetch {weights.url} elsewhere and put it at {cached}, or use weights=random or weights=file."
+    try:
+        if cached.exists():
+            _check_sha256(cached, _announced_hash(weights), "weights", f"Delete {cached} and try again.")
+        yield
+    except (URLError, TimeoutError, ConnectionError) as error:
+        raise WeightsError(
+            "weights", "should be downloadable", f"{error} for {weights.url}", remedy
+        ) from error
+    except (RuntimeError, OSError, pickle.UnpicklingError, EOFError) as error:
+        raise WeightsError("weights", "should be torchvision's file", str(error), remedy) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileWeights:
+    """A state dict in a file of `torch.save`; a module's tensors only, nothing is executed.
+
+    Attributes:
+        path: the file.
+        sha256: of the file, in hex; None accepts any.
+    """
+
+    path: str
+    sha256: str | None = None
+    name: str = "file"
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """The network with the file's weights; a missing `head` keeps its fresh ones.
+
+        Raises:
+            WeightsError: no such file, another sha256, not a state dict, or of another network.
+        """
+        self.digest(architecture)
+        network = architecture.builder()
+        _load(network, self._read(), architecture, source=self.path)
+        return network
+
+    def digest(self, architecture: Architecture) -> str:  # noqa: ARG002  (part of the protocol)
+        """The file's SHA-256 in hex.
+
+        Raises:
+            WeightsError: no such file, or another sha256.
+        """
+        remedy = "Check weights.path and weights.sha256."
+        return _check_sha256(Path(self.path).expanduser(), self.sha256 or "", "weights.path", remedy)
+
+    def _read(self) -> StateDict:
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of the pickle's protocol; an error follows
+                loaded = torch.load(Path(self.path).expanduser(), map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged pickle can raise anything
+            raise _not_a_state_dict(self.path, f"{type(error).__name__} on loading it") from error
+        state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
+        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise _not_a_state_dict(self.path, f"a {type(loaded).__name__} of something else")
+        return state
+
+
+def _not_a_state_dict(path: str, found: str) -> WeightsError:
+    return WeightsError(
+        "weights.path",
+        "should be a file of torch.save(network.state_dict())",
+        f"{found}: {path}",
+        "Save the state dict again, or download the file again.",
+    )
+
+
+def _check_sha256(path: Path, announced: str, setting: str, remedy: str) -> str:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(
+            setting, "should be a readable file", f"{path} ({error.strerror})", remedy
+        ) from error
+    if not found.startswith(announced.lower()):
+        raise WeightsError(setting, f"should have the sha256 {announced}", f"{found} for {path}", remedy)
+    return found
+
+
+def _load(network: nn.Module, state: StateDict, architecture: Architecture, *, source: str) -> None:
+    """Loads in place; of the head, what the file lacks or has in another shape stays fresh."""
+    expected = network.state_dict()
+    in_head = tuple(f"{module}." for module in architecture.head)
+    usable = {
+        key: value
+        for key, value in state.items()
+        if not (key.startswith(in_head) and (key not in expected or expected[key].shape != value.shape))
+    }
+    problems = _problems(expected, usable, in_head)
+    if problems:
+        raise WeightsError(
+            "weights",
+            f"should fit {architecture.name}",
+            f"{'; '.join(problems)} in {source}",
+            "Choose the network that the weights were saved from.",
+        )
+    network.load_state_dict(usable, strict=False)
+
+
+def _problems(expected: StateDict, found: StateDict, in_head: tuple[str, ...]) -> list[str]:
+    # num_batches_tracked counts training steps: old files lack it and no output depends on it.
+    required = [
+        key for key in expected if not key.startswith(in_head) and not key.endswith("num_batches_tracked")
+    ]
+    missing = [key for key in required if key not in found]
+    unexpected = [key for key in found if key not in expected]
+    reshaped = [
+        f"{key} {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
+        for key, value in found.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    found_problems = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    return [f"{what}: {_listing(keys)}" for what, keys in found_problems.items() if keys]
+
+
+def _listing(keys: list[str], most: int = 8) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

@@ -1,0 +1,474 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from analysis import points, style
+from analysis.__main__ import main
+from analysis.cells import CONF, Cell, CellsError, compose_cells, match
+from analysis.collect import collect, read_records
+from analysis.figures import FIGURES, fig3
+from swag_repro import identity
+from swag_repro.errors import StoreError, UserError
+from swag_repro.store import SCHEMA_KEY, Store
+
+SWEEP = ("network=resnet50,vgg19", "smoothing=none,softmax", "weights.seed=0,1")
+EXPERIMENT = ("experiment=fig3", *SWEEP)
+IMAGES = {"content/astronaut": "a" * 64, "style/waves": "b" * 64, "style/dots": "c" * 64}
+
+
+def number(network: str, smoothing: str, seed: int, image: int, position: int, quantity: str) -> float:
+    """A made-up maximum; an entropy is its sigmoid."""
+    return (
+        (2.0 if network == "resnet50" else 0.5) ** position
+        * (1 + seed)
+        * (1 + image)
+        * (1.0 if smoothing == "none" else 0.01)
+        * {"activation": 1, "gram": 1000, "gram_per_dm": 10}[quantity]
+    )
+
+
+def rows(config: dict[str, Any]) -> list[dict[str, Any]]:
+    network, smoothing = config["network"]["name"], config["smoothing"]["name"]
+    seed = config["weights"].get("seed")
+    made = []
+    for image, (role, name) in enumerate(key.split("/") for key in IMAGES):
+        for position, layer in enumerate(config["network"]["statistic_taps"], start=1):
+            for quantity in ("activation", "gram", "gram_per_dm"):
+                value = number(network, smoothing, seed or 0, image, position, quantity)
+                entropy = value / (1 + value)
+                for statistic, definition, shown in (
+                    ("maximum", None, value),
+                    ("normalized_entropy", "softmax", entropy),
+                    ("normalized_entropy", "linear", entropy / 2),
+                ):
+                    made.append(
+                        {
+                            "network": network,
+                            "weights": config["weights"]["name"],
+                            "smoothing": "none" if smoothing == "none" else "softmax(temperature=1.0)",
+                            "seed": seed,
+                            role: name,
+                            "layer": layer,
+                            "depth": 10 * position,
+                            "position": position,
+                            "quantity": quantity,
+                            "statistic": statistic,
+                            "definition": definition,
+                            "value": shown,
+                        }
+                    )
+    return made
+
+
+def compute(root: Path, cell: Cell, *, images: dict[str, str] = IMAGES, config: Any = None) -> Path:
+    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config), images)
+    claimed = Store(root).claim(
+        who, config=config or cell.config, name="fig3", overrides=cell.overrides, device="cpu"
+    )
+    with claimed as run:
+        run.write_rows(rows(cell.config))
+    return run.path
+
+
+def fail(root: Path, cell: Cell, error: Exception) -> None:
+    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config), IMAGES)
+    with pytest.raises(type(error)), Store(root).claim(who, config=cell.config, name="fig3", device="cpu"):
+        raise error
+
+
+@dataclass(frozen=True)
+class Outputs:
+    root: Path
+    cells: list[Cell]
+    paths: list[Path]
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
+    root = tmp_path_factory.mktemp("computed")
+    cells = compose_cells(EXPERIMENT)
+    return Outputs(root, cells, [compute(root, cell) for cell in cells])
+
+
+@pytest.fixture
+def outputs(computed: Outputs, tmp_path: Path) -> Outputs:
+    """Runs of every cell, to be spoilt."""
+    root = tmp_path / "outputs"
+    shutil.copytree(computed.root, root)
+    return Outputs(root, computed.cells, [root / "runs" / path.name for path in computed.paths])
+
+
+@pytest.fixture(scope="module")
+def loaded(computed: Outputs) -> points.Points:
+    return points.load(list(EXPERIMENT), computed.root, partial=False)
+
+
+def figure(outputs: Outputs, out: Path, *arguments: str, name: str = "fig3") -> int:
+    return main(["figure", name, *SWEEP, "--runs", str(outputs.root), "--out", str(out), *arguments])
+
+
+class TestCells:
+    def test_are_those_hydra_would_launch(self) -> None:
+        cells = compose_cells(EXPERIMENT)
+        told = {
+            (c.config["network"]["name"], c.config["smoothing"]["name"], c.config["weights"]["seed"])
+            for c in cells
+        }
+        assert len(cells) == 8
+        assert told == {(n, s, i) for n in ("resnet50", "vgg19") for s in ("none", "softmax") for i in (0, 1)}
+
+    def test_of_the_paper(self) -> None:
+        cells = compose_cells(["experiment=fig3", "images.size=64"])
+        assert len(cells) == 50
+        assert {cell.config["images"]["size"] for cell in cells} == {64}
+        assert "experiment" not in str(cells[0])
+
+    @pytest.mark.parametrize(
+        "wrong", ["network=no_such_network", "imagges.size=3", "images.size=", "+nonsense=1", "images=folder"]
+    )
+    def test_wrong_override(self, wrong: str) -> None:
+        with pytest.raises(UserError):
+            compose_cells(["experiment=fig3", wrong])
+
+    def test_match_each_its_own_run(self, computed: Outputs) -> None:
+        answer = match(computed.cells, read_records(computed.root)[0])
+        assert [record.path for _, record in answer.found] == computed.paths
+        assert answer.missing == []
+
+    @pytest.mark.parametrize("other", ["images.size=128", "batchnorm=batch", "smoothing.temperature=2"])
+    def test_never_match_other_settings(self, computed: Outputs, other: str) -> None:
+        cells = compose_cells(["network=resnet50", "smoothing=softmax", other])
+        answer = match(cells, read_records(computed.root)[0])
+        assert answer.found == []
+        assert len(answer.missing) == 1
+
+    def test_match_in_spite_of_device_and_progress(self, computed: Outputs) -> None:
+        same = compose_cells([*EXPERIMENT, "compute.device=cpu", "progress=false", "tracking=disabled"])
+        assert len(match(same, read_records(computed.root)[0]).found) == 8
+
+    def test_ambiguous_runs(self, outputs: Outputs) -> None:
+        other = compute(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
+        with pytest.raises(CellsError, match="should be one") as error:
+            match(outputs.cells, read_records(outputs.root)[0])
+        assert str(other) in str(error.value)
+        assert str(outputs.paths[0]) in str(error.value)
+
+    def test_named_files_decide(self, outputs: Outputs) -> None:
+        cell = outputs.cells[0]
+        elsewhere = {**cell.config, "images": {**cell.config["images"], "path": "elsewhere"}}
+        compute(outputs.root, cell, images={"content/other": "e" * 64}, config=elsewhere)
+        answer = match(outputs.cells, read_records(outputs.root)[0])
+        assert [record.path for _, record in answer.found] == outputs.paths
+
+    def test_runs_of_different_images_never_share_a_figure(self, outputs: Outputs) -> None:
+        shutil.rmtree(outputs.paths[0])
+        compute(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
+        with pytest.raises(CellsError, match="the same images"):
+            match(outputs.cells, read_records(outputs.root)[0])
+
+    def test_killed_before_its_identity(self, outputs: Outputs) -> None:
+        status = json.loads((outputs.paths[0] / "status.json").read_text())
+        (outputs.paths[0] / "identity.json").unlink()
+        (outputs.paths[0] / "status.json").write_text(json.dumps({**status, "state": "running"}))
+        answer = match(outputs.cells, read_records(outputs.root)[0])
+        assert answer.missing == [(outputs.cells[0], None)]
+
+
+class TestPoints:
+    def test_means_and_spread(self, loaded: points.Points) -> None:
+        table = loaded.table
+        assert len(table) == 4 * 5 * 3 * 3  # lines, layers, quantities, statistics
+        for point in table[table["statistic"] == "maximum"].itertuples():
+            smoothing = "none" if point.smoothing == "none" else "softmax"
+            of_seed = [
+                np.mean(
+                    [
+                        number(point.network, smoothing, seed, image, point.position, point.quantity)
+                        for image in range(3)
+                    ]
+                )
+                for seed in (0, 1)
+            ]
+            assert (point.low, point.mean, point.high) == pytest.approx(
+                (min(of_seed), np.mean(of_seed), max(of_seed))
+            )
+        assert (table["seeds"] == 2).all()
+        assert (table["images"] == 3).all()
+
+    def test_labels_are_the_papers(self, loaded: points.Points) -> None:
+        labels = ["r-ResNet-50", "r-ResNet-50*", "r-VGG-19", "r-VGG-19*"]
+        assert sorted(loaded.table["label"].unique()) == labels
+        assert loaded.marks == {"none": "", "softmax(temperature=1.0)": "*"}
+
+    def test_provenance(self, loaded: points.Points, computed: Outputs) -> None:
+        line = loaded.table[loaded.table["label"] == "r-VGG-19*"]
+        of_line = {
+            path.name
+            for path, cell in zip(computed.paths, computed.cells, strict=True)
+            if cell.config["network"]["name"] == "vgg19" and cell.config["smoothing"]["name"] == "softmax"
+        }
+        assert set(line["run_ids"].iloc[0].split(";")) == of_line
+        status = json.loads((computed.paths[0] / "status.json").read_text())
+        for name in ("torch", "torchvision", "swag_repro"):
+            assert set(loaded.table[name]) == {status["versions"][name]}
+        assert set(loaded.table["commit"]) == {status["commit"] or "unknown"}
+
+    def test_pretrained_weights_have_one_run_for_all_seeds(self, tmp_path: Path) -> None:
+        cells = compose_cells(["weights=imagenet", "network=vgg19", "compute.batch_size=1,2"])
+        compute(tmp_path, cells[0])
+        answer = match(cells, read_records(tmp_path)[0])
+        assert len(answer.found) == 2
+        table, _ = points.aggregate(points._unique(answer))
+        assert set(table["label"]) == {"p-VGG-19"}
+        assert (table["images"] == 3).all()
+        assert (table["low"] == table["high"]).all()
+        assert (table["seeds"] == 0).all()
+
+    def test_a_sweep_that_lines_cant_show(self, tmp_path: Path) -> None:
+        overrides = ["network=vgg19", "images.size=64,128"]
+        for cell in compose_cells(overrides):
+            compute(tmp_path, cell)
+        with pytest.raises(CellsError, match=r"images\.size=64; .*images\.size=128"):
+            points.load(overrides, tmp_path, partial=False)
+
+
+class TestFigure:
+    def test_panels_show_the_means(self, loaded: points.Points) -> None:
+        axes = fig3.make(loaded)[""].axes
+        wanted = [("activation", "maximum"), ("activation", "normalized_entropy")]
+        wanted += [("gram_per_dm", statistic) for _, statistic in wanted]
+        assert [axis.get_yscale() for axis in axes] == ["log", "linear", "log", "linear"]
+        for axis, (quantity, statistic) in zip(axes, wanted, strict=True):
+            assert len(axis.get_lines()) == 4
+            for line in axis.get_lines():
+                table = loaded.table.query(f"label == '{line.get_label()}' and quantity == '{quantity}'")
+                table = table.query(f"statistic == '{statistic}' and definition != 'linear'")
+                assert list(line.get_ydata()) == list(table["mean"])
+                assert np.round(line.get_xdata()).tolist() == [1, 2, 3, 4, 5]
+
+    def test_bands_span_the_seeds(self, loaded: points.Points) -> None:
+        axis = fig3.make(loaded)[""].axes[0]
+        table = loaded.table.query("quantity == 'activation' and statistic == 'maximum'")
+        spans = [collection.get_paths()[0].vertices[:, 1] for collection in axis.collections]
+        assert {(low.min(), low.max()) for low in spans} == {
+            (line["low"].min(), line["high"].max()) for _, line in table.groupby("label")
+        }
+
+    def test_smoothed_lines_are_dashed_rings_of_their_networks_colour(self, loaded: points.Points) -> None:
+        lines = {line.get_label(): line for line in fig3.make(loaded)[""].axes[0].get_lines()}
+        plain, smoothed = lines["r-ResNet-50"], lines["r-ResNet-50*"]
+        assert (plain.get_linestyle(), smoothed.get_linestyle()) == ("-", "--")
+        assert smoothed.get_markerfacecolor() == "none"
+        assert smoothed.get_color() == plain.get_color() != lines["r-VGG-19"].get_color()
+        assert smoothed.get_marker() == plain.get_marker() != lines["r-VGG-19"].get_marker()
+
+    def test_words(self, loaded: points.Points) -> None:
+        drawn = fig3.make(loaded)[""]
+        ticks = [label.get_text() for label in drawn.axes[2].get_xticklabels()]
+        assert ticks[0] == "1\nconv1\nrelu1_1"
+        assert ticks[4] == "5\nconv5_3\nrelu5_1"
+        legend = [text.get_text() for text in drawn.legends[0].get_texts()]
+        assert legend == ["r-ResNet-50", "r-ResNet-50*", "r-VGG-19", "r-VGG-19*"]
+        [caption] = [text.get_text() for text in drawn.texts]
+        assert "3 images and 2 seeds; bands: smallest to largest" in caption
+        assert "* SWAG, softmax(temperature=1.0)" in caption
+
+    def test_long_names_of_layers_take_two_lines(self, loaded: points.Points) -> None:
+        table = loaded.table.replace({"layer": {"relu1_1": "Conv2d_2b_3x3"}})
+        drawn = fig3.make(points.Points(table, loaded.marks, 0, 8))[""]
+        assert drawn.axes[2].get_xticklabels()[0].get_text() == "1\nconv1\nConv2d_\n2b_3x3"
+
+    def test_lines_that_coincide_at_one_are_named(self, loaded: points.Points) -> None:
+        table = loaded.table.copy()
+        entropies = table["statistic"] == "normalized_entropy"
+        table.loc[entropies & table["label"].isin(["r-VGG-19", "r-VGG-19*", "r-ResNet-50*"]), "mean"] = 1.0
+        drawn = fig3.make(points.Points(table, loaded.marks, 0, 8))[""]
+        caption = drawn.texts[0].get_text().replace("\N{NO-BREAK SPACE}", " ")
+        assert (
+            "At 0.99 or above in every layer: (b) r-VGG-19, all with *; (d) r-VGG-19, all with *." in caption
+        )
+
+    def test_markers_of_one_layer_stand_side_by_side(self, loaded: points.Points) -> None:
+        lines = {line.get_label(): line for line in fig3.make(loaded)[""].axes[1].get_lines()}
+        assert lines["r-VGG-19"].get_xdata()[0] - lines["r-ResNet-50"].get_xdata()[0] == pytest.approx(
+            fig3.DODGE
+        )
+
+    def test_definitions_side_by_side(self, loaded: points.Points) -> None:
+        axes = fig3.make(loaded)["_definitions"].axes
+        for softmax, linear in ((axes[0], axes[1]), (axes[2], axes[3])):
+            for one, other in zip(softmax.get_lines(), linear.get_lines(), strict=True):
+                assert np.allclose(one.get_ydata(), 2 * np.asarray(other.get_ydata()))
+
+    def test_everything_lies_within_the_page(self, loaded: points.Points) -> None:
+        for drawn in fig3.make(loaded).values():
+            box = drawn.get_tightbbox()
+            width, height = drawn.get_size_inches()
+            assert box.x0 >= 0
+            assert box.y0 >= 0
+            assert box.x1 <= width
+            assert box.y1 <= height
+
+    def test_looks_differ_without_colour(self) -> None:
+        networks = [*style.KNOWN, "densenet121", "googlenet", "wide_resnet50_2", "inception_v3"]
+        chosen = style.looks(networks)
+        assert len({chosen[network].marker for network in networks}) == len(networks)
+        assert len({to_rgb(chosen[network].color) for network in networks}) == len(networks)
+
+
+class TestCommand:
+    def test_files(self, computed: Outputs, tmp_path: Path, loaded: points.Points) -> None:
+        assert figure(computed, tmp_path) == 0
+        folder = tmp_path / "fig3"
+        assert {path.name for path in folder.iterdir()} == {
+            "fig3.png", "fig3.pdf", "fig3_definitions.png", "fig3_definitions.pdf", "fig3.csv",
+        }  # fmt: skip
+        with Image.open(folder / "fig3.png") as picture:
+            assert picture.info["dpi"][0] >= 200
+            assert picture.info["Description"].startswith("8 runs; commit ")
+        assert (folder / "fig3.pdf").read_bytes().startswith(b"%PDF")
+        written = pd.read_csv(folder / "fig3.csv", keep_default_na=False, na_values={"definition": [""]})
+        pd.testing.assert_frame_equal(written, loaded.table, check_dtype=False)
+        again = {path: path.read_bytes() for path in fig3.save(fig3.make(loaded), loaded, tmp_path, "fig3")}
+        assert again == {tmp_path / path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def test_missing_cells(
+        self, outputs: Outputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for path in outputs.paths[:2]:
+            shutil.rmtree(path)
+        fail(outputs.root, outputs.cells[1], MemoryError("no memory left"))
+        assert figure(outputs, tmp_path / "out") == 1
+        said = capsys.readouterr().err
+        assert "2 of 8 cells missing" in said
+        assert f"\n  {outputs.cells[0]}\n  {outputs.cells[1]} (failed: MemoryError: no memory left)\n" in said
+        assert f"python experiments/measure_activations.py -m experiment=fig3 {' '.join(SWEEP)}" in said
+        assert "Traceback" not in said
+        assert not (tmp_path / "out").exists()
+
+    def test_partial_figure_is_marked(self, outputs: Outputs, tmp_path: Path) -> None:
+        shutil.rmtree(outputs.paths[0])
+        partial = points.load(list(EXPERIMENT), outputs.root, partial=True)
+        for drawn in fig3.make(partial).values():
+            [mark] = [text for text in drawn.texts if "PARTIAL" in text.get_text()]
+            assert mark.get_text() == "PARTIAL: 1 of 8 cells missing"
+            assert mark.get_window_extent().width > drawn.bbox.width / 2
+        assert figure(outputs, tmp_path / "out", "--allow-partial") == 0
+        assert (tmp_path / "out/fig3/fig3.png").exists()
+
+    def test_nothing_to_draw(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert figure(Outputs(tmp_path, [], []), tmp_path / "out", "--allow-partial") == 1
+        assert "8 of 8 cells missing" in capsys.readouterr().err
+
+    def test_wrong_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["collect", "--runs", str(tmp_path / "nowhere")]) == 1
+        assert "nowhere" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "arguments", [["figure", "fig3", "--alow-partial"], ["collect", "images.size=3"]]
+    )
+    def test_unknown_arguments(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert "unrecognized arguments" in capsys.readouterr().err
+
+    def test_every_figure_has_its_experiment(self) -> None:
+        for name in FIGURES:
+            assert (CONF / "experiment" / f"{name}.yaml").is_file()
+
+    def test_needs_no_torch_and_no_screen(self, computed: Outputs, tmp_path: Path) -> None:
+        arguments = ["figure", "fig3", *SWEEP, "--runs", str(computed.root), "--out", str(tmp_path)]
+        script = (
+            f"import sys; from analysis.__main__ import main; status = main({arguments})\n"
+            "sys.exit(status or 2 * ('torch' in sys.modules))"
+        )
+        environment = {**os.environ, "MPLBACKEND": "TkAgg", "DISPLAY": ""}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+
+    def test_help_imports_nothing_heavy(self) -> None:
+        script = (
+            "import contextlib, sys; from analysis.__main__ import main\n"
+            "with contextlib.suppress(SystemExit): main(['--help'])\n"
+            "sys.exit(' '.join({'torch', 'pandas', 'seaborn', 'matplotlib', 'hydra'} & set(sys.modules)))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+        assert done.stderr == b"\n", done.stderr.decode()
+
+
+class TestCollect:
+    def test_counts_and_table(
+        self, outputs: Outputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for path in outputs.paths[:2]:
+            shutil.rmtree(path)
+        fail(outputs.root, outputs.cells[0], ValueError("bad luck"))
+        (outputs.root / "runs" / "0123456789abcdef").mkdir()  # killed at once
+        assert main(["collect", "--runs", str(outputs.root), "--out", str(tmp_path)]) == 0
+        rows_of_one = 3 * 5 * 3 * 3
+        said = capsys.readouterr().out
+        assert f"6 finished runs, {6 * rows_of_one} rows" in said
+        assert "1 failed: ValueError: bad luck" in said
+        assert "1 running or killed" in said
+        table = pd.read_parquet(tmp_path / "table.parquet")
+        assert table["run_id"].value_counts().to_dict() == {
+            path.name: rows_of_one for path in outputs.paths[2:]
+        }
+        written = pd.read_csv(tmp_path / "table.csv")
+        assert written["value"].tolist() == table["value"].tolist()
+        assert pq.read_schema(tmp_path / "table.parquet").metadata[SCHEMA_KEY] == b"1"
+
+    def test_same_runs_same_bytes(self, computed: Outputs, tmp_path: Path) -> None:
+        files = [collect(computed.root, tmp_path / out).files for out in ("one", "two")]
+        for one, other in zip(*files, strict=True):
+            assert one.read_bytes() == other.read_bytes()
+
+    def test_no_runs(self, tmp_path: Path) -> None:
+        assert collect(tmp_path, tmp_path / "out").rows == 0
+
+    @pytest.mark.parametrize(
+        ("spoil", "message"),
+        [
+            (lambda path: change_status(path, rows=7), "should have the 7 rows"),
+            (lambda path: change_status(path, schema=99), "schema 1 or older"),
+            (lambda path: change_rows_schema(path, b"99"), "schema 1 or older"),
+            (lambda path: (path / "status.json").write_text("{"), "should be a complete file"),
+            (lambda path: (path / "rows.parquet").write_bytes(b"PAR1"), "should be a complete file"),
+        ],
+    )
+    def test_nothing_is_lost_silently(
+        self, outputs: Outputs, tmp_path: Path, spoil: Callable[[Path], None], message: str
+    ) -> None:
+        spoil(outputs.paths[3])
+        with pytest.raises(StoreError, match=message):
+            collect(outputs.root, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+def change_status(path: Path, **fields: object) -> None:
+    status = json.loads((path / "status.json").read_text())
+    (path / "status.json").write_text(json.dumps(status | fields))
+
+
+def change_rows_schema(path: Path, version: bytes) -> None:
+    table = pq.read_table(path / "rows.parquet").replace_schema_metadata({SCHEMA_KEY: version})
+    with pa.OSFile(str(path / "rows.parquet"), "wb") as file:
+        pq.write_table(table, file)

@@ -1,0 +1,96 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from swag_repro.networks.variants import noresnet50, pseudo_resvgg, pseudo_vgg, resnet50_before_relu
+
+IMAGES = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def randomized(network, seed=0):
+    """Batch norms with statistics that matter, so that agreement isn't an accident of the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.running_var):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+            for tensor in (module.bias.data, module.running_mean):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def resnet50():
+    torch.manual_seed(0)
+    return randomized(torchvision.models.resnet50())
+
+
+def forward(network, block):
+    """ResNet's forward pass with `block(unit, x)` in each unit."""
+    x = network.maxpool(network.relu(network.bn1(network.conv1(IMAGES))))
+    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+        for unit in stage:
+            x = block(unit, x)
+    return network.fc(torch.flatten(network.avgpool(x), 1))
+
+
+def residual(unit, x):
+    x = unit.bn1(unit.conv1(x)).relu()
+    return unit.bn3(unit.conv3(unit.bn2(unit.conv2(x)).relu()))
+
+
+@torch.no_grad()
+def test_noresnet_is_resnet_without_its_shortcuts(resnet50):
+    network = noresnet50().eval()
+    state = {key: value for key, value in resnet50.state_dict().items() if "downsample" not in key}
+    network.load_state_dict(state, strict=True)
+    expected = forward(resnet50, lambda unit, x: residual(unit, x).relu())
+    torch.testing.assert_close(network(IMAGES), expected)
+    assert not torch.allclose(network(IMAGES), resnet50(IMAGES))
+
+
+@torch.no_grad()
+def test_residual_before_relu_has_resnets_parameters_and_its_own_shortcut(resnet50):
+    network = resnet50_before_relu().eval()
+    network.load_state_dict(resnet50.state_dict(), strict=True)
+    x = resnet50.maxpool(resnet50.bn1(resnet50.conv1(IMAGES)))
+    for stage in (resnet50.layer1, resnet50.layer2, resnet50.layer3, resnet50.layer4):
+        for unit in stage:
+            shortcut = x if unit.downsample is None else unit.downsample(x)
+            x = residual(unit, x.relu()) + shortcut
+    expected = resnet50.fc(torch.flatten(resnet50.avgpool(x.relu()), 1))
+    torch.testing.assert_close(network(IMAGES), expected)
+    assert not torch.allclose(network(IMAGES), resnet50(IMAGES))
+
+
+@torch.no_grad()
+def test_pseudo_resvgg_is_pseudo_vgg_with_shortcuts():
+    plain, shortcuts = randomized(pseudo_vgg()), randomized(pseudo_resvgg())
+    plain.load_state_dict(
+        {key: value for key, value in shortcuts.state_dict().items() if "shortcut" not in key}, strict=True
+    )
+
+    def through(network, *, shortcut):
+        x = network.maxpool(network.stem(IMAGES))
+        for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+            x = stage[0](x)
+            for group in stage[1:]:
+                x = (group.residual(x) + (group.shortcut(x) if shortcut else 0)).relu()
+        return network.fc(torch.flatten(network.avgpool(x), 1))
+
+    torch.testing.assert_close(shortcuts(IMAGES), through(shortcuts, shortcut=True))
+    torch.testing.assert_close(plain(IMAGES), through(shortcuts, shortcut=False))
+
+
+@pytest.mark.parametrize("batchnorm", [False, True])
+@pytest.mark.parametrize("build", [pseudo_vgg, pseudo_resvgg])
+def test_pseudo_networks_have_resnets_depth_and_nothing_but_3x3(build, batchnorm):
+    convolutions = [
+        module for module in build(batchnorm=batchnorm).modules() if isinstance(module, nn.Conv2d)
+    ]
+    three = [module for module in convolutions if module.kernel_size == (3, 3)]
+    assert len(three) == 1 + 3 * (3 + 4 + 6 + 3)
+    assert all(module.stride == (1, 1) for module in convolutions)
+    # 1×1 only in the shortcuts where the width changes: 64→128, 128→256, 256→512.
+    assert len(convolutions) - len(three) == (3 if build is pseudo_resvgg else 0)

@@ -1,0 +1,142 @@
+import pytest
+import torch
+
+from swag_repro.errors import SettingError
+from swag_repro.smoothing import (
+    Log1p,
+    NoSmoothing,
+    Power,
+    Scale,
+    Softmax,
+    Temperature,
+    channel_softmax,
+    softmax,
+)
+
+ALL = {
+    "none": NoSmoothing(),
+    "softmax": Softmax(),
+    "softmax_peak": Softmax(temperature="peak/2"),
+    "channel_softmax": Softmax(over="channels"),
+    "channel_softmax_peak": Softmax(over="channels", temperature="peak/2"),
+    "scale": Scale(factor=0.001),
+    "log1p": Log1p(),
+    "power": Power(exponent=0.5),
+}
+
+
+def features(batch=2):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, 6, 5, 4, generator=generator).relu() * 3
+
+
+def test_softmax_by_hand():
+    x = torch.tensor([[[[0.0, 1.0]], [[2.0, 3.0]]]])
+    weights = torch.tensor([0.0, 1.0, 2.0, 3.0]).exp()
+    assert torch.allclose(softmax(x).flatten(), weights / weights.sum())
+
+
+def test_softmax_sums_to_one_over_each_image():
+    assert torch.allclose(softmax(features()).sum(dim=(1, 2, 3)), torch.ones(2))
+
+
+def test_channel_softmax_sums_to_one_at_each_position():
+    assert torch.allclose(channel_softmax(features()).sum(dim=1), torch.ones(2, 5, 4))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_images_are_smoothed_each_by_itself_in_their_shape(name):
+    x = features()
+    together = ALL[name](x)
+    assert together.shape == x.shape
+    for index in range(2):
+        torch.testing.assert_close(together[index], ALL[name](x[index : index + 1])[0])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_order_of_activations_is_kept(name):
+    x = torch.linspace(0, 5, 24).view(1, 1, 6, 4)
+    smoothed = ALL[name](x).flatten()
+    if name.startswith("channel"):  # a single channel is all there is
+        assert torch.equal(smoothed, torch.ones(24))
+    else:
+        assert (smoothed.diff() > 0).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gradients_against_finite_differences(name):
+    x = features(1).double()
+    x.requires_grad_()
+    smoothing = ALL[name]
+    reference = features(1).double()  # a temperature is a constant of the loss
+    # Away from 0, where ReLU's zeros make |F| and sign(F) kink.
+    shifted = (x.detach() + 0.1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: smoothing(f, reference), shifted)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gradients_at_zero_are_finite(name):
+    x = torch.zeros(1, 2, 3, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(ALL[name](x).square().sum() + ALL[name](x).sum(), x)
+    assert gradient.isfinite().all()
+
+
+def test_a_temperature_divides():
+    assert torch.allclose(Softmax(temperature=2)(features()), softmax(features() / 2))
+
+
+def test_peak_temperature_is_read_from_the_reference():
+    x, reference = features(), features() * 7
+    expected = softmax(x / (reference.flatten(1).amax(1).view(2, 1, 1, 1) / 4))
+    assert torch.allclose(Softmax(temperature="peak/4")(x, reference), expected)
+
+
+def test_peak_temperature_ignores_the_scale_of_activations():
+    smoothing = Softmax(temperature="peak/4")
+    torch.testing.assert_close(smoothing(features()), smoothing(features() * 1000))
+
+
+def test_a_dead_layer_becomes_uniform():
+    smoothed = Softmax(temperature="peak/2")(torch.zeros(1, 4, 2, 2))
+    assert torch.allclose(smoothed, torch.full((1, 4, 2, 2), 1 / 16))
+
+
+def test_half_precision_becomes_float32():
+    for smoothing in ALL.values():
+        assert smoothing(features().bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "temperature", [0, -1.0, "peak/0", "peak/-2", "peak", "warm", float("nan"), float("inf"), None]
+)
+def test_bad_temperatures(temperature):
+    with pytest.raises(SettingError, match=r"`smoothing.temperature` should be a positive number.*found"):
+        Temperature(temperature)
+
+
+@pytest.mark.parametrize(
+    ("make", "setting"),
+    [
+        (lambda: Scale(factor=0.0), "factor"),
+        (lambda: Scale(factor="small"), "factor"),
+        (lambda: Power(exponent=1.0), "exponent"),
+        (lambda: Power(exponent=-0.5), "exponent"),
+        (lambda: Softmax(over="rows"), "over"),
+    ],
+)
+def test_bad_settings(make, setting):
+    with pytest.raises(SettingError, match=f"smoothing.{setting}"):
+        make()
+
+
+def test_names_tell_all_that_differs():
+    assert [str(smoothing) for smoothing in ALL.values()] == [
+        "none",
+        "softmax(temperature=1)",
+        "softmax(temperature=peak/2)",
+        "softmax(temperature=1)",
+        "softmax(temperature=peak/2)",
+        "scale(factor=0.001)",
+        "log1p",
+        "power(exponent=0.5)",
+    ]

@@ -1,0 +1,324 @@
+"""W&B for real: offline runs read back, servers that refuse, vanish, or were never there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from PIL import Image
+
+from swag_repro.errors import SettingError
+from swag_repro.tracking import track
+
+# W&B leaves its temporary directories to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+
+CONFIG = {"network": {"name": "resnet50", "taps": {"conv1": "relu"}}, "seed": 0, "tags": ["a"]}
+ROWS = pd.DataFrame({"layer": ["conv1", "conv2"], "value": [3.8, 15.9]})
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path, monkeypatch):
+    """A user without W&B settings."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "no-config"))
+
+
+def tracking(directory: Path, **changes: object):
+    directory.mkdir(exist_ok=True)
+    names = {
+        "name": "resnet50 none 0",
+        "group": "fig3",
+        "job_type": "measure_activations",
+        "tags": ["one", "two"],
+    }
+    options = {"mode": "offline", "project": "swag-repro", "directory": directory, "config": CONFIG, **names}
+    return track(**{**options, **changes})
+
+
+def records(directory: Path) -> dict[str, list[dict]]:
+    """What the only W&B run below a directory has recorded, by type of record."""
+    (file,) = directory.glob("wandb/*run-*/*.wandb")
+    command = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", file]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    found: dict[str, list[dict]] = {}
+    for record in map(json.loads, lines):
+        found.setdefault(record["type"], []).append(record[record["type"]])
+    return found
+
+
+def test_two_cells_of_one_process_are_two_runs(tmp_path, capfd):
+    for cell in ("one", "two"):
+        with tracking(tmp_path / cell, name=cell) as tracker:
+            tracker.log({"loss": 2.0}, step=0)
+            tracker.log({"loss": 1.0}, step=1)
+            tracker.table("statistics", ROWS)
+            tracker.images({"astronaut": Image.new("RGB", (8, 8)), "noise": np.zeros((8, 8, 3), np.uint8)})
+            tracker.summary({"maximum": 15.9})
+    assert capfd.readouterr() == ("", "")
+    for cell in ("one", "two"):
+        found = records(tmp_path / cell)
+        (run,) = found["run"]
+        assert (run["display_name"], run["run_group"], run["project"]) == (cell, "fig3", "swag-repro")
+        assert (run["job_type"], run["tags"]) == ("measure_activations", ["one", "two"])
+        assert {name: value for name, value in run["config"]["update"].items() if name != "_wandb"} == CONFIG
+        curve = [record["item"]["loss"] for record in found["history"] if "loss" in record["item"]]
+        assert curve == [2, 1]
+        assert any(record.get("update", {}).get("maximum") == 15.9 for record in found["summary"])
+        assert [record.get("exit_code", 0) for record in found["exit"]] == [0]
+
+
+def test_tables_and_images_lie_below_the_run_directory(tmp_path):
+    with tracking(tmp_path / "run") as tracker:
+        tracker.table("statistics", ROWS)
+        tracker.images({"astronaut": Image.new("RGB", (8, 8))})
+    (table,) = tmp_path.glob("run/wandb/*run-*/files/media/table/**/*.json")
+    assert json.loads(table.read_text()) == {
+        "columns": ["layer", "value"],
+        "data": [["conv1", 3.8], ["conv2", 15.9]],
+    }
+    (image,) = tmp_path.glob("run/wandb/*run-*/files/media/images/*.png")
+    with Image.open(image) as mirrored:
+        assert mirrored.size == (8, 8)
+    (artifact,) = records(tmp_path / "run")["artifact"]
+    (entry,) = artifact["manifest"]["contents"]
+    assert Path(entry["local_path"]).is_relative_to(tmp_path / "run")
+    assert Path(entry["local_path"]).exists()
+
+
+def test_a_failure_is_marked_and_passed_on(tmp_path):
+    with pytest.raises(ZeroDivisionError), tracking(tmp_path / "run"):
+        _ = 1 / 0
+    assert [record["exit_code"] for record in records(tmp_path / "run")["exit"]] == [1]
+
+
+def test_the_environment_is_as_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_DATA_DIR", "/elsewhere")
+    before = dict(os.environ)
+    with tracking(tmp_path / "run"):
+        assert os.environ["WANDB_DATA_DIR"].startswith(str(tmp_path))
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("mode", "on-line", r"`tracking.mode` should be one of online, offline, disabled; found on-line"),
+        ("timeout", 0, r"`tracking.timeout` should be positive; found 0"),
+        ("timeout", float("nan"), r"`tracking.timeout` should be positive; found nan"),
+    ],
+)
+def test_bad_settings(tmp_path, setting, value, message):
+    with pytest.raises(SettingError, match=message), tracking(tmp_path / "run", **{setting: value}):
+        pass
+    assert list(tmp_path.glob("run/*")) == []
+
+
+def test_a_project_that_wandb_refuses_costs_only_the_mirror(tmp_path, caplog):
+    with tracking(tmp_path / "run", project="a/b") as tracker:
+        tracker.log({"loss": 1.0})
+        tracker.table("statistics", ROWS)
+    assert "goes on with W&B disabled" in caplog.text
+
+
+# W&B reads the user's settings once a process, and one test breaks its service: hence processes of their own.
+ALONE = """
+import logging, os, signal, sys
+from pathlib import Path
+from swag_repro.tracking import track
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+def tracking(mode, cell="run", timeout=2):
+    directory = Path(sys.argv[1]) / cell
+    directory.mkdir()
+    names = dict.fromkeys(("project", "name", "group", "job_type"), "x")
+    return track(mode=mode, timeout=timeout, directory=directory, config={"seed": 0}, **names)
+"""
+
+ONLINE = """
+with tracking("online") as tracker:
+    tracker.log({"loss": 1.0})
+"""
+
+
+def alone(directory: Path, script: str, **environment: str) -> str:
+    """What the script prints, errors and warnings too, once it has ended well."""
+    command = [sys.executable, "-c", ALONE + script, str(directory)]
+    place = {**os.environ, **environment}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 60}
+    return subprocess.run(command, env=place, check=True, **options).stdout
+
+
+def test_disabled_leaves_nothing_and_does_not_import_wandb(tmp_path):
+    script = """
+with tracking("disabled") as tracker:
+    tracker.log({"loss": 1.0})
+    tracker.table("statistics", None)
+    tracker.images({"astronaut": None})
+    tracker.summary({"maximum": 1.0})
+assert "wandb" not in sys.modules
+"""
+    assert alone(tmp_path, script) == ""
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_online_without_a_key_goes_offline(tmp_path):
+    (warning,) = alone(tmp_path, ONLINE).splitlines()
+    assert "goes on with W&B offline: UsageError: no API key is configured" in warning
+    assert len(records(tmp_path / "run")["history"]) == 1
+
+
+def test_online_without_a_server_goes_offline_within_seconds(tmp_path):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        start = time.monotonic()
+        (warning,) = alone(tmp_path, ONLINE, WANDB_BASE_URL=url, WANDB_API_KEY="0" * 40).splitlines()
+    assert time.monotonic() - start < 20
+    assert "goes on with W&B offline: CommError: Timed out" in warning
+    assert len(records(tmp_path / "run")["history"]) == 1  # of the only run: the refused one is gone
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the service's process in /proc")
+def test_a_killed_service_costs_only_the_mirror(tmp_path):
+    script = """
+for cell in ("one", "two"):
+    with tracking("offline", cell) as tracker:
+        if cell == "one":
+            tracker.log({"loss": 1.0})
+            (service,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            os.kill(int(service), signal.SIGKILL)
+            os.waitpid(int(service), 0)
+        tracker.log({"loss": 2.0})
+        tracker.log({"loss": 3.0})
+    print("complete")
+"""
+    lines = alone(tmp_path, script).splitlines()
+    assert sum("mirrors this run no further" in line for line in lines) == 1
+    assert lines.count("complete") == 2
+
+
+class Server(ThreadingHTTPServer):
+    """As much of a W&B server as one run needs; once `gone`, it answers nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.gone = False
+        self.denies = False
+        self.runs: list[dict] = []
+        self.streamed: list[dict] = []
+
+    def handle_error(self, request, client_address):
+        """Clients hang up as they like."""
+
+    def data(self, operation: str, variables: dict) -> dict:
+        viewer = {"id": "v", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
+        if operation == "CreateRunFiles":
+            url = f"http://127.0.0.1:{self.server_port}/put"
+            files = [{"name": name, "uploadUrl": url} for name in variables["files"]]
+            return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
+        if operation == "UpsertBucket":
+            self.runs.append(variables)
+            project = {"id": "p", "name": variables["project"], "entity": {"id": "e", "name": "me"}}
+            same = {name: variables[name] for name in ("name", "displayName", "config")}
+            return {"upsertBucket": {"bucket": {"id": "b", "project": project, **same}, "inserted": True}}
+        return {"viewer": viewer, "serverInfo": {"features": []}, "model": None}
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.gone:
+            self.close_connection = True
+            return
+        answer = {}
+        if self.path == "/graphql":
+            query = json.loads(body)
+            operation = re.search(r"(?:query|mutation)\s+(\w+)", query["query"])[1]
+            answer = {"data": self.server.data(operation, query.get("variables") or {})}
+        elif self.path.endswith("file_stream"):
+            self.server.streamed.append(json.loads(body))
+        if self.path == "/gone":
+            self.server.gone = True
+        self.send_response(401 if self.server.denies and self.path == "/graphql" else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    do_PUT = do_POST  # noqa: N815
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with Server() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_online_sends_the_run(tmp_path, server):
+    assert alone(tmp_path, ONLINE) == ""
+    assert (server.runs[0]["project"], server.runs[0]["groupName"], server.runs[0]["displayName"]) == (
+        "x",
+        "x",
+        "x",
+    )
+    assert json.loads(server.runs[-1]["config"])["seed"] == {"value": 0}
+    history = [
+        message["files"].get("wandb-history.jsonl") for message in server.streamed if "files" in message
+    ]
+    assert [json.loads(line)["loss"] for part in history if part for line in part["content"]] == [1]
+    assert [message["exitcode"] for message in server.streamed if message.get("complete")] == [0]
+
+
+def test_online_with_a_bad_key_goes_offline(tmp_path, server):
+    server.denies = True
+    (warning,) = alone(tmp_path, ONLINE).splitlines()
+    assert "goes on with W&B offline: CommError" in warning
+    assert len(records(tmp_path / "run")["history"]) == 1
+
+
+@pytest.mark.usefixtures("server")
+def test_a_server_that_vanishes_does_not_hold_up_the_end(tmp_path):
+    script = """
+from urllib.request import Request, urlopen
+with tracking("online") as tracker:
+    tracker.log({"loss": 1.0})
+    urlopen(Request(os.environ["WANDB_BASE_URL"] + "/gone", data=b"")).close()
+    tracker.log({"loss": 2.0})
+"""
+    start = time.monotonic()
+    (warning,) = alone(tmp_path, script).splitlines()
+    assert time.monotonic() - start < 20
+    assert "W&B could not finish; `wandb sync` sends what it has" in warning
+    assert len(records(tmp_path / "run")["history"]) == 2
+
+
+@pytest.mark.parametrize("mode", ["offline", "online", "disabled"])
+def test_the_configs_are_arguments_of_track(tmp_path, mode):
+    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
+        settings = OmegaConf.to_container(compose("tracking/" + mode).tracking, resolve=True)
+    assert settings.pop("mode") == mode
+    with tracking(tmp_path / "run", mode="disabled", **settings):
+        pass
+    assert settings == {"project": "swag-repro", "entity": None, "tags": [], "timeout": 15}
