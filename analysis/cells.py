@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import conf
 from experiments.config import checked
 from swag_repro import identity, sweeps
 from swag_repro.errors import StoreError, UserError
+from swag_repro.identity import Identity
 from swag_repro.store import RunRecord
 
 CONF = Path(conf.__file__).parent
@@ -129,7 +130,7 @@ def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
             found.append((cell, _choose(cell, finished)))
         else:
             missing.append((cell, next((record.status.reason for record in fitting), None)))
-    _check_together([record for _, record in found])
+    _check_together(found)
     return Answer(found, missing)
 
 
@@ -169,17 +170,27 @@ def _same_files(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one.get(group) == other.get(group) for group in ("images", "weights"))
 
 
-def _check_together(records: list[RunRecord]) -> None:
-    together: dict[str, list[Path]] = defaultdict(list)
+def _check_together(found: list[tuple[Cell, RunRecord]]) -> None:
+    """One figure means one set of images, one version, and of each network's weights one file."""
+    _check_alike((record for _, record in found), lambda who: [who.version, who.images])
+    by_weights: dict[str, list[RunRecord]] = defaultdict(list)
+    for cell, record in found:
+        by_weights[_key({group: cell.config[group] for group in ("network", "weights")})].append(record)
+    for records in by_weights.values():
+        _check_alike(records, lambda who: who.weights)
+
+
+def _check_alike(records: Iterable[RunRecord], told: Callable[[Identity], object]) -> None:
+    kinds: dict[str, list[Path]] = defaultdict(list)
     for record in records:
-        together[_key({"v": record.identity.version, "images": record.identity.images})].append(record.path)
-    if len(together) > 1:
-        examples = (f"{len(paths)} runs like {paths[0]}" for paths in together.values())
+        kinds[json.dumps(told(record.identity), sort_keys=True)].append(record.path)
+    if len(kinds) > 1:
         raise CellsError(
             "runs",
-            "of one figure should have measured the same images by the same version of the experiment",
-            f"{len(together)} kinds",
-            "Delete the old ones, and run the experiment again:" + _listed(examples),
+            "of one figure should have the same images, weight files and version of the experiment",
+            f"{len(kinds)} kinds",
+            "Delete the old ones, and run the experiment again:"
+            + _listed(f"{len(paths)} like {paths[0]}" for paths in kinds.values()),
         )
 
 

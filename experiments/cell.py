@@ -19,10 +19,10 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 import conf
-from experiments.config import PRECISIONS, build, checked, device
+from experiments.config import build, checked
 from experiments.progress import console, duration
 from experiments.sweep import Outcome, Sweep, SweepCallback, summarize
-from swag_repro.errors import UserError
+from swag_repro.errors import SettingError, UserError
 from swag_repro.identity import Identity, scientific
 from swag_repro.images import Picture, Resize
 from swag_repro.networks import Architecture, TappedNetwork
@@ -62,7 +62,7 @@ class Cell:
             smoothing=build(config.smoothing),
             pictures=build(config.images.source),
             resize=Resize(size=config.images.size, policy=config.images.resize),
-            device=device(config.compute.device),
+            device=_device(config.compute.device),
         )
 
     def network(self) -> TappedNetwork:
@@ -73,7 +73,7 @@ class Cell:
             mean=self.architecture.mean,
             std=self.architecture.std,
             batchnorm=self.config.batchnorm,
-            dtype=PRECISIONS[self.config.precision],
+            dtype=getattr(torch, self.config.precision),
         )
         return tapped.to(self.device)
 
@@ -178,6 +178,24 @@ def _run(
             logger.info("%s: %s", experiment.name, cell)
             experiment.compute(cell, run, tracker, sweep)
     return "computed", run.path
+
+
+def _device(name: str) -> torch.device:
+    """The device that `compute.device` names; `auto` is an accelerator where there is one.
+
+    Raises:
+        SettingError: there is no such device.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        chosen = torch.device(name)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(
+            "compute.device", "should be a device of this machine", f"{name!r} ({error})", "Use auto or cpu."
+        ) from error
+    return chosen
 
 
 def _device_name(chosen: torch.device) -> str:

@@ -1,11 +1,13 @@
-"""The types of a config, and what turns a composed config into values the science takes."""
+"""The types of a config, and what turns a composed config into values the science takes.
+
+Torch-free: `analysis` checks configs as the experiments do.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -13,12 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from swag_repro.errors import SettingError, UserError
 
-PRECISIONS = {
-    "float64": torch.float64,
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+PRECISIONS = ("float64", "float32", "bfloat16", "float16")
+"""Of a network, by torch's names."""
 
 
 @dataclass
@@ -108,9 +106,7 @@ def checked(composed: DictConfig) -> DictConfig:
         ) from error
     _check_compute(config.compute)
     if config.precision not in PRECISIONS:
-        raise SettingError(
-            "precision", f"should be one of {list(PRECISIONS)}", config.precision, "Choose one."
-        )
+        raise SettingError("precision", f"should be one of {PRECISIONS}", config.precision, "Choose one.")
     return config  # type: ignore[return-value]
 
 
@@ -121,7 +117,7 @@ def _check_compute(compute: DictConfig) -> None:
             raise SettingError(f"compute.{setting}", "should be at least 1", value, "Choose a larger number.")
 
 
-def build(node: DictConfig) -> Any:  # noqa: ANN401  (whatever the file's _target_ makes)
+def build(node: DictConfig) -> Any:
     """What a node's `_target_` makes of it, from plain values.
 
     Raises:
@@ -138,21 +134,3 @@ def build(node: DictConfig) -> Any:  # noqa: ANN401  (whatever the file's _targe
             str(error).splitlines()[0],
             "conf/ shows the keys and their values.",
         ) from error
-
-
-def device(name: str) -> torch.device:
-    """The device that `compute.device` names; `auto` is an accelerator where there is one.
-
-    Raises:
-        SettingError: there is no such device.
-    """
-    if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        chosen = torch.device(name)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingError(
-            "compute.device", "should be a device of this machine", f"{name!r} ({error})", "Use auto or cpu."
-        ) from error
-    return chosen

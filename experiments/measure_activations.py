@@ -79,7 +79,8 @@ def _thumbnails(pictures: Sequence[Picture], images: Tensor) -> dict[str, Image]
 
 def _mirror(tracker: Tracker, rows: pd.DataFrame, looked_at: dict[str, Image]) -> None:
     name = rows["quantity"] + "/" + rows["statistic"] + ("/" + rows["definition"]).fillna("")
-    curves = rows.groupby(["position", name])["value"].mean().unstack().to_dict("records")
+    means = rows.groupby(["position", name])["value"].mean().unstack()
+    curves: list[dict[str, float]] = means.to_dict("records")  # type: ignore[assignment]
     for position, values in enumerate(curves, start=1):
         tracker.log(values, step=position)
     # After the curves: W&B counts a step for each of these, and drops what comes at an earlier one.

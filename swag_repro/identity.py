@@ -44,7 +44,7 @@ def scientific(config: Mapping[str, Any]) -> dict[str, Any]:
     return _normal(config, "")  # type: ignore[no-any-return]
 
 
-def _normal(value: Any, key: str) -> Any:  # noqa: ANN401
+def _normal(value: Any, key: str) -> Any:
     match value:
         case Mapping():
             return {

@@ -116,22 +116,9 @@ def track(
     Raises:
         SettingError: `mode` is unknown, or `timeout` not positive.
     """
-    if mode not in MODES:
-        raise SettingError(
-            "tracking.mode", f"should be one of {', '.join(MODES)}", mode, "Choose one of them."
-        )
-    if not timeout > 0:
-        raise SettingError("tracking.timeout", "should be positive", timeout, "Choose some seconds.")
-    options = {
-        "project": project,
-        "entity": entity,
-        "dir": directory,
-        "name": name,
-        "group": group,
-        "job_type": job_type,
-        "tags": list(tags),
-        "config": dict(config),
-    }
+    _check(mode, timeout)
+    names = {"project": project, "entity": entity, "name": name, "group": group, "job_type": job_type}
+    options = {**names, "dir": directory, "tags": list(tags), "config": dict(config)}
     with _quiet_below(directory):
         tracker = Tracker(_started(mode, timeout, options))
         try:
@@ -140,6 +127,14 @@ def track(
             tracker.finish(exit_code=1)
             raise
         tracker.finish(exit_code=0)
+
+
+def _check(mode: str, timeout: float) -> None:
+    if mode not in MODES:
+        rule = f"should be one of {', '.join(MODES)}"
+        raise SettingError("tracking.mode", rule, mode, "Choose one of them.")
+    if not timeout > 0:
+        raise SettingError("tracking.timeout", "should be positive", timeout, "Choose some seconds.")
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _announced_hash(weights: WeightsEnum) -> str:
 
 @contextmanager
 def _download_problems(weights: WeightsEnum) -> Iterator[None]:
-    """Says what to do where torchvision can't download, and checks a cached file, which torchvision doesn't."""
+    """Says what to do where a download fails; checks a cached file, which torchvision doesn't."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
     remedy = f"Fetch {weights.url} elsewhere and put it at {cached}, or use weights=random or weights=file."
     try:

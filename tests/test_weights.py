@@ -154,7 +154,7 @@ def download(tmp_path, monkeypatch):
     class Handler(http.server.BaseHTTPRequestHandler):
         served = content
 
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             self.send_response(200)
             self.send_header("Content-Length", str(len(self.served)))
             self.end_headers()

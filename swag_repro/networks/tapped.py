@@ -35,7 +35,7 @@ class TappedNetwork(nn.Module):
         dtype: what the network computes in.
 
     Raises:
-        SettingError: a path that the network doesn't have, an unknown mode, or a network that can't be traced.
+        SettingError: a path that the network doesn't have, an unknown mode, or an untraceable network.
     """
 
     mean: Tensor
@@ -142,7 +142,7 @@ def _out_of_place(extractor: fx.GraphModule) -> fx.GraphModule:
             setattr(module, "inplace", False)  # noqa: B010  (a plain assignment is typed as a tensor)
     for node in extractor.graph.nodes:
         if node.kwargs.get("inplace"):
-            node.update_kwarg("inplace", False)
+            node.update_kwarg("inplace", arg=False)
         if node.op == "call_function":
             node.target = _OUT_OF_PLACE.get(node.target, node.target)
         elif node.op == "call_method" and node.target.endswith("_") and not node.target.endswith("__"):

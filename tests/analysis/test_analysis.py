@@ -76,8 +76,10 @@ def rows(config: dict[str, Any]) -> list[dict[str, Any]]:
     return made
 
 
-def compute(root: Path, cell: Cell, *, images: dict[str, str] = IMAGES, config: Any = None) -> Path:
-    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config), images)
+def compute(
+    root: Path, cell: Cell, *, images: dict[str, str] = IMAGES, weights: str | None = None, config: Any = None
+) -> Path:
+    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config), images, weights)
     claimed = Store(root).claim(
         who, config=config or cell.config, name="fig3", overrides=cell.overrides, device="cpu"
     )
@@ -181,6 +183,15 @@ class TestCells:
         compute(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
         with pytest.raises(CellsError, match="the same images"):
             match(outputs.cells, read_records(outputs.root)[0])
+
+    def test_nor_do_runs_of_different_weights_of_one_network(self, tmp_path: Path) -> None:
+        cells = compose_cells(["weights=imagenet", "network=resnet50,vgg19", "smoothing=none,softmax"])
+        for cell, weights in zip(cells, ("r", "r", "v", "other"), strict=True):
+            compute(tmp_path, cell, weights=weights * 64)
+        records = read_records(tmp_path)[0]
+        assert len(match(cells[:3], records).found) == 3
+        with pytest.raises(CellsError, match="weight files"):
+            match(cells, records)
 
     def test_killed_before_its_identity(self, outputs: Outputs) -> None:
         status = json.loads((outputs.paths[0] / "status.json").read_text())
@@ -362,7 +373,10 @@ class TestCommand:
         assert "Traceback" not in said
         assert not (tmp_path / "out").exists()
 
-    def test_partial_figure_is_marked(self, outputs: Outputs, tmp_path: Path) -> None:
+    def test_partial_figure_is_marked(
+        self, outputs: Outputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(style, "DPI", 50)  # quicker
         shutil.rmtree(outputs.paths[0])
         partial = points.load(list(EXPERIMENT), outputs.root, partial=True)
         for drawn in fig3.make(partial).values():

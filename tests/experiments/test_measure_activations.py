@@ -1,0 +1,296 @@
+"""The entry point as users call it: real Hydra, real run directories, W&B off unless it is looked at."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torchvision
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+from experiments.cell import launch
+from experiments.measure_activations import main
+from experiments.sweep import SweepCallback
+from swag_repro import store
+from swag_repro.networks.variants import pseudo_vgg
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["images.size=64", "images.source.limit=1"]
+CHEAP = [*SMALL, "network=resnet18"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd):
+    """Calls the entry point in this process: `run(arguments) -> exit status, what was printed`."""
+
+    def call(*arguments, tracking="disabled"):
+        output = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
+        monkeypatch.setattr(sys, "argv", ["measure_activations.py", *arguments[:1], *output, *arguments[1:]])
+        monkeypatch.setattr(SweepCallback, "started", None)
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as exit_:
+            launch(main)
+        printed = capfd.readouterr()
+        return exit_.value.code or 0, printed.out + printed.err
+
+    return call
+
+
+def records(tmp_path):
+    return list(store.runs(tmp_path / "out"))
+
+
+def command(tmp_path, *arguments):
+    script = str(ROOT / "experiments" / "measure_activations.py")
+    return [sys.executable, script, f"output={tmp_path / 'out'}", "tracking=disabled", *arguments]
+
+
+def without_threads():
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_one_cell(run, tmp_path):
+    status, printed = run(*CHEAP, "smoothing=softmax", "weights.seed=3")
+    assert status == 0, printed
+    [record] = records(tmp_path)
+    rows = record.rows().to_pandas()
+    assert len(rows) == 2 * 5 * 9  # images × taps × statistics
+    assert rows.groupby(["content", "style"], dropna=False).size().tolist() == [45, 45]
+    assert set(rows["smoothing"]) == {"softmax(temperature=1)"}
+    assert set(rows["seed"]) == {3}
+    assert rows.drop_duplicates("position").set_index("position")["layer"].to_dict() == {
+        1: "conv1", 2: "conv2_2", 3: "conv3_2", 4: "conv4_2", 5: "conv5_2",
+    }  # fmt: skip
+    assert rows.drop_duplicates("position")["depth"].tolist() == [1, 5, 9, 13, 17]
+    assert record.config["images"]["size"] == 64
+    assert "resnet18 random seed 3" in (record.path / "run.log").read_text()
+
+
+def test_a_finished_run_is_skipped_and_force_repeats_it(run, tmp_path):
+    run(*CHEAP)
+    [first] = records(tmp_path)
+    assert "skipped" in run(*CHEAP)[1]
+    assert records(tmp_path)[0].status.started_at == first.status.started_at
+    time.sleep(1)  # the start is noted in seconds
+    assert "computed" in run(*CHEAP, "force=true")[1]
+    [again] = records(tmp_path)
+    assert again.status.started_at != first.status.started_at
+    assert again.rows().equals(store.read_rows(again.path / "rows.parquet"))
+
+
+def test_batches_and_threads_change_no_number_that_matters(run, tmp_path):
+    run(*CHEAP, "images.resize=squash", "compute.batch_size=2")
+    [first] = records(tmp_path)
+    one = first.rows().to_pandas()["value"]
+    run(*CHEAP, "images.resize=squash", "compute.batch_size=1", "force=true")
+    [second] = records(tmp_path)
+    assert first.path == second.path
+    two = second.rows().to_pandas()["value"]
+    assert sorted(two) == pytest.approx(sorted(one), rel=1e-4, abs=1e-6)
+
+
+def test_batch_statistics_precision_and_another_size(run, tmp_path):
+    status, printed = run(
+        *CHEAP, "batchnorm=batch", "precision=bfloat16", "images.size=80", "images.resize=long"
+    )
+    assert status == 0, printed
+    [record] = records(tmp_path)
+    assert record.rows().num_rows == 90
+
+
+def test_wandb_gets_one_offline_run_a_cell(run, tmp_path):
+    status, printed = run("-m", *CHEAP, "smoothing=none,softmax", tracking="offline")
+    assert status == 0, printed
+    runs = list((tmp_path / "out" / "runs").glob("*/wandb/offline-run-*/run-*.wandb"))
+    assert len(runs) == 2
+    content = runs[0].read_bytes()
+    for expected in (b"measure_activations", b"resnet18", b"activation/normalized_entropy/softmax"):
+        assert expected in content
+
+
+BAD = {
+    "unknown key": (["imges.size=3"], "Could not override 'imges.size'"),
+    "unknown key below": (["images.sise=3"], "Could not override 'images.sise'"),
+    "added key": (["+model.widht=3"], "model"),
+    "added key below": (["+smoothing.temprature=3"], "smoothing"),
+    "wrong type": (["images.size=abc"], r"`images.size` .* 'abc'.*Integer"),
+    "wrong type of a group's setting": (["weights.seed=abc"], "`weights.seed` should be a whole number"),
+    "unknown choice": (["network=resnet51"], "Could not find 'network/resnet51'"),
+    "negative temperature": (["smoothing=softmax", "smoothing.temperature=-1"], "temperature.*found -1"),
+    "nothing mandatory": (["weights=file"], r"`weights.path` should be given.*Add weights.path="),
+    "unknown precision": (["precision=float8"], "`precision` should be one of"),
+    "unknown batch norm": (["batchnorm=train"], "`batchnorm` should be one of"),
+    "unknown resize": (["images.resize=stretch"], "`images.resize` should be one of"),
+    "small size": (["images.size=4"], "`images.size` should be"),
+    "too small for the network": (["network=inception_v3", "images.size=32"], "`images.size` should leave"),
+    "no batch": (["compute.batch_size=0"], "`compute.batch_size` should be at least 1"),
+    "no such device": (["compute.device=quantum"], "`compute.device` should be a device of this machine"),
+    "unknown tap": (["network.statistic_taps=[conv9_9]"], "should name taps of resnet18"),
+    "no such folder": (["images=folder", "images.path=nowhere", "images.source.limit=null"], "nowhere"),
+    "no such weights": (["weights=file", "weights.path=nowhere.pth"], "should be a readable file"),
+    "no imagenet weights": (["network=noresnet50", "weights=imagenet"], "can't be imagenet for noresnet50"),
+    "unknown tracking": (["tracking.mode=carrier_pigeon"], "`tracking.mode` should be one of"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_message(case, run, tmp_path):
+    arguments, message = BAD[case]
+    status, printed = run(*CHEAP, *arguments)
+    assert status == 1
+    assert re.search(message, printed.replace("\n", " ")), printed
+    assert "Traceback" not in printed
+    assert not [record for record in records(tmp_path) if record.status.state == "finished"]
+
+
+def test_unwritable_output(run, tmp_path):
+    (tmp_path / "file").touch()
+    status, printed = run(*CHEAP, f"output={tmp_path / 'file' / 'below'}")
+    assert status == 1
+    assert "`output` should be a folder that can be written to" in printed
+    assert "Traceback" not in printed
+
+
+def test_nan_activations(run, tmp_path):
+    state = torchvision.models.resnet18().state_dict()
+    state["layer2.0.bn1.bias"][3] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    status, printed = run(*CHEAP, "weights=file", f"weights.path={tmp_path / 'nan.pth'}")
+    assert status == 1
+    assert "`activation at conv3_2` should be finite" in printed
+    [record] = records(tmp_path)
+    assert record.status.state == "failed"
+    assert not (record.path / "rows.parquet").exists()
+    assert "Traceback" in (record.path / "run.log").read_text()
+
+
+def test_a_truncated_image_fails_its_run(run, tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.effect_noise((64, 64), 50).save(tmp_path / "images" / "noise.jpg")
+    whole = (tmp_path / "images" / "noise.jpg").read_bytes()
+    (tmp_path / "images" / "noise.jpg").write_bytes(whole[: len(whole) // 2])
+    status, printed = run(*CHEAP, "images=folder", f"images.path={tmp_path / 'images'}")
+    assert status == 1
+    assert "noise.jpg" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_failed_cell_leaves_the_others_and_is_redone_by_the_same_command(run, tmp_path):
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
+    arguments = [
+        "-m", *SMALL, "network=pseudo_vgg,resnet18",
+        "weights=file", f"weights.path={tmp_path}/${{network.name}}.pth",
+    ]  # fmt: skip
+    status, printed = run(*arguments)
+    assert status == 1
+    assert "2 cells" in printed
+    assert "1 computed, 1 failed" in printed
+    assert re.search(r"failed: .*network=pseudo_vgg.*\n.*`weights.path` should be a readable file", printed)
+    assert len(records(tmp_path)) == 1
+    torch.save(pseudo_vgg().state_dict(), tmp_path / "pseudo_vgg.pth")
+    status, printed = run(*arguments)
+    assert status == 0
+    assert "1 computed, 1 skipped" in printed
+    assert len(records(tmp_path)) == 2
+
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_in_smoke_size(experiment, run, tmp_path):
+    # 96 pixels: Inception's smallest is 75. Pretrained weights can't be fetched in a test.
+    status, printed = run(
+        "-m", f"experiment={experiment}", "weights=random", "weights.seed=0", *SMALL, "images.size=96"
+    )
+    assert status == 0, printed
+    assert {record.status.state for record in records(tmp_path)} == {"finished"}
+    assert {record.status.name for record in records(tmp_path)} == {experiment}
+
+
+NETWORKS = sorted(path.stem for path in (ROOT / "conf" / "network").glob("*.yaml"))
+
+
+def test_every_network_smoothing_and_initialisation_runs(run, tmp_path):
+    status, printed = run("-m", f"network={','.join(NETWORKS)}", *SMALL, "images.size=96")
+    assert status == 0, printed
+    smoothings = ",".join(path.stem for path in (ROOT / "conf" / "smoothing").glob("*.yaml"))
+    inits = "torchvision,kaiming_normal_fan_out,kaiming_normal_fan_in,xavier_normal,orthogonal"
+    status, printed = run("-m", *CHEAP, f"smoothing={smoothings}", f"weights.init={inits}")
+    assert status == 0, printed
+    assert len(records(tmp_path)) == len(NETWORKS) + 6 * 5
+
+
+def test_numbers_of_a_random_resnet18_are_pinned(run, tmp_path):
+    """Moves if weights, images, resizing or statistics change: then raise the experiment's version."""
+    run(*CHEAP)
+    rows = records(tmp_path)[0].rows().to_pandas()
+    found = rows[(rows["content"] == "astronaut") & rows["position"].isin([1, 5])]
+    key = ["position", "quantity", "statistic", "definition"]
+    found = found.fillna({"definition": "-"}).set_index(key)["value"].sort_index()
+    expected = json.loads((Path(__file__).parent / "pinned.json").read_text())
+    assert {"/".join(map(str, index)): value for index, value in found.items()} == pytest.approx(
+        expected, rel=2e-3
+    )
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_and_redone_gives_the_same_table(tmp_path):
+    arguments = ["-m", *SMALL, "network=resnet18,pseudo_vgg", "smoothing=none,softmax,log1p"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole, *arguments), check=True, env=without_threads(), capture_output=True)
+
+    process = subprocess.Popen(command(killed, *arguments), env=without_threads(), stderr=subprocess.DEVNULL)
+    while "running" not in (states := [record.status.state for record in records(killed)]) or len(states) < 3:
+        assert process.poll() is None, "it ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(records(killed)) < 6
+    again = subprocess.run(
+        command(killed, *arguments), env=without_threads(), capture_output=True, text=True, check=True
+    )
+    assert "skipped" in again.stderr
+
+    tables = [
+        [pq.read_table(record.path / "rows.parquet") for record in records(path)] for path in (whole, killed)
+    ]
+    assert len(tables[0]) == 6
+    assert all(one.equals(other) for one, other in zip(*tables, strict=True))
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_sweep(tmp_path):
+    arguments = ["-m", *SMALL, "network=resnet18,pseudo_vgg", "smoothing=none,softmax"]
+    both = [
+        subprocess.Popen(
+            command(tmp_path, *arguments), env=without_threads(), stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    printed = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    computed = sum(text.count(" computed in ") for text in printed)
+    assert computed == 4
+    assert [record.status.state for record in records(tmp_path)] == ["finished"] * 4
+
+
+@pytest.mark.slow
+def test_joblib_workers(tmp_path):
+    arguments = [
+        "-m", *SMALL, "network=resnet18,pseudo_vgg", "weights.seed=0,1",
+        "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command(tmp_path, *arguments), env=without_threads(), capture_output=True, text=True, check=True
+    )
+    assert "4 cells" in done.stderr
+    assert "4 computed" in done.stderr
+    assert [record.status.state for record in records(tmp_path)] == ["finished"] * 4
