@@ -58,7 +58,7 @@ def without_threads():
 
 
 def test_one_cell(run, tmp_path):
-    status, printed = run(*CHEAP, "smoothing=softmax", "weights.seed=3")
+    status, printed = run(*CHEAP, "smoothing=swag", "weights.seed=3")
     assert status == 0, printed
     [record] = records(tmp_path)
     rows = record.rows().to_pandas()
