@@ -89,7 +89,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--networks", nargs="+", default=["resnet50", "noresnet50", "pseudo_resvgg", "vgg19"])
-    parser.add_argument("--smoothings", nargs="+", default=["none", "softmax"])
+    parser.add_argument("--smoothings", nargs="+", default=["none", "swag"])
     parser.add_argument("--size", type=int, default=256, help="pixels")
     parser.add_argument("--batch", type=int, default=4, help="images a batch")
     parser.add_argument("--repeats", type=int, default=7, help="rounds of which the median is taken")

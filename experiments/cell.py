@@ -25,7 +25,7 @@ from experiments.sweep import Outcome, Sweep, SweepCallback, summarize
 from swag_repro.errors import SettingError, UserError
 from swag_repro.identity import Identity, scientific
 from swag_repro.images import Picture, Resize
-from swag_repro.networks import Architecture, TappedNetwork
+from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.smoothing import Smoothing
 from swag_repro.store import Run, Store
 from swag_repro.tracking import Tracker, track
@@ -74,6 +74,8 @@ class Cell:
             std=self.architecture.std,
             batchnorm=self.config.batchnorm,
             dtype=getattr(torch, self.config.precision),
+            # Not channels_last: statistics read a layer as (D, M), and turning it costs more than it gains.
+            levers=Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True),
         )
         return tapped.to(self.device)
 

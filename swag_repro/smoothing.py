@@ -34,7 +34,7 @@ def softmax(features: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
     Returns:
         The shape of `features`; in [0, 1], and each image's sum is 1.
     """
-    return torch.softmax(features.flatten(1) / temperature, dim=1).view_as(features)
+    return torch.softmax(_divided(features.flatten(1), temperature), dim=1).view_as(features)
 
 
 def channel_softmax(features: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
@@ -49,7 +49,11 @@ def channel_softmax(features: Tensor, temperature: Tensor | float = 1.0) -> Tens
     """
     if isinstance(temperature, Tensor):
         temperature = temperature.view(-1, *[1] * (features.dim() - 1))
-    return torch.softmax(features / temperature, dim=1)
+    return torch.softmax(_divided(features, temperature), dim=1)
+
+
+def _divided(features: Tensor, temperature: Tensor | float) -> Tensor:
+    return features if isinstance(temperature, float) and temperature == 1.0 else features / temperature
 
 
 @dataclass(frozen=True)

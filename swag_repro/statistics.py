@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +13,8 @@ from torch.linalg import vecdot
 from swag_repro.errors import NonFiniteError
 from swag_repro.smoothing import Smoothing, at_least_float32
 
-# Elements that are in work at a time: small enough for the cache, long enough for the threads.
-CHUNK = 1 << 17
+# Values that are in work at a time: few enough for the cache, enough to outweigh the calls.
+BLOCK = 1 << 18
 # e^−87 adds nothing to the peak's e^0, not even four million times; below, exp underflows, ten times slower.
 NEGLIGIBLE = -87.0
 
@@ -47,17 +47,7 @@ def softmax_entropy(values: Tensor, scale: float = 1.0) -> Tensor:
     Returns:
         `(B,)` float64 in [0, 1]; 1 for a uniform image, 0 where one value outweighs all others.
     """
-    rows = at_least_float32(values).flatten(1)
-    peak = rows.amax(dim=1, keepdim=True)
-    partition = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-    energy = torch.zeros_like(partition)
-    for chunk in _chunks(rows):
-        shifted = (chunk - peak).mul_(scale).clamp_min_(NEGLIGIBLE)
-        weights = shifted.exp()
-        partition += weights.sum(dim=1)
-        energy += vecdot(weights, shifted)
-    # H = log Z − Σ x e^x / Z, in terms of x − max x.
-    return _normalized(partition.log() - energy / partition, rows.shape[1])
+    return _sums(at_least_float32(values), (scale,)).softmax_entropy(scale)
 
 
 def linear_entropy(values: Tensor) -> Tensor:
@@ -71,28 +61,77 @@ def linear_entropy(values: Tensor) -> Tensor:
     Returns:
         `(B,)` float64 in [0, 1].
     """
-    rows = at_least_float32(values).flatten(1)
-    total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-    surprise = torch.zeros_like(total)
-    smallest = torch.finfo(rows.dtype).tiny
-    peak = (
-        rows.abs().amax(dim=1, keepdim=True).clamp_min(smallest)
-    )  # brings p log p near 1, where it is exact
-    for chunk in _chunks(rows):
-        magnitudes = chunk.abs().div_(peak)
-        total += magnitudes.sum(dim=1)
-        surprise -= vecdot(magnitudes, magnitudes.clamp_min(smallest).log())  # entr is ten times slower
-    uniform = torch.full_like(total, math.log(rows.shape[1]))
-    return _normalized(torch.where(total == 0, uniform, total.log() + surprise / total), rows.shape[1])
+    return _sums(at_least_float32(values), ()).linear_entropy()
 
 
-def _chunks(rows: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(rows, max(1, CHUNK // len(rows)), dim=1)
+class _Sums:
+    """What entropies follow from, summed over blocks of an image's values: no second copy of them is made.
+
+    Args:
+        peak: largest value of each image, `(B,)`, up to rounding.
+        scales: of the softmax entropies to come.
+    """
+
+    def __init__(self, peak: Tensor, scales: Collection[float]) -> None:
+        self.peak = peak[:, None]
+        self.magnitude = self.peak.abs().clamp_min(torch.finfo(peak.dtype).tiny)
+        self.total, self.surprise = torch.zeros(2, len(peak), dtype=torch.float64, device=peak.device)
+        self.partition = {scale: torch.zeros_like(self.total) for scale in scales}
+        self.energy = {scale: torch.zeros_like(self.total) for scale in scales}
+        self.size = 0
+
+    def add(self, block: Tensor, times: int = 1) -> None:
+        """Values `(B, n)` that each stand for `times` equal ones."""
+        self.size += times * block.shape[1]
+        for scale in self.partition:
+            shifted = torch.add(-scale * self.peak, block, alpha=scale).clamp_(NEGLIGIBLE, 0.0)
+            weights = shifted.exp()
+            self.partition[scale] += times * weights.sum(dim=1)
+            self.energy[scale] += times * vecdot(weights, shifted)
+        magnitudes = block.abs().div_(self.magnitude)  # near 1, where p log p is exact
+        self.total += times * magnitudes.sum(dim=1)
+        smallest = torch.finfo(block.dtype).tiny
+        self.surprise -= times * vecdot(magnitudes, magnitudes.clamp_min(smallest).log_())
+
+    def softmax_entropy(self, scale: float) -> Tensor:
+        """`H = log Z − Σ x e^x / Z`, in terms of x − max x; `(B,)`, normalised."""
+        partition = self.partition[scale]
+        return self._normalized(partition.log() - self.energy[scale] / partition)
+
+    def linear_entropy(self) -> Tensor:
+        """`H = log Σ|x| − Σ |x| log |x| / Σ|x|`; `(B,)`, normalised."""
+        entropy = self.total.log() + self.surprise / self.total
+        return self._normalized(entropy.where(self.total != 0, math.log(self.size)))
+
+    def _normalized(self, entropy: Tensor) -> Tensor:
+        # Rounding may leave [0, 1] by some 1e-7; NaN passes through. A single value counts as uniform.
+        return (entropy / math.log(self.size)).clamp(0.0, 1.0) if self.size > 1 else torch.ones_like(entropy)
 
 
-def _normalized(entropy: Tensor, size: int) -> Tensor:
-    # Rounding may leave [0, 1] by some 1e-7; NaN passes through. A single value counts as uniform.
-    return (entropy / math.log(size)).clamp(0.0, 1.0) if size > 1 else torch.ones_like(entropy)
+def _sums(values: Tensor, scales: Collection[float]) -> _Sums:
+    rows = values.flatten(1)
+    sums = _Sums(rows.amax(dim=1), scales)
+    for block in torch.split(rows, max(1, BLOCK // len(rows)), dim=1):
+        sums.add(block)
+    return sums
+
+
+def _gram_sums(features: Tensor, scales: Collection[float]) -> _Sums:
+    """Sums over the Gram matrix of each image `(B, D, ...)`, which never exists as a whole.
+
+    It is symmetric, so the blocks above its diagonal count twice; it is positive semi-definite, so its peak
+    is on the diagonal.
+    """
+    matrix = features.flatten(2)
+    sums = _Sums(vecdot(matrix, matrix).amax(dim=1), scales)
+    channels = matrix.shape[1]
+    rows = max(1, min(BLOCK // (len(matrix) * channels), channels // 4))
+    for start in range(0, channels, rows):
+        band, below = matrix[:, start : start + rows], matrix[:, start + rows :]
+        sums.add((band @ band.mT).flatten(1))
+        if below.shape[1]:
+            sums.add((band @ below.mT).flatten(1), times=2)
+    return sums
 
 
 @dataclass(frozen=True)
@@ -122,17 +161,17 @@ def layer_statistics(features: Tensor) -> Iterator[Statistic]:
         Maximum and both entropies of F, G and G / DM, each image by itself.
     """
     features = at_least_float32(features)
-    yield from _at_scales({"activation": 1.0}, features)
-    yield from _at_scales({"gram": 1.0, "gram_per_dm": 1.0 / features[0].numel()}, gram(features))
+    scales = {"gram": 1.0, "gram_per_dm": 1.0 / features[0].numel()}
+    yield from _at_scales({"activation": 1.0}, _sums(features, {1.0}))
+    yield from _at_scales(scales, _gram_sums(features, set(scales.values())))
 
 
-def _at_scales(scales: Mapping[str, float], values: Tensor) -> Iterator[Statistic]:
+def _at_scales(scales: Mapping[str, float], sums: _Sums) -> Iterator[Statistic]:
     """Statistics of `scale · values` for each quantity and its scale."""
-    largest, linear = maximum(values).double(), linear_entropy(values)
     for quantity, scale in scales.items():
-        yield Statistic(quantity, "maximum", None, largest * scale)
-        yield Statistic(quantity, "normalized_entropy", "softmax", softmax_entropy(values, scale))
-        yield Statistic(quantity, "normalized_entropy", "linear", linear)
+        yield Statistic(quantity, "maximum", None, sums.peak[:, 0].double() * scale)
+        yield Statistic(quantity, "normalized_entropy", "softmax", sums.softmax_entropy(scale))
+        yield Statistic(quantity, "normalized_entropy", "linear", sums.linear_entropy())
 
 
 def activation_statistics(
@@ -151,11 +190,11 @@ def activation_statistics(
     Raises:
         NonFiniteError: activations or their Gram matrices hold NaN or infinity.
     """
-    with torch.inference_mode():
-        for tap, features in network(images).items():
-            for statistic in layer_statistics(smoothing(features)):
-                _check_finite(tap, statistic)
-                yield tap, statistic
+    inference = torch.inference_mode()  # around each step, not around a yield: it would leak to the caller
+    for tap, features in inference(network)(images).items():
+        for statistic in inference(lambda found=features: list(layer_statistics(smoothing(found))))():
+            _check_finite(tap, statistic)
+            yield tap, statistic
 
 
 def _check_finite(tap: str, statistic: Statistic) -> None:

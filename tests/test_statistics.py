@@ -87,7 +87,7 @@ def test_linear_entropy_ignores_scale_and_softmax_entropy_takes_it_as_an_argumen
 def test_entropies_do_not_depend_on_the_chunks(monkeypatch):
     x = torch.rand(3, 16, 9, 9) * 20
     whole = [entropy(x) for entropy in ENTROPIES]
-    monkeypatch.setattr(statistics, "CHUNK", 100)
+    monkeypatch.setattr(statistics, "BLOCK", 100)
     for entropy, expected in zip(ENTROPIES, whole, strict=True):
         torch.testing.assert_close(entropy(x), expected, rtol=1e-6, atol=0)
 

@@ -1,6 +1,7 @@
 """Networks whose layers are read by the names the literature gives them."""
 
 from swag_repro.networks.architecture import Architecture
+from swag_repro.networks.levers import Levers
 from swag_repro.networks.tapped import TappedNetwork
 
-__all__ = ["Architecture", "TappedNetwork"]
+__all__ = ["Architecture", "Levers", "TappedNetwork"]

@@ -14,6 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 
 from swag_repro.errors import SettingError
 from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
+from swag_repro.networks.levers import Levers
 
 BATCHNORM_MODES = ("eval", "batch")
 _OUT_OF_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul, operator.isub: operator.sub}
@@ -33,9 +34,11 @@ class TappedNetwork(nn.Module):
         batchnorm: `eval` uses the running statistics (the identity in a network with fresh weights);
             `batch` normalises each image by its own statistics, whatever shares its batch.
         dtype: what the network computes in.
+        levers: switches for speed and memory.
 
     Raises:
-        SettingError: a path that the network doesn't have, an unknown mode, or an untraceable network.
+        SettingError: a path that the network doesn't have, an unknown mode, an untraceable network, or a
+            lever that doesn't fit the mode.
     """
 
     mean: Tensor
@@ -50,15 +53,18 @@ class TappedNetwork(nn.Module):
         std: Sequence[float] = IMAGENET_STD,
         batchnorm: str = "eval",
         dtype: torch.dtype = torch.float32,
+        levers: Levers | None = None,
     ) -> None:
         super().__init__()
         if batchnorm not in BATCHNORM_MODES:
             raise SettingError(
                 "batchnorm", f"should be one of {BATCHNORM_MODES}", repr(batchnorm), "Choose one."
             )
-        self.extractor = _extractor(network.eval(), taps).requires_grad_(requires_grad=False).to(dtype)
-        self.depths = _depths(self.extractor)
-        self.one_by_one = batchnorm == "batch" and _use_batch_statistics(self.extractor)
+        extractor = _extractor(network.eval(), taps).requires_grad_(requires_grad=False).to(dtype)
+        self.depths = _depths(extractor)
+        self.one_by_one = batchnorm == "batch" and _use_batch_statistics(extractor)
+        self.levers = levers or Levers()
+        self.extractor = self.levers.apply(extractor)
         self.register_buffer("mean", torch.tensor(mean, dtype=dtype).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=dtype).view(3, 1, 1))
 
@@ -82,7 +88,8 @@ class TappedNetwork(nn.Module):
 
     def _extract(self, normalized: Tensor) -> dict[str, Tensor]:
         try:
-            return self.extractor(normalized)  # type: ignore[no-any-return]
+            with self.levers.precision(normalized.device):
+                return self.extractor(self.levers.arrange(normalized))  # type: ignore[no-any-return]
         except (RuntimeError, ValueError) as error:
             if not _is_too_small(error):
                 raise

@@ -1,0 +1,164 @@
+"""Ways to run a traced network faster, or in less memory, that leave what it computes as it is."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.split_module import split_module
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.checkpoint import checkpoint
+
+from swag_repro.errors import SettingError
+
+AUTOCAST_DTYPES = ("bfloat16", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levers:
+    """Switches; each changes values by rounding only, all are off by default.
+
+    Attributes:
+        fold_batchnorm: batch norm with running statistics becomes part of the convolution before it.
+        in_place: ReLUs and shortcut additions overwrite their input where neither a tap, nor another
+            operation, nor the backward pass reads it.
+        channels_last: channels lie side by side in memory, as convolutions like them on most machines.
+        autocast: `bfloat16` or `float16` for convolutions, None for none. The one switch whose rounding
+            shows: gradients differ by some percent.
+        compile: by `torch.compile`; every new size of image costs a compilation.
+        checkpoints: parts of the network of which only the inputs are kept for the backward pass, which
+            computes the rest again; 0 keeps everything.
+
+    Raises:
+        SettingError: an unknown autocast dtype, or a negative number of checkpoints.
+    """
+
+    fold_batchnorm: bool = False
+    in_place: bool = False
+    channels_last: bool = False
+    autocast: str | None = None
+    compile: bool = False
+    checkpoints: int = 0
+
+    def __post_init__(self) -> None:
+        if self.autocast is not None and self.autocast not in AUTOCAST_DTYPES:
+            rule = f"should be one of {AUTOCAST_DTYPES} or null"
+            raise SettingError("levers.autocast", rule, repr(self.autocast), "bfloat16 is a good choice.")
+        if not isinstance(self.checkpoints, int) or self.checkpoints < 0:
+            rule = "should be a whole number from 0"
+            raise SettingError("levers.checkpoints", rule, repr(self.checkpoints), "8 saves most memory.")
+
+    def apply(self, extractor: fx.GraphModule) -> nn.Module:
+        """The traced network with these switches; `extractor`'s parameters are left alone.
+
+        Raises:
+            SettingError: batch norm with batch statistics can't be folded.
+        """
+        if self.fold_batchnorm:
+            _fold_batchnorm(extractor)
+        if self.checkpoints:
+            extractor = _checkpointed(extractor, self.checkpoints)
+        if self.in_place:
+            # Each part by itself: what a checkpoint keeps must not be overwritten.
+            for part in [module for module in extractor.modules() if isinstance(module, fx.GraphModule)]:
+                _overwrite(part)
+        if self.channels_last:
+            extractor = extractor.to(memory_format=torch.channels_last)
+        if self.compile:
+            extractor.compile()
+        return extractor
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """Images `(B, 3, H, W)` in the memory format that the network has."""
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
+    def precision(self, device: torch.device) -> AbstractContextManager[object]:
+        """The context to run the network in."""
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(device.type, getattr(torch, self.autocast))
+
+
+def _fold_batchnorm(extractor: fx.GraphModule) -> None:
+    modules = dict(extractor.named_modules())
+    calls = Counter(node.target for node in extractor.graph.nodes if node.op == "call_module")
+    for node in extractor.graph.nodes:
+        norm = _module(node, modules)
+        if not isinstance(norm, _BatchNorm):
+            continue
+        source = node.all_input_nodes[0]
+        convolution = _module(source, modules)
+        if norm.running_mean is None or norm.training:
+            raise SettingError(
+                "levers.fold_batchnorm", "needs batchnorm=eval", "batch statistics", "Turn one of them off."
+            )
+        once = len(source.users) == calls[source.target] == calls[node.target] == 1
+        if once and isinstance(convolution, _ConvNd):
+            extractor.add_submodule(source.target, fuse_conv_bn_eval(convolution, norm))
+            node.replace_all_uses_with(source)
+            extractor.graph.erase_node(node)
+    _clean(extractor)
+
+
+def _overwrite(extractor: fx.GraphModule) -> None:
+    modules = dict(extractor.named_modules())
+    for node in extractor.graph.nodes:
+        if not (node.args and _may_be_overwritten(node.args[0], modules)):
+            continue
+        if isinstance(_module(node, modules), nn.ReLU):
+            # A call of its own, for blocks share one module among several places.
+            node.op, node.target, node.kwargs = "call_function", F.relu, {"inplace": True}
+        elif node.target is operator.add and isinstance(node.args[1], fx.Node):
+            node.target = operator.iadd
+    _clean(extractor)
+
+
+def _may_be_overwritten(node: object, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether its one reader may overwrite it: convolutions, batch norm and sums never look at it again."""
+    if not isinstance(node, fx.Node) or len(node.users) != 1:
+        return False
+    return isinstance(_module(node, modules), _ConvNd | _BatchNorm) or node.target in (
+        operator.add,
+        operator.iadd,
+    )
+
+
+def _checkpointed(extractor: fx.GraphModule, parts: int) -> fx.GraphModule:
+    """Cuts the network into `parts` with equally many convolutions."""
+    modules = dict(extractor.named_modules())
+    passed, before = 0, {}
+    for node in extractor.graph.nodes:
+        before[node] = passed
+        passed += isinstance(_module(node, modules), _ConvNd)
+    split = split_module(extractor, extractor, lambda node: before[node] * parts // max(passed, 1))
+    for name, part in list(split.named_children()):
+        split.add_module(name, _Checkpoint(part))
+    return split
+
+
+class _Checkpoint(nn.Module):
+    """Keeps its inputs only, and computes what lies between again when the gradient comes by."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return checkpoint(self.part, *inputs, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
+
+
+def _module(node: object, modules: Mapping[str, nn.Module]) -> nn.Module | None:
+    return modules[str(node.target)] if isinstance(node, fx.Node) and node.op == "call_module" else None
+
+
+def _clean(extractor: fx.GraphModule) -> None:
+    extractor.delete_all_unused_submodules()
+    extractor.recompile()

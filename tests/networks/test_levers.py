@@ -1,0 +1,133 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from swag_repro.errors import SettingError
+from swag_repro.networks import Levers, TappedNetwork
+
+IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+RESNET = {
+    "before": "layer1.0.bn2",  # in the middle of a block, before its ReLU
+    "conv1": "relu",
+    "conv2_2": "layer1.1",
+    "conv3_2": "layer2.1",
+    "conv5_2": "layer4.1",
+}
+VGG = {"relu1_1": "features.1", "conv2_1": "features.5", "relu4_1": "features.18"}
+
+
+@pytest.fixture(scope="module")
+def resnet18():
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.0)
+            nn.init.normal_(module.bias, std=0.1)
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def vgg11():
+    torch.manual_seed(0)
+    return torchvision.models.vgg11().eval()
+
+
+def features_and_gradient(tapped):
+    images = IMAGES.clone().requires_grad_()
+    features = tapped(images)
+    sum(values.float().square().mean() for values in features.values()).backward()
+    return features, images.grad
+
+
+@pytest.mark.parametrize(
+    "levers",
+    [
+        {"fold_batchnorm": True},
+        {"in_place": True},
+        {"channels_last": True},
+        {"checkpoints": 4},
+        {"checkpoints": 1000},
+        {"fold_batchnorm": True, "in_place": True, "channels_last": True, "checkpoints": 3},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("network", ["resnet18", "vgg11"])
+def test_levers_change_neither_features_nor_gradients(network, levers, request):
+    taps = RESNET if network == "resnet18" else {**VGG, "relu4_1": "features.12"}
+    network = request.getfixturevalue(network)
+    plain, gradient = features_and_gradient(TappedNetwork(network, taps))
+    features, found = features_and_gradient(TappedNetwork(network, taps, levers=Levers(**levers)))
+    assert list(features) == list(plain)
+    for tap, values in features.items():
+        torch.testing.assert_close(values, plain[tap], rtol=1e-4, atol=1e-5)
+    assert (found - gradient).norm() <= 1e-4 * gradient.norm()
+
+
+def test_folding_leaves_no_batch_norm_and_the_network_as_it_was(resnet18):
+    before = resnet18.conv1.weight.clone()
+    taps = {"conv1": "relu", "conv5_2": "layer4.1"}
+    tapped = TappedNetwork(resnet18, taps, levers=Levers(fold_batchnorm=True))
+    assert not [module for module in tapped.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert not any(parameter.requires_grad for parameter in tapped.parameters())
+    assert torch.equal(resnet18.conv1.weight, before)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in resnet18.modules())
+
+
+def test_a_convolution_that_a_tap_reads_is_not_folded(resnet18):
+    taps = {"convolution": "conv1", "conv1": "relu"}
+    plain = TappedNetwork(resnet18, taps)(IMAGES)
+    folded = TappedNetwork(resnet18, taps, levers=Levers(fold_batchnorm=True, in_place=True))(IMAGES)
+    for tap in taps:
+        torch.testing.assert_close(folded[tap], plain[tap])
+
+
+def test_relus_are_in_place_but_where_a_tap_reads_their_input(resnet18):
+    tapped = TappedNetwork(resnet18, RESNET, levers=Levers(in_place=True))
+    calls = [node for node in tapped.extractor.graph.nodes if node.kwargs.get("inplace")]
+    kept = [
+        node
+        for node in tapped.extractor.graph.nodes
+        if node.op == "call_module" and isinstance(tapped.extractor.get_submodule(node.target), nn.ReLU)
+    ]
+    assert len(calls) == 17  # ResNet-18 has 17 ReLUs, each after a batch norm or an addition
+    assert kept == []
+
+
+def test_checkpoints_keep_less(resnet18):
+    def kept(levers):
+        sizes = []
+
+        def pack(tensor):
+            sizes.append(tensor.numel())
+            return tensor
+
+        tapped = TappedNetwork(resnet18, {"conv5_2": "layer4.1"}, levers=levers)
+        images = IMAGES.clone().requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            tapped(images)
+        return sum(sizes)
+
+    assert kept(Levers(checkpoints=4)) < 0.5 * kept(Levers())
+
+
+def test_autocast_computes_in_bfloat16_and_stays_near(vgg11):
+    plain, _ = features_and_gradient(TappedNetwork(vgg11, VGG))
+    features, _ = features_and_gradient(TappedNetwork(vgg11, VGG, levers=Levers(autocast="bfloat16")))
+    for tap, values in features.items():
+        assert values.dtype == torch.bfloat16
+        assert (values - plain[tap]).norm() < 0.02 * plain[tap].norm()
+
+
+def test_batch_statistics_cannot_be_folded(resnet18):
+    with pytest.raises(SettingError, match="`levers.fold_batchnorm` needs batchnorm=eval"):
+        TappedNetwork(resnet18, {"conv1": "relu"}, batchnorm="batch", levers=Levers(fold_batchnorm=True))
+
+
+@pytest.mark.parametrize("wrong", [{"autocast": "int8"}, {"checkpoints": -1}, {"checkpoints": 1.5}])
+def test_wrong_settings(wrong):
+    with pytest.raises(SettingError, match=f"`levers.{next(iter(wrong))}` should be"):
+        Levers(**wrong)
