@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from experiments.cell import CONF, Cell
+from experiments.cell import CONF, Cell, flush_subnormals
 from experiments.config import checked
 from swag_repro.images import batches
 from swag_repro.statistics import activation_statistics
@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="images a batch")
     parser.add_argument("--repeats", type=int, default=7, help="rounds of which the median is taken")
     options = parser.parse_args()
+    flush_subnormals()
     table = statistics(
         options.networks, options.smoothings, size=options.size, batch=options.batch, repeats=options.repeats
     )

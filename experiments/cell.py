@@ -118,11 +118,17 @@ def launch(main: Callable[[], None]) -> None:
     sys.exit(status)
 
 
+def flush_subnormals() -> None:
+    """Takes numbers below 1e-38 for 0: a saturated softmax is full of them, and each costs much time."""
+    torch.set_flush_denormal(True)  # threads that start later inherit it
+
+
 def run_cell(composed: DictConfig, experiment: Experiment) -> None:
     """Computes a cell, or skips it if it is there; says what became of it.
 
     In a multirun a failure is recorded and the other cells go on; alone, it ends the process with status 1.
     """
+    flush_subnormals()
     sweep = Sweep.current()
     outcome = _outcome(composed, experiment, sweep)
     if sweep is not None:
