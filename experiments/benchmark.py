@@ -6,6 +6,9 @@ python experiments/benchmark.py --networks resnet50 vgg19 --size 256 --repeats 9
 
 from __future__ import annotations
 
+import experiments  # noqa: F401  (before torch: it sets how threads wait)
+
+# isort: split
 import argparse
 import time
 from collections.abc import Callable, Sequence

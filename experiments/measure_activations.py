@@ -6,6 +6,9 @@ python experiments/measure_activations.py -m experiment=fig3
 
 from __future__ import annotations
 
+import experiments  # noqa: F401  (before torch: it sets how threads wait)
+
+# isort: split
 from collections.abc import Iterator, Sequence
 from typing import Any
 
