@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import time
@@ -131,6 +132,7 @@ def run_cell(composed: DictConfig, experiment: Experiment) -> None:
     flush_subnormals()
     sweep = Sweep.current()
     outcome = _outcome(composed, experiment, sweep)
+    gc.collect()  # traced networks are cycles of references, and would pile up over a sweep
     if sweep is not None:
         sweep.record(outcome)
     _announce(outcome, sweep)
