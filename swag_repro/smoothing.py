@@ -92,7 +92,7 @@ class Temperature:
         if not self._adaptive:
             return self._number
         peak = reference.detach().flatten(1).abs().amax(dim=1, keepdim=True)
-        return peak.clamp_min(torch.finfo(peak.dtype).tiny) / self._number  # a dead layer stays uniform
+        return (peak / self._number).clamp_min(torch.finfo(peak.dtype).tiny)  # a dead layer stays uniform
 
     def __str__(self) -> str:
         return f"peak/{self._number:g}" if self._adaptive else f"{self._number:g}"
