@@ -17,6 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, overrides = parser.parse_known_args(arguments)
     if wrong := [item for item in overrides if item.startswith("-") or options.command == "collect"]:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if options.command == "figure" and options.pairs is not None and FIGURES[options.name].module != "grid":
+        parser.error(f"--pairs is for figures of pictures; {options.name} shows means over all pairs")
     try:
         if options.command == "collect":
             _collect(options.runs, options.out)
@@ -42,11 +44,21 @@ def _parser() -> argparse.ArgumentParser:
         parents=[folders],
         help="a figure, and the numbers behind it",
         epilog="All other arguments are Hydra overrides, the same as given to the experiment.",
-        usage="%(prog)s [-h] [--runs RUNS] [--out OUT] [--allow-partial] name [override ...]",
+        usage="%(prog)s [-h] [--runs RUNS] [--out OUT] [--allow-partial] [--pairs N] name [override ...]",
     )
     figure.add_argument("name", choices=sorted(FIGURES))
     figure.add_argument("--allow-partial", action="store_true", help="draw what is there, with a mark")
+    figure.add_argument(
+        "--pairs", type=_positive, metavar="N", help="pairs shown in a figure of pictures (4)"
+    )
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _collect(runs: Path, out: Path) -> None:
@@ -61,7 +73,10 @@ def _collect(runs: Path, out: Path) -> None:
 
 
 def _figure(options: argparse.Namespace, overrides: Sequence[str]) -> None:
-    for path in draw(options.name, overrides, options.runs, options.out, partial=options.allow_partial):
+    pairs = {} if options.pairs is None else {"pairs": options.pairs}
+    for path in draw(
+        options.name, overrides, options.runs, options.out, partial=options.allow_partial, **pairs
+    ):
         print(path)
 
 

@@ -30,7 +30,9 @@ from swag_repro.identity import Identity
 from swag_repro.store import RunRecord
 
 CONF = Path(conf.__file__).parent
-EXPERIMENT = "measure_activations"
+FILES = ("images", "weights", "content", "style")
+"""Settings that name files; `content` and `style` are those of a stylisation."""
+
 SHOWN = 10
 """At most so many cells or runs are listed in a message."""
 
@@ -46,10 +48,17 @@ class Cell:
     Attributes:
         overrides: What Hydra gives to the job, such as `network=vgg19`.
         config: The resolved config of the job, plain.
+        entry: The entry point that computes it, such as `stylize`.
     """
 
     overrides: tuple[str, ...]
     config: dict[str, Any]
+    entry: str
+
+    @property
+    def key(self) -> str:
+        """What cells of the same result have in common, and no others."""
+        return _key([self.entry, identity.scientific(self.config)])
 
     def __str__(self) -> str:
         return " ".join(item for item in self.overrides if not item.startswith("experiment="))
@@ -73,11 +82,12 @@ class Answer:
         return len(self.found) + len(self.missing)
 
 
-def compose_cells(overrides: Sequence[str]) -> list[Cell]:
-    """The cells that `measure_activations.py -m <overrides>` computes.
+def compose_cells(overrides: Sequence[str], entry: str = "measure_activations") -> list[Cell]:
+    """The cells that `<entry>.py -m <overrides>` computes.
 
     Args:
         overrides: In Hydra's grammar, such as `experiment=fig3` and `images.size=128`.
+        entry: The entry point, which has the name of its config.
 
     Raises:
         CellsError: Hydra can't compose them.
@@ -85,7 +95,7 @@ def compose_cells(overrides: Sequence[str]) -> list[Cell]:
     """
     try:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
-            return [_cell(job) for job in _jobs(overrides)]
+            return [_cell(job, entry) for job in _jobs(overrides, entry)]
     except (HydraException, OmegaConfBaseException) as error:
         raise CellsError(
             "overrides",
@@ -95,19 +105,19 @@ def compose_cells(overrides: Sequence[str]) -> list[Cell]:
         ) from error
 
 
-def _jobs(overrides: Sequence[str]) -> list[list[str]]:
+def _jobs(overrides: Sequence[str], entry: str) -> list[list[str]]:
     hydra = GlobalHydra.instance().hydra
     if hydra is None:
         raise RuntimeError("Hydra should be initialised first")
     sweep = hydra.compose_config(
-        EXPERIMENT, list(overrides), run_mode=RunMode.MULTIRUN, with_log_configuration=False
+        entry, list(overrides), run_mode=RunMode.MULTIRUN, with_log_configuration=False
     )
     return sweeps.jobs(sweep.hydra)
 
 
-def _cell(overrides: list[str]) -> Cell:
-    config = OmegaConf.to_container(checked(compose(EXPERIMENT, overrides)))
-    return Cell(tuple(overrides), config)  # type: ignore[arg-type]
+def _cell(overrides: list[str], entry: str) -> Cell:
+    config = OmegaConf.to_container(checked(compose(entry, overrides), entry))
+    return Cell(tuple(overrides), config, entry)  # type: ignore[arg-type]
 
 
 def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
@@ -120,12 +130,15 @@ def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
     Raises:
         CellsError: Several runs fit one cell, or the runs don't belong together.
     """
+    cells = list(cells)
+    entries = {cell.entry for cell in cells}
     by_key: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
-        by_key[_key_of_run(record)].append(record)
+        if record.status.experiment in entries:
+            by_key[_key_of_run(record)].append(record)
     found, missing = [], []
     for cell in cells:
-        fitting = by_key.get(_key(identity.scientific(cell.config)), [])
+        fitting = by_key.get(cell.key, [])
         if finished := [record for record in fitting if record.status.state == "finished"]:
             found.append((cell, _choose(cell, finished)))
         else:
@@ -134,15 +147,13 @@ def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
     return Answer(found, missing)
 
 
-def _key(scientific: dict[str, Any]) -> str:
-    return json.dumps(scientific, sort_keys=True)  # `==` would take True for 1
+def _key(told: object) -> str:
+    return json.dumps(told, sort_keys=True)  # `==` would take True for 1
 
 
 def _key_of_run(record: RunRecord) -> str:
-    if record.status.experiment != EXPERIMENT:
-        return ""
     try:
-        return _key(record.identity.config)
+        return _key([record.status.experiment, record.identity.config])
     except StoreError:
         if record.status.state == "finished":
             raise
@@ -167,7 +178,7 @@ def _choose(cell: Cell, records: list[RunRecord]) -> RunRecord:
 
 
 def _same_files(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(one.get(group) == other.get(group) for group in ("images", "weights"))
+    return all(one.get(group) == other.get(group) for group in FILES)
 
 
 def _check_together(found: list[tuple[Cell, RunRecord]]) -> None:
@@ -183,7 +194,7 @@ def _check_together(found: list[tuple[Cell, RunRecord]]) -> None:
 def _check_alike(records: Iterable[RunRecord], told: Callable[[Identity], object]) -> None:
     kinds: dict[str, list[Path]] = defaultdict(list)
     for record in records:
-        kinds[json.dumps(told(record.identity), sort_keys=True)].append(record.path)
+        kinds[_key(told(record.identity))].append(record.path)
     if len(kinds) > 1:
         raise CellsError(
             "runs",
@@ -192,6 +203,11 @@ def _check_alike(records: Iterable[RunRecord], told: Callable[[Identity], object
             "Delete the old ones, and run the experiment again:"
             + _listed(f"{len(paths)} like {paths[0]}" for paths in kinds.values()),
         )
+
+
+def unique(answer: Answer) -> list[tuple[Cell, RunRecord]]:
+    """Cells and runs without those cells whose run another cell has: a seed changes no pretrained weights."""
+    return list({record.path: (cell, record) for cell, record in reversed(answer.found)}.values())[::-1]
 
 
 def check_complete(answer: Answer, overrides: Sequence[str]) -> None:
@@ -203,7 +219,7 @@ def check_complete(answer: Answer, overrides: Sequence[str]) -> None:
     if not answer.missing:
         return
     described = (f"{cell}{f' (failed: {reason})' if reason else ''}" for cell, reason in answer.missing)
-    command = shlex.join(["python", f"experiments/{EXPERIMENT}.py", "-m", *overrides])
+    command = shlex.join(["python", f"experiments/{answer.missing[0][0].entry}.py", "-m", *overrides])
     raise CellsError(
         "runs",
         "should hold every cell of the figure",

@@ -8,15 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.cells import Answer, Cell, CellsError, check_complete, compose_cells, match
+from analysis import labels
+from analysis.cells import Cell, CellsError, check_complete, compose_cells, match, unique
 from analysis.collect import read_records, tidy
 from swag_repro.store import RunRecord
-
-PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-"}
-"""SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
-
-MARKS = ("*", "†", "‡", "§", "¶")
-"""Behind a network's name, one for each smoothing; SWAG's sign is the first."""
 
 LINE = ["network", "label", "weights", "smoothing"]
 POINT = [*LINE, "position", "layer", "depth", "quantity", "statistic", "definition"]
@@ -57,13 +52,8 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
     answer = match(compose_cells(overrides), records)
     if not partial or not answer.found:
         check_complete(answer, overrides)
-    table, marks = aggregate(_unique(answer))
+    table, marks = aggregate(unique(answer))
     return Points(table, marks, len(answer.missing), answer.cells)
-
-
-def _unique(answer: Answer) -> list[tuple[Cell, RunRecord]]:
-    """Cells and runs without those cells whose run another cell has: a seed changes no pretrained weights."""
-    return list({record.path: (cell, record) for cell, record in reversed(answer.found)}.values())[::-1]
 
 
 def aggregate(found: list[tuple[Cell, RunRecord]]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -81,8 +71,8 @@ def aggregate(found: list[tuple[Cell, RunRecord]]) -> tuple[pd.DataFrame, dict[s
     rows = tidy([record for _, record in found]).to_pandas().dropna(subset="position")
     rows = rows.merge(_origins(found), on="run_id").sort_values(["order", "position"], kind="stable")
     _check_one_run_each(rows)
-    marks = _marks(rows["smoothing"].unique())
-    rows["label"] = rows["weights"].map(PREFIX) + rows["label"] + rows["smoothing"].map(marks)
+    marks = labels.marks(rows["smoothing"].unique())
+    rows["label"] = rows["weights"].map(labels.PREFIX) + rows["label"] + rows["smoothing"].map(marks)
     by_seed = rows.groupby([*POINT, "seed"], dropna=False, sort=False)["value"].agg(["mean", "size"])
     points = by_seed.groupby(POINT, dropna=False, sort=False).agg(
         mean=("mean", "mean"), low=("mean", "min"), high=("mean", "max"), images=("size", "max")
@@ -112,14 +102,6 @@ def _provenance(rows: pd.DataFrame) -> pd.DataFrame:
 
     lines = rows.rename(columns={"run_id": "run_ids"}).groupby(LINE, sort=False)
     return lines[PROVENANCE].agg(joined).reset_index()
-
-
-def _marks(smoothings: Iterable[str]) -> dict[str, str]:
-    others = [smoothing for smoothing in smoothings if smoothing != "none"]
-    return {"none": ""} | {
-        smoothing: MARKS[index % len(MARKS)] * (index // len(MARKS) + 1)
-        for index, smoothing in enumerate(others)
-    }
 
 
 def _check_one_run_each(rows: pd.DataFrame) -> None:

@@ -71,9 +71,9 @@ def printed() -> Iterator[None]:
         yield
 
 
-def figure(*, height: float) -> Figure:
+def figure(*, height: float, width: float = WIDTH) -> Figure:
     """An empty figure over two columns, `height` inches high; no window system is ever asked for."""
-    drawn = Figure(figsize=(WIDTH, height))
+    drawn = Figure(figsize=(width, height))
     FigureCanvasAgg(drawn)
     return drawn
 
@@ -95,8 +95,15 @@ def mark_partial(drawn: Figure, *, missing: int, cells: int) -> None:
     )
 
 
-def save(drawn: Figure, stem: Path, *, title: str, description: str) -> list[Path]:
+def save(drawn: Figure, stem: Path, *, title: str, description: str, dpi: float | None = None) -> list[Path]:
     """Writes `stem`.png and `stem`.pdf, with the title and the description as metadata.
+
+    Args:
+        drawn: The figure.
+        stem: Path of the files, without their endings.
+        title: Of both files.
+        description: Of both files: where the figure comes from.
+        dpi: Of the PNG, and of what is drawn as pixels in the PDF; `DPI` where None.
 
     Raises:
         StoreError: They can't be written.
@@ -109,7 +116,7 @@ def save(drawn: Figure, stem: Path, *, title: str, description: str) -> list[Pat
     for suffix, texts in metadata.items():
         buffer = io.BytesIO()
         with rc_context(RC):
-            drawn.savefig(buffer, format=suffix[1:], dpi=DPI, metadata=texts)
+            drawn.savefig(buffer, format=suffix[1:], dpi=dpi or DPI, metadata=texts)
         with whole_file(path := stem.with_suffix(suffix)) as file:
             file.write(buffer.getvalue())
         paths.append(path)

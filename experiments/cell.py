@@ -6,12 +6,12 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -36,6 +36,8 @@ CONF = str(Path(conf.__file__).parent)
 
 logger = logging.getLogger(__name__)
 
+C = TypeVar("C", bound="Cell")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -50,33 +52,53 @@ class Cell:
     device: torch.device
 
     @classmethod
-    def build(cls, config: DictConfig) -> Cell:
+    def build(cls, config: DictConfig) -> Self:
         """The cell of a checked config.
 
         Raises:
             UserError: a setting that its part of the science objects to.
         """
-        return cls(
-            config=config,
-            architecture=build(config.network),
-            weights=build(config.weights),
-            smoothing=build(config.smoothing),
-            pictures=build(config.images.source),
-            resize=Resize(size=config.images.size, policy=config.images.resize),
-            device=_device(config.compute.device),
-        )
+        return cls(**cls.parts(config))
+
+    @classmethod
+    def parts(cls, config: DictConfig) -> dict[str, Any]:
+        """The attributes of the cell of this config."""
+        return {
+            "config": config,
+            "architecture": build(config.network),
+            "weights": build(config.weights),
+            "smoothing": build(config.smoothing),
+            "pictures": build(config.images.source),
+            "resize": Resize(size=config.images.size, policy=config.images.resize),
+            "device": _device(config.compute.device),
+        }
+
+    @property
+    def taps(self) -> Sequence[str]:
+        """Where the network is read."""
+        return self.architecture.statistic_taps
+
+    @property
+    def levers(self) -> Levers:
+        """How the network is run."""
+        # Not channels_last: statistics read a layer as (D, M), and turning it costs more than it gains.
+        return Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True)
+
+    @property
+    def weights_digest(self) -> str | None:
+        """What tells the weights' values from others; None where the settings tell them."""
+        return self.weights.digest(self.architecture)
 
     def network(self) -> TappedNetwork:
-        """The network with its weights, read at the statistic taps, on the cell's device."""
+        """The network with its weights, read at the cell's taps, on its device."""
         tapped = TappedNetwork(
             self.weights.build(self.architecture),
-            self.architecture.paths(self.architecture.statistic_taps),
+            self.architecture.paths(self.taps),
             mean=self.architecture.mean,
             std=self.architecture.std,
             batchnorm=self.config.batchnorm,
             dtype=getattr(torch, self.config.precision),
-            # Not channels_last: statistics read a layer as (D, M), and turning it costs more than it gains.
-            levers=Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True),
+            levers=self.levers,
         )
         return tapped.to(self.device)
 
@@ -90,19 +112,23 @@ class Cell:
         return f"{self.architecture.name} {self.weights.name}{seed} {self.smoothing}"
 
 
-@dataclass(frozen=True)
-class Experiment:
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Generic[C]):
     """What an entry point computes.
 
     Attributes:
         name: of the entry point and its config.
         version: raised when the same settings come to give other numbers.
-        compute: fills the run of a cell: `compute(cell, run, tracker, progress line's start and end)`.
+        cell: what it builds from a config.
+        compute: fills the run of a cell.
+        resumable: names in the run directory that an unfinished attempt leaves to the next one.
     """
 
     name: str
     version: int
-    compute: Callable[[Cell, Run, Tracker, Sweep | None], None]
+    cell: type[C]
+    compute: Callable[[C, Run, Tracker, Sweep | None], None]
+    resumable: tuple[str, ...] = ()
 
 
 def launch(main: Callable[[], None]) -> None:
@@ -124,7 +150,7 @@ def flush_subnormals() -> None:
     torch.set_flush_denormal(True)  # threads that start later inherit it
 
 
-def run_cell(composed: DictConfig, experiment: Experiment) -> None:
+def run_cell(composed: DictConfig, experiment: Experiment[C]) -> None:
     """Computes a cell, or skips it if it is there; says what became of it.
 
     In a multirun a failure is recorded and the other cells go on; alone, it ends the process with status 1.
@@ -140,7 +166,7 @@ def run_cell(composed: DictConfig, experiment: Experiment) -> None:
         sys.exit(1)
 
 
-def _outcome(composed: DictConfig, experiment: Experiment, sweep: Sweep | None) -> Outcome:
+def _outcome(composed: DictConfig, experiment: Experiment[C], sweep: Sweep | None) -> Outcome:
     start = time.monotonic()
     number = HydraConfig.get().job.num if sweep is not None else 0
     overrides = list(HydraConfig.get().overrides.task)
@@ -159,19 +185,19 @@ def _outcome(composed: DictConfig, experiment: Experiment, sweep: Sweep | None) 
 
 
 def _run(
-    composed: DictConfig, experiment: Experiment, overrides: list[str], sweep: Sweep | None
+    composed: DictConfig, experiment: Experiment[C], overrides: list[str], sweep: Sweep | None
 ) -> tuple[str, Path]:
-    config = checked(composed)
+    config = checked(composed, experiment.name)
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)
-    cell = Cell.build(config)
+    cell = experiment.cell.build(config)
     plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
     identity = Identity(
         experiment=experiment.name,
         version=experiment.version,
         config=scientific(plain),
         images={picture.key: picture.sha256 for picture in cell.pictures},
-        weights=cell.weights.digest(cell.architecture),
+        weights=cell.weights_digest,
     )
     with Store(config.output).claim(
         identity,
@@ -180,6 +206,7 @@ def _run(
         overrides=overrides,
         device=_device_name(cell.device),
         force=config.force,
+        resumable=experiment.resumable,
         waiting=lambda path: console.print(f"waiting for another process that computes {path.name}"),
     ) as run:
         if run.finished:

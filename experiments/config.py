@@ -64,13 +64,13 @@ class Compute:
     """Where and in what portions; no result depends on it."""
 
     device: str = MISSING
-    batch_size: int = MISSING
+    batch_size: Any = MISSING
     threads: int | None = None
 
 
 @dataclass
 class Config:
-    """All of `conf/measure_activations.yaml`."""
+    """What every entry point's config has."""
 
     network: Network = MISSING
     weights: dict[str, Any] = MISSING
@@ -86,8 +86,58 @@ class Config:
     precision: str = MISSING
 
 
-def checked(composed: DictConfig) -> DictConfig:
-    """The config with its types; interpolations are resolved.
+@dataclass
+class Objective:
+    """`conf/objective`: what a stylisation minimises, see `swag_repro.losses.Objective`."""
+
+    name: str = MISSING
+    style: dict[str, Any] = MISSING
+    content_weight: float = MISSING
+    style_weight: float = MISSING
+    total_variation_weight: float = MISSING
+    content_normalizer: str = MISSING
+    balance: str = MISSING
+    tap_weights: list[float] | None = None
+    smoothed_deepest: int | None = None
+    smoothed_content: bool = True
+
+
+@dataclass
+class Keep:
+    """What a stylisation writes while it goes on."""
+
+    checkpoint_seconds: float = MISSING
+    every: int = MISSING
+    animation: bool = MISSING
+
+
+@dataclass
+class StylizeConfig(Config):
+    """All of `conf/stylize.yaml`."""
+
+    content: Any = None
+    style: Any = None
+    pairing: str = MISSING
+    objective: Objective = MISSING
+    optimizer: dict[str, Any] = MISSING
+    start: str = MISSING
+    seed: int = MISSING
+    steps: int = MISSING
+    evaluations: int | None = None
+    scales: list[float] = MISSING
+    mean_one: bool = MISSING
+    guards: dict[str, Any] = MISSING
+    levers: dict[str, Any] = MISSING
+    measures: dict[str, Any] = MISSING
+    keep: Keep = MISSING
+
+
+SCHEMAS = {"measure_activations": Config, "stylize": StylizeConfig}
+"""By entry point."""
+
+
+def checked(composed: DictConfig, entry: str = "measure_activations") -> DictConfig:
+    """The config of an entry point with its types; interpolations are resolved.
 
     Raises:
         SettingError: a key is unknown, a value of the wrong type, or a mandatory one missing.
@@ -96,7 +146,7 @@ def checked(composed: DictConfig) -> DictConfig:
         raise SettingError(missing, "should be given", "nothing", f"Add {missing}=... to the command.")
     try:
         plain = OmegaConf.to_container(composed, resolve=True)
-        config = OmegaConf.merge(OmegaConf.structured(Config), plain)
+        config = OmegaConf.merge(OmegaConf.structured(SCHEMAS[entry]), plain)
     except OmegaConfBaseException as error:
         raise SettingError(
             str(error.full_key or "config"),
@@ -104,17 +154,22 @@ def checked(composed: DictConfig) -> DictConfig:
             str(error).splitlines()[0],
             "conf/ shows the keys and their values.",
         ) from error
-    _check_compute(config.compute)
+    _check_compute(config.compute, auto=entry == "stylize")
     if config.precision not in PRECISIONS:
         raise SettingError("precision", f"should be one of {PRECISIONS}", config.precision, "Choose one.")
     return config  # type: ignore[return-value]
 
 
-def _check_compute(compute: DictConfig) -> None:
+def _check_compute(compute: DictConfig, *, auto: bool) -> None:
     for setting in ("batch_size", "threads"):
         value = compute[setting]
-        if value is not None and value < 1:
-            raise SettingError(f"compute.{setting}", "should be at least 1", value, "Choose a larger number.")
+        if value is None and setting == "threads":
+            continue
+        if value == "auto" and auto and setting == "batch_size":
+            continue
+        if not isinstance(value, int) or value < 1:
+            rule = "should be a whole number from 1" + (", or auto" if auto else "")
+            raise SettingError(f"compute.{setting}", rule, repr(value), "Choose one.")
 
 
 def build(node: DictConfig) -> Any:

@@ -13,21 +13,24 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 T = TypeVar("T")
 
 
-def track(items: Iterable[tuple[int, T]], *, total: int, what: str, left: str, enabled: bool) -> Iterator[T]:
-    """Passes on items that each stand for some images, and shows how many of `total` are done.
+def track(
+    items: Iterable[tuple[int, T]], *, total: int, what: str, left: str, enabled: bool, unit: str = "images"
+) -> Iterator[T]:
+    """Passes on items that each stand for some units of work, and shows how many of `total` are done.
 
     Args:
-        items: `(number of images, item)`.
-        total: number of images in all.
+        items: `(number of units, item)`.
+        total: number of units in all.
         what: the cell, for the start of the line.
         left: time left for the sweep, for the end of the line; may be empty.
         enabled: False shows nothing.
+        unit: what is counted, in the plural.
     """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("images"),
+        TextColumn(unit),
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[left]}"),
     )

@@ -19,11 +19,22 @@ NOT_SCIENCE = frozenset(
         "progress",
         "tracking",
         "compute",
+        "keep",
         "network.label",
+        # Of the levers, all but autocast change values by rounding only.
+        "levers.fold_batchnorm",
+        "levers.in_place",
+        "levers.channels_last",
+        "levers.compile",
+        "levers.checkpoints",
         # Where images and weights come from; the hashes in `Identity` stand for what they are.
         "images.name",
         "images.path",
         "images.source",
+        "content",
+        "style",
+        "measures.weights.path",
+        "measures.weights.sha256",
         "weights.path",
         "weights.sha256",
     }

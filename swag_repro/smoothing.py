@@ -1,8 +1,8 @@
 """SWAG's smoothing σ of activations, its variants in the authors' code, and concave alternatives.
 
 A smoothing maps activations `(B, D, ...)` to the same shape, each image by itself. It stands inside
-losses and statistics; the network never sees it. `reference` is where an adaptive temperature is read:
-in a loss the style image's activations, so that both sides of the loss are smoothed alike.
+losses and statistics; the network never sees it. `reference` is where an adaptive temperature is read: in
+a loss the activations of the image to be matched, so that both sides of the loss are smoothed alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,18 @@ class Smoothing(Protocol):
     """One file of `conf/smoothing`; `str()` of it names it in tables."""
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:
-        """Smoothed activations, in the shape of `features` `(B, D, ...)`, float32 or wider."""
+        """Smoothed activations, in the shape of `features` `(B, D, ...)`, float32 or wider.
+
+        Of `reference` only each image's `peak` counts, so the peaks `(B, 1)` may stand for it.
+        """
+
+
+def peak(features: Tensor) -> Tensor:
+    """Largest magnitude of each image's activations, a constant: `(B, ...)` → `(B, 1)`."""
+    largest: Tensor = torch.linalg.vector_norm(
+        features.detach().flatten(1), ord=float("inf"), dim=1, keepdim=True
+    )
+    return largest
 
 
 def softmax(features: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
@@ -91,8 +102,8 @@ class Temperature:
         """The temperature for activations `(B, D, ...)`: a number, or one per image `(B, 1)`."""
         if not self._adaptive:
             return self._number
-        peak = reference.detach().flatten(1).abs().amax(dim=1, keepdim=True)
-        return (peak / self._number).clamp_min(torch.finfo(peak.dtype).tiny)  # a dead layer stays uniform
+        highest = peak(reference) / self._number
+        return highest.clamp_min(torch.finfo(highest.dtype).tiny)  # a dead layer stays uniform
 
     def __str__(self) -> str:
         return f"peak/{self._number:g}" if self._adaptive else f"{self._number:g}"
@@ -118,13 +129,22 @@ class Softmax:
     Args:
         temperature: a number (the paper's is 1) or `peak/k`.
         over: `layer` or `channels`.
+        mean_one: multiply by the number of values that share a sum of 1 (D·M over a layer, D over its
+            channels), so that the mean is 1: a constant factor that keeps losses inside float32's range.
         name: as in `conf/smoothing`.
 
     Raises:
         SettingError: a temperature that is not positive, or an unknown `over`.
     """
 
-    def __init__(self, *, temperature: float | str = 1.0, over: str = "layer", name: str = "softmax") -> None:
+    def __init__(
+        self,
+        *,
+        temperature: float | str = 1.0,
+        over: str = "layer",
+        mean_one: bool = False,
+        name: str = "softmax",
+    ) -> None:
         functions = {"layer": softmax, "channels": channel_softmax}
         if over not in functions:
             raise SettingError(
@@ -132,16 +152,21 @@ class Softmax:
             )
         self.function = functions[over]
         self.temperature = Temperature(temperature)
+        self.mean_one = mean_one
         self.name = name
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:
         """σ of `features` `(B, D, ...)`, with the temperature of `reference` (default: themselves)."""
         features = at_least_float32(features)
         reference = features if reference is None else at_least_float32(reference)
-        return self.function(features, self.temperature.of(reference))
+        smoothed = self.function(features, self.temperature.of(reference))
+        if not self.mean_one:
+            return smoothed
+        return smoothed * (features[0].numel() if self.function is softmax else features.shape[1])
 
     def __str__(self) -> str:
-        return f"{self.name}(temperature={self.temperature})"
+        mean_one = ", mean_one" if self.mean_one else ""
+        return f"{self.name}(temperature={self.temperature}{mean_one})"
 
 
 class Scale:

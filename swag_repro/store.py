@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -278,6 +278,7 @@ class Store:
         overrides: Sequence[str] = (),
         device: str,
         force: bool = False,
+        resumable: Collection[str] = (),
         waiting: Callable[[Path], None] = _ignore,
     ) -> Iterator[Run]:
         """The run with this identity: already finished, or this process's alone to compute.
@@ -293,6 +294,7 @@ class Store:
             overrides: The command line's.
             device: Where it is computed.
             force: Whether to compute a finished run again.
+            resumable: Names of files and folders that an unfinished attempt may leave to the next one.
             waiting: Called with the run's directory before waiting for another process that computes it.
 
         Raises:
@@ -312,7 +314,7 @@ class Store:
             status = Status.start(
                 experiment=identity.experiment, name=name, overrides=overrides, device=device
             )
-            with _computing(run, config, status):
+            with _computing(run, config, status, resumable):
                 yield run
             if replaces:
                 run.path = _replace(target)
@@ -335,7 +337,9 @@ class Store:
 
 
 @contextmanager
-def _computing(run: Run, config: Mapping[str, Any], status: Status) -> Iterator[None]:
+def _computing(
+    run: Run, config: Mapping[str, Any], status: Status, resumable: Collection[str]
+) -> Iterator[None]:
     start = time.monotonic()
 
     def end(state: Literal["finished", "failed"], reason: str | None = None) -> None:
@@ -343,7 +347,7 @@ def _computing(run: Run, config: Mapping[str, Any], status: Status) -> Iterator[
         ended = replace(status, state=state, reason=reason, seconds=seconds, rows=run.rows)
         _write_text(run.path / "status.json", replace(ended, peak_memory_bytes=peak_memory()).to_json())
 
-    _clear(run.path)
+    _clear_but(run.path, resumable)
     _write_text(run.path / "status.json", status.to_json())
     try:
         _write_text(run.path / "identity.json", run.identity.to_json())
@@ -402,6 +406,13 @@ def _settle(target: Path) -> None:
             _beside(target, "new").rename(target)
     _clear(_beside(target, "new"))
     _clear(_beside(target, "old"))
+
+
+def _clear_but(directory: Path, kept: Collection[str]) -> None:
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if path.name not in kept:
+            with _writing(path):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _clear(directory: Path) -> None:

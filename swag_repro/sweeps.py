@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 def jobs(hydra: DictConfig) -> list[list[str]]:
@@ -14,7 +16,8 @@ def jobs(hydra: DictConfig) -> list[list[str]]:
         hydra: The `hydra` node of a config composed for a multirun: `sweeper.params` of the experiment's file
             and the command line's overrides, which win.
     """
-    params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create().parse_overrides([*params, *hydra.overrides.task])
+    plain: Any = OmegaConf.to_container(hydra, resolve=False)  # an interpolation is each job's to resolve
+    params = [f"{key}={value}" for key, value in (plain["sweeper"]["params"] or {}).items()]
+    overrides = OverridesParser.create().parse_overrides([*params, *plain["overrides"]["task"]])
     [batch] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return batch

@@ -10,6 +10,7 @@ from swag_repro.smoothing import (
     Softmax,
     Temperature,
     channel_softmax,
+    peak,
     softmax,
 )
 
@@ -142,3 +143,15 @@ def test_names_tell_all_that_differs():
         "log1p",
         "power(exponent=0.5)",
     ]
+
+
+@pytest.mark.parametrize("over", ["layer", "channels"])
+def test_mean_one_is_a_constant_factor(over):
+    plain, scaled = Softmax(over=over)(features()), Softmax(over=over, mean_one=True)(features())
+    torch.testing.assert_close(scaled.mean(dim=(1, 2, 3)), torch.ones(2))
+    torch.testing.assert_close(scaled / plain, torch.full_like(plain, 120.0 if over == "layer" else 6.0))
+
+
+def test_peaks_stand_for_the_reference():
+    smoothing, reference = Softmax(temperature="peak/2"), 7 * features()
+    assert torch.equal(smoothing(features(), peak(reference)), smoothing(features(), reference))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -13,9 +11,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from swag_repro.errors import NonFiniteError, SettingError, StoreError
+from swag_repro.errors import NonFiniteError, SettingError
 from swag_repro.images.picture import Picture
 from swag_repro.images.resize import Resize
+from swag_repro.store import whole_file
 
 Batch = tuple[tuple[Picture, ...], Tensor]
 
@@ -84,14 +83,5 @@ def save_png(image: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
     picture, text = to_pil(image), PngInfo()
     for key, value in metadata.items():
         text.add_text(key, value)
-    beside = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        with beside.open("xb") as file:
-            picture.save(file, format="PNG", pnginfo=text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise StoreError(str(path), "should be writable", error.strerror, "Choose another output.") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        picture.save(file, format="PNG", pnginfo=text)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from analysis import points, style
 from analysis.__main__ import main
-from analysis.cells import CONF, Cell, CellsError, compose_cells, match
+from analysis.cells import CONF, Cell, CellsError, compose_cells, match, unique
 from analysis.collect import collect, read_records
 from analysis.figures import FIGURES, fig3
 from swag_repro import identity
@@ -126,6 +126,11 @@ def figure(outputs: Outputs, out: Path, *arguments: str, name: str = "fig3") -> 
 
 
 class TestCells:
+    def test_interpolations_are_resolved_in_each_cell(self) -> None:
+        overrides = ["network=vgg16,resnet18", "weights=file", "weights.path=my/${network.name}.pth"]
+        paths = [cell.config["weights"]["path"] for cell in compose_cells(overrides)]
+        assert paths == ["my/vgg16.pth", "my/resnet18.pth"]
+
     def test_are_those_hydra_would_launch(self) -> None:
         cells = compose_cells(EXPERIMENT)
         told = {
@@ -245,7 +250,7 @@ class TestPoints:
         compute(tmp_path, cells[0])
         answer = match(cells, read_records(tmp_path)[0])
         assert len(answer.found) == 2
-        table, _ = points.aggregate(points._unique(answer))
+        table, _ = points.aggregate(unique(answer))
         assert set(table["label"]) == {"p-VGG-19"}
         assert (table["images"] == 3).all()
         assert (table["low"] == table["high"]).all()
@@ -403,8 +408,8 @@ class TestCommand:
         assert "unrecognized arguments" in capsys.readouterr().err
 
     def test_every_figure_has_its_experiment(self) -> None:
-        for name in FIGURES:
-            assert (CONF / "experiment" / f"{name}.yaml").is_file()
+        for source in FIGURES.values():
+            assert (CONF / "experiment" / f"{source.experiment}.yaml").is_file()
 
     def test_needs_no_torch_and_no_screen(self, computed: Outputs, tmp_path: Path) -> None:
         arguments = ["figure", "fig3", *SWEEP, "--runs", str(computed.root), "--out", str(tmp_path)]

@@ -1,0 +1,216 @@
+"""Style against content over a sweep of the style weight: whole curves compare, single points do not.
+
+One row of panels for each held-out network that measured, so that all lines of a panel share their unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from analysis import labels, style, stylizations
+from analysis.stylizations import OF_ARM, Stylizations
+from swag_repro.store import whole_file
+
+__all__ = ["load", "make", "save"]
+
+PANEL = 2.7
+"""Inches of a row of panels."""
+
+LOG_FROM = 5.0
+"""An axis is logarithmic where its largest value is at least so many times the smallest."""
+
+ALARM = "#D00000"
+
+CONTENT = {"cfsd": "content: CFSD", "ssim": "content: SSIM (axis reversed)"}
+LINE = ["held_out", *OF_ARM]
+POINT = [*LINE, "style_weight"]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the figure is drawn from.
+
+    Attributes:
+        data: The stylisations behind it.
+        table: One row a point: `POINT`, mean and standard error of each measure over the pairs, how many
+            pairs, how many of them did not finish, and the run.
+    """
+
+    data: Stylizations
+    table: pd.DataFrame
+
+
+def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
+    """The points of an experiment that sweeps the style weight; see `analysis.stylizations.load`."""
+    data = stylizations.load(overrides, runs, partial=partial)
+    swept = "networks, weights, smoothings, seeds and objective.style_weight"
+    stylizations.check_told_apart(data, ["label", "style_weight"], swept)
+    return Curves(data, aggregate(data.table))
+
+
+def aggregate(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over all pairs, however they ended, and their standard errors: one row a point."""
+    points = table.assign(not_finished=table["status"] != "finished").groupby(POINT, dropna=False, sort=False)
+    made = points.agg(pairs=("status", "size"), not_finished=("not_finished", "sum"))
+    for measure in stylizations.MEASURES:
+        numbers = points[measure]
+        made[measure], made[f"{measure}_error"] = numbers.mean(), numbers.sem()
+    origin = points[stylizations.ORIGIN].first()
+    order = {label: rank for rank, label in enumerate(table["label"].unique())}
+    made = made.join(origin).reset_index()
+    return made.sort_values(
+        ["label", "style_weight"], key=lambda column: column.replace(order), kind="stable"
+    )
+
+
+def make(curves: Curves) -> Figure:
+    """One row of panels for each held-out network: against CFSD, and against SSIM."""
+    caption = _caption(curves)
+    judges = list(curves.table["held_out"].unique())
+    foot = 0.55 + 0.12 * (caption.count("\n") + 1)  # inches
+    height = PANEL * len(judges) + foot
+    with style.printed():
+        drawn = style.figure(height=height)
+        rows = drawn.subplots(len(judges), 2, squeeze=False, sharey="row")
+        for row, judge in zip(rows, judges, strict=True):
+            for axis, measure in zip(row, CONTENT, strict=True):
+                _draw_panel(axis, curves.table, judge, measure)
+        drawn.subplots_adjust(
+            left=0.08, right=0.985, top=1 - 0.23 / height, bottom=(foot + 0.32) / height,
+            hspace=0.42, wspace=0.1,
+        )  # fmt: skip
+        _explain(drawn, caption)
+        if curves.data.missing:
+            style.mark_partial(drawn, missing=curves.data.missing, cells=curves.data.cells)
+    return drawn
+
+
+def save(drawn: Figure, curves: Curves, folder: Path, name: str) -> list[Path]:
+    """Writes the figure (PNG and PDF), its points, and the pictures behind them (CSV).
+
+    Args:
+        drawn: From `make`.
+        curves: What it was made from.
+        folder: Made where it is missing.
+        name: The first part of each file's name.
+
+    Raises:
+        StoreError: The files can't be written.
+    """
+    paths = style.save(drawn, folder / name, title=name, description=curves.data.description)
+    for suffix, table in (("", curves.table), ("_pairs", curves.data.table)):
+        with whole_file(path := folder / f"{name}{suffix}.csv") as file:
+            table.to_csv(file, index=False, lineterminator="\n")
+        paths.append(path)
+    return paths
+
+
+def _draw_panel(axis: Axes, table: pd.DataFrame, judge: str, content: str) -> None:
+    networks, smoothings = (list(table[column].unique()) for column in ("network", "smoothing"))
+    shown = table[table["held_out"] == judge].dropna(subset=[content, "style_distance"])
+    for (network, smoothing, _), line in shown.groupby(["network", "smoothing", "label"], sort=False):
+        _draw_line(axis, line, content, style.looks(networks)[str(network)], smoothings.index(smoothing))
+    _scale(axis, shown, content)
+    axis.set_xlabel(CONTENT[content])
+    if content == "cfsd":
+        axis.set_ylabel("style distance")
+        axis.set_title(f"held-out network: {labels.judge(judge)}", loc="left")
+
+
+def _draw_line(axis: Axes, line: pd.DataFrame, content: str, look: style.Look, smoothing: int) -> None:
+    x, y = line[content], line["style_distance"]
+    axis.errorbar(
+        x,
+        y,
+        xerr=line[f"{content}_error"].fillna(0),
+        yerr=line["style_distance_error"].fillna(0),
+        label=line["label"].iloc[0],
+        color=look.color,
+        linestyle=style.DASHES[smoothing % len(style.DASHES)],
+        linewidth=1.2,
+        elinewidth=0.6,
+        marker=look.marker,
+        markersize=4.5,
+        markerfacecolor=look.color if smoothing == 0 else "white",
+        markeredgewidth=0.9,
+    )
+    _name_ends(axis, line, content, look.color, 1 if smoothing % 2 == 0 else -1)
+    marked = line["not_finished"] > 0
+    axis.scatter(x[marked], y[marked], s=70, facecolors="none", edgecolors=ALARM, linewidths=1, zorder=5)
+
+
+def _name_ends(axis: Axes, line: pd.DataFrame, content: str, color: str, side: int) -> None:
+    """The style weight at both ends of a line; above it, or below where `side` is -1."""
+    for end in (line.iloc[0], line.iloc[-1])[: len(line)]:
+        axis.annotate(
+            f"{end['style_weight']:g}", (end[content], end["style_distance"]), xytext=(side * 4, side * 3),
+            textcoords="offset points", fontsize=5.5, color=color, ha="left" if side > 0 else "right",
+            va="bottom" if side > 0 else "top",
+        )  # fmt: skip
+
+
+def _scale(axis: Axes, shown: pd.DataFrame, content: str) -> None:
+    """Logarithmic axes where values are positive and span much; content kept stands at the left."""
+    axis.margins(x=0.09, y=0.09)
+    if _spans(shown["style_distance"]):
+        axis.set_yscale("log")
+        _plain(axis.yaxis)
+    if content == "ssim":
+        axis.invert_xaxis()
+    elif _spans(shown[content]):
+        axis.set_xscale("log")
+        _plain(axis.xaxis)
+
+
+def _plain(axis: Axis) -> None:
+    """Ticks at 1, 2 and 5, as plain numbers: few decades are shown."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _spans(values: pd.Series) -> bool:
+    return len(values) > 0 and bool(values.min() > 0 and values.max() >= LOG_FROM * values.min())
+
+
+def _explain(drawn: Figure, caption: str) -> None:
+    handles = {}
+    for axis in drawn.axes:
+        handles.update({told: handle for handle, told in zip(*axis.get_legend_handles_labels(), strict=True)})
+    above = (0.1 + 0.12 * (caption.count("\n") + 1)) / drawn.get_figheight()
+    drawn.legend(
+        list(handles.values()),
+        list(handles),
+        loc="lower center",
+        bbox_to_anchor=(0.5, above),
+        ncols=min(len(handles), 6),
+        frameon=False,
+        handlelength=3.2,
+    )
+    drawn.text(0.012, 0.05 / drawn.get_figheight(), caption, va="bottom", fontsize=6.5)
+
+
+def _caption(curves: Curves) -> str:
+    data = curves.data
+    weights = stylizations.weights(data.arms)
+    marks = "".join(f" {mark} {labels.described(told)};" for told, mark in data.marks.items() if mark)
+    swept = [f"{weight:g}" for weight in sorted(curves.table["style_weight"].unique())]
+    said = [
+        f"Means over {curves.table['pairs'].max()} pairs of images, and their standard errors, along style "
+        f"weights {', '.join(swept)}; nearer to the lower left corner is better. "
+        f"{weights};{marks} {stylizations.objective(data.arms, weight=False)}.",
+        *stylizations.warnings(data),
+    ]
+    if others := curves.table["not_finished"].sum():
+        said.append(
+            f"Red rings: some pairs of that point did not finish ({others} in all points, counted in)."
+        )
+    return "\n".join(fill(text, 145) for text in said)

@@ -1,0 +1,151 @@
+"""The equations: how far a picture's features are from its style's or its content's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from swag_repro.smoothing import at_least_float32
+from swag_repro.statistics import gram
+
+Features = Mapping[str, Tensor]
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+# What is in work at a time: similarities of positions (32 MiB in float64), and sorted projections.
+SIMILARITIES = 1 << 22
+PROJECTIONS = 16
+
+
+def relative_gram_distance(features: Tensor, style_features: Tensor) -> Tensor:
+    """`‖G/M − G_s/M_s‖² / ‖G_s/M_s‖²`: a Gram distance in which layers and networks count alike.
+
+    0 is the style itself, 1 is as far away as an image of zeros; there is no upper bound. It doesn't change
+    when positions change places, nor when both features are multiplied by one number.
+
+    Args:
+        features: `(B, D, ...)`; the trailing dimensions are the M positions.
+        style_features: `(B, D, ...)`, with M_s positions.
+
+    Returns:
+        `(B,)` float64; infinite where only the style's features are zero.
+    """
+    found, wanted = (
+        gram(f).double() / f[0, 0].numel() for f in map(at_least_float32, (features, style_features))
+    )
+    return _ratio((found - wanted).square().flatten(1).sum(dim=1), wanted.square().flatten(1).sum(dim=1))
+
+
+def relative_sliced_wasserstein(
+    features: Tensor, style_features: Tensor, *, projections: int, seed: int
+) -> Tensor:
+    """`E_θ W₂²(θᵀF, θᵀF_s) / E_θ ‖θᵀF_s‖²/M_s` over random unit vectors θ, of positions as a set of points.
+
+    The one-dimensional distances are exact for any two numbers of positions (Bonneel et al. 2015 has the
+    sliced distance; the ratio is ours, so that layers count alike). 0 is the style itself.
+
+    Args:
+        features: `(B, D, ...)`; the trailing dimensions are the M positions.
+        style_features: `(B, D, ...)`, with M_s positions.
+        projections: number of θ.
+        seed: of θ: equal seeds compare all pictures along the same directions.
+
+    Returns:
+        `(B,)` float64; infinite where only the style's features are zero.
+    """
+    found, wanted = (at_least_float32(f).flatten(2) for f in (features, style_features))
+    generator = torch.Generator().manual_seed(seed)
+    directions = normalize(torch.randn(projections, found.shape[1], generator=generator), dim=1).to(found)
+    widths, at, at_wanted = _common_quantiles(found.shape[2], wanted.shape[2], found.device)
+    distance = torch.zeros(len(found), dtype=torch.float64, device=found.device)
+    scale = torch.zeros_like(distance)
+    for some in directions.split(PROJECTIONS):
+        sorted_wanted = (some @ wanted).sort(dim=2).values
+        gaps = (some @ found).sort(dim=2).values[..., at] - sorted_wanted[..., at_wanted]
+        distance += (gaps.square() @ widths).double().sum(dim=1)
+        scale += sorted_wanted.double().square().mean(dim=2).sum(dim=1)
+    return _ratio(distance, scale)
+
+
+def _common_quantiles(size: int, other: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Widths of the steps that two empirical quantile functions share, and each one's index there."""
+    ends = torch.cat([torch.arange(1, size + 1) * other, torch.arange(1, other + 1) * size]).unique()
+    widths = ends.diff(prepend=ends.new_zeros(1)).float() / (size * other)
+    return widths.to(device), ((ends - 1) // other).to(device), ((ends - 1) // size).to(device)
+
+
+def frechet_distance(features: Tensor, style_features: Tensor) -> Tensor:
+    """`‖μ − μ_s‖² + tr(Σ + Σ_s − 2 (Σ Σ_s)^½)` between Gaussians fitted to the positions.
+
+    Of early features this is the single-image FID (SIFID) of Shaham et al., SinGAN, ICCV 2019.
+
+    Args:
+        features: `(B, D, ...)`; the trailing dimensions are the positions.
+        style_features: `(B, D, ...)`.
+
+    Returns:
+        `(B,)` float64, from 0.
+    """
+    mean, covariance = _moments(features)
+    mean_wanted, covariance_wanted = _moments(style_features)
+    # tr (ΣΣ_s)^½ = ‖Σ^½ Σ_s^½‖_*: no root of a matrix that isn't symmetric.
+    roots = _symmetric_root(covariance) @ _symmetric_root(covariance_wanted)
+    overlap: Tensor = torch.linalg.svdvals(roots).sum(dim=1)
+    traces = (covariance + covariance_wanted).diagonal(dim1=1, dim2=2).sum(dim=1)
+    return ((mean - mean_wanted).square().sum(dim=1) + traces - 2 * overlap).clamp_min(0.0)
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    points = features.double().flatten(2)
+    mean = points.mean(dim=2)
+    centered = points - mean[..., None]
+    return mean, gram(centered) / max(1, points.shape[2] - 1)
+
+
+def _symmetric_root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    root: Tensor = (vectors * values.clamp_min(0.0).sqrt()[:, None]) @ vectors.mT
+    return root
+
+
+def structural_divergence(features: Tensor, content_features: Tensor) -> Tensor:
+    """`1/M Σ_i KL(softmax(S_c)_i ‖ softmax(S)_i)` with `S_ij = cos(F_i, F_j)`: do positions relate as before?
+
+    CFSD of Chung et al., StyleID, CVPR 2024, but for two things: their released code takes `F_iᵀF_j / D²`
+    for S, which all but vanishes outside a pretrained VGG (1e-10 where the cosine gives 1e-3), and the sum
+    over i for the mean. Values don't compare with the published ones. It doesn't change when either features
+    are multiplied by a number.
+
+    Args:
+        features: `(B, D, ...)`; the trailing dimensions are the M positions.
+        content_features: likewise, at the same positions.
+
+    Returns:
+        `(B,)` float64, from 0 (the same structure). Its memory grows with M, not M².
+    """
+    if features.shape != content_features.shape:
+        raise ValueError(f"positions differ: {tuple(features.shape)} and {tuple(content_features.shape)}")
+    found, wanted = (normalize(at_least_float32(f).flatten(2), dim=1) for f in (features, content_features))
+    batch, _, positions = found.shape
+    total = torch.zeros(batch, dtype=torch.float64, device=found.device)
+    for rows in torch.arange(positions, device=found.device).split(
+        max(1, SIMILARITIES // (batch * positions))
+    ):
+        log_found, log_wanted = (_log_similarities(points, rows) for points in (found, wanted))
+        total += (log_wanted.exp() * (log_wanted - log_found)).flatten(1).sum(dim=1)
+    return total.clamp_min(0.0) / positions
+
+
+def _log_similarities(points: Tensor, rows: Tensor) -> Tensor:
+    return torch.log_softmax(points[..., rows].mT @ points, dim=2, dtype=torch.float64)
+
+
+def mean_over(taps: Sequence[str], distance: Distance, features: Features, references: Features) -> Tensor:
+    """Mean over taps of a distance between two images' features, `(B,)`."""
+    return torch.stack([distance(features[tap], references[tap]) for tap in taps]).mean(dim=0)
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return torch.where(numerator == 0, 0.0, numerator / denominator)

@@ -1,0 +1,259 @@
+"""Which network measures, and that it isn't the one that was optimised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+import torch
+from torch import Tensor
+from torchvision.models import get_weight
+
+from swag_repro.errors import SettingError, UserError
+from swag_repro.measures.distances import (
+    Distance,
+    frechet_distance,
+    mean_over,
+    relative_gram_distance,
+    relative_sliced_wasserstein,
+    structural_divergence,
+)
+from swag_repro.measures.perceptual import cached_file, lpips, why_no_lpips
+from swag_repro.measures.pictures import read, ssim
+from swag_repro.networks import Architecture, TappedNetwork
+from swag_repro.weights import ImageNetWeights, Weights
+
+
+@dataclass(frozen=True)
+class WeightedNetwork:
+    """An architecture and its weights, not built yet. `str()` labels it: `vgg19(random)`."""
+
+    architecture: Architecture
+    weights: Weights
+
+    @property
+    def digest(self) -> str | None:
+        """What tells the weights' values from others; None where the settings tell them."""
+        return self.weights.digest(self.architecture)
+
+    def equals(self, other: WeightedNetwork) -> bool:
+        """Whether both are the same function, as far as names and weights tell.
+
+        Raises:
+            WeightsError: weights that can't be had.
+        """
+        if self.architecture.name != other.architecture.name:
+            return False
+        if self.weights == other.weights:
+            return True
+        mine, theirs = self.digest, other.digest
+        # torchvision announces only the start of a file's SHA-256.
+        return (
+            mine is not None and theirs is not None and (mine.startswith(theirs) or theirs.startswith(mine))
+        )
+
+    def __str__(self) -> str:
+        return f"{self.architecture.name}({self.weights.name})"
+
+
+def check_held_out(measuring: WeightedNetwork, optimised: WeightedNetwork) -> None:
+    """A style distance in the network that was optimised is circular.
+
+    Raises:
+        SettingError: both are the same architecture with the same weights.
+    """
+    if measuring.equals(optimised):
+        raise SettingError(
+            "measures.network",
+            "should not be the network that is optimised",
+            f"{measuring} for both",
+            "Choose another with network@measures.network=..., or other weights.",
+        )
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of one finished picture.
+
+    Attributes:
+        statistic: `style_distance`, `sliced_wasserstein`, `sifid` (style); `cfsd`, `ssim`, `lpips` (content).
+        definition: the network that measured, such as `vgg19(random)`; None where pixels are compared.
+        layer: the tap, or None: a mean over the style taps, or pixels.
+        value: None where it can't be had.
+        reason: why there is no value; else None.
+    """
+
+    statistic: str
+    definition: str | None
+    layer: str | None
+    value: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """All measures of finished pictures, by one network that wasn't optimised.
+
+    Attributes:
+        network: read at all the taps below.
+        label: what rows call it.
+        style_taps: of `style_distance` and `sliced_wasserstein`.
+        structure_tap: of `cfsd`.
+        early_tap: of `sifid`.
+        projections: of `sliced_wasserstein`.
+        seed: of the projections.
+    """
+
+    network: TappedNetwork
+    label: str
+    style_taps: Sequence[str]
+    structure_tap: str
+    early_tap: str
+    projections: int
+    seed: int
+
+    def __call__(
+        self, images: Tensor, contents: Tensor, styles: Sequence[Tensor]
+    ) -> Iterator[tuple[Measure, ...]]:
+        """The measures of each picture, one picture at a time.
+
+        Args:
+            images: `(B, 3, H, W)`, RGB in [0, 1]; finished pictures.
+            contents: likewise, what each was to keep.
+            styles: one `(3, H', W')` of any size for each, what it was to become.
+
+        Yields:
+            One tuple per picture, always of the same measures in the same order.
+        """
+        for image, content, style in zip(images, contents, styles, strict=True):
+            yield self._measures(image, content, style)
+
+    @torch.inference_mode()
+    def _measures(self, image: Tensor, content: Tensor, style: Tensor) -> tuple[Measure, ...]:
+        features = cache(partial(read, self.network))
+
+        def by_network(statistic: str, distance: Distance, taps: Sequence[str], other: Tensor) -> Measure:
+            layer = taps[0] if len(taps) == 1 else None
+            return _measure(
+                statistic,
+                self.label,
+                layer,
+                lambda: mean_over(taps, distance, features(image), features(other)),
+            )
+
+        sliced = partial(relative_sliced_wasserstein, projections=self.projections, seed=self.seed)
+        return (
+            by_network("style_distance", relative_gram_distance, self.style_taps, style),
+            by_network("sliced_wasserstein", sliced, self.style_taps, style),
+            by_network("sifid", frechet_distance, [self.early_tap], style),
+            by_network("cfsd", structural_divergence, [self.structure_tap], content),
+            _measure("ssim", None, None, lambda: ssim(image[None], content[None])),
+            _lpips(image[None], content[None]),
+        )
+
+
+def _measure(
+    statistic: str, definition: str | None, layer: str | None, compute: Callable[[], Tensor]
+) -> Measure:
+    """The measure, or why there is none: a finished picture must not be lost with one of its numbers."""
+    try:
+        value = compute().item()
+    except (UserError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
+        return Measure(statistic, definition, layer, None, str(error))
+    if not math.isfinite(value):
+        return Measure(statistic, definition, layer, None, f"not finite ({value})")
+    return Measure(statistic, definition, layer, value)
+
+
+def _lpips(image: Tensor, content: Tensor) -> Measure:
+    value = lpips(image, content)
+    if value is None:
+        return Measure("lpips", "alexnet(imagenet)", None, None, why_no_lpips(image))
+    return _measure("lpips", "alexnet(imagenet)", None, lambda: value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """One file of `conf/measures`: which network measures, and how.
+
+    Attributes:
+        network: measures, unless the optimised one is of its family (the same name but for the number of
+            layers at its end: VGG-16 and VGG-19).
+        alternative: measures then.
+        weights: of the network that measures.
+        offline_weights: instead of torchvision's where torch's cache doesn't have them: nothing is
+            downloaded for a measure.
+        projections: of the sliced Wasserstein distance.
+        seed: of these projections.
+
+    Raises:
+        SettingError: no projection.
+    """
+
+    network: Architecture
+    alternative: Architecture
+    weights: Weights
+    offline_weights: Weights
+    projections: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.projections < 1:
+            raise SettingError(
+                "measures.projections", "should be at least 1", self.projections, "64 are a good number."
+            )
+
+    def choose(self, optimised: WeightedNetwork) -> WeightedNetwork:
+        """The network that measures what this one has made.
+
+        Its `digest` and label decide results: they differ between a machine that has torchvision's weights
+        and one that doesn't.
+
+        Raises:
+            SettingError: it would be the optimised one.
+            WeightsError: weights that can't be had.
+        """
+        same_family = _family(self.network) == _family(optimised.architecture)
+        architecture = self.alternative if same_family else self.network
+        at_hand = _at_hand(self.weights, architecture)
+        chosen = WeightedNetwork(architecture, self.weights if at_hand else self.offline_weights)
+        check_held_out(chosen, optimised)
+        return chosen
+
+    def build(self, chosen: WeightedNetwork, device: torch.device | str = "cpu") -> HeldOut:
+        """Measures by the chosen network.
+
+        CFSD reads the middle one of its style taps (its own layer in a VGG, relu3_1), SIFID the first (its
+        own layer in Inception-v3).
+
+        Raises:
+            WeightsError: weights that can't be had.
+        """
+        architecture, taps = chosen.architecture, chosen.architecture.style_taps
+        network = TappedNetwork(
+            chosen.weights.build(architecture),
+            architecture.paths(taps),
+            mean=architecture.mean,
+            std=architecture.std,
+        )
+        return HeldOut(
+            network=network.to(device),
+            label=str(chosen),
+            style_taps=taps,
+            structure_tap=taps[len(taps) // 2],
+            early_tap=taps[0],
+            projections=self.projections,
+            seed=self.seed,
+        )
+
+
+def _family(architecture: Architecture) -> str:
+    return architecture.name.rstrip("0123456789")
+
+
+def _at_hand(weights: Weights, architecture: Architecture) -> bool:
+    if not isinstance(weights, ImageNetWeights):
+        return True
+    return architecture.imagenet is not None and cached_file(get_weight(architecture.imagenet)).is_file()

@@ -1,0 +1,67 @@
+"""LPIPS, where its package and its weights are on this machine; nothing is ever downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import AlexNet_Weights, WeightsEnum
+
+PACKAGE = "torchmetrics.image.lpip"
+# AlexNet's last layer that LPIPS reads has no position left below this.
+SMALLEST = 31
+
+
+def lpips(images: Tensor, contents: Tensor) -> Tensor | None:
+    """Learned perceptual distance with AlexNet (Zhang et al., CVPR 2018), by torchmetrics.
+
+    Args:
+        images: `(B, 3, H, W)`, RGB in [0, 1].
+        contents: likewise.
+
+    Returns:
+        `(B,)` float64 from 0, on the CPU; None where `why_no_lpips` gives a reason.
+    """
+    if why_no_lpips(images) is not None:
+        return None
+    pairs = zip(images.float().cpu(), contents.float().cpu(), strict=True)
+    with torch.inference_mode():
+        distances = [_network()(image[None], content[None], normalize=True) for image, content in pairs]
+    return torch.cat(distances).flatten().double()
+
+
+def why_no_lpips(images: Tensor) -> str | None:
+    """Why LPIPS of these images can't be had here; None where it can."""
+    if min(images.shape[-2:]) < SMALLEST:
+        return f"LPIPS needs {SMALLEST} pixels a side"
+    try:
+        importlib.import_module(PACKAGE)
+    except ImportError as error:
+        return f"LPIPS needs torchmetrics ({error}): pip install swag-repro[measures]"
+    return _why_no_backbone(cached_file(AlexNet_Weights.IMAGENET1K_V1))
+
+
+def cached_file(weights: WeightsEnum) -> Path:
+    """Where torch keeps the file of these weights, there or not."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+
+
+@cache
+def _why_no_backbone(path: Path) -> str | None:
+    if not path.is_file():
+        return f"AlexNet's weights are not at {path}: put torchvision's file there"
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    announced = path.stem.rsplit("-", 1)[-1]
+    return None if found.startswith(announced) else f"{path} is not torchvision's file (sha256 {found})"
+
+
+@cache
+def _network() -> nn.Module:
+    metric = importlib.import_module(PACKAGE).LearnedPerceptualImagePatchSimilarity(net_type="alex")
+    return metric.net  # type: ignore[no-any-return]  # the metric itself keeps every score it has seen

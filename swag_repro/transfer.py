@@ -1,0 +1,358 @@
+"""The optimisation of images' pixels: batches of pairs, each with a state and guards of its own.
+
+The engine yields typed records and returns images. It doesn't know which losses it minimises, and neither
+prints, logs nor saves.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from swag_repro.errors import SettingError
+from swag_repro.losses import Network, Objective, Terms
+from swag_repro.optimizers import LBFGS, Optimizer, StopReason
+
+# An image that hardly moved: half a grey level of 255 on average.
+UNMOVED = 0.5 / 255
+# A loss that hardly fell: by less than this part of its start.
+UNCHANGED = 1e-3
+# Losses below this part of the first one are rounding; their jumps are no explosion.
+NEGLIGIBLE = 1e-6
+
+
+class TooLargeError(SettingError):
+    """Images, network and optimiser do not fit in memory."""
+
+
+class Status(StrEnum):
+    """Where a pair stands."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    UNCHANGED = "unchanged"
+    DIVERGED = "diverged"
+
+
+class Losses(NamedTuple):
+    """Terms of one image's objective; all but `total` without their weights."""
+
+    content: float
+    style: float
+    total_variation: float
+    total: float
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """One pair after a step.
+
+    Attributes:
+        losses: at the last evaluation, which in the middle of a line search may lie above the iterate's.
+        best: the losses of least total so far; infinite before a finite one.
+        first: the losses at the start.
+        iterations: steps that its optimiser has accepted.
+        evaluations: of its loss and gradient.
+        recoveries: times that a guard sent it back to its best image.
+        overshoots: evaluations in a row with an exploding loss.
+        status: `running`, or how it ended: `finished`; `unchanged`, if its loss fell by less than 0.1 % or
+            its pixels moved by less than half a grey level on average; `diverged`, if guards couldn't help.
+        reason: why it ended, None before.
+    """
+
+    losses: Losses
+    best: Losses
+    first: Losses
+    iterations: int = 0
+    evaluations: int = 0
+    recoveries: int = 0
+    overshoots: int = 0
+    status: Status = Status.RUNNING
+    reason: str | None = None
+
+
+UNKNOWN = Losses(math.nan, math.nan, math.nan, math.inf)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation of every pair that was under way.
+
+    Attributes:
+        step: most iterations of any pair.
+        evaluations: most evaluations of any pair.
+        pairs: one record per pair, those that have ended too.
+        seconds: of computing since the start, over all resumptions.
+        device_memory_bytes: most memory that CUDA has allocated so far; None on other devices.
+    """
+
+    step: int
+    evaluations: int
+    pairs: tuple[PairRecord, ...]
+    seconds: float
+    device_memory_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guards:
+    """When a pair has gone astray, and how often it may start again.
+
+    A loss that isn't finite, or stays above `explosion` times the best one for `patience` evaluations, sends
+    a pair back to its best image. From there L-BFGS goes on under the strong Wolfe conditions, Adam with its
+    learning rate times `step_scale`; each further time, either's step is scaled down so.
+
+    Attributes:
+        explosion: factor, above 1.
+        patience: evaluations in a row; at least 1.
+        recoveries: before a pair is given up as `diverged`; 0 or more.
+        step_scale: in (0, 1).
+
+    Raises:
+        SettingError: a value is outside its range.
+    """
+
+    explosion: float = 10.0
+    patience: int = 10
+    recoveries: int = 3
+    step_scale: float = 0.2
+
+    def __post_init__(self) -> None:
+        rules = {
+            "explosion": (self.explosion > 1, "should be above 1"),
+            "patience": (self.patience >= 1, "should be at least 1"),
+            "recoveries": (self.recoveries >= 0, "should be at least 0"),
+            "step_scale": (0 < self.step_scale < 1, "should be between 0 and 1"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise SettingError(f"guards.{name}", rule, getattr(self, name), "Leave it at its default.")
+
+
+class Transfer:
+    """Minimises an objective over the pixels of a batch of images.
+
+    Iterate over it, as far as wanted, to let it run; each `Step` is one evaluation of all pairs under way.
+    A pair that has ended costs nothing more.
+
+    Args:
+        network: images `(A, 3, H, W)` → features of each tap.
+        objective: what is minimised.
+        contents: `(B, 3, H, W)`, RGB in [0, 1].
+        styles: B images `(3, H', W')`, each of any size.
+        start: `(B, 3, H, W)`, where the images start.
+        optimizer: makes an optimiser of the images at the start.
+        steps: iterations after which a pair ends, at least 1.
+        evaluations: of its loss after which a pair ends, whatever its iterations; None for no bound.
+        guards: against divergence.
+
+    Raises:
+        SettingError: a number below 1.
+        TooLargeError: here and while iterating, out of memory.
+        ValueError: shapes that do not fit.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        objective: Objective,
+        contents: Tensor,
+        styles: Sequence[Tensor],
+        *,
+        start: Tensor,
+        optimizer: Callable[[Tensor], Optimizer],
+        steps: int,
+        evaluations: int | None = None,
+        guards: Guards | None = None,
+    ) -> None:
+        for name, number in (("steps", steps), ("evaluations", evaluations)):
+            if number is not None and number < 1:
+                raise SettingError(name, "should be at least 1", number, "Choose a larger number.")
+        if start.shape != contents.shape:
+            raise ValueError(f"start should be {tuple(contents.shape)}; found {tuple(start.shape)}")
+        self._network, self._objective = network, objective
+        self._steps, self._evaluations = steps, evaluations or math.inf
+        self._guards = guards or Guards()
+        self._start = start.detach()
+        with _memory_problems(contents):
+            self._targets = objective.targets(network, contents, styles)
+        self._optimizer = optimizer(self._start)
+        self._pairs = [PairRecord(UNKNOWN, UNKNOWN, UNKNOWN) for _ in contents]
+        self._seconds = 0.0
+
+    def __iter__(self) -> Iterator[Step]:
+        """Go on until every pair has ended."""
+        while not self.done:
+            yield self.advance()
+
+    @property
+    def done(self) -> bool:
+        """Whether every pair has ended."""
+        return self._optimizer.done
+
+    @property
+    def results(self) -> tuple[PairRecord, ...]:
+        """Where each of the B pairs stands."""
+        return tuple(self._pairs)
+
+    @property
+    def images(self) -> Tensor:
+        """Each pair's image of least loss so far, clamped: `(B, 3, H, W)` in [0, 1]."""
+        return torch.stack([self._image(pair) for pair in range(len(self._pairs))])
+
+    def advance(self) -> Step:
+        """Evaluate every pair under way once, and let its optimiser and its guards act on that."""
+        began = time.perf_counter()
+        active = self._optimizer.active
+        terms, gradients = self._evaluate()
+        values = torch.stack(terms, dim=1).tolist()
+        self._optimizer.observe(terms.total, gradients)
+        for pair, losses in zip(active, values, strict=True):
+            self._record(pair, Losses(*losses))
+            self._guard(pair)
+            self._end(pair)
+        self._seconds += time.perf_counter() - began
+        return self._step()
+
+    def _evaluate(self) -> tuple[Terms, Tensor]:
+        """Terms `(A,)` and gradients of the total, `(A, 3, H, W)`, at the points proposed."""
+        points, indices = self._optimizer.propose()
+        points.requires_grad_()
+        with _memory_problems(points), torch.enable_grad():
+            terms = self._objective(self._network, points, self._targets, indices)
+            terms.total.sum().backward(inputs=[points])
+        if points.grad is None:
+            raise ValueError("the objective does not depend on the images")
+        return Terms(*(term.detach() for term in terms)), points.grad
+
+    def _record(self, pair: int, losses: Losses) -> None:
+        before, progress = self._pairs[pair], self._optimizer.progress[pair]
+        self._pairs[pair] = replace(
+            before,
+            losses=losses,
+            best=losses if losses.total == progress.best_loss < before.best.total else before.best,
+            first=before.first if before.evaluations else losses,
+            iterations=progress.iterations,
+            evaluations=progress.evaluations,
+            overshoots=before.overshoots + 1 if self._exploding(pair) else 0,
+        )
+
+    def _exploding(self, pair: int) -> bool:
+        """Judged by the iterate: a line search may look at steps that it won't take."""
+        progress, first = self._optimizer.progress[pair], self._pairs[pair].first.total
+        floor = NEGLIGIBLE * first if math.isfinite(first) else 0.0
+        return progress.loss > self._guards.explosion * max(progress.best_loss, floor)
+
+    def _guard(self, pair: int) -> None:
+        record, stopped = self._pairs[pair], self._optimizer.progress[pair].stopped
+        if stopped == StopReason.NON_FINITE:
+            fault = str(stopped)
+        elif record.overshoots >= self._guards.patience:
+            fault = f"loss stayed {self._guards.explosion:g} times above its best"
+        else:
+            return
+        if not math.isfinite(record.best.total):
+            self._close(pair, Status.DIVERGED, f"{fault} at the start")
+        elif record.recoveries == self._guards.recoveries:
+            self._close(pair, Status.DIVERGED, f"{fault}, after {record.recoveries} recoveries")
+        else:
+            self._recover(pair)
+
+    def _recover(self, pair: int) -> None:
+        record = self._pairs[pair]
+        self._pairs[pair] = replace(record, recoveries=record.recoveries + 1, overshoots=0)
+        if isinstance(self._optimizer, LBFGS):
+            scale = self._guards.step_scale if record.recoveries else 1.0
+            self._optimizer.restart(pair, step_scale=scale, line_search="strong_wolfe")
+        else:
+            self._optimizer.restart(pair, step_scale=self._guards.step_scale)
+
+    def _end(self, pair: int) -> None:
+        """Close a pair that has stopped by itself or come to its last step."""
+        record, stopped = self._pairs[pair], self._optimizer.progress[pair].stopped
+        if record.status != Status.RUNNING:
+            return
+        if record.iterations >= self._steps:
+            stopped = stopped or f"all {self._steps} steps taken"
+        elif record.evaluations >= self._evaluations:
+            stopped = stopped or f"all {self._evaluations} evaluations made"
+        if stopped is not None:
+            unchanged = self._is_unchanged(pair)
+            self._close(pair, Status.UNCHANGED if unchanged else Status.FINISHED, stopped)
+
+    def _close(self, pair: int, status: Status, reason: str) -> None:
+        self._pairs[pair] = replace(self._pairs[pair], status=status, reason=reason)
+        self._optimizer.stop(pair, reason)
+
+    def _is_unchanged(self, pair: int) -> bool:
+        record = self._pairs[pair]
+        fell = record.first.total - record.best.total
+        moved = self._image(pair) - self._start[pair].clamp(0, 1)
+        return fell < UNCHANGED * abs(record.first.total) or float(moved.abs().mean()) < UNMOVED
+
+    def _image(self, pair: int) -> Tensor:
+        return self._optimizer.best(pair).clamp(0, 1)
+
+    def _step(self) -> Step:
+        cuda = self._start.is_cuda
+        return Step(
+            step=max(pair.iterations for pair in self._pairs),
+            evaluations=max(pair.evaluations for pair in self._pairs),
+            pairs=tuple(self._pairs),
+            seconds=self._seconds,
+            device_memory_bytes=torch.cuda.max_memory_allocated(self._start.device) if cuda else None,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides what comes next, in plain containers and tensors.
+
+        The tensors are the live ones, as in `torch.optim`: save the dictionary, or copy it, at once.
+        """
+        pairs = [_plain(pair) for pair in self._pairs]
+        return {"optimizer": self._optimizer.state_dict(), "pairs": pairs, "seconds": self._seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue, bit for bit, where another transfer with the same arguments stood.
+
+        Raises:
+            ValueError: the state is of another optimiser or number of pairs.
+        """
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._pairs = [_pair_record(**pair) for pair in state["pairs"]]
+        self._seconds = state["seconds"]
+
+
+def _plain(pair: PairRecord) -> dict[str, Any]:
+    values = {field.name: getattr(pair, field.name) for field in fields(pair)}
+    plain = {name: tuple(value) for name, value in values.items() if isinstance(value, Losses)}
+    return values | plain | {"status": str(pair.status)}
+
+
+def _pair_record(**saved: Any) -> PairRecord:
+    losses = {name: Losses(*saved[name]) for name in ("losses", "best", "first")}
+    return PairRecord(**{**saved, **losses, "status": Status(saved["status"])})
+
+
+@contextmanager
+def _memory_problems(images: Tensor) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(
+            error
+        ):
+            raise
+        count, _, height, width = images.shape
+        raise TooLargeError(
+            "compute.batch_size",
+            "should leave images and network room in memory",
+            f"{count} of {height}×{width} pixels ({str(error).splitlines()[0]})",
+            "Choose a smaller batch, a smaller images.size, or levers.checkpoints=8.",
+        ) from error

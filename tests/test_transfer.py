@@ -1,0 +1,297 @@
+import io
+import math
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from swag_repro.errors import SettingError
+from swag_repro.losses import GramLoss, Objective
+from swag_repro.networks import TappedNetwork
+from swag_repro.optimizers import LBFGS, Adam
+from swag_repro.smoothing import NoSmoothing, Softmax
+from swag_repro.transfer import Guards, Losses, Status, TooLargeError, Transfer
+
+SIZE, PAIRS = 24, 8
+IMAGES = torch.rand(2 * PAIRS, 3, SIZE // 4, SIZE // 4, generator=torch.Generator().manual_seed(0))
+IMAGES = nn.functional.interpolate(IMAGES, SIZE, mode="bicubic").clamp(0, 1)
+CONTENTS, STYLES = IMAGES[:PAIRS], list(IMAGES[PAIRS:])
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.shallow = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True))
+        self.deep = nn.Sequential(nn.MaxPool2d(4), nn.Conv2d(8, 128, 3, padding=1), nn.ReLU(inplace=True))
+
+    def forward(self, x):
+        return self.deep(self.shallow(x))
+
+
+class Watched:
+    """A network that counts the images it is given, and spoils the features of some."""
+
+    def __init__(self, spoil=lambda features, _: features):
+        torch.manual_seed(0)
+        self.network = TappedNetwork(Small(), {"shallow": "shallow", "deep": "deep"})
+        self.spoil = spoil
+        self.sizes = []
+
+    def __call__(self, images):
+        if images.requires_grad:
+            self.sizes.append(len(images))
+        features = self.network(images)
+        return {tap: self.spoil(values, len(self.sizes)) for tap, values in features.items()}
+
+
+def objective(**settings):
+    defaults = {
+        "style": GramLoss(),
+        "smoothing": NoSmoothing(),
+        "content_tap": "deep",
+        "style_taps": {"shallow": 1.0, "deep": 1.0},
+        "style_weight": 10.0,
+    }
+    return Objective(**{**defaults, **settings})
+
+
+def transfer(pairs=2, *, network=None, optimizer=LBFGS, steps=20, first=0, **settings):
+    chosen = slice(first, first + pairs)
+    settings.setdefault("start", CONTENTS[chosen])
+    return Transfer(
+        network or Watched(),
+        settings.pop("objective", objective()),
+        CONTENTS[chosen],
+        STYLES[chosen],
+        optimizer=optimizer,
+        steps=steps,
+        **settings,
+    )
+
+
+def run(transfer):
+    for _ in transfer:
+        pass
+    return transfer
+
+
+# --- The optimisation -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "optimizer", [LBFGS, partial(LBFGS, line_search="strong_wolfe"), partial(Adam, lr=0.02)]
+)
+def test_losses_fall(optimizer):
+    done = run(transfer(optimizer=optimizer, steps=30))
+    for pair in done.results:
+        assert pair.status == Status.FINISHED
+        assert pair.reason == "all 30 steps taken"
+        assert pair.best.total < 0.5 * pair.first.total
+        assert pair.iterations == 30 <= pair.evaluations
+    assert done.images.shape == (2, 3, SIZE, SIZE)
+    assert 0 <= done.images.min() <= done.images.max() <= 1
+
+
+def test_best_losses_belong_to_the_images():
+    optimizers = []
+
+    def remembered(start):
+        optimizers.append(LBFGS(start))
+        return optimizers[0]
+
+    done, network = run(transfer(steps=5, optimizer=remembered)), Watched()
+    targets = objective().targets(network, CONTENTS[:2], STYLES[:2])
+    best = torch.stack([optimizers[0].best(pair) for pair in range(2)])
+    assert torch.equal(done.images, best.clamp(0, 1))
+    terms = objective()(network, best, targets, torch.arange(2))
+    for pair, result in enumerate(done.results):
+        expected = Losses(*(float(term[pair]) for term in terms))
+        assert result.best == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_batch_of_eight_gives_each_image_what_it_gets_alone():
+    together = transfer(PAIRS, steps=60)
+    alone = [transfer(1, first=pair, steps=60) for pair in range(PAIRS)]
+    for _ in range(4):
+        step, singles = together.advance(), [single.advance() for single in alone]
+        for pair, single in zip(step.pairs, singles, strict=True):
+            assert pair.losses == pytest.approx(single.pairs[0].losses, rel=1e-3)
+    torch.testing.assert_close(
+        together.images, torch.cat([single.images for single in alone]), rtol=0, atol=1e-3
+    )
+    run(together)
+    for pair, single in zip(together.results, map(run, alone), strict=True):
+        assert pair.best.total == pytest.approx(single.results[0].best.total, rel=0.02)
+
+
+def test_steps_count_iterations_and_closures():
+    steps = list(transfer(1, optimizer=partial(LBFGS, line_search="none"), steps=5))
+    assert [step.evaluations for step in steps] == [1, 2, 3, 4, 5, 6]
+    assert [step.step for step in steps] == [0, 1, 2, 3, 4, 5]
+    assert all(earlier.seconds < later.seconds for earlier, later in pairwise(steps))
+
+
+def test_evaluations_are_bounded():
+    done = run(transfer(steps=100, evaluations=7))
+    assert [(pair.evaluations, pair.reason) for pair in done.results] == [(7, "all 7 evaluations made")] * 2
+
+
+def test_a_pair_that_has_ended_is_not_evaluated():
+    network, styles = Watched(), [STYLES[0], CONTENTS[1], STYLES[2]]
+    content_is_style = Transfer(
+        network, objective(), CONTENTS[:3], styles, start=CONTENTS[:3], optimizer=LBFGS, steps=4
+    )
+    run(content_is_style)
+    assert network.sizes[0] == 3
+    assert set(network.sizes[1:]) == {2}
+    assert content_is_style.results[1].evaluations == 1
+    assert torch.equal(content_is_style.images[1], CONTENTS[1])
+
+
+# --- Guards ---------------------------------------------------------------------------------------------
+
+
+def test_an_explosion_is_recovered():
+    """A fixed step far too long for L-BFGS, and for Adam; the other pair shows nothing of it."""
+    for optimizer in (partial(LBFGS, lr=60.0, line_search="none"), partial(Adam, lr=5.0)):
+        guarded = run(transfer(optimizer=optimizer, steps=120, guards=Guards(patience=3)))
+        unguarded = run(transfer(optimizer=optimizer, steps=120, guards=Guards(patience=1000, recoveries=0)))
+        for pair, wild in zip(guarded.results, unguarded.results, strict=True):
+            assert pair.status == Status.FINISHED
+            assert 1 <= pair.recoveries <= 3
+            assert pair.best.total < 0.5 * pair.first.total
+            assert pair.best.total < wild.best.total
+
+
+def spoiled_between(first, last, *, pair):
+    """NaN in one image's features at these calls; only while all pairs are under way."""
+
+    def spoil(features, call):
+        if first <= call <= last and len(features) > pair:
+            return features * torch.where(torch.arange(len(features)) == pair, torch.nan, 1.0).view(
+                -1, 1, 1, 1
+            )
+        return features
+
+    return Watched(spoil)
+
+
+def test_a_loss_that_is_not_finite_is_recovered():
+    done = run(transfer(network=spoiled_between(4, 4, pair=1), optimizer=partial(LBFGS, line_search="none")))
+    assert [pair.status for pair in done.results] == [Status.FINISHED] * 2
+    assert [pair.recoveries for pair in done.results] == [0, 1]
+    assert done.results[1].best.total < 0.5 * done.results[1].first.total
+
+
+@pytest.mark.parametrize("optimizer", [partial(LBFGS, line_search="none"), partial(Adam, lr=0.02)])
+def test_what_cannot_be_recovered_diverges_with_its_best_image(optimizer):
+    network = spoiled_between(6, math.inf, pair=1)
+    going = transfer(network=network, optimizer=optimizer)
+    for _ in range(5):
+        going.advance()
+    best, losses = going.images[1].clone(), going.results[1].best
+    run(going)
+    other, diverged = going.results
+    assert other.status == Status.FINISHED
+    assert diverged.status == Status.DIVERGED
+    assert diverged.reason == "loss or gradient is not finite, after 3 recoveries"
+    assert diverged.recoveries == 3
+    assert diverged.best == losses
+    assert torch.equal(going.images[1], best)
+    undisturbed = run(transfer(optimizer=optimizer)).images[0]
+    torch.testing.assert_close(going.images[0], undisturbed, rtol=0, atol=1e-2)
+
+
+def test_a_loss_that_was_never_finite_diverges_at_once():
+    done = run(transfer(network=spoiled_between(1, math.inf, pair=1)))
+    assert done.results[1].status == Status.DIVERGED
+    assert done.results[1].reason == "loss or gradient is not finite at the start"
+    assert done.results[1].evaluations == 1
+    assert torch.equal(done.images[1], CONTENTS[1])
+    assert done.results[0].status == Status.FINISHED
+
+
+def test_an_unchanged_image_is_flagged():
+    one_hot = objective(smoothing=Softmax(temperature=1e-4), content_weight=1.0)
+    done = run(transfer(objective=one_hot, optimizer=partial(Adam, lr=1e-6), steps=5))
+    assert [pair.status for pair in done.results] == [Status.UNCHANGED] * 2
+    assert torch.equal(done.images, done.images.clamp(0, 1))
+
+
+def test_a_start_at_the_minimum_is_flagged():
+    done = run(transfer(objective=objective(style_weight=0.0)))
+    assert [(pair.status, pair.reason) for pair in done.results] == [
+        (Status.UNCHANGED, "gradient below tolerance")
+    ] * 2
+
+
+# --- Resuming -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        partial(LBFGS, line_search="strong_wolfe"),
+        partial(LBFGS, lr=60.0, line_search="none"),
+        partial(Adam, lr=0.05),
+    ],
+    ids=["wolfe", "exploding", "adam"],
+)
+@pytest.mark.parametrize("stop", [1, 7, 18])
+def test_a_resumed_run_ends_with_the_same_bits(optimizer, stop):
+    settings = {"optimizer": optimizer, "steps": 20, "guards": Guards(patience=3)}
+    whole = transfer(**settings)
+    for _ in range(stop):
+        whole.advance()
+    file = io.BytesIO()
+    torch.save(whole.state_dict(), file)
+    run(whole)
+    file.seek(0)
+    resumed = transfer(**settings)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    assert resumed.results[0].evaluations == stop
+    run(resumed)
+    assert torch.equal(resumed.images, whole.images)
+    assert resumed.results == whole.results
+
+
+def test_a_state_of_another_batch_is_refused():
+    state = transfer(2).state_dict()
+    with pytest.raises(ValueError, match="state should be lbfgs of 3 images"):
+        transfer(3).load_state_dict(state)
+
+
+# --- Wrong input ----------------------------------------------------------------------------------------
+
+
+def test_out_of_memory_names_the_remedy():
+    def full(features, call):
+        if call:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return features
+
+    starved = transfer(network=Watched(full))
+    with pytest.raises(TooLargeError, match=r"2 of 24×24 pixels .*Choose a smaller batch"):
+        starved.advance()
+
+
+def test_other_errors_pass():
+    def wrong(features, call):
+        if call:
+            raise RuntimeError("shapes differ")
+        return features
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        transfer(network=Watched(wrong)).advance()
+
+
+def test_wrong_settings():
+    with pytest.raises(SettingError, match="`steps` should be at least 1"):
+        transfer(steps=0)
+    with pytest.raises(ValueError, match="start should be"):
+        transfer(start=CONTENTS[:1])
+    for wrong in ({"explosion": 1.0}, {"patience": 0}, {"recoveries": -1}, {"step_scale": 1.0}):
+        with pytest.raises(SettingError, match=f"`guards.{next(iter(wrong))}` should be"):
+            Guards(**wrong)
