@@ -262,7 +262,7 @@ def test_balanced_terms_start_at_one_a_layer(network, smoothing, normalizer):
     balanced = objective(smoothing=smoothing, style=GramLoss(normalizer=normalizer))
     terms = evaluate(balanced, network, CONTENTS)
     torch.testing.assert_close(terms.style, torch.full((2,), 1.5, dtype=torch.float64))
-    assert terms.content.tolist() == [0.0, 0.0]
+    assert terms.content.max() < 1e-20  # a batch rounds otherwise than one image
 
 
 def test_the_content_term_is_one_at_the_style_image(network):

@@ -81,7 +81,7 @@ def test_png_has_ordinary_permissions(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "image.png"
     path.mkdir()
-    with pytest.raises(StoreError, match=r"image\.png.*should be writable"):
+    with pytest.raises(StoreError, match=r"should be a folder that can be written to.*image\.png"):
         save_png(torch.zeros(3, 16, 16), path, {})
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(StoreError, match="No such file"):
