@@ -84,8 +84,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(StoreError, match=r"should be a folder that can be written to.*image\.png"):
         save_png(torch.zeros(3, 16, 16), path, {})
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(StoreError, match="No such file"):
-        save_png(torch.zeros(3, 16, 16), tmp_path / "missing" / "image.png", {})
+
+
+def test_a_missing_folder_is_made(tmp_path):
+    save_png(torch.zeros(3, 16, 16), tmp_path / "missing" / "image.png", {})
+    assert [path.name for path in (tmp_path / "missing").iterdir()] == ["image.png"]
 
 
 @given(st.lists(st.sampled_from([20, 24, 30]), max_size=12), st.integers(1, 5))
