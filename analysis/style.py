@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -76,6 +77,17 @@ def figure(*, height: float, width: float = WIDTH) -> Figure:
     drawn = Figure(figsize=(width, height))
     FigureCanvasAgg(drawn)
     return drawn
+
+
+def save_table(table: pd.DataFrame, path: Path) -> Path:
+    """Writes the numbers behind a figure as CSV.
+
+    Raises:
+        StoreError: The file can't be written.
+    """
+    with whole_file(path) as file:
+        table.to_csv(file, index=False, lineterminator="\n")
+    return path
 
 
 def mark_partial(drawn: Figure, *, missing: int, cells: int) -> None:

@@ -142,6 +142,20 @@ class StylizeCell(Cell):
         )
         return chosen
 
+    def transfer(self, network: TappedNetwork, batch: Batch, start: Tensor) -> Transfer:
+        """The optimisation of a batch from these images `(B, 3, H, W)`."""
+        return Transfer(
+            network,
+            self.objective,
+            batch.contents,
+            batch.styles,
+            start=start,
+            optimizer=self.optimizer,
+            steps=self.config.steps,
+            evaluations=self.config.evaluations,
+            guards=self.guards,
+        )
+
     def judge(self) -> HeldOut | None:
         """Measures finished pictures; None if nothing is measured."""
         if self.judged_by is None:
@@ -158,9 +172,9 @@ def _check_run(config: DictConfig) -> None:
     if not scales or scales[-1] != 1.0 or not all(0 < scale <= 1 for scale in scales):
         rule = "should be parts of the size, above 0, that end with 1.0"
         raise SettingError("scales", rule, scales, "[1.0] is a single scale.")
-    for name, low in (("keep.checkpoint_seconds", 0), ("keep.every", 0)):
-        if (value := config.keep[name.split(".")[1]]) < low:
-            raise SettingError(name, f"should be at least {low}", value, "Choose a larger number.")
+    for name in ("checkpoint_seconds", "every"):
+        if (value := config.keep[name]) < 0:
+            raise SettingError(f"keep.{name}", "should be at least 0", value, "Choose a larger number.")
     if config.keep.animation and not config.keep.every:
         raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
 
@@ -172,10 +186,8 @@ def _objective(config: DictConfig, parts: dict[str, Any]) -> Objective:
     if len(weights) != len(taps):
         rule = f"should have one weight for each of the taps {taps}"
         raise SettingError("objective.tap_weights", rule, f"{len(weights)} weights", "null weighs each by 1.")
-    smoothed = taps[-settings.smoothed_deepest :] if settings.smoothed_deepest else taps
-    content = [architecture.content_tap] if settings.smoothed_content else []
-    if not settings.smoothed_content and architecture.content_tap in smoothed:
-        smoothed = [tap for tap in smoothed if tap != architecture.content_tap]
+    smoothed = set(taps[-settings.smoothed_deepest :] if settings.smoothed_deepest else taps)
+    (smoothed.add if settings.smoothed_content else smoothed.discard)(architecture.content_tap)
     return Objective(
         style=build(settings.style),
         smoothing=parts["smoothing"],
@@ -184,7 +196,7 @@ def _objective(config: DictConfig, parts: dict[str, Any]) -> Objective:
         content_weight=settings.content_weight,
         style_weight=settings.style_weight,
         total_variation_weight=settings.total_variation_weight,
-        smoothed_taps=[*smoothed, *content],
+        smoothed_taps=smoothed,
         content_normalizer=settings.content_normalizer,
         balance=settings.balance,
     )
@@ -274,16 +286,7 @@ def _fitting(cell: StylizeCell, network: TappedNetwork, one: Batch) -> int:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    transfer = Transfer(
-        network,
-        cell.objective,
-        one.contents,
-        one.styles,
-        start=one.contents,
-        optimizer=cell.optimizer,
-        steps=1,
-        guards=cell.guards,
-    )
+    transfer = cell.transfer(network, one, one.contents)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         transfer.advance()
     history = 2 * cell.config.optimizer.get("history", 4) + 8

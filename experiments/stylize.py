@@ -62,17 +62,7 @@ def _optimised(
     while state["scale"] < len(scales):
         scaled = batch.at(scales[state["scale"]])
         start = start_of(cell, scaled) if state["start"] is None else scaled.resized(state["start"])
-        transfer = Transfer(
-            network,
-            cell.objective,
-            scaled.contents,
-            scaled.styles,
-            start=start,
-            optimizer=cell.optimizer,
-            steps=cell.config.steps,
-            evaluations=cell.config.evaluations,
-            guards=cell.guards,
-        )
+        transfer = cell.transfer(network, scaled, start)
         if state["transfer"] is not None:
             transfer.load_state_dict(state["transfer"])
         _advance(cell, transfer, batch, run, state, checkpoints, sweep)

@@ -17,7 +17,6 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis import labels, style, stylizations
 from analysis.stylizations import OF_ARM, Stylizations
-from swag_repro.store import whole_file
 
 __all__ = ["load", "make", "save"]
 
@@ -106,11 +105,8 @@ def save(drawn: Figure, curves: Curves, folder: Path, name: str) -> list[Path]:
         StoreError: The files can't be written.
     """
     paths = style.save(drawn, folder / name, title=name, description=curves.data.description)
-    for suffix, table in (("", curves.table), ("_pairs", curves.data.table)):
-        with whole_file(path := folder / f"{name}{suffix}.csv") as file:
-            table.to_csv(file, index=False, lineterminator="\n")
-        paths.append(path)
-    return paths
+    tables = {"": curves.table, "_pairs": curves.data.table}
+    return [*paths, *(style.save_table(table, folder / f"{name}{end}.csv") for end, table in tables.items())]
 
 
 def _draw_panel(axis: Axes, table: pd.DataFrame, judge: str, content: str) -> None:

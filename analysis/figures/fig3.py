@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 
 from analysis import labels, style
 from analysis.points import Points, load
-from swag_repro.store import whole_file
 
 __all__ = ["load", "make", "save"]
 
@@ -94,9 +93,7 @@ def save(figures: dict[str, Figure], points: Points, folder: Path, name: str) ->
             drawn, folder / f"{name}{suffix}", title=name + suffix, description=description
         )
     ]
-    with whole_file(table := folder / f"{name}.csv") as file:
-        points.table.to_csv(file, index=False, lineterminator="\n")
-    return [*paths, table]
+    return [*paths, style.save_table(points.table, folder / f"{name}.csv")]
 
 
 def _draw(points: Points, panels: tuple[Panel, ...]) -> Figure:

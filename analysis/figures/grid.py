@@ -20,7 +20,6 @@ from matplotlib.patches import Rectangle
 
 from analysis import labels, style, stylizations
 from analysis.stylizations import Arm, Pixels, Stylizations
-from swag_repro.store import whole_file
 
 __all__ = ["load", "make", "save"]
 
@@ -80,9 +79,7 @@ def save(drawn: Figure, data: Stylizations, folder: Path, name: str) -> list[Pat
         StoreError: The files can't be written.
     """
     paths = style.save(drawn, folder / name, title=name, description=data.description, dpi=drawn.dpi)
-    with whole_file(table := folder / f"{name}.csv") as file:
-        data.table.to_csv(file, index=False, lineterminator="\n")
-    return [*paths, table]
+    return [*paths, style.save_table(data.table, folder / f"{name}.csv")]
 
 
 @dataclass(frozen=True)

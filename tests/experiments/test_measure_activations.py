@@ -13,35 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from experiments.cell import launch
-from experiments.measure_activations import main
-from experiments.sweep import SweepCallback
+from experiments.measure_activations import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro import store
 from swag_repro.networks.variants import pseudo_vgg
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["images.size=64", "images.source.limit=1"]
 CHEAP = [*SMALL, "network=resnet18"]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capfd):
-    """Calls the entry point in this process: `run(arguments) -> exit status, what was printed`."""
-
-    def call(*arguments, tracking="disabled"):
-        output = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
-        monkeypatch.setattr(sys, "argv", ["measure_activations.py", *arguments[:1], *output, *arguments[1:]])
-        monkeypatch.setattr(SweepCallback, "started", None)
-        GlobalHydra.instance().clear()
-        with pytest.raises(SystemExit) as exit_:
-            launch(main)
-        printed = capfd.readouterr()
-        return exit_.value.code or 0, printed.out + printed.err
-
-    return call
 
 
 def records(tmp_path):

@@ -13,35 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from experiments.cell import CONF, launch
+from experiments.cell import CONF
 from experiments.config import checked
 from experiments.pairs import StylizeCell
-from experiments.stylize import main
-from experiments.sweep import SweepCallback
+from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro import store
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["images.size=48", "images.source.limit=2", "network=resnet18", "steps=4", "measures=none"]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capfd):
-    """Calls the entry point in this process: `run(arguments) -> exit status, what was printed`."""
-
-    def call(*arguments):
-        output = [f"output={tmp_path / 'out'}", "tracking=disabled"]
-        monkeypatch.setattr(sys, "argv", ["stylize.py", *arguments[:1], *output, *arguments[1:]])
-        monkeypatch.setattr(SweepCallback, "started", None)
-        GlobalHydra.instance().clear()
-        with pytest.raises(SystemExit) as exit_:
-            launch(main)
-        printed = capfd.readouterr()
-        return exit_.value.code or 0, printed.out + printed.err
-
-    return call
 
 
 @pytest.fixture

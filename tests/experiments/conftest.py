@@ -1,0 +1,26 @@
+"""For the tests of entry points."""
+
+import sys
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from experiments.cell import launch
+from experiments.sweep import SweepCallback
+
+
+@pytest.fixture
+def run(request, tmp_path, monkeypatch, capfd):
+    """Calls the test module's `main` in this process: `run(arguments) -> exit status, what was printed`."""
+
+    def call(*arguments, tracking="disabled"):
+        output = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
+        monkeypatch.setattr(sys, "argv", ["main.py", *arguments[:1], *output, *arguments[1:]])
+        monkeypatch.setattr(SweepCallback, "started", None)
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as exit_:
+            launch(request.module.main)
+        printed = capfd.readouterr()
+        return exit_.value.code or 0, printed.out + printed.err
+
+    return call
