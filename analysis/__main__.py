@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, overrides = parser.parse_known_args(arguments)
     if wrong := [item for item in overrides if item.startswith("-") or options.command == "collect"]:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
-    if options.command == "figure" and options.pairs is not None and FIGURES[options.name].module != "grid":
+    if options.command == "figure" and options.pairs is not None and not FIGURES[options.name].pictures:
         parser.error(f"--pairs is for figures of pictures; {options.name} shows means over all pairs")
     try:
         if options.command == "collect":
@@ -49,7 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     figure.add_argument("name", choices=sorted(FIGURES))
     figure.add_argument("--allow-partial", action="store_true", help="draw what is there, with a mark")
     figure.add_argument(
-        "--pairs", type=_positive, metavar="N", help="pairs shown in a figure of pictures (4)"
+        "--pairs",
+        type=_positive,
+        metavar="N",
+        help="pairs shown in a figure of pictures (4; where rows are losses 1)",
     )
     return parser
 

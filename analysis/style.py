@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from swag_repro.store import whole_file
 
@@ -21,6 +23,9 @@ WIDTH = 7.16
 """Inches: both columns of a conference paper."""
 
 DPI = 300
+
+LOG_FROM = 5.0
+"""An axis is logarithmic where its largest value is at least so many times the smallest."""
 
 RC: Any = {
     "font.size": 8,
@@ -59,10 +64,28 @@ DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)
 """Solid for no smoothing, then one each."""
 
 
-def looks(networks: list[str]) -> dict[str, Look]:
-    """The look of each network, by its name; the paper's five always have the same."""
-    others = [network for network in networks if network not in KNOWN]
-    return KNOWN | {network: OTHERS[index % len(OTHERS)] for index, network in enumerate(others)}
+def looks(names: list[str]) -> dict[str, Look]:
+    """The look of each network, or of what else lines are; the paper's five networks always have the same."""
+    others = [name for name in names if name not in KNOWN]
+    free = [*OTHERS, *(look for name, look in KNOWN.items() if name not in names)]
+    return KNOWN | {name: free[index % len(free)] for index, name in enumerate(others)}
+
+
+def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
+    """Logarithmic where values are positive and span much; ticks at 1, 2 and 5, as few decades are shown."""
+    if len(values) == 0 or not (values.min() > 0 and values.max() >= LOG_FROM * values.min()):
+        return
+    axes.set(**{f"{side}scale": "log"})
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend_columns(names: Sequence[str]) -> int:
+    """How many names of lines stand side by side in a legend over two printed columns."""
+    letter, line = 0.06, 0.65  # inches: of a letter, and of a line with the space around it
+    return min(len(names), max(1, int(WIDTH // (line + letter * max(map(len, names), default=0)))))
 
 
 @contextmanager
@@ -91,7 +114,9 @@ def save_table(table: pd.DataFrame, path: Path) -> Path:
 
 
 def mark_partial(drawn: Figure, *, missing: int, cells: int) -> None:
-    """Writes across the figure how many cells are missing."""
+    """Writes across the figure how many cells are missing, if any."""
+    if not missing:
+        return
     drawn.text(
         0.5,
         0.55,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,17 @@ LOSSES = {
 """The columns of the losses in `pairs.json`."""
 
 ORIGIN = ["run_id", "commit", "torch", "torchvision", "swag_repro"]
-OF_ARM = ["label", "network", "weights", "weights_used", "smoothing", "seed", "loss"]
+OF_ARM = [
+    "label", "network", "weights", "weights_used", "smoothing", "seed", "loss", "fusion", "first_weight",
+    "layers", "content_layer", "start",
+]  # fmt: skip
+"""Columns of what was computed, but for the weights of the objective."""
+
 OF_WEIGHTS = ["content_weight", "style_weight"]
+POINT = ["held_out", *OF_ARM, *OF_WEIGHTS]
+"""What the pairs of one point of a line have in common."""
+
+ROLES = ("content", "style")
 
 Pixels = NDArray[np.uint8]
 
@@ -42,7 +51,8 @@ class Arm:
     """One cell of the sweep, and its run.
 
     Attributes:
-        label: SWAG's name: `r-ResNet-50*`.
+        label: What tells it from others in the figure: `network`, the loss, or both: `BN: r-ResNet-50*`.
+        network: SWAG's name: `r-ResNet-50*`.
         weights: What the network's weights are, for a caption.
         smoothing: As the rows have it.
         cell: What was to be computed.
@@ -50,15 +60,16 @@ class Arm:
     """
 
     label: str
+    network: str
     weights: str
     smoothing: str
     cell: Cell
     record: RunRecord | None
 
     @property
-    def network(self) -> dict[str, Any]:
-        """The network's part of the config."""
-        return self.cell.config["network"]  # type: ignore[no-any-return]
+    def config(self) -> dict[str, Any]:
+        """Of its cell."""
+        return self.cell.config
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,12 @@ class Stylizations:
     def found(self) -> list[tuple[Arm, RunRecord]]:
         """The arms that are not missing, and their runs."""
         return [(arm, arm.record) for arm in self.arms if arm.record is not None]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Content, style, or both: those whose weight is above 0 in some arm."""
+        objectives = [arm.config["objective"] for arm in self.arms]
+        return tuple(role for role in ROLES if any(told[f"{role}_weight"] > 0 for told in objectives))
 
     @property
     def held_out(self) -> dict[str, list[str]]:
@@ -118,7 +135,8 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Stylizations:
     found = {cell.key: (cell, record) for cell, record in unique(answer)}
     arms, marks = _arms({cell.key: cell for cell in cells}, {key: run for key, (_, run) in found.items()})
     table = pd.DataFrame(row for arm in arms if arm.record for row in _rows(arm, arm.record))
-    table = table.astype(dict.fromkeys(MEASURES, float) | {"seed": "Int64"})
+    numbers = dict.fromkeys([*MEASURES, "first_weight"], float)
+    table = table.astype(numbers | dict.fromkeys(["seed", "layers", "content_layer"], "Int64"))
     pairs = list(dict.fromkeys(zip(table["content"], table["style"], strict=True)))
     if len(table) != len(pairs) * len(found):
         raise CellsError(
@@ -128,6 +146,24 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Stylizations:
             "Give content, style and pairing one value each.",
         )
     return Stylizations(arms, tuple(pairs), table, marks, len(answer.missing), answer.cells)
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over all pairs, however they ended, and their standard errors: one row a point.
+
+    Args:
+        table: Of `Stylizations`.
+
+    Returns:
+        `POINT`, mean and standard error of each loss and measure, how many pairs, how many of them did not
+        finish, and the run; in the order of the sweep.
+    """
+    points = table.assign(not_finished=table["status"] != "finished").groupby(POINT, dropna=False, sort=False)
+    made = points.agg(pairs=("status", "size"), not_finished=("not_finished", "sum"))
+    for column in (*LOSSES.values(), *MEASURES):
+        numbers = points[column]
+        made[column], made[f"{column}_error"] = numbers.mean(), numbers.sem()
+    return made.join(points[ORIGIN].first()).reset_index()
 
 
 def check_told_apart(data: Stylizations, by: Sequence[str], swept: str) -> None:
@@ -171,24 +207,40 @@ def input_path(record: RunRecord, role: str, name: str) -> Path:
 
 
 def _arms(cells: dict[str, Cell], records: dict[str, RunRecord]) -> tuple[tuple[Arm, ...], dict[str, str]]:
-    """An arm for each different cell; weights are named behind labels that would else be the same."""
+    """An arm for each different cell, and the marks of smoothings in the arms' names."""
     smoothings = _smoothings(cells, records)
     marks = labels.marks(dict.fromkeys(smoothings.values()))
     told = {key: labels.weights(cell.config["weights"]) for key, cell in cells.items()}
+    networks = _networks(cells, told, {key: marks[smoothing] for key, smoothing in smoothings.items()})
+    names = _labels(networks, {key: cell.config["objective"]["label"] for key, cell in cells.items()})
+    arms = (
+        Arm(names[key], networks[key], told[key], smoothings[key], cells[key], records.get(key))
+        for key in cells
+    )
+    return tuple(arms), marks
+
+
+def _networks(cells: dict[str, Cell], told: dict[str, str], marks: dict[str, str]) -> dict[str, str]:
+    """SWAG's name of each cell's network; weights are named behind names that would else be the same."""
     plain = {
-        key: labels.PREFIX[cell.config["weights"]["name"]]
-        + cell.config["network"]["label"]
-        + marks[smoothings[key]]
+        key: labels.PREFIX[cell.config["weights"]["name"]] + cell.config["network"]["label"] + marks[key]
         for key, cell in cells.items()
     }
     weights_of: dict[str, set[str]] = {}
-    for key, label in plain.items():
-        weights_of.setdefault(label, set()).add(told[key])
-    named = {
-        key: f"{label} ({told[key]})" if len(weights_of[label]) > 1 else label for key, label in plain.items()
+    for key, name in plain.items():
+        weights_of.setdefault(name, set()).add(told[key])
+    return {
+        key: f"{name} ({told[key]})" if len(weights_of[name]) > 1 else name for key, name in plain.items()
     }
-    arms = (Arm(named[key], told[key], smoothings[key], cells[key], records.get(key)) for key in cells)
-    return tuple(arms), marks
+
+
+def _labels(networks: dict[str, str], losses: dict[str, str]) -> dict[str, str]:
+    """Losses are named where they are several, and networks unless that tells the arms apart."""
+    if len(set(losses.values())) == 1:
+        return networks
+    if len(set(networks.values())) == 1:
+        return losses
+    return {key: f"{losses[key]}: {network}" for key, network in networks.items()}
 
 
 def _smoothings(cells: dict[str, Cell], records: dict[str, RunRecord]) -> dict[str, str]:
@@ -201,25 +253,40 @@ def _smoothings(cells: dict[str, Cell], records: dict[str, RunRecord]) -> dict[s
 
 
 def _rows(arm: Arm, record: RunRecord) -> Iterator[dict[str, Any]]:
-    config, path = arm.cell.config, record.path / "pairs.json"
-    versions = record.status.versions
-    of_arm = {
-        "label": arm.label,
-        "network": arm.network["name"],
-        "weights": config["weights"]["name"],
-        "weights_used": arm.weights,
-        "smoothing": arm.smoothing,
-        "seed": config["weights"].get("seed"),
-        "loss": config["objective"]["name"],
-        **{weight: config["objective"][weight] for weight in OF_WEIGHTS},
-    }
+    path, versions = record.path / "pairs.json", record.status.versions
     origin = {"run_id": record.identity.run_id, "commit": record.status.commit or "unknown"}
     origin |= {name: versions.get(name, "unknown") for name in ORIGIN[2:]}
     try:
         for pair in json.loads(path.read_text(encoding="utf-8")):
-            yield {**of_arm, **_row(pair), **origin}
+            yield {**of_arm(arm), **_row(pair), **origin}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreadable(path, error) from error
+
+
+def of_arm(arm: Arm) -> dict[str, Any]:
+    """What of it stands in the table: `OF_ARM` and `OF_WEIGHTS`."""
+    config, objective = arm.config, arm.config["objective"]
+    fused = fused_weights(objective)
+    return {
+        "label": arm.label,
+        "network": config["network"]["name"],
+        "weights": config["weights"]["name"],
+        "weights_used": arm.weights,
+        "smoothing": arm.smoothing,
+        "seed": config["weights"].get("seed"),
+        "loss": objective["name"],
+        "fusion": "/".join(f"{weight:g}" for weight in fused),
+        "first_weight": fused[0] / sum(fused) if fused else None,
+        "layers": objective["layers"],
+        "content_layer": objective["content_layer"],
+        "start": Path(config["start"]).name,
+        **{weight: objective[weight] for weight in OF_WEIGHTS},
+    }
+
+
+def fused_weights(objective: Mapping[str, Any]) -> list[float]:
+    """The weights of the losses that an objective's style loss fuses; none where it is a single loss."""
+    return list(objective["style"]["weights"]) if "losses" in objective["style"] else []
 
 
 def _row(pair: dict[str, Any]) -> dict[str, Any]:
@@ -242,68 +309,3 @@ def _unreadable(path: Path, error: Exception) -> StoreError:
     return StoreError(
         str(path), "should be a complete file of a run", found, "Delete its folder and run again."
     )
-
-
-def objective(arms: Sequence[Arm], *, weight: bool = True) -> str:
-    """The objective and the optimisation in words for a caption; several where arms differ.
-
-    Args:
-        arms: At least one.
-        weight: Whether to tell the style weight.
-    """
-    return " | ".join(dict.fromkeys(_objective(arm.cell.config, weight=weight) for arm in arms))
-
-
-def _objective(config: dict[str, Any], *, weight: bool) -> str:
-    told = config["objective"]
-    parts = [f"{told['name'].capitalize()} loss ({told['style'].get('normalizer', 'default')} normaliser)"]
-    weights = ["content"] + (["style"] if weight else [])
-    weights += ["total_variation"] if told["total_variation_weight"] else []
-    parts += [f"{name.replace('_', ' ')} weight {told[f'{name}_weight']:g}" for name in weights]
-    parts += (
-        ["each term divided by its distance from content to style"] if told["balance"] == "distance" else []
-    )
-    most = f"at most {config['steps']} steps"
-    most += f" and {config['evaluations']} evaluations" if config["evaluations"] else ""
-    most += f" at each of {len(config['scales'])} scales" if len(config["scales"]) > 1 else ""
-    start = (
-        config["start"] if config["start"] in ("content", "noise", "style") else Path(config["start"]).name
-    )
-    return f"{', '.join(parts)}; {most} of {_optimizer(config)} from the {start}"
-
-
-def weights(arms: Sequence[Arm]) -> str:
-    """What stands behind each prefix: one word where all networks have the same weights."""
-    told: dict[str, dict[str, str]] = {}
-    for arm in arms:
-        prefix = labels.PREFIX[arm.cell.config["weights"]["name"]]
-        told.setdefault(prefix, {})[arm.network["label"]] = arm.weights
-    return "; ".join(
-        f"{prefix}: {next(iter(used.values()))}"
-        if len(set(used.values())) == 1
-        else f"{prefix}: " + ", ".join(f"{weights} ({network})" for network, weights in used.items())
-        for prefix, used in told.items()
-    )
-
-
-def _optimizer(config: dict[str, Any]) -> str:
-    return str(config["optimizer"]["_target_"]).rsplit(".", 1)[-1].replace("LBFGS", "L-BFGS")
-
-
-def held_out(data: Stylizations) -> str:
-    """In words for a caption: which network measured, and where there are several, whose pictures."""
-    names = {arm.label: str(arm.network["label"]) for arm in data.arms}
-    judged = {
-        labels.judge(one): dict.fromkeys(names[arm] for arm in told) for one, told in data.held_out.items()
-    }
-    if len(judged) == 1:
-        return next(iter(judged))
-    return "; ".join(f"{network} for {', '.join(told)}" for network, told in judged.items()) or "none"
-
-
-def warnings(data: Stylizations) -> Iterator[str]:
-    """What a reader of the measures must know, for a caption."""
-    if len(data.held_out) > 1:
-        yield "Numbers by different held-out networks do not compare."
-    if any("(random)" in network for network in data.held_out):
-        yield "Caution: a held-out network with random weights is a weak judge of style and content."

@@ -74,6 +74,11 @@ class Cell:
         }
 
     @property
+    def images(self) -> dict[str, str]:
+        """SHA-256 of all the pictures that decide its result, by their names."""
+        return {picture.key: picture.sha256 for picture in self.pictures}
+
+    @property
     def taps(self) -> Sequence[str]:
         """Where the network is read."""
         return self.architecture.statistic_taps
@@ -196,7 +201,7 @@ def _run(
         experiment=experiment.name,
         version=experiment.version,
         config=scientific(plain),
-        images={picture.key: picture.sha256 for picture in cell.pictures},
+        images=cell.images,
         weights=cell.weights_digest,
     )
     with Store(config.output).claim(

@@ -29,6 +29,7 @@ class Network:
     builder: dict[str, Any] = MISSING
     taps: dict[str, str] = MISSING
     style_taps: list[str] = MISSING
+    hypercolumn_taps: list[str] | None = None
     content_tap: str = MISSING
     statistic_taps: list[str] = MISSING
     imagenet: str | None = None
@@ -91,15 +92,29 @@ class Objective:
     """`conf/objective`: what a stylisation minimises, see `swag_repro.losses.Objective`."""
 
     name: str = MISSING
+    label: str = MISSING
     style: dict[str, Any] = MISSING
+    content: dict[str, Any] = MISSING
     content_weight: float = MISSING
     style_weight: float = MISSING
     total_variation_weight: float = MISSING
-    content_normalizer: str = MISSING
     balance: str = MISSING
+    taps: str = MISSING
+    content_taps: str = MISSING
     tap_weights: list[float] | None = None
+    layers: int | None = None
+    content_layer: int | None = None
+    content_decay: float = MISSING
     smoothed_deepest: int | None = None
     smoothed_content: bool = True
+
+
+@dataclass
+class Stop:
+    """When a pair ends before its last step, see `swag_repro.transfer.Plateau`."""
+
+    change: float | None = None
+    every: int = MISSING
 
 
 @dataclass
@@ -118,12 +133,18 @@ class StylizeConfig(Config):
     content: Any = None
     style: Any = None
     pairing: str = MISSING
+    style_weights: Any = None
+    masks: Any = None
+    feather: float = MISSING
+    color: str = MISSING
     objective: Objective = MISSING
     optimizer: dict[str, Any] = MISSING
+    canvas: dict[str, Any] = MISSING
     start: str = MISSING
     seed: int = MISSING
     steps: int = MISSING
     evaluations: int | None = None
+    stop: Stop = MISSING
     scales: list[float] = MISSING
     mean_one: bool = MISSING
     guards: dict[str, Any] = MISSING

@@ -1,217 +1,115 @@
-"""Which pairs a stylisation has, and in which batches they are optimised side by side."""
+"""Which contents meet which styles in a stylisation."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
-from torch.nn import functional as F
 
-from experiments.cell import Cell
-from experiments.config import build
 from swag_repro.errors import ImageError, SettingError
-from swag_repro.images import Picture, Resize, Role, load
-from swag_repro.losses import Objective
-from swag_repro.measures import HeldOut, WeightedNetwork
-from swag_repro.networks import Levers, TappedNetwork
-from swag_repro.transfer import Guards, Transfer
+from swag_repro.images import Picture, Role
 
-MOST_PAIRS = 16
-"""In a batch of `auto`: more gain nothing on machines we know."""
-
-STARTS = ("content", "noise", "style")
+PAIRINGS = ("zip", "product", "mix")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A content and a style picture."""
+    """A content picture and its styles, mostly one.
+
+    Attributes:
+        content: what is stylised.
+        styles: one, or all those of a mix.
+        masks: for each style where it is wanted; None for everywhere.
+    """
 
     content: Picture
-    style: Picture
+    styles: tuple[Picture, ...]
+    masks: tuple[Picture | None, ...]
+
+    @property
+    def style_name(self) -> str:
+        """Of the style, or of those of a mix: `wave+mosaic`."""
+        return "+".join(style.name for style in self.styles)
 
     @property
     def name(self) -> str:
         """Of its files."""
-        return f"{self.content.name}__{self.style.name}".replace("/", "_")
+        return f"{self.content.name}__{self.style_name}".replace("/", "_")
+
+    @property
+    def sha256(self) -> str:
+        """What tells it from pairs of other pictures, whatever their names."""
+        parts = (self.content, *self.styles, *self.masks)
+        told = "\n".join("everywhere" if part is None else part.sha256 for part in parts)
+        return hashlib.sha256(told.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Pairs optimised side by side.
+def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
+    """The pairs that a config asks for.
 
-    Attributes:
-        pairs: B of them.
-        contents: `(B, 3, H, W)`, RGB in [0, 1].
-        styles: B images `(3, H', W')`.
+    Raises:
+        ImageError: A picture that is no file and none of the set, or no picture at all.
+        SettingError: An unknown pairing, or weights or masks that don't fit the styles.
     """
-
-    pairs: tuple[Pair, ...]
-    contents: Tensor
-    styles: tuple[Tensor, ...]
-
-    @property
-    def key(self) -> str:
-        """Tells it from other batches: with other neighbours a picture's rounding differs."""
-        return hashlib.sha256("\n".join(pair.name for pair in self.pairs).encode()).hexdigest()[:16]
-
-    def at(self, scale: float) -> Batch:
-        """The batch with all sides scaled."""
-        if scale == 1.0:
-            return self
-        styles = tuple(_scaled(style[None], scale)[0] for style in self.styles)
-        return replace(self, contents=_scaled(self.contents, scale), styles=styles)
-
-    def resized(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, h, w)` in the contents' size, on their device."""
-        images = images.to(self.contents.device)
-        return images if images.shape == self.contents.shape else _to_size(images, self.contents.shape[2:])
-
-
-def _scaled(images: Tensor, scale: float) -> Tensor:
-    return _to_size(images, torch.Size(max(16, round(side * scale)) for side in images.shape[2:]))
-
-
-def _to_size(images: Tensor, size: Sequence[int]) -> Tensor:
-    resized = F.interpolate(images, list(size), mode="bicubic", antialias=True)
-    return resized.clamp(0, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StylizeCell(Cell):
-    """What a stylisation needs beside what every cell does."""
-
-    pairs: tuple[Pair, ...]
-    objective: Objective
-    optimizer: Any
-    guards: Guards
-
-    @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """The attributes of the cell of this config."""
-        parts = super().parts(config)
-        _check_run(config)
-        pairs = _pairs(config, parts["pictures"])
-        used = dict.fromkeys(picture for pair in pairs for picture in (pair.content, pair.style))
-        optimizer = build(config.optimizer)
-        optimizer(torch.zeros(1, 3, 2, 2))  # objects to its settings now rather than after loading a network
-        return {
-            **parts,
-            "pictures": (*used, *_start_picture(config.start)),
-            "pairs": pairs,
-            "objective": _objective(config, parts),
-            "optimizer": optimizer,
-            "guards": Guards(**config.guards),
-        }
-
-    @property
-    def taps(self) -> Sequence[str]:
-        """Where the objective reads the network."""
-        return self.objective.taps()
-
-    @property
-    def levers(self) -> Levers:
-        """How the network is run."""
-        settings = dict(self.config.levers)
-        settings["fold_batchnorm"] = settings["fold_batchnorm"] and self.config.batchnorm == "eval"
-        return Levers(**settings)
-
-    @property
-    def weights_digest(self) -> str | None:
-        """Of the optimised network and of the one that measures."""
-        own = super().weights_digest
-        return (
-            own if self.judged_by is None else f"{own}, measured by {self.judged_by} {self.judged_by.digest}"
-        )
-
-    @cached_property
-    def judged_by(self) -> WeightedNetwork | None:
-        """The held-out network; None if nothing is measured."""
-        if "_target_" not in self.config.measures:
-            return None
-        chosen: WeightedNetwork = build(self.config.measures).choose(
-            WeightedNetwork(self.architecture, self.weights)
-        )
-        return chosen
-
-    def transfer(self, network: TappedNetwork, batch: Batch, start: Tensor) -> Transfer:
-        """The optimisation of a batch from these images `(B, 3, H, W)`."""
-        return Transfer(
-            network,
-            self.objective,
-            batch.contents,
-            batch.styles,
-            start=start,
-            optimizer=self.optimizer,
-            steps=self.config.steps,
-            evaluations=self.config.evaluations,
-            guards=self.guards,
-        )
-
-    def judge(self) -> HeldOut | None:
-        """Measures finished pictures; None if nothing is measured."""
-        if self.judged_by is None:
-            return None
-        judge: HeldOut = build(self.config.measures).build(self.judged_by, self.device)
-        return judge
-
-    def __str__(self) -> str:
-        return f"{super().__str__()} {self.config.objective.name}"
-
-
-def _check_run(config: DictConfig) -> None:
-    scales = list(config.scales)
-    if not scales or scales[-1] != 1.0 or not all(0 < scale <= 1 for scale in scales):
-        rule = "should be parts of the size, above 0, that end with 1.0"
-        raise SettingError("scales", rule, scales, "[1.0] is a single scale.")
-    for name in ("checkpoint_seconds", "every"):
-        if (value := config.keep[name]) < 0:
-            raise SettingError(f"keep.{name}", "should be at least 0", value, "Choose a larger number.")
-    if config.keep.animation and not config.keep.every:
-        raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
-
-
-def _objective(config: DictConfig, parts: dict[str, Any]) -> Objective:
-    architecture, settings = parts["architecture"], config.objective
-    taps = list(architecture.style_taps)
-    weights = [1.0] * len(taps) if settings.tap_weights is None else list(settings.tap_weights)
-    if len(weights) != len(taps):
-        rule = f"should have one weight for each of the taps {taps}"
-        raise SettingError("objective.tap_weights", rule, f"{len(weights)} weights", "null weighs each by 1.")
-    smoothed = set(taps[-settings.smoothed_deepest :] if settings.smoothed_deepest else taps)
-    (smoothed.add if settings.smoothed_content else smoothed.discard)(architecture.content_tap)
-    return Objective(
-        style=build(settings.style),
-        smoothing=parts["smoothing"],
-        content_tap=architecture.content_tap,
-        style_taps=dict(zip(taps, weights, strict=True)),
-        content_weight=settings.content_weight,
-        style_weight=settings.style_weight,
-        total_variation_weight=settings.total_variation_weight,
-        smoothed_taps=smoothed,
-        content_normalizer=settings.content_normalizer,
-        balance=settings.balance,
-    )
-
-
-def _pairs(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
+    if config.pairing not in PAIRINGS:
+        rule = f"should be one of {', '.join(PAIRINGS)}"
+        raise SettingError("pairing", rule, repr(config.pairing), "Choose one.")
     contents = _chosen("content", config.content, pictures)
     styles = _chosen("style", config.style, pictures)
-    if config.pairing == "product":
-        return tuple(Pair(content, style) for content, style in product(contents, styles))
-    if config.pairing != "zip":
-        raise SettingError("pairing", "should be zip or product", repr(config.pairing), "Choose one.")
-    if 1 in (len(contents), len(styles)):
-        return tuple(Pair(content, style) for content, style in product(contents, styles))
-    return tuple(Pair(content, style) for content, style in zip(contents, styles, strict=False))
+    if config.pairing == "mix":
+        masks = tuple(_mask(path) for path in _for_each("masks", config.masks, len(styles)))
+        return tuple(Pair(content, tuple(styles), masks) for content in contents)
+    for name in ("style_weights", "masks"):
+        if config[name] is not None:
+            raise SettingError(name, "needs pairing=mix", f"pairing={config.pairing}", "Add pairing=mix.")
+    every = config.pairing == "product" or 1 in (len(contents), len(styles))
+    met = product(contents, styles) if every else zip(contents, styles, strict=False)
+    return tuple(Pair(content, (style,), (None,)) for content, style in met)
+
+
+def start_picture(start: str, known: Sequence[str]) -> Picture | None:
+    """The file that an optimisation starts from; None where `start` is a known word.
+
+    Raises:
+        ImageError: Neither.
+    """
+    return None if start in known else _file("start", "content", start, known)
+
+
+def weights_of(config: DictConfig, styles: int) -> list[float]:
+    """The styles' weights that a config asks for.
+
+    Raises:
+        SettingError: Another number of them, a negative one, or none above 0.
+    """
+    weights = _for_each("style_weights", config.style_weights, styles)
+    weights = [1.0 if weight is None else weight for weight in weights]
+    numbers = [w for w in weights if isinstance(w, int | float) and 0 <= w < math.inf]
+    if len(numbers) < styles or not any(numbers):
+        rule = "should be numbers from 0, not all 0"
+        raise SettingError("style_weights", rule, weights, "null gives each style 1.")
+    return numbers
+
+
+def _for_each(setting: str, given: Any, styles: int) -> list[Any]:
+    """A list as long as that of the styles."""
+    if given is None:
+        return [None] * styles
+    listed = list(given) if OmegaConf.is_list(given) else [given]
+    if len(listed) != styles:
+        rule = f"should have one entry for each of the {styles} styles"
+        raise SettingError(setting, rule, len(listed), "null leaves all styles alike.")
+    return listed
+
+
+def _mask(path: str | None) -> Picture | None:
+    return None if path is None else _file("masks", "mask", str(path), [])
 
 
 def _chosen(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture]:
@@ -223,81 +121,12 @@ def _chosen(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture
             raise ImageError("images", rule, "none", remedy)
         return list(known.values())
     names = [str(name) for name in (asked if OmegaConf.is_list(asked) else [asked])]
-    return [known.get(name) or _file(role, name, sorted(known)) for name in names]
+    return [known.get(name) or _file(role, role, name, sorted(known)) for name in names]
 
 
-def _file(role: Role, path: str, known: Sequence[str]) -> Picture:
-    if not Path(path).expanduser().is_file():
-        remedy = f"Give a file, or one of {', '.join(known)}." if known else "Give a file."
-        raise ImageError(role, "should be an image file or the name of a picture", repr(path), remedy)
+def _file(setting: str, role: Role, path: str, known: Sequence[str]) -> Picture:
     file = Path(path).expanduser()
+    if not file.is_file():
+        remedy = f"Give a file, or one of {', '.join(known)}." if known else "Give a file."
+        raise ImageError(setting, "should be an image file or a known name", repr(path), remedy)
     return Picture.of_file(file, name=file.stem, role=role, licence="yours")
-
-
-def _start_picture(start: str) -> tuple[Picture, ...]:
-    return () if start in STARTS else (_file("content", start, STARTS),)
-
-
-def start_of(cell: StylizeCell, batch: Batch) -> Tensor:
-    """Where the optimisation of a batch starts: `(B, 3, H, W)`, RGB in [0, 1]."""
-    size = batch.contents.shape[2:]
-    match cell.config.start:
-        case "content":
-            return batch.contents
-        case "noise":
-            return torch.stack([_noise(pair, cell.config.seed, size) for pair in batch.pairs]).to(cell.device)
-        case "style":
-            return torch.cat([_to_size(style[None], size) for style in batch.styles])
-    start = load(cell.pictures[-1], Resize(size=max(size), policy="squash"))[None]
-    return _to_size(start, size).expand(len(batch.pairs), -1, -1, -1).to(cell.device)
-
-
-def _noise(pair: Pair, seed: int, size: Sequence[int]) -> Tensor:
-    # By the pair's name, so that its noise doesn't depend on its neighbours.
-    of_pair = int(hashlib.sha256(f"{seed} {pair.name}".encode()).hexdigest()[:15], 16)
-    return torch.rand(3, *size, generator=torch.Generator().manual_seed(of_pair))
-
-
-def batched(cell: StylizeCell, network: TappedNetwork) -> Iterator[Batch]:
-    """The pairs of a cell, side by side where their contents have one size."""
-    groups: dict[tuple[int, ...], list[Pair]] = {}
-    for pair in cell.pairs:
-        size = cell.resize.target(*pair.content.read().size)
-        groups.setdefault(size, []).append(pair)
-    number = cell.config.compute.batch_size
-    for group in groups.values():
-        if number == "auto":
-            number = _fitting(cell, network, _batch(cell, group[:1]))
-        for first in range(0, len(group), number):
-            yield _batch(cell, group[first : first + number])
-
-
-def _batch(cell: StylizeCell, pairs: Sequence[Pair]) -> Batch:
-    contents = torch.stack([load(pair.content, cell.resize) for pair in pairs]).to(cell.device)
-    styles = tuple(load(pair.style, cell.resize).to(cell.device) for pair in pairs)
-    return Batch(tuple(pairs), contents, styles)
-
-
-def _fitting(cell: StylizeCell, network: TappedNetwork, one: Batch) -> int:
-    """How many pairs fit in half of the free memory, by what one evaluation keeps for its gradient."""
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    transfer = cell.transfer(network, one, one.contents)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        transfer.advance()
-    history = 2 * cell.config.optimizer.get("history", 4) + 8
-    needed = 2 * sum(kept.values()) + history * one.contents.nbytes
-    return max(1, min(MOST_PAIRS, int(_free_memory(cell.device) // 2 // needed)))
-
-
-def _free_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # not told by this system
-        return 2**32

@@ -1,6 +1,7 @@
 """Style transfer by optimising an image's pixels (SWAG, Figures 1, 2 and 6).
 
 python experiments/stylize.py content=a.jpg style=b.jpg network=resnet50 smoothing=softmax images.size=256
+python experiments/stylize.py content=a.jpg 'style=[b.jpg,c.jpg]' pairing=mix 'style_weights=[0.7,0.3]'
 python experiments/stylize.py -m experiment=fig1
 """
 
@@ -11,21 +12,27 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 # isort: split
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pandas as pd
+import torch
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
+from experiments.batches import Batch, restart_of, start_of
 from experiments.cell import CONF, Experiment, launch, run_cell
-from experiments.pairs import Batch, Pair, StylizeCell, batched, start_of
+from experiments.pairs import Pair
 from experiments.progress import console, track
 from experiments.resume import Checkpoints, interruptible
+from experiments.stylize_cell import StylizeCell
 from experiments.sweep import Sweep
 from swag_repro.images import save_png
+from swag_repro.losses import style_weights
 from swag_repro.measures import HeldOut, Measure
 from swag_repro.networks import TappedNetwork
 from swag_repro.store import Run
@@ -39,7 +46,7 @@ def stylize(cell: StylizeCell, run: Run, tracker: Tracker, sweep: Sweep | None) 
     checkpoints = Checkpoints(run.path / "checkpoints", seconds=cell.config.keep.checkpoint_seconds)
     results: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
-    for batch in batched(cell, network):
+    for batch in cell.batches(network):
         done = _optimised(cell, network, batch, run, checkpoints, sweep)
         curves += done["curves"]
         results += _finished(cell, judge, batch, done, run)
@@ -59,16 +66,23 @@ def _optimised(
     """Images, records and curves of a batch, from its last checkpoint on."""
     state = checkpoints.load(batch.key) or {"scale": 0, "start": None, "transfer": None, "curves": []}
     scales: list[float] = list(cell.config.scales)
-    while state["scale"] < len(scales):
-        scaled = batch.at(scales[state["scale"]])
-        start = start_of(cell, scaled) if state["start"] is None else scaled.resized(state["start"])
-        transfer = cell.transfer(network, scaled, start)
+    while (scale := state["scale"]) < len(scales):
+        scaled = batch.at(scales[scale]).seen(cell.config.color)
+        start = _start(cell, scaled, state["start"], last=scale == len(scales) - 1)
+        transfer = cell.transfer(network, scaled, start, scale=scale)
         if state["transfer"] is not None:
             transfer.load_state_dict(state["transfer"])
         _advance(cell, transfer, batch, run, state, checkpoints, sweep)
-        state = {**state, "scale": state["scale"] + 1, "start": transfer.images.cpu(), "transfer": None}
+        state = {**state, "scale": scale + 1, "start": transfer.images.cpu(), "transfer": None}
         state["records"] = transfer.results
-    return {"images": state["start"], "records": state["records"], "curves": state["curves"]}
+    images = batch.colored(state["start"].to(cell.device), cell.config.color)
+    return {"images": images, "records": state["records"], "curves": state["curves"]}
+
+
+def _start(cell: StylizeCell, batch: Batch, before: Tensor | None, *, last: bool) -> Tensor:
+    if before is None:
+        return start_of(batch, cell.config.start, seed=cell.config.seed, picture=cell.start)
+    return restart_of(batch, cell.config.start, before, last=last)
 
 
 def _advance(
@@ -103,15 +117,19 @@ def _advance(
             )
             if every and step.step >= shown + every:
                 shown = step.step
-                _save_intermediate(run, batch, transfer.images, state["scale"], step.step)
+                _save_intermediate(cell, run, batch, transfer.images, (state["scale"], step.step))
             if interrupted() or checkpoints.due():
                 checkpoints.save(batch.key, {**state, "transfer": transfer.state_dict()})
             if interrupted():
                 raise KeyboardInterrupt
 
 
-def _save_intermediate(run: Run, batch: Batch, images: Tensor, scale: int, step: int) -> None:
-    for pair, image in zip(batch.pairs, images.cpu(), strict=True):
+def _save_intermediate(
+    cell: StylizeCell, run: Run, batch: Batch, images: Tensor, when: tuple[int, int]
+) -> None:
+    scale, step = when
+    colored = batch.at(cell.config.scales[scale]).colored(images, cell.config.color)
+    for pair, image in zip(batch.pairs, colored.cpu(), strict=True):
         save_png(image, run.path / "images" / "steps" / pair.name / f"{scale}-{step:05}.png", {})
 
 
@@ -120,9 +138,7 @@ def _finished(
 ) -> Iterator[dict[str, Any]]:
     """Saves the pictures of a batch, and says all that `pairs.json` says of them."""
     images = done["images"].cpu()
-    measured: Iterator[Sequence[Measure]] = (
-        judge(images.to(cell.device), batch.contents, batch.styles) if judge else iter([()] * len(images))
-    )
+    measured = _measured(judge, images.to(cell.device), batch) if judge else iter([()] * len(images))
     identity = run.identity
     for pair, image, record, measures in zip(batch.pairs, images, done["records"], measured, strict=True):
         path = f"images/{pair.name}.png"
@@ -134,12 +150,53 @@ def _finished(
         yield _described(pair, path, record, measures)
 
 
+def _measured(judge: HeldOut, images: Tensor, batch: Batch) -> Iterator[Sequence[Measure]]:
+    """Measures of each picture; of a mix, means over its styles by their weights."""
+    by_style = [
+        judge(images, batch.contents, [style.image for style in styles])
+        for styles in zip(*batch.styles, strict=True)
+    ]
+    for mixed, measures in zip(batch.styles, zip(*by_style, strict=True), strict=True):
+        weights = style_weights(mixed)
+        yield [_mean(same, weights) for same in zip(*measures, strict=True)]
+
+
+def _mean(measures: Sequence[Measure], weights: Sequence[float]) -> Measure:
+    values = [measure.value for measure in measures if measure.value is not None]
+    if len(values) < len(measures):
+        return next(measure for measure in measures if measure.value is None)
+    return replace(measures[0], value=sum(w * v for w, v in zip(weights, values, strict=True)))
+
+
 def _save_inputs(run: Run, pair: Pair, batch: Batch) -> None:
+    """What the pair was made of, resized; the styles of a mix also side by side under its name."""
     index = batch.pairs.index(pair)
-    for picture, image in ((pair.content, batch.contents[index]), (pair.style, batch.styles[index])):
-        path = run.path / "images" / picture.role / f"{picture.name.replace('/', '_')}.png"
+    styles = batch.styles[index]
+    inputs = [(pair.content.key, batch.contents[index], [pair.content])]
+    for picture, mask, style in zip(pair.styles, pair.masks, styles, strict=True):
+        inputs.append((picture.key, style.image, [picture]))
+        if mask is not None and style.mask is not None:
+            inputs.append((mask.key, style.mask.expand(3, -1, -1), [mask]))
+    mixed = _side_by_side([style.image for style in styles])
+    inputs.append((f"style/{pair.style_name}", mixed, list(pair.styles)))
+    for key, image, pictures in inputs:
+        role, _, name = key.partition("/")
+        path = run.path / "images" / role / f"{name.replace('/', '_')}.png"
         if not path.exists():
-            save_png(image.cpu(), path, {"sha256": picture.sha256, "licence": picture.licence})
+            metadata = {told: ", ".join(getattr(p, told) for p in pictures) for told in ("sha256", "licence")}
+            save_png(image.cpu(), path, metadata)
+
+
+def _side_by_side(images: Sequence[Tensor]) -> Tensor:
+    """One picture `(3, H, W)` as high as the first."""
+    height = images[0].shape[1]
+    scaled = [_of_height(image, height) for image in images[1:]]
+    return torch.cat([images[0], *scaled], dim=2)
+
+
+def _of_height(image: Tensor, height: int) -> Tensor:
+    size = height, round(image.shape[2] * height / image.shape[1])
+    return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
 
 
 def _animate(run: Run, pair: Pair) -> None:
@@ -153,7 +210,7 @@ def _animate(run: Run, pair: Pair) -> None:
 def _described(pair: Pair, path: str, record: PairRecord, measures: Sequence[Measure]) -> dict[str, Any]:
     return {
         "content": pair.content.name,
-        "style": pair.style.name,
+        "style": pair.style_name,
         "image": path,
         "status": str(record.status),
         "reason": record.reason,
@@ -223,7 +280,7 @@ def _read(path: Path) -> Image.Image:
 
 
 EXPERIMENT = Experiment(
-    name="stylize", version=1, cell=StylizeCell, compute=stylize, resumable=("checkpoints", "images")
+    name="stylize", version=2, cell=StylizeCell, compute=stylize, resumable=("checkpoints", "images")
 )
 
 

@@ -21,6 +21,7 @@ NOT_SCIENCE = frozenset(
         "compute",
         "keep",
         "network.label",
+        "objective.label",
         # Of the levers, all but autocast change values by rounding only.
         "levers.fold_batchnorm",
         "levers.in_place",
@@ -33,6 +34,7 @@ NOT_SCIENCE = frozenset(
         "images.source",
         "content",
         "style",
+        "masks",
         "measures.weights.path",
         "measures.weights.sha256",
         "weights.path",

@@ -14,7 +14,8 @@ not depend on the rest of the batch, to the last bit if the closure's values do 
 
 Sources: Nocedal & Wright, *Numerical Optimization*, 2nd ed., 2006 (NW06); Byrd, Nocedal & Schnabel,
 *Representations of quasi-Newton matrices*, Math. Prog. 63, 1994; Kingma & Ba, *Adam*, ICLR 2015;
-`torch.optim.LBFGS` and `torch.optim.Adam`, whose iterates and defaults are followed.
+Tieleman & Hinton, *RMSprop*, lecture 6.5 of a course, 2012; `torch.optim.LBFGS`, `Adam` and `RMSprop`, whose
+iterates and defaults are followed.
 """
 
 from __future__ import annotations
@@ -483,7 +484,25 @@ class _QuasiNewton(_Descent):
             self.search = _SEARCHES[self.line_search](**parts)
 
 
-class _Moments(_Descent):
+class _FirstOrder(_Descent):
+    """One image whose every finite gradient makes a step."""
+
+    def observe(self, loss: float, gradient: Tensor) -> None:
+        if not math.isfinite(loss) or not math.isfinite(float(gradient.abs().max())):
+            self.count(math.inf)
+            self.stop(StopReason.NON_FINITE)
+            return
+        self.count(loss)
+        self.loss = loss
+        self.iterations += 1
+        self.move(gradient)
+
+    @abstractmethod
+    def move(self, gradient: Tensor) -> None:
+        """Replace the iterate."""
+
+
+class _Moments(_FirstOrder):
     """Adam (Kingma & Ba 2015, algorithm 1) for one image."""
 
     settings = ("betas", "eps")
@@ -497,17 +516,7 @@ class _Moments(_Descent):
         self.age = 0
         self.mean, self.square = torch.zeros_like(self.iterate), torch.zeros_like(self.iterate)
 
-    def observe(self, loss: float, gradient: Tensor) -> None:
-        if not math.isfinite(loss) or not math.isfinite(float(gradient.abs().max())):
-            self.count(math.inf)
-            self.stop(StopReason.NON_FINITE)
-            return
-        self.count(loss)
-        self.loss = loss
-        self._move(gradient)
-
-    def _move(self, gradient: Tensor) -> None:
-        self.iterations += 1
+    def move(self, gradient: Tensor) -> None:
         self.age += 1
         first, second = self.betas
         self.mean = self.mean.lerp(gradient, 1 - first)
@@ -517,11 +526,29 @@ class _Moments(_Descent):
         self.iterate = self.iterate.addcdiv(self.mean, scale, value=-step)
 
 
+class _MeanSquare(_FirstOrder):
+    """RMSprop (Tieleman & Hinton 2012) for one image."""
+
+    settings = ("alpha", "eps")
+
+    def __init__(self, start: Tensor, lr: float, alpha: float, eps: float) -> None:
+        super().__init__(start, lr)
+        self.alpha, self.eps = alpha, eps
+        self.forget()
+
+    def forget(self) -> None:
+        self.square = torch.zeros_like(self.iterate)
+
+    def move(self, gradient: Tensor) -> None:
+        self.square = (self.square * self.alpha).addcmul_(gradient, gradient, value=1 - self.alpha)
+        self.iterate = self.iterate.addcdiv(gradient, self.square.sqrt().add_(self.eps), value=-self.lr)
+
+
 # --- A batch --------------------------------------------------------------------------------------------
 
 
 class Optimizer:
-    """A batch of images (B, ...), each with an optimiser of its own. Base of `LBFGS` and `Adam`."""
+    """A batch of images (B, ...), each with an optimiser of its own. Base of those below."""
 
     kind: ClassVar[str]
 
@@ -548,7 +575,7 @@ class Optimizer:
     def iterate(self, index: int) -> Tensor:
         """The newest accepted iterate of one image, to which the `loss` in `progress` belongs.
 
-        With a fixed step, and with Adam, a step is accepted when it is chosen: this is then the point
+        With a fixed step, Adam and RMSprop, a step is accepted when it is chosen: this is then the point
         after it, still to be evaluated, which `torch.optim` would have left in its parameters by now.
         """
         return self._images[index].position.view(self._shape).clone()
@@ -716,6 +743,32 @@ class Adam(Optimizer):
         if not all(0 <= beta < 1 for beta in betas):
             raise SettingError("betas", "should be in [0, 1)", betas, "0.9 and 0.999 are usual.")
         super().__init__(start, [_Moments(x, lr, betas, eps) for x in _flat_images(start)])
+
+
+class RMSprop(Optimizer):
+    """RMSprop with separate states for the images of a batch, without momentum and not centred.
+
+    The iterates are those of `torch.optim.RMSprop`.
+
+    Args:
+        start: images (B, ...), float32 or float64; not changed.
+        lr: about how far a pixel moves in a step, in its own units, above 0; `1 / √(1 − alpha)` times as far
+            in the first, for the mean square starts at 0.
+        alpha: decay of the gradient's mean square, in [0, 1).
+        eps: added to the root of the mean square, above 0.
+
+    Raises:
+        SettingError: a setting is outside its range.
+    """
+
+    kind = "rmsprop"
+
+    def __init__(self, start: Tensor, *, lr: float, alpha: float = 0.99, eps: float = 1e-8) -> None:
+        _require_positive("lr", lr)
+        _require_positive("eps", eps)
+        if not 0 <= alpha < 1:
+            raise SettingError("alpha", "should be in [0, 1)", alpha, "0.99 is usual.")
+        super().__init__(start, [_MeanSquare(x, lr, alpha, eps) for x in _flat_images(start)])
 
 
 def _flat_images(start: Tensor) -> Iterator[Tensor]:

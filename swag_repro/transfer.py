@@ -1,4 +1,4 @@
-"""The optimisation of images' pixels: batches of pairs, each with a state and guards of its own.
+"""The optimisation of images: batches of pairs, each with a state and guards of its own.
 
 The engine yields typed records and returns images. It doesn't know which losses it minimises, and neither
 prints, logs nor saves.
@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from swag_repro.canvas import Canvas, Pixels
 from swag_repro.errors import SettingError
-from swag_repro.losses import Network, Objective, Terms
+from swag_repro.losses import BALANCING_DRAWS, Network, Objective, Style, Terms
 from swag_repro.optimizers import LBFGS, Optimizer, StopReason
 
 # An image that hardly moved: half a grey level of 255 on average.
@@ -57,7 +58,8 @@ class PairRecord:
 
     Attributes:
         losses: at the last evaluation, which in the middle of a line search may lie above the iterate's.
-        best: the losses of least total so far; infinite before a finite one.
+        best: the losses of least total so far; infinite before a finite one. Of an objective that draws
+            samples, at the end: of the image that is returned, a mean over samples.
         first: the losses at the start.
         iterations: steps that its optimiser has accepted.
         evaluations: of its loss and gradient.
@@ -136,22 +138,68 @@ class Guards:
                 raise SettingError(f"guards.{name}", rule, getattr(self, name), "Leave it at its default.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plateau:
+    """Ends a pair whose loss changes little from check to check (Demystifying, section 4.1).
+
+    Of a loss that draws samples the mean since the last check is compared, else its newest value.
+
+    Attributes:
+        change: as part of the loss at the last check, above 0; None for never. The paper's is 0.005.
+        every: iterations between checks, at least 1; the paper doesn't say.
+
+    Raises:
+        SettingError: a value is outside its range.
+    """
+
+    change: float | None = None
+    every: int = 50
+
+    def __post_init__(self) -> None:
+        if self.change is not None and not 0 < self.change < math.inf:
+            rule = "should be above 0, or null"
+            raise SettingError("stop.change", rule, self.change, "The paper's is 0.005.")
+        if self.every < 1:
+            raise SettingError("stop.every", "should be at least 1", self.every, "50 is a good number.")
+
+
+@dataclass
+class _Trend:
+    """Losses of one pair since its last check."""
+
+    summed: float = 0.0
+    count: int = 0
+    checked: int = 0
+    level: float | None = None
+
+    def settled(self, plateau: Plateau, iterations: int, loss: float, *, mean: bool) -> bool:
+        """Takes one more loss; whether at a check it has changed less than the plateau allows."""
+        self.summed, self.count = (self.summed + loss, self.count + 1) if mean else (loss, 1)
+        if plateau.change is None or iterations < self.checked + plateau.every:
+            return False
+        before, self.level = self.level, self.summed / self.count
+        self.summed, self.count, self.checked = 0.0, 0, iterations
+        return before is not None and abs(self.level - before) < plateau.change * abs(before)
+
+
 class Transfer:
-    """Minimises an objective over the pixels of a batch of images.
+    """Minimises an objective over a batch of images.
 
     Iterate over it, as far as wanted, to let it run; each `Step` is one evaluation of all pairs under way.
     A pair that has ended costs nothing more.
 
     Args:
         network: images `(A, 3, H, W)` → features of each tap.
-        objective: what is minimised.
+        objective: what is minimised. Where it draws samples, each iteration of a pair has its own.
         contents: `(B, 3, H, W)`, RGB in [0, 1].
-        styles: B images `(3, H', W')`, each of any size.
+        styles: the styles of each of the B pairs.
         start: `(B, 3, H, W)`, where the images start.
-        optimizer: makes an optimiser of the images at the start.
+        optimizer: makes an optimiser of what the canvas makes of the start.
         steps: iterations after which a pair ends, at least 1.
         evaluations: of its loss after which a pair ends, whatever its iterations; None for no bound.
         guards: against divergence.
+        canvas: what is optimised in place of pixels; None for pixels.
+        plateau: ends pairs early; None for never.
 
     Raises:
         SettingError: a number below 1.
@@ -164,13 +212,15 @@ class Transfer:
         network: Network,
         objective: Objective,
         contents: Tensor,
-        styles: Sequence[Tensor],
+        styles: Sequence[Sequence[Style]],
         *,
         start: Tensor,
         optimizer: Callable[[Tensor], Optimizer],
         steps: int,
         evaluations: int | None = None,
         guards: Guards | None = None,
+        canvas: Canvas | None = None,
+        plateau: Plateau | None = None,
     ) -> None:
         for name, number in (("steps", steps), ("evaluations", evaluations)):
             if number is not None and number < 1:
@@ -179,12 +229,16 @@ class Transfer:
             raise ValueError(f"start should be {tuple(contents.shape)}; found {tuple(start.shape)}")
         self._network, self._objective = network, objective
         self._steps, self._evaluations = steps, evaluations or math.inf
-        self._guards = guards or Guards()
-        self._start = start.detach()
+        self._guards, self._plateau = guards or Guards(), plateau or Plateau()
+        self._start, self._canvas = start.detach(), canvas or Pixels()
         with _memory_problems(contents):
             self._targets = objective.targets(network, contents, styles)
-        self._optimizer = optimizer(self._start)
+        self._optimizer = optimizer(self._canvas.encode(self._start))
+        if objective.stochastic and isinstance(self._optimizer, LBFGS):
+            rule = "should be adam or rmsprop for a loss that draws samples anew at each step"
+            raise SettingError("optimizer", rule, "lbfgs", "Add optimizer=adam.")
         self._pairs = [PairRecord(UNKNOWN, UNKNOWN, UNKNOWN) for _ in contents]
+        self._trends = [_Trend() for _ in contents]
         self._seconds = 0.0
 
     def __iter__(self) -> Iterator[Step]:
@@ -204,7 +258,11 @@ class Transfer:
 
     @property
     def images(self) -> Tensor:
-        """Each pair's image of least loss so far, clamped: `(B, 3, H, W)` in [0, 1]."""
+        """Each pair's image, clamped: `(B, 3, H, W)` in [0, 1].
+
+        That of least loss so far; where the objective draws samples, and the least is but the luckiest, the
+        newest.
+        """
         return torch.stack([self._image(pair) for pair in range(len(self._pairs))])
 
     def advance(self) -> Step:
@@ -225,8 +283,11 @@ class Transfer:
         """Terms `(A,)` and gradients of the total, `(A, 3, H, W)`, at the points proposed."""
         points, indices = self._optimizer.propose()
         points.requires_grad_()
-        with _memory_problems(points), torch.enable_grad():
-            terms = self._objective(self._network, points, self._targets, indices)
+        active = indices.tolist()
+        draws = [self._pairs[pair].iterations for pair in active]
+        with _memory_problems(self._start), torch.enable_grad():
+            images = self._canvas.decode(points, self._start.shape[2:])
+            terms = self._objective(self._network, images, self._targets.of(active), draws)
             terms.total.sum().backward(inputs=[points])
         if points.grad is None:
             raise ValueError("the objective does not depend on the images")
@@ -247,7 +308,9 @@ class Transfer:
     def _exploding(self, pair: int) -> bool:
         """Judged by the iterate: a line search may look at steps that it won't take."""
         progress, first = self._optimizer.progress[pair], self._pairs[pair].first.total
-        floor = NEGLIGIBLE * first if math.isfinite(first) else 0.0
+        # Estimates scatter around losses that may come close to 0, and below.
+        part = 1.0 if self._objective.stochastic else NEGLIGIBLE
+        floor = part * abs(first) if math.isfinite(first) else 0.0
         return progress.loss > self._guards.explosion * max(progress.best_loss, floor)
 
     def _guard(self, pair: int) -> None:
@@ -279,6 +342,10 @@ class Transfer:
         record, stopped = self._pairs[pair], self._optimizer.progress[pair].stopped
         if record.status != Status.RUNNING:
             return
+        trend, loss = self._trends[pair], self._optimizer.progress[pair].loss
+        if trend.settled(self._plateau, record.iterations, loss, mean=self._objective.stochastic):
+            change, every = self._plateau.change, self._plateau.every
+            stopped = stopped or f"loss changed by less than {change:.2%} in {every} steps"
         if record.iterations >= self._steps:
             stopped = stopped or f"all {self._steps} steps taken"
         elif record.evaluations >= self._evaluations:
@@ -288,8 +355,19 @@ class Transfer:
             self._close(pair, Status.UNCHANGED if unchanged else Status.FINISHED, stopped)
 
     def _close(self, pair: int, status: Status, reason: str) -> None:
-        self._pairs[pair] = replace(self._pairs[pair], status=status, reason=reason)
+        record = replace(self._pairs[pair], status=status, reason=reason)
+        if self._objective.stochastic and status != Status.DIVERGED:
+            record = replace(record, best=self._expected(pair))
+        self._pairs[pair] = record
         self._optimizer.stop(pair, reason)
+
+    @torch.no_grad()
+    def _expected(self, pair: int) -> Losses:
+        """Mean losses of one pair's image over the samples by which it was balanced."""
+        image = self._image(pair).unsqueeze(0)
+        features, targets = self._network(image), self._targets.of([pair])
+        draws = [self._objective(lambda _: features, image, targets, [draw]) for draw in BALANCING_DRAWS]
+        return Losses(*(float(torch.stack(term).mean()) for term in zip(*draws, strict=True)))
 
     def _is_unchanged(self, pair: int) -> bool:
         record = self._pairs[pair]
@@ -298,7 +376,9 @@ class Transfer:
         return fell < UNCHANGED * abs(record.first.total) or float(moved.abs().mean()) < UNMOVED
 
     def _image(self, pair: int) -> Tensor:
-        return self._optimizer.best(pair).clamp(0, 1)
+        newest = self._objective.stochastic and self._pairs[pair].status != Status.DIVERGED
+        values = self._optimizer.iterate(pair) if newest else self._optimizer.best(pair)
+        return self._canvas.decode(values.unsqueeze(0), self._start.shape[2:])[0].clamp(0, 1)
 
     def _step(self) -> Step:
         cuda = self._start.is_cuda
@@ -315,8 +395,12 @@ class Transfer:
 
         The tensors are the live ones, as in `torch.optim`: save the dictionary, or copy it, at once.
         """
-        pairs = [_plain(pair) for pair in self._pairs]
-        return {"optimizer": self._optimizer.state_dict(), "pairs": pairs, "seconds": self._seconds}
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "pairs": [_plain(pair) for pair in self._pairs],
+            "trends": [vars(trend).copy() for trend in self._trends],
+            "seconds": self._seconds,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue, bit for bit, where another transfer with the same arguments stood.
@@ -326,6 +410,7 @@ class Transfer:
         """
         self._optimizer.load_state_dict(state["optimizer"])
         self._pairs = [_pair_record(**pair) for pair in state["pairs"]]
+        self._trends = [_Trend(**trend) for trend in state["trends"]]
         self._seconds = state["seconds"]
 
 

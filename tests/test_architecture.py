@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SERVICES = {"errors", "identity", "store", "tracking", "sweeps"}
 LAYERS = [
-    "errors", "optimizers", "images", "networks", "weights", "smoothing", "statistics", "measures", "losses", "transfer",
+    "errors", "canvas", "optimizers", "quantiles", "images", "networks", "weights", "smoothing", "statistics", "measures",
+    "losses", "transfer",
 ]  # fmt: skip
 MAY_IMPORT_TORCH = set(LAYERS) - {"errors"}
 

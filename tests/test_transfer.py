@@ -7,17 +7,18 @@ import pytest
 import torch
 from torch import nn
 
+from swag_repro.canvas import LaplacianPyramid
 from swag_repro.errors import SettingError
-from swag_repro.losses import GramLoss, Objective
+from swag_repro.losses import ContentLoss, GramLoss, LayerLoss, Objective, Side, Style
 from swag_repro.networks import TappedNetwork
-from swag_repro.optimizers import LBFGS, Adam
+from swag_repro.optimizers import LBFGS, Adam, RMSprop
 from swag_repro.smoothing import NoSmoothing, Softmax
-from swag_repro.transfer import Guards, Losses, Status, TooLargeError, Transfer
+from swag_repro.transfer import Guards, Losses, Plateau, Status, TooLargeError, Transfer
 
 SIZE, PAIRS = 24, 8
 IMAGES = torch.rand(2 * PAIRS, 3, SIZE // 4, SIZE // 4, generator=torch.Generator().manual_seed(0))
 IMAGES = nn.functional.interpolate(IMAGES, SIZE, mode="bicubic").clamp(0, 1)
-CONTENTS, STYLES = IMAGES[:PAIRS], list(IMAGES[PAIRS:])
+CONTENTS, STYLES = IMAGES[:PAIRS], [[Style(image)] for image in IMAGES[PAIRS:]]
 
 
 class Small(nn.Module):
@@ -46,15 +47,26 @@ class Watched:
         return {tap: self.spoil(values, len(self.sizes)) for tap, values in features.items()}
 
 
-def objective(**settings):
-    defaults = {
-        "style": GramLoss(),
-        "smoothing": NoSmoothing(),
-        "content_tap": "deep",
-        "style_taps": {"shallow": 1.0, "deep": 1.0},
-        "style_weight": 10.0,
-    }
-    return Objective(**{**defaults, **settings})
+def objective(*, style=None, smoothing=None, content_weight=1.0, style_weight=10.0):
+    return Objective(
+        content=Side(loss=ContentLoss(), taps={"deep": 1.0}, weight=content_weight),
+        style=Side(loss=style or GramLoss(), taps={"shallow": 1.0, "deep": 1.0}, weight=style_weight),
+        smoothing=smoothing or NoSmoothing(),
+    )
+
+
+class Noisy(LayerLoss):
+    """Difference of means, a tenth off by chance: another chance for each draw."""
+
+    stochastic = True
+
+    def keep(self, matrix):
+        return matrix.mean(dim=2)
+
+    def distance(self, matrix, kept, *, shares, draws):  # noqa: ARG002
+        chance = [torch.rand((), generator=torch.Generator().manual_seed(8 + draw)) for draw in draws]
+        difference = (matrix.mean(dim=2) - torch.cat(kept)).square().sum(dim=1)
+        return difference.double() * (0.95 + 0.1 * torch.stack(chance).double())
 
 
 def transfer(pairs=2, *, network=None, optimizer=LBFGS, steps=20, first=0, **settings):
@@ -105,7 +117,7 @@ def test_best_losses_belong_to_the_images():
     targets = objective().targets(network, CONTENTS[:2], STYLES[:2])
     best = torch.stack([optimizers[0].best(pair) for pair in range(2)])
     assert torch.equal(done.images, best.clamp(0, 1))
-    terms = objective()(network, best, targets, torch.arange(2))
+    terms = objective()(network, best, targets)
     for pair, result in enumerate(done.results):
         expected = Losses(*(float(term[pair]) for term in terms))
         assert result.best == pytest.approx(expected, rel=1e-5)
@@ -139,7 +151,7 @@ def test_evaluations_are_bounded():
 
 
 def test_a_pair_that_has_ended_is_not_evaluated():
-    network, styles = Watched(), [STYLES[0], CONTENTS[1], STYLES[2]]
+    network, styles = Watched(), [STYLES[0], [Style(CONTENTS[1])], STYLES[2]]
     content_is_style = Transfer(
         network, objective(), CONTENTS[:3], styles, start=CONTENTS[:3], optimizer=LBFGS, steps=4
     )
@@ -148,6 +160,89 @@ def test_a_pair_that_has_ended_is_not_evaluated():
     assert set(network.sizes[1:]) == {2}
     assert content_is_style.results[1].evaluations == 1
     assert torch.equal(content_is_style.images[1], CONTENTS[1])
+
+
+# --- Losses that draw samples ----------------------------------------------------------------------------
+
+
+def stochastic(**settings):
+    return transfer(
+        **{
+            "objective": objective(style=Noisy()),
+            "optimizer": partial(Adam, lr=0.01),
+            "steps": 30,
+            **settings,
+        }
+    )
+
+
+def test_a_stochastic_loss_falls_and_its_newest_image_is_kept():
+    optimizers = []
+
+    def remembered(start):
+        optimizers.append(Adam(start, lr=0.01))
+        return optimizers[0]
+
+    done = run(stochastic(optimizer=remembered))
+    newest = torch.stack([optimizers[0].iterate(pair) for pair in range(2)])
+    assert torch.equal(done.images, newest.clamp(0, 1))
+    for pair in done.results:
+        assert pair.status == Status.FINISHED
+        assert pair.best.total < 0.5 * pair.first.total
+
+
+def test_losses_of_a_stochastic_end_are_means_over_samples():
+    """A tenth off by chance in each evaluation, but not in what is reported."""
+    style = Noisy()
+    done, network = run(stochastic(objective=objective(style=style))), Watched()
+    targets = objective(style=style).targets(network, CONTENTS[:2], STYLES[:2])
+    each = [objective(style=style)(network, done.images, targets, [draw] * 2).style for draw in range(-8, 0)]
+    spread = torch.stack(each).std(dim=0) / torch.stack(each).mean(dim=0)
+    assert (spread > 0.01).all()
+    for pair, mean in zip(done.results, torch.stack(each).mean(dim=0).tolist(), strict=True):
+        assert pair.best.style == pytest.approx(mean, rel=0.01)
+
+
+def test_a_stochastic_loss_needs_an_optimiser_that_expects_it():
+    with pytest.raises(SettingError, match="`optimizer` should be adam or rmsprop"):
+        stochastic(optimizer=LBFGS)
+
+
+# --- Stopping early -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", [None, Noisy()], ids=["exact", "stochastic"])
+def test_a_plateau_ends_a_pair(style):
+    settings = {"objective": objective(style=style), "optimizer": partial(Adam, lr=0.02), "steps": 2000}
+    done = run(transfer(plateau=Plateau(change=0.01, every=20), **settings))
+    patient = run(transfer(plateau=Plateau(change=0.0001, every=20), **settings))
+    for pair, longer in zip(done.results, patient.results, strict=True):
+        assert pair.reason == "loss changed by less than 1.00% in 20 steps"
+        assert pair.status == Status.FINISHED
+        assert 40 <= pair.iterations < longer.iterations
+        assert pair.best.total < 0.6 * pair.first.total
+
+
+def test_the_plateau_compares_what_two_checks_found():
+    going = transfer(1, optimizer=partial(Adam, lr=0.02), steps=2000, plateau=Plateau(change=0.05, every=10))
+    totals = [step.pairs[0].losses.total for step in going]
+    checks = [totals[i - 1] for i in range(10, len(totals) + 1, 10)]
+    changes = [abs(new - old) / old for old, new in pairwise(checks)]
+    assert len(totals) == 10 * len(checks)
+    assert changes[-1] < 0.05 <= min(changes[:-1])
+
+
+# --- Canvases -------------------------------------------------------------------------------------------
+
+
+def test_a_pyramid_is_another_way_to_the_same_minimum():
+    pixels = run(transfer(steps=60))
+    pyramid = run(transfer(steps=60, canvas=LaplacianPyramid(levels=3)))
+    assert pyramid.images.shape == pixels.images.shape
+    for one, other in zip(pyramid.results, pixels.results, strict=True):
+        assert one.first.total == pytest.approx(other.first.total, rel=1e-4)
+        assert one.best.total < 0.1 * one.first.total
+        assert other.best.total < 0.1 * other.first.total
 
 
 # --- Guards ---------------------------------------------------------------------------------------------
@@ -236,8 +331,9 @@ def test_a_start_at_the_minimum_is_flagged():
         partial(LBFGS, line_search="strong_wolfe"),
         partial(LBFGS, lr=60.0, line_search="none"),
         partial(Adam, lr=0.05),
+        partial(RMSprop, lr=0.01),
     ],
-    ids=["wolfe", "exploding", "adam"],
+    ids=["wolfe", "exploding", "adam", "rmsprop"],
 )
 @pytest.mark.parametrize("stop", [1, 7, 18])
 def test_a_resumed_run_ends_with_the_same_bits(optimizer, stop):
@@ -255,6 +351,23 @@ def test_a_resumed_run_ends_with_the_same_bits(optimizer, stop):
     run(resumed)
     assert torch.equal(resumed.images, whole.images)
     assert resumed.results == whole.results
+
+
+def test_a_resumed_run_draws_the_samples_and_makes_the_checks_that_were_next():
+    settings = {"plateau": Plateau(change=0.002, every=8), "canvas": LaplacianPyramid(levels=2), "steps": 400}
+    whole = stochastic(**settings)
+    for _ in range(13):
+        whole.advance()
+    file = io.BytesIO()
+    torch.save(whole.state_dict(), file)
+    run(whole)
+    file.seek(0)
+    resumed = stochastic(**settings)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    run(resumed)
+    assert torch.equal(resumed.images, whole.images)
+    assert resumed.results == whole.results
+    assert 16 < whole.results[0].iterations < 400
 
 
 def test_a_state_of_another_batch_is_refused():
@@ -295,3 +408,6 @@ def test_wrong_settings():
     for wrong in ({"explosion": 1.0}, {"patience": 0}, {"recoveries": -1}, {"step_scale": 1.0}):
         with pytest.raises(SettingError, match=f"`guards.{next(iter(wrong))}` should be"):
             Guards(**wrong)
+    for wrong in ({"change": 0.0}, {"every": 0}):
+        with pytest.raises(SettingError, match=f"`stop.{next(iter(wrong))}` should be"):
+            Plateau(**wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,17 @@ class Source:
     Attributes:
         module: What draws it.
         experiment: Whose runs it shows; the module knows which entry point computes them.
+        settings: What else the module's `load` takes.
     """
 
     module: str
     experiment: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> bool:
+        """Whether `make` takes the number of `pairs` whose pictures it shows."""
+        return self.module in ("grid", "matrix")
 
 
 FIGURES = {
@@ -28,6 +35,13 @@ FIGURES = {
     "fig3": Source("fig3", "fig3"),
     "fig3_pretrained": Source("fig3", "fig3_pretrained"),
     "fig6": Source("grid", "fig6"),
+    "fig7": Source("grid", "fig7"),
+    "reconstruction": Source("grid", "reconstruction"),
+    "texture": Source("grid", "texture"),
+    "demystifying_fig1": Source("matrix", "demystifying_fig1", {"columns": "layers"}),
+    "demystifying_fig2": Source("matrix", "demystifying_fig2", {"columns": "style_weight"}),
+    "demystifying_fig3": Source("grid", "demystifying_fig3"),
+    "demystifying_fig4": Source("matrix", "demystifying_fig4", {"columns": "fusion"}),
     "curve": Source("curve", "style_content_curve"),
 }
 
@@ -51,6 +65,8 @@ def draw(
     """
     source = FIGURES[name]
     module = import_module(f"{__name__}.{source.module}")  # here, for a quick start of the other commands
-    data = module.load([f"experiment={source.experiment}", *overrides], runs, partial=partial)
+    data = module.load(
+        [f"experiment={source.experiment}", *overrides], runs, partial=partial, **source.settings
+    )
     paths: list[Path] = module.save(module.make(data, **options), data, out / name, name)
     return paths

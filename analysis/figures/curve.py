@@ -5,32 +5,25 @@ One row of panels for each held-out network that measured, so that all lines of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from analysis import labels, style, stylizations
-from analysis.stylizations import OF_ARM, Stylizations
+from analysis import captions, labels, style, stylizations
+from analysis.stylizations import Stylizations
 
 __all__ = ["load", "make", "save"]
 
 PANEL = 2.7
 """Inches of a row of panels."""
 
-LOG_FROM = 5.0
-"""An axis is logarithmic where its largest value is at least so many times the smallest."""
-
 ALARM = "#D00000"
 
 CONTENT = {"cfsd": "content: CFSD", "ssim": "content: SSIM (axis reversed)"}
-LINE = ["held_out", *OF_ARM]
-POINT = [*LINE, "style_weight"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +32,7 @@ class Curves:
 
     Attributes:
         data: The stylisations behind it.
-        table: One row a point: `POINT`, mean and standard error of each measure over the pairs, how many
-            pairs, how many of them did not finish, and the run.
+        table: One row a point, along each line by its weight; see `analysis.stylizations.means`.
     """
 
     data: Stylizations
@@ -50,22 +42,15 @@ class Curves:
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
     """The points of an experiment that sweeps the style weight; see `analysis.stylizations.load`."""
     data = stylizations.load(overrides, runs, partial=partial)
-    swept = "networks, weights, smoothings, seeds and objective.style_weight"
+    swept = "losses, networks, weights, smoothings, seeds and objective.style_weight"
     stylizations.check_told_apart(data, ["label", "style_weight"], swept)
     return Curves(data, aggregate(data.table))
 
 
 def aggregate(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over all pairs, however they ended, and their standard errors: one row a point."""
-    points = table.assign(not_finished=table["status"] != "finished").groupby(POINT, dropna=False, sort=False)
-    made = points.agg(pairs=("status", "size"), not_finished=("not_finished", "sum"))
-    for measure in stylizations.MEASURES:
-        numbers = points[measure]
-        made[measure], made[f"{measure}_error"] = numbers.mean(), numbers.sem()
-    origin = points[stylizations.ORIGIN].first()
+    """Means over all pairs: one row a point, along each line by its weight."""
     order = {label: rank for rank, label in enumerate(table["label"].unique())}
-    made = made.join(origin).reset_index()
-    return made.sort_values(
+    return stylizations.means(table).sort_values(
         ["label", "style_weight"], key=lambda column: column.replace(order), kind="stable"
     )
 
@@ -73,8 +58,9 @@ def aggregate(table: pd.DataFrame) -> pd.DataFrame:
 def make(curves: Curves) -> Figure:
     """One row of panels for each held-out network: against CFSD, and against SSIM."""
     caption = _caption(curves)
-    judges = list(curves.table["held_out"].unique())
-    foot = 0.55 + 0.12 * (caption.count("\n") + 1)  # inches
+    judges, names = (list(curves.table[column].unique()) for column in ("held_out", "label"))
+    rows_of_names = math.ceil(len(names) / style.legend_columns(names))
+    foot = 0.41 + 0.14 * rows_of_names + 0.12 * (caption.count("\n") + 1)  # inches
     height = PANEL * len(judges) + foot
     with style.printed():
         drawn = style.figure(height=height)
@@ -87,8 +73,7 @@ def make(curves: Curves) -> Figure:
             hspace=0.42, wspace=0.1,
         )  # fmt: skip
         _explain(drawn, caption)
-        if curves.data.missing:
-            style.mark_partial(drawn, missing=curves.data.missing, cells=curves.data.cells)
+        style.mark_partial(drawn, missing=curves.data.missing, cells=curves.data.cells)
     return drawn
 
 
@@ -110,10 +95,13 @@ def save(drawn: Figure, curves: Curves, folder: Path, name: str) -> list[Path]:
 
 
 def _draw_panel(axis: Axes, table: pd.DataFrame, judge: str, content: str) -> None:
-    networks, smoothings = (list(table[column].unique()) for column in ("network", "smoothing"))
-    shown = table[table["held_out"] == judge].dropna(subset=[content, "style_distance"])
-    for (network, smoothing, _), line in shown.groupby(["network", "smoothing", "label"], sort=False):
-        _draw_line(axis, line, content, style.looks(networks)[str(network)], smoothings.index(smoothing))
+    smoothings = list(table["smoothing"].unique())
+    one = len(table["loss"].unique()) == 1
+    kinds = table["network"] if one else table["loss"] + " in " + table["network"]
+    looks = style.looks(list(kinds.unique()))
+    shown = table.assign(kind=kinds)[table["held_out"] == judge].dropna(subset=[content, "style_distance"])
+    for (kind, smoothing, _), line in shown.groupby(["kind", "smoothing", "label"], sort=False):
+        _draw_line(axis, line, content, looks[str(kind)], smoothings.index(smoothing))
     _scale(axis, shown, content)
     axis.set_xlabel(CONTENT[content])
     if content == "cfsd":
@@ -156,25 +144,11 @@ def _name_ends(axis: Axes, line: pd.DataFrame, content: str, color: str, side: i
 def _scale(axis: Axes, shown: pd.DataFrame, content: str) -> None:
     """Logarithmic axes where values are positive and span much; content kept stands at the left."""
     axis.margins(x=0.09, y=0.09)
-    if _spans(shown["style_distance"]):
-        axis.set_yscale("log")
-        _plain(axis.yaxis)
+    style.scale(axis, "y", shown["style_distance"])
     if content == "ssim":
         axis.invert_xaxis()
-    elif _spans(shown[content]):
-        axis.set_xscale("log")
-        _plain(axis.xaxis)
-
-
-def _plain(axis: Axis) -> None:
-    """Ticks at 1, 2 and 5, as plain numbers: few decades are shown."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _spans(values: pd.Series) -> bool:
-    return len(values) > 0 and bool(values.min() > 0 and values.max() >= LOG_FROM * values.min())
+    else:
+        style.scale(axis, "x", shown[content])
 
 
 def _explain(drawn: Figure, caption: str) -> None:
@@ -187,7 +161,7 @@ def _explain(drawn: Figure, caption: str) -> None:
         list(handles),
         loc="lower center",
         bbox_to_anchor=(0.5, above),
-        ncols=min(len(handles), 6),
+        ncols=style.legend_columns(list(handles)),
         frameon=False,
         handlelength=3.2,
     )
@@ -196,17 +170,15 @@ def _explain(drawn: Figure, caption: str) -> None:
 
 def _caption(curves: Curves) -> str:
     data = curves.data
-    weights = stylizations.weights(data.arms)
-    marks = "".join(f" {mark} {labels.described(told)};" for told, mark in data.marks.items() if mark)
     swept = [f"{weight:g}" for weight in sorted(curves.table["style_weight"].unique())]
     said = [
         f"Means over {curves.table['pairs'].max()} pairs of images, and their standard errors, along style "
         f"weights {', '.join(swept)}; nearer to the lower left corner is better. "
-        f"{weights};{marks} {stylizations.objective(data.arms, weight=False)}.",
-        *stylizations.warnings(data),
+        + captions.arms(data, varied=["style_weight"]),
+        *captions.warnings(data),
     ]
     if others := curves.table["not_finished"].sum():
         said.append(
             f"Red rings: some pairs of that point did not finish ({others} in all points, counted in)."
         )
-    return "\n".join(fill(text, 145) for text in said)
+    return captions.lines(*said)

@@ -113,8 +113,7 @@ def _draw(points: Points, panels: tuple[Panel, ...]) -> Figure:
         bottom = foot / (HEIGHT + foot)
         drawn.subplots_adjust(left=0.085, right=0.985, top=0.965, bottom=bottom, hspace=0.17, wspace=0.2)
         _explain(drawn, points, caption)
-        if points.missing:
-            style.mark_partial(drawn, missing=points.missing, cells=points.cells)
+        style.mark_partial(drawn, missing=points.missing, cells=points.cells)
     return drawn
 
 

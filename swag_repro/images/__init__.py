@@ -1,5 +1,7 @@
 """Content and style images: bundled or one's own, read correctly, resized, as tensors."""
 
+from swag_repro.images.colors import grey, match_colors, match_luminance, with_luminance_of
+from swag_repro.images.masks import load_mask
 from swag_repro.images.picture import Picture, Role
 from swag_repro.images.resize import Policy, Resize
 from swag_repro.images.sets import bundled, folder
@@ -13,7 +15,12 @@ __all__ = [
     "batches",
     "bundled",
     "folder",
+    "grey",
     "load",
+    "load_mask",
+    "match_colors",
+    "match_luminance",
     "save_png",
     "to_pil",
+    "with_luminance_of",
 ]

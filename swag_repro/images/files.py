@@ -51,11 +51,11 @@ def check_header(path: Path) -> None:
         pass
 
 
-def read_rgb(path: Path) -> Image.Image:
+def read_rgb(path: Path, *, ground: str = "white") -> Image.Image:
     """Reads an image file as an RGB image, upright and in sRGB.
 
-    The first frame of an animation is taken; transparent parts are laid on white; 16-bit grey is scaled to 8
-    bits; an embedded colour profile is applied where it fits the image.
+    The first frame of an animation is taken; transparent parts are laid on the colour `ground`; 16-bit grey
+    is scaled to 8 bits; an embedded colour profile is applied where it fits the image.
 
     Raises:
         ImageError: As for `check_header`, or the file is truncated, corrupt, or deeper than 16 bits.
@@ -66,8 +66,8 @@ def read_rgb(path: Path) -> Image.Image:
         colours = _to_srgb(_opaque(image), upright.info.get("icc_profile"))
         if not image.has_transparency_data:
             return colours
-        white = Image.new("RGB", image.size, "white")
-        return Image.composite(colours, white, image.convert("RGBA").getchannel("A"))
+        behind = Image.new("RGB", image.size, ground)
+        return Image.composite(colours, behind, image.convert("RGBA").getchannel("A"))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from PIL import Image
 
 from swag_repro.images.files import check_header, read_rgb, sha256_of
 
-Role = Literal["content", "style"]
+Role = Literal["content", "style", "mask"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,14 @@ class Picture:
 
     @classmethod
     def of_file(cls, path: Path, *, name: str, role: Role, licence: str) -> Self:
-        """A picture kept in a file, whose header is checked now.
+        """A picture kept in a file, whose header is checked now; of a mask, what is transparent is black.
 
         Raises:
             ImageError: The file is unreadable, no image, too small, or a decompression bomb.
         """
         check_header(path)
-        return cls(name, role, sha256_of(path), licence, partial(read_rgb, path))
+        ground = "black" if role == "mask" else "white"
+        return cls(name, role, sha256_of(path), licence, partial(read_rgb, path, ground=ground))
 
     @property
     def key(self) -> str:

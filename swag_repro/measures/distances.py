@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from swag_repro.quantiles import common_quantiles
 from swag_repro.smoothing import at_least_float32
 from swag_repro.statistics import gram
 
@@ -58,22 +59,15 @@ def relative_sliced_wasserstein(
     found, wanted = (at_least_float32(f).flatten(2) for f in (features, style_features))
     generator = torch.Generator().manual_seed(seed)
     directions = normalize(torch.randn(projections, found.shape[1], generator=generator), dim=1).to(found)
-    widths, at, at_wanted = _common_quantiles(found.shape[2], wanted.shape[2], found.device)
+    widths, at, at_wanted = common_quantiles(found.shape[2], wanted.shape[2], found.device)
     distance = torch.zeros(len(found), dtype=torch.float64, device=found.device)
     scale = torch.zeros_like(distance)
     for some in directions.split(PROJECTIONS):
         sorted_wanted = (some @ wanted).sort(dim=2).values
         gaps = (some @ found).sort(dim=2).values[..., at] - sorted_wanted[..., at_wanted]
-        distance += (gaps.square() @ widths).double().sum(dim=1)
+        distance += (gaps.square() @ widths.to(gaps.dtype)).double().sum(dim=1)
         scale += sorted_wanted.double().square().mean(dim=2).sum(dim=1)
     return _ratio(distance, scale)
-
-
-def _common_quantiles(size: int, other: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Widths of the steps that two empirical quantile functions share, and each one's index there."""
-    ends = torch.cat([torch.arange(1, size + 1) * other, torch.arange(1, other + 1) * size]).unique()
-    widths = ends.diff(prepend=ends.new_zeros(1)).float() / (size * other)
-    return widths.to(device), ((ends - 1) // other).to(device), ((ends - 1) // size).to(device)
 
 
 def frechet_distance(features: Tensor, style_features: Tensor) -> Tensor:

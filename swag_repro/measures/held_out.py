@@ -180,7 +180,7 @@ class Measures:
 
     Attributes:
         network: measures, unless the optimised one is of its family (the same name but for the number of
-            layers at its end: VGG-16 and VGG-19).
+            layers at its end, and its pooling: VGG-16 and VGG-19).
         alternative: measures then.
         weights: of the network that measures.
         offline_weights: instead of torchvision's where torch's cache doesn't have them: nothing is
@@ -250,7 +250,7 @@ class Measures:
 
 
 def _family(architecture: Architecture) -> str:
-    return architecture.name.rstrip("0123456789")
+    return architecture.name.removesuffix("_avg").rstrip("0123456789")
 
 
 def _at_hand(weights: Weights, architecture: Architecture) -> bool:

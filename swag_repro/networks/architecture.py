@@ -27,6 +27,7 @@ class Architecture:
         taps: the literature's name of a layer (`conv4_6`) → path of the module whose output it is
             (`layer3.5`), as torchvision's feature extraction names it.
         style_taps: layers of the style loss, from shallow to deep.
+        hypercolumn_taps: layers read side by side at one position (STROTSS); None for the style taps.
         content_tap: layer of the content loss.
         statistic_taps: layers whose activations are measured, from shallow to deep.
         head: modules that pretrained weights may lack (the classifier).
@@ -45,6 +46,7 @@ class Architecture:
     style_taps: Sequence[str]
     content_tap: str
     statistic_taps: Sequence[str]
+    hypercolumn_taps: Sequence[str] | None = None
     head: Sequence[str] = ()
     imagenet: str | None = None
     mean: Sequence[float] = field(default=IMAGENET_MEAN)
@@ -53,7 +55,13 @@ class Architecture:
     def __post_init__(self) -> None:
         self._check_known("style_taps", self.style_taps)
         self._check_known("content_tap", [self.content_tap])
+        self._check_known("hypercolumn_taps", self.columns)
         self._check_known("statistic_taps", self.statistic_taps)
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Layers of a hypercolumn."""
+        return self.style_taps if self.hypercolumn_taps is None else self.hypercolumn_taps
 
     def paths(self, taps: Sequence[str]) -> dict[str, str]:
         """Module path of each of these taps."""

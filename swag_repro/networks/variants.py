@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
+from torchvision.models import get_model
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops.misc import Conv2dNormActivation
 
@@ -158,3 +159,18 @@ def pseudo_vgg(*, batchnorm: bool = False) -> PseudoVGG:
 def pseudo_resvgg(*, batchnorm: bool = False) -> PseudoVGG:
     """`pseudo_vgg` with an identity shortcut (1×1 where the width changes) around each three convolutions."""
     return PseudoVGG(shortcut=True, batchnorm=batchnorm)
+
+
+def average_pooled(*, model: str, **settings: Any) -> nn.Module:
+    """A network of torchvision whose max-pooling has become average-pooling (Gatys et al., CVPR 2016).
+
+    Args:
+        model: torchvision's name; its pooling must be modules of an `nn.Sequential`, as in VGG.
+        settings: what else torchvision's builder takes, such as `weights`.
+    """
+    network: nn.Module = get_model(model, **settings)
+    for parent in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.MaxPool2d):
+                parent.add_module(name, nn.AvgPool2d(child.kernel_size, child.stride))
+    return network

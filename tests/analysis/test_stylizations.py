@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -21,11 +22,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from analysis import style, stylizations
+from analysis import captions, style, stylizations
 from analysis.__main__ import main
 from analysis.cells import Cell, CellsError, compose_cells, match
 from analysis.collect import read_records
-from analysis.figures import curve, grid
+from analysis.figures import FIGURES, curve, grid, matrix
 from swag_repro import identity
 from swag_repro.errors import StoreError
 from swag_repro.store import Store
@@ -35,7 +36,6 @@ EXPERIMENT = ("experiment=fig1", *SWEEP)
 CURVE = ("network=vgg19,resnet50", "weights=random", "smoothing=none", "objective.style_weight=1,10,1000")
 PAIRS = [(f"content{index}", f"painting/{index}") for index in range(5)]
 SIZE = (16, 24)
-LOSSES = {"content": 1.0, "style": 2.0, "total_variation": 0.5, "total": 3.5}
 HELD_OUT = {"vgg19": "resnet50(random)", "resnet50": "vgg19(imagenet)"}
 
 
@@ -45,13 +45,27 @@ def smoothing(config: dict[str, Any]) -> str:
 
 
 def measures(config: dict[str, Any], index: int) -> dict[str, float | None]:
-    """Made-up numbers: more weight, more style, less content."""
-    weight = config["objective"]["style_weight"]
+    """Made-up numbers: more weight, more style, less content; of two losses the first is the worse."""
+    weight = config["objective"]["style_weight"] or 1.0
+    first, *_ = stylizations.fused_weights(config["objective"]) or [0.0]
     return {
-        "style_distance": (1 + index) / math.sqrt(weight),
+        "style_distance": (1 + index + first) / math.sqrt(weight),
         "cfsd": 0.01 * (1 + index) * math.sqrt(weight),
         "ssim": 1 / (1 + weight),
         "lpips": None,
+    }
+
+
+def losses(config: dict[str, Any]) -> dict[str, float]:
+    """Made-up numbers: more weight, more style, less content; but for BN at 1."""
+    told = config["objective"]
+    strength = math.sqrt(told["style_weight"] / 10)
+    strength *= 0.01 if (told["name"], told["style_weight"]) == ("bn", 1) else 1
+    return {
+        "content": strength if told["content_weight"] else 0.0,
+        "style": 2 / strength if strength else 0.0,
+        "total_variation": 0.5,
+        "total": 3.5,
     }
 
 
@@ -77,8 +91,8 @@ def described(config: dict[str, Any], index: int, pair: tuple[str, str]) -> dict
         "iterations": 7,
         "evaluations": 9,
         "recoveries": 0,
-        "losses": LOSSES,
-        "first": {loss: 2 * value for loss, value in LOSSES.items()},
+        "losses": losses(config),
+        "first": {loss: 2 * value for loss, value in losses(config).items()},
         "measures": [
             {
                 "statistic": name,
@@ -96,7 +110,7 @@ def row(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
         "network": config["network"]["name"],
         "weights": config["weights"]["name"],
         "smoothing": smoothing(config),
-        "loss": "gram",
+        "loss": config["objective"]["name"],
         "content": told["content"],
         "style": told["style"],
         "statistic": "total_loss",
@@ -226,7 +240,9 @@ class TestTable:
             name: run["versions"][name] for name in ("torch", "torchvision", "swag_repro")
         }
         missing = {name for name, value in told.items() if pd.isna(value)}
-        assert missing == {"sliced_wasserstein", "sifid", "lpips"}
+        assert missing == {
+            "sliced_wasserstein", "sifid", "lpips", "first_weight", "layers", "content_layer",
+        }  # fmt: skip
         numbers = {name: value for name, value in measures(config, 0).items() if value is not None}
         assert {name: value for name, value in told.items() if name not in missing} == numbers | {
             "network": "resnet50",
@@ -235,6 +251,8 @@ class TestTable:
             "smoothing": "none",
             "seed": 0,
             "loss": "gram",
+            "fusion": "",
+            "start": "content",
             "content_weight": 1.0,
             "style_weight": 10.0,
             "style": "painting/0",
@@ -352,7 +370,7 @@ class TestGrid:
         caption = " ".join(words(drawn)[-1].split())
         assert "4 of 5 pairs of images, evenly spread. r-: random, seed 0;" in caption
         assert "* SWAG, softmax(temperature=peak/2);" in caption
-        assert "Gram loss (paper normaliser), content weight 1, style weight 10," in caption
+        assert "Gram loss: content weight 1, style weight 10, each term divided by" in caption
         assert "at most 150 steps and 300 evaluations of L-BFGS from the content." in caption
         assert "resnet50 (random weights) for VGG-19; vgg19 (imagenet) for ResNet-50." in caption
         assert "different held-out networks do not compare" in caption
@@ -398,7 +416,7 @@ class TestCommand:
             assert saved.info["Title"] == "fig1"
             assert saved.info["Description"].startswith("4 runs; commit ")
         assert (folder / "fig1.pdf").read_bytes().startswith(b"%PDF")
-        empty = {measure: [""] for measure in stylizations.MEASURES}
+        empty = {name: [""] for name in (*stylizations.MEASURES, "first_weight", "layers", "content_layer")}
         written = pd.read_csv(folder / "fig1.csv", keep_default_na=False, na_values=empty)
         pd.testing.assert_frame_equal(written, loaded.table, check_dtype=False)
 
@@ -450,7 +468,7 @@ class TestCurve:
     def test_points_are_means_over_pairs(self, curves: curve.Curves) -> None:
         assert len(curves.table) == 2 * 3
         for point in curves.table.itertuples():
-            config = {"objective": {"style_weight": point.style_weight}}
+            config = {"objective": {"style_weight": point.style_weight, "style": {}}}
             numbers = pd.DataFrame(measures(config, index) for index in range(5))
             for measure in ("style_distance", "cfsd", "ssim"):
                 assert getattr(point, measure) == pytest.approx(numbers[measure].mean())
@@ -517,3 +535,323 @@ class TestCurve:
         root = Outputs.of(tmp_path, overrides).root
         with pytest.raises(CellsError, match=r"objective\.style_weight.*steps=1; .*steps=2"):
             curve.load(list(overrides), root, partial=False)
+
+    def test_losses_have_lines_of_their_own(self, tmp_path: Path) -> None:
+        overrides = ("experiment=style_content_curve", "objective=bn,gram", *CURVE)
+        root = Outputs.of(tmp_path, overrides).root
+        axis, *_ = curve.make(curve.load(list(overrides), root, partial=False)).axes
+        lines = {bar.get_label(): bar.lines[0] for bar in axis.containers}
+        assert set(lines) == {"BN: r-VGG-19", "Gram: r-VGG-19"}
+        assert len({line.get_color() for line in lines.values()}) == 2
+        assert len({line.get_marker() for line in lines.values()}) == 2
+
+
+def grids(root: Path, *overrides: str) -> stylizations.Stylizations:
+    return grid.load(list(overrides), Outputs.of(root, overrides).root, partial=False)
+
+
+def caption(drawn: Figure) -> str:
+    return " ".join(words(drawn)[-1].split())
+
+
+class TestLosses:
+    def test_names_of_loss_and_network(self, finished: Callable[[str], Path]) -> None:
+        data = grid.load(["experiment=fig7"], finished("fig7"), partial=False)
+        assert [arm.label for arm in data.arms] == [
+            f"{loss}: p-{network}"
+            for loss in ("STROTSS", "MMD, Gaussian")
+            for network in ("VGG-19", "VGG-19*", "ResNet-50", "ResNet-50*")
+        ]
+        drawn = grid.make(data, pairs=1)
+        assert {"STROTSS\np-VGG-19*", "MMD, Gaussian\np-ResNet-50"} <= set(words(drawn))
+        boxes = {label: axis.get_position() for label, axis in by_label(drawn).items()}
+        first, second = (
+            boxes[f"content0__painting/0__{label}"]
+            for label in ("STROTSS: p-VGG-19", "MMD, Gaussian: p-VGG-19")
+        )
+        assert first.x0 == second.x0  # a row for each loss
+        assert first.y0 > second.y1
+
+    def test_loss_alone_where_all_else_is_equal(self, finished: Callable[[str], Path]) -> None:
+        name = "demystifying_fig3"
+        drawn = grid.make(grid.load([f"experiment={name}"], finished(name), partial=False), pairs=1)
+        losses = (
+            "MMD, linear", "MMD, polynomial", "MMD, Gaussian", "BN", "linear + Gaussian", "BN + poly",
+        )  # fmt: skip
+        assert set(losses) <= set(words(drawn))
+        assert "All in p-VGG-19. p-: ImageNet;" in caption(drawn)
+        assert (
+            "MMD, linear / MMD, polynomial / MMD, Gaussian losses: content weight 1, style weight 2, each term"
+            in caption(drawn)
+        )
+        assert (
+            "| BN / linear + Gaussian (weights 0.5/0.5) / BN + poly (weights 0.5/0.5) losses: content weight 1, "
+            "style weight 5, each term" in caption(drawn)
+        )
+        assert (
+            "at most 1000 steps of Adam from noise, until the loss changes by less than 0.5 % in 50 steps."
+            in caption(drawn)
+        )
+
+    def test_optimisations_that_differ_are_told_by_loss(self, tmp_path: Path) -> None:
+        data = grids(tmp_path, "experiment=fig7", "network=vgg19", "smoothing=none")
+        told = captions.objective(data.arms)
+        assert told.startswith("STROTSS loss: content weight 16 (times 0.5 a scale), style weight 1 | MMD, ")
+        assert (
+            "; STROTSS: at most 250 steps at each of 4 scales of RMSprop on a Laplacian pyramid from the "
+            "content's details on the style's mean colour | MMD, Gaussian: at most 250 steps" in told
+        )
+
+    @pytest.mark.parametrize(
+        ("overrides", "told"),
+        [
+            (
+                ("objective.balance=none",),
+                "Gram (paper normaliser) loss: content weight 1, style weight 10; at most",
+            ),
+            (("objective.layers=2",), "style at the 2 shallowest layers, each term"),
+            (("objective.layers=2", "objective.style_weight=0"), "Content loss: content only, each term"),
+            (("objective.total_variation_weight=0.5",), "total variation weight 0.5"),
+            (("start=some/where.png",), "from the where.png."),
+            (("start=style",), "from the style."),
+        ],
+    )
+    def test_objective(self, tmp_path: Path, overrides: tuple[str, ...], told: str) -> None:
+        data = grids(tmp_path, "network=vgg19", *overrides)
+        assert told in f"{captions.objective(data.arms)}."
+
+    @pytest.mark.parametrize(
+        ("name", "shown", "other", "below"),
+        [
+            ("texture", "style", "content", "style 0.316"),
+            ("reconstruction", "content", "style", "CFSD 0.010  SSIM 0.500"),
+        ],
+    )
+    def test_a_side_without_weight_is_left_out(
+        self, finished: Callable[[str], Path], name: str, shown: str, other: str, below: str
+    ) -> None:
+        data = grid.load([f"experiment={name}"], finished(name), partial=False)
+        drawn = grid.make(data, pairs=1)
+        assert data.roles == (shown,)
+        assert [axis.get_label() for axis in drawn.axes if axis.get_label() in ("content", "style")] == [
+            shown
+        ]
+        assert words(drawn).count(below) == 4
+        assert f"loss: {shown} only," in caption(drawn)
+        judged = " ".join(words(drawn)[-1].split("Below")[1].split())
+        assert ("style distance" in judged) == (shown == "style")
+        assert [word in judged for word in ("CFSD", "SSIM")] == 2 * [shown == "content"]
+        assert (data.table[f"{other}_loss"] == 0).all()
+        assert data.table["start"].unique().tolist() == ["noise"]
+
+    def test_content_of_another_layer(self, tmp_path: Path) -> None:
+        data = grids(tmp_path, "experiment=reconstruction", "network=vgg19")
+        assert "content only, content at style layer 3 of 5, each term" in captions.objective(data.arms)
+        assert data.table["content_layer"].unique().tolist() == [3]
+
+
+def matrix_of(root: Path, name: str, *overrides: str, partial: bool = False) -> matrix.Matrix:
+    asked = (f"experiment={name}", *overrides)
+    if not root.exists():
+        Outputs.of(root, asked)
+    return matrix.load(list(asked), root, partial=partial, **FIGURES[name].settings)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The output folder of an experiment, computed once."""
+
+    @functools.cache
+    def of(name: str) -> Path:
+        return Outputs.of(tmp_path_factory.mktemp(name), (f"experiment={name}",)).root
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def layers(finished: Callable[[str], Path]) -> matrix.Matrix:
+    return matrix_of(finished("demystifying_fig1"), "demystifying_fig1")
+
+
+@pytest.fixture(scope="module")
+def balance(finished: Callable[[str], Path]) -> matrix.Matrix:
+    return matrix_of(finished("demystifying_fig2"), "demystifying_fig2")
+
+
+@pytest.fixture(scope="module")
+def fusion(finished: Callable[[str], Path]) -> matrix.Matrix:
+    return matrix_of(finished("demystifying_fig4"), "demystifying_fig4")
+
+
+class TestMatrix:
+    def test_each_picture_stands_in_its_row_and_column(self, balance: matrix.Matrix) -> None:
+        drawn = matrix.make(balance)
+        told = [text for text in drawn.texts if text.get_text()]
+        rows = {text.get_text(): text.get_position()[1] for text in told if text.get_rotation() == 90}
+        columns = {text.get_text(): text.get_position()[0] for text in told if "γ =" in text.get_text()}
+        assert list(rows) == ["MMD, linear", "MMD, polynomial", "MMD, Gaussian", "BN"]
+        assert list(columns) == ["γ = 0.1", "γ = 0.2", "γ = 1", "γ = 5", "γ = 10"]
+        axes = by_label(drawn)
+        assert len(axes) == 4 * 5
+        for row, y in rows.items():
+            for column, x in columns.items():
+                box = axes[f"content0__painting/0__{row}__{column}"].get_position()
+                assert ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2) == pytest.approx((x, y))
+        for arm in balance.data.arms:
+            weight = arm.config["objective"]["style_weight"]
+            axis = axes[f"content0__painting/0__{arm.label}__γ = {weight:g}"]
+            shown = np.asarray(axis.get_images()[0].get_array())
+            assert arm.record is not None
+            assert (shown == np.asarray(Image.open(arm.record.path / "images/0.png"))).all()
+
+    def test_titles_of_columns(self, layers: matrix.Matrix, fusion: matrix.Matrix) -> None:
+        told = words(matrix.make(layers))
+        assert [text for text in told if text.startswith("layer")] == [
+            "layer 1", "layers 1–2", "layers 1–3", "layers 1–4", "layers 1–5",
+        ]  # fmt: skip
+        assert "style: painting/0" in told
+        assert not any("content: " in text for text in told)
+        told = words(matrix.make(fusion))
+        assert [text for text in told if len(text) <= 7 and "/" in text] == [
+            "1/0", "0.9/0.1", "0.7/0.3", "0.5/0.5", "0.3/0.7", "0.1/0.9", "0/1",
+        ]  # fmt: skip
+        assert {"content: content0", "style: painting/0"} <= set(told)
+
+    def test_all_layers_have_a_name_too(self, tmp_path: Path) -> None:
+        made = matrix_of(
+            tmp_path / "runs", "demystifying_fig1", "objective.layers=2,null", "objective=bn,gram"
+        )
+        assert {"layers 1–2", "all layers"} <= set(words(matrix.make(made)))
+
+    def test_pairs_stand_below_each_other(self, layers: matrix.Matrix) -> None:
+        drawn = matrix.make(layers, pairs=2)
+        assert words(drawn).count("layer 1") == 1
+        assert words(drawn).count("BN") == 2
+        above, below = (
+            by_label(drawn)[f"content{index}__painting/{index}__BN__layer 1"].get_position()
+            for index in (0, 4)
+        )
+        assert above.x0 == below.x0
+        assert above.y0 > below.y1
+
+    def test_lines_are_means_over_all_pairs(self, balance: matrix.Matrix) -> None:
+        panels = {axis.get_label(): axis for axis in matrix.make(balance).axes if axis.get_lines()}
+        assert list(panels) == ["content_loss", "style_loss"]
+        for measure, axis in panels.items():
+            assert axis.get_xscale() == "log"
+            lines = {bar.get_label(): bar.lines[0] for bar in axis.containers}
+            for name, line in lines.items():
+                assert line.get_xdata().tolist() == [0.1, 0.2, 1, 5, 10]
+                configs = [arm.config for arm in balance.data.arms if arm.label == name]
+                expected = [losses(config)[measure.removesuffix("_loss")] for config in configs]
+                assert line.get_ydata() == pytest.approx(expected)
+            assert len({line.get_color() for line in lines.values()}) == 4
+            assert len({line.get_marker() for line in lines.values()}) == 4
+
+    def test_the_caption_tells_trends(self, balance: matrix.Matrix, layers: matrix.Matrix) -> None:
+        three = "MMD, linear / MMD, polynomial / MMD, Gaussian"
+        assert caption(matrix.make(balance)).endswith(
+            "Panels: means over 5 pairs of images, and their standard errors. The losses are without their "
+            f"weights. With growing style weight γ: content loss rises for {three}, goes up and down for BN; "
+            f"style loss falls for {three}, goes up and down for BN."
+        )
+        assert "losses: content weight 1, each term" in caption(matrix.make(balance))
+        assert "1 of 5 pairs of images. All in p-VGG-19." in caption(matrix.make(balance))
+        assert "Panels" not in caption(matrix.make(layers))
+        assert "losses: style only, each term" in caption(matrix.make(layers))
+
+    def test_fusions_are_drawn_along_the_first_weight(self, fusion: matrix.Matrix) -> None:
+        assert fusion.points["first_weight"].tolist() == [1, 0.9, 0.7, 0.5, 0.3, 0.1, 0] * 2
+        drawn = matrix.make(fusion)
+        panels = {axis.get_label(): axis for axis in drawn.axes if axis.get_lines()}
+        assert list(panels) == ["style_distance", "cfsd", "ssim"]  # nothing known of another measure
+        axis = panels["style_distance"]
+        assert axis.xaxis_inverted()  # as the columns of pictures
+        for bar in axis.containers:
+            along, style_distance = bar.lines[0].get_data()
+            assert along.tolist() == [0, 0.1, 0.3, 0.5, 0.7, 0.9, 1]
+            assert style_distance == pytest.approx((3 + along) / math.sqrt(5))
+        assert (
+            "With growing weight of the first loss: style distance rises for all; CFSD stays for all;"
+            in caption(drawn)
+        )
+        assert "linear + Gaussian / BN + poly losses: content weight 1, style weight 5" in caption(drawn)
+
+    def test_weights_are_scaled_to_a_sum_of_one(self, tmp_path: Path) -> None:
+        swept = "objective.style.weights=[3,1],[1,1]"
+        made = matrix_of(tmp_path / "runs", "demystifying_fig4", "objective=bn_poly", swept)
+        assert made.points["fusion"].tolist() == ["3/1", "1/1"]
+        assert made.points["first_weight"].tolist() == [0.75, 0.5]
+
+    def test_one_value_has_no_panels(self, tmp_path: Path) -> None:
+        made = matrix_of(tmp_path / "runs", "demystifying_fig2", "objective.style_weight=1")
+        drawn = matrix.make(made)
+        assert made.panels == {}
+        assert not any(axis.get_lines() for axis in drawn.axes)
+        assert "Panels" not in caption(drawn)
+
+    def test_a_missing_cell_is_marked_in_its_place(self, tmp_path: Path) -> None:
+        overrides = ("objective=bn,gram", "objective.layers=1,2")
+        complete = matrix_of(tmp_path / "runs", "demystifying_fig1", *overrides)
+        [gone] = [arm for arm in complete.data.arms if (arm.label, *_layers(arm)) == ("BN", 2)]
+        assert gone.record is not None
+        shutil.rmtree(gone.record.path)
+        with pytest.raises(CellsError, match="1 of 4 cells missing"):
+            matrix_of(tmp_path / "runs", "demystifying_fig1", *overrides)
+        drawn = matrix.make(matrix_of(tmp_path / "runs", "demystifying_fig1", *overrides, partial=True))
+        assert "PARTIAL: 1 of 4 cells missing" in words(drawn)
+        blank = [axis.get_label() for axis in drawn.axes if not axis.get_images()]
+        assert blank == ["content0__painting/0__BN__layers 1–2"]
+
+    def test_a_sweep_that_it_cannot_show(self, tmp_path: Path) -> None:
+        with pytest.raises(CellsError, match=r"objective\.layers.*steps=1; .*steps=2"):
+            matrix_of(
+                tmp_path / "runs", "demystifying_fig1", "steps=1,2", "objective=bn", "objective.layers=1"
+            )
+
+    def test_command(self, balance: matrix.Matrix, tmp_path: Path) -> None:
+        name, record = "demystifying_fig2", balance.data.found[0][1]
+        runs = record.path.parents[1]
+        assert main(["figure", name, "--runs", str(runs), "--out", str(tmp_path), "--pairs", "1"]) == 0
+        files = {path.name for path in (tmp_path / name).iterdir()}
+        assert files == {f"{name}.png", f"{name}.pdf", f"{name}.csv", f"{name}_means.csv"}
+        assert len(pd.read_csv(tmp_path / name / f"{name}.csv")) == 4 * 5 * 5
+        written = pd.read_csv(tmp_path / name / f"{name}_means.csv")
+        assert written["style_loss"].tolist() == balance.points["style_loss"].tolist()
+
+
+def _layers(arm: stylizations.Arm) -> tuple[int]:
+    return (arm.config["objective"]["layers"],)
+
+
+NEW = (
+    "fig7", "reconstruction", "texture",
+    "demystifying_fig1", "demystifying_fig2", "demystifying_fig3", "demystifying_fig4",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEW)
+class TestEachFigure:
+    def test_fits_its_page(self, name: str, finished: Callable[[str], Path]) -> None:
+        source = FIGURES[name]
+        runs, module = finished(source.experiment), {"grid": grid, "matrix": matrix}[source.module]
+        data = module.load([f"experiment={source.experiment}"], runs, partial=False, **source.settings)
+        drawn = module.make(data)
+        box, (width, height) = drawn.get_tightbbox(), drawn.get_size_inches()
+        assert width == pytest.approx(style.WIDTH, rel=0.01)
+        assert min(box.x0, box.y0) >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
+        renderer = drawn.canvas.get_renderer()
+        boxes = [text.get_window_extent(renderer) for text in drawn.texts]
+        boxes += [axis.get_tightbbox(renderer) for axis in drawn.axes if axis.get_lines()]
+        boxes += [legend.get_window_extent(renderer) for legend in drawn.legends]
+        assert not any(box.overlaps(other) for index, box in enumerate(boxes) for other in boxes[:index])
+
+    def test_experiment_is_named_as_the_figure(self, name: str) -> None:
+        cells = compose_cells([f"experiment={FIGURES[name].experiment}"], "stylize")
+        assert {cell.config["name"] for cell in cells} == {name}
+        assert {cell.config["measures"]["network"]["name"] for cell in cells} == {"densenet121"}
+        assert {cell.config["weights"]["name"] for cell in cells} == {"imagenet"}
+        assert {cell.config["images"]["size"] for cell in cells} == {256}
+        assert len({cell.key for cell in cells}) == len(cells)

@@ -17,8 +17,8 @@ from PIL import Image
 
 from experiments.cell import CONF
 from experiments.config import checked
-from experiments.pairs import StylizeCell
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
+from experiments.stylize_cell import StylizeCell
 from swag_repro import store
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_one_picture_of_one_s_own(run, tmp_path, photos):
     assert str(record.path / pair["image"]) in printed
     curves = pd.read_parquet(record.path / "curves.parquet")
     assert curves["content__style/total"].iloc[0] == pair["first"]["total"]
-    assert set(record.identity.images) == {"content/content", "style/style"}
+    assert set(record.identity.images) == {"content__style"}
     assert not (record.path / "checkpoints").exists()
 
 
@@ -166,6 +166,9 @@ PRESETS = {
         "size": 512, "evaluations": 500,
         "taps": [1e3 / channels**2 for channels in (64, 128, 256, 512, 512)],
     },
+    "demystifying": {
+        "optimizer": "Adam", "start": "noise", "steps": 1000, "evaluations": None, "stop": (0.005, 50),
+    },
 }  # fmt: skip
 
 
@@ -175,8 +178,12 @@ def test_numbers_of_presets_are_frozen(preset):
     found = {
         "balance": config.objective.balance,
         "normalizer": config.objective.style.normalizer,
-        "content": config.objective.content_normalizer,
-        "line_search": config.optimizer.line_search,
+        "content": config.objective.content.normalizer,
+        "optimizer": config.optimizer._target_.rsplit(".")[-1],
+        "line_search": config.optimizer.get("line_search"),
+        "start": config.start,
+        "steps": config.steps,
+        "stop": (config.stop.change, config.stop.every),
         "weights": (config.objective.content_weight, config.objective.style_weight),
         "size": config.images.size,
         "resize": config.images.resize,
@@ -191,13 +198,162 @@ def test_numbers_of_presets_are_frozen(preset):
 
 def test_the_release_smooths_the_two_deepest_stages():
     cell = StylizeCell.build(composed("preset=release", "network=resnet50", "measures=none"))
-    assert set(cell.objective.smoothed_taps) == {"conv4_6", "conv5_3"}
+    assert set(cell.objective.style.smoothed) == {"conv4_6", "conv5_3"}
+    assert cell.objective.content.smoothed is None
+
+
+# --- Objectives -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", [p.stem for p in sorted((ROOT / "conf" / "objective").glob("*.yaml"))])
+def test_every_objective_lowers_its_loss(objective, run, tmp_path):
+    status, printed = run(
+        *SMALL, f"objective={objective}", "smoothing=softmax", "steps=8", "images.source.limit=1",
+        "scales=[1.0]",
+    )  # fmt: skip
+    assert status == 0, printed
+    [pair] = pairs(only(tmp_path))
+    assert pair["status"] == "finished"
+    assert pair["losses"]["total"] < 0.95 * pair["first"]["total"]
+    assert set(only(tmp_path).rows().to_pandas()["loss"]) == {objective}
+
+
+# Demystifying's γ of its Figure 3, and STROTSS's weights and schedule.
+OBJECTIVES = {
+    "gram": {"style_weight": 10, "balance": "distance"},
+    "mmd_linear": {"style_weight": 2},
+    "mmd_poly": {"style_weight": 2},
+    "mmd_gaussian": {"style_weight": 2, "optimizer": "Adam"},
+    "bn": {"style_weight": 5},
+    "bn_poly": {"style_weight": 5, "fused": ["bn", "mmd_poly"]},
+    "linear_gaussian": {"style_weight": 5, "fused": ["mmd_linear", "mmd_gaussian"], "optimizer": "Adam"},
+    "sliced_wasserstein": {"optimizer": "Adam"},
+    "strotss": {
+        "style_weight": 1, "content_weight": 16, "content_decay": 0.5, "balance": "none", "optimizer": "RMSprop",
+        "steps": 250, "scales": [0.125, 0.25, 0.5, 1.0], "start": "laplacian", "canvas": "LaplacianPyramid",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_settings_of_objectives_are_frozen(objective):
+    config = composed(f"objective={objective}")
+    found = {
+        **config.objective,
+        "fused": list(config.objective.style.get("losses", {})),
+        "optimizer": config.optimizer._target_.rsplit(".")[-1],
+        "canvas": config.canvas._target_.rsplit(".")[-1],
+        **{key: config[key] for key in ("steps", "scales", "start")},
+    }
+    assert found["name"] == objective
+    assert {key: found[key] for key in OBJECTIVES[objective]} == OBJECTIVES[objective]
+    assert {path.stem for path in (ROOT / "conf" / "objective").glob("*.yaml")} == set(OBJECTIVES)
+
+
+def test_any_loss_can_be_fused_with_any(run, tmp_path):
+    status, printed = run(
+        *SMALL, "objective=bn_poly", "+loss@objective.style.losses.strotss=strotss", "optimizer=rmsprop",
+        "objective.style.weights=[0.2,0.3,0.5]", "images.source.limit=1",
+    )  # fmt: skip
+    assert status == 0, printed
+    config = only(tmp_path).config["objective"]["style"]
+    assert list(config["losses"]) == ["bn", "mmd_poly", "strotss"]
+
+
+def test_layers_of_a_reconstruction_and_of_a_texture():
+    deep = StylizeCell.build(
+        composed("objective.style_weight=0", "objective.content_layer=3", "measures=none")
+    )
+    assert deep.taps == ("relu3_1",)
+    shallow = StylizeCell.build(composed("objective.content_weight=0", "objective.layers=2", "measures=none"))
+    assert shallow.taps == ("relu1_1", "relu2_1")
+    columns = StylizeCell.build(composed("objective=strotss", "measures=none"))
+    assert len(columns.taps) == 9
+
+
+# --- Mixes, masks and colours ---------------------------------------------------------------------------
+
+
+def test_a_mix_of_styles_is_one_picture(run, tmp_path):
+    mixed = [
+        *SMALL,
+        "pairing=mix",
+        "content=coffee",
+        "style=[starry_night,composition]",
+        "images.source.limit=null",
+    ]
+    status, printed = run(*mixed, "style_weights=[3,1]")
+    assert status == 0, printed
+    record = only(tmp_path)
+    [pair] = pairs(record)
+    assert (pair["content"], pair["style"]) == ("coffee", "starry_night+composition")
+    inputs = {path.name for path in (record.path / "images" / "style").glob("*.png")}
+    assert inputs == {"starry_night.png", "composition.png", "starry_night+composition.png"}
+    run(*mixed, "style_weights=[1,3]")
+    assert len(records(tmp_path)) == 2
+    one, other = (pixels(record, "coffee__starry_night+composition") for record in records(tmp_path))
+    assert not np.array_equal(one, other)
+
+
+def test_a_style_stays_behind_its_mask(run, tmp_path, photos):
+    """The right half of a picture whose left half takes a style hardly changes."""
+    mask = np.zeros((40, 80), dtype=np.uint8)
+    mask[:, :30] = 255
+    Image.fromarray(mask).save(tmp_path / "left.png")
+    # Shallow layers, so that what stands behind the mask is not seen from afar.
+    status, printed = run(
+        *SMALL, *photos, "pairing=mix", f"masks={tmp_path / 'left.png'}", "steps=30", "images.size=40",
+        "network=vgg16", "objective.layers=2", "feather=0",
+    )  # fmt: skip
+    assert status == 0, printed
+    record = only(tmp_path)
+    before = np.asarray(opened(record.path / "images" / "content" / "content.png")).astype(int)
+    assert opened(record.path / "images" / "mask" / "left.png").size == (80, 40)
+    moved = np.abs(pixels(record, "content__style") - before).mean(axis=2)
+    assert moved[:, :25].mean() > 10 * moved[:, 45:].mean()
+
+
+def test_colours_are_kept(run, tmp_path):
+    for color in ("style", "luminance", "matched"):
+        status, printed = run(*SMALL, "images.source.limit=1", "steps=15", f"color={color}")
+        assert status == 0, printed
+    found = {record.config["color"]: record for record in records(tmp_path)}
+    assert len(found) == 3
+    [name] = [path.stem for path in (found["style"].path / "images").glob("*.png")]
+    content = opened(next((found["style"].path / "images" / "content").glob("*.png"))).convert("YCbCr")
+
+    def chroma_change(color):
+        picture = opened(found[color].path / "images" / f"{name}.png").convert("YCbCr")
+        return np.abs(np.asarray(picture).astype(int) - np.asarray(content))[..., 1:].mean()
+
+    assert chroma_change("luminance") < 2 < chroma_change("style")
+    assert chroma_change("matched") < chroma_change("style")
+
+
+def test_pairs_decide_who_a_run_is(run, tmp_path):
+    """The same pictures in other pairs are another run."""
+    two = [*SMALL, "content=[astronaut,coffee]", "steps=1", "images.source.limit=null"]
+    run(*two, "style=[starry_night,composition]")
+    run(*two, "style=[composition,starry_night]")
+    assert len(records(tmp_path)) == 2
+    assert {record.status.state for record in records(tmp_path)} == {"finished"}
+
+
+def test_masks_are_refused_before_anything_is_computed(run, tmp_path, photos):
+    """The first content is as large as the mask, the second is not."""
+    Image.new("L", (80, 40), 255).save(tmp_path / "mask.png")
+    content, style = photos
+    both = f"content=[{content.removeprefix('content=')},{style.removeprefix('style=')}]"
+    status, printed = run(*SMALL, both, style, "pairing=mix", f"masks={tmp_path / 'mask.png'}")
+    assert status == 1
+    assert "`mask/mask` should have the size of style, 50x90; found 80x40" in printed.replace("\n", " ")
+    assert not records(tmp_path)
 
 
 BAD = {
     "unknown key": (["stpes=3"], "Could not override 'stpes'"),
-    "no such content": (["content=nowhere.jpg"], "`content` should be an image file or the name of a picture"),
-    "unknown pairing": (["pairing=all"], "`pairing` should be zip or product"),
+    "no such content": (["content=nowhere.jpg"], "`content` should be an image file or a known name"),
+    "unknown pairing": (["pairing=all"], "`pairing` should be one of zip, product, mix"),
     "no steps": (["steps=0"], "`steps` should be at least 1"),
     "negative weight": (["objective.style_weight=-1"], "style_weight` should be a number from 0"),
     "no weight": (["objective.style_weight=0", "objective.content_weight=0"], "should leave a term"),
@@ -208,6 +364,22 @@ BAD = {
     "unknown line search": (["optimizer.line_search=golden"], "line_search"),
     "unknown normalizer": (["objective.style.normalizer=max"], "normalizer"),
     "unknown tap": (["network.content_tap=relu9_9"], "should name taps of resnet18"),
+    "weights without a mix": (["style_weights=[1,2]"], "`style_weights` needs pairing=mix"),
+    "masks without a mix": (["masks=[a.png]"], "`masks` needs pairing=mix"),
+    "too few weights": (["pairing=mix", "style_weights=[1]"], "`style_weights` should have one entry for each of the 2"),
+    "weights that sum to 0": (["pairing=mix", "style_weights=[0,0]"], "`style_weights` should be numbers from 0, not all 0"),
+    "negative style weight": (["pairing=mix", "style_weights=[-1,2]"], "`style_weights` should be numbers from 0"),
+    "no such mask": (["pairing=mix", "masks=[nowhere.png,null]"], "`masks` should be an image file"),
+    "unknown colours": (["color=grey"], "`color` should be one of style, luminance, matched"),
+    "no such layer": (["objective.layers=6"], "`objective.layers` should be from 1 to 5"),
+    "no content layer": (["objective.content_layer=0"], "`objective.content_layer` should be from 1 to 5"),
+    "unknown taps": (["objective.taps=all"], "`objective.taps` should be one of style, hypercolumn"),
+    "unknown loss in a fusion": (["objective=bn_poly", "+loss@objective.style.losses.x=mean"], "Could not find 'loss/mean'"),
+    "too few fusion weights": (["objective=bn_poly", "objective.style.weights=[1]"], "bn.*mmd_poly"),
+    "fusion weights of 0": (["objective=bn_poly", "objective.style.weights=[0,0]"], "sum above 0"),
+    "no bandwidth": (["objective=mmd_gaussian", "objective.style.bandwidth=0"], "bandwidth"),
+    "samples for a quasi-Newton": (["objective=mmd_gaussian", "optimizer=lbfgs"], "`optimizer` should be adam or rmsprop"),
+    "one position": (["objective=mmd_gaussian", "images.size=16"], "`images.size` should leave conv4_2 at least 2 positions"),
     "animation of nothing": (["keep.animation=true"], "`keep.every` should be above 0 for an animation"),
     "too small": (["network=inception_v3", "images.size=32"], "`images.size` should leave every layer"),
     "judge is the judged": (
@@ -244,9 +416,10 @@ EXPERIMENTS = [p.stem for p in sorted((ROOT / "conf" / "experiment").glob("*.yam
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_in_smoke_size(experiment, run, tmp_path):
     # 80 pixels: Inception's smallest is 75.
+    small = ["network=resnet18"] if experiment.startswith("demystifying") else []
     status, printed = run(
         "-m", f"experiment={experiment}", "weights=random", "images.size=80", "images.source.limit=1",
-        "steps=1", "measures=none",
+        "steps=1", "measures=none", *small,
     )  # fmt: skip
     assert status == 0, printed
     assert {record.status.state for record in records(tmp_path)} == {"finished"}

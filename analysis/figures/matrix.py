@@ -1,0 +1,265 @@
+"""Pictures of one pair, a row for each arm and a column for each value of a setting: Demystifying's figures.
+
+Below them, where numbers along that setting tell more: means over all pairs, a line for each row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import captions, pictures, style, stylizations
+from analysis.page import MARGIN, Layout, Page, PairPictures, draw, spread
+from analysis.stylizations import Stylizations
+
+__all__ = ["load", "make", "save"]
+
+PAIRS = 1
+
+HEIGHT, NAMES, TITLE, LABELS = 1.2, 0.15, 0.32, 0.45
+"""Inches: of the panels, and of each row of the legend, their titles and the labels under them."""
+
+LEFT, APART = 0.45, 0.5
+"""Inches: at the left of the panels, and between them."""
+
+
+TRENDS = {
+    (True, False): "rises",
+    (False, True): "falls",
+    (True, True): "stays",
+    (False, False): "goes up and down",
+}
+"""Of a line that never falls, or never rises."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A setting with a column for each of its values.
+
+    Attributes:
+        swept: Its key in the config.
+        title: Of the column of a value.
+        along: The column of the table with its values as numbers.
+        axis: What these are.
+        panels: What is drawn along them, and its name.
+        note: What a reader of these must know.
+    """
+
+    swept: str
+    title: Callable[[Any], str]
+    along: str
+    axis: str = ""
+    panels: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+def _layers(number: int | None) -> str:
+    if number is None:
+        return "all layers"
+    return "layer 1" if number == 1 else f"layers 1–{number}"
+
+
+COLUMNS = {
+    "layers": Columns("objective.layers", _layers, "layers"),
+    "style_weight": Columns(
+        "objective.style_weight",
+        lambda weight: f"γ = {weight:g}",
+        "style_weight",
+        "style weight γ",
+        {"content_loss": "content loss", "style_loss": "style loss"},
+        note=" The losses are without their weights.",
+    ),
+    "fusion": Columns(
+        "objective.style.weights",
+        str,
+        "first_weight",
+        "weight of the first loss",
+        {
+            "style_distance": "style distance",
+            "sliced_wasserstein": "sliced Wasserstein",
+            "cfsd": "CFSD",
+            "ssim": "SSIM",
+        },
+    ),
+}
+"""By the column of the table that names the values."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What the figure is drawn from.
+
+    Attributes:
+        data: The stylisations behind it.
+        by: The key of its columns in `COLUMNS`.
+        points: See `analysis.stylizations.means`.
+    """
+
+    data: Stylizations
+    by: str
+    points: pd.DataFrame
+
+    @property
+    def columns(self) -> Columns:
+        """The setting of its columns."""
+        return COLUMNS[self.by]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its rows."""
+        return tuple(dict.fromkeys(arm.label for arm in self.data.arms))
+
+    @property
+    def values(self) -> list[Any]:
+        """Of the columns' setting, for each arm."""
+        return [stylizations.of_arm(arm)[self.by] for arm in self.data.arms]
+
+    @property
+    def panels(self) -> dict[str, str]:
+        """What is known and drawn along several values."""
+        several = len(self.points[self.columns.along].unique()) > 1
+        return {
+            measure: name
+            for measure, name in self.columns.panels.items()
+            if several and self.points[measure].notna().any()
+        }
+
+    def lines(self, measure: str) -> Iterator[tuple[str, pd.DataFrame]]:
+        """The points of each row along the columns."""
+        for label, line in self.points.dropna(subset=[measure]).groupby("label", sort=False):
+            yield str(label), line.sort_values(self.columns.along)
+
+
+def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Matrix:
+    """The stylisations of an experiment; see `analysis.stylizations.load`."""
+    data = stylizations.load(overrides, runs, partial=partial)
+    swept = f"losses, networks, weights, smoothings, seeds and {COLUMNS[columns].swept}"
+    stylizations.check_told_apart(data, ["label", columns], swept)
+    return Matrix(data, columns, stylizations.means(data.table))
+
+
+def make(matrix: Matrix, *, pairs: int = PAIRS) -> Figure:
+    """The rows of at most so many pairs, evenly spread over all, and the panels."""
+    data = matrix.data
+    shown = [_pictures(matrix, data.pairs[index]) for index in spread(len(data.pairs), pairs)]
+    with style.printed():
+        drawn, page = draw(shown, _layout(matrix), _caption(matrix, len(shown)))
+        _draw_panels(drawn, page, matrix)
+        style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+    return drawn
+
+
+def save(drawn: Figure, matrix: Matrix, folder: Path, name: str) -> list[Path]:
+    """Writes the figure (PNG and PDF), what is known of each picture, and the means over pairs (CSV).
+
+    Args:
+        drawn: From `make`.
+        matrix: What it was made from.
+        folder: Made where it is missing.
+        name: The first part of each file's name.
+
+    Raises:
+        StoreError: The files can't be written.
+    """
+    described = matrix.data.description
+    paths = style.save(drawn, folder / name, title=name, description=described, dpi=drawn.dpi)
+    tables = {"": matrix.data.table, "_means": matrix.points}
+    return [*paths, *(style.save_table(table, folder / f"{name}{end}.csv") for end, table in tables.items())]
+
+
+def _layout(matrix: Matrix) -> Layout:
+    labels = [arm.label for arm in matrix.data.arms]
+    places = {place: index for index, place in enumerate(zip(labels, matrix.values, strict=True))}
+    columns = dict.fromkeys(matrix.values)
+    bands = tuple(tuple(places[name, value] for value in columns) for name in matrix.names)
+    panels = _legend(matrix) + TITLE + HEIGHT + LABELS if matrix.panels else 0
+    return Layout(bands, matrix.names, panels)
+
+
+def _legend(matrix: Matrix) -> float:
+    """Inches of it."""
+    return NAMES * math.ceil(len(matrix.names) / style.legend_columns(matrix.names))
+
+
+def _pictures(matrix: Matrix, pair: tuple[str, str]) -> PairPictures:
+    """With the names of the columns above, and the roles of the inputs below."""
+    made = pictures.of_pair(matrix.data, pair)
+    titles = [matrix.columns.title(value) for value in matrix.values]
+    results = (
+        replace(picture, title=title, key=f"{picture.key}__{title}")
+        for picture, title in zip(made.results, titles, strict=True)
+    )
+    inputs = (replace(each, title="", below=f"{each.title}: {each.below}") for each in made.inputs)
+    return PairPictures(tuple(inputs), tuple(results))
+
+
+def _draw_panels(drawn: Figure, page: Page, matrix: Matrix) -> None:
+    """Side by side between the pictures and the caption, under one legend."""
+    if not (panels := matrix.panels):
+        return
+    width, height = drawn.get_size_inches()
+    bottom = page.caption / page.dpi + LABELS
+    wide = (width - LEFT - MARGIN - APART * (len(panels) - 1)) / len(panels)
+    for number, (measure, name) in enumerate(panels.items()):
+        left = LEFT + number * (wide + APART)
+        box = left / width, bottom / height, wide / width, HEIGHT / height
+        axis = drawn.add_axes(box, label=measure, title=name, xlabel=matrix.columns.axis)
+        _draw_lines(axis, matrix, measure)
+    above = bottom + HEIGHT + TITLE + _legend(matrix)
+    drawn.legend(
+        *axis.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, above / height),
+        ncols=style.legend_columns(matrix.names), frameon=False, handlelength=3.2, borderpad=0,
+        borderaxespad=0, labelspacing=0.3,
+    )  # fmt: skip
+
+
+def _draw_lines(axis: Axes, matrix: Matrix, measure: str) -> None:
+    along, points = matrix.columns.along, matrix.points
+    looks = style.looks(list(points["label"].unique()))
+    for label, line in matrix.lines(measure):
+        axis.errorbar(
+            line[along], line[measure], yerr=line[f"{measure}_error"].fillna(0), label=label,
+            color=looks[label].color, marker=looks[label].marker, markersize=4, linewidth=1.2, elinewidth=0.6,
+        )  # fmt: skip
+    style.scale(axis, "x", points[along])
+    style.scale(axis, "y", points[measure])
+    if points[along].iloc[0] > points[along].iloc[-1]:
+        axis.invert_xaxis()  # as the pictures' columns
+
+
+def _caption(matrix: Matrix, shown: int) -> str:
+    told = f"{pictures.told(matrix.data, shown)} {captions.arms(matrix.data, varied=[matrix.by])}"
+    return captions.lines(told, *pictures.explained(matrix.data), *_trends(matrix))
+
+
+def _trends(matrix: Matrix) -> Iterator[str]:
+    """What the panels show, and whether it goes one way."""
+    if not matrix.panels:
+        return
+    yield (
+        f"Panels: means over {matrix.points['pairs'].max()} pairs of images, and their standard errors."
+        f"{matrix.columns.note} With growing {matrix.columns.axis}: "
+        + "; ".join(f"{name} {_trend(matrix, measure)}" for measure, name in matrix.panels.items())
+        + "."
+    )
+
+
+def _trend(matrix: Matrix, measure: str) -> str:
+    """Such as `rises for BN / Gram, falls for STROTSS`."""
+    lines = dict(matrix.lines(measure))
+    names: dict[str, list[str]] = {}
+    for name, line in lines.items():
+        values = line[measure]
+        trend = TRENDS[values.is_monotonic_increasing, values.is_monotonic_decreasing]
+        names.setdefault(trend, []).append(name)
+    return ", ".join(
+        f"{trend} for {'all' if len(told) == len(lines) else ' / '.join(told)}"
+        for trend, told in names.items()
+    )

@@ -1,0 +1,70 @@
+"""The pictures of a pair as a page shows them, and what a caption says of the words below them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from analysis import captions, stylizations
+from analysis.page import PairPictures, Picture
+from analysis.stylizations import Arm, Stylizations
+
+BELOW = {
+    "style": "style distance (0: as the style)",
+    "content": "CFSD (0: as the content)",
+}
+"""The measures of each side in a held-out network: those of a side without weight mean nothing."""
+
+
+def of_pair(data: Stylizations, pair: tuple[str, str]) -> PairPictures:
+    """A pair's inputs of the sides whose weight counts, and its result in each arm."""
+    _, first = data.found[0]
+    inputs = (
+        Picture(role, role, stylizations.pixels(stylizations.input_path(first, role, name)), name)
+        for role, name in zip(stylizations.ROLES, pair, strict=True)
+        if role in data.roles
+    )
+    return PairPictures(tuple(inputs), tuple(_result(data, arm, pair) for arm in data.arms))
+
+
+def _result(data: Stylizations, arm: Arm, pair: tuple[str, str]) -> Picture:
+    title, key = arm.label.replace(": ", "\n").replace(" (", "\n("), "__".join([*pair, arm.label])
+    if arm.record is None:
+        return Picture(title, key, None, status="missing")
+    here = (data.table["content"] == pair[0]) & (data.table["style"] == pair[1])
+    row = data.table[here & (data.table["run_id"] == arm.record.identity.run_id)].iloc[0]
+    image = stylizations.pixels(arm.record.path / row["image"])
+    return Picture(title, key, image, "\n".join(_measured(row, data.roles)), row["status"])
+
+
+def _measured(row: pd.Series[Any], roles: tuple[str, ...]) -> Iterator[str]:
+    if "style" in roles:
+        yield f"style {_number(row['style_distance'])}"
+    if "content" in roles:
+        yield f"CFSD {_number(row['cfsd'])}  SSIM {_number(row['ssim'])}"
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if 0.0005 <= abs(value) < 100 or value == 0 else f"{value:.1e}"
+
+
+def told(data: Stylizations, shown: int) -> str:
+    """How many of the pairs are shown."""
+    count = len(data.pairs)
+    return f"{shown} of {count} pairs of images{', evenly spread' if 1 < shown < count else ''}."
+
+
+def explained(data: Stylizations) -> Iterator[str]:
+    """What the words below pictures and the frames around them mean."""
+    measures = " and ".join(words for role, words in BELOW.items() if role in data.roles)
+    ssim = " SSIM with the content image (1: the same)." if "content" in data.roles else ""
+    yield f"Below each picture: {measures} in a held-out network: {captions.held_out(data)}.{ssim}"
+    yield from captions.warnings(data)
+    counts = data.table["status"].value_counts()
+    if others := [f"{counts[status]} {status}" for status in counts.index if status != "finished"]:
+        yield f"Red frames: not finished ({', '.join(others)} of {len(data.table)} pictures of all pairs)."

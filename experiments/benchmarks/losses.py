@@ -1,0 +1,87 @@
+"""Each objective against the bare pass of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+import torch
+from hydra import compose, initialize_config_dir
+from rich.table import Table
+from torch import Tensor
+
+from experiments.benchmarks.engine import Setup
+from experiments.benchmarks.timing import interleaved
+from experiments.cell import CONF
+from experiments.config import checked
+from experiments.stylize_cell import StylizeCell
+from swag_repro.losses import Style
+
+OBJECTIVES = (
+    "gram", "mmd_linear", "mmd_poly", "bn", "mmd_gaussian", "sliced_wasserstein", "bn_poly",
+    "linear_gaussian", "strotss",
+)  # fmt: skip
+
+
+def losses(network: str, objectives: Sequence[str], *, size: int, repeats: int) -> Table:
+    """One evaluation and gradient by each objective against the bare pass of the network and back."""
+    table = Table(
+        title=f"{network}, a pair at {size}×{size} px, {torch.get_num_threads()} threads, median of {repeats}"
+    )
+    for name in ("objective", "network (ms)", "with loss (ms)", "on top", "kept by the loss (MiB)"):
+        table.add_column(name, justify="left" if name == "objective" else "right")
+    for objective in objectives:
+        cell = _stylization(f"network={network}", f"objective={objective}")
+        plain, ours, kept = _evaluations(cell, size)
+        bare, whole = interleaved([plain, ours], repeats=repeats)
+        top = median(w / b - 1 for w, b in zip(whole, bare, strict=True))
+        milliseconds = [f"{1e3 * median(seconds):.0f}" for seconds in (bare, whole)]
+        table.add_row(objective, *milliseconds, f"{top:+.0%}", f"{kept / 2**20:.0f}")
+    return table
+
+
+def _stylization(*overrides: str) -> StylizeCell:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        composed = compose("stylize", [*overrides, "measures=none"])
+    return StylizeCell.build(checked(composed, "stylize"))
+
+
+def _evaluations(cell: StylizeCell, size: int) -> tuple[Callable[[], object], Callable[[], object], int]:
+    """The network's pass, that with the objective, and the bytes that the objective keeps."""
+    network, objective = cell.network(), cell.objective
+    setup = Setup(architecture=cell.architecture, size=size, batch=1, closures=1, device=cell.device)
+    contents, styles = setup.pairs
+    targets = objective.targets(network, contents, [[Style(style)] for style in styles])
+    with torch.no_grad():
+        slopes = [torch.randn_like(layer) for layer in network(contents).values()]
+
+    def plain() -> object:
+        image = contents.clone().requires_grad_()
+        torch.autograd.backward(list(network(image).values()), slopes, inputs=[image])
+        return image.grad
+
+    def ours() -> object:
+        image = contents.clone().requires_grad_()
+        objective(network, image, targets, [0]).total.sum().backward(inputs=[image])
+        return image.grad
+
+    return plain, ours, _kept(lambda read: objective(read, contents, targets, [0]), network(contents))
+
+
+def _kept(
+    loss: Callable[[Callable[[Tensor], Mapping[str, Tensor]]], object], features: dict[str, Tensor]
+) -> int:
+    """Bytes that a loss keeps for its backward pass, beside the features themselves."""
+    leaves = {tap: layer.detach().requires_grad_() for tap, layer in features.items()}
+    own = {leaf.untyped_storage().data_ptr() for leaf in leaves.values()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        held = loss(lambda _: leaves)
+    del held
+    return sum(kept.values())

@@ -1,0 +1,30 @@
+"""Seconds of functions that take turns, and what the machine could reach."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+
+def interleaved(functions: Sequence[Callable[[], object]], *, repeats: int) -> list[list[float]]:
+    """Seconds of each function in each round: in turn, so that drift is shared, after a round to warm up."""
+    seconds: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats + 1):
+        for function, measured in zip(functions, seconds, strict=True):
+            start = time.perf_counter()
+            function()
+            measured.append(time.perf_counter() - start)
+    return [measured[1:] for measured in seconds]
+
+
+def matmul_peak(device: torch.device, *, trials: int = 5) -> float:
+    """Most float32 operations a second that a large matrix product reaches here."""
+    size = 8192 if device.type == "cuda" else 2048
+    matrix, seconds = torch.rand(size, size, device=device), []
+    for _ in range(trials + 1):
+        start = time.perf_counter()
+        float((matrix @ matrix)[0, 0])
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds[1:])

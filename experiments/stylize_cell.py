@@ -1,0 +1,255 @@
+"""What a stylisation needs beside what every cell does, built from its config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from experiments.batches import COLORS, STARTS, Batch
+from experiments.cell import Cell
+from experiments.config import build
+from experiments.pairs import Pair, pairs_of, start_picture, weights_of
+from swag_repro.canvas import Canvas
+from swag_repro.errors import SettingError
+from swag_repro.images import Picture, load_mask
+from swag_repro.losses import Objective, Side
+from swag_repro.measures import HeldOut, WeightedNetwork
+from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.transfer import Guards, Plateau, Transfer
+
+MOST_PAIRS = 16
+"""In a batch of `auto`: more gain nothing on machines we know."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeCell(Cell):
+    """What a stylisation needs beside what every cell does."""
+
+    pairs: tuple[Pair, ...]
+    style_weights: Sequence[float]
+    start: Picture | None
+    objective: Objective
+    optimizer: Any
+    canvas: Canvas
+    guards: Guards
+    plateau: Plateau
+
+    @classmethod
+    def parts(cls, config: DictConfig) -> dict[str, Any]:
+        """The attributes of the cell of this config."""
+        parts = super().parts(config)
+        _check_run(config)
+        optimizer = build(config.optimizer)
+        optimizer(torch.zeros(1, 3, 2, 2))  # objects to its settings now rather than after loading a network
+        pairs = pairs_of(config, parts["pictures"])
+        for pair in pairs:
+            for mask in filter(None, pair.masks):
+                load_mask(mask, pair.content, parts["resize"], feather=config.feather)  # objects now, too
+        return {
+            **parts,
+            "pairs": pairs,
+            "style_weights": weights_of(config, len(pairs[0].styles)),
+            "start": start_picture(config.start, STARTS),
+            "objective": _objective(config, parts),
+            "optimizer": optimizer,
+            "canvas": build(config.canvas),
+            "guards": Guards(**config.guards),
+            "plateau": Plateau(**config.stop),
+        }
+
+    @property
+    def images(self) -> dict[str, str]:
+        """SHA-256 of each pair, and of the picture it starts from."""
+        start = {} if self.start is None else {"start": self.start.sha256}
+        return {pair.name: pair.sha256 for pair in self.pairs} | start
+
+    @property
+    def taps(self) -> Sequence[str]:
+        """Where the objective reads the network."""
+        return self.objective.taps()
+
+    @property
+    def levers(self) -> Levers:
+        """How the network is run."""
+        settings = dict(self.config.levers)
+        settings["fold_batchnorm"] = settings["fold_batchnorm"] and self.config.batchnorm == "eval"
+        return Levers(**settings)
+
+    @property
+    def weights_digest(self) -> str | None:
+        """Of the optimised network and of the one that measures."""
+        own = super().weights_digest
+        return (
+            own if self.judged_by is None else f"{own}, measured by {self.judged_by} {self.judged_by.digest}"
+        )
+
+    @cached_property
+    def judged_by(self) -> WeightedNetwork | None:
+        """The held-out network; None if nothing is measured."""
+        if "_target_" not in self.config.measures:
+            return None
+        chosen: WeightedNetwork = build(self.config.measures).choose(
+            WeightedNetwork(self.architecture, self.weights)
+        )
+        return chosen
+
+    def judge(self) -> HeldOut | None:
+        """Measures finished pictures; None if nothing is measured."""
+        if self.judged_by is None:
+            return None
+        judge: HeldOut = build(self.config.measures).build(self.judged_by, self.device)
+        return judge
+
+    def transfer(self, network: TappedNetwork, batch: Batch, start: Tensor, *, scale: int = 0) -> Transfer:
+        """The optimisation of a batch from these images `(B, 3, H, W)`, at one of the scales."""
+        settings = self.config.objective
+        return Transfer(
+            network,
+            self.objective.weighted(settings.content_weight * settings.content_decay**scale),
+            batch.contents,
+            batch.styles,
+            start=start,
+            optimizer=self.optimizer,
+            steps=self.config.steps,
+            evaluations=self.config.evaluations,
+            guards=self.guards,
+            canvas=self.canvas,
+            plateau=self.plateau,
+        )
+
+    def batches(self, network: TappedNetwork) -> Iterator[Batch]:
+        """The pairs, side by side where their contents have one size."""
+        groups: dict[tuple[int, ...], list[Pair]] = {}
+        for pair in self.pairs:
+            groups.setdefault(self.resize.target(*pair.content.read().size), []).append(pair)
+        number = self.config.compute.batch_size
+        for group in groups.values():
+            if number == "auto":
+                number = self._fitting(network, self._batch(group[:1]))
+            for first in range(0, len(group), number):
+                yield self._batch(group[first : first + number])
+
+    def _batch(self, pairs: Sequence[Pair]) -> Batch:
+        return Batch.load(
+            pairs,
+            self.resize,
+            device=self.device,
+            weights=self.style_weights,
+            feather=self.config.feather,
+        )
+
+    def _fitting(self, network: TappedNetwork, one: Batch) -> int:
+        """How many pairs fit in half of the free memory, by what one evaluation keeps for its gradient."""
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        transfer = self.transfer(network, one, one.contents)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            transfer.advance()
+        history = 2 * self.config.optimizer.get("history", 4) + 8
+        needed = 2 * sum(kept.values()) + history * one.contents.nbytes
+        return max(1, min(MOST_PAIRS, int(_free_memory(self.device) // 2 // needed)))
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} {self.config.objective.name}"
+
+
+def _check_run(config: DictConfig) -> None:
+    scales = list(config.scales)
+    if not scales or scales[-1] != 1.0 or not all(0 < scale <= 1 for scale in scales):
+        rule = "should be parts of the size, above 0, that end with 1.0"
+        raise SettingError("scales", rule, scales, "[1.0] is a single scale.")
+    for name in ("checkpoint_seconds", "every"):
+        if (value := config.keep[name]) < 0:
+            raise SettingError(f"keep.{name}", "should be at least 0", value, "Choose a larger number.")
+    if config.keep.animation and not config.keep.every:
+        raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
+    if config.color not in COLORS:
+        raise SettingError("color", f"should be one of {', '.join(COLORS)}", config.color, "Choose one.")
+    if not config.objective.content_decay > 0:
+        rule = "should be above 0"
+        raise SettingError("objective.content_decay", rule, config.objective.content_decay, "1.0 leaves it.")
+    if not config.feather >= 0:
+        raise SettingError("feather", "should be 0 or more", config.feather, "0 leaves edges as they are.")
+
+
+# --- The objective --------------------------------------------------------------------------------------
+
+
+def _objective(config: DictConfig, parts: Mapping[str, Any]) -> Objective:
+    settings = config.objective
+    taps = _style_taps(parts["architecture"], settings)
+    return Objective(
+        content=Side(
+            loss=build(settings.content),
+            taps=dict.fromkeys(_content_taps(parts["architecture"], settings), 1.0),
+            weight=settings.content_weight,
+            smoothed=None if settings.smoothed_content else (),
+        ),
+        style=Side(
+            loss=build(settings.style),
+            taps=taps,
+            weight=settings.style_weight,
+            smoothed=_deepest(list(taps), settings.smoothed_deepest),
+        ),
+        smoothing=parts["smoothing"],
+        total_variation_weight=settings.total_variation_weight,
+        balance=settings.balance,
+    )
+
+
+def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, float]:
+    """Tap → weight."""
+    known = {"style": architecture.style_taps, "hypercolumn": architecture.columns}
+    taps = list(_known("objective.taps", settings.taps, known))
+    if settings.layers is not None:
+        _check_layer("objective.layers", settings.layers, taps)
+        taps = taps[: settings.layers]
+    weights = [1.0] * len(taps) if settings.tap_weights is None else list(settings.tap_weights)
+    if len(weights) != len(taps):
+        rule = f"should have one weight for each of the taps {taps}"
+        raise SettingError("objective.tap_weights", rule, f"{len(weights)} weights", "null weighs each by 1.")
+    return dict(zip(taps, weights, strict=True))
+
+
+def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[str]:
+    if settings.content_layer is not None:
+        _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
+        return [architecture.style_taps[settings.content_layer - 1]]
+    known = {"content": [architecture.content_tap], "hypercolumn": architecture.columns}
+    return _known("objective.content_taps", settings.content_taps, known)
+
+
+def _deepest(taps: Sequence[str], number: int | None) -> Sequence[str] | None:
+    return None if number is None else taps[max(0, len(taps) - number) :]
+
+
+def _known(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    if value not in known:
+        raise SettingError(setting, f"should be one of {', '.join(known)}", repr(value), "Choose one.")
+    return known[value]
+
+
+def _check_layer(setting: str, number: int, taps: Sequence[str]) -> None:
+    if not 1 <= number <= len(taps):
+        rule = f"should be from 1 to {len(taps)}, the number of taps"
+        raise SettingError(setting, rule, number, f"The taps are {', '.join(taps)}.")
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # not told by this system
+        return 2**32

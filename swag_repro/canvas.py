@@ -1,0 +1,105 @@
+"""What an optimiser moves in place of an image: its pixels, or numbers from which pixels are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from swag_repro.errors import SettingError
+
+
+class Canvas(Protocol):
+    """A way to write images as numbers; one file of `conf/canvas`."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images `(B, 3, H, W)` as numbers, `(B, ...)`."""
+
+    def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:
+        """The images `(B, 3, H, W)` of this height and width that the numbers stand for, differentiably."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels themselves."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The images."""
+        return images
+
+    def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """The images."""
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaplacianPyramid:
+    """What each halving of an image loses, and what is left in the end (Burt & Adelson 1983).
+
+    One step on a coarse number moves many pixels at once, so that colours of whole regions are soon found
+    (STROTSS, section 2.5). As in its authors' code, images are halved and doubled by bilinear interpolation
+    between centres of the corner pixels, without a blur.
+
+    Attributes:
+        levels: of residuals, at least 1; fewer where an image is down to one pixel before. 5 in the authors'
+            code.
+
+    Raises:
+        SettingError: fewer than one level.
+    """
+
+    levels: int = 5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.levels, int) or self.levels < 1:
+            rule = "should be a whole number from 1"
+            raise SettingError("canvas.levels", rule, repr(self.levels), "For none, use canvas=pixels.")
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Residuals, fine to coarse, then the smallest image: `(B, 3, H, W)` → `(B, N)`."""
+        smaller = [images]
+        for size in self.sizes(images.shape[2:])[1:]:
+            smaller.append(_interpolated(smaller[-1], size))
+        residuals = [fine - _interpolated(coarse, fine.shape[2:]) for fine, coarse in pairwise(smaller)]
+        return torch.cat([level.flatten(1) for level in (*residuals, smaller[-1])], dim=1)
+
+    def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:
+        """The images `(B, 3, H, W)` of this size."""
+        sizes = self.sizes(size)
+        parts = values.split([3 * height * width for height, width in sizes], dim=1)
+        levels = [part.unflatten(1, (3, *each)) for part, each in zip(parts, sizes, strict=True)]
+        images: Tensor = levels.pop()
+        while levels:
+            residual = levels.pop()
+            images = residual + _interpolated(images, residual.shape[2:])
+        return images
+
+    def sizes(self, size: Sequence[int]) -> list[tuple[int, int]]:
+        """Heights and widths, fine to coarse: the image's own, and after each halving."""
+        found = [(size[0], size[1])]
+        while len(found) <= self.levels and max(found[-1]) > 1:
+            found.append(_half(found[-1]))
+        return found
+
+
+def finest_level(images: Tensor) -> Tensor:
+    """What images lose when halved: `(B, 3, H, W)` → the same shape.
+
+    STROTSS starts from it, beside the style's mean colour. Its authors' code interpolates here between
+    pixels' own centres, which is the mean of two by two pixels where sides are even.
+    """
+    smaller = F.interpolate(images, _half(images.shape[2:]), mode="bilinear")
+    return images - F.interpolate(smaller, images.shape[2:], mode="bilinear")
+
+
+def _half(size: Sequence[int]) -> tuple[int, int]:
+    return max(size[0] // 2, 1), max(size[1] // 2, 1)
+
+
+def _interpolated(images: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(images, tuple(size), mode="bilinear", align_corners=True)

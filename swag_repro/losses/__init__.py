@@ -1,0 +1,63 @@
+"""What a stylisation minimises: pure functions state the equations, thin classes hold their settings."""
+
+from swag_repro.losses.base import PIXELS, Features, LayerLoss, Look, Loss, total_variation
+from swag_repro.losses.bn import BatchNormLoss
+from swag_repro.losses.content import CONTENT_NORMALIZERS, ContentLoss, content_distance
+from swag_repro.losses.fusion import Fusion
+from swag_repro.losses.gram import (
+    NORMALIZERS,
+    GramLoss,
+    GramTarget,
+    gram_distance,
+    gram_distance_in_style_basis,
+    gram_distance_to,
+    takes_style_basis,
+)
+from swag_repro.losses.mmd import GaussianMMD, LinearMMD, PolynomialMMD
+from swag_repro.losses.objective import (
+    BALANCING_DRAWS,
+    Network,
+    Objective,
+    Side,
+    Style,
+    Targets,
+    Terms,
+    style_weights,
+)
+from swag_repro.losses.sliced import SlicedWasserstein
+from swag_repro.losses.strotss import SelfSimilarity, Strotss
+
+__all__ = [
+    "BALANCING_DRAWS",
+    "CONTENT_NORMALIZERS",
+    "NORMALIZERS",
+    "PIXELS",
+    "BatchNormLoss",
+    "ContentLoss",
+    "Features",
+    "Fusion",
+    "GaussianMMD",
+    "GramLoss",
+    "GramTarget",
+    "LayerLoss",
+    "LinearMMD",
+    "Look",
+    "Loss",
+    "Network",
+    "Objective",
+    "PolynomialMMD",
+    "SelfSimilarity",
+    "Side",
+    "SlicedWasserstein",
+    "Strotss",
+    "Style",
+    "Targets",
+    "Terms",
+    "content_distance",
+    "gram_distance",
+    "gram_distance_in_style_basis",
+    "gram_distance_to",
+    "style_weights",
+    "takes_style_basis",
+    "total_variation",
+]

@@ -1,0 +1,241 @@
+"""Gram matrices: the style loss of Gatys et al. and of SWAG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.linalg import vecdot
+from torch.nn import functional as F
+
+from swag_repro.losses.base import LayerLoss, check_choice, column, squares
+from swag_repro.statistics import gram
+
+
+def gram_distance(features: Tensor, style_features: Tensor) -> Tensor:
+    """`‖G(F) − G(S)‖²` of each image, by way of whichever matrices are smaller.
+
+    With many channels, `D > M_F + 2 M_S`, no `D × D` matrix is made: see
+    `gram_distance_in_style_basis`.
+
+    Args:
+        features: `(B, D, ...)`.
+        style_features: `(B, D, ...)`, of any number of positions.
+
+    Returns:
+        `(B,)` float64.
+    """
+    features, style = features.flatten(2), style_features.flatten(2)
+    if takes_style_basis(features.shape[1], features.shape[2], style.shape[2]):
+        return gram_distance_in_style_basis(features, *torch.linalg.qr(style))
+    return gram_distance_to(features, gram(style))
+
+
+def takes_style_basis(channels: int, positions: int, style_positions: int) -> bool:
+    """Whether `gram_distance_in_style_basis` takes fewer operations than `D × D` matrices."""
+    return positions + 2 * style_positions < channels
+
+
+def gram_distance_to(features: Tensor, style_gram: Tensor) -> Tensor:
+    """`‖F Fᵀ − G‖²` of each image.
+
+    Args:
+        features: `(B, D, M)`.
+        style_gram: `(B, D, D)`, symmetric.
+
+    Returns:
+        `(B,)` float64. Its gradient `4 (F Fᵀ − G) F` is one product of matrices; autograd would take two.
+    """
+    distance: Tensor = _Direct.apply(features, style_gram)
+    return distance
+
+
+def gram_distance_in_style_basis(features: Tensor, basis: Tensor, coordinates: Tensor) -> Tensor:
+    """`‖F Fᵀ − S Sᵀ‖²` of each image, where `S = Q R` has fewer positions than channels.
+
+    With `A = QᵀF` and the remainder `O = F − QA`, orthogonal to Q, it is
+    `‖A Aᵀ − R Rᵀ‖² + 2 ⟨AᵀA, OᵀO⟩ + ‖OᵀO‖²`: matrices of M rows only. Unlike the polynomial kernel's
+    `‖FᵀF‖² + ‖SᵀS‖² − 2 ‖FᵀS‖²` (Demystifying, eq. 6) it subtracts no large numbers, so it stays as exact as
+    the direct form when F comes close to S.
+
+    Args:
+        features: `(B, D, M)`.
+        basis: Q `(B, D, K)` with orthonormal columns.
+        coordinates: R `(B, K, K')`.
+
+    Returns:
+        `(B,)` float64.
+    """
+    distance: Tensor = _InStyleBasis.apply(features, basis, coordinates)
+    return distance
+
+
+class _Context(FunctionCtx):
+    saved_tensors: tuple[Tensor, ...]
+    unit: Tensor
+
+
+class _Direct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: _Context, features: Tensor, style_gram: Tensor) -> Tensor:
+        ctx.unit = _peak_of_gram(style_gram)
+        difference = torch.baddbmm(style_gram, features, features.mT, beta=-1)
+        difference.div_(column(ctx.unit, difference))
+        ctx.save_for_backward(features, difference)
+        distance: Tensor = squares(difference) * ctx.unit.square()
+        return distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, upstream: Tensor) -> tuple[Tensor, None]:
+        features, difference = ctx.saved_tensors
+        slope = column(4 * upstream * ctx.unit, features)
+        return (difference @ features).mul_(slope), None
+
+
+class _InStyleBasis(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: _Context, features: Tensor, basis: Tensor, coordinates: Tensor) -> Tensor:
+        style_gram = gram(coordinates)
+        ctx.unit = _peak_of_gram(style_gram)
+        unit = column(ctx.unit, features)
+        inside = basis.mT @ features
+        outside = torch.baddbmm(features, basis, inside, alpha=-1)
+        difference = torch.baddbmm(style_gram, inside, inside.mT, beta=-1) / unit
+        inner, outer = gram(inside.mT) / unit, gram(outside.mT) / unit
+        ctx.save_for_backward(basis, inside, outside, difference, inner, outer)
+        cross = vecdot(inner.flatten(1), outer.flatten(1)).double()
+        distance: Tensor = (squares(difference) + 2 * cross + squares(outer)) * ctx.unit.square()
+        return distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, upstream: Tensor) -> tuple[Tensor, None, None]:
+        basis, inside, outside, difference, inner, outer = ctx.saved_tensors
+        gradient = basis @ (difference @ inside + inside @ outer)
+        gradient.baddbmm_(outside, inner + outer)
+        return gradient.mul_(column(4 * upstream * ctx.unit, gradient)), None, None
+
+
+def _peak_of_gram(matrices: Tensor) -> Tensor:
+    """Largest value of Gram matrices `(B, D, D)`, on the diagonal by Cauchy–Schwarz; 1 where that is 0.
+
+    Differences are squared in units of it.
+    """
+    largest = matrices.diagonal(dim1=1, dim2=2).amax(dim=1).double()
+    return torch.where(largest > 0, largest, 1.0)
+
+
+# ‖G/M − G_s/M_s‖² times this function of D.
+NORMALIZERS: Mapping[str, Callable[[int], float]] = {
+    "paper": lambda channels: 1 / (4 * channels**2),  # 1 / (4 D² M²) on G (Gatys et al. 2016, eq. 4; SWAG)
+    "mean": lambda channels: 1 / channels**4,  # mean squared difference of G / DM (SWAG, authors' release)
+    "gatys": lambda channels: 1 / channels**2,  # mean squared difference of G / M (Gatys's notebook)
+}
+
+
+class GramTarget:
+    """Gram matrix per position of one style image, `S Sᵀ / M_s`, in the form that its loss asks for.
+
+    Args:
+        features: `(1, D, ...)`.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        matrix = features[0].flatten(1)
+        self.channels, self.positions = matrix.shape
+        if self.positions < self.channels:
+            self._features = matrix / math.sqrt(self.positions)
+        else:  # the Gram matrix is fewer numbers than the features
+            self.gram = gram(matrix.unsqueeze(0))[0] / self.positions
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """`(D, D)`."""
+        return gram(self._features.unsqueeze(0))[0]
+
+    @cached_property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Q `(D, M_s)` and R `(M_s, M_s)` with `Q R = S / √M_s`; only where `M_s < D`."""
+        basis, coordinates = torch.linalg.qr(self._features)
+        return basis, coordinates
+
+
+def gram_distance_to_targets(
+    matrix: Tensor,
+    targets: Sequence[GramTarget],
+    *,
+    shares: Tensor | None = None,
+    smaller_side: bool = True,
+) -> Tensor:
+    """`‖G/M − G_s/M_s‖²` of each image: per position, so that style images of any size are comparable.
+
+    Args:
+        matrix: `(A, D, M)`.
+        targets: of the A style images.
+        shares: how much each column counts, `(A, M)` with sums of 1 (guided Gram matrices of Gatys et al.,
+            CVPR 2017); None for all alike.
+        smaller_side: use the style's basis where that takes fewer operations than `D × D` matrices.
+
+    Returns:
+        `(A,)` float64.
+    """
+    _, channels, positions = matrix.shape
+    if shares is not None:
+        matrix = matrix * (shares * positions).sqrt().unsqueeze(1).to(matrix.dtype)
+    most = max(target.positions for target in targets)
+    # The style's side takes the factor M, for it is the smaller one.
+    if smaller_side and takes_style_basis(channels, positions, most):
+        bases, coordinates = zip(*(target.factors for target in targets), strict=True)
+        padded = _padded(coordinates) * math.sqrt(positions)
+        distance = gram_distance_in_style_basis(matrix, _padded(bases), padded)
+    else:
+        distance = gram_distance_to(matrix, torch.stack([target.gram for target in targets]) * positions)
+    return distance / positions**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class GramLoss(LayerLoss):
+    """Squared difference of Gram matrices, each divided by its own number of positions M.
+
+    Where both have one size, `paper` is the equation.
+
+    Attributes:
+        normalizer: `paper`, `mean` or `gatys`, see `NORMALIZERS`.
+        smaller_side: see `gram_distance_to_targets`.
+        precise: matrix products in float64.
+
+    Raises:
+        SettingError: an unknown normaliser.
+    """
+
+    normalizer: str = "paper"
+    smaller_side: bool = True
+    precise: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("normalizer of GramLoss", self.normalizer, NORMALIZERS)
+
+    def keep(self, matrix: Tensor) -> GramTarget:
+        """The style image's side of the loss, from a layer `(1, D, M)`."""
+        return GramTarget(matrix.double() if self.precise else matrix)
+
+    def distance(
+        self, matrix: Tensor, kept: Sequence[GramTarget], *, shares: Tensor | None, draws: Sequence[int]
+    ) -> Tensor:
+        """`(A,)` float64."""
+        del draws
+        matrix = matrix.double() if self.precise else matrix
+        distance = gram_distance_to_targets(matrix, kept, shares=shares, smaller_side=self.smaller_side)
+        return distance * NORMALIZERS[self.normalizer](matrix.shape[1])
+
+
+def _padded(matrices: Sequence[Tensor]) -> Tensor:
+    """One tensor of matrices `(n, k_i)`: columns of zeros, and rows where n = k_i, change no Gram matrix."""
+    rows, columns = (max(matrix.shape[side] for matrix in matrices) for side in (0, 1))
+    return torch.stack([F.pad(m, (0, columns - m.shape[1], 0, rows - m.shape[0])) for m in matrices])

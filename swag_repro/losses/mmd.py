@@ -1,0 +1,410 @@
+"""Maximum mean discrepancies between columns of features.
+
+By Demystifying Neural Style Transfer (Li et al., IJCAI 2017). A kernel k compares two columns:
+`MMD² = E k(x, x') + E k(y, y') − 2 E k(x, y)` is 0 where columns x of the image and y of the style image are
+distributed alike, as far as k can see. `xᵀy` sees means, `(xᵀy)²` Gram matrices, the Gaussian everything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.linalg import vecdot, vector_norm
+
+from swag_repro.errors import SettingError
+from swag_repro.losses.base import LayerLoss, check_choice, check_weight, squares
+from swag_repro.losses.draws import generator
+from swag_repro.losses.gram import GramTarget, gram_distance_to_targets
+from swag_repro.losses.moments import channel_means
+from swag_repro.smoothing import at_least_float32
+from swag_repro.statistics import BLOCK
+
+Normalizers = Mapping[str, Callable[[int, int], float]]
+
+# MMD² times these functions of D and M. `demystifying` is the authors' code: its normaliser, and the sum that
+# its gradients belong to. There both images have M positions; here sums are M times means.
+LINEAR_NORMALIZERS: Normalizers = {
+    "mean": lambda *_: 1.0,
+    "demystifying": lambda channels, positions: 2e3 / (channels * positions) * positions**2 / 2,  # ½ ‖ΔΣx‖²
+}
+POLYNOMIAL_NORMALIZERS: Normalizers = {
+    "mean": lambda *_: 1.0,
+    # ¼ ‖ΔG‖² + ½ c ‖ΔΣx‖²
+    "demystifying": lambda channels, positions: 0.1 / (channels**2 * positions) * positions**2 / 4,
+}
+GAUSSIAN_NORMALIZERS: Normalizers = {
+    "mean": lambda *_: 1.0,
+    # ½ Σ h over M/2 pairs
+    "demystifying": lambda channels, positions: 3e14 / (channels * positions) * positions / 4,
+}
+ESTIMATORS = ("linear", "quadratic")
+# Matrices of so many positions take 256 MiB each in float32.
+QUADRATIC_POSITIONS = 8192
+
+# --- Kernels of products --------------------------------------------------------------------------------
+
+
+def mean_distance(features: Tensor, style_means: Tensor, *, shares: Tensor | None = None) -> Tensor:
+    """`‖μ − μ_s‖²`: MMD² with the kernel `xᵀy`.
+
+    Args:
+        features: `(A, D, M)`.
+        style_means: `(A, D)`.
+        shares: how much each column counts, `(A, M)` with sums of 1; None for all alike.
+
+    Returns:
+        `(A,)` float64.
+    """
+    return squares(channel_means(features, shares) - style_means)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearMMD(LayerLoss):
+    """MMD² with the kernel `xᵀy`.
+
+    Attributes:
+        normalizer: `mean`, MMD² itself, or `demystifying`, see `LINEAR_NORMALIZERS`.
+
+    Raises:
+        SettingError: an unknown normaliser.
+    """
+
+    normalizer: str = "mean"
+
+    def __post_init__(self) -> None:
+        check_choice("normalizer of LinearMMD", self.normalizer, LINEAR_NORMALIZERS)
+
+    def keep(self, matrix: Tensor) -> Tensor:
+        """Means of the style image, `(1, D)`."""
+        return channel_means(at_least_float32(matrix))
+
+    def distance(
+        self, matrix: Tensor, kept: Sequence[Tensor], *, shares: Tensor | None, draws: Sequence[int]
+    ) -> Tensor:
+        """`(A,)` float64."""
+        del draws
+        distance = mean_distance(at_least_float32(matrix), torch.cat(list(kept)), shares=shares)
+        return distance * LINEAR_NORMALIZERS[self.normalizer](*matrix.shape[1:])
+
+
+class PolynomialTarget(NamedTuple):
+    """What `PolynomialMMD` keeps of one style image; means are `(1, D)`."""
+
+    gram: GramTarget
+    means: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolynomialMMD(LayerLoss):
+    """MMD² with the kernel `(xᵀy + c)²`: `‖G/M − G_s/M_s‖² + 2c ‖μ − μ_s‖²`; with `c = 0` the Gram loss.
+
+    Attributes:
+        c: 0 or more.
+        normalizer: `mean`, MMD² itself, or `demystifying`, see `POLYNOMIAL_NORMALIZERS`.
+
+    Raises:
+        SettingError: a c that is negative or not finite, or an unknown normaliser.
+    """
+
+    c: float = 0.0
+    normalizer: str = "mean"
+
+    def __post_init__(self) -> None:
+        check_weight("c of PolynomialMMD", self.c)
+        check_choice("normalizer of PolynomialMMD", self.normalizer, POLYNOMIAL_NORMALIZERS)
+
+    def keep(self, matrix: Tensor) -> PolynomialTarget:
+        """Gram matrix and means of the style image."""
+        matrix = at_least_float32(matrix)
+        return PolynomialTarget(GramTarget(matrix), channel_means(matrix))
+
+    def distance(
+        self,
+        matrix: Tensor,
+        kept: Sequence[PolynomialTarget],
+        *,
+        shares: Tensor | None,
+        draws: Sequence[int],
+    ) -> Tensor:
+        """`(A,)` float64."""
+        del draws
+        matrix = at_least_float32(matrix)
+        distance = gram_distance_to_targets(matrix, [target.gram for target in kept], shares=shares)
+        if self.c > 0:
+            means = torch.cat([target.means for target in kept])
+            distance = distance + 2 * self.c * mean_distance(matrix, means, shares=shares)
+        return distance * POLYNOMIAL_NORMALIZERS[self.normalizer](*matrix.shape[1:])
+
+
+# --- Gaussian kernel, all pairs -------------------------------------------------------------------------
+
+Bandwidth = float | Literal["mean"]
+
+
+def gaussian_mmd(
+    rows: Tensor, style_rows: Tensor, *, bandwidth: Bandwidth, shares: Tensor | None = None
+) -> Tensor:
+    """MMD² with `k(x, y) = exp(−‖x − y‖² / 2σ²)`, unbiased: no position is compared with itself.
+
+    It is the U-statistic of Gretton et al., JMLR 2012, eq. 3, and may be negative. Shares that leave one
+    position only leave no pair: then `E k(x, x') = k(x, x) = 1`.
+
+    Args:
+        rows: columns of one image, `(M, D)`.
+        style_rows: `(M_s, D)`.
+        bandwidth: σ; or `mean`, so that 2σ² is the mean of `‖x − x'‖²`, `‖y − y'‖²` and twice `‖x − y‖²`,
+            constant in the backward pass. Where all columns coincide, so that it is 0, MMD² is 0.
+        shares: how much each row counts, `(M,)` with a sum of 1; None for all alike.
+
+    Returns:
+        A scalar, float64.
+    """
+    own = _uniform(rows) if shares is None else shares.to(rows.dtype)
+    others = _uniform(style_rows)
+    within = _SquaredDistances.apply(rows, rows)
+    of_style = _SquaredDistances.apply(style_rows, style_rows)
+    across = _SquaredDistances.apply(rows, style_rows)
+
+    def means(xx: Tensor, yy: Tensor, xy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return _mean_of_others(xx, own), _mean_of_others(yy, others), (own @ (xy @ others)).double()
+
+    xx, yy, xy = means(within, of_style, across)
+    width = _width(bandwidth, (xx + yy + 2 * xy) / 4).to(rows.dtype)
+    xx, yy, xy = means(*((distances / -width).exp() for distances in (within, of_style, across)))
+    return xx + yy - 2 * xy
+
+
+def _uniform(rows: Tensor) -> Tensor:
+    return rows.new_full((len(rows),), 1 / len(rows))
+
+
+def _mean_of_others(values: Tensor, shares: Tensor) -> Tensor:
+    """`Σ_{i≠j} p_i p_j v_ij / Σ_{i≠j} p_i p_j` of `(M, M)`, float64; of the diagonal where one p is all."""
+    same = shares.square()
+    of_same = vecdot(same, values.diagonal()).double()
+    total = vecdot(shares, values @ shares).double()
+    count = shares.double().sum().square() - same.double().sum()
+    return torch.where(count > 0, (total - of_same) / torch.where(count > 0, count, 1.0), of_same)
+
+
+def _width(bandwidth: Bandwidth, mean_square: Tensor) -> Tensor:
+    """`2σ²`, detached; 1 in place of 0, which is where it is divided into distances of 0 only."""
+    if bandwidth != "mean":
+        return torch.full_like(mean_square, 2 * bandwidth**2)
+    return torch.where(mean_square > 0, mean_square, 1.0).detach()
+
+
+class _Context(FunctionCtx):
+    saved_tensors: tuple[Tensor, ...]
+
+
+class _SquaredDistances(torch.autograd.Function):
+    """`‖x_i − y_j‖²`, `(M, D)` and `(N, D)` → `(M, N)`.
+
+    By way of differences, as `‖x‖² + ‖y‖² − 2 xᵀy` would leave rounding of short ones; its backward pass is
+    products of matrices, twenty times as fast as that of `cdist`.
+    """
+
+    @staticmethod
+    def forward(ctx: _Context, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y)
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square_()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, upstream: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = ctx.saved_tensors
+        of_x = x * upstream.sum(dim=1, keepdim=True) - upstream @ y
+        of_y = y * upstream.sum(dim=0).unsqueeze(1) - upstream.mT @ x
+        return of_x.mul_(2), of_y.mul_(2)
+
+
+# --- Gaussian kernel, some pairs ------------------------------------------------------------------------
+
+
+def gaussian_mmd_of_pairs(
+    rows: Tensor, style_rows: Tensor, pairs: Tensor, style_pairs: Tensor, *, bandwidth: Bandwidth
+) -> Tensor:
+    """An estimate of `gaussian_mmd` in linear time (Gretton et al., JMLR 2012, Lemma 14).
+
+    The mean over pairs of `h = k(x₁, x₂) + k(y₁, y₂) − k(x₁, y₂) − k(x₂, y₁)`; where all pairs are equally
+    likely, its expectation is `gaussian_mmd`, if σ is a number. A pair of one position with itself is left
+    out of the mean of `k(x₁, x₂)`, unless there is no other.
+
+    Args:
+        rows: columns of one image, `(M, D)`.
+        style_rows: `(M_s, D)`, without gradient.
+        pairs: positions of x₁ and x₂, `(2, n)`.
+        style_pairs: positions of y₁ and y₂, `(2, n)`.
+        bandwidth: as for `gaussian_mmd`, but that `mean` is that of these pairs.
+
+    Returns:
+        A scalar, float64.
+    """
+    estimate: Tensor = _OfPairs.apply(rows, style_rows, pairs, style_pairs, bandwidth)
+    return estimate
+
+
+def permuted_pairs(positions: int, count: int, random: torch.Generator) -> Tensor:
+    """So many pairs of different positions, `(2, count)`, out of random permutations.
+
+    Each permutation has every position in one pair, but for an odd one left over.
+    """
+    half = positions // 2
+    permutations = [
+        torch.randperm(positions, generator=random)[: 2 * half].view(2, half)
+        for _ in range(math.ceil(count / half))
+    ]
+    return torch.cat(permutations, dim=1)[:, :count]
+
+
+def drawn_pairs(shares: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """So many pairs of positions, `(2, count)`, each drawn in proportion to its share `(M,)`."""
+    return torch.multinomial(shares, 2 * count, replacement=True, generator=random).view(2, count)
+
+
+class _OfPairs(torch.autograd.Function):
+    """In blocks that stay in the cache: no copy of a layer is made but its gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: _Context,
+        rows: Tensor,
+        style_rows: Tensor,
+        pairs: Tensor,
+        style_pairs: Tensor,
+        bandwidth: Bandwidth,
+    ) -> Tensor:
+        distances = rows.new_empty(4, pairs.shape[1])
+        for some, x, x_mate, y, y_mate in _blocks(rows, style_rows, pairs, style_pairs):
+            for kind, difference in enumerate((x - x_mate, y - y_mate, x - y_mate, x_mate - y)):
+                distances[kind, some] = vector_norm(difference, dim=1).square_()
+        weights = _weights_of_pairs(pairs).to(rows.dtype)
+        width = _width(bandwidth, vecdot(weights.abs(), distances).mean())
+        terms = (distances / -width).exp_().mul_(weights)
+        ctx.save_for_backward(rows, style_rows, pairs, style_pairs, terms * (-2 / width))
+        estimate: Tensor = terms.double().sum()
+        return estimate
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
+        rows, style_rows, pairs, style_pairs, slopes = ctx.saved_tensors
+        slopes = (slopes * upstream.to(slopes.dtype)).unsqueeze(2)
+        gradient = torch.zeros_like(rows)
+        for some, x, x_mate, y, y_mate in _blocks(rows, style_rows, pairs, style_pairs):
+            within = (x - x_mate).mul_(slopes[0, some])
+            of_x = torch.addcmul(within, x.sub_(y_mate), slopes[2, some])
+            of_mate = within.neg_().addcmul_(x_mate.sub_(y), slopes[3, some])
+            gradient.index_add_(0, pairs[0, some], of_x)
+            gradient.index_add_(0, pairs[1, some], of_mate)
+        return gradient, None, None, None, None
+
+
+def _blocks(
+    rows: Tensor, style_rows: Tensor, pairs: Tensor, style_pairs: Tensor
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
+    """Some of the pairs at a time, and their rows x₁, x₂, y₁, y₂: copies, `(m, D)` each."""
+    count, step = pairs.shape[1], max(1, BLOCK // rows.shape[1])
+    for start in range(0, count, step):
+        some = slice(start, min(start + step, count))
+        x, x_mate = (rows.index_select(0, at[some]) for at in pairs)
+        y, y_mate = (style_rows.index_select(0, at[some]) for at in style_pairs)
+        yield some, x, x_mate, y, y_mate
+
+
+def _weights_of_pairs(pairs: Tensor) -> Tensor:
+    """How much each pair `(2, n)` counts in the four means of h, with their signs: `(4, n)` float64."""
+    apart = pairs[0] != pairs[1]
+    apart = (apart | ~apart.any()).double()
+    uniform = torch.full_like(apart, 1 / len(apart))
+    return torch.stack([apart / apart.sum(), uniform, -uniform, -uniform])
+
+
+# --- Gaussian kernel, loss ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianMMD(LayerLoss):
+    """MMD² with a Gaussian kernel, by an unbiased estimator: near the minimum it may be negative.
+
+    Attributes:
+        estimator: `linear` takes random pairs of positions, other ones at each draw; `quadratic` takes all,
+            in layers of up to `QUADRATIC_POSITIONS`.
+        bandwidth: σ in units of the features; or `mean`, see `gaussian_mmd`.
+        least_pairs: pairs of the linear estimator at least. One permutation of positions gives M/2; deep
+            layers, of few positions, take more of them, for less noise.
+        seed: of the pairs, together with the number of the draw.
+        normalizer: `mean`, MMD² itself, or `demystifying`, see `GAUSSIAN_NORMALIZERS`.
+
+    Raises:
+        SettingError: a setting outside its range, or too many positions for `quadratic`.
+    """
+
+    estimator: str = "linear"
+    bandwidth: Bandwidth = "mean"
+    least_pairs: int = 2048  # as many as a layer of 64 × 64 positions has
+    seed: int = 0
+    normalizer: str = "mean"
+
+    least_positions: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        check_choice("estimator of GaussianMMD", self.estimator, ESTIMATORS)
+        check_choice("normalizer of GaussianMMD", self.normalizer, GAUSSIAN_NORMALIZERS)
+        if self.bandwidth != "mean" and not (
+            isinstance(self.bandwidth, int | float) and 0 < self.bandwidth < math.inf
+        ):
+            rule, remedy = "should be `mean` or a number above 0", "`mean` is the authors' choice."
+            raise SettingError("bandwidth of GaussianMMD", rule, repr(self.bandwidth), remedy)
+        if not (isinstance(self.least_pairs, int) and self.least_pairs > 0):
+            rule, remedy = "should be a whole number from 1", "More pairs, less noise."
+            raise SettingError("least_pairs of GaussianMMD", rule, repr(self.least_pairs), remedy)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether pairs are drawn."""
+        return self.estimator == "linear"
+
+    def keep(self, matrix: Tensor) -> Tensor:
+        """Rows of the style image, `(M_s, D)`."""
+        return self._rows(matrix)[0]
+
+    def distance(
+        self, matrix: Tensor, kept: Sequence[Tensor], *, shares: Tensor | None, draws: Sequence[int]
+    ) -> Tensor:
+        """`(A,)` float64; by the linear estimator, positions are drawn in proportion to their shares."""
+        own = [None] * len(kept) if shares is None else shares.unbind()
+        images = zip(self._rows(matrix).unbind(), kept, own, draws, strict=True)
+        found = torch.stack([self._of_one(*image) for image in images])
+        return found * GAUSSIAN_NORMALIZERS[self.normalizer](*matrix.shape[1:])
+
+    def _of_one(self, rows: Tensor, style_rows: Tensor, shares: Tensor | None, draw: int) -> Tensor:
+        if not self.stochastic:
+            return gaussian_mmd(rows, style_rows, bandwidth=self.bandwidth, shares=shares)
+        random = generator(self.seed, draw)
+        half = len(rows) // 2
+        count = half * math.ceil(self.least_pairs / half)
+        pairs = (
+            permuted_pairs(len(rows), count, random)
+            if shares is None
+            else drawn_pairs(shares.detach().cpu(), count, random)
+        )
+        style_pairs = permuted_pairs(len(style_rows), count, random)
+        pairs, style_pairs = (at.to(rows.device) for at in (pairs, style_pairs))
+        return gaussian_mmd_of_pairs(rows, style_rows, pairs, style_pairs, bandwidth=self.bandwidth)
+
+    def _rows(self, matrix: Tensor) -> Tensor:
+        """`(A, D, M)` → `(A, M, D)`, each row in one piece."""
+        if not self.stochastic and matrix.shape[2] > QUADRATIC_POSITIONS:
+            rule = f"should be linear for layers of more than {QUADRATIC_POSITIONS} positions"
+            found = f"quadratic, and {matrix.shape[2]} positions"
+            remedy = "Choose estimator=linear, a smaller images.size, or deeper layers."
+            raise SettingError("estimator of GaussianMMD", rule, found, remedy)
+        return at_least_float32(matrix).mT.contiguous()

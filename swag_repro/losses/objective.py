@@ -1,0 +1,323 @@
+"""What a stylisation minimises: content and style losses over the taps of a network, smoothing in front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from swag_repro.errors import SettingError
+from swag_repro.losses.base import PIXELS, Features, Look, Loss, check_choice, check_weight, total_variation
+from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak
+
+Network = Callable[[Tensor], Features]
+
+BALANCES = ("none", "distance")
+# A squared distance below this part of the target's own is rounding: float32's is near 1e-14.
+ROUNDING = 1e-11
+# Samples by which a stochastic loss is balanced; their numbers are no iteration's.
+BALANCING_DRAWS = range(-8, 0)
+
+
+class Terms(NamedTuple):
+    """Terms of the objective, `(B,)` float64 each; all but `total` without their weights.
+
+    Content and style are 0 where their weight is: nothing is computed that doesn't count.
+    """
+
+    content: Tensor
+    style: Tensor
+    total_variation: Tensor
+    total: Tensor
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style image, one of those of a pair.
+
+    Attributes:
+        image: `(3, H', W')`, RGB in [0, 1], of any size.
+        weight: beside the pair's other styles; 0 or more.
+        mask: `(1, H, W)` in [0, 1], of the content's size: where this style is wanted; None for everywhere.
+    """
+
+    image: Tensor
+    weight: float = 1.0
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an image is compared with: one side of the objective, for one pair.
+
+    Attributes:
+        kept: by the loss, of the smoothed features.
+        peaks: tap → `(1, 1)`, for an adaptive temperature.
+        units: part → what it is divided by, float64.
+        weight: of this style among the pair's; of a content 1.
+        mask: `(1, 1, H, W)`, or None.
+    """
+
+    kept: Any
+    peaks: Mapping[str, Tensor]
+    units: Mapping[str, Tensor]
+    weight: float = 1.0
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What B images are compared with, computed once a run.
+
+    Attributes:
+        contents: one for each pair.
+        styles: as many for each pair as it has styles.
+    """
+
+    contents: tuple[Reference, ...]
+    styles: tuple[tuple[Reference, ...], ...]
+
+    def of(self, indices: Sequence[int]) -> Targets:
+        """The targets of these pairs."""
+        return Targets(tuple(self.contents[i] for i in indices), tuple(self.styles[i] for i in indices))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """A loss, and where it reads the network: one of the two sides of an objective.
+
+    Attributes:
+        loss: compares features with a reference's.
+        taps: tap → weight, 0 or more; those of 0 are not read.
+        weight: of the whole side, 0 or more; where it is 0, nothing is read.
+        smoothed: taps behind the smoothing; None for all.
+    """
+
+    loss: Loss
+    taps: Mapping[str, float]
+    weight: float
+    smoothed: Collection[str] | None = None
+
+    @property
+    def read(self) -> dict[str, float]:
+        """Taps whose weight counts."""
+        return {tap: weight for tap, weight in self.taps.items() if weight * self.weight > 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """`α · content + β · Σ_s v_s Σ_p w_p · style_p + γ · total variation` of each pair (SWAG, eq. 2).
+
+    The parts p of a loss are the taps, mostly; s runs over the styles of a pair, whose weights v are scaled
+    to a sum of 1. Where styles have masks, each also counts by its area, so that its strokes are as strong as
+    without. Both sides of a term are smoothed alike: an adaptive temperature is read from the style image for
+    the style terms, and from the content image for the content term.
+
+    Attributes:
+        content: the content loss and its taps; its weight is α.
+        style: the style loss and its taps; its weight is β.
+        smoothing: in front of both losses.
+        total_variation_weight: γ, 0 or more.
+        balance: `distance` divides each part, and the content term, by its value between the pair's own
+            content and style image, so that weights mean the same for every network, smoothing, loss and
+            normaliser; a part that tells the two apart by rounding alone is divided by its value for
+            features of zeros. `none` takes them as they are.
+
+    Raises:
+        SettingError: a weight that is negative or not finite, weights that are all 0, or an unknown balance.
+    """
+
+    content: Side
+    style: Side
+    smoothing: Smoothing
+    total_variation_weight: float = 0.0
+    balance: str = "distance"
+
+    def __post_init__(self) -> None:
+        check_weight("objective.content_weight", self.content.weight)
+        check_weight("objective.style_weight", self.style.weight)
+        check_weight("objective.total_variation_weight", self.total_variation_weight)
+        for tap, weight in (*self.content.taps.items(), *self.style.taps.items()):
+            check_weight(f"objective weight of {tap}", weight)
+        if not (self.content.read or self.style.read):
+            rule = "should leave a term for content or style"
+            raise SettingError("objective weights", rule, "weights of 0 only", "Raise one of them.")
+        check_choice("objective.balance", self.balance, BALANCES)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether two evaluations of one image may differ."""
+        return any(side.loss.stochastic for side in (self.content, self.style) if side.read)
+
+    def taps(self) -> tuple[str, ...]:
+        """What the network must be read at."""
+        return tuple(dict.fromkeys([*self.style.read, *self.content.read]))
+
+    def weighted(self, content_weight: float) -> Objective:
+        """The same with another α."""
+        return replace(self, content=replace(self.content, weight=content_weight))
+
+    # --- Targets ---
+
+    @torch.no_grad()
+    def targets(self, network: Network, contents: Tensor, styles: Sequence[Sequence[Style]]) -> Targets:
+        """What the pairs are compared with.
+
+        Args:
+            network: images → features of each tap, of `taps()` at least.
+            contents: `(B, 3, H, W)`, RGB in [0, 1].
+            styles: of each of the B pairs, the same number for all.
+
+        Raises:
+            SettingError: weights of styles that sum to 0, or an empty mask.
+            ValueError: another number of styles than of contents.
+        """
+        if len({len(mixed) for mixed in styles}) > 1:
+            raise ValueError("every pair should have the same number of styles")
+        pairs = [
+            self._pair(network, content.unsqueeze(0), mixed)
+            for content, mixed in zip(contents, styles, strict=True)
+        ]
+        return Targets(tuple(content for content, _ in pairs), tuple(mixed for _, mixed in pairs))
+
+    def _pair(
+        self, network: Network, content: Tensor, styles: Sequence[Style]
+    ) -> tuple[Reference, tuple[Reference, ...]]:
+        features = self._features(network, content)
+        own = self._reference(self.content, features)
+        weights = style_weights(styles)
+        references, others = [], []
+        for style, weight in zip(styles, weights, strict=True):
+            mask = None if style.mask is None else style.mask.unsqueeze(0)
+            image = style.image.unsqueeze(0)
+            reference = self._reference(self.style, self._features(network, image))
+            reference = replace(reference, weight=weight, mask=mask)
+            references.append(self._balanced(self.style, reference, features))
+            others.append(self._features(network, _resized(image, content)))
+        return self._balanced(self.content, own, *others), tuple(references)
+
+    def _reference(self, side: Side, features: Features) -> Reference:
+        peaks = {tap: peak(features[tap]) for tap in side.read}
+        ones = dict.fromkeys(self._parts(side), torch.ones((), dtype=torch.float64))
+        if not side.read:
+            return Reference(None, peaks, ones)
+        return Reference(side.loss.target(self._smoothed(side, features, peaks)), peaks, ones)
+
+    def _balanced(self, side: Side, reference: Reference, *others: Features) -> Reference:
+        """With units: mean distances of each part from these features."""
+        if self.balance == "none" or not side.read:
+            return reference
+        nothing = {tap: torch.zeros_like(layer) for tap, layer in others[0].items()}
+        plain = replace(self, smoothing=NoSmoothing())
+        sizes = plain._mean_parts(side, reference, nothing)
+        distances = [self._mean_parts(side, reference, other) for other in others]
+        units = {
+            part: _unit(torch.stack([found[part] for found in distances]).mean(dim=0), sizes[part])[0]
+            for part in sizes
+        }
+        return replace(reference, units=units)
+
+    def _mean_parts(self, side: Side, reference: Reference, features: Features) -> dict[str, Tensor]:
+        """Each part between one reference and one image, over several samples where it draws them."""
+        draws = BALANCING_DRAWS if side.loss.stochastic else range(1)
+        found = [self._parts_of(side, features, [reference], [draw]) for draw in draws]
+        return {part: torch.stack([each[part] for each in found]).mean(dim=0) for part in found[0]}
+
+    # --- Evaluation ---
+
+    def __call__(
+        self, network: Network, images: Tensor, targets: Targets, draws: Sequence[int] | None = None
+    ) -> Terms:
+        """The terms of A images.
+
+        Args:
+            network: as for `targets`.
+            images: `(A, 3, H, W)`.
+            targets: of these images, in their order.
+            draws: A numbers of samples, see `Look`; None for the same one.
+        """
+        features = self._features(network, images)
+        draws = [0] * len(images) if draws is None else draws
+        zero = torch.zeros(len(images), dtype=torch.float64, device=images.device)
+        content = self._term(self.content, features, targets.contents, draws) if self.content.read else zero
+        style = zero
+        if self.style.read:
+            for mixed in zip(*targets.styles, strict=True):
+                style = style + self._term(self.style, features, mixed, draws)
+        smoothness = total_variation(images)
+        weights = (self.content.weight, self.style.weight, self.total_variation_weight)
+        total = zero
+        for weight, term in zip(weights, (content, style, smoothness), strict=True):
+            total = total + weight * term if weight else total
+        return Terms(content, style, smoothness, total)
+
+    def _term(
+        self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
+    ) -> Tensor:
+        found = self._parts_of(side, features, references, draws)
+        weighted = [
+            weight * found[part] / torch.stack([of.units[part] for of in references]).to(found[part].device)
+            for part, weight in self._parts(side).items()
+        ]
+        own = torch.tensor([of.weight for of in references], dtype=torch.float64, device=weighted[0].device)
+        return own * torch.stack(weighted).sum(dim=0)
+
+    def _parts_of(
+        self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
+    ) -> dict[str, Tensor]:
+        masks = [of.mask for of in references if of.mask is not None]
+        look = Look(draws, torch.cat(masks) if masks else None)
+        peaks = {tap: torch.cat([of.peaks[tap] for of in references]) for tap in side.read}
+        smoothed = self._smoothed(side, features, peaks)
+        return side.loss(smoothed, [of.kept for of in references], look)
+
+    def _parts(self, side: Side) -> dict[str, float]:
+        return side.loss.weights(side.read, self.content.weight) if side.read else {}
+
+    def _smoothed(self, side: Side, features: Features, peaks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        read = {
+            tap: self.smoothing(features[tap], peaks[tap])
+            if side.smoothed is None or tap in side.smoothed
+            else at_least_float32(features[tap])
+            for tap in side.read
+        }
+        return {PIXELS: features[PIXELS], **read} if side.loss.reads_pixels else read
+
+    def _features(self, network: Network, images: Tensor) -> dict[str, Tensor]:
+        return {**network(images), PIXELS: images}
+
+
+def style_weights(styles: Sequence[Style]) -> list[float]:
+    """The styles' weights times the areas of their masks, scaled to a sum of 1.
+
+    Raises:
+        SettingError: a weight that is negative or not finite, an empty mask, or a sum of 0.
+    """
+    for style in styles:
+        check_weight("weight of a style", style.weight)
+        if style.mask is not None and not float(style.mask.max()) > 0:
+            rule = "should be above 0 somewhere: white is where the style is wanted"
+            raise SettingError("masks", rule, "an empty mask", "Paint the region white.")
+    areas = [1.0 if style.mask is None else float(style.mask.mean()) for style in styles]
+    weights = [style.weight * area for style, area in zip(styles, areas, strict=True)]
+    if not math.fsum(weights) > 0:
+        rule = "should have a sum above 0"
+        raise SettingError("weights of the styles", rule, [s.weight for s in styles], "Raise one of them.")
+    return [weight / math.fsum(weights) for weight in weights]
+
+
+def _resized(image: Tensor, like: Tensor) -> Tensor:
+    if image.shape == like.shape:
+        return image
+    return F.interpolate(image, like.shape[-2:], mode="bilinear", antialias=True)
+
+
+def _unit(distance: Tensor, size: Tensor) -> Tensor:
+    """What to divide a part by, `(1,)`: its distance, or its size where the distance is rounding; never 0."""
+    unit = torch.where(distance > ROUNDING * size.nan_to_num(), distance, size)
+    return torch.where(unit > 0, unit, 1.0)

@@ -1,0 +1,305 @@
+"""STROTSS: optimal transport between sampled hypercolumns (Kolkin, Salavon & Shakhnarovich, CVPR 2019).
+
+A hypercolumn is what all taps, and the pixels, show at one position. Style is a set of hypercolumns wherever
+they lie; content is how much those of one image resemble each other. The objective that adds the two leaves
+out the division by `2 + α + 1/α` of the paper's eq. 1: it is a constant.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from swag_repro.errors import SettingError
+from swag_repro.losses.base import PIXELS, Features, Look
+from swag_repro.losses.draws import generator
+from swag_repro.smoothing import at_least_float32
+
+# Streams of random numbers. The losses share the first one: like the authors' code, both then read an image
+# at the same positions, if they have the same seed and number of samples.
+IMAGE, STYLE = 0, 1
+# Mean distances below so many units of rounding are not told from 0.
+ROUNDING = 16
+
+# --- Equations ------------------------------------------------------------------------------------------
+
+
+def hypercolumns(features: Features, positions: Tensor) -> Tensor:
+    """Bilinear samples of all layers, one below the other (section 2.1).
+
+    Layers of any size are taken to span the whole image: where the authors' code halves pixel coordinates at
+    each pooling, and so looks up to half a cell to the side, cells here lie where they lie in the image.
+
+    Args:
+        features: layers `(A, D_l, H_l, W_l)`.
+        positions: `(A, n, 2)` float64, as parts of the height and of the width, in [0, 1].
+
+    Returns:
+        `(A, Σ D_l, n)`, in float32 at least.
+    """
+    return torch.cat([_sampled(layer, positions) for layer in features.values()], dim=1)
+
+
+def cosine_distances(x: Tensor, y: Tensor) -> Tensor:
+    """`1 − x_i·y_j / (‖x_i‖ ‖y_j‖)` (eq. 9); a vector of zeros is at distance 1 from all others.
+
+    Args:
+        x: `(A, D, n)`.
+        y: `(A, D, m)`.
+
+    Returns:
+        `(A, n, m)`.
+    """
+    distances: Tensor = 1 - _directions(x).mT @ _directions(y)
+    return distances
+
+
+def color_distances(x: Tensor, y: Tensor) -> Tensor:
+    """Cosine distance plus root of the mean squared difference of colours (authors' code).
+
+    They first turn colours to decorrelated axes, one of which is brightness. Their matrix is orthogonal, so
+    that changes neither distance, and is left out. The paper names the Euclidean distance alone.
+
+    Args:
+        x: `(A, 3, n)`.
+        y: `(A, 3, m)`.
+
+    Returns:
+        `(A, n, m)`.
+    """
+    # By way of products, short distances would be rounding, and their gradients large.
+    exact = "donot_use_mm_for_euclid_dist"
+    straight = torch.cdist(x.mT, y.mT, compute_mode=exact)
+    distances: Tensor = cosine_distances(x, y) + straight / x.shape[1] ** 0.5
+    return distances
+
+
+def relaxed_emd(distances: Tensor) -> Tensor:
+    """Earth mover's distance with one of its two constraints, whichever costs more (eqs. 5 to 8).
+
+    Args:
+        distances: `(A, n, m)`.
+
+    Returns:
+        `(A,)` float64: the larger of the mean row minimum and the mean column minimum.
+    """
+    rows, columns = distances.amin(dim=2), distances.amin(dim=1)
+    return torch.maximum(rows.double().mean(dim=1), columns.double().mean(dim=1))
+
+
+def moment_distance(x: Tensor, y: Tensor) -> Tensor:
+    """`‖μ_x − μ_y‖₁ / D + ‖Σ_x − Σ_y‖₁ / D²` (eq. 10).
+
+    Args:
+        x: `(A, D, n)`.
+        y: `(A, D, m)`.
+
+    Returns:
+        `(A,)` float64.
+    """
+    means = x.mean(dim=2) - y.mean(dim=2)
+    covariances = _covariance(x) - _covariance(y)
+    return means.abs().mean(dim=1).double() + covariances.abs().mean(dim=(1, 2)).double()
+
+
+def self_similarity_distance(x: Tensor, c: Tensor) -> Tensor:
+    """`1/n Σ_ij |D_ij / Σ_i D_ij − E_ij / Σ_i E_ij|` of cosine distances D in x and E in c (section 2.3).
+
+    Between 0 and 2. The paper divides by n², the authors' code, and this function, by n. Distances in a set
+    of vectors that are all alike are 0, and so are their shares: it is at distance 1 from any other set.
+
+    Args:
+        x: `(A, D, n)`.
+        c: `(A, D, n)`, at the same positions.
+
+    Returns:
+        `(A,)` float64.
+    """
+    difference = _shares_of_distance(x) - _shares_of_distance(c)
+    return difference.abs().sum(dim=1).double().mean(dim=1)
+
+
+def draw_positions(
+    size: Sequence[int], samples: int, random: torch.Generator, shares: Tensor | None = None
+) -> Tensor:
+    """Centres of different pixels, drawn at random.
+
+    Args:
+        size: height and width.
+        samples: how many. Where there are fewer pixels, or fewer whose share isn't 0: all of them.
+        random: on the CPU, so that positions are the same for all devices.
+        shares: how often a pixel is drawn, `(H·W,)`; None for all alike.
+
+    Returns:
+        `(n, 2)` float64, as `hypercolumns` takes them.
+    """
+    height, width = size
+    if shares is None:
+        chosen = torch.randperm(height * width, generator=random)[:samples]
+    else:
+        number = min(samples, int(shares.count_nonzero()))
+        chosen = torch.multinomial(shares.detach().cpu(), number, generator=random)
+    cells = torch.stack((chosen // width, chosen % width), dim=1).double()
+    positions: Tensor = (cells + 0.5) / torch.tensor([height, width])
+    return positions
+
+
+def _sampled(layer: Tensor, positions: Tensor) -> Tensor:
+    """`(A, D, n)`. Only the cells that are read cost: `grid_sample` goes through the layer, backwards too."""
+    corners, weights = _corners(layer.shape[2:], positions)
+    index = corners.flatten(1).unsqueeze(1).to(layer.device).expand(-1, layer.shape[1], -1)
+    values = at_least_float32(layer.flatten(2).gather(2, index)).unflatten(2, (-1, 4))
+    samples: Tensor = (values * weights.unsqueeze(1).to(values)).sum(dim=3)
+    return samples
+
+
+def _corners(size: Sequence[int], positions: Tensor) -> tuple[Tensor, Tensor]:
+    """The four cells around each position, and how much each counts: `(A, n, 4)` both.
+
+    Cell i has its centre at `i + ½`; beyond the outermost centres, the outermost cells go on.
+    """
+    last = torch.tensor(size) - 1
+    place = (positions * torch.tensor(size) - 0.5).clamp(min=0).minimum(last)
+    low = place.floor().long()
+    cells = torch.stack((low, (low + 1).minimum(last)), dim=-1)
+    parts = torch.stack((1 - (place - low), place - low), dim=-1)
+    corners = cells[..., 0, :, None] * size[1] + cells[..., 1, None, :]
+    return corners.flatten(2), (parts[..., 0, :, None] * parts[..., 1, None, :]).flatten(2)
+
+
+def _directions(x: Tensor) -> Tensor:
+    """Columns of length 1, or 0."""
+    lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / torch.where(lengths > 0, lengths, 1.0)
+
+
+def _covariance(x: Tensor) -> Tensor:
+    """`(A, D, n)` → `(A, D, D)`, divided by n.
+
+    The gradient from above must be symmetric: then its products with the two factors are equal, and one of
+    these large products is enough.
+    """
+    centred = (x - x.mean(dim=2, keepdim=True)) / x.shape[2] ** 0.5
+    product = centred @ centred.detach().mT
+    covariance: Tensor = 2 * product - product.detach()
+    return covariance
+
+
+def _shares_of_distance(x: Tensor) -> Tensor:
+    """Cosine distances in a set `(A, D, n)`, each column divided by its sum: `(A, n, n)`."""
+    distances = cosine_distances(x, x)
+    least = ROUNDING * torch.finfo(x.dtype).eps * x.shape[2]
+    return distances / distances.sum(dim=1, keepdim=True).clamp(min=least)
+
+
+# --- Losses ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sampling(ABC):
+    """Settings of losses that read hypercolumns at random positions, other ones at each draw.
+
+    Attributes:
+        samples: positions, at least 2; in a smaller image, or mask, as many as it has.
+        seed: of the positions, together with the number of the draw.
+
+    Raises:
+        SettingError: fewer than two samples.
+    """
+
+    samples: int = 1000  # close to the 1024 of the authors' code
+    seed: int = 0
+
+    stochastic: ClassVar[bool] = True
+    reads_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.samples, int) or self.samples < 2:
+            rule = "should be a whole number from 2"
+            name = f"samples of {type(self).__name__}"
+            raise SettingError(name, rule, repr(self.samples), "1000 is usual.")
+
+    def target(self, features: Features) -> Features:
+        """All layers: which positions count is drawn anew at each evaluation."""
+        return dict(features)
+
+    def __call__(self, features: Features, targets: Sequence[Features], look: Look) -> dict[str, Tensor]:
+        """Part → `(A,)` float64, from features `(A, D, H, W)`."""
+        shares = look.shares(features[PIXELS].shape[2:])
+        own = [None] * len(targets) if shares is None else shares.unbind()
+        found = [self._terms(*each) for each in zip(_apart(features), targets, look.draws, own, strict=True)]
+        return {part: torch.cat([terms[part] for terms in found]) for part in found[0]}
+
+    @abstractmethod
+    def _terms(
+        self, image: Features, target: Features, draw: int, shares: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Part → `(1,)` float64 of one image; how much its pixels count is `(H·W,)`."""
+
+    def _positions(self, image: Features, draw: int, stream: int, shares: Tensor | None = None) -> Tensor:
+        """`(1, n, 2)` of one image."""
+        size, random = image[PIXELS].shape[2:], generator(self.seed, draw, stream)
+        return draw_positions(size, self.samples, random, shares).unsqueeze(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strotss(_Sampling):
+    """The style terms: hypercolumns of image and style image as two sets.
+
+    Its parts are `remd`, the relaxed earth mover's distance by cosines; `moments`; and `color`, the relaxed
+    earth mover's distance of colours. The weights of the taps don't enter, but that taps of weight 0 are not
+    read: a tap counts by the size of its activations. Positions in the image are drawn in proportion to the
+    mask, if there is one; those in the style image are drawn from all of it.
+    """
+
+    def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:  # noqa: ARG002
+        """1, but for colours `1 / max(α, 1)`: they are at odds with the content (authors' code)."""
+        return {"remd": 1.0, "moments": 1.0, "color": 1 / max(content_weight, 1.0)}
+
+    def _terms(
+        self, image: Features, target: Features, draw: int, shares: Tensor | None
+    ) -> dict[str, Tensor]:
+        own = self._positions(image, draw, IMAGE, shares)
+        others = self._positions(target, draw, STYLE)
+        x, y = hypercolumns(image, own), hypercolumns(target, others)
+        colors = hypercolumns(_pixels(image), own), hypercolumns(_pixels(target), others)
+        return {
+            "remd": relaxed_emd(cosine_distances(x, y)),
+            "moments": moment_distance(x, y),
+            "color": relaxed_emd(color_distances(*colors)),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfSimilarity(_Sampling):
+    """The content term: how hypercolumns resemble each other, in the image and in the content image.
+
+    Both are read at the same positions. Its one part is `self_similarity`; the weights of the taps don't
+    enter, but that taps of weight 0 are not read.
+    """
+
+    def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:  # noqa: ARG002
+        """1 for its one part."""
+        return {"self_similarity": 1.0}
+
+    def _terms(
+        self, image: Features, target: Features, draw: int, shares: Tensor | None
+    ) -> dict[str, Tensor]:
+        positions = self._positions(image, draw, IMAGE, shares)
+        x, c = hypercolumns(image, positions), hypercolumns(target, positions)
+        return {"self_similarity": self_similarity_distance(x, c)}
+
+
+def _apart(features: Features) -> list[dict[str, Tensor]]:
+    """The features `(1, D, H, W)` of each image: draws, masks and styles differ in their numbers."""
+    images = zip(*(layer.split(1) for layer in features.values()), strict=True)
+    return [dict(zip(features, layers, strict=True)) for layers in images]
+
+
+def _pixels(features: Features) -> Features:
+    return {PIXELS: features[PIXELS]}

@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from swag_repro.canvas import LaplacianPyramid, Pixels, finest_level
+from swag_repro.errors import SettingError
+
+CANVASES = [Pixels(), LaplacianPyramid(), LaplacianPyramid(levels=1), LaplacianPyramid(levels=2)]
+SIZES = [(32, 48), (37, 21), (1, 5), (2, 1), (1, 1)]
+
+
+def noise(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("canvas", CANVASES, ids=str)
+def test_what_is_encoded_is_decoded(canvas, size, dtype):
+    images = noise(2, 3, *size, dtype=dtype)
+    decoded = canvas.decode(canvas.encode(images), size)
+    assert (decoded.shape, decoded.dtype) == (images.shape, dtype)
+    torch.testing.assert_close(decoded, images, rtol=0, atol=20 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("canvas", CANVASES, ids=str)
+def test_images_of_a_batch_do_not_mix(canvas):
+    images = noise(3, 3, 9, 6)
+    values = canvas.encode(images)
+    torch.testing.assert_close(values[1:2], canvas.encode(images[1:2]), rtol=0, atol=0)
+    torch.testing.assert_close(canvas.decode(values[1:2], (9, 6)), canvas.decode(values, (9, 6))[1:2])
+
+
+def test_sizes_of_a_pyramid():
+    assert LaplacianPyramid().sizes((37, 21)) == [(37, 21), (18, 10), (9, 5), (4, 2), (2, 1), (1, 1)]
+    assert LaplacianPyramid().sizes((1, 5)) == [(1, 5), (1, 2), (1, 1)]
+    assert LaplacianPyramid().sizes((1, 1)) == [(1, 1)]
+    assert LaplacianPyramid(levels=2).sizes((256, 64)) == [(256, 64), (128, 32), (64, 16)]
+
+
+def test_a_pyramid_by_hand():
+    """Halving 1 × 3 keeps the first pixel; doubling it repeats it."""
+    images = torch.tensor([1.0, 5.0, 2.0]).expand(1, 3, 1, 3)
+    values = LaplacianPyramid().encode(images)
+    assert values.tolist() == [[0.0, 4.0, 1.0] * 3 + [1.0] * 3]
+
+
+def test_a_constant_image_has_no_residuals():
+    values = LaplacianPyramid(levels=3).encode(torch.full((1, 3, 16, 16), 0.3))
+    assert values.shape == (1, 3 * (256 + 64 + 16 + 4))
+    torch.testing.assert_close(values[:, :-12], torch.zeros(1, values.shape[1] - 12))
+    torch.testing.assert_close(values[:, -12:], torch.full((1, 12), 0.3))
+
+
+def test_a_coarse_number_moves_a_region():
+    pyramid = LaplacianPyramid()
+    values = torch.zeros(1, pyramid.encode(torch.zeros(1, 3, 32, 32)).shape[1])
+    values[0, -3] = 1.0
+    decoded = pyramid.decode(values, (32, 32))
+    torch.testing.assert_close(decoded, torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 32, 32))
+
+
+def test_decoding_is_differentiable():
+    pyramid = LaplacianPyramid(levels=2)
+    values = pyramid.encode(noise(1, 3, 5, 4)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: pyramid.decode(values, (5, 4)).square(), values)
+
+
+@pytest.mark.parametrize("levels", [0, -1, 2.5])
+def test_too_few_levels(levels):
+    with pytest.raises(SettingError, match="`canvas.levels` should be a whole number from 1"):
+        LaplacianPyramid(levels=levels)
+
+
+def test_finest_level_by_hand():
+    """2 × 2 pixels are halved to their mean."""
+    images = torch.tensor([[1.0, 2.0], [3.0, 6.0]]).expand(1, 3, 2, 2)
+    assert finest_level(images)[0, 0].tolist() == [[-2.0, -1.0], [0.0, 3.0]]
+
+
+def test_finest_level_of_a_smooth_image_is_small():
+    ramp = torch.linspace(0, 1, 32).expand(2, 3, 31, 32)
+    assert finest_level(ramp).abs().max() < 0.02
+    checkers = (torch.arange(32) + torch.arange(30).unsqueeze(1)) % 2
+    checkers = checkers.float().expand(1, 3, 30, 32)
+    torch.testing.assert_close(finest_level(checkers), checkers - 0.5)
+    assert finest_level(torch.ones(1, 3, 1, 1)).tolist() == [[[[0.0]]] * 3]
