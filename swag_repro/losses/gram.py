@@ -95,7 +95,8 @@ class _Direct(torch.autograd.Function):
     def backward(ctx: _Context, upstream: Tensor) -> tuple[Tensor, None]:
         features, difference = ctx.saved_tensors
         slope = column(4 * upstream * ctx.unit, features)
-        return (difference @ features).mul_(slope), None
+        # As rows: with channels side by side in memory, as convolutions like them, and the features have them.
+        return (features.mT @ difference).mul_(slope).mT, None
 
 
 class _InStyleBasis(torch.autograd.Function):

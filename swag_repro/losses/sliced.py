@@ -63,7 +63,7 @@ class SlicedWasserstein(LayerLoss):
         SettingError: no projection.
     """
 
-    projections: int = 16  # five layers of VGG-19 at 256 px in 0.1 s on two cores
+    projections: int = 8  # five layers of VGG-19 at 256 px in 0.06 s on two cores
     resample: bool = True
     seed: int = 0
 
