@@ -117,14 +117,31 @@ class Batch:
             return replace(grey_styles, contents=grey(self.contents))
         return self
 
-    def colored(self, images: Tensor, color: str) -> Tensor:
-        """Finished images `(B, 3, H, W)` with the colours that `color` asks for."""
-        return with_luminance_of(self.contents, images) if color == "luminance" else images
+    def finished(self, images: Tensor, color: str) -> Tensor:
+        """Optimised images `(B, 3, H, W)` with the colours that `color` asks for, laid on the contents.
+
+        Where no style is wanted the content shows: there deep layers hold an image, not its pixels.
+        """
+        colored = with_luminance_of(self.contents, images) if color == "luminance" else images
+        return torch.stack(
+            [
+                image if covered is None else content.lerp(image, covered)
+                for image, content, covered in zip(
+                    colored, self.contents, map(_covered, self.styles), strict=True
+                )
+            ]
+        )
 
     def resized(self, images: Tensor) -> Tensor:
         """Images `(B, 3, h, w)` in the contents' size, on their device."""
         images = images.to(self.contents.device)
         return images if images.shape == self.contents.shape else _to_size(images, self.contents.shape[2:])
+
+
+def _covered(styles: Sequence[Style]) -> Tensor | None:
+    """Where any of the styles is wanted, `(1, H, W)` in [0, 1]; None for everywhere."""
+    masks = [style.mask for style in styles if style.mask is not None]
+    return torch.stack(masks).sum(dim=0).clamp(max=1) if len(masks) == len(styles) else None
 
 
 def _to_size(images: Tensor, size: Sequence[int]) -> Tensor:

@@ -75,7 +75,7 @@ def _optimised(
         _advance(cell, transfer, batch, run, state, checkpoints, sweep)
         state = {**state, "scale": scale + 1, "start": transfer.images.cpu(), "transfer": None}
         state["records"] = transfer.results
-    images = batch.colored(state["start"].to(cell.device), cell.config.color)
+    images = batch.finished(state["start"].to(cell.device), cell.config.color)
     return {"images": images, "records": state["records"], "curves": state["curves"]}
 
 
@@ -128,8 +128,8 @@ def _save_intermediate(
     cell: StylizeCell, run: Run, batch: Batch, images: Tensor, when: tuple[int, int]
 ) -> None:
     scale, step = when
-    colored = batch.at(cell.config.scales[scale]).colored(images, cell.config.color)
-    for pair, image in zip(batch.pairs, colored.cpu(), strict=True):
+    finished = batch.at(cell.config.scales[scale]).finished(images, cell.config.color)
+    for pair, image in zip(batch.pairs, finished.cpu(), strict=True):
         save_png(image, run.path / "images" / "steps" / pair.name / f"{scale}-{step:05}.png", {})
 
 
