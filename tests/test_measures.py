@@ -320,7 +320,13 @@ def test_a_copy_of_a_weight_file_is_the_same_network(tmp_path):
 
 @pytest.mark.parametrize(
     ("optimised", "measuring"),
-    [("vgg19", "resnet18"), ("vgg16", "resnet18"), ("resnet50", "vgg19"), ("pseudo_vgg", "vgg19")],
+    [
+        ("vgg19", "resnet18"),
+        ("vgg16", "resnet18"),
+        ("vgg19_avg", "resnet18"),
+        ("resnet50", "vgg19"),
+        ("pseudo_vgg", "vgg19"),
+    ],
 )
 def test_a_vgg_is_measured_by_the_alternative(optimised, measuring):
     chosen = settings_of().choose(WeightedNetwork(architecture(optimised), RandomWeights(seed=0)))

@@ -3,7 +3,13 @@ import torch
 import torchvision
 from torch import nn
 
-from swag_repro.networks.variants import noresnet50, pseudo_resvgg, pseudo_vgg, resnet50_before_relu
+from swag_repro.networks.variants import (
+    average_pooled,
+    noresnet50,
+    pseudo_resvgg,
+    pseudo_vgg,
+    resnet50_before_relu,
+)
 
 IMAGES = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -94,3 +100,20 @@ def test_pseudo_networks_have_resnets_depth_and_nothing_but_3x3(build, batchnorm
     assert all(module.stride == (1, 1) for module in convolutions)
     # 1×1 only in the shortcuts where the width changes: 64→128, 128→256, 256→512.
     assert len(convolutions) - len(three) == (3 if build is pseudo_resvgg else 0)
+
+
+def test_average_pooling_takes_the_place_of_max_pooling_only():
+    """The same weights, as from any file of VGG's, and a mean of four wherever a maximum was taken."""
+    pooled, original = average_pooled(model="vgg11").eval(), torchvision.models.vgg11().eval()
+    pooled.load_state_dict(original.state_dict())
+    x, y = IMAGES, IMAGES
+    with torch.no_grad():
+        for ours, theirs in zip(pooled.features, original.features, strict=True):
+            assert type(ours) is (nn.AvgPool2d if isinstance(theirs, nn.MaxPool2d) else type(theirs))
+            x = ours(x)
+            y = (
+                y.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).mean(dim=(3, 5))
+                if type(ours) is nn.AvgPool2d
+                else theirs(y)
+            )
+    torch.testing.assert_close(x, y)
