@@ -101,7 +101,7 @@ class Objective:
     balance: str = MISSING
     taps: str = MISSING
     content_taps: str = MISSING
-    tap_weights: list[float] | None = None
+    tap_weights: Any = MISSING
     layers: int | None = None
     content_layer: int | None = None
     content_decay: float = MISSING

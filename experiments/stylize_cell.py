@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from experiments.batches import COLORS, STARTS, Batch
@@ -215,10 +215,13 @@ def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, f
     if settings.layers is not None:
         _check_layer("objective.layers", settings.layers, taps)
         taps = taps[: settings.layers]
-    weights = [1.0] * len(taps) if settings.tap_weights is None else list(settings.tap_weights)
+    given = settings.tap_weights
+    weights = list(given) if OmegaConf.is_list(given) else [given] * len(taps)
     if len(weights) != len(taps):
         rule = f"should have one weight for each of the taps {taps}"
-        raise SettingError("objective.tap_weights", rule, f"{len(weights)} weights", "null weighs each by 1.")
+        raise SettingError(
+            "objective.tap_weights", rule, f"{len(weights)} weights", "A number weighs all alike."
+        )
     return dict(zip(taps, weights, strict=True))
 
 

@@ -167,7 +167,7 @@ PRESETS = {
         "taps": [1e3 / channels**2 for channels in (64, 128, 256, 512, 512)],
     },
     "demystifying": {
-        "optimizer": "Adam", "start": "noise", "steps": 1000, "evaluations": None, "stop": (0.005, 50),
+        "taps": 0.2, "optimizer": "Adam", "start": "noise", "steps": 1000, "evaluations": None, "stop": (0.005, 50),
     },
 }  # fmt: skip
 
