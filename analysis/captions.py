@@ -82,7 +82,7 @@ def _loss(arm: Arm, varied: Sequence[str]) -> str:
     if told["balance"] == "none" and (normalizer := told[side].get("normalizer")):  # else it cancels
         details.append(f"{normalizer.replace('_', ' ')} normaliser")
     if side == "style" and "fusion" not in varied and (fused := fused_weights(told)):
-        details.append(f"weights {'/'.join(f'{weight:g}' for weight in fused)}")
+        details.append(f"weights {_numbers(fused)}")
     return name + (f" ({', '.join(details)})" if details else "")
 
 
@@ -91,6 +91,8 @@ def _weights(arm: Arm, varied: Sequence[str]) -> str:
     parts = [*_sides(told, varied)]
     if told["total_variation_weight"]:
         parts.append(f"total variation weight {told['total_variation_weight']:g}")
+    if told["content_weight"] and told["style_weight"] and told["tap_weights"] != 1:
+        parts.append(f"layers weighted {_numbers(told['tap_weights'])}")
     if told["content_weight"] and told["content_layer"] is not None:
         parts.append(
             f"content at style layer {told['content_layer']} of {len(arm.config['network']['style_taps'])}"
@@ -100,6 +102,11 @@ def _weights(arm: Arm, varied: Sequence[str]) -> str:
     if told["balance"] == "distance":
         parts.append("each term divided by its distance from content to style")
     return ", ".join(parts)
+
+
+def _numbers(told: float | Sequence[float]) -> str:
+    """One number, or several: `0.2`, `0.5/0.5`."""
+    return "/".join(f"{number:g}" for number in (told if isinstance(told, Sequence) else [told]))
 
 
 def _sides(told: dict[str, Any], varied: Sequence[str]) -> Iterator[str]:

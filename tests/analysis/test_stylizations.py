@@ -581,12 +581,12 @@ class TestLosses:
         assert set(losses) <= set(words(drawn))
         assert "All in p-VGG-19. p-: ImageNet;" in caption(drawn)
         assert (
-            "MMD, linear / MMD, polynomial / MMD, Gaussian losses: content weight 1, style weight 2, each term"
-            in caption(drawn)
+            "MMD, linear / MMD, polynomial / MMD, Gaussian losses: content weight 1, style weight 2, layers "
+            "weighted 0.2, each term" in caption(drawn)
         )
         assert (
             "| BN / linear + Gaussian (weights 0.5/0.5) / BN + poly (weights 0.5/0.5) losses: content weight 1, "
-            "style weight 5, each term" in caption(drawn)
+            "style weight 5, layers weighted 0.2, each term" in caption(drawn)
         )
         assert (
             "at most 1000 steps of Adam from noise, until the loss changes by less than 0.5 % in 50 steps."
@@ -612,6 +612,7 @@ class TestLosses:
             (("objective.layers=2",), "style at the 2 shallowest layers, each term"),
             (("objective.layers=2", "objective.style_weight=0"), "Content loss: content only, each term"),
             (("objective.total_variation_weight=0.5",), "total variation weight 0.5"),
+            (("objective.tap_weights=[1,1,0.5,0,0]",), "layers weighted 1/1/0.5/0/0, each term"),
             (("start=some/where.png",), "from the where.png."),
             (("start=style",), "from the style."),
         ],
@@ -755,7 +756,7 @@ class TestMatrix:
             f"weights. With growing style weight γ: content loss rises for {three}, goes up and down for BN; "
             f"style loss falls for {three}, goes up and down for BN."
         )
-        assert "losses: content weight 1, each term" in caption(matrix.make(balance))
+        assert "losses: content weight 1, layers weighted 0.2, each term" in caption(matrix.make(balance))
         assert "1 of 5 pairs of images. All in p-VGG-19." in caption(matrix.make(balance))
         assert "Panels" not in caption(matrix.make(layers))
         assert "losses: style only, each term" in caption(matrix.make(layers))
