@@ -123,7 +123,8 @@ def _run(arm: Arm) -> str:
     config, stop = arm.config, arm.config["stop"]
     most = f"at most {config['steps']} steps"
     most += f" and {config['evaluations']} evaluations" if config["evaluations"] else ""
-    most += f" at each of {len(config['scales'])} scales" if len(config["scales"]) > 1 else ""
+    if (scales := len(config["scales"])) > 1:
+        most += f" at each of {f'up to {scales}' if config['coarsest'] else scales} scales"
     start = STARTS.get(config["start"]) or f"the {Path(config['start']).name}"
     said = f"{most} of {_optimizer(config)}{_canvas(config)} from {start}"
     if stop["change"] is not None:

@@ -146,6 +146,7 @@ class StylizeConfig(Config):
     evaluations: int | None = None
     stop: Stop = MISSING
     scales: list[float] = MISSING
+    coarsest: int = MISSING
     mean_one: bool = MISSING
     guards: dict[str, Any] = MISSING
     levers: dict[str, Any] = MISSING

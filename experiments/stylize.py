@@ -65,14 +65,15 @@ def _optimised(
 ) -> dict[str, Any]:
     """Images, records and curves of a batch, from its last checkpoint on."""
     state = checkpoints.load(batch.key) or {"scale": 0, "start": None, "transfer": None, "curves": []}
-    scales: list[float] = list(cell.config.scales)
+    scales = batch.scales(cell.config.scales, cell.config.coarsest)
     while (scale := state["scale"]) < len(scales):
-        scaled = batch.at(scales[scale]).seen(cell.config.color)
-        start = _start(cell, scaled, state["start"], last=scale == len(scales) - 1)
-        transfer = cell.transfer(network, scaled, start, scale=scale)
+        scaled = batch.at(scales[scale])
+        seen = scaled.seen(cell.config.color)
+        start = _start(cell, seen, state["start"], last=scale == len(scales) - 1)
+        transfer = cell.transfer(network, seen, start, scale=scale)
         if state["transfer"] is not None:
             transfer.load_state_dict(state["transfer"])
-        _advance(cell, transfer, batch, run, state, checkpoints, sweep)
+        _advance(cell, transfer, scaled, run, state, checkpoints, sweep)
         state = {**state, "scale": scale + 1, "start": transfer.images.cpu(), "transfer": None}
         state["records"] = transfer.results
     images = batch.finished(state["start"].to(cell.device), cell.config.color)
@@ -128,7 +129,7 @@ def _save_intermediate(
     cell: StylizeCell, run: Run, batch: Batch, images: Tensor, when: tuple[int, int]
 ) -> None:
     scale, step = when
-    finished = batch.at(cell.config.scales[scale]).finished(images, cell.config.color)
+    finished = batch.finished(images, cell.config.color)
     for pair, image in zip(batch.pairs, finished.cpu(), strict=True):
         save_png(image, run.path / "images" / "steps" / pair.name / f"{scale}-{step:05}.png", {})
 

@@ -95,7 +95,7 @@ class _Direct(torch.autograd.Function):
     def backward(ctx: _Context, upstream: Tensor) -> tuple[Tensor, None]:
         features, difference = ctx.saved_tensors
         slope = column(4 * upstream * ctx.unit, features)
-        # As rows: with channels side by side in memory, as convolutions like them, and the features have them.
+        # As rows: channels side by side in memory, as convolutions like them and the features have them.
         return (features.mT @ difference).mul_(slope).mT, None
 
 

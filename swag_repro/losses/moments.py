@@ -57,7 +57,7 @@ class _Context(FunctionCtx):
 
 
 class _Moments(torch.autograd.Function):
-    """In blocks that stay in the cache, and keeping no copy of the layer: five times as fast as by autograd."""
+    """In blocks that stay in the cache, without a copy of the layer: five times as fast as by autograd."""
 
     @staticmethod
     def forward(ctx: _Context, rows: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -598,7 +598,7 @@ class TestLosses:
         told = captions.objective(data.arms)
         assert told.startswith("STROTSS loss: content weight 16 (times 0.5 a scale), style weight 1 | MMD, ")
         assert (
-            "; STROTSS: at most 250 steps at each of 4 scales of RMSprop on a Laplacian pyramid from the "
+            "; STROTSS: at most 250 steps at each of up to 4 scales of RMSprop on a Laplacian pyramid from the "
             "content's details on the style's mean colour | MMD, Gaussian: at most 250 steps" in told
         )
 

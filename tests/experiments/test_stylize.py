@@ -119,6 +119,16 @@ def test_scales_intermediate_images_and_animation(run, tmp_path, photos):
         assert 1 < animation.n_frames <= len(steps)  # frames that are equal become one
 
 
+def test_scales_that_are_too_coarse_are_left_out(run, tmp_path, photos):
+    """The picture is 96 pixels wide: at a quarter 24, at half 48."""
+    status, printed = run(*SMALL, *photos, "scales=[0.25,0.5,1.0]", "coarsest=48")
+    assert status == 0, printed
+    assert pd.read_parquet(only(tmp_path).path / "curves.parquet")["scale"].unique().tolist() == [0, 1]
+    run(*SMALL, *photos, "scales=[0.5,1.0]", "steps=4", "force=true")
+    coarse, same = sorted(records(tmp_path), key=lambda record: record.config["coarsest"], reverse=True)
+    assert np.array_equal(pixels(coarse, "content__style"), pixels(same, "content__style"))
+
+
 def test_adam(run, tmp_path, photos):
     status, printed = run(*SMALL, *photos, "optimizer=adam")
     assert status == 0, printed
@@ -230,7 +240,7 @@ OBJECTIVES = {
     "sliced_wasserstein": {"optimizer": "Adam"},
     "strotss": {
         "style_weight": 1, "content_weight": 16, "content_decay": 0.5, "balance": "none", "optimizer": "RMSprop",
-        "steps": 250, "scales": [0.125, 0.25, 0.5, 1.0], "start": "laplacian", "canvas": "LaplacianPyramid",
+        "steps": 250, "scales": [0.125, 0.25, 0.5, 1.0], "coarsest": 64, "start": "laplacian", "canvas": "LaplacianPyramid",
     },
 }  # fmt: skip
 
@@ -243,7 +253,7 @@ def test_settings_of_objectives_are_frozen(objective):
         "fused": list(config.objective.style.get("losses", {})),
         "optimizer": config.optimizer._target_.rsplit(".")[-1],
         "canvas": config.canvas._target_.rsplit(".")[-1],
-        **{key: config[key] for key in ("steps", "scales", "start")},
+        **{key: config[key] for key in ("steps", "scales", "coarsest", "start")},
     }
     assert found["name"] == objective
     assert {key: found[key] for key in OBJECTIVES[objective]} == OBJECTIVES[objective]
