@@ -84,8 +84,8 @@ COLUMNS = {
         {
             "style_distance": "style distance",
             "sliced_wasserstein": "sliced Wasserstein",
+            "sifid": "SIFID",
             "cfsd": "CFSD",
-            "ssim": "SSIM",
         },
     ),
 }

@@ -765,7 +765,7 @@ class TestMatrix:
         assert fusion.points["first_weight"].tolist() == [1, 0.9, 0.7, 0.5, 0.3, 0.1, 0] * 2
         drawn = matrix.make(fusion)
         panels = {axis.get_label(): axis for axis in drawn.axes if axis.get_lines()}
-        assert list(panels) == ["style_distance", "cfsd", "ssim"]  # nothing known of another measure
+        assert list(panels) == ["style_distance", "cfsd"]  # nothing known of another measure
         axis = panels["style_distance"]
         assert axis.xaxis_inverted()  # as the columns of pictures
         for bar in axis.containers:
@@ -773,7 +773,7 @@ class TestMatrix:
             assert along.tolist() == [0, 0.1, 0.3, 0.5, 0.7, 0.9, 1]
             assert style_distance == pytest.approx((3 + along) / math.sqrt(5))
         assert (
-            "With growing weight of the first loss: style distance rises for all; CFSD stays for all;"
+            "With growing weight of the first loss: style distance rises for all; CFSD stays for all."
             in caption(drawn)
         )
         assert "linear + Gaussian / BN + poly losses: content weight 1, style weight 5" in caption(drawn)
