@@ -596,7 +596,10 @@ class TestLosses:
     def test_optimisations_that_differ_are_told_by_loss(self, tmp_path: Path) -> None:
         data = grids(tmp_path, "experiment=fig7", "network=vgg19", "smoothing=none")
         told = captions.objective(data.arms)
-        assert told.startswith("STROTSS loss: content weight 16 (times 0.5 a scale), style weight 1 | MMD, ")
+        assert told.startswith(
+            "STROTSS loss: content weight 16 (times 0.5 a scale), style weight 1, each term divided by its "
+            "distance from content to style | MMD, "
+        )
         assert (
             "; STROTSS: at most 250 steps at each of up to 4 scales of RMSprop on a Laplacian pyramid from the "
             "content's details on the style's mean colour | MMD, Gaussian: at most 250 steps" in told
