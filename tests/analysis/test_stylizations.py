@@ -597,7 +597,7 @@ class TestLosses:
         data = grids(tmp_path, "experiment=fig7", "network=vgg19", "smoothing=none")
         told = captions.objective(data.arms)
         assert told.startswith(
-            "STROTSS loss: content weight 16 (times 0.5 a scale), style weight 1, each term divided by its "
+            "STROTSS loss: content weight 2 (times 0.5 a scale), style weight 1, each term divided by its "
             "distance from content to style | MMD, "
         )
         assert (
