@@ -210,6 +210,26 @@ def unique(answer: Answer) -> list[tuple[Cell, RunRecord]]:
     return list({record.path: (cell, record) for cell, record in reversed(answer.found)}.values())[::-1]
 
 
+def answered(
+    cells: Iterable[Cell], records: Iterable[RunRecord], overrides: Sequence[str], *, partial: bool
+) -> Answer:
+    """The run of each cell, where all have one; or some, where only some are asked for.
+
+    Args:
+        cells: From `compose_cells`.
+        records: All runs, whatever their state.
+        overrides: Those of the cells, for the command that computes missing ones.
+        partial: Whether cells may be missing; not all of them.
+
+    Raises:
+        CellsError: As `match`, or a cell is missing.
+    """
+    answer = match(cells, records)
+    if not partial or not answer.found:
+        check_complete(answer, overrides)
+    return answer
+
+
 def check_complete(answer: Answer, overrides: Sequence[str]) -> None:
     """Raises an error that lists the cells without a finished run, and the command that computes them.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import labels
-from analysis.cells import Cell, CellsError, check_complete, compose_cells, match, unique
+from analysis.cells import Cell, CellsError, answered, compose_cells, unique
 from analysis.collect import read_records, tidy
 from swag_repro.store import RunRecord
 
@@ -48,10 +48,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    records, _ = read_records(runs)
-    answer = match(compose_cells(overrides), records)
-    if not partial or not answer.found:
-        check_complete(answer, overrides)
+    answer = answered(compose_cells(overrides), read_records(runs)[0], overrides, partial=partial)
     table, marks = aggregate(unique(answer))
     return Points(table, marks, len(answer.missing), answer.cells)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from analysis import labels
-from analysis.cells import Cell, CellsError, check_complete, compose_cells, match, unique
+from analysis.cells import Cell, CellsError, answered, compose_cells, unique
 from analysis.collect import read_records, tidy
 from swag_repro.errors import StoreError
 from swag_repro.store import RunRecord
@@ -129,9 +129,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Stylizations:
         StoreError: A run can't be read.
     """
     cells = compose_cells(overrides, ENTRY)
-    answer = match(cells, read_records(runs)[0])
-    if not partial or not answer.found:
-        check_complete(answer, overrides)
+    answer = answered(cells, read_records(runs)[0], overrides, partial=partial)
     found = {cell.key: (cell, record) for cell, record in unique(answer)}
     arms, marks = _arms({cell.key: cell for cell in cells}, {key: run for key, (_, run) in found.items()})
     table = pd.DataFrame(row for arm in arms if arm.record for row in _rows(arm, arm.record))

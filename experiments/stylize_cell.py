@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from torch import Tensor
 from experiments.batches import COLORS, STARTS, Batch
 from experiments.cell import Cell
 from experiments.config import build
+from experiments.memory import free_memory, kept_for_gradient
 from experiments.pairs import Pair, pairs_of, start_picture, weights_of
 from swag_repro.canvas import Canvas
 from swag_repro.errors import SettingError
@@ -147,18 +147,12 @@ class StylizeCell(Cell):
 
     def _fitting(self, network: TappedNetwork, one: Batch) -> int:
         """How many pairs fit in half of the free memory, by what one evaluation keeps for its gradient."""
-        kept: dict[int, int] = {}
-
-        def keep(tensor: Tensor) -> Tensor:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
         transfer = self.transfer(network, one, one.contents)
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with kept_for_gradient() as kept:
             transfer.advance()
         history = 2 * self.config.optimizer.get("history", 4) + 8
         needed = 2 * sum(kept.values()) + history * one.contents.nbytes
-        return max(1, min(MOST_PAIRS, int(_free_memory(self.device) // 2 // needed)))
+        return max(1, min(MOST_PAIRS, int(free_memory(self.device) // 2 // needed)))
 
     def __str__(self) -> str:
         return f"{super().__str__()} {self.config.objective.name}"
@@ -247,12 +241,3 @@ def _check_layer(setting: str, number: int, taps: Sequence[str]) -> None:
     if not 1 <= number <= len(taps):
         rule = f"should be from 1 to {len(taps)}, the number of taps"
         raise SettingError(setting, rule, number, f"The taps are {', '.join(taps)}.")
-
-
-def _free_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # not told by this system
-        return 2**32

@@ -325,6 +325,24 @@ def test_a_start_at_the_minimum_is_flagged():
 # --- Resuming -------------------------------------------------------------------------------------------
 
 
+def check_resumes(make, stop):
+    """Stopped after so many evaluations, saved to a file and loaded, it ends as it would have; returns it."""
+    whole = make()
+    for _ in range(stop):
+        whole.advance()
+    file = io.BytesIO()
+    torch.save(whole.state_dict(), file)
+    run(whole)
+    file.seek(0)
+    resumed = make()
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    assert resumed.results[0].evaluations == stop
+    run(resumed)
+    assert torch.equal(resumed.images, whole.images)
+    assert resumed.results == whole.results
+    return whole
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -337,36 +355,12 @@ def test_a_start_at_the_minimum_is_flagged():
 )
 @pytest.mark.parametrize("stop", [1, 7, 18])
 def test_a_resumed_run_ends_with_the_same_bits(optimizer, stop):
-    settings = {"optimizer": optimizer, "steps": 20, "guards": Guards(patience=3)}
-    whole = transfer(**settings)
-    for _ in range(stop):
-        whole.advance()
-    file = io.BytesIO()
-    torch.save(whole.state_dict(), file)
-    run(whole)
-    file.seek(0)
-    resumed = transfer(**settings)
-    resumed.load_state_dict(torch.load(file, weights_only=True))
-    assert resumed.results[0].evaluations == stop
-    run(resumed)
-    assert torch.equal(resumed.images, whole.images)
-    assert resumed.results == whole.results
+    check_resumes(lambda: transfer(optimizer=optimizer, steps=20, guards=Guards(patience=3)), stop)
 
 
 def test_a_resumed_run_draws_the_samples_and_makes_the_checks_that_were_next():
     settings = {"plateau": Plateau(change=0.002, every=8), "canvas": LaplacianPyramid(levels=2), "steps": 400}
-    whole = stochastic(**settings)
-    for _ in range(13):
-        whole.advance()
-    file = io.BytesIO()
-    torch.save(whole.state_dict(), file)
-    run(whole)
-    file.seek(0)
-    resumed = stochastic(**settings)
-    resumed.load_state_dict(torch.load(file, weights_only=True))
-    run(resumed)
-    assert torch.equal(resumed.images, whole.images)
-    assert resumed.results == whole.results
+    whole = check_resumes(lambda: stochastic(**settings), 13)
     assert 16 < whole.results[0].iterations < 400
 
 

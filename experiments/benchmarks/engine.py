@@ -9,13 +9,11 @@ from functools import partial
 from statistics import median
 
 import torch
-from hydra import compose, initialize_config_dir
 from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.benchmarks.timing import interleaved, matmul_peak
-from experiments.cell import CONF
+from experiments.benchmarks.timing import composed, interleaved, matmul_peak
 from experiments.config import build
 from swag_repro.losses import ContentLoss, GramLoss, Objective, Side, Style
 from swag_repro.networks import Architecture, Levers, TappedNetwork
@@ -251,5 +249,4 @@ def stylization(setup: Setup, chosen: Sequence[Variant], *, repeats: int) -> Tab
 
 def architecture_of(name: str) -> Architecture:
     """The network of `conf/network` with this name."""
-    with initialize_config_dir(CONF, version_base="1.3"):
-        return build(compose("measure_activations", [f"network={name}"]).network)  # type: ignore[no-any-return]
+    return build(composed("measure_activations", f"network={name}").network)  # type: ignore[no-any-return]

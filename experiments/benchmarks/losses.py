@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import torch
-from hydra import compose, initialize_config_dir
 from rich.table import Table
 from torch import Tensor
 
 from experiments.benchmarks.engine import Setup
-from experiments.benchmarks.timing import interleaved
-from experiments.cell import CONF
+from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
+from experiments.memory import kept_for_gradient
 from experiments.stylize_cell import StylizeCell
 from swag_repro.losses import Style
 
@@ -41,9 +40,7 @@ def losses(network: str, objectives: Sequence[str], *, size: int, repeats: int) 
 
 
 def _stylization(*overrides: str) -> StylizeCell:
-    with initialize_config_dir(CONF, version_base="1.3"):
-        composed = compose("stylize", [*overrides, "measures=none"])
-    return StylizeCell.build(checked(composed, "stylize"))
+    return StylizeCell.build(checked(composed("stylize", *overrides, "measures=none"), "stylize"))
 
 
 def _evaluations(cell: StylizeCell, size: int) -> tuple[Callable[[], object], Callable[[], object], int]:
@@ -73,15 +70,7 @@ def _kept(
 ) -> int:
     """Bytes that a loss keeps for its backward pass, beside the features themselves."""
     leaves = {tap: layer.detach().requires_grad_() for tap, layer in features.items()}
-    own = {leaf.untyped_storage().data_ptr() for leaf in leaves.values()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage().data_ptr() not in own:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with kept_for_gradient(besides=leaves.values()) as kept:
         held = loss(lambda _: leaves)
     del held
     return sum(kept.values())

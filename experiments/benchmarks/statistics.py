@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 import torch
-from hydra import compose, initialize_config_dir
 from rich.table import Table
 
-from experiments.benchmarks.timing import interleaved
-from experiments.cell import CONF, Cell
+from experiments.benchmarks.timing import composed, interleaved
+from experiments.cell import Cell
 from experiments.config import checked
 from swag_repro.images import batches
 from swag_repro.statistics import activation_statistics
@@ -47,8 +46,7 @@ def statistics(
 
 
 def _cell(*overrides: str) -> Cell:
-    with initialize_config_dir(CONF, version_base="1.3"):
-        return Cell.build(checked(compose("measure_activations", list(overrides))))
+    return Cell.build(checked(composed("measure_activations", *overrides)))
 
 
 def _passes(cell: Cell, batch: int) -> tuple[Callable[[], object], Callable[[], object]]:

@@ -1,4 +1,4 @@
-"""Seconds of functions that take turns, and what the machine could reach."""
+"""What all benchmarks use: configs, seconds of functions that take turns, what the machine could reach."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from experiments.cell import CONF
+
+
+def composed(entry: str, *overrides: str) -> DictConfig:
+    """The config of an entry point, unchecked."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return compose(entry, list(overrides))
 
 
 def interleaved(functions: Sequence[Callable[[], object]], *, repeats: int) -> list[list[float]]:

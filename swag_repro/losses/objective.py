@@ -195,10 +195,12 @@ class Objective:
         for style, weight in zip(styles, weights, strict=True):
             mask = None if style.mask is None else style.mask.unsqueeze(0)
             image = style.image.unsqueeze(0)
-            reference = self._reference(self.style, self._features(network, image))
-            reference = replace(reference, weight=weight, mask=mask)
+            of_style = self._features(network, image)
+            reference = replace(self._reference(self.style, of_style), weight=weight, mask=mask)
             references.append(self._balanced(self.style, reference, features))
-            others.append(self._features(network, _resized(image, content)))
+            if self._needs_units(self.content) and image.shape != content.shape:
+                of_style = self._features(network, _resized(image, content))
+            others.append(of_style)
         return self._balanced(self.content, own, *others), tuple(references)
 
     def _reference(self, side: Side, features: Features) -> Reference:
@@ -208,9 +210,12 @@ class Objective:
             return Reference(None, peaks, ones)
         return Reference(side.loss.target(self._smoothed(side, features, peaks)), peaks, ones)
 
+    def _needs_units(self, side: Side) -> bool:
+        return self.balance == "distance" and bool(side.read)
+
     def _balanced(self, side: Side, reference: Reference, *others: Features) -> Reference:
         """With units: mean distances of each part from these features."""
-        if self.balance == "none" or not side.read:
+        if not self._needs_units(side):
             return reference
         nothing = {tap: torch.zeros_like(layer) for tap, layer in others[0].items()}
         plain = replace(self, smoothing=NoSmoothing())
@@ -312,8 +317,6 @@ def style_weights(styles: Sequence[Style]) -> list[float]:
 
 
 def _resized(image: Tensor, like: Tensor) -> Tensor:
-    if image.shape == like.shape:
-        return image
     return F.interpolate(image, like.shape[-2:], mode="bilinear", antialias=True)
 
 
