@@ -99,6 +99,8 @@ class Objective:
     style_weight: float = MISSING
     total_variation_weight: float = MISSING
     balance: str = MISSING
+    like: dict[str, Any] | None = None
+    match: str = MISSING
     taps: str = MISSING
     content_taps: str = MISSING
     tap_weights: Any = MISSING
@@ -107,6 +109,14 @@ class Objective:
     content_decay: float = MISSING
     smoothed_deepest: int | None = None
     smoothed_content: bool = True
+
+
+@dataclass
+class Arm:
+    """`conf/arm`: what a figure calls a choice of smoothing and weights."""
+
+    name: str = MISSING
+    label: str = MISSING
 
 
 @dataclass
@@ -151,6 +161,9 @@ class StylizeConfig(Config):
     guards: dict[str, Any] = MISSING
     levers: dict[str, Any] = MISSING
     measures: dict[str, Any] = MISSING
+    measured_steps: list[int] = MISSING
+    shares: str = MISSING
+    arm: Arm | None = None
     keep: Keep = MISSING
 
 

@@ -20,6 +20,7 @@ NOT_SCIENCE = frozenset(
         "tracking",
         "compute",
         "keep",
+        "arm",
         "network.label",
         "objective.label",
         # Of the levers, all but autocast change values by rounding only.
