@@ -32,6 +32,7 @@ class Network:
     hypercolumn_taps: list[str] | None = None
     content_tap: str = MISSING
     statistic_taps: list[str] = MISSING
+    shortcut: Any = None
     imagenet: str | None = None
     head: list[str] = field(default_factory=list)
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
