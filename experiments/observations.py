@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,9 +40,9 @@ def _mean(measures: Sequence[Measure], weights: Sequence[float]) -> Measure:
 
 
 def early(
-    judge: Judge | None, batch: Batch, images: Tensor, step: Step, wanted: Sequence[int]
+    judge: Judge | None, batch: Batch, images: Tensor, step: Step, wanted: Collection[int]
 ) -> list[dict[str, Any]]:
-    """Rows of pictures on their way, where this step is one of those wanted."""
+    """Rows of pictures on their way, where this step is one of those wanted; step 0 is the start."""
     if judge is None or step.step not in wanted:
         return []
     return [

@@ -127,7 +127,8 @@ def _advance(
                     for term in ("content", "style", "total")
                 }
             )
-            state["early"] += early(judge, batch, transfer.images, step, cell.config.measured_steps)
+            wanted = {*cell.config.measured_steps} - {row["iteration"] for row in state["early"]}
+            state["early"] += early(judge, batch, transfer.images, step, wanted)
             if every and step.step >= shown + every:
                 shown = step.step
                 _save_intermediate(cell, run, batch, transfer.images, (state["scale"], step.step))

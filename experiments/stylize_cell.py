@@ -180,8 +180,8 @@ def _check_run(config: DictConfig) -> None:
 
 def _check_observations(config: DictConfig) -> None:
     check_choice("shares", config.shares, MATCHES)
-    if any(step < 1 for step in config.measured_steps):
-        rule = "should be steps from 1"
+    if any(step < 0 for step in config.measured_steps):
+        rule = "should be numbers of steps from 0"
         raise SettingError("measured_steps", rule, list(config.measured_steps), "[] measures the end only.")
 
 
