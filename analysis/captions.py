@@ -30,7 +30,7 @@ def arms(data: Stylizations, varied: Sequence[str] = ()) -> str:
     """Networks, weights, smoothings and objectives; for `varied`, see `objective`."""
     network = data.arms[0].network
     alike = f" All in {network}." if network not in data.arms[0].label else ""
-    marks = "".join(f" {mark} {labels.described(told)};" for told, mark in data.marks.items() if mark)
+    marks = "".join(f" {mark} {told};" for told, mark in data.marks.items() if mark)
     return f"{alike} {weights(data.arms)};{marks} {objective(data.arms, varied)}.".lstrip()
 
 

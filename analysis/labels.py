@@ -22,11 +22,6 @@ def marks(smoothings: Iterable[str]) -> dict[str, str]:
     }
 
 
-def described(smoothing: str) -> str:
-    """A smoothing as a caption tells it."""
-    return f"SWAG, {smoothing}" if smoothing.startswith("softmax") else smoothing
-
-
 def weights(config: Mapping[str, Any]) -> str:
     """`conf/weights` as a caption tells it: ImageNet, a file's name, or a random seed."""
     if config["name"] == "random":

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from swag_repro.errors import SettingError
 
@@ -35,36 +36,71 @@ def peak(features: Tensor) -> Tensor:
     return largest
 
 
-def softmax(features: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
+def softmax(features: Tensor, temperature: Tensor | float = 1.0, total: float = 1.0) -> Tensor:
     """`σ(F)_ik = e^{F_ik/T} / Σ_{m,n} e^{F_mn/T}` over all channels and positions of an image (SWAG).
+
+    `torch.softmax` adds a long row of float32 one by one: at 1024 px its sum over relu1_1 is off by percents.
 
     Args:
         features: `(B, D, ...)`.
-        temperature: T > 0, a number or one per image `(B, 1)`.
+        temperature: T > 0, a number or one per image `(B, 1)`; a constant of the gradient.
+        total: what each image's values sum to.
 
     Returns:
-        The shape of `features`; in [0, 1], and each image's sum is 1.
+        The shape of `features`; in [0, `total`]. It can be differentiated once.
     """
-    return torch.softmax(_divided(features.flatten(1), temperature), dim=1).view_as(features)
+    smoothed: Tensor = _Softmax.apply(features.flatten(1), temperature, total)
+    return smoothed.view_as(features)
 
 
-def channel_softmax(features: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
+def channel_softmax(features: Tensor, temperature: Tensor | float = 1.0, total: float = 1.0) -> Tensor:
     """Softmax over the channels at each position (authors' first release, March 2021).
 
     Args:
         features: `(B, D, ...)`.
         temperature: T > 0, a number or one per image `(B, 1)`.
+        total: what the channels' values sum to at each position.
 
     Returns:
-        The shape of `features`; in [0, 1], and the channels' sum at each position is 1.
+        The shape of `features`; in [0, `total`].
     """
     if isinstance(temperature, Tensor):
         temperature = temperature.view(-1, *[1] * (features.dim() - 1))
-    return torch.softmax(_divided(features, temperature), dim=1)
+    smoothed = torch.softmax(features if _is_one(temperature) else features / temperature, dim=1)
+    return smoothed if total == 1.0 else smoothed * total
 
 
-def _divided(features: Tensor, temperature: Tensor | float) -> Tensor:
-    return features if isinstance(temperature, float) and temperature == 1.0 else features / temperature
+class _Softmax(torch.autograd.Function):
+    """`y = total · e^{x/T} / Σ e^{x/T}` along rows `(B, N)`, in one copy of them.
+
+    `Tensor.sum` adds pairwise, so rows of 6.7e7 values of float32 sum to `total` within 1e-6 of it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, temperature: Tensor | float, total: float) -> Tensor:
+        weights = rows - rows.amax(dim=1, keepdim=True)
+        if not _is_one(temperature):
+            weights.div_(temperature)
+        weights.exp_()
+        weights.div_(weights.sum(dim=1, keepdim=True) / total)
+        ctx.save_for_backward(weights)
+        ctx.temperature, ctx.total = temperature, total
+        return weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """`(y g − y · Σ y g / total) / T`."""
+        (smoothed,) = ctx.saved_tensors
+        found = smoothed * gradient
+        found.addcmul_(smoothed, found.sum(dim=1, keepdim=True) / ctx.total, value=-1)
+        if not _is_one(ctx.temperature):
+            found.div_(ctx.temperature)
+        return found, None, None
+
+
+def _is_one(temperature: Tensor | float) -> bool:
+    return not isinstance(temperature, Tensor) and temperature == 1.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +142,7 @@ class Temperature:
         return highest.clamp_min(torch.finfo(highest.dtype).tiny)  # a dead layer stays uniform
 
     def __str__(self) -> str:
-        return f"peak/{self._number:g}" if self._adaptive else f"{self._number:g}"
+        return f"peak/{_shown(self._number)}" if self._adaptive else _shown(self._number)
 
 
 @dataclass(frozen=True)
@@ -137,6 +173,8 @@ class Softmax:
         SettingError: a temperature that is not positive, or an unknown `over`.
     """
 
+    FUNCTIONS: ClassVar = {"layer": softmax, "channels": channel_softmax}
+
     def __init__(
         self,
         *,
@@ -145,12 +183,11 @@ class Softmax:
         mean_one: bool = False,
         name: str = "softmax",
     ) -> None:
-        functions = {"layer": softmax, "channels": channel_softmax}
-        if over not in functions:
+        if over not in self.FUNCTIONS:
             raise SettingError(
-                "smoothing.over", f"should be one of {list(functions)}", repr(over), "Choose one."
+                "smoothing.over", f"should be one of {list(self.FUNCTIONS)}", repr(over), "Choose one."
             )
-        self.function = functions[over]
+        self.over = over
         self.temperature = Temperature(temperature)
         self.mean_one = mean_one
         self.name = name
@@ -159,14 +196,16 @@ class Softmax:
         """σ of `features` `(B, D, ...)`, with the temperature of `reference` (default: themselves)."""
         features = at_least_float32(features)
         reference = features if reference is None else at_least_float32(reference)
-        smoothed = self.function(features, self.temperature.of(reference))
+        return self.FUNCTIONS[self.over](features, self.temperature.of(reference), self._total(features))
+
+    def _total(self, features: Tensor) -> float:
         if not self.mean_one:
-            return smoothed
-        return smoothed * (features[0].numel() if self.function is softmax else features.shape[1])
+            return 1.0
+        return float(features[0].numel() if self.over == "layer" else features.shape[1])
 
     def __str__(self) -> str:
         mean_one = ", mean_one" if self.mean_one else ""
-        return f"{self.name}(temperature={self.temperature}{mean_one})"
+        return f"{self.name}(over={self.over}, temperature={self.temperature}{mean_one})"
 
 
 class Scale:
@@ -186,7 +225,7 @@ class Scale:
         return at_least_float32(features) * self.factor
 
     def __str__(self) -> str:
-        return f"{self.name}(factor={self.factor:g})"
+        return f"{self.name}(factor={_shown(self.factor)})"
 
 
 class Log1p:
@@ -227,12 +266,18 @@ class Power:
         return features.sign() * compressed
 
     def __str__(self) -> str:
-        return f"{self.name}(exponent={self.exponent:g})"
+        return f"{self.name}(exponent={_shown(self.exponent)})"
 
 
 def at_least_float32(features: Tensor) -> Tensor:
     """Half-precision activations in float32; wider ones as they are."""
     return features.to(torch.promote_types(features.dtype, torch.float32))
+
+
+def _shown(value: float) -> str:
+    """Short where it can be, and never the same for two numbers."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
 
 
 def _check_between(setting: str, value: float, low: float, high: float, remedy: str) -> None:

@@ -68,7 +68,7 @@ class _Sums:
     """What entropies follow from, summed over blocks of an image's values: no second copy of them is made.
 
     Args:
-        peak: largest value of each image, `(B,)`, up to rounding.
+        peak: largest value of each image, `(B,)`: one of those in the blocks, to the last bit.
         scales: of the softmax entropies to come.
     """
 
@@ -83,8 +83,9 @@ class _Sums:
     def add(self, block: Tensor, times: int = 1) -> None:
         """Values `(B, n)` that each stand for `times` equal ones."""
         self.size += times * block.shape[1]
+        below = block - self.peak  # before it is scaled: of two large products, rounding alone would remain
         for scale in self.partition:
-            shifted = torch.add(-scale * self.peak, block, alpha=scale).clamp_(NEGLIGIBLE, 0.0)
+            shifted = (below if scale == 1.0 else below * scale).clamp(NEGLIGIBLE, 0.0)
             weights = shifted.exp()
             self.partition[scale] += times * weights.sum(dim=1)
             self.energy[scale] += times * vecdot(weights, shifted)
@@ -120,17 +121,19 @@ def _gram_sums(features: Tensor, scales: Collection[float]) -> _Sums:
     """Sums over the Gram matrix of each image `(B, D, ...)`, which never exists as a whole.
 
     It is symmetric, so the blocks above its diagonal count twice; it is positive semi-definite, so its peak
-    is on the diagonal.
+    is on the diagonal. It is read from the blocks: another product of the same rows rounds another way, and
+    where G is 1e9, a peak that is 100 too high makes all weights of a softmax e^−100.
     """
     matrix = features.flatten(2)
-    sums = _Sums(vecdot(matrix, matrix).amax(dim=1), scales)
     channels = matrix.shape[1]
     rows = max(1, min(BLOCK // (len(matrix) * channels), channels // 4))
-    for start in range(0, channels, rows):
-        band, below = matrix[:, start : start + rows], matrix[:, start + rows :]
-        sums.add((band @ band.mT).flatten(1))
-        if below.shape[1]:
-            sums.add((band @ below.mT).flatten(1), times=2)
+    bands = torch.split(matrix, rows, dim=1)
+    diagonal = [(band @ band.mT).flatten(1) for band in bands]  # together no more values than a block has
+    sums = _Sums(torch.stack([block.amax(dim=1) for block in diagonal]).amax(dim=0), scales)
+    for index, block in enumerate(diagonal):
+        sums.add(block)
+        if (start := (index + 1) * rows) < channels:
+            sums.add((bands[index] @ matrix[:, start:].mT).flatten(1), times=2)
     return sums
 
 

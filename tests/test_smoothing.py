@@ -1,6 +1,11 @@
+from pathlib import Path
+
 import pytest
 import torch
+from hydra import compose, initialize_config_module
+from hydra.utils import instantiate
 
+import conf
 from swag_repro.errors import SettingError
 from swag_repro.smoothing import (
     Log1p,
@@ -135,14 +140,67 @@ def test_bad_settings(make, setting):
 def test_names_tell_all_that_differs():
     assert [str(smoothing) for smoothing in ALL.values()] == [
         "none",
-        "softmax(temperature=1)",
-        "softmax(temperature=peak/2)",
-        "softmax(temperature=1)",
-        "softmax(temperature=peak/2)",
+        "softmax(over=layer, temperature=1)",
+        "softmax(over=layer, temperature=peak/2)",
+        "softmax(over=channels, temperature=1)",
+        "softmax(over=channels, temperature=peak/2)",
         "scale(factor=0.001)",
         "log1p",
         "power(exponent=0.5)",
     ]
+
+
+def test_different_settings_have_different_names():
+    different = [
+        Softmax(over=over, temperature=temperature, mean_one=mean_one)
+        for over in ("layer", "channels")
+        for temperature in (1, 1.0000001, "peak/2", "peak/2.0000001", 2)
+        for mean_one in (False, True)
+    ]
+    different += [
+        Scale(factor=0.001),
+        Scale(factor=0.0010000001),
+        Power(exponent=0.5),
+        Power(exponent=0.50000001),
+    ]
+    assert len({str(smoothing) for smoothing in different}) == len(different)
+
+
+def test_every_smoothing_of_the_config_has_its_own_name():
+    files = sorted((Path(conf.__file__).parent / "smoothing").glob("*.yaml"))
+    with initialize_config_module("conf", version_base="1.3"):
+        configs = [compose("measure_activations", [f"smoothing={file.stem}"]).smoothing for file in files]
+    assert [config.name for config in configs] == [file.stem for file in files]
+    assert [str(instantiate(config)).split("(")[0] for config in configs] == [file.stem for file in files]
+
+
+def relu1_1(size):
+    """Peaked like ReLU's values, and as many as VGG-19 has there: `(1, 64, size, size)`."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, 64, size, size, generator=generator).mul_(3).relu_()
+
+
+@pytest.mark.parametrize("smoothing", [Softmax(), Softmax(temperature="peak/2", mean_one=True)], ids=str)
+def test_a_long_row_in_float32_sums_to_its_total(smoothing):
+    features = relu1_1(1024)
+    total = features.numel() if smoothing.mean_one else 1.0
+    assert smoothing(features).sum(dtype=torch.float64).item() / total == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [Softmax(), Softmax(temperature="peak/2", mean_one=True)], ids=str)
+def test_a_long_row_in_float32_is_that_of_float64_and_so_is_its_gradient(smoothing):
+    features = relu1_1(256).requires_grad_()
+    smoothed = smoothing(features)
+    weights = torch.rand(64, 1, 1)
+    (gradient,) = torch.autograd.grad((smoothed * weights).sum(), features)
+    temperature = features.detach().double().max() / 2 if smoothing.mean_one else 1.0
+    expected = torch.softmax((features.detach().double() / temperature).flatten(), 0).view_as(features)
+    expected *= features.numel() if smoothing.mean_one else 1.0
+    torch.testing.assert_close(smoothed.double(), expected, rtol=5e-6, atol=0.0)
+    mean = (expected * weights).sum() / expected.sum()
+    expected *= (weights - mean) / temperature
+    assert (gradient - expected).norm() < 1e-5 * expected.norm()
+    assert abs(gradient.sum(dtype=torch.float64)) < 1e-6 * gradient.abs().sum(dtype=torch.float64)
 
 
 @pytest.mark.parametrize("over", ["layer", "channels"])

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import labels, style
+from analysis import style
 from analysis.points import Points, load
 
 __all__ = ["load", "make", "save"]
@@ -210,7 +210,7 @@ def _caption(panels: tuple[Panel, ...], points: Points) -> str:
     said = [f"Means over {images} images"]
     if seeds > 1:
         said[0] += f" and {seeds} seeds; bands: smallest to largest mean of one seed"
-    said += [f"{mark} {labels.described(smoothing)}" for smoothing, mark in points.marks.items() if mark]
+    said += [f"{mark} {smoothing}" for smoothing, mark in points.marks.items() if mark]
     return "\n".join(fill(text, 130) for text in ("; ".join(said) + ".", _coinciding(panels, points)))
 
 

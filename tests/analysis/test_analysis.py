@@ -303,7 +303,7 @@ class TestFigure:
         assert legend == ["r-ResNet-50", "r-ResNet-50*", "r-VGG-19", "r-VGG-19*"]
         [caption] = [text.get_text() for text in drawn.texts]
         assert "3 images and 2 seeds; bands: smallest to largest" in caption
-        assert "* SWAG, softmax(temperature=1.0)" in caption
+        assert "* softmax(temperature=1.0)" in caption
 
     def test_long_names_of_layers_take_two_lines(self, loaded: points.Points) -> None:
         table = loaded.table.replace({"layer": {"relu1_1": "Conv2d_2b_3x3"}})

@@ -369,7 +369,7 @@ class TestGrid:
     def test_caption(self, drawn: Figure) -> None:
         caption = " ".join(words(drawn)[-1].split())
         assert "4 of 5 pairs of images, evenly spread. r-: random, seed 0;" in caption
-        assert "* SWAG, softmax(temperature=peak/2);" in caption
+        assert "* softmax(temperature=peak/2);" in caption
         assert "Gram loss: content weight 1, style weight 10, each term divided by" in caption
         assert "at most 150 steps and 300 evaluations of L-BFGS from the content." in caption
         assert "resnet50 (random weights) for VGG-19; vgg19 (imagenet) for ResNet-50." in caption

@@ -44,7 +44,7 @@ def test_one_cell(run, tmp_path):
     rows = record.rows().to_pandas()
     assert len(rows) == 2 * 5 * 9  # images × taps × statistics
     assert rows.groupby(["content", "style"], dropna=False).size().tolist() == [45, 45]
-    assert set(rows["smoothing"]) == {"softmax(temperature=1)"}
+    assert set(rows["smoothing"]) == {"swag(over=layer, temperature=1)"}
     assert set(rows["seed"]) == {3}
     assert rows.drop_duplicates("position").set_index("position")["layer"].to_dict() == {
         1: "conv1", 2: "conv2_2", 3: "conv3_2", 4: "conv4_2", 5: "conv5_2",
