@@ -12,6 +12,7 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 # isort: split
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig
 from PIL import Image
+from rich.markup import escape
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.batches import Batch, restart_of, start_of
+from experiments.batches import BATCH_SIZE, Batch, fixed_size, restart_of, start_of
 from experiments.cell import CONF, Experiment, launch, run_cell
 from experiments.observations import Judge, early, start_shares
 from experiments.pairs import Pair
@@ -33,6 +35,7 @@ from experiments.stylize_cell import StylizeCell
 from experiments.sweep import Sweep
 from swag_repro.images import save_png
 from swag_repro.measures import Measure
+from swag_repro.names import file_stem
 from swag_repro.networks import TappedNetwork
 from swag_repro.store import Run
 from swag_repro.tracking import Tracker
@@ -46,7 +49,8 @@ def stylize(cell: StylizeCell, run: Run, tracker: Tracker, sweep: Sweep | None) 
     results: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     observed: list[dict[str, Any]] = []
-    for batch in cell.batches(network):
+    size = fixed_size(run, cell.config.compute.batch_size, partial(cell.fitting, network))
+    for batch in cell.batches(size):
         done = _optimised(cell, network, batch, run, checkpoints, sweep, judge)
         curves += done["curves"]
         results += _finished(cell, judge, batch, done, run)
@@ -177,7 +181,7 @@ def _save_inputs(run: Run, pair: Pair, batch: Batch) -> None:
     inputs.append((f"style/{pair.style_name}", mixed, list(pair.styles)))
     for key, image, pictures in inputs:
         role, _, name = key.partition("/")
-        path = run.path / "images" / role / f"{name.replace('/', '_')}.png"
+        path = run.path / "images" / role / f"{file_stem(name)}.png"
         if not path.exists():
             metadata = {told: ", ".join(getattr(p, told) for p in pictures) for told in ("sha256", "licence")}
             save_png(image.cpu(), path, metadata)
@@ -278,8 +282,8 @@ def _mirror(tracker: Tracker, run: Run, results: list[dict[str, Any]], curves: l
     statuses = pd.Series([result["status"] for result in results]).value_counts()
     tracker.summary({f"pairs/{status}": int(count) for status, count in statuses.items()})
     for result in results:
-        note = "" if result["status"] == "finished" else f" [yellow]{result['status']}: {result['reason']}[/]"
-        console.print(f"  {saved[result['image']]}{note}")
+        note = f" {result['status']}: {result['reason']}" if result["status"] != "finished" else ""
+        console.print(f"  {escape(str(saved[result['image']]))}[yellow]{escape(note)}[/]")
 
 
 def _read(path: Path) -> Image.Image:
@@ -288,7 +292,11 @@ def _read(path: Path) -> Image.Image:
 
 
 EXPERIMENT = Experiment(
-    name="stylize", version=3, cell=StylizeCell, compute=stylize, resumable=("checkpoints", "images")
+    name="stylize",
+    version=3,
+    cell=StylizeCell,
+    compute=stylize,
+    resumable=("checkpoints", "images", BATCH_SIZE),
 )
 
 

@@ -125,17 +125,19 @@ class StylizeCell(Cell):
             plateau=self.plateau,
         )
 
-    def batches(self, network: TappedNetwork) -> Iterator[Batch]:
-        """The pairs, side by side where their contents have one size."""
+    def batches(self, size: int) -> Iterator[Batch]:
+        """At most so many pairs each, side by side where their contents have one size."""
+        for group in self._groups:
+            for first in range(0, len(group), size):
+                yield self._batch(group[first : first + size])
+
+    @cached_property
+    def _groups(self) -> list[list[Pair]]:
+        """Pairs whose contents have one size."""
         groups: dict[tuple[int, ...], list[Pair]] = {}
         for pair in self.pairs:
             groups.setdefault(self.resize.target(*pair.content.read().size), []).append(pair)
-        number = self.config.compute.batch_size
-        for group in groups.values():
-            if number == "auto":
-                number = self._fitting(network, self._batch(group[:1]))
-            for first in range(0, len(group), number):
-                yield self._batch(group[first : first + number])
+        return list(groups.values())
 
     def _batch(self, pairs: Sequence[Pair]) -> Batch:
         return Batch.load(
@@ -146,8 +148,9 @@ class StylizeCell(Cell):
             feather=self.config.feather,
         )
 
-    def _fitting(self, network: TappedNetwork, one: Batch) -> int:
+    def fitting(self, network: TappedNetwork) -> int:
         """How many pairs fit in half of the free memory, by what one evaluation keeps for its gradient."""
+        one = max((self._batch(group[:1]) for group in self._groups), key=lambda batch: batch.contents.numel())
         transfer = self.transfer(network, one, one.contents)
         with kept_for_gradient() as kept:
             transfer.advance()
