@@ -16,6 +16,9 @@ from analysis.collect import read_records, tidy
 from analysis.effects import Effect, bootstrap
 from swag_repro.store import RunRecord
 
+MEASURES = ("style_distance", "sliced_wasserstein", "sifid")
+"""By which a picture's way to its style is judged; the first is the one that was chosen beforehand."""
+
 PAIR = ["network", "seed", "arm", "content", "style"]
 
 CONTRASTS = (
@@ -42,11 +45,11 @@ class Mechanism:
     Attributes:
         arms: name → label, in the order of the sweep.
         networks: key → label, likewise; a key is a network with its weights.
-        points: one row for each picture: pair, style weight, iteration (null: finished), style distance of
-            it and of its start, SSIM, CFSD.
+        points: one row for each picture: pair, style weight, iteration (null: finished), `MEASURES` of it and
+            of its start, SSIM.
         shares: one row for each layer of each pair: its share of the loss and of the gradient at the start.
-        gains: one row for each pair and arm: log2 of how much nearer to its style the picture came.
-        effects: one row for each network and contrast: the difference of gains, with its interval.
+        gains: one row for each measure, pair and arm: log2 of how much nearer to its style the picture came.
+        effects: one row for each measure, network and contrast: the difference of gains, with its interval.
         judges: the held-out networks.
         missing: how many cells are missing.
         cells: how many there should be.
@@ -84,7 +87,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
     rows = tidy([record for _, record in found]).to_pandas().drop(columns=["network", "weights", "seed"])
     rows = rows.merge(_origins(found), on="run_id")
     points = _points(rows)
-    if points["start"].isna().any():
+    if points["style_distance_start"].isna().any():
         rule, remedy = "should hold 0: gains are against the start", "Add measured_steps=[0,10]."
         raise CellsError("measured_steps", rule, "no measures of the start", remedy)
     gains = _gains(points)
@@ -127,16 +130,17 @@ def _origins(found: Sequence[tuple[Cell, RunRecord]]) -> pd.DataFrame:
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row for each picture, finished or on its way; `start` is the style distance of its start."""
-    measures = rows[rows["statistic"].isin(["style_distance", "sliced_wasserstein", "cfsd", "ssim"])]
+    """One row for each picture, finished or on its way, with the measures of its start."""
+    measures = rows[rows["statistic"].isin([*MEASURES, "ssim"])]
     keys = [*PAIR, "style_weight", "iteration", "run_id", "order"]
     points = measures.pivot_table(
         index=keys, columns="statistic", values="value", dropna=False, observed=True
     )
     points = points.dropna(how="all").reset_index().sort_values(["order", "iteration"])
     judges = measures[measures["statistic"] == "style_distance"].groupby("run_id")["definition"].first()
-    starts = points[points["iteration"] == 0].set_index(["run_id", "content", "style"])["style_distance"]
-    points = points.join(starts.rename("start"), on=["run_id", "content", "style"])
+    pair = ["run_id", "content", "style"]
+    starts = points[points["iteration"] == 0].set_index(pair)[list(MEASURES)]
+    points = points.join(starts.add_suffix("_start"), on=pair)
     return points.join(judges.rename("judge"), on="run_id").reset_index(drop=True)
 
 
@@ -146,25 +150,28 @@ def _shares(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gains(points: pd.DataFrame) -> pd.DataFrame:
-    """log2 of start over result, of each pair under each arm.
+    """log2 of start over result, of each pair under each arm, by each measure.
 
     Where style weights were swept, the result is the mean over budgets of content of the smallest style
     distance that the arm reaches within the budget: all its pictures count, early ones too. Else it is that
     of the finished picture.
     """
-    if len(points["style_weight"].unique()) > 1:
-        of_pairs = points.groupby(PAIR, sort=False)[["ssim", "style_distance", "start"]]
-        results: pd.Series[float] = of_pairs.apply(_reached)
-    else:
-        finished = points[points["iteration"].isna()].set_index(PAIR)
-        results = finished["style_distance"] / finished["start"]
-    return results.map(lambda left: -math.log2(left)).rename("gain").reset_index()
+    gains = []
+    for measure in MEASURES:
+        left = points.assign(left=points[measure] / points[f"{measure}_start"])
+        if len(points["style_weight"].unique()) > 1:
+            results: pd.Series[float] = left.groupby(PAIR, sort=False)[["ssim", "left"]].apply(_reached)
+        else:
+            results = left[left["iteration"].isna()].set_index(PAIR)["left"]
+        gain = results.map(lambda part: -math.log2(part)).rename("gain").reset_index()
+        gains.append(gain.assign(measure=measure))
+    return pd.concat(gains, ignore_index=True)
 
 
 def _reached(pictures: pd.DataFrame) -> float:
     """Mean over budgets of the least relative style distance within each, of one pair's pictures."""
     spent = 1 - pictures["ssim"].to_numpy()
-    left = (pictures["style_distance"] / pictures["start"]).to_numpy()
+    left = pictures["left"].to_numpy()
     affordable = spent[None, :] <= BUDGETS[:, None] + 1e-9
     # To leave the picture as it is costs nothing.
     return float(np.where(affordable, np.minimum(left, 1.0)[None, :], 1.0).min(axis=1).mean())
@@ -172,16 +179,22 @@ def _reached(pictures: pd.DataFrame) -> float:
 
 def _effects(gains: pd.DataFrame) -> pd.DataFrame:
     """Differences of gains between two arms on the same pairs and seeds."""
-    wide = gains.assign(pair=gains["content"] + " × " + gains["style"]).set_index(
-        ["network", "pair", "seed", "arm"]
-    )
-    wide = wide["gain"].unstack("arm")
+    keys = ["measure", "network", "pair", "seed", "arm"]
+    pairs = gains.assign(pair=gains["content"] + " × " + gains["style"])
+    wide = pairs.set_index(keys)["gain"].unstack("arm")
     found = [
-        {"network": network, "effect": words, "arm": arm, "against": against, **vars(effect)}
-        for network in gains["network"].unique()
+        {
+            "measure": measure,
+            "network": network,
+            "effect": words,
+            "arm": arm,
+            "against": against,
+            **vars(effect),
+        }
+        for measure, network in gains[["measure", "network"]].drop_duplicates().itertuples(index=False)
         for arm, against, words in CONTRASTS
         if {arm, against} <= set(wide.columns)
-        and (effect := _effect(wide.loc[network, arm] - wide.loc[network, against])) is not None
+        and (effect := _effect(wide.loc[(measure, network), arm] - wide.loc[(measure, network), against]))
     ]
     return pd.DataFrame(found)
 

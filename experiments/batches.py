@@ -179,26 +179,37 @@ def fixed_size(run: Run, setting: int | str, fitting: Callable[[], int]) -> int:
     return size
 
 
-def start_of(batch: Batch, start: str, *, seed: int, picture: Picture | None) -> Tensor:
+def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Picture | None) -> Tensor:
     """Where the optimisation of a batch starts: `(B, 3, H, W)`.
 
     Args:
         batch: as the objective sees it.
         start: one of `STARTS`, else a file.
-        seed: of noise.
+        noise: standard deviation of normal noise that is added.
+        seed: of all noise.
         picture: that file.
     """
     size = batch.contents.shape[2:]
     if picture is not None:
         image = load(picture, Resize(size=max(size), policy="squash"))[None]
-        return _to_size(image, size).expand(len(batch.pairs), -1, -1, -1).to(batch.contents.device)
+        images = _to_size(image, size).expand(len(batch.pairs), -1, -1, -1)
+        return _disturbed(batch, images, noise, seed)
     starts: Mapping[str, Callable[[], Tensor]] = {
         "content": lambda: batch.contents,
         "noise": lambda: torch.stack([_noise(pair, seed, size) for pair in batch.pairs]),
         "style": lambda: torch.cat([_to_size(mixed[0].image[None], size) for mixed in batch.styles]),
         "laplacian": lambda: _mean_colors(batch) + finest_level(batch.contents),
     }
-    return starts[start]().to(batch.contents.device)
+    return _disturbed(batch, starts[start](), noise, seed)
+
+
+def _disturbed(batch: Batch, images: Tensor, noise: float, seed: int) -> Tensor:
+    images = images.to(batch.contents.device)
+    if not noise:
+        return images
+    shape = images.shape[1:]
+    normal = [torch.randn(shape, generator=_generator(pair, seed)) for pair in batch.pairs]
+    return images + noise * torch.stack(normal).to(images)
 
 
 def restart_of(batch: Batch, start: str, before: Tensor, *, last: bool) -> Tensor:
@@ -216,6 +227,10 @@ def _mean_colors(batch: Batch) -> Tensor:
 
 
 def _noise(pair: Pair, seed: int, size: Sequence[int]) -> Tensor:
+    return torch.rand(3, *size, generator=_generator(pair, seed))
+
+
+def _generator(pair: Pair, seed: int) -> torch.Generator:
     # By the pair's name, so that its noise doesn't depend on its neighbours.
     of_pair = int(hashlib.sha256(f"{seed} {pair.name}".encode()).hexdigest()[:15], 16)
-    return torch.rand(3, *size, generator=torch.Generator().manual_seed(of_pair))
+    return torch.Generator().manual_seed(of_pair)

@@ -152,6 +152,7 @@ class StylizeConfig(Config):
     optimizer: dict[str, Any] = MISSING
     canvas: dict[str, Any] = MISSING
     start: str = MISSING
+    start_noise: float = MISSING
     seed: int = MISSING
     steps: int = MISSING
     evaluations: int | None = None

@@ -96,7 +96,8 @@ def _optimised(
 
 def _start(cell: StylizeCell, batch: Batch, before: Tensor | None, *, last: bool) -> Tensor:
     if before is None:
-        return start_of(batch, cell.config.start, seed=cell.config.seed, picture=cell.start)
+        noise, seed = cell.config.start_noise, cell.config.seed
+        return start_of(batch, cell.config.start, noise=noise, seed=seed, picture=cell.start)
     return restart_of(batch, cell.config.start, before, last=last)
 
 

@@ -20,7 +20,7 @@ from experiments.pairs import Pair, pairs_of, start_picture, weights_of
 from swag_repro.canvas import Canvas
 from swag_repro.errors import SettingError
 from swag_repro.images import Picture, load_mask
-from swag_repro.losses import MATCHES, Like, Objective, Side, check_choice
+from swag_repro.losses import MATCHES, Like, Objective, Side, check_choice, check_weight
 from swag_repro.measures import WeightedNetwork
 from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.transfer import Guards, Plateau, Transfer
@@ -150,7 +150,9 @@ class StylizeCell(Cell):
 
     def fitting(self, network: TappedNetwork) -> int:
         """How many pairs fit in half of the free memory, by what one evaluation keeps for its gradient."""
-        one = max((self._batch(group[:1]) for group in self._groups), key=lambda batch: batch.contents.numel())
+        one = max(
+            (self._batch(group[:1]) for group in self._groups), key=lambda batch: batch.contents.numel()
+        )
         transfer = self.transfer(network, one, one.contents)
         with kept_for_gradient() as kept:
             transfer.advance()
@@ -182,6 +184,7 @@ def _check_run(config: DictConfig) -> None:
 
 
 def _check_observations(config: DictConfig) -> None:
+    check_weight("start_noise", config.start_noise)
     check_choice("shares", config.shares, MATCHES)
     if any(step < 0 for step in config.measured_steps):
         rule = "should be numbers of steps from 0"

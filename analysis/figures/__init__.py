@@ -45,6 +45,7 @@ FIGURES = {
     "mechanism": Source("mechanism", "mechanism"),
     "mechanism_small": Source("mechanism", "mechanism_small"),
     "mechanism_style": Source("mechanism", "mechanism_style"),
+    "mechanism_pretrained": Source("mechanism", "mechanism_pretrained"),
     "mechanism_pictures": Source("grid", "mechanism_style"),
     "curve": Source("curve", "style_content_curve"),
 }

@@ -7,7 +7,7 @@ differences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,15 @@ from matplotlib.figure import Figure
 
 from analysis import captions, labels, style
 from analysis.effects import bootstrap
-from analysis.mechanism import Mechanism, load
+from analysis.mechanism import MEASURES, Mechanism, load
 
 __all__ = ["load", "make", "save"]
 
 ROW, FOOT = 0.21, 0.85
 """Inches: of an arm, and of what stands below the panels."""
+
+ROOM = 0.14
+"""Share of a layer from which its name stands in its bar."""
 
 LAYERS = sns.color_palette("crest", 5)
 """Shallow to deep."""
@@ -76,10 +79,10 @@ def _arms(data: Mechanism) -> Figure:
         _draw_gains(row[1], data, network)
         if data.curves:
             _draw_curves(row[2], data, network)
-        row[0].set_title(label, loc="left", fontweight="bold")
-    axes[0, 1].set_title("how much nearer to the style (log₂)", loc="left")
-    if data.curves:
-        axes[0, 2].set_title("style against content", loc="left")
+        row[0].set_title(f"{label}: shares at the start", loc="left")
+        row[1].set_title("gain: log₂ of how much nearer to the style", loc="left")
+        if data.curves:
+            row[2].set_title("style against content", loc="left")
     drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
     style.mark_partial(drawn, missing=data.missing, cells=data.cells)
     return drawn
@@ -91,18 +94,26 @@ def _draw_shares(axis: Axes, data: Mechanism, network: str) -> None:
     means = own.groupby(["arm", "layer"], sort=False)["share"].mean().unstack("layer")[own["layer"].unique()]
     means = means.reindex(list(data.arms))
     left = np.zeros(len(means))
-    for color, (layer, values) in zip(LAYERS, means.items(), strict=False):
-        axis.barh(range(len(means)), values, left=left, color=color, height=0.72, label=str(layer))
+    for color, (_, values) in zip(LAYERS, means.items(), strict=False):
+        axis.barh(range(len(means)), values, left=left, color=color, height=0.72)
         left += values.fillna(0).to_numpy()
     _name_arms(axis, list(data.arms.values()))
-    axis.set(xlim=(0, 1), xlabel="share of the style loss at the start")
-    axis.legend(ncols=5, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=5.5,
-                handlelength=0.7, columnspacing=0.6, handletextpad=0.25, borderpad=0)  # fmt: skip
+    axis.set(xlim=(0, 1), xlabel="layers' shares of the style loss")
+    for place, middle, layer in _wide_enough(means):
+        axis.text(middle, place, layer, ha="center", va="center", color="white", fontsize=5)
     axis.grid(visible=False)
 
 
+def _wide_enough(means: pd.DataFrame) -> Iterator[tuple[int, float, str]]:
+    """Row, middle and name of the layers whose bars have room for it."""
+    for row, shares in enumerate(means.fillna(0).to_numpy()):
+        for layer, right, width in zip(means.columns, shares.cumsum(), shares, strict=True):
+            if width > ROOM:
+                yield row, right - width / 2, str(layer)
+
+
 def _draw_gains(axis: Axes, data: Mechanism, network: str) -> None:
-    own = data.gains[data.gains["network"] == network]
+    own = data.gains[(data.gains["network"] == network) & (data.gains["measure"] == MEASURES[0])]
     order = list(data.arms)
     colors = {arm: _color(arm) for arm in order}
     dots = own.groupby(["arm", "content", "style"], sort=False)["gain"].mean().reset_index()
@@ -119,7 +130,12 @@ def _draw_gains(axis: Axes, data: Mechanism, network: str) -> None:
                 markeredgecolor="white", markeredgewidth=0.5, elinewidth=1.4, zorder=5,
             )  # fmt: skip
     axis.axvline(0, color="0.4", linewidth=0.7)
-    axis.set(yticks=range(len(order)), yticklabels=[""] * len(order), ylabel="", xlabel="gain (0: no nearer)")
+    axis.set(
+        yticks=range(len(order)),
+        yticklabels=[""] * len(order),
+        ylabel="",
+        xlabel="0: no nearer than the content image",
+    )
 
 
 def _mean(gains: pd.DataFrame) -> tuple[float, float, float] | None:
@@ -134,7 +150,9 @@ def _draw_curves(axis: Axes, data: Mechanism, network: str) -> None:
     """Means over pairs and seeds: lines along the style weights, small dots for pictures on the way."""
     own = data.points[(data.points["network"] == network)]
     own = own.assign(
-        spent=1 - own["ssim"], left=own["style_distance"] / own["start"], step=own["iteration"].fillna(-1)
+        spent=1 - own["ssim"],
+        left=own["style_distance"] / own["style_distance_start"],
+        step=own["iteration"].fillna(-1),
     )
     own = own[own["step"] != 0]
     means = own.groupby(["arm", "step", "style_weight"], sort=False)[["spent", "left"]].mean().reset_index()
@@ -173,29 +191,36 @@ def _dash(arm: str) -> str:
 
 
 def _effects(data: Mechanism) -> Figure:
-    effects = data.effects
-    networks = [network for network in data.networks if network in set(effects["network"])]
-    words = list(effects["effect"].unique())
-    height = 0.3 + len(words) * (0.1 + 0.13 * len(networks)) + FOOT
+    """A panel for each measure: the one chosen beforehand, and two that could contradict it."""
+    networks = [network for network in data.networks if network in set(data.effects["network"])]
+    words = list(data.effects["effect"].unique())
+    height = 0.5 + len(words) * (0.1 + 0.13 * len(networks)) + FOOT
     drawn = style.figure(height=height)
     drawn.set_layout_engine("constrained", rect=(0, FOOT / height, 1, 1 - FOOT / height))
-    axis = drawn.subplots()
+    axes = drawn.subplots(1, len(MEASURES), sharey=True)
+    for axis, measure in zip(axes, MEASURES, strict=True):
+        own = data.effects[data.effects["measure"] == measure]
+        _draw_effects(axis, own, {network: data.networks[network] for network in networks}, words)
+        axis.set_title(measure.replace("_", " "), loc="left")
+        axis.set_xlabel("difference of gains")
+    _name_arms(axes[0], words)
+    axes[0].legend(frameon=False, loc="best", fontsize=6.5)
+    drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
+    style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+    return drawn
+
+
+def _draw_effects(axis: Axes, effects: pd.DataFrame, networks: dict[str, str], words: Sequence[str]) -> None:
     looks = style.looks([network.split("/")[1] for network in networks])
-    for rank, network in enumerate(networks):
+    for rank, (network, label) in enumerate(networks.items()):
         own = effects[effects["network"] == network].set_index("effect").reindex(words)
         place = np.arange(len(words)) + (rank - (len(networks) - 1) / 2) * 0.75 / len(networks)
         look = looks[network.split("/")[1]]
         axis.errorbar(
             own["mean"], place, xerr=[own["mean"] - own["low"], own["high"] - own["mean"]], fmt=look.marker,
-            color=look.color, markersize=4.5, elinewidth=1.2, label=data.networks[network],
+            color=look.color, markersize=4, elinewidth=1.2, label=label,
         )  # fmt: skip
     axis.axvline(0, color="0.4", linewidth=0.7)
-    _name_arms(axis, words)
-    axis.set_xlabel("difference of gains (log₂ of the style distance; right: nearer to the style)")
-    axis.legend(frameon=False, loc="best")
-    drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
-    style.mark_partial(drawn, missing=data.missing, cells=data.cells)
-    return drawn
 
 
 def _caption(data: Mechanism) -> str:

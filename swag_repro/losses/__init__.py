@@ -1,7 +1,16 @@
 """What a stylisation minimises: pure functions state the equations, thin classes hold their settings."""
 
 from swag_repro.losses.balance import MATCHES, gradient_norms, shares
-from swag_repro.losses.base import PIXELS, Features, LayerLoss, Look, Loss, check_choice, total_variation
+from swag_repro.losses.base import (
+    PIXELS,
+    Features,
+    LayerLoss,
+    Look,
+    Loss,
+    check_choice,
+    check_weight,
+    total_variation,
+)
 from swag_repro.losses.bn import BatchNormLoss
 from swag_repro.losses.content import CONTENT_NORMALIZERS, ContentLoss, content_distance
 from swag_repro.losses.fusion import Fusion
@@ -58,6 +67,7 @@ __all__ = [
     "Targets",
     "Terms",
     "check_choice",
+    "check_weight",
     "content_distance",
     "gradient_norms",
     "gram_distance",
