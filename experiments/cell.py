@@ -182,7 +182,7 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
     except KeyboardInterrupt as error:
         stopped_by.append(getattr(error, "number", signal.SIGINT))
     except SystemExit as error:
-        return error.code if isinstance(error.code, int) else 1
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except (HydraException, OmegaConfBaseException) as error:
         _explain(error)
         sys.exit(1)  # nothing is begun before all cells compose

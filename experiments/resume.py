@@ -8,6 +8,7 @@ import shutil
 import time
 from io import BufferedReader
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 import torch
@@ -48,7 +49,7 @@ class Checkpoints:
             with path.open("rb") as file:
                 state = _loaded(file)
             damaged = [name for name, digest in state["files"].items() if not _is(self.run / name, digest)]
-        except (OSError, ValueError):
+        except (OSError, ValueError, UnpicklingError):
             damaged = [path.name]
         if damaged:
             logger.warning("no longer as written, so that their pictures start over: %s", ", ".join(damaged))

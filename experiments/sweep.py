@@ -65,7 +65,7 @@ class Sweep:
         directory: where both are kept.
         cells: how many.
         started_at: seconds since 1970.
-        common: overrides that all cells have.
+        common: overrides that all cells have, where there are several.
     """
 
     directory: Path
@@ -83,7 +83,8 @@ class Sweep:
         Raises:
             StoreError: it can't be written.
         """
-        common = [override for override in jobs[0] if all(override in job for job in jobs)] if jobs else []
+        first = jobs[0] if len(jobs) > 1 else []
+        common = [override for override in first if all(override in job for job in jobs)]
         sweep = cls(directory, len(jobs), time.time(), common)
         plan = {"cells": sweep.cells, "started_at": sweep.started_at, "common": common}
         _write_json(directory / "plan.json", plan)
