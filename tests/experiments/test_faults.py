@@ -8,9 +8,10 @@ import os
 import re
 import resource
 import signal
+import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pandas as pd
@@ -202,6 +203,16 @@ def test_a_log_that_cannot_be_written_is_not_missed(tmp_path):
     log = _LogFile(tmp_path / "nowhere" / "run.log", delay=True)
     log.emit(logging.makeLogRecord({"msg": "lost"}))
     log.close()
+
+
+def test_a_terminal_that_is_gone_stops_nothing(run, tmp_path, photos, monkeypatch):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stderr", full)
+        assert run(*S, *photos, "steps=2")[0] == 0
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    assert records(tmp_path)[0].damage() == []
 
 
 def test_one_wrong_choice_is_named_before_anything_is_computed(run, tmp_path, photos):
