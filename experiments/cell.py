@@ -214,9 +214,10 @@ def _explain(error: Exception) -> None:
     causes = [error, *([error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [])]
     console.print("[bold red]error:[/] " + escape("\n".join(map(str, causes))))
     if (sweep := SweepCallback.started) is not None:
-        jobs = [job for job in SweepCallback.jobs if not _composes(job)]
-        told = (" ".join(sweep.told(job)) for job in jobs)
-        console.print(f"Nothing was computed. The cells: {escape('; '.join(told))}")
+        refused = next((job for job in SweepCallback.jobs if not _composes(job)), [])
+        console.print(
+            f"The first such cell is {escape(' '.join(sweep.told(refused)))}. Nothing was computed."
+        )
 
 
 def _composes(overrides: list[str]) -> bool:

@@ -52,7 +52,13 @@ def handle(handler: Callable[[int], None]) -> dict[int, Callable[[int, FrameType
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Within, a signal only makes the yielded function return its number, that of the first."""
+    """Within, a signal only makes the yielded function return its number, that of the first.
+
+    Raises:
+        Interrupted: at the end, if one came.
+    """
     came: list[int] = []
     with handled(came.append):
         yield lambda: came[0] if came else None
+    if came:
+        interrupt(came[0])

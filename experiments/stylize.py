@@ -12,6 +12,7 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 # isort: split
 import json
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def _optimised(
     sweep: Sweep | None,
 ) -> dict[str, Any]:
     """Images, records and curves of a batch, from its last checkpoint on."""
-    state = checkpoints.load(batch.key) or {"scale": 0, "curves": [], "files": {}, **_scale_begins(None)}
+    state = checkpoints.load(batch.key) or _begun(run, batch)
     scales = batch.scales(cell.config.scales, cell.config.coarsest)
     records: tuple[PairRecord, ...] = ()
     while (scale := state["scale"]) < len(scales):
@@ -96,6 +97,13 @@ def _optimised(
         records = transfer.results
     images = batch.finished(state["start"].to(cell.device), cell.config.color)
     return {"images": images, "records": records, "curves": state["curves"]}
+
+
+def _begun(run: Run, batch: Batch) -> dict[str, Any]:
+    """State of a batch at its start, without images of an attempt that left no checkpoint."""
+    for pair in batch.pairs:
+        shutil.rmtree(run.path / "images" / "steps" / pair.name, ignore_errors=True)
+    return {"scale": 0, "curves": [], "files": {}, **_scale_begins(None)}
 
 
 def _scale_begins(start: Tensor | None) -> dict[str, Any]:

@@ -428,9 +428,9 @@ def _computing(
         ended = replace(status, state=state, reason=reason, seconds=seconds, rows=run.rows, files=files)
         _write_text(run.path / "status.json", replace(ended, peak_memory_bytes=peak_memory()).to_json())
 
-    _clear_but(run.path, [PurePath(path) for path in resumable])
-    _write_text(run.path / "status.json", status.to_json())
     try:
+        _clear_but(run.path, [PurePath(path) for path in resumable])
+        _write_text(run.path / "status.json", status.to_json())
         _write_text(run.path / "identity.json", run.identity.to_json())
         _write_text(
             run.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)

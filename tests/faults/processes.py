@@ -17,7 +17,7 @@ from experiments import measure_activations, stylize
 from experiments.cell import launch
 
 MAINS = {"stylize": stylize.main, "measure_activations": measure_activations.main}
-LONGEST = 300.0
+LONGEST = 900.0
 """Seconds after which a command counts as hanging."""
 
 
