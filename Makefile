@@ -1,8 +1,8 @@
-# make reproduce | test | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
+# make reproduce | test | faults | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test lint format clean
+.PHONY: reproduce test faults lint format clean
 
 reproduce: .venv/ready
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3
@@ -21,6 +21,9 @@ reproduce: .venv/ready
 
 test: .venv/ready
 	$(BIN)/pytest
+
+faults: .venv/ready  # over a hundred kills, full disks and damaged files; some minutes
+	$(BIN)/python -m tests.faults
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -82,7 +83,7 @@ def _checked_rows(record: RunRecord) -> pa.Table:
             str(record.path / "rows.parquet"),
             f"should have the {record.status.rows} rows its status tells of",
             rows.num_rows,
-            "Delete its folder and run again.",
+            "The command that made it computes it anew; or delete its folder.",
         )
     return rows
 
@@ -102,7 +103,8 @@ def collect(root: Path, out: Path) -> Collected:
     failed = Counter(record.status.reason or "?" for record in records if record.status.state == "failed")
     table = tidy([record for record in records if record.status.state == "finished"])
     files = (out / "table.parquet", out / "table.csv")
-    for path, write in zip(files, (pq.write_table, pyarrow.csv.write_csv), strict=True):
+    writers = (partial(pq.write_table, write_page_checksum=True), pyarrow.csv.write_csv)
+    for path, write in zip(files, writers, strict=True):
         with store.whole_file(path) as file:
             write(table, file)
     return Collected(states["finished"], dict(failed), states["running"] + left, table.num_rows, files)

@@ -16,8 +16,11 @@ from analysis.collect import read_records, tidy
 from analysis.effects import Effect, bootstrap
 from swag_repro.store import RunRecord
 
-MEASURES = ("style_distance", "sliced_wasserstein", "sifid")
-"""By which a picture's way to its style is judged; the first is the one that was chosen beforehand."""
+CHOSEN = "style_distance"
+"""The measure that was chosen before anything was run."""
+
+MEASURES = {CHOSEN: "style distance", "sliced_wasserstein": "sliced Wasserstein", "sifid": "SIFID"}
+"""By which a picture's way to its style is judged, and what figures call them."""
 
 PAIR = ["network", "seed", "arm", "content", "style"]
 

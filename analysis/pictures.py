@@ -23,7 +23,7 @@ def of_pair(data: Stylizations, pair: tuple[str, str]) -> PairPictures:
     """A pair's inputs of the sides whose weight counts, and its result in each arm."""
     _, first = data.found[0]
     inputs = (
-        Picture(role, role, stylizations.pixels(stylizations.input_path(first, role, name)), name)
+        Picture(role, role, stylizations.pixels(first, stylizations.input_name(role, name)), name)
         for role, name in zip(stylizations.ROLES, pair, strict=True)
         if role in data.roles
     )
@@ -36,7 +36,7 @@ def _result(data: Stylizations, arm: Arm, pair: tuple[str, str]) -> Picture:
         return Picture(title, key, None, status="missing")
     here = (data.table["content"] == pair[0]) & (data.table["style"] == pair[1])
     row = data.table[here & (data.table["run_id"] == arm.record.identity.run_id)].iloc[0]
-    image = stylizations.pixels(arm.record.path / row["image"])
+    image = stylizations.pixels(arm.record, row["image"])
     return Picture(title, key, image, "\n".join(_measured(row, data.roles)), row["status"])
 
 

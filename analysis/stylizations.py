@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from PIL import Image
 from analysis import labels
 from analysis.cells import Cell, CellsError, answered, compose_cells, unique
 from analysis.collect import read_records, tidy
-from swag_repro.errors import StoreError
 from swag_repro.names import file_stem
-from swag_repro.store import RunRecord
+from swag_repro.store import RunRecord, unreadable
 
 ENTRY = "stylize"
 
@@ -187,22 +187,22 @@ def check_told_apart(data: Stylizations, by: Sequence[str], swept: str) -> None:
         )
 
 
-def pixels(path: Path) -> Pixels:
-    """An 8-bit picture of a run: `(H, W, 3)`.
+def pixels(record: RunRecord, name: str) -> Pixels:
+    """An 8-bit picture of a run, such as `images/a.png`: `(H, W, 3)`.
 
     Raises:
         StoreError: It is missing or broken.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(BytesIO(record.read(name))) as picture:
             return np.asarray(picture.convert("RGB"))
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(record.path / name, error) from error
 
 
-def input_path(record: RunRecord, role: str, name: str) -> Path:
-    """Where a run keeps a picture that it was given, resized; `role` is content or style."""
-    return record.path / "images" / role / f"{file_stem(name)}.png"
+def input_name(role: str, name: str) -> str:
+    """The name of the file of a picture that a run was given, resized; `role` is content or style."""
+    return f"images/{role}/{file_stem(name)}.png"
 
 
 def _arms(cells: dict[str, Cell], records: dict[str, RunRecord]) -> tuple[tuple[Arm, ...], dict[str, str]]:
@@ -252,14 +252,14 @@ def _smoothings(cells: dict[str, Cell], records: dict[str, RunRecord]) -> dict[s
 
 
 def _rows(arm: Arm, record: RunRecord) -> Iterator[dict[str, Any]]:
-    path, versions = record.path / "pairs.json", record.status.versions
+    versions = record.status.versions
     origin = {"run_id": record.identity.run_id, "commit": record.status.commit or "unknown"}
     origin |= {name: versions.get(name, "unknown") for name in ORIGIN[2:]}
     try:
-        for pair in json.loads(path.read_text(encoding="utf-8")):
+        for pair in json.loads(record.read("pairs.json")):
             yield {**of_arm(arm), **_row(pair), **origin}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(path, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(record.path / "pairs.json", error) from error
 
 
 def of_arm(arm: Arm) -> dict[str, Any]:
@@ -301,10 +301,3 @@ def _row(pair: dict[str, Any]) -> dict[str, Any]:
         **{name: measures[name]["value"] if name in measures else None for name in MEASURES},
         "not_measured": "; ".join(why),
     }
-
-
-def _unreadable(path: Path, error: Exception) -> StoreError:
-    found = f"{type(error).__name__}: {error}"
-    return StoreError(
-        str(path), "should be a complete file of a run", found, "Delete its folder and run again."
-    )

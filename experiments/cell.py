@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.logging import RichHandler
 from rich.markup import escape
 
 import conf
 from experiments.config import build, checked
 from experiments.progress import console, duration
-from experiments.sweep import Outcome, Sweep, SweepCallback, summarize
+from experiments.signals import Interrupted, handle, handled, interrupt
+from experiments.sweep import Outcome, Sweep, SweepCallback, as_typed, summarize
 from swag_repro.errors import SettingError, UserError
 from swag_repro.identity import Identity, scientific
 from swag_repro.images import Picture, Resize
@@ -33,6 +39,9 @@ from swag_repro.tracking import Tracker, track
 from swag_repro.weights import Weights
 
 CONF = str(Path(conf.__file__).parent)
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Where a user sets it, exceptions of Hydra and its launchers are printed whole."""
 
 logger = logging.getLogger(__name__)
 
@@ -137,17 +146,87 @@ class Experiment(Generic[C]):
 
 
 def launch(main: Callable[[], None]) -> None:
-    """Runs an entry point; prints a multirun's summary. Exit status 1 if a cell failed, 130 on Ctrl-C."""
-    status = 0
-    try:
-        main()
-    except KeyboardInterrupt:
+    """Runs an entry point; prints a multirun's summary.
+
+    Exit status 1 if a cell failed, 128 + n after signal n: 130 on Ctrl-C.
+
+    Args:
+        main: of an importable module: other processes' launchers pickle what is in `__main__` by value, and
+            all that it refers to.
+    """
+    stopped_by: list[int] = []
+    status = _status(main, stopped_by)
+    if stopped_by:
         console.print("\nInterrupted. The same command goes on where it stopped.")
-        status = 130
-    finally:
-        if SweepCallback.started is not None and not summarize(SweepCallback.started):
-            status = status or 1
+        status = 128 + stopped_by[0]
+    if SweepCallback.started is not None:
+        complete = summarize(SweepCallback.started, interrupted=bool(stopped_by))
+        status = status or int(not complete)
     sys.exit(status)
+
+
+def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
+    """Of an entry point, as for a shell; `stopped_by` takes signals that ended it."""
+
+    def ask(number: int) -> None:
+        """Cells in other processes finish what is under way; a second signal waits for nothing."""
+        if SweepCallback.started is None or stopped_by:
+            interrupt(number)
+        else:
+            stopped_by.append(number)
+            SweepCallback.started.stop()
+
+    try:
+        with handled(ask), _errors_raised():
+            main()
+    except KeyboardInterrupt as error:
+        stopped_by.append(getattr(error, "number", signal.SIGINT))
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except (HydraException, OmegaConfBaseException) as error:
+        _explain(error)
+        sys.exit(1)  # nothing is begun before all cells compose
+    except Exception as error:  # of a launcher: it lost a worker, or the disk is full
+        console.print(f"[bold red]error:[/] {escape(f'{type(error).__name__}: {error}')}")
+        return 1
+    return 0
+
+
+@contextmanager
+def _errors_raised() -> Iterator[None]:
+    """Within, Hydra raises what it would print, mostly with a traceback, before it ends the process."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    except Exception:
+        if before is not None:
+            console.print_exception()
+        raise
+    finally:
+        del os.environ[FULL_ERROR]
+        if before is not None:
+            os.environ[FULL_ERROR] = before
+
+
+def _explain(error: Exception) -> None:
+    """Says why a config does not compose; in a sweep, of which cell."""
+    causes = [error, *([error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [])]
+    console.print("[bold red]error:[/] " + escape("\n".join(map(str, causes))))
+    if (sweep := SweepCallback.started) is not None:
+        refused = next((job for job in SweepCallback.jobs if not _composes(job)), [])
+        console.print(
+            f"The first such cell is {escape(' '.join(sweep.told(refused)))}. Nothing was computed."
+        )
+
+
+def _composes(overrides: list[str]) -> bool:
+    try:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            compose(SweepCallback.entry, overrides)
+    except (HydraException, OmegaConfBaseException):
+        return False
+    return True
 
 
 def flush_subnormals() -> None:
@@ -159,14 +238,25 @@ def run_cell(composed: DictConfig, experiment: Experiment[C]) -> None:
     """Computes a cell, or skips it if it is there; says what became of it.
 
     In a multirun a failure is recorded and the other cells go on; alone, it ends the process with status 1.
+
+    Raises:
+        Interrupted: a signal came, in the process that launches the cells; in others it is only recorded.
     """
     flush_subnormals()
     sweep = Sweep.current()
-    outcome = _outcome(composed, experiment, sweep)
+    launched = sweep is not None and SweepCallback.started is None
+    if launched:
+        handle(lambda _: None)  # a launcher loses all workers if one that waits for its next cell ends
+    if sweep is not None and sweep.stopped:
+        return
+    with handled(interrupt):
+        outcome = _outcome(composed, experiment, sweep)
     gc.collect()  # traced networks are cycles of references, and would pile up over a sweep
     if sweep is not None:
         sweep.record(outcome)
     _announce(outcome, sweep)
+    if outcome.signal is not None and not launched:
+        interrupt(outcome.signal)
     if sweep is None and outcome.state == "failed":
         sys.exit(1)
 
@@ -175,15 +265,18 @@ def _outcome(composed: DictConfig, experiment: Experiment[C], sweep: Sweep | Non
     start = time.monotonic()
     number = HydraConfig.get().job.num if sweep is not None else 0
     overrides = list(HydraConfig.get().overrides.task)
+    told = [as_typed(override) for override in overrides] if sweep is None else sweep.told(overrides)
 
     def outcome(state: str, **details: Any) -> Outcome:
-        return Outcome(number, overrides, state, round(time.monotonic() - start, 3), **details)
+        return Outcome(number, told, state, round(time.monotonic() - start, 3), **details)
 
     try:
         state, path = _run(composed, experiment, overrides, sweep)
         return outcome(state, path=str(path))
     except UserError as error:
         return outcome("failed", reason=str(error))
+    except Interrupted as error:
+        return outcome("interrupted", signal=error.number)
     except Exception as error:  # the sweep's other cells must go on, and the list at its end must be whole
         console.print_exception()
         return outcome("failed", reason=f"{type(error).__name__}: {error}")
@@ -213,6 +306,9 @@ def _run(
         force=config.force,
         resumable=experiment.resumable,
         waiting=lambda path: console.print(f"waiting for another process that computes {path.name}"),
+        damaged=lambda path, files: console.print(
+            f"computed again, as files of {path} are damaged or missing: {', '.join(files)}", markup=False
+        ),
     ) as run:
         if run.finished:
             return "skipped", run.path
@@ -244,10 +340,25 @@ def _device_name(chosen: torch.device) -> str:
     return torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type
 
 
+class _LogFile(logging.FileHandler):
+    """What the disk doesn't take is lost: results don't depend on it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Writes what is logged into the run directory, tracebacks too; warnings also go to the terminal."""
-    to_file = logging.FileHandler(path)
+    to_file = _LogFile(path, delay=True)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = RichHandler(logging.WARNING, console=console, show_path=False)
     root = logging.getLogger()
@@ -288,10 +399,11 @@ def _tracked(cell: Cell, run: Run, config: dict[str, Any]) -> Iterator[Tracker]:
 
 
 def _announce(outcome: Outcome, sweep: Sweep | None) -> None:
-    counted = f"[{outcome.number + 1}/{sweep.cells}] " if sweep is not None else ""
-    start = escape(f"{counted}{' '.join(outcome.overrides)}")
+    counted = [f"[{outcome.number + 1}/{sweep.cells}]"] if sweep is not None else []
+    start = escape(" ".join([*counted, *outcome.overrides]))
     if outcome.state == "failed":
         console.print(f"{start} [bold red]error:[/] {escape(outcome.reason or '')}")
         return
+    where = f" → {escape(outcome.path)}" if outcome.path is not None else ""
     left = f", {sweep.time_left()}" if sweep is not None and sweep.time_left() else ""
-    console.print(f"{start} {outcome.state} in {duration(outcome.seconds)} → {outcome.path}{left}")
+    console.print(f"{start} {outcome.state} in {duration(outcome.seconds)}{where}{left}".lstrip())

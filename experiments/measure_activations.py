@@ -102,4 +102,6 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    launch(main)
+    from experiments import measure_activations as importable
+
+    launch(importable.main)

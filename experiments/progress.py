@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TextIO, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _StandardError:
+    """Takes what can be written: a terminal that was closed, or a full disk behind it, stops no cell."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._file.flush()
+
+    @property
+    def _file(self) -> TextIO:
+        """`sys.stderr`, below what a progress bar puts there for its time."""
+        file: TextIO = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+        return file
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "rich_proxied_file":
+            raise AttributeError(name)
+        return getattr(self._file, name)
+
+
+console = Console(file=cast(TextIO, _StandardError()), highlight=False, soft_wrap=True)
 
 T = TypeVar("T")
 

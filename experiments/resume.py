@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
-import pickle
+import hashlib
+import logging
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, BinaryIO
 
 import torch
 
 from swag_repro.store import whole_file
 
+logger = logging.getLogger(__name__)
+
 MOST_TIME = 0.01
 """Part of the time that checkpoints may take; they become rarer where they are slow."""
 
+DIGEST = hashlib.sha256().digest_size
+
 
 class Checkpoints:
-    """Files of one run's batches, the last of each.
+    """Files of one run's batches, the last of each: the SHA-256 of what `torch.save` writes, and that.
 
     Args:
-        directory: where they lie.
+        run: the run's directory.
         seconds: between two of them, at least.
     """
 
-    def __init__(self, directory: Path, *, seconds: float) -> None:
-        self.directory = directory
+    def __init__(self, run: Path, *, seconds: float) -> None:
+        self.run = run
         self.seconds = seconds
         self.cost = 0.0
         self.last = time.monotonic()
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """The last state of a batch; None without one that can be read."""
+        """The last state of a batch; None without one, or if it or one of its files is damaged.
+
+        Its `files` are SHA-256 by path in the run's directory, of what was written beside the checkpoint.
+        """
+        path = self._path(key)
+        if not path.exists():
+            return None
         try:
-            state: dict[str, Any] = torch.load(self._path(key), weights_only=False)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            with path.open("rb") as file:
+                state = _loaded(file)
+            damaged = [name for name, digest in state["files"].items() if not _is(self.run / name, digest)]
+        except (OSError, ValueError, UnpicklingError):
+            damaged = [path.name]
+        if damaged:
+            logger.warning("no longer as written, so that their pictures start over: %s", ", ".join(damaged))
             return None
         return state
 
@@ -48,38 +61,60 @@ class Checkpoints:
         return time.monotonic() - self.last > max(self.seconds, self.cost / MOST_TIME)
 
     def save(self, key: str, state: dict[str, Any]) -> None:
-        """Replaces the state of a batch.
+        """Replaces the state of a batch: plain containers, numbers and tensors.
 
         Raises:
             StoreError: the disk is full, or can't be written to.
         """
         began = time.monotonic()
         with whole_file(self._path(key)) as file:
-            torch.save(state, file)
+            file.write(bytes(DIGEST))
+            torch.save(state, hashed := _Hashed(file))  # type: ignore[arg-type]  # it needs no more
+            file.seek(0)
+            file.write(hashed.sha256.digest())
         self.last = time.monotonic()
         self.cost = self.last - began
 
     def clear(self) -> None:
         """Deletes all: the run has its results."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self.run / "checkpoints", ignore_errors=True)
 
     def _path(self, key: str) -> Path:
-        return self.directory / f"{key}.pt"
+        return self.run / "checkpoints" / f"{key}.pt"
 
 
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within, Ctrl-C only makes the yielded function return True: what is under way is finished first."""
-    asked = threading.Event()
+class _Hashed:
+    """A file that hashes what is written to it."""
 
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        asked.set()
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sha256, self.flush = file, hashlib.sha256(), file.flush
 
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    before = signal.signal(signal.SIGINT, ask)
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self.file.write(data)
+
+
+def _loaded(file: BufferedReader) -> dict[str, Any]:
+    """What was saved.
+
+    Raises:
+        ValueError: it was changed since.
+    """
+    told = file.read(DIGEST)
+    if told != hashlib.file_digest(file, "sha256").digest():
+        raise ValueError("its checksum is of another content")
+    file.seek(DIGEST)
+    state: dict[str, Any] = torch.load(file, weights_only=True)
+    return state
+
+
+def _is(path: Path, digest: str) -> bool:
     try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
+        return digest_of(path) == digest
+    except OSError:
+        return False
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -11,6 +11,8 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 
 # isort: split
 import json
+import math
+import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,22 +32,24 @@ from experiments.cell import CONF, Experiment, launch, run_cell
 from experiments.observations import Judge, early, start_shares
 from experiments.pairs import Pair
 from experiments.progress import console, track
-from experiments.resume import Checkpoints, interruptible
+from experiments.resume import Checkpoints, digest_of
+from experiments.signals import interrupt
 from experiments.stylize_cell import StylizeCell
-from experiments.sweep import Sweep
+from experiments.sweep import Sweep, interruptible
+from swag_repro.errors import NonFiniteError
 from swag_repro.images import save_png
 from swag_repro.measures import Measure
 from swag_repro.names import file_stem
 from swag_repro.networks import TappedNetwork
 from swag_repro.store import Run
 from swag_repro.tracking import Tracker
-from swag_repro.transfer import PairRecord, Transfer
+from swag_repro.transfer import PairRecord, Step, Transfer
 
 
 def stylize(cell: StylizeCell, run: Run, tracker: Tracker, sweep: Sweep | None) -> None:
     """Optimises all pairs of a cell, batch by batch, and writes pictures, measures and curves."""
     network, judge = cell.network(), cell.judge()
-    checkpoints = Checkpoints(run.path / "checkpoints", seconds=cell.config.keep.checkpoint_seconds)
+    checkpoints = Checkpoints(run.path, seconds=cell.config.keep.checkpoint_seconds)
     results: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     observed: list[dict[str, Any]] = []
@@ -57,8 +61,22 @@ def stylize(cell: StylizeCell, run: Run, tracker: Tracker, sweep: Sweep | None) 
         seen = batch.seen(cell.config.color)
         observed += [*done["early"], *start_shares(network, cell.objective, seen, cell.config.shares)]
     checkpoints.clear()
+    _check_any_finite(results)
     _write(cell, run, results, curves, observed)
     _mirror(tracker, run, results, curves)
+
+
+def _check_any_finite(results: Sequence[dict[str, Any]]) -> None:
+    """A picture that diverged keeps its best image, and figures mark it; without a finite loss there is none.
+
+    Raises:
+        NonFiniteError: that is so of all.
+    """
+    if not any(math.isfinite(result["losses"]["total"]) for result in results):
+        reasons = ", ".join(sorted({str(result["reason"]) for result in results}))
+        rule = "should be finite for at least one picture of a cell"
+        found = f"{len(results)} of {len(results)} diverged: {reasons}"
+        raise NonFiniteError("loss", rule, found, "Look for NaN in the weights, or choose a wider precision.")
 
 
 def _optimised(
@@ -71,14 +89,9 @@ def _optimised(
     judge: Judge | None,
 ) -> dict[str, Any]:
     """Images, records, curves and early measures of a batch, from its last checkpoint on."""
-    state = checkpoints.load(batch.key) or {
-        "scale": 0,
-        "start": None,
-        "transfer": None,
-        "curves": [],
-        "early": [],
-    }
+    state = checkpoints.load(batch.key) or _begun(run, batch)
     scales = batch.scales(cell.config.scales, cell.config.coarsest)
+    records: tuple[PairRecord, ...] = ()
     while (scale := state["scale"]) < len(scales):
         scaled = batch.at(scales[scale])
         seen = scaled.seen(cell.config.color)
@@ -88,10 +101,22 @@ def _optimised(
             transfer.load_state_dict(state["transfer"])
         last = scale == len(scales) - 1
         _advance(cell, transfer, scaled, run, state, checkpoints, sweep, judge if last else None)
-        state = {**state, "scale": scale + 1, "start": transfer.images.cpu(), "transfer": None}
-        state["records"] = transfer.results
+        state |= {"scale": scale + 1, **_scale_begins(transfer.images.cpu())}
+        records = transfer.results
     images = batch.finished(state["start"].to(cell.device), cell.config.color)
-    return {"images": images, **{name: state[name] for name in ("records", "curves", "early")}}
+    return {"images": images, "records": records, "curves": state["curves"], "early": state["early"]}
+
+
+def _begun(run: Run, batch: Batch) -> dict[str, Any]:
+    """State of a batch at its start, without images of an attempt that left no checkpoint."""
+    for pair in batch.pairs:
+        shutil.rmtree(run.path / "images" / "steps" / pair.name, ignore_errors=True)
+    return {"scale": 0, "curves": [], "early": [], "files": {}, **_scale_begins(None)}
+
+
+def _scale_begins(start: Tensor | None) -> dict[str, Any]:
+    """Of a batch's state: images to start from, the transfer, and the step of the last intermediate image."""
+    return {"start": start, "transfer": None, "shown": 0}
 
 
 def _start(cell: StylizeCell, batch: Batch, before: Tensor | None, *, last: bool) -> Tensor:
@@ -113,43 +138,60 @@ def _advance(
 ) -> None:
     """Lets a transfer run to its end; an interrupt leaves a checkpoint of the last whole step."""
     what = str(cell) if sweep is None else f"cell {len(sweep.outcomes()) + 1}/{sweep.cells} {cell}"
-    steps = track(
-        ((1, step) for step in transfer),
-        total=cell.config.evaluations or cell.config.steps,
+    steps, evaluations, every = cell.config.steps, cell.config.evaluations, cell.config.keep.every
+    # A step takes an evaluation or more.
+    unit = "evaluations" if evaluations is not None and evaluations <= steps else "steps"
+    shown = track(
+        _counted(transfer, "evaluations" if unit == "evaluations" else "step"),
+        total=evaluations if unit == "evaluations" else steps,
         what=f"{what}, {len(batch.pairs)} pairs at {'×'.join(map(str, transfer.images.shape[2:]))} px",
         left=sweep.time_left() if sweep is not None else "",
         enabled=cell.config.progress,
-        unit="evaluations",
+        unit=unit,
     )
-    every, shown = cell.config.keep.every, 0
-    with interruptible() as interrupted:
-        for step in steps:
-            state["curves"].append(
-                {"scale": state["scale"], "evaluation": step.evaluations, "seconds": step.seconds}
-                | {
-                    f"{pair.name}/{term}": getattr(record.losses, term)
-                    for pair, record in zip(batch.pairs, step.pairs, strict=True)
-                    for term in ("content", "style", "total")
-                }
-            )
+    with interruptible(sweep) as interrupted:
+        for step in shown:
+            state["curves"].append(_point(state["scale"], batch, step))
             wanted = {*cell.config.measured_steps} - {row["iteration"] for row in state["early"]}
             state["early"] += early(judge, batch, transfer.images, step, wanted)
-            if every and step.step >= shown + every:
-                shown = step.step
-                _save_intermediate(cell, run, batch, transfer.images, (state["scale"], step.step))
-            if interrupted() or checkpoints.due():
+            if every and step.step >= state["shown"] + every:
+                state["shown"] = step.step
+                state["files"] |= _save_intermediate(cell, run, batch, transfer.images, state)
+            number = interrupted()
+            if number is not None or checkpoints.due():
                 checkpoints.save(batch.key, {**state, "transfer": transfer.state_dict()})
-            if interrupted():
-                raise KeyboardInterrupt
+            if number is not None:
+                interrupt(number)
+
+
+def _counted(transfer: Transfer, unit: str) -> Iterator[tuple[int, Step]]:
+    """Each step of a transfer, and how many units it went on."""
+    before = 0
+    for step in transfer:
+        count = getattr(step, unit)
+        yield count - before, step
+        before = count
+
+
+def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:
+    """One row of the curves."""
+    return {"scale": scale, "evaluation": step.evaluations, "seconds": step.seconds} | {
+        f"{pair.name}/{term}": getattr(record.losses, term)
+        for pair, record in zip(batch.pairs, step.pairs, strict=True)
+        for term in ("content", "style", "total")
+    }
 
 
 def _save_intermediate(
-    cell: StylizeCell, run: Run, batch: Batch, images: Tensor, when: tuple[int, int]
-) -> None:
-    scale, step = when
-    finished = batch.finished(images, cell.config.color)
+    cell: StylizeCell, run: Run, batch: Batch, images: Tensor, state: dict[str, Any]
+) -> dict[str, str]:
+    """An image of each pair; their digests by their names."""
+    finished, saved = batch.finished(images, cell.config.color), {}
     for pair, image in zip(batch.pairs, finished.cpu(), strict=True):
-        save_png(image, run.path / "images" / "steps" / pair.name / f"{scale}-{step:05}.png", {})
+        name = f"images/steps/{pair.name}/{state['scale']}-{state['shown']:05}.png"
+        save_png(image, run.path / name, {})
+        saved[name] = digest_of(run.path / name)
+    return saved
 
 
 def _finished(
@@ -183,7 +225,7 @@ def _save_inputs(run: Run, pair: Pair, batch: Batch) -> None:
     for key, image, pictures in inputs:
         role, _, name = key.partition("/")
         path = run.path / "images" / role / f"{file_stem(name)}.png"
-        if not path.exists():
+        if not path.exists():  # for another pair
             metadata = {told: ", ".join(getattr(p, told) for p in pictures) for told in ("sha256", "licence")}
             save_png(image.cpu(), path, metadata)
 
@@ -297,7 +339,7 @@ EXPERIMENT = Experiment(
     version=3,
     cell=StylizeCell,
     compute=stylize,
-    resumable=("checkpoints", "images", BATCH_SIZE),
+    resumable=("checkpoints", "images/steps", BATCH_SIZE),
 )
 
 
@@ -308,4 +350,6 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    launch(main)
+    from experiments import stylize as importable
+
+    launch(importable.main)

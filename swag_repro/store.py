@@ -3,12 +3,15 @@
     <root>/runs/<run id>/   config.yaml  identity.json  status.json  rows.parquet  images/  wandb/  run.log
     <root>/locks/<run id>.lock
 
-Every file appears whole or not at all, and the status says `finished` only once all others are there. A
-finished run that is forced again stays as it is until the new one, computed in `<run id>.new`, is complete.
+Every file appears whole or not at all, and the status says `finished` only once all others are there; it
+then holds their digests, and its own, so that a file damaged later is no result. A finished run that is
+forced again stays as it is until the new one, computed in `<run id>.new`, is complete.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import platform
@@ -22,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal, Self, TypeVar
 from uuid import uuid4
 
@@ -36,7 +39,13 @@ from swag_repro.errors import StoreError, UserError
 from swag_repro.identity import Identity
 
 SCHEMA_VERSION = 2
-"""Of `status.json` and of the rows. A file of a later version is refused, never guessed at."""
+"""Of the rows. A file of a later version is refused, never guessed at."""
+
+STATUS_VERSION = 2
+"""Of `status.json`; from 2 on it holds checksums, `Status.files` and its own `sha256`, as later ones will."""
+
+UNSEALED = ("status.json", "run.log", "wandb", "checkpoints")
+"""What a run directory holds beside its result: no digest is kept of them. A checkpoint has its own."""
 
 SCHEMA_KEY = b"swag_repro.schema"
 
@@ -85,13 +94,41 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with beside.open("xb") as file:
+            with _written(beside) as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """A new file. Where the system refused a write, that is raised, whatever a library made of it."""
+    raw = _Raw(path, "xb")
+    try:
+        with io.BufferedWriter(raw) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except Exception:
+        if raw.refused is not None:
+            raise raw.refused from None
+        raise
+    if raw.refused is not None:
+        raise raw.refused
+
+
+class _Raw(io.FileIO):
+    """A file that remembers why a write failed: of a full disk, torch says `enforce fail` and no more."""
+
+    refused: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.refused = error
+            raise
 
 
 @contextmanager
@@ -110,24 +147,39 @@ def _write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def _read(path: Path, parse: Callable[[str], T]) -> T:
+def _parsed(path: Path, content: bytes, parse: Callable[[str], T]) -> T:
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(content.decode())
     except MALFORMED as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> StoreError:
-    found = f"{type(error).__name__}: {error}"
-    return StoreError(
-        str(path), "should be a complete file of a run", found, "Delete its folder and run again."
-    )
+def unreadable(path: Path, error: Exception | str) -> StoreError:
+    """What is raised of a file that is missing, torn, or not as it was written."""
+    found = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    remedy = "The command that made it computes anew what is damaged; or delete its folder."
+    return StoreError(str(path), "should be a complete file of a run", found, remedy)
 
 
-def _refuse_newer(name: str, version: int) -> None:
-    if version > SCHEMA_VERSION:
-        rule = f"should have schema {SCHEMA_VERSION} or older"
+def _refuse_newer(name: str, version: int, newest: int) -> None:
+    if version > newest:
+        rule = f"should have schema {newest} or older"
         raise StoreError(name, rule, version, "Use the newer swag-repro that wrote it.")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of each file of a run's result, by its path in the run directory."""
+    results = (path for path in directory.iterdir() if path.name not in UNSEALED)
+    files = (file for path in results for file in ([path] if path.is_file() else path.rglob("*")))
+    return {
+        file.relative_to(directory).as_posix(): _digest(file.read_bytes())
+        for file in sorted(files)
+        if file.is_file()
+    }
 
 
 @dataclass(frozen=True)
@@ -135,7 +187,7 @@ class Status:
     """What `status.json` says of a run.
 
     Attributes:
-        schema: `SCHEMA_VERSION` of its writer.
+        schema: `STATUS_VERSION` of its writer.
         state: `running` also stands in a directory whose process was killed.
         reason: Why it failed.
         experiment: The experiment's name.
@@ -148,6 +200,7 @@ class Status:
         commit: Of this package's checkout, with the suffix `-dirty` where tracked files differ from it.
         device: Where it was computed.
         rows: How many rows it holds.
+        files: SHA-256 of each file of its result, by its path; None before it is finished, and in schema 1.
     """
 
     schema: int
@@ -163,12 +216,13 @@ class Status:
     commit: str | None
     device: str
     rows: int | None
+    files: dict[str, str] | None = None
 
     @classmethod
     def start(cls, *, experiment: str, name: str, overrides: Sequence[str], device: str) -> Self:
         """The status of a run that starts now."""
         return cls(
-            schema=SCHEMA_VERSION,
+            schema=STATUS_VERSION,
             state="running",
             reason=None,
             experiment=experiment,
@@ -189,17 +243,26 @@ class Status:
 
         Raises:
             StoreError: A later version wrote it.
-            ValueError: The text is not JSON.
+            ValueError: The text is not JSON, or not as it was written.
             TypeError: The JSON is not a status.
         """
-        fields = json.loads(text)
-        if isinstance(fields, dict):
-            _refuse_newer("status.json", fields.get("schema", SCHEMA_VERSION))
+        fields = dict(json.loads(text))
+        checksum = fields.pop("sha256", None)
+        if checksum not in (None, _checksum(fields)):
+            raise ValueError("its checksum is of another text")
+        _refuse_newer("status.json", fields.get("schema", 1), STATUS_VERSION)
+        if checksum is None and fields.get("schema") != 1:
+            raise ValueError("its checksum is missing")
         return cls(**fields)
 
     def to_json(self) -> str:
-        """This status as JSON for people to read."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        """This status as JSON for people to read, with a checksum of itself."""
+        fields = asdict(self)
+        return json.dumps(fields | {"sha256": _checksum(fields)}, indent=2) + "\n"
+
+
+def _checksum(fields: Mapping[str, Any]) -> str:
+    return _digest(json.dumps(fields, sort_keys=True).encode())
 
 
 @dataclass
@@ -242,7 +305,7 @@ class Run:
         """
         table = self._tidy(rows.to_pylist() if isinstance(rows, pa.Table) else rows)
         whole = pa.BufferOutputStream()
-        pq.write_table(table, whole, compression="zstd")
+        pq.write_table(table, whole, compression="zstd", write_page_checksum=True)
         with self.write_file("rows.parquet") as file:
             file.write(whole.getvalue())
         self.rows = table.num_rows
@@ -281,12 +344,14 @@ class Store:
         force: bool = False,
         resumable: Collection[str] = (),
         waiting: Callable[[Path], None] = _ignore,
+        damaged: Callable[[Path, list[str]], None] = _ignore,
     ) -> Iterator[Run]:
         """The run with this identity: already finished, or this process's alone to compute.
 
         The status becomes `finished` when the block ends, and `failed`, with the reason, when it raises. What
         an earlier attempt left half-written is cleared first; a finished run is replaced only if `force` asks
-        for it, and only by a finished one.
+        for it, and only by a finished one. A finished run with a file that is not as it was written is no
+        result: it is computed again.
 
         Args:
             identity: What decides the result.
@@ -295,19 +360,24 @@ class Store:
             overrides: The command line's.
             device: Where it is computed.
             force: Whether to compute a finished run again.
-            resumable: Names of files and folders that an unfinished attempt may leave to the next one.
+            resumable: Files and folders, such as `images/steps`, that an unfinished attempt may leave to the
+                next one.
             waiting: Called with the run's directory before waiting for another process that computes it.
+            damaged: Called with the run's directory and the files that are not as they were written.
 
         Raises:
             StoreError: The output folder can't be written to, or a later version wrote the run that is there.
         """
         target = self.directory(identity.run_id)
         if _is_finished(target) and not force:
+            self._clear_leftovers(target)
             yield Run(target, identity, finished=True)
             return
         with self._locked(target, waiting):
             _settle(target)
-            replaces = _is_finished(target)
+            if lost := _damage(target):
+                damaged(target, lost)
+            replaces = lost == []
             if replaces and not force:  # by the process we waited for
                 yield Run(target, identity, finished=True)
                 return
@@ -320,9 +390,19 @@ class Store:
             if replaces:
                 run.path = _replace(target)
 
+    def _clear_leftovers(self, target: Path) -> None:
+        """Clears what a killed forced attempt left beside a finished run, unless one is under way."""
+        beside = (_beside(target, "new"), _beside(target, "old"))
+        if any(path.is_dir() and not path.is_symlink() for path in beside):
+            with suppress(Timeout, StoreError), FileLock(self._lock(target), timeout=0):
+                _settle(target)
+
+    def _lock(self, target: Path) -> Path:
+        return self.root / "locks" / f"{target.name}.lock"
+
     @contextmanager
     def _locked(self, target: Path, waiting: Callable[[Path], None]) -> Iterator[None]:
-        path = self.root / "locks" / f"{target.name}.lock"
+        path = self._lock(target)
         lock = FileLock(path)
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -345,12 +425,13 @@ def _computing(
 
     def end(state: Literal["finished", "failed"], reason: str | None = None) -> None:
         seconds = round(time.monotonic() - start, 3)
-        ended = replace(status, state=state, reason=reason, seconds=seconds, rows=run.rows)
+        files = _digests(run.path) if state == "finished" else None
+        ended = replace(status, state=state, reason=reason, seconds=seconds, rows=run.rows, files=files)
         _write_text(run.path / "status.json", replace(ended, peak_memory_bytes=peak_memory()).to_json())
 
-    _clear_but(run.path, resumable)
-    _write_text(run.path / "status.json", status.to_json())
     try:
+        _clear_but(run.path, [PurePath(path) for path in resumable])
+        _write_text(run.path / "status.json", status.to_json())
         _write_text(run.path / "identity.json", run.identity.to_json())
         _write_text(
             run.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
@@ -372,11 +453,18 @@ def _reason(error: BaseException) -> str:
 
 
 def _is_finished(directory: Path) -> bool:
+    return _damage(directory) == []
+
+
+def _damage(directory: Path) -> list[str] | None:
+    """The files of a finished run that are not as they were written; None of a run that isn't finished."""
     try:
         status = Status.from_json((directory / "status.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except MALFORMED:
-        return False
-    return status.state == "finished" and status.rows == _count_rows(directory / "rows.parquet")
+        return ["status.json"]
+    return RunRecord(directory, status).damage() if status.state == "finished" else None
 
 
 def _count_rows(path: Path) -> int | None:
@@ -409,11 +497,23 @@ def _settle(target: Path) -> None:
     _clear(_beside(target, "old"))
 
 
-def _clear_but(directory: Path, kept: Collection[str]) -> None:
+def _clear_but(directory: Path, kept: Collection[PurePath]) -> None:
+    """Clears a directory but for these paths, and of what lies below them files that were not yet whole."""
     for path in directory.iterdir() if directory.is_dir() else ():
-        if path.name not in kept:
+        below = [PurePath(*parts[1:]) for at in kept if (parts := at.parts)[:1] == (path.name,)]
+        if PurePath() in below:
+            _clear_torn(path)
+        elif below:
+            _clear_but(path, below)
+        else:
             with _writing(path):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _clear_torn(path: Path) -> None:
+    for torn in path.rglob(".*"):
+        with _writing(torn):
+            torn.unlink()
 
 
 def _clear(directory: Path) -> None:
@@ -438,7 +538,7 @@ class RunRecord:
         Raises:
             StoreError: `identity.json` is missing or malformed.
         """
-        return _read(self.path / "identity.json", Identity.from_json)
+        return self._parsed("identity.json", Identity.from_json)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -447,7 +547,7 @@ class RunRecord:
         Raises:
             StoreError: `config.yaml` is missing or malformed.
         """
-        return _read(self.path / "config.yaml", yaml.safe_load)
+        return self._parsed("config.yaml", yaml.safe_load)
 
     def rows(self) -> pa.Table:
         """The measured rows, in `TIDY_SCHEMA`.
@@ -455,7 +555,38 @@ class RunRecord:
         Raises:
             StoreError: `rows.parquet` is missing, malformed or of a later schema.
         """
-        return read_rows(self.path / "rows.parquet")
+        return _rows(self.path / "rows.parquet", pa.BufferReader(self.read("rows.parquet")))
+
+    def read(self, name: str) -> bytes:
+        """A file of the result, such as `images/astronaut.png`, as it was written.
+
+        Raises:
+            StoreError: It is missing, or was changed after the run was finished.
+        """
+        path, files = self.path / name, self.status.files
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if files is not None and files.get(name) != _digest(content):
+            raise unreadable(path, "a checksum other than that of what was written")
+        return content
+
+    def damage(self) -> list[str]:
+        """Files of a finished run that are missing, or not as they were written."""
+        if self.status.files is None:  # schema 1
+            return [] if self.status.rows == _count_rows(self.path / "rows.parquet") else ["rows.parquet"]
+        return [name for name in self.status.files if not self._is_whole(name)]
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self.read(name)
+        except StoreError:
+            return False
+        return True
+
+    def _parsed(self, name: str, parse: Callable[[str], T]) -> T:
+        return _parsed(self.path / name, self.read(name), parse)
 
 
 def read_status(directory: Path) -> Status:
@@ -464,7 +595,12 @@ def read_status(directory: Path) -> Status:
     Raises:
         StoreError: It is missing, malformed or of a later schema.
     """
-    return _read(directory / "status.json", Status.from_json)
+    path = directory / "status.json"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return _parsed(path, content, Status.from_json)
 
 
 def read_rows(path: Path) -> pa.Table:
@@ -473,12 +609,17 @@ def read_rows(path: Path) -> pa.Table:
     Raises:
         StoreError: The file is missing, malformed or of a later schema.
     """
+    return _rows(path, path)
+
+
+def _rows(path: Path, source: Path | pa.NativeFile) -> pa.Table:
     try:
-        with pq.ParquetFile(path) as file:
-            _refuse_newer(str(path), int((file.schema_arrow.metadata or {})[SCHEMA_KEY]))
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            version = int((file.schema_arrow.metadata or {})[SCHEMA_KEY])
+            _refuse_newer(str(path), version, SCHEMA_VERSION)
             return _migrated(file.read()).cast(TIDY_SCHEMA)
     except (*MALFORMED, KeyError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _migrated(rows: pa.Table) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -76,6 +77,17 @@ def compute(root: Path, *, force: bool = False, value: float | None = None) -> N
     with Store(root).claim(IDENTITY, **DETAILS, force=force) as run:
         assert not run.finished
         run.write_rows(rows() if value is None else [row(value=value)])
+
+
+def fill(run: store_module.Run) -> None:
+    with run.write_file("images/one.png") as file:
+        file.write(b"one")
+    run.write_rows(rows())
+
+
+def filled(root: Path) -> None:
+    with Store(root).claim(IDENTITY, **DETAILS) as run:
+        fill(run)
 
 
 def directory(root: Path) -> Path:
@@ -232,6 +244,125 @@ def test_a_finished_run_that_lost_a_file_is_done_again(tmp_path, damage):
     assert len(values(tmp_path)) == 50
 
 
+def test_a_run_of_schema_1_has_no_checksums_and_is_still_read(tmp_path):
+    compute(tmp_path)
+    path = directory(tmp_path) / "status.json"
+    status = json.loads(path.read_text())
+    del status["sha256"], status["files"]
+    path.write_text(json.dumps({**status, "schema": 1}))
+    with Store(tmp_path).claim(IDENTITY, **DETAILS) as run:
+        assert run.finished
+    assert len(values(tmp_path)) == 50
+
+
+def _flip(path, position, bit):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def _seen(root):
+    """All that a reader takes from the one run: what is in it, or the error."""
+    try:
+        (record,) = runs(root, skipped=lambda _, why: (_ for _ in ()).throw(why))
+        told = record.read("images/one.png"), record.rows().to_pylist(), record.config, record.identity
+        return told, replace(record.status, started_at="", seconds=0, peak_memory_bytes=0)
+    except StoreError as error:
+        return str(error)
+
+
+def test_no_damaged_byte_of_any_file_passes(tmp_path):
+    """A seeded tenth of all bits of every file: readers refuse it, and the next claim computes it again."""
+    filled(tmp_path)
+    whole, names = _seen(tmp_path), sorted(path for path in directory(tmp_path).rglob("*") if path.is_file())
+    assert {path.name for path in names} == {
+        "config.yaml", "identity.json", "one.png", "rows.parquet", "status.json",
+    }  # fmt: skip
+    rng, harmless = random.Random(0), 0
+    for path in names:
+        content = path.read_bytes()
+        for position in rng.sample(range(len(content)), min(len(content), 1 + len(content) // 10)):
+            _flip(path, position, rng.randrange(8))
+            seen = _seen(tmp_path)
+            assert seen == whole or "should be a complete file of a run" in seen, (path, position)
+            harmless += seen == whole
+            assert (store_module._damage(directory(tmp_path)) == []) == (seen == whole)
+            path.write_bytes(content)
+    assert harmless <= 5  # white space in status.json
+    assert _seen(tmp_path) == whole
+
+
+def test_pages_of_rows_have_checksums_of_their_own(tmp_path):
+    """`read_rows` knows no status: of all bytes of the values none passes."""
+    compute(tmp_path)
+    path = directory(tmp_path) / "rows.parquet"
+    whole, content = read_rows(path), path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(TIDY_SCHEMA.names.index("value"))
+    first = column.dictionary_page_offset or column.data_page_offset
+    refused = 0
+    positions = range(first, first + column.total_compressed_size, 3)
+    for position in positions:
+        _flip(path, position, 3)
+        try:
+            assert read_rows(path) == whole
+        except StoreError:
+            refused += 1
+        path.write_bytes(content)
+    assert refused > 0.8 * len(positions)  # a page's header tells minimum and maximum, which nobody reads
+
+
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "identity.json", "images/one.png", "rows.parquet", "status.json"]
+)
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_damaged_run_is_told_and_computed_again(name, missing, tmp_path):
+    filled(tmp_path)
+    whole, path = _seen(tmp_path), directory(tmp_path) / name
+    if missing:
+        path.unlink()
+    else:
+        _flip(path, 20 if name != "images/one.png" else 1, 0)
+    told = []
+    with Store(tmp_path).claim(
+        IDENTITY, **DETAILS, damaged=lambda at, files: told.append((at, files))
+    ) as run:
+        assert not run.finished
+        fill(run)
+    gone = missing and name == "status.json"  # like a run that was killed before it had one
+    assert told == ([] if gone else [(directory(tmp_path), [name])])
+    assert _seen(tmp_path) == whole
+
+
+def test_what_a_killed_forced_attempt_left_is_cleared_when_the_run_is_next_asked_for(tmp_path):
+    compute(tmp_path, value=1.0)
+    left = directory(tmp_path).with_suffix(".new")
+    with worker(tmp_path, seconds=60, force=True) as killed:
+        said(killed, "computes")
+        with Store(tmp_path).claim(IDENTITY, **DETAILS) as run:  # does not wait for the forced one
+            assert run.finished
+        assert left.is_dir()
+        killed.send_signal(signal.SIGKILL)
+    assert left.is_dir()
+    with Store(tmp_path).claim(IDENTITY, **DETAILS) as run:
+        assert run.finished
+    assert not left.exists()
+
+
+def test_what_is_resumable_stays_but_for_torn_files(tmp_path):
+    with suppress(ZeroDivisionError), Store(tmp_path).claim(IDENTITY, **DETAILS) as run:
+        for name in ("images/steps/a/1.png", "images/steps/a/.2.png.0", "images/a.png", "checkpoints/b.pt"):
+            (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (run.path / name).write_text("")
+        _ = 1 / 0
+    resumable = ("checkpoints", "images/steps")
+    with Store(tmp_path).claim(IDENTITY, **DETAILS, resumable=resumable) as run:
+        found = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+        run.write_rows(rows())
+    assert found == {
+        "images/steps/a/1.png", "checkpoints/b.pt", "config.yaml", "identity.json", "status.json",
+    }  # fmt: skip
+
+
 def test_two_processes_at_once_compute_once(tmp_path):
     with worker(tmp_path, seconds=1.5) as first:
         said(first, "computes")
@@ -326,6 +457,30 @@ def test_a_read_only_output_still_says_what_is_finished(tmp_path):
         assert run.finished
 
 
+@contextmanager
+def _torch_like() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        raise RuntimeError("[enforce fail at inline_container.cc:664]") from None
+
+
+def test_what_the_system_refused_is_told_whatever_a_library_makes_of_it(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        for made_of_it in (suppress(OSError), _torch_like()):
+            with (
+                pytest.raises(StoreError, match="File too large"),
+                whole_file(tmp_path / "large") as file,
+                made_of_it,
+            ):
+                file.write(bytes(1 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system with room for 64 KiB."""
@@ -369,9 +524,11 @@ def test_file_size_limit(tmp_path):
 def test_a_later_schema_is_refused_and_left_alone(tmp_path):
     compute(tmp_path)
     path = directory(tmp_path) / "status.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 2, "colour": "blue"}))
+    status = json.loads(path.read_text())
+    del status["sha256"]
+    path.write_text(json.dumps({**status, "schema": 3, "colour": "blue"}))
     for force in (False, True):
-        with pytest.raises(StoreError, match=r"should have schema 1 or older; found 2"):
+        with pytest.raises(StoreError, match=r"should have schema 2 or older; found 3"):
             compute(tmp_path, force=force)
     skipped = []
     assert list(runs(tmp_path, skipped=lambda at, why: skipped.append((at, str(why))))) == []

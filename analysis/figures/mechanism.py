@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 
 from analysis import captions, labels, style
 from analysis.effects import bootstrap
-from analysis.mechanism import MEASURES, Mechanism, load
+from analysis.mechanism import CHOSEN, MEASURES, Mechanism, load
 
 __all__ = ["load", "make", "save"]
 
-ROW, FOOT = 0.21, 0.85
-"""Inches: of an arm, and of what stands below the panels."""
+ROW, FOOT = 0.21, 0.62
+"""Inches: of an arm, and of the caption."""
 
 ROOM = 0.14
 """Share of a layer from which its name stands in its bar."""
@@ -113,7 +113,7 @@ def _wide_enough(means: pd.DataFrame) -> Iterator[tuple[int, float, str]]:
 
 
 def _draw_gains(axis: Axes, data: Mechanism, network: str) -> None:
-    own = data.gains[(data.gains["network"] == network) & (data.gains["measure"] == MEASURES[0])]
+    own = data.gains[(data.gains["network"] == network) & (data.gains["measure"] == CHOSEN)]
     order = list(data.arms)
     colors = {arm: _color(arm) for arm in order}
     dots = own.groupby(["arm", "content", "style"], sort=False)["gain"].mean().reset_index()
@@ -192,7 +192,7 @@ def _dash(arm: str) -> str:
 
 def _effects(data: Mechanism) -> Figure:
     """A panel for each measure: the one chosen beforehand, and two that could contradict it."""
-    networks = [network for network in data.networks if network in set(data.effects["network"])]
+    networks = {key: label for key, label in data.networks.items() if key in set(data.effects["network"])}
     words = list(data.effects["effect"].unique())
     height = 0.5 + len(words) * (0.1 + 0.13 * len(networks)) + FOOT
     drawn = style.figure(height=height)
@@ -200,27 +200,33 @@ def _effects(data: Mechanism) -> Figure:
     axes = drawn.subplots(1, len(MEASURES), sharey=True)
     for axis, measure in zip(axes, MEASURES, strict=True):
         own = data.effects[data.effects["measure"] == measure]
-        _draw_effects(axis, own, {network: data.networks[network] for network in networks}, words)
-        axis.set_title(measure.replace("_", " "), loc="left")
+        _draw_effects(axis, own, networks, words)
+        axis.set_title(MEASURES[measure], loc="left")
         axis.set_xlabel("difference of gains")
     _name_arms(axes[0], words)
-    axes[0].legend(frameon=False, loc="best", fontsize=6.5)
+    handles, names = axes[0].get_legend_handles_labels()
+    drawn.legend(handles, names, loc="outside upper right", ncols=len(names), frameon=False)
     drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
     style.mark_partial(drawn, missing=data.missing, cells=data.cells)
     return drawn
 
 
-def _draw_effects(axis: Axes, effects: pd.DataFrame, networks: dict[str, str], words: Sequence[str]) -> None:
-    looks = style.looks([network.split("/")[1] for network in networks])
+def _draw_effects(axis: Axes, effects: pd.DataFrame, networks: dict[str, str], words: list[str]) -> None:
+    looks = style.looks([_name(network) for network in networks])
     for rank, (network, label) in enumerate(networks.items()):
         own = effects[effects["network"] == network].set_index("effect").reindex(words)
         place = np.arange(len(words)) + (rank - (len(networks) - 1) / 2) * 0.75 / len(networks)
-        look = looks[network.split("/")[1]]
+        look = looks[_name(network)]
         axis.errorbar(
             own["mean"], place, xerr=[own["mean"] - own["low"], own["high"] - own["mean"]], fmt=look.marker,
             color=look.color, markersize=4, elinewidth=1.2, label=label,
         )  # fmt: skip
     axis.axvline(0, color="0.4", linewidth=0.7)
+
+
+def _name(network: str) -> str:
+    """Of the network without its weights."""
+    return network.partition("/")[2]
 
 
 def _caption(data: Mechanism) -> str:

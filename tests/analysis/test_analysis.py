@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from analysis.__main__ import main
 from analysis.cells import CONF, Cell, CellsError, compose_cells, match, unique
 from analysis.collect import collect, read_records
 from analysis.figures import FIGURES, fig3
-from swag_repro import identity
+from swag_repro import identity, store
 from swag_repro.errors import StoreError, UserError
 from swag_repro.store import SCHEMA_KEY, Store
 
@@ -201,9 +201,8 @@ class TestCells:
             match(cells, records)
 
     def test_killed_before_its_identity(self, outputs: Outputs) -> None:
-        status = json.loads((outputs.paths[0] / "status.json").read_text())
         (outputs.paths[0] / "identity.json").unlink()
-        (outputs.paths[0] / "status.json").write_text(json.dumps({**status, "state": "running"}))
+        change_status(outputs.paths[0], state="running", files=None)
         answer = match(outputs.cells, read_records(outputs.root)[0])
         assert answer.missing == [(outputs.cells[0], None)]
 
@@ -469,7 +468,7 @@ class TestCollect:
         ("spoil", "message"),
         [
             (lambda path: change_status(path, rows=7), "should have the 7 rows"),
-            (lambda path: change_status(path, schema=99), "schema 1 or older"),
+            (lambda path: change_status(path, schema=99), "schema 2 or older"),
             (lambda path: change_rows_schema(path, b"99"), "schema 1 or older"),
             (lambda path: (path / "status.json").write_text("{"), "should be a complete file"),
             (lambda path: (path / "rows.parquet").write_bytes(b"PAR1"), "should be a complete file"),
@@ -484,12 +483,12 @@ class TestCollect:
         assert not (tmp_path / "out").exists()
 
 
-def change_status(path: Path, **fields: object) -> None:
-    status = json.loads((path / "status.json").read_text())
-    (path / "status.json").write_text(json.dumps(status | fields))
+def change_status(path: Path, **fields: Any) -> None:
+    (path / "status.json").write_text(replace(store.read_status(path), **fields).to_json())
 
 
 def change_rows_schema(path: Path, version: bytes) -> None:
     table = pq.read_table(path / "rows.parquet").replace_schema_metadata({SCHEMA_KEY: version})
     with pa.OSFile(str(path / "rows.parquet"), "wb") as file:
         pq.write_table(table, file)
+    change_status(path, files=store._digests(path))

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from analysis.__main__ import main
 from analysis.cells import Cell, CellsError, compose_cells, match
 from analysis.collect import read_records
 from analysis.figures import FIGURES, curve, grid, matrix
-from swag_repro import identity
+from swag_repro import identity, store
 from swag_repro.errors import StoreError
 from swag_repro.store import Store
 
@@ -289,8 +289,10 @@ class TestTable:
             grid.load(list(overrides), root, partial=False)
 
     def test_different_pairs(self, outputs: Outputs) -> None:
-        results = json.loads((outputs.paths[0] / "pairs.json").read_text())
-        (outputs.paths[0] / "pairs.json").write_text(json.dumps(results[1:]))
+        path = outputs.paths[0]
+        (path / "pairs.json").write_text(json.dumps(json.loads((path / "pairs.json").read_text())[1:]))
+        status = replace(store.read_status(path), files=store._digests(path))
+        (path / "status.json").write_text(status.to_json())
         with pytest.raises(CellsError, match="the same pairs"):
             grid.load(list(EXPERIMENT), outputs.root, partial=False)
 
@@ -301,6 +303,7 @@ class TestTable:
             ("pairs.json", lambda path: path.unlink()),
             ("images/0.png", lambda path: path.write_bytes(path.read_bytes()[:50])),
             ("images/style/painting_0.png", lambda path: path.unlink()),
+            ("images/0.png", lambda path: Image.effect_noise((48, 48), 9).save(path)),  # another one
         ],
     )
     def test_broken_files(self, outputs: Outputs, name: str, spoil: Callable[[Path], None]) -> None:

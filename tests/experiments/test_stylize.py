@@ -217,7 +217,7 @@ def test_batches_change_rounding_only(run, tmp_path):
     arguments = [*SMALL, "images.resize=squash"]
     run(*arguments, "compute.batch_size=1")
     alone = pairs(only(tmp_path))
-    status, printed = run(*arguments, "compute.batch_size=2")
+    _, printed = run(*arguments, "compute.batch_size=2")
     assert "computed" in printed  # another run: its pictures are others
     [both] = [record for record in records(tmp_path) if record.config["compute"]["batch_size"] == 2]
     together = pairs(both)

@@ -1,0 +1,1 @@
+"""Faults over real processes, disks and files: `python -m tests.faults`."""
