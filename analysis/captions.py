@@ -21,6 +21,12 @@ STARTS = {
 }
 
 
+BALANCES = {
+    "sides": "content and style in units of their distance between the two images",
+    "layers": "each layer in units of its own distance between the two images",
+}
+
+
 def lines(*said: str) -> str:
     """Each on lines of its own."""
     return "\n".join(fill(text, LETTERS) for text in said)
@@ -99,8 +105,8 @@ def _weights(arm: Arm, varied: Sequence[str]) -> str:
         )
     if told["style_weight"] and told["layers"] is not None and "layers" not in varied:
         parts.append(f"style at the {told['layers']} shallowest layers")
-    if told["balance"] == "distance":
-        parts.append("each term divided by its distance from content to style")
+    if told["balance"] in BALANCES:
+        parts.append(BALANCES[told["balance"]])
     return ", ".join(parts)
 
 

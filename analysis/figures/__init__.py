@@ -32,6 +32,7 @@ class Source:
 FIGURES = {
     "fig1": Source("grid", "fig1"),
     "fig2": Source("grid", "fig2"),
+    "fig2_pretrained": Source("grid", "fig2_pretrained"),
     "fig3": Source("fig3", "fig3"),
     "fig3_pretrained": Source("fig3", "fig3_pretrained"),
     "fig6": Source("grid", "fig6"),

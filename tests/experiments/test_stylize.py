@@ -268,7 +268,7 @@ def test_the_release_s_scaling_is_a_re_weighting(run, tmp_path, photos):
 
 
 PRESETS = {
-    "paper": {"balance": "distance", "normalizer": "paper", "content": "half_sum", "line_search": "strong_wolfe"},
+    "paper": {"balance": "sides", "normalizer": "paper", "content": "half_sum", "line_search": "strong_wolfe"},
     "release": {
         "balance": "none", "normalizer": "mean", "content": "mean", "line_search": "none", "weights": (1.0, 1e17),
         "size": 512, "resize": "squash", "evaluations": 1020, "smoothing": "scale", "smoothed_deepest": 2,
@@ -282,6 +282,7 @@ PRESETS = {
         "size": 512, "evaluations": 500,
         "taps": [1e3 / channels**2 for channels in (64, 128, 256, 512, 512)],
     },
+    "mechanism": {"balance": "sides", "normalizer": "paper", "size": 128, "resize": "squash", "steps": 40, "evaluations": 60},
     "demystifying": {
         "taps": 0.2, "optimizer": "Adam", "start": "noise", "steps": 1000, "evaluations": None, "stop": (0.005, 50),
     },
@@ -336,7 +337,7 @@ def test_every_objective_lowers_its_loss(objective, run, tmp_path):
 
 # Demystifying's γ of its Figure 3, and STROTSS's weights and schedule.
 OBJECTIVES = {
-    "gram": {"style_weight": 10, "balance": "distance"},
+    "gram": {"style_weight": 10, "balance": "sides"},
     "mmd_linear": {"style_weight": 2},
     "mmd_poly": {"style_weight": 2},
     "mmd_gaussian": {"style_weight": 2, "optimizer": "Adam"},

@@ -378,7 +378,7 @@ def pictures(*shape, seed):
     return (smooth + 0.1 * noise(*shape, seed=seed + 1, dtype=torch.float32)).sigmoid()
 
 
-@pytest.mark.parametrize("balance", ["none", "distance"])
+@pytest.mark.parametrize("balance", ["none", "sides", "layers"])
 @pytest.mark.parametrize("smoothing", [NoSmoothing(), Softmax(temperature="peak/2", mean_one=True)])
 def test_as_the_two_sides_of_an_objective(balance, smoothing):
     taps = {"fine": 1.0, "coarse": 1.0}

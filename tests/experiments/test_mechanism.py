@@ -1,0 +1,121 @@
+"""The arms of the experiments `mechanism`, and what a run tells of its layers' shares and of its way."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
+from swag_repro import store
+
+ARMS = (
+    "plain",
+    "softmax",
+    "weights_of_softmax",
+    "gradients_of_softmax",
+    "softmax_weights_of_plain",
+    "even",
+    "softmax_even",
+)
+TINY = (
+    "network=resnet18", "measures=none", "images.size=32", "images.source.limit=2", "images.resize=squash",
+    "compute.batch_size=2", "steps=2", "compute.threads=1", "shares=gradient",
+)  # fmt: skip
+
+
+@pytest.fixture
+def cells(run, tmp_path):
+    """Runs the arms once: arm → rows."""
+    status, printed = run("-m", *TINY, f"arm={','.join(ARMS)}")
+    assert status == 0, printed
+    return {
+        record.config["arm"]["name"]: record.rows().to_pandas() for record in store.runs(tmp_path / "out")
+    }
+
+
+def shares(rows, definition):
+    """`(pairs, layers)`."""
+    own = rows[(rows["statistic"] == "style_share") & (rows["definition"] == definition)]
+    return own.pivot_table(index=["content", "style"], columns="layer", values="value").to_numpy()
+
+
+def test_each_arm_has_the_shares_that_it_is_named_for(cells):
+    loss, gradient = (
+        {arm: shares(rows, kind) for arm, rows in cells.items()} for kind in ("loss", "gradient")
+    )
+    for by_arm, arm in itertools.product((loss, gradient), ARMS):
+        np.testing.assert_allclose(by_arm[arm].sum(axis=1), 1)
+    np.testing.assert_allclose(loss["weights_of_softmax"], loss["softmax"], rtol=1e-4)
+    np.testing.assert_allclose(gradient["gradients_of_softmax"], gradient["softmax"], rtol=1e-3)
+    np.testing.assert_allclose(loss["softmax_weights_of_plain"], loss["plain"], rtol=1e-4)
+    for even in ("even", "softmax_even"):
+        np.testing.assert_allclose(loss[even], 1 / 5, rtol=1e-4)
+    assert np.abs(loss["plain"] - loss["softmax"]).max() > 0.05  # there is something to take over
+    # What the style loss is without any balance is another number under every smoothing, not under every weight.
+    start = {
+        arm: rows[rows["statistic"] == "start_style_loss"]["value"].to_numpy() for arm, rows in cells.items()
+    }
+    np.testing.assert_allclose(start["plain"], start["even"])
+    assert not np.allclose(start["plain"], start["softmax"], rtol=0.5)
+
+
+def test_an_arm_without_other_settings_is_the_run_that_it_names(run, tmp_path):
+    """Its name is no part of a run's identity."""
+    run(*TINY)
+    status, printed = run(*TINY, "arm=plain")
+    assert status == 0
+    assert "skipped" in printed
+    assert len(list(store.runs(tmp_path / "out"))) == 1
+
+
+def test_pictures_on_the_way_are_measured(run, tmp_path):
+    judge = (
+        "measures=default",
+        "network@measures.network=resnet34",
+        "network@measures.alternative=pseudo_vgg",
+    )
+    status, printed = run(*TINY, *judge, "steps=4", "measured_steps=[0,2]", "network=vgg16")
+    assert status == 0, printed
+    [record] = store.runs(tmp_path / "out")
+    rows = record.rows().to_pandas()
+    ssim = rows[rows["statistic"] == "ssim"].pivot_table(
+        index=["content", "style"], columns=rows["iteration"].fillna(-1), values="value"
+    )
+    assert list(ssim.columns) == [-1, 0, 2]
+    np.testing.assert_allclose(ssim[0], 1)  # the start is the content image
+    assert (ssim[-1] < ssim[2]).all()
+
+
+def test_replicates_differ_by_what_rounding_does(run, tmp_path):
+    """The same run from starts that differ by 1e-6."""
+    status, printed = run("-m", *TINY, "start_noise=1e-6", "seed=0,1")
+    assert status == 0, printed
+    totals = [
+        record.rows().to_pandas().query("statistic == 'total_loss'")["value"].to_numpy()
+        for record in store.runs(tmp_path / "out")
+    ]
+    assert len(totals) == 2
+    assert not np.array_equal(*totals)
+    np.testing.assert_allclose(*totals, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["objective.balance=distance"], "`objective.balance` should be one of"),
+        (
+            ["objective.balance=layers", "smoothing@objective.like=softmax"],
+            "`objective.balance` should be sides",
+        ),
+        (["smoothing@objective.like=softmax", "objective.match=norm"], "`objective.match` should be one of"),
+        (["shares=both"], "`shares` should be one of"),
+        (["measured_steps=[-1]"], "`measured_steps` should be numbers of steps from 0"),
+        (["start_noise=-1"], "`start_noise` should be a number from 0"),
+        (["optimizer.constants=absolute"], "`constants` should be a known choice"),
+    ],
+)
+def test_mistakes(run, wrong, message):
+    status, printed = run(*TINY, *wrong)
+    assert status == 1
+    assert message in " ".join(printed.split())
+    assert "Traceback" not in printed
