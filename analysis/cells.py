@@ -58,7 +58,7 @@ class Cell:
     @property
     def key(self) -> str:
         """What cells of the same result have in common, and no others."""
-        return _key([self.entry, identity.scientific(self.config)])
+        return _key([self.entry, identity.scientific(self.config, self.entry)])
 
     def __str__(self) -> str:
         return " ".join(item for item in self.overrides if not item.startswith("experiment="))

@@ -17,7 +17,7 @@ from swag_repro.store import TIDY_SCHEMA, RunRecord
 
 ORDER = (
     "experiment", "network", "weights", "smoothing", "loss", "seed", "content", "style", "position", "layer",
-    "quantity", "statistic", "definition", "run_id",
+    "quantity", "statistic", "definition", "iteration", "run_id",
 )  # fmt: skip
 """The columns by which a table is sorted: one set of runs always gives the same bytes."""
 

@@ -17,6 +17,7 @@ from analysis import labels
 from analysis.cells import Cell, CellsError, answered, compose_cells, unique
 from analysis.collect import read_records, tidy
 from swag_repro.errors import StoreError
+from swag_repro.names import file_stem
 from swag_repro.store import RunRecord
 
 ENTRY = "stylize"
@@ -201,7 +202,7 @@ def pixels(path: Path) -> Pixels:
 
 def input_path(record: RunRecord, role: str, name: str) -> Path:
     """Where a run keeps a picture that it was given, resized; `role` is content or style."""
-    return record.path / "images" / role / f"{name.replace('/', '_')}.png"
+    return record.path / "images" / role / f"{file_stem(name)}.png"
 
 
 def _arms(cells: dict[str, Cell], records: dict[str, RunRecord]) -> tuple[tuple[Arm, ...], dict[str, str]]:

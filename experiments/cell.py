@@ -200,7 +200,7 @@ def _run(
     identity = Identity(
         experiment=experiment.name,
         version=experiment.version,
-        config=scientific(plain),
+        config=scientific(plain, experiment.name),
         images=cell.images,
         weights=cell.weights_digest,
     )

@@ -32,6 +32,7 @@ class Network:
     hypercolumn_taps: list[str] | None = None
     content_tap: str = MISSING
     statistic_taps: list[str] = MISSING
+    shortcut: Any = None
     imagenet: str | None = None
     head: list[str] = field(default_factory=list)
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
@@ -99,6 +100,8 @@ class Objective:
     style_weight: float = MISSING
     total_variation_weight: float = MISSING
     balance: str = MISSING
+    like: dict[str, Any] | None = None
+    match: str = MISSING
     taps: str = MISSING
     content_taps: str = MISSING
     tap_weights: Any = MISSING
@@ -107,6 +110,14 @@ class Objective:
     content_decay: float = MISSING
     smoothed_deepest: int | None = None
     smoothed_content: bool = True
+
+
+@dataclass
+class Arm:
+    """`conf/arm`: what a figure calls a choice of smoothing and weights."""
+
+    name: str = MISSING
+    label: str = MISSING
 
 
 @dataclass
@@ -151,6 +162,9 @@ class StylizeConfig(Config):
     guards: dict[str, Any] = MISSING
     levers: dict[str, Any] = MISSING
     measures: dict[str, Any] = MISSING
+    measured_steps: list[int] = MISSING
+    shares: str = MISSING
+    arm: Arm | None = None
     keep: Keep = MISSING
 
 

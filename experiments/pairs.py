@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from swag_repro import names
 from swag_repro.errors import ImageError, SettingError
-from swag_repro.images import Picture, Role
+from swag_repro.images import Picture, Role, existing
+
+QUOTING = """Names with signs go in two kinds of quotes: "content='a, b (1).jpg'"."""
 
 PAIRINGS = ("zip", "product", "mix")
 
@@ -26,11 +30,13 @@ class Pair:
         content: what is stylised.
         styles: one, or all those of a mix.
         masks: for each style where it is wanted; None for everywhere.
+        namesake: whether another pair would have the same files.
     """
 
     content: Picture
     styles: tuple[Picture, ...]
     masks: tuple[Picture | None, ...]
+    namesake: bool = False
 
     @property
     def style_name(self) -> str:
@@ -40,7 +46,9 @@ class Pair:
     @property
     def name(self) -> str:
         """Of its files."""
-        return f"{self.content.name}__{self.style_name}".replace("/", "_")
+        told = f"{self.content.name}__{self.style_name}"
+        parts = "\n".join(part.name for part in (self.content, *self.styles))
+        return names.file_stem(names.hashed(told, parts) if self.namesake else told)
 
     @property
     def sha256(self) -> str:
@@ -51,19 +59,27 @@ class Pair:
 
 
 def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
-    """The pairs that a config asks for.
+    """The pairs that a config asks for, each with a name of its own.
 
     Raises:
         ImageError: A picture that is no file and none of the set, or no picture at all.
-        SettingError: An unknown pairing, or weights or masks that don't fit the styles.
+        SettingError: An unknown pairing, weights or masks that don't fit the styles, or a pair given twice.
     """
+    found = _met(config, pictures)
+    if twice := [pair.name for pair, times in Counter(found).items() if times > 1]:
+        raise SettingError("content and style", "should name each pair once", twice, "Leave out the second.")
+    keys = Counter(names.key(pair.name) for pair in found)
+    return tuple(replace(pair, namesake=keys[names.key(pair.name)] > 1) for pair in found)
+
+
+def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
     if config.pairing not in PAIRINGS:
         rule = f"should be one of {', '.join(PAIRINGS)}"
         raise SettingError("pairing", rule, repr(config.pairing), "Choose one.")
     contents = _chosen("content", config.content, pictures)
     styles = _chosen("style", config.style, pictures)
     if config.pairing == "mix":
-        masks = tuple(_mask(path) for path in _for_each("masks", config.masks, len(styles)))
+        masks = _masks(_for_each("masks", config.masks, len(styles)))
         return tuple(Pair(content, tuple(styles), masks) for content in contents)
     for name in ("style_weights", "masks"):
         if config[name] is not None:
@@ -79,7 +95,10 @@ def start_picture(start: str, known: Sequence[str]) -> Picture | None:
     Raises:
         ImageError: Neither.
     """
-    return None if start in known else _file("start", "content", start, known)
+    if start in known:
+        return None
+    file = _file("start", start, known)
+    return _of_files("content", [file])[file]
 
 
 def weights_of(config: DictConfig, styles: int) -> list[float]:
@@ -108,8 +127,10 @@ def _for_each(setting: str, given: Any, styles: int) -> list[Any]:
     return listed
 
 
-def _mask(path: str | None) -> Picture | None:
-    return None if path is None else _file("masks", "mask", str(path), [])
+def _masks(given: Sequence[Any]) -> tuple[Picture | None, ...]:
+    files = [None if path is None else _file("masks", str(path), []) for path in given]
+    read = _of_files("mask", list(filter(None, files)))
+    return tuple(None if file is None else read[file] for file in files)
 
 
 def _chosen(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture]:
@@ -120,13 +141,21 @@ def _chosen(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture
             remedy = f"Give {role}=a/file.jpg, or put images into a folder {role}/."
             raise ImageError("images", rule, "none", remedy)
         return list(known.values())
-    names = [str(name) for name in (asked if OmegaConf.is_list(asked) else [asked])]
-    return [known.get(name) or _file(role, role, name, sorted(known)) for name in names]
+    given = [str(name) for name in (asked if OmegaConf.is_list(asked) else [asked])]
+    if not given:
+        raise ImageError(role, "should name at least one image", "[]", "null takes all of the image set.")
+    files = {name: _file(role, name, sorted(known)) for name in given if name not in known}
+    read = _of_files(role, list(files.values()), taken=[name for name in given if name in known])
+    return [read[files[name]] if name in files else known[name] for name in given]
 
 
-def _file(setting: str, role: Role, path: str, known: Sequence[str]) -> Picture:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        remedy = f"Give a file, or one of {', '.join(known)}." if known else "Give a file."
-        raise ImageError(setting, "should be an image file or a known name", repr(path), remedy)
-    return Picture.of_file(file, name=file.stem, role=role, licence="yours")
+def _of_files(role: Role, files: Sequence[Path], taken: Sequence[str] = ()) -> dict[Path, Picture]:
+    named = zip(files, names.of_files(files, taken=taken), strict=True)
+    return {file: Picture.of_file(file, name=name, role=role, licence="yours") for file, name in named}
+
+
+def _file(setting: str, path: str, known: Sequence[str]) -> Path:
+    if (file := existing(path)) is not None:
+        return file
+    remedy = f"Give a file, or one of {', '.join(known)}." if known else "Give a file."
+    raise ImageError(setting, "should be an image file or a known name", repr(path), f"{remedy} {QUOTING}")

@@ -12,7 +12,7 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 # isort: split
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,21 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig
 from PIL import Image
+from rich.markup import escape
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.batches import Batch, restart_of, start_of
+from experiments.batches import BATCH_SIZE, Batch, fixed_size, restart_of, start_of
 from experiments.cell import CONF, Experiment, launch, run_cell
+from experiments.observations import Judge, early, start_shares
 from experiments.pairs import Pair
 from experiments.progress import console, track
 from experiments.resume import Checkpoints, interruptible
 from experiments.stylize_cell import StylizeCell
 from experiments.sweep import Sweep
 from swag_repro.images import save_png
-from swag_repro.losses import style_weights
-from swag_repro.measures import HeldOut, Measure
+from swag_repro.measures import Measure
+from swag_repro.names import file_stem
 from swag_repro.networks import TappedNetwork
 from swag_repro.store import Run
 from swag_repro.tracking import Tracker
@@ -46,12 +48,16 @@ def stylize(cell: StylizeCell, run: Run, tracker: Tracker, sweep: Sweep | None) 
     checkpoints = Checkpoints(run.path / "checkpoints", seconds=cell.config.keep.checkpoint_seconds)
     results: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
-    for batch in cell.batches(network):
-        done = _optimised(cell, network, batch, run, checkpoints, sweep)
+    observed: list[dict[str, Any]] = []
+    size = fixed_size(run, cell.config.compute.batch_size, partial(cell.fitting, network))
+    for batch in cell.batches(size):
+        done = _optimised(cell, network, batch, run, checkpoints, sweep, judge)
         curves += done["curves"]
         results += _finished(cell, judge, batch, done, run)
+        seen = batch.seen(cell.config.color)
+        observed += [*done["early"], *start_shares(network, cell.objective, seen, cell.config.shares)]
     checkpoints.clear()
-    _write(cell, run, results, curves)
+    _write(cell, run, results, curves, observed)
     _mirror(tracker, run, results, curves)
 
 
@@ -62,9 +68,16 @@ def _optimised(
     run: Run,
     checkpoints: Checkpoints,
     sweep: Sweep | None,
+    judge: Judge | None,
 ) -> dict[str, Any]:
-    """Images, records and curves of a batch, from its last checkpoint on."""
-    state = checkpoints.load(batch.key) or {"scale": 0, "start": None, "transfer": None, "curves": []}
+    """Images, records, curves and early measures of a batch, from its last checkpoint on."""
+    state = checkpoints.load(batch.key) or {
+        "scale": 0,
+        "start": None,
+        "transfer": None,
+        "curves": [],
+        "early": [],
+    }
     scales = batch.scales(cell.config.scales, cell.config.coarsest)
     while (scale := state["scale"]) < len(scales):
         scaled = batch.at(scales[scale])
@@ -73,11 +86,12 @@ def _optimised(
         transfer = cell.transfer(network, seen, start, scale=scale)
         if state["transfer"] is not None:
             transfer.load_state_dict(state["transfer"])
-        _advance(cell, transfer, scaled, run, state, checkpoints, sweep)
+        last = scale == len(scales) - 1
+        _advance(cell, transfer, scaled, run, state, checkpoints, sweep, judge if last else None)
         state = {**state, "scale": scale + 1, "start": transfer.images.cpu(), "transfer": None}
         state["records"] = transfer.results
     images = batch.finished(state["start"].to(cell.device), cell.config.color)
-    return {"images": images, "records": state["records"], "curves": state["curves"]}
+    return {"images": images, **{name: state[name] for name in ("records", "curves", "early")}}
 
 
 def _start(cell: StylizeCell, batch: Batch, before: Tensor | None, *, last: bool) -> Tensor:
@@ -94,6 +108,7 @@ def _advance(
     state: dict[str, Any],
     checkpoints: Checkpoints,
     sweep: Sweep | None,
+    judge: Judge | None,
 ) -> None:
     """Lets a transfer run to its end; an interrupt leaves a checkpoint of the last whole step."""
     what = str(cell) if sweep is None else f"cell {len(sweep.outcomes()) + 1}/{sweep.cells} {cell}"
@@ -116,6 +131,8 @@ def _advance(
                     for term in ("content", "style", "total")
                 }
             )
+            wanted = {*cell.config.measured_steps} - {row["iteration"] for row in state["early"]}
+            state["early"] += early(judge, batch, transfer.images, step, wanted)
             if every and step.step >= shown + every:
                 shown = step.step
                 _save_intermediate(cell, run, batch, transfer.images, (state["scale"], step.step))
@@ -135,11 +152,11 @@ def _save_intermediate(
 
 
 def _finished(
-    cell: StylizeCell, judge: HeldOut | None, batch: Batch, done: dict[str, Any], run: Run
+    cell: StylizeCell, judge: Judge | None, batch: Batch, done: dict[str, Any], run: Run
 ) -> Iterator[dict[str, Any]]:
     """Saves the pictures of a batch, and says all that `pairs.json` says of them."""
     images = done["images"].cpu()
-    measured = _measured(judge, images.to(cell.device), batch) if judge else iter([()] * len(images))
+    measured = judge(images.to(cell.device), batch) if judge else iter([()] * len(images))
     identity = run.identity
     for pair, image, record, measures in zip(batch.pairs, images, done["records"], measured, strict=True):
         path = f"images/{pair.name}.png"
@@ -149,24 +166,6 @@ def _finished(
         if cell.config.keep.animation:
             _animate(run, pair)
         yield _described(pair, path, record, measures)
-
-
-def _measured(judge: HeldOut, images: Tensor, batch: Batch) -> Iterator[Sequence[Measure]]:
-    """Measures of each picture; of a mix, means over its styles by their weights."""
-    by_style = [
-        judge(images, batch.contents, [style.image for style in styles])
-        for styles in zip(*batch.styles, strict=True)
-    ]
-    for mixed, measures in zip(batch.styles, zip(*by_style, strict=True), strict=True):
-        weights = style_weights(mixed)
-        yield [_mean(same, weights) for same in zip(*measures, strict=True)]
-
-
-def _mean(measures: Sequence[Measure], weights: Sequence[float]) -> Measure:
-    values = [measure.value for measure in measures if measure.value is not None]
-    if len(values) < len(measures):
-        return next(measure for measure in measures if measure.value is None)
-    return replace(measures[0], value=sum(w * v for w, v in zip(weights, values, strict=True)))
 
 
 def _save_inputs(run: Run, pair: Pair, batch: Batch) -> None:
@@ -182,7 +181,7 @@ def _save_inputs(run: Run, pair: Pair, batch: Batch) -> None:
     inputs.append((f"style/{pair.style_name}", mixed, list(pair.styles)))
     for key, image, pictures in inputs:
         role, _, name = key.partition("/")
-        path = run.path / "images" / role / f"{name.replace('/', '_')}.png"
+        path = run.path / "images" / role / f"{file_stem(name)}.png"
         if not path.exists():
             metadata = {told: ", ".join(getattr(p, told) for p in pictures) for told in ("sha256", "licence")}
             save_png(image.cpu(), path, metadata)
@@ -227,15 +226,32 @@ def _described(pair: Pair, path: str, record: PairRecord, measures: Sequence[Mea
     }
 
 
-def _write(cell: StylizeCell, run: Run, results: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def _write(
+    cell: StylizeCell,
+    run: Run,
+    results: list[dict[str, Any]],
+    curves: list[dict[str, Any]],
+    observed: list[dict[str, Any]],
+) -> None:
     with run.write_file("pairs.json") as file:
         file.write(json.dumps(results, indent=2).encode())
     with run.write_file("curves.parquet") as file:
         pd.DataFrame(curves).to_parquet(file)
-    run.write_rows([row for result in results for row in _rows(cell, result)])
+    rows = [row for result in results for row in _rows(result)]
+    run.write_rows([{**_origin(cell), **row} for row in (*rows, *observed)])
 
 
-def _rows(cell: StylizeCell, result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _origin(cell: StylizeCell) -> dict[str, Any]:
+    return {
+        "network": cell.architecture.name,
+        "weights": cell.weights.name,
+        "smoothing": str(cell.smoothing),
+        "loss": cell.config.objective.name,
+        "seed": cell.seed,
+    }
+
+
+def _rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
     numbers: dict[tuple[str, str | None], float | None] = {
         ("content_loss", None): result["losses"]["content"],
         ("style_loss", None): result["losses"]["style"],
@@ -248,11 +264,6 @@ def _rows(cell: StylizeCell, result: dict[str, Any]) -> Iterator[dict[str, Any]]
     for (statistic, definition), value in numbers.items():
         if value is not None:
             yield {
-                "network": cell.architecture.name,
-                "weights": cell.weights.name,
-                "smoothing": str(cell.smoothing),
-                "loss": cell.config.objective.name,
-                "seed": cell.seed,
                 "content": result["content"],
                 "style": result["style"],
                 "statistic": statistic,
@@ -271,8 +282,8 @@ def _mirror(tracker: Tracker, run: Run, results: list[dict[str, Any]], curves: l
     statuses = pd.Series([result["status"] for result in results]).value_counts()
     tracker.summary({f"pairs/{status}": int(count) for status, count in statuses.items()})
     for result in results:
-        note = "" if result["status"] == "finished" else f" [yellow]{result['status']}: {result['reason']}[/]"
-        console.print(f"  {saved[result['image']]}{note}")
+        note = f" {result['status']}: {result['reason']}" if result["status"] != "finished" else ""
+        console.print(f"  {escape(str(saved[result['image']]))}[yellow]{escape(note)}[/]")
 
 
 def _read(path: Path) -> Image.Image:
@@ -281,7 +292,11 @@ def _read(path: Path) -> Image.Image:
 
 
 EXPERIMENT = Experiment(
-    name="stylize", version=2, cell=StylizeCell, compute=stylize, resumable=("checkpoints", "images")
+    name="stylize",
+    version=3,
+    cell=StylizeCell,
+    compute=stylize,
+    resumable=("checkpoints", "images", BATCH_SIZE),
 )
 
 

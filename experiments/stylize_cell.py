@@ -15,12 +15,13 @@ from experiments.batches import COLORS, STARTS, Batch
 from experiments.cell import Cell
 from experiments.config import build
 from experiments.memory import free_memory, kept_for_gradient
+from experiments.observations import Judge
 from experiments.pairs import Pair, pairs_of, start_picture, weights_of
 from swag_repro.canvas import Canvas
 from swag_repro.errors import SettingError
 from swag_repro.images import Picture, load_mask
-from swag_repro.losses import Objective, Side
-from swag_repro.measures import HeldOut, WeightedNetwork
+from swag_repro.losses import MATCHES, Like, Objective, Side, check_choice
+from swag_repro.measures import WeightedNetwork
 from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.transfer import Guards, Plateau, Transfer
 
@@ -46,6 +47,7 @@ class StylizeCell(Cell):
         """The attributes of the cell of this config."""
         parts = super().parts(config)
         _check_run(config)
+        _check_observations(config)
         optimizer = build(config.optimizer)
         optimizer(torch.zeros(1, 3, 2, 2))  # objects to its settings now rather than after loading a network
         pairs = pairs_of(config, parts["pictures"])
@@ -100,12 +102,11 @@ class StylizeCell(Cell):
         )
         return chosen
 
-    def judge(self) -> HeldOut | None:
+    def judge(self) -> Judge | None:
         """Measures finished pictures; None if nothing is measured."""
         if self.judged_by is None:
             return None
-        judge: HeldOut = build(self.config.measures).build(self.judged_by, self.device)
-        return judge
+        return Judge(build(self.config.measures).build(self.judged_by, self.device))
 
     def transfer(self, network: TappedNetwork, batch: Batch, start: Tensor, *, scale: int = 0) -> Transfer:
         """The optimisation of a batch from these images `(B, 3, H, W)`, at one of the scales."""
@@ -124,17 +125,19 @@ class StylizeCell(Cell):
             plateau=self.plateau,
         )
 
-    def batches(self, network: TappedNetwork) -> Iterator[Batch]:
-        """The pairs, side by side where their contents have one size."""
+    def batches(self, size: int) -> Iterator[Batch]:
+        """At most so many pairs each, side by side where their contents have one size."""
+        for group in self._groups:
+            for first in range(0, len(group), size):
+                yield self._batch(group[first : first + size])
+
+    @cached_property
+    def _groups(self) -> list[list[Pair]]:
+        """Pairs whose contents have one size."""
         groups: dict[tuple[int, ...], list[Pair]] = {}
         for pair in self.pairs:
             groups.setdefault(self.resize.target(*pair.content.read().size), []).append(pair)
-        number = self.config.compute.batch_size
-        for group in groups.values():
-            if number == "auto":
-                number = self._fitting(network, self._batch(group[:1]))
-            for first in range(0, len(group), number):
-                yield self._batch(group[first : first + number])
+        return list(groups.values())
 
     def _batch(self, pairs: Sequence[Pair]) -> Batch:
         return Batch.load(
@@ -145,8 +148,9 @@ class StylizeCell(Cell):
             feather=self.config.feather,
         )
 
-    def _fitting(self, network: TappedNetwork, one: Batch) -> int:
+    def fitting(self, network: TappedNetwork) -> int:
         """How many pairs fit in half of the free memory, by what one evaluation keeps for its gradient."""
+        one = max((self._batch(group[:1]) for group in self._groups), key=lambda batch: batch.contents.numel())
         transfer = self.transfer(network, one, one.contents)
         with kept_for_gradient() as kept:
             transfer.advance()
@@ -177,6 +181,13 @@ def _check_run(config: DictConfig) -> None:
         raise SettingError("feather", "should be 0 or more", config.feather, "0 leaves edges as they are.")
 
 
+def _check_observations(config: DictConfig) -> None:
+    check_choice("shares", config.shares, MATCHES)
+    if any(step < 0 for step in config.measured_steps):
+        rule = "should be numbers of steps from 0"
+        raise SettingError("measured_steps", rule, list(config.measured_steps), "[] measures the end only.")
+
+
 # --- The objective --------------------------------------------------------------------------------------
 
 
@@ -199,6 +210,7 @@ def _objective(config: DictConfig, parts: Mapping[str, Any]) -> Objective:
         smoothing=parts["smoothing"],
         total_variation_weight=settings.total_variation_weight,
         balance=settings.balance,
+        like=None if settings.like is None else Like(smoothing=build(settings.like), match=settings.match),
     )
 
 

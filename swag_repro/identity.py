@@ -13,13 +13,16 @@ from swag_repro.errors import SettingError
 
 NOT_SCIENCE = frozenset(
     {
+        "entry",
         "name",
         "output",
         "force",
         "progress",
         "tracking",
-        "compute",
+        "compute.device",
+        "compute.threads",
         "keep",
+        "arm",
         "network.label",
         "objective.label",
         # Of the levers, all but autocast change values by rounding only.
@@ -43,9 +46,16 @@ NOT_SCIENCE = frozenset(
 )
 """Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""
 
+NOT_SCIENCE_OF = {
+    # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with other
+    # neighbours in its batch nearly all pixels of a picture come to differ.
+    "measure_activations": frozenset({"compute.batch_size"}),
+}
+"""Those that leave the numbers of one experiment as they are."""
 
-def scientific(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a resolved, plain config that decides the result, in one normal form.
+
+def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
+    """The part of an experiment's resolved, plain config that decides the result, in one normal form.
 
     Equal settings become equal: `1.0` is `1`, `-0.0` is `0`, and a tuple is a list; the order of keys never
     mattered to a hash. `True` is not `1`, and `null` is not a missing key.
@@ -54,19 +64,23 @@ def scientific(config: Mapping[str, Any]) -> dict[str, Any]:
         SettingError: A number is NaN or infinite.
         TypeError: A value is none of mapping, list, tuple, string, number, boolean and None.
     """
-    return _normal(config, "")  # type: ignore[no-any-return]
+    left_out = NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset())
+    kept: dict[str, Any] = _normal(config, "", left_out)
+    if not kept.get("compute", True):
+        del kept["compute"]
+    return kept
 
 
-def _normal(value: Any, key: str) -> Any:
+def _normal(value: Any, key: str, left_out: frozenset[str]) -> Any:
     match value:
         case Mapping():
             return {
-                name: _normal(item, at)
+                name: _normal(item, at, left_out)
                 for name, item in value.items()
-                if (at := f"{key}.{name}" if key else name) not in NOT_SCIENCE
+                if (at := f"{key}.{name}" if key else name) not in left_out
             }
         case list() | tuple():
-            return [_normal(item, f"{key}.{index}") for index, item in enumerate(value)]
+            return [_normal(item, f"{key}.{index}", left_out) for index, item in enumerate(value)]
         case float() if not math.isfinite(value):
             raise SettingError(key, "should be a finite number", value, "Choose another value.")
         case float() if value.is_integer():

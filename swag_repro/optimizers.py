@@ -33,11 +33,12 @@ from torch import Tensor
 from swag_repro.errors import SettingError
 
 LineSearch = Literal["none", "armijo", "strong_wolfe"]
+Constants = Literal["relative", "torch"]
 
 _SUFFICIENT_DECREASE = 1e-4  # c1 of NW06 (3.4), and torch's
 _CURVATURE = 0.9  # c2 of NW06 (3.5b), and torch's
 _EXTRA_TRIALS = 25  # evaluations of one search beyond its first: torch's max_ls
-_LEAST_CURVATURE = 1e-10  # torch keeps a pair only where s·y is above it
+_LEAST_CURVATURE = 1e-10  # torch keeps a pair only where s·y is above it, whatever the unit of the loss
 _BLOCK = 10  # pairs allocated at a time
 
 
@@ -235,8 +236,9 @@ class _History:
     as the two-loop recursion and quicker, with a handful of kernels in place of four for each pair.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, constants: Constants) -> None:
         self.limit = limit
+        self.constants = constants
         self.clear()
 
     def clear(self) -> None:
@@ -249,8 +251,11 @@ class _History:
         return min(self.kept, self.limit)
 
     def push(self, s: Tensor, y: Tensor) -> None:
-        """Keep a pair of vectors (N,), unless its curvature s·y is too small, as in torch."""
-        if not _LEAST_CURVATURE < float(s.dot(y)) < math.inf:
+        """Keep a pair of vectors (N,), unless its curvature s·y is rounding, or below torch's constant."""
+        least = _LEAST_CURVATURE
+        if self.constants == "relative":
+            least = torch.finfo(s.dtype).eps * float(s.norm()) * float(y.norm())
+        if not least < float(s.dot(y)) < math.inf:
             return
         block, row = divmod(self.kept % self.limit, _BLOCK)
         if block == len(self.blocks):
@@ -323,12 +328,14 @@ def _solve(triangle: Tensor, right: Tensor, *, upper: bool) -> Tensor:
 class _Descent(ABC):
     """One image, flat (N,), on its way downhill. Its vectors are replaced, never written into."""
 
-    settings: ClassVar[tuple[str, ...]] = ()  # attributes that are no part of the state
+    settings: ClassVar[tuple[str, ...]] = ("constants",)  # attributes that are no part of the state
 
-    def __init__(self, start: Tensor, lr: float) -> None:
+    def __init__(self, start: Tensor, lr: float, constants: Constants) -> None:
         self.iterate = start
         self.best = start
         self.lr = lr
+        self.constants = constants
+        self.unit: float | None = None
         self.loss = math.nan
         self.best_loss = math.inf
         self.iterations = 0
@@ -345,9 +352,15 @@ class _Descent(ABC):
         """The newest accepted iterate, (N,), evaluated or not."""
         return self.iterate
 
-    @abstractmethod
     def observe(self, loss: float, gradient: Tensor) -> None:
         """Go on from the evaluation at `point`; `gradient` (N,) is the image's to keep."""
+        if self.unit is None and self.constants == "relative":
+            self.unit = _unit(gradient)
+        self.go_on(*((loss, gradient) if self.unit is None else (loss / self.unit, gradient / self.unit)))
+
+    @abstractmethod
+    def go_on(self, loss: float, gradient: Tensor) -> None:
+        """The same, in the image's own unit."""
 
     @abstractmethod
     def forget(self) -> None:
@@ -362,11 +375,26 @@ class _Descent(ABC):
         if loss < self.best_loss:
             self.best, self.best_loss = self.point, loss
 
+    @property
+    def progress(self) -> Progress:
+        """Where the image stands, in the unit of the losses that it was told."""
+        loss, best = (value * (self.unit or 1.0) for value in (self.loss, self.best_loss))
+        return Progress(self.iterations, self.evaluations, loss, best, self.stopped)
+
     def state_dict(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in self.settings}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
+
+
+def _unit(gradient: Tensor) -> float | None:
+    """The power of 2 below the mean magnitude of a first gradient (N,): dividing by it rounds nothing.
+
+    In this unit an objective and any multiple of it take the same path. None if it is 0 or not finite.
+    """
+    magnitude = float(gradient.double().abs().mean())
+    return 2.0 ** math.floor(math.log2(magnitude)) if 0 < magnitude < math.inf else None
 
 
 @dataclass(frozen=True)
@@ -378,15 +406,21 @@ class _Tolerances:
 class _QuasiNewton(_Descent):
     """L-BFGS (NW06, algorithm 7.5) for one image."""
 
-    settings = ("tolerances",)
+    settings = ("constants", "tolerances")
 
     def __init__(
-        self, start: Tensor, lr: float, history: int, line_search: LineSearch, tolerances: _Tolerances
+        self,
+        start: Tensor,
+        lr: float,
+        history: int,
+        line_search: LineSearch,
+        tolerances: _Tolerances,
+        constants: Constants,
     ) -> None:
-        super().__init__(start, lr)
+        super().__init__(start, lr, constants)
         self.line_search = line_search
         self.tolerances = tolerances
-        self.history = _History(history)
+        self.history = _History(history, constants)
         self.direction = start
         self.search: _Search | None = None
         self.fresh = True
@@ -401,7 +435,7 @@ class _QuasiNewton(_Descent):
     def position(self) -> Tensor:
         return self.point if self.line_search == "none" else self.iterate
 
-    def observe(self, loss: float, gradient: Tensor) -> None:
+    def go_on(self, loss: float, gradient: Tensor) -> None:
         search = self.search
         slope = float(gradient.dot(self.direction if search else gradient))
         finite = math.isfinite(loss) and math.isfinite(slope)
@@ -453,8 +487,9 @@ class _QuasiNewton(_Descent):
             self._turn_back(origin, StopReason.NO_DESCENT)
 
     def _begin(self, start: Point) -> None:
-        """The first step is of length lr in the 1-norm at most, the others are lr, as in torch."""
-        step = min(1.0, 1.0 / float(start.gradient.abs().sum())) * self.lr if self.fresh else self.lr
+        """The first step is of length lr in the 1-norm (in torch at most), the others are lr."""
+        longest = 1.0 if self.constants == "torch" else math.inf
+        step = min(longest, 1.0 / float(start.gradient.abs().sum())) * self.lr if self.fresh else self.lr
         self.fresh = False
         width = float(self.direction.abs().max())
         self.search = _SEARCHES[self.line_search](start, step, self.tolerances.change / width)
@@ -487,7 +522,7 @@ class _QuasiNewton(_Descent):
 class _FirstOrder(_Descent):
     """One image whose every finite gradient makes a step."""
 
-    def observe(self, loss: float, gradient: Tensor) -> None:
+    def go_on(self, loss: float, gradient: Tensor) -> None:
         if not math.isfinite(loss) or not math.isfinite(float(gradient.abs().max())):
             self.count(math.inf)
             self.stop(StopReason.NON_FINITE)
@@ -505,10 +540,12 @@ class _FirstOrder(_Descent):
 class _Moments(_FirstOrder):
     """Adam (Kingma & Ba 2015, algorithm 1) for one image."""
 
-    settings = ("betas", "eps")
+    settings = ("constants", "betas", "eps")
 
-    def __init__(self, start: Tensor, lr: float, betas: tuple[float, float], eps: float) -> None:
-        super().__init__(start, lr)
+    def __init__(
+        self, start: Tensor, lr: float, betas: tuple[float, float], eps: float, constants: Constants
+    ) -> None:
+        super().__init__(start, lr, constants)
         self.betas, self.eps = betas, eps
         self.forget()
 
@@ -529,10 +566,10 @@ class _Moments(_FirstOrder):
 class _MeanSquare(_FirstOrder):
     """RMSprop (Tieleman & Hinton 2012) for one image."""
 
-    settings = ("alpha", "eps")
+    settings = ("constants", "alpha", "eps")
 
-    def __init__(self, start: Tensor, lr: float, alpha: float, eps: float) -> None:
-        super().__init__(start, lr)
+    def __init__(self, start: Tensor, lr: float, alpha: float, eps: float, constants: Constants) -> None:
+        super().__init__(start, lr, constants)
         self.alpha, self.eps = alpha, eps
         self.forget()
 
@@ -548,7 +585,12 @@ class _MeanSquare(_FirstOrder):
 
 
 class Optimizer:
-    """A batch of images (B, ...), each with an optimiser of its own. Base of those below."""
+    """A batch of images (B, ...), each with an optimiser of its own. Base of those below.
+
+    Their `constants` are `relative`: tolerances, least curvatures and an eps are in units of the image's
+    first gradient, so that an objective and any multiple of it take the same path. Or they are `torch`:
+    absolute numbers, as authors' codes have them.
+    """
 
     kind: ClassVar[str]
 
@@ -570,7 +612,7 @@ class Optimizer:
     @property
     def progress(self) -> list[Progress]:
         """Where each of the B images stands."""
-        return [Progress(i.iterations, i.evaluations, i.loss, i.best_loss, i.stopped) for i in self._images]
+        return [image.progress for image in self._images]
 
     def iterate(self, index: int) -> Tensor:
         """The newest accepted iterate of one image, to which the `loss` in `progress` belongs.
@@ -655,11 +697,11 @@ class Optimizer:
 class LBFGS(Optimizer):
     """Limited-memory BFGS with separate states for the images of a batch.
 
-    Defaults, first step, tolerances and skipped pairs are those of `torch.optim.LBFGS`, and with
-    `line_search` "none" or "strong_wolfe" the iterates are too. Torch's `step` ends after `max_iter = 20`
-    iterations, or at a tolerance, and the next one goes on with the same history; its loop of steps, as in
-    the authors' release, equals one uninterrupted descent with one evaluation an iteration. So the
-    release's "more than 1000 closures" are 51 · 20 = 1020 here. Where torch would stay at a tolerance,
+    With `constants` "torch", first step, tolerances and skipped pairs are those of `torch.optim.LBFGS`, and
+    with `line_search` "none" or "strong_wolfe" the iterates are too. Torch's `step` ends after
+    `max_iter = 20` iterations, or at a tolerance, and the next one goes on with the same history; its loop of
+    steps, as in the authors' release, equals one uninterrupted descent with one evaluation an iteration. So
+    the release's "more than 1000 closures" are 51 · 20 = 1020 here. Where torch would stay at a tolerance,
     evaluating one point for ever, an image stops and says why.
 
     With "armijo" the first step that lowers the loss enough is taken, mostly the first tried: the price of
@@ -674,8 +716,8 @@ class LBFGS(Optimizer):
         history: pairs kept, at least 1.
         line_search: "none" (a fixed step), "armijo" or "strong_wolfe".
         tolerance_grad: an image stops when its largest derivative is not above it.
-        tolerance_change: likewise for the change of its loss or its largest change of a pixel. Absolute,
-            as torch's: a loss of small scale needs a smaller one, 0 at the least.
+        tolerance_change: likewise for the change of its loss or its largest change of a pixel.
+        constants: see `Optimizer`; torch's leave a loss of small scale without a second direction.
 
     Raises:
         SettingError: a setting is outside its range.
@@ -692,16 +734,19 @@ class LBFGS(Optimizer):
         line_search: LineSearch = "armijo",
         tolerance_grad: float = 1e-7,
         tolerance_change: float = 1e-9,
+        constants: Constants = "relative",
     ) -> None:
         _require_positive("lr", lr)
         _require_positive("history", history)
-        _require_line_search(line_search)
+        _require_choice("line_search", line_search, LineSearch)
+        _require_choice("constants", constants, Constants)
         for name, value in (("tolerance_grad", tolerance_grad), ("tolerance_change", tolerance_change)):
             if not value >= 0:
                 raise SettingError(name, "should be 0 or more", value, "0 turns it off.")
         tolerances = _Tolerances(tolerance_grad, tolerance_change)
         self._descents = [
-            _QuasiNewton(image, lr, history, line_search, tolerances) for image in _flat_images(start)
+            _QuasiNewton(image, lr, history, line_search, tolerances, constants)
+            for image in _flat_images(start)
         ]
         super().__init__(start, self._descents)
 
@@ -716,7 +761,7 @@ class LBFGS(Optimizer):
         """As `Optimizer.restart`; `line_search` replaces the image's own, for a safer one."""
         super().restart(index, from_best=from_best, step_scale=step_scale)
         if line_search is not None:
-            _require_line_search(line_search)
+            _require_choice("line_search", line_search, LineSearch)
             self._descents[index].line_search = line_search
 
 
@@ -728,6 +773,7 @@ class Adam(Optimizer):
         lr: about how far a pixel moves in a step, in its own units, above 0.
         betas: decay of the gradient's mean and mean square, in [0, 1).
         eps: added to the root of the mean square, above 0.
+        constants: see `Optimizer`; they decide the unit of eps.
 
     Raises:
         SettingError: a setting is outside its range.
@@ -736,13 +782,20 @@ class Adam(Optimizer):
     kind = "adam"
 
     def __init__(
-        self, start: Tensor, *, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+        self,
+        start: Tensor,
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        constants: Constants = "relative",
     ) -> None:
         _require_positive("lr", lr)
         _require_positive("eps", eps)
+        _require_choice("constants", constants, Constants)
         if not all(0 <= beta < 1 for beta in betas):
             raise SettingError("betas", "should be in [0, 1)", betas, "0.9 and 0.999 are usual.")
-        super().__init__(start, [_Moments(x, lr, betas, eps) for x in _flat_images(start)])
+        super().__init__(start, [_Moments(x, lr, betas, eps, constants) for x in _flat_images(start)])
 
 
 class RMSprop(Optimizer):
@@ -756,6 +809,7 @@ class RMSprop(Optimizer):
             in the first, for the mean square starts at 0.
         alpha: decay of the gradient's mean square, in [0, 1).
         eps: added to the root of the mean square, above 0.
+        constants: see `Optimizer`; they decide the unit of eps.
 
     Raises:
         SettingError: a setting is outside its range.
@@ -763,12 +817,21 @@ class RMSprop(Optimizer):
 
     kind = "rmsprop"
 
-    def __init__(self, start: Tensor, *, lr: float, alpha: float = 0.99, eps: float = 1e-8) -> None:
+    def __init__(
+        self,
+        start: Tensor,
+        *,
+        lr: float,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        constants: Constants = "relative",
+    ) -> None:
         _require_positive("lr", lr)
         _require_positive("eps", eps)
+        _require_choice("constants", constants, Constants)
         if not 0 <= alpha < 1:
             raise SettingError("alpha", "should be in [0, 1)", alpha, "0.99 is usual.")
-        super().__init__(start, [_MeanSquare(x, lr, alpha, eps) for x in _flat_images(start)])
+        super().__init__(start, [_MeanSquare(x, lr, alpha, eps, constants) for x in _flat_images(start)])
 
 
 def _flat_images(start: Tensor) -> Iterator[Tensor]:
@@ -781,10 +844,10 @@ def _require_positive(name: str, value: float) -> None:
         raise SettingError(name, "should be a positive number", value, "Choose one above 0.")
 
 
-def _require_line_search(value: str) -> None:
-    if value not in get_args(LineSearch):
-        choices = ", ".join(get_args(LineSearch))
-        raise SettingError("line_search", "should be a known choice", value, f"Choose one of {choices}.")
+def _require_choice(name: str, value: str, literal: Any) -> None:
+    if value not in get_args(literal):
+        choices = ", ".join(get_args(literal))
+        raise SettingError(name, "should be a known choice", value, f"Choose one of {choices}.")
 
 
 def _copied(state: Any, device: torch.device) -> Any:

@@ -35,7 +35,7 @@ from swag_repro import __version__
 from swag_repro.errors import StoreError, UserError
 from swag_repro.identity import Identity
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of `status.json` and of the rows. A file of a later version is refused, never guessed at."""
 
 SCHEMA_KEY = b"swag_repro.schema"
@@ -55,6 +55,7 @@ TIDY_SCHEMA = pa.schema(
         pa.field("depth", pa.int32()),
         pa.field("position", pa.int32()),
         pa.field("quantity", pa.string()),
+        pa.field("iteration", pa.int32()),
         pa.field("statistic", pa.string(), nullable=False),
         pa.field("definition", pa.string()),
         pa.field("value", pa.float64(), nullable=False),
@@ -65,7 +66,7 @@ TIDY_SCHEMA = pa.schema(
 
 `depth` is the number of convolutions on the longest path from the input, `position` the 1-based rank among
 the network's statistic taps, `quantity` one of activation, gram and gram_per_dm, `definition` (of an entropy)
-one of softmax and linear.
+one of softmax and linear, `iteration` that of a picture on its way, null for all else.
 """
 
 MALFORMED = (OSError, ValueError, TypeError, yaml.YAMLError)
@@ -475,9 +476,17 @@ def read_rows(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             _refuse_newer(str(path), int((file.schema_arrow.metadata or {})[SCHEMA_KEY]))
-            return file.read().cast(TIDY_SCHEMA)
+            return _migrated(file.read()).cast(TIDY_SCHEMA)
     except (*MALFORMED, KeyError) as error:
         raise _unreadable(path, error) from error
+
+
+def _migrated(rows: pa.Table) -> pa.Table:
+    """Rows of schema 1, which had no `iteration`, in the columns of schema 2."""
+    if "iteration" in rows.column_names:
+        return rows
+    rows = rows.append_column("iteration", pa.nulls(len(rows), pa.int32()))
+    return rows.select(TIDY_SCHEMA.names)
 
 
 def runs(root: Path | str, *, skipped: Callable[[Path, StoreError], None] = _ignore) -> Iterator[RunRecord]:

@@ -20,6 +20,7 @@ from torchvision.models import WeightsEnum, get_weight
 
 from swag_repro.errors import SettingError, WeightsError
 from swag_repro.networks import Architecture
+from swag_repro.networks.shortcuts import idle_modules
 
 StateDict = Mapping[str, Tensor]
 
@@ -72,7 +73,7 @@ class RandomWeights:
         """The network, initialised under `seed`; the global random state is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = architecture.builder()
+            network = architecture.build()
             initialize = INITIALIZATIONS[self.init]
             if initialize is not None:
                 _initialize(network, initialize)
@@ -108,7 +109,7 @@ class ImageNetWeights:
         if "init_weights" in getattr(architecture.builder, "keywords", {}):
             keywords["init_weights"] = False  # torchvision refuses to initialise what it then overwrites
         with _download_problems(weights):
-            return architecture.builder(**keywords)
+            return architecture.build(**keywords)
 
     def digest(self, architecture: Architecture) -> str:
         """The start of the file's SHA-256, which torchvision writes into its name."""
@@ -167,7 +168,7 @@ class FileWeights:
             WeightsError: no such file, another sha256, not a state dict, or of another network.
         """
         self.digest(architecture)
-        network = architecture.builder()
+        network = architecture.build()
         _load(network, self._read(), architecture, source=self.path)
         return network
 
@@ -215,15 +216,18 @@ def _check_sha256(path: Path, announced: str, setting: str, remedy: str) -> str:
 
 
 def _load(network: nn.Module, state: StateDict, architecture: Architecture, *, source: str) -> None:
-    """Loads in place; of the head, what the file lacks or has in another shape stays fresh."""
+    """Loads in place.
+
+    The head, and projections of shortcuts scaled by 0, stay fresh where the file has none of their shape.
+    """
     expected = network.state_dict()
-    in_head = tuple(f"{module}." for module in architecture.head)
+    optional = tuple(f"{module}." for module in (*architecture.head, *idle_modules(network)))
     usable = {
         key: value
         for key, value in state.items()
-        if not (key.startswith(in_head) and (key not in expected or expected[key].shape != value.shape))
+        if not (key.startswith(optional) and (key not in expected or expected[key].shape != value.shape))
     }
-    problems = _problems(expected, usable, in_head)
+    problems = _problems(expected, usable, optional)
     if problems:
         raise WeightsError(
             "weights",
@@ -234,10 +238,10 @@ def _load(network: nn.Module, state: StateDict, architecture: Architecture, *, s
     network.load_state_dict(usable, strict=False)
 
 
-def _problems(expected: StateDict, found: StateDict, in_head: tuple[str, ...]) -> list[str]:
+def _problems(expected: StateDict, found: StateDict, optional: tuple[str, ...]) -> list[str]:
     # num_batches_tracked counts training steps: old files lack it and no output depends on it.
     required = [
-        key for key in expected if not key.startswith(in_head) and not key.endswith("num_batches_tracked")
+        key for key in expected if not key.startswith(optional) and not key.endswith("num_batches_tracked")
     ]
     missing = [key for key in required if key not in found]
     unexpected = [key for key in found if key not in expected]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SERVICES = {"errors", "identity", "store", "tracking", "sweeps"}
+SERVICES = {"errors", "identity", "names", "store", "tracking", "sweeps"}
 LAYERS = [
     "errors", "canvas", "optimizers", "quantiles", "images", "networks", "weights", "smoothing", "statistics", "measures",
     "losses", "transfer",
@@ -43,7 +43,7 @@ def test_the_science_descends_and_services_know_nothing_of_it(path):
         assert not list(imports(path))
         return
     found = of_package(path) - {part(path), "__version__"}
-    allowed = SERVICES if part(path) in SERVICES else {*LAYERS[: LAYERS.index(part(path))], "store"}
+    allowed = SERVICES if part(path) in SERVICES else {*LAYERS[: LAYERS.index(part(path))], "names", "store"}
     assert found <= allowed
     assert (
         not {name.split(".")[0] for name in imports(path)} & {"experiments", "analysis", "hydra"}

@@ -52,7 +52,7 @@ FROZEN = [
         "1295fc9f4c6dfe7e",
     ),
     (
-        Identity("measure_activations", 1, scientific(CONFIG), {"style/gouache": "1b" * 32}),
+        Identity("measure_activations", 1, scientific(CONFIG, "measure_activations"), {"style/gouache": "1b" * 32}),
         "74b76f378b581a0c",
     ),
 ]
@@ -60,6 +60,7 @@ FROZEN = [
 
 # What only a stylisation has.
 STYLIZE = CONFIG | {
+    "entry": "stylize",
     "content": "a.jpg",
     "style": "b.jpg",
     "masks": ["c.png"],
@@ -89,7 +90,7 @@ def is_science(key: str) -> bool:
 
 
 def run_id(config: dict) -> str:
-    return Identity("measure_activations", 1, scientific(config), {}).run_id
+    return Identity("stylize", 1, scientific(config, "stylize"), {}).run_id
 
 
 def shuffled(value: object, chance: random.Random) -> object:
@@ -115,6 +116,13 @@ def test_no_other_setting_changes_the_id(key):
     assert run_id(changed(STYLIZE, key)) == run_id(STYLIZE)
 
 
+def test_a_batch_decides_what_is_optimised_and_not_what_is_measured():
+    """Each image is measured by itself; a stylisation goes on from rounding that depends on its neighbours."""
+    other = changed(CONFIG, "compute.batch_size", 3)
+    assert scientific(other, "measure_activations") == scientific(CONFIG, "measure_activations")
+    assert scientific(other, "stylize") != scientific(CONFIG, "stylize")
+
+
 def test_every_excluded_key_is_tried_above():
     assert all(any(f"{leaf}.".startswith(f"{key}.") for leaf in leaves(STYLIZE)) for key in NOT_SCIENCE)
 
@@ -126,7 +134,7 @@ def test_order_of_keys_does_not_matter(chance):
 
 @pytest.mark.parametrize(("one", "other"), [(1, 1.0), (0, -0.0), (10**17, 1e17), ((1, 2), [1.0, 2.0])])
 def test_equal_settings_are_equal(one, other):
-    assert json.dumps(scientific({"x": one})) == json.dumps(scientific({"x": other}))
+    assert json.dumps(scientific({"x": one}, "e")) == json.dumps(scientific({"x": other}, "e"))
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, True), (0, None), (1, "1"), (2**53, 2**53 + 1), (0.1, 0.2)])
@@ -149,14 +157,14 @@ def test_images_weights_and_version_change_the_id():
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_non_finite_settings_are_refused(value):
     with pytest.raises(SettingError, match=r"`smoothing\.temperature` should be a finite number"):
-        scientific(changed(CONFIG, "smoothing.temperature", value))
+        scientific(changed(CONFIG, "smoothing.temperature", value), "e")
     with pytest.raises(ValueError, match="not JSON compliant"):
         _ = Identity("e", 1, {"x": value}, {}).run_id
 
 
 def test_objects_are_refused():
     with pytest.raises(TypeError, match=r"`x\.0` should be a plain value; found object"):
-        scientific({"x": [object()]})
+        scientific({"x": [object()]}, "e")
 
 
 plain = st.recursive(
@@ -168,8 +176,8 @@ plain = st.recursive(
 
 @given(st.dictionaries(st.text(), plain, max_size=4))
 def test_json_gives_the_identity_back(config):
-    identity = Identity("e", 1, scientific(config), {"content/ä": "00"}, None)
+    identity = Identity("e", 1, scientific(config, "e"), {"content/ä": "00"}, None)
     again = Identity.from_json(identity.to_json())
     assert again == identity
     assert again.run_id == identity.run_id
-    assert scientific(identity.config) == identity.config
+    assert scientific(identity.config, "e") == identity.config

@@ -8,22 +8,22 @@ from swag_repro.errors import SettingError
 from swag_repro.optimizers import LBFGS, Adam, RMSprop, StopReason
 
 FIRST_ORDER = [
-    (partial(Adam, lr=0.05), partial(torch.optim.Adam, lr=0.05)),
+    (partial(Adam, constants="torch", lr=0.05), partial(torch.optim.Adam, lr=0.05)),
     (
-        partial(Adam, lr=0.05, betas=(0.8, 0.99), eps=1e-3),
+        partial(Adam, constants="torch", lr=0.05, betas=(0.8, 0.99), eps=1e-3),
         partial(torch.optim.Adam, lr=0.05, betas=(0.8, 0.99), eps=1e-3),
     ),
-    (partial(RMSprop, lr=0.01), partial(torch.optim.RMSprop, lr=0.01)),
+    (partial(RMSprop, constants="torch", lr=0.01), partial(torch.optim.RMSprop, lr=0.01)),
     (
-        partial(RMSprop, lr=0.1, alpha=0.5, eps=1e-3),
+        partial(RMSprop, constants="torch", lr=0.1, alpha=0.5, eps=1e-3),
         partial(torch.optim.RMSprop, lr=0.1, alpha=0.5, eps=1e-3),
     ),
 ]
 QUASI_NEWTON = [
-    (partial(LBFGS, line_search="none", lr=0.5), partial(torch.optim.LBFGS, lr=0.5)),
-    (partial(LBFGS, line_search="none", history=3), partial(torch.optim.LBFGS, history_size=3)),
-    (partial(LBFGS, line_search="strong_wolfe"), partial(torch.optim.LBFGS, line_search_fn="strong_wolfe")),
-    (partial(LBFGS, line_search="strong_wolfe", lr=3.0, history=2), partial(torch.optim.LBFGS, line_search_fn="strong_wolfe", lr=3.0, history_size=2)),
+    (partial(LBFGS, constants="torch", line_search="none", lr=0.5), partial(torch.optim.LBFGS, lr=0.5)),
+    (partial(LBFGS, constants="torch", line_search="none", history=3), partial(torch.optim.LBFGS, history_size=3)),
+    (partial(LBFGS, constants="torch", line_search="strong_wolfe"), partial(torch.optim.LBFGS, line_search_fn="strong_wolfe")),
+    (partial(LBFGS, constants="torch", line_search="strong_wolfe", lr=3.0, history=2), partial(torch.optim.LBFGS, line_search_fn="strong_wolfe", lr=3.0, history_size=2)),
 ]  # fmt: skip
 KINDS = [ours for ours, _ in FIRST_ORDER[::2]] + [QUASI_NEWTON[0][0], QUASI_NEWTON[2][0]]
 
@@ -98,6 +98,54 @@ def test_lbfgs_follows_torch(ours, theirs):
     )
     torch.testing.assert_close(iterates(ours(starts()), 10), expected, rtol=1e-7, atol=1e-9)
     assert (loss(expected[:, -1]) < 1e-2 * loss(starts())).all()
+
+
+RELATIVE = [
+    partial(Adam, lr=0.05),
+    partial(RMSprop, lr=0.01),
+    *(partial(LBFGS, line_search=line_search) for line_search in ("none", "armijo", "strong_wolfe")),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("make", RELATIVE, ids=lambda make: f"{make.func.kind}-{make.keywords}")
+def test_a_multiple_of_an_objective_takes_the_same_path(make, dtype):
+    """Bit for bit where the factor is a power of 2, else up to rounding."""
+    plain = make(starts(dtype))
+    scaled = {factor: make(starts(dtype)) for factor in (2.0**-40, 2.0**40, 1e-12, 1e-6, 1e6, 1e12)}
+    for _ in range(8):
+        step(plain)
+        for factor, optimizer in scaled.items():
+            values, gradients = closure(optimizer.propose()[0])
+            optimizer.observe(values * factor, gradients * factor)
+    for factor, optimizer in scaled.items():
+        for index in range(3):
+            found, expected = optimizer.iterate(index), plain.iterate(index)
+            if factor in (2.0**-40, 2.0**40):
+                assert torch.equal(found, expected)
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+            best = optimizer.progress[index].best_loss / factor
+            assert best == pytest.approx(plain.progress[index].best_loss, rel=1e-3)
+    assert all(
+        now.best_loss < before for now, before in zip(plain.progress, loss(starts(dtype)), strict=True)
+    )
+
+
+def test_torchs_constants_leave_a_small_objective_where_it_is():
+    """The finding behind `relative`: at 1e-8 times the loss every pair falls below torch's least curvature."""
+    optimizers = [
+        LBFGS(starts(), constants=constants, tolerance_grad=0, tolerance_change=0)
+        for constants in ("torch", "relative")
+    ]
+    for optimizer in optimizers:
+        for _ in range(15):
+            values, gradients = closure(optimizer.propose()[0])
+            optimizer.observe(values * 1e-8, gradients * 1e-8)
+    stuck, free = (
+        (loss(torch.stack([o.best(i) for i in range(3)])) / loss(starts())).max() for o in optimizers
+    )
+    assert stuck > 0.99
+    assert free < 0.01
 
 
 def test_rmsprop_by_hand():
@@ -182,6 +230,7 @@ def test_what_is_not_finite_stops_one_image(make, where):
         (partial(LBFGS, history=0), "history"),
         (partial(LBFGS, line_search="wolfe"), "line_search"),
         (partial(LBFGS, tolerance_grad=-1.0), "tolerance_grad"),
+        (partial(LBFGS, constants="absolute"), "constants"),
     ],
 )
 def test_bad_settings(make, name):

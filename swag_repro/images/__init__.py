@@ -1,6 +1,7 @@
 """Content and style images: bundled or one's own, read correctly, resized, as tensors."""
 
 from swag_repro.images.colors import grey, match_colors, match_luminance, with_luminance_of
+from swag_repro.images.files import existing
 from swag_repro.images.masks import load_mask
 from swag_repro.images.picture import Picture, Role
 from swag_repro.images.resize import Policy, Resize
@@ -14,6 +15,7 @@ __all__ = [
     "Role",
     "batches",
     "bundled",
+    "existing",
     "folder",
     "grey",
     "load",

@@ -26,6 +26,15 @@ MIN_SIDE = 16
 """Shortest side, in pixels, on which anything is measured."""
 
 
+def existing(path: str) -> Path | None:
+    """The file at a path, where `~` is the home directory; None where there is none, or can't be."""
+    try:
+        file = Path(path).expanduser()
+        return file if file.is_file() else None
+    except (OSError, RuntimeError):  # a name that is too long, a folder that may not be read, no such user
+        return None
+
+
 def sha256_of(path: Path) -> str:
     """Hash of a file's bytes.
 

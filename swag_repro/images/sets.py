@@ -8,6 +8,7 @@ from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
 
+from swag_repro import names
 from swag_repro.errors import ImageError, SettingError
 from swag_repro.images.files import SUFFIXES
 from swag_repro.images.paintings import PAINTERS, paint, painting_sha256
@@ -69,7 +70,13 @@ def folder(path: str | Path, *, limit: int | None = None) -> tuple[Picture, ...]
         ImageError: No image is found; or one is unreadable, too small, or a decompression bomb.
     """
     _check_limit(limit)
-    root, found = _find(Path(path).expanduser())
+    if not isinstance(path, str | Path):
+        raise ImageError("images.path", "should be a directory or a glob", repr(path), "Add images.path=...")
+    try:
+        root, found = _find(Path(path).expanduser())
+    except (OSError, RuntimeError) as error:  # a name that is too long, or no such user
+        rule = "should be a directory or a glob"
+        raise ImageError("images.path", rule, f"{path} ({error})", "Check the path.") from error
     if not found:
         rule = f"should hold at least one image ({', '.join(SUFFIXES)})"
         finding = f"none in {path}" if root.exists() else f"no such place: {path}"
@@ -99,7 +106,7 @@ def _find(place: Path) -> tuple[Path, list[Path]]:
 
 def _of_role(role: Role, root: Path, found: Sequence[Path], limit: int | None) -> list[Picture]:
     files = [file for file in found if _role(file.relative_to(root), root) == role]
-    named = zip(_names(files, root), files, strict=True)
+    named = zip(names.of_files(files, root=root), files, strict=True)
     return [
         Picture.of_file(file, name=name, role=role, licence="not stated")
         for name, file in list(named)[:limit]
@@ -111,10 +118,3 @@ def _role(relative: Path, root: Path) -> Role:
         if folder_name in ROLES:
             return ROLES[folder_name]
     return "content"
-
-
-def _names(files: Sequence[Path], root: Path) -> list[str]:
-    for names in ([file.stem for file in files], [file.name for file in files]):
-        if len(set(names)) == len(names):
-            return names
-    return [file.relative_to(root).as_posix() for file in files]

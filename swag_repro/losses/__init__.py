@@ -1,6 +1,7 @@
 """What a stylisation minimises: pure functions state the equations, thin classes hold their settings."""
 
-from swag_repro.losses.base import PIXELS, Features, LayerLoss, Look, Loss, total_variation
+from swag_repro.losses.balance import MATCHES, gradient_norms, shares
+from swag_repro.losses.base import PIXELS, Features, LayerLoss, Look, Loss, check_choice, total_variation
 from swag_repro.losses.bn import BatchNormLoss
 from swag_repro.losses.content import CONTENT_NORMALIZERS, ContentLoss, content_distance
 from swag_repro.losses.fusion import Fusion
@@ -16,6 +17,7 @@ from swag_repro.losses.gram import (
 from swag_repro.losses.mmd import GaussianMMD, LinearMMD, PolynomialMMD
 from swag_repro.losses.objective import (
     BALANCING_DRAWS,
+    Like,
     Network,
     Objective,
     Side,
@@ -30,6 +32,7 @@ from swag_repro.losses.strotss import SelfSimilarity, Strotss
 __all__ = [
     "BALANCING_DRAWS",
     "CONTENT_NORMALIZERS",
+    "MATCHES",
     "NORMALIZERS",
     "PIXELS",
     "BatchNormLoss",
@@ -40,6 +43,7 @@ __all__ = [
     "GramLoss",
     "GramTarget",
     "LayerLoss",
+    "Like",
     "LinearMMD",
     "Look",
     "Loss",
@@ -53,10 +57,13 @@ __all__ = [
     "Style",
     "Targets",
     "Terms",
+    "check_choice",
     "content_distance",
+    "gradient_norms",
     "gram_distance",
     "gram_distance_in_style_basis",
     "gram_distance_to",
+    "shares",
     "style_weights",
     "takes_style_basis",
     "total_variation",

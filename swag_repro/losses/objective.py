@@ -12,14 +12,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError
+from swag_repro.losses.balance import (
+    BALANCES,
+    MATCHES,
+    gradient_matched_units,
+    gradient_norms,
+    layer_units,
+    matched_units,
+    shares,
+    side_units,
+)
 from swag_repro.losses.base import PIXELS, Features, Look, Loss, check_choice, check_weight, total_variation
 from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak
 
 Network = Callable[[Tensor], Features]
 
-BALANCES = ("none", "distance")
-# A squared distance below this part of the target's own is rounding: float32's is near 1e-14.
-ROUNDING = 1e-11
 # Samples by which a stochastic loss is balanced; their numbers are no iteration's.
 BALANCING_DRAWS = range(-8, 0)
 
@@ -86,6 +93,16 @@ class Targets:
         """The targets of these pairs."""
         return Targets(tuple(self.contents[i] for i in indices), tuple(self.styles[i] for i in indices))
 
+    def unbalanced(self) -> Targets:
+        """The same in the equations' own units."""
+
+        def plain(of: Reference) -> Reference:
+            return replace(of, units={part: torch.ones_like(unit) for part, unit in of.units.items()})
+
+        return Targets(
+            tuple(map(plain, self.contents)), tuple(tuple(map(plain, mixed)) for mixed in self.styles)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
@@ -110,6 +127,25 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Like:
+    """Another arm, whose layers' shares of the style term are taken over: weights without its shape.
+
+    Attributes:
+        smoothing: of that arm; its balance is `sides`.
+        match: shares of the `loss` between content and style image, or of its `gradient` at the content.
+
+    Raises:
+        SettingError: neither of them.
+    """
+
+    smoothing: Smoothing
+    match: str = "loss"
+
+    def __post_init__(self) -> None:
+        check_choice("objective.match", self.match, MATCHES)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """`α · content + β · Σ_s v_s Σ_p w_p · style_p + γ · total variation` of each pair (SWAG, eq. 2).
 
@@ -123,20 +159,25 @@ class Objective:
         style: the style loss and its taps; its weight is β.
         smoothing: in front of both losses.
         total_variation_weight: γ, 0 or more.
-        balance: `distance` divides each part, and the content term, by its value between the pair's own
-            content and style image, so that weights mean the same for every network, smoothing, loss and
-            normaliser; a part that tells the two apart by rounding alone is divided by its value for
-            features of zeros. `none` takes them as they are.
+        balance: `sides` divides the content term and the sum of the style's parts by one number each, of the
+            pair's own content and style image, so that their weights mean the same for every network,
+            smoothing, loss and normaliser, and the equation's layer weights stay. `layers` divides each part
+            by a number of its own, which gives all layers equal shares: a re-weighting. `none` takes the
+            equations as they are. What tells the two images apart by rounding alone is divided by its value
+            for features of zeros. See `swag_repro.losses.balance`.
+        like: the arm whose shares the style's parts take; None for their own. Needs `sides`.
 
     Raises:
-        SettingError: a weight that is negative or not finite, weights that are all 0, or an unknown balance.
+        SettingError: a weight that is negative or not finite, weights that are all 0, an unknown balance, or
+            `like` under another balance than `sides`.
     """
 
     content: Side
     style: Side
     smoothing: Smoothing
     total_variation_weight: float = 0.0
-    balance: str = "distance"
+    balance: str = "sides"
+    like: Like | None = None
 
     def __post_init__(self) -> None:
         check_weight("objective.content_weight", self.content.weight)
@@ -148,6 +189,9 @@ class Objective:
             rule = "should leave a term for content or style"
             raise SettingError("objective weights", rule, "weights of 0 only", "Raise one of them.")
         check_choice("objective.balance", self.balance, BALANCES)
+        if self.like is not None and self.balance != "sides":
+            rule = "should be sides where objective.like takes over another arm's shares"
+            raise SettingError("objective.balance", rule, self.balance, "Leave out one of the two.")
 
     @property
     def stochastic(self) -> bool:
@@ -197,7 +241,10 @@ class Objective:
             image = style.image.unsqueeze(0)
             of_style = self._features(network, image)
             reference = replace(self._reference(self.style, of_style), weight=weight, mask=mask)
-            references.append(self._balanced(self.style, reference, features))
+            if self.like is None or not self.style.read:
+                references.append(self._balanced(self.style, reference, features))
+            else:
+                references.append(self._matched(network, self.like, reference, of_style, features))
             if self._needs_units(self.content) and image.shape != content.shape:
                 of_style = self._features(network, _resized(image, content))
             others.append(of_style)
@@ -211,27 +258,54 @@ class Objective:
         return Reference(side.loss.target(self._smoothed(side, features, peaks)), peaks, ones)
 
     def _needs_units(self, side: Side) -> bool:
-        return self.balance == "distance" and bool(side.read)
+        return self.balance != "none" and bool(side.read)
 
     def _balanced(self, side: Side, reference: Reference, *others: Features) -> Reference:
-        """With units: mean distances of each part from these features."""
+        """With units, from mean distances of each part to these features."""
         if not self._needs_units(side):
             return reference
-        nothing = {tap: torch.zeros_like(layer) for tap, layer in others[0].items()}
-        plain = replace(self, smoothing=NoSmoothing())
-        sizes = plain._mean_parts(side, reference, nothing)
-        distances = [self._mean_parts(side, reference, other) for other in others]
-        units = {
-            part: _unit(torch.stack([found[part] for found in distances]).mean(dim=0), sizes[part])[0]
-            for part in sizes
-        }
+        units_of = layer_units if self.balance == "layers" else side_units
+        units = units_of(self._parts(side), *self._distances(side, reference, others))
         return replace(reference, units=units)
+
+    def _matched(
+        self, network: Network, like: Like, reference: Reference, of_style: Features, of_content: Features
+    ) -> Reference:
+        """With the units that give each part of the style term the share it has in another arm."""
+        other = replace(self, smoothing=like.smoothing, like=None)
+        theirs = replace(other._reference(other.style, of_style), mask=reference.mask)
+        weights, distances = self._parts(self.style), self._distances(self.style, reference, [of_content])
+        if like.match == "gradient":
+            image = of_content[PIXELS]
+            own, wanted = (arm._norms(network, of, image) for arm, of in ((self, reference), (other, theirs)))
+            wanted = shares({part: weight * wanted[part] for part, weight in weights.items()})
+            return replace(reference, units=gradient_matched_units(weights, *distances, own, wanted))
+        wanted, _ = other._distances(other.style, theirs, [of_content])
+        wanted = shares({part: weight * wanted[part] for part, weight in weights.items()})
+        return replace(reference, units=matched_units(weights, *distances, wanted))
+
+    def _norms(self, network: Network, reference: Reference, image: Tensor) -> dict[str, Tensor]:
+        """Of each part of the style term, the norm of its gradient at an image `(1, 3, H, W)`."""
+        with torch.enable_grad():
+            image = image.detach().requires_grad_()
+            features = self._features(network, image)
+            terms = self._parts_of(self.style, features, [reference], [BALANCING_DRAWS[0]])
+            return {part: norm[0] for part, norm in gradient_norms(terms, image).items()}
+
+    def _distances(
+        self, side: Side, reference: Reference, others: Sequence[Features]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Of each part its mean distance to other images' features, and its value for features of zeros."""
+        nothing = {tap: torch.zeros_like(layer) for tap, layer in others[0].items()}
+        sizes = replace(self, smoothing=NoSmoothing())._mean_parts(side, reference, nothing)
+        found = [self._mean_parts(side, reference, other) for other in others]
+        return {part: torch.stack([each[part] for each in found]).mean(dim=0) for part in sizes}, sizes
 
     def _mean_parts(self, side: Side, reference: Reference, features: Features) -> dict[str, Tensor]:
         """Each part between one reference and one image, over several samples where it draws them."""
         draws = BALANCING_DRAWS if side.loss.stochastic else range(1)
         found = [self._parts_of(side, features, [reference], [draw]) for draw in draws]
-        return {part: torch.stack([each[part] for each in found]).mean(dim=0) for part in found[0]}
+        return {part: torch.stack([each[part][0] for each in found]).mean(dim=0) for part in found[0]}
 
     # --- Evaluation ---
 
@@ -261,16 +335,34 @@ class Objective:
             total = total + weight * term if weight else total
         return Terms(content, style, smoothness, total)
 
+    def style_parts(
+        self, network: Network, images: Tensor, targets: Targets, draws: Sequence[int] | None = None
+    ) -> dict[str, Tensor]:
+        """The style term's summands, part → `(A,)` float64; arguments as of a call. Empty without a style."""
+        features = self._features(network, images)
+        draws = [0] * len(images) if draws is None else draws
+        parts: dict[str, Tensor] = {}
+        for mixed in zip(*targets.styles, strict=True) if self.style.read else ():
+            for part, term in self._terms(self.style, features, mixed, draws).items():
+                parts[part] = parts.get(part, 0) + term
+        return parts
+
     def _term(
         self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
     ) -> Tensor:
+        return torch.stack(list(self._terms(side, features, references, draws).values())).sum(dim=0)
+
+    def _terms(
+        self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """Part → `(A,)`: weighted, in its units."""
         found = self._parts_of(side, features, references, draws)
-        weighted = [
-            weight * found[part] / torch.stack([of.units[part] for of in references]).to(found[part].device)
+        own = torch.tensor([of.weight for of in references], dtype=torch.float64)
+        return {
+            part: found[part]
+            * (weight * own / torch.stack([of.units[part].cpu() for of in references])).to(found[part].device)
             for part, weight in self._parts(side).items()
-        ]
-        own = torch.tensor([of.weight for of in references], dtype=torch.float64, device=weighted[0].device)
-        return own * torch.stack(weighted).sum(dim=0)
+        }
 
     def _parts_of(
         self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
@@ -318,9 +410,3 @@ def style_weights(styles: Sequence[Style]) -> list[float]:
 
 def _resized(image: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(image, like.shape[-2:], mode="bilinear", antialias=True)
-
-
-def _unit(distance: Tensor, size: Tensor) -> Tensor:
-    """What to divide a part by, `(1,)`: its distance, or its size where the distance is rounding; never 0."""
-    unit = torch.where(distance > ROUNDING * size.nan_to_num(), distance, size)
-    return torch.where(unit > 0, unit, 1.0)

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from torch import nn
 
 from swag_repro.errors import SettingError
+from swag_repro.networks.shortcuts import check_scale, scale_shortcuts
 
 # Mean and standard deviation of ImageNet's RGB channels in [0, 1] (torchvision's reference training).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -30,13 +31,16 @@ class Architecture:
         hypercolumn_taps: layers read side by side at one position (STROTSS); None for the style taps.
         content_tap: layer of the content loss.
         statistic_taps: layers whose activations are measured, from shallow to deep.
+        shortcut: λ in `ReLU(R(F) + λF)`, from 0 (no shortcuts) to 1 (as built); None for a network that has
+            none to scale.
         head: modules that pretrained weights may lack (the classifier).
         imagenet: torchvision's weights enum (`ResNet50_Weights.IMAGENET1K_V1`); None where there is none.
         mean: of the images the network was made for, RGB in [0, 1].
         std: likewise.
 
     Raises:
-        SettingError: a list names a tap that `taps` doesn't define, or no layer is measured.
+        SettingError: a list names a tap that `taps` doesn't define, no layer is measured, or the shortcut's
+            scale is no number from 0 to 1.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Architecture:
     content_tap: str
     statistic_taps: Sequence[str]
     hypercolumn_taps: Sequence[str] | None = None
+    shortcut: float | None = None
     head: Sequence[str] = ()
     imagenet: str | None = None
     mean: Sequence[float] = field(default=IMAGENET_MEAN)
@@ -57,6 +62,22 @@ class Architecture:
         self._check_known("content_tap", [self.content_tap])
         self._check_known("hypercolumn_taps", self.columns)
         self._check_known("statistic_taps", self.statistic_taps)
+        if self.shortcut is not None:
+            check_scale(self.shortcut)
+
+    def build(self, **settings: object) -> nn.Module:
+        """The network with the weights that its builder gives it, its shortcuts scaled.
+
+        Args:
+            settings: more of the builder's keywords, such as torchvision's `weights`.
+
+        Raises:
+            SettingError: a scale is given, and the network has no shortcuts.
+        """
+        network = self.builder(**settings)
+        if self.shortcut is not None:
+            scale_shortcuts(network, self.shortcut)
+        return network
 
     @property
     def columns(self) -> Sequence[str]:

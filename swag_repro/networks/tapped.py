@@ -128,7 +128,7 @@ def _extractor(network: nn.Module, taps: Mapping[str, str]) -> fx.GraphModule:
     extractor = create_feature_extractor(
         network, {path: tap for tap, path in taps.items()}, suppress_diff_warning=True
     ).eval()
-    return _out_of_place(extractor)
+    return _without_zeros(_out_of_place(extractor))
 
 
 def _check_path(tap: str, path: str, known: Sequence[str]) -> None:
@@ -154,6 +154,16 @@ def _out_of_place(extractor: fx.GraphModule) -> fx.GraphModule:
             node.target = _OUT_OF_PLACE.get(node.target, node.target)
         elif node.op == "call_method" and node.target.endswith("_") and not node.target.endswith("__"):
             node.target = node.target.removesuffix("_")
+    extractor.recompile()
+    return extractor
+
+
+def _without_zeros(extractor: fx.GraphModule) -> fx.GraphModule:
+    """`F + 0` is F: nothing is to be computed for a shortcut that is scaled by 0."""
+    for node in extractor.graph.nodes:
+        if node.target is operator.add and isinstance(node.args[1], float) and node.args[1] == 0:
+            node.replace_all_uses_with(node.args[0])
+            extractor.graph.erase_node(node)
     extractor.recompile()
     return extractor
 

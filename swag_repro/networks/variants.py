@@ -1,7 +1,8 @@
-"""SWAG's controls, on torchvision's own blocks: what is left of ResNet-50 without its shortcuts, and so on.
+"""Networks that torchvision doesn't have: SWAG's controls, and average-pooling.
 
-The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors haven't published
-them; the choice made here is declared in the docstrings of `pseudo_vgg` and `pseudo_resvgg`.
+NoResNet and pseudo-VGG are not here: they are ResNet-50 and pseudo-ResVGG whose shortcuts are scaled by 0,
+see `shortcuts.py`. The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors
+haven't published them; the choice made here is declared in the docstring of `pseudo_resvgg`.
 """
 
 from __future__ import annotations
@@ -15,18 +16,6 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops.misc import Conv2dNormActivation
 
 RESNET50_GROUPS = (3, 4, 6, 3)
-
-
-class NoShortcutBottleneck(Bottleneck):
-    """`F^l = ReLU(R(F^{l−1}))`: torchvision's bottleneck without its shortcut."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.downsample = None  # the projection belongs to the shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(B, C, H, W)` → `(B, 4·planes, H', W')`, never negative."""
-        return self.relu(_residual_branch(self, x))  # type: ignore[no-any-return]
 
 
 class BeforeReLUBottleneck(Bottleneck):
@@ -66,33 +55,29 @@ class BeforeReLUResNet(ResNet):
         return self.fc(self.avgpool(self.relu(x)).flatten(1))  # type: ignore[no-any-return]
 
 
-def noresnet50() -> ResNet:
-    """ResNet-50 with every shortcut removed (SWAG, NoResNet)."""
-    return ResNet(NoShortcutBottleneck, list(RESNET50_GROUPS))
-
-
 def resnet50_before_relu() -> ResNet:
     """ResNet-50 with the residual taken before the ReLU (SWAG's ablation)."""
     return BeforeReLUResNet()
 
 
 class ConvolutionGroup(nn.Module):
-    """Three 3×3 convolutions, as deep as a bottleneck; `F^l = ReLU(R(F^{l−1}) [+ shortcut(F^{l−1})])`."""
+    """Three 3×3 convolutions, as deep as a bottleneck; `F^l = ReLU(R(F^{l−1}) + shortcut(F^{l−1}))`."""
 
-    def __init__(self, width_in: int, width: int, *, shortcut: bool, batchnorm: bool) -> None:
+    def __init__(self, width_in: int, width: int, *, batchnorm: bool) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             _convolution(width_in, width, batchnorm=batchnorm),
             _convolution(width, width, batchnorm=batchnorm),
             _convolution(width, width, batchnorm=batchnorm, activation=None),
         )
-        self.shortcut = _shortcut(width_in, width) if shortcut else None
+        # Named as in torchvision's units, although it changes the width only.
+        self.downsample = None if width_in == width else _projection(width_in, width)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, width_in, H, W)` → `(B, width, H, W)`, never negative."""
-        residual = self.residual(x)
-        return self.relu(residual if self.shortcut is None else residual + self.shortcut(x))  # type: ignore[no-any-return]
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(self.residual(x) + shortcut)  # type: ignore[no-any-return]
 
 
 def _convolution(
@@ -102,24 +87,20 @@ def _convolution(
     return Conv2dNormActivation(width_in, width, kernel_size=3, norm_layer=norm, activation_layer=activation)  # type: ignore[no-any-return]
 
 
-def _shortcut(width_in: int, width: int) -> nn.Module:
-    return nn.Identity() if width_in == width else nn.Conv2d(width_in, width, kernel_size=1, bias=False)
+def _projection(width_in: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width_in, width, kernel_size=1, bias=False))
 
 
-class PseudoVGG(nn.Module):
-    """As deep as ResNet-50, of 3×3 convolutions and max-pooling only; see `pseudo_vgg`."""
+class PseudoResVGG(nn.Module):
+    """As deep as ResNet-50, of 3×3 convolutions and max-pooling only; see `pseudo_resvgg`."""
 
-    def __init__(self, *, shortcut: bool, batchnorm: bool) -> None:
+    def __init__(self, *, batchnorm: bool) -> None:
         super().__init__()
 
         def stage(width_in: int, width: int, groups: int) -> nn.Sequential:
             widths = [width_in] + [width] * groups
             return nn.Sequential(
-                nn.MaxPool2d(2),
-                *(
-                    ConvolutionGroup(i, o, shortcut=shortcut, batchnorm=batchnorm)
-                    for i, o in pairwise(widths)
-                ),
+                nn.MaxPool2d(2), *(ConvolutionGroup(i, o, batchnorm=batchnorm) for i, o in pairwise(widths))
             )
 
         self.stem = _convolution(3, 64, batchnorm=batchnorm)
@@ -147,18 +128,14 @@ def _initialize_as_torchvision_vgg(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def pseudo_vgg(*, batchnorm: bool = False) -> PseudoVGG:
-    """VGG's ingredients in ResNet-50's shape (declared choice, see science of the README).
+def pseudo_resvgg(*, batchnorm: bool = False) -> PseudoResVGG:
+    """VGG's ingredients in ResNet-50's shape, with shortcuts (declared choice, see science of the README).
 
     1 + 3·(3+4+6+3) convolutions, all 3×3, of 64, 128, 256 and 512 channels; max-pooling where ResNet-50
-    strides; no shortcut; weights Kaiming normal (fan-out), as torchvision's VGG.
+    strides; a shortcut around each three convolutions, 1×1 where the width changes; weights Kaiming normal
+    (fan-out), as torchvision's VGG. Pseudo-VGG is the same with its shortcuts scaled by 0.
     """
-    return PseudoVGG(shortcut=False, batchnorm=batchnorm)
-
-
-def pseudo_resvgg(*, batchnorm: bool = False) -> PseudoVGG:
-    """`pseudo_vgg` with an identity shortcut (1×1 where the width changes) around each three convolutions."""
-    return PseudoVGG(shortcut=True, batchnorm=batchnorm)
+    return PseudoResVGG(batchnorm=batchnorm)
 
 
 def average_pooled(*, model: str, **settings: Any) -> nn.Module:

@@ -79,7 +79,7 @@ def rows(config: dict[str, Any]) -> list[dict[str, Any]]:
 def compute(
     root: Path, cell: Cell, *, images: dict[str, str] = IMAGES, weights: str | None = None, config: Any = None
 ) -> Path:
-    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config), images, weights)
+    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config, cell.entry), images, weights)
     claimed = Store(root).claim(
         who, config=config or cell.config, name="fig3", overrides=cell.overrides, device="cpu"
     )
@@ -89,7 +89,7 @@ def compute(
 
 
 def fail(root: Path, cell: Cell, error: Exception) -> None:
-    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config), IMAGES)
+    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config, cell.entry), IMAGES)
     with pytest.raises(type(error)), Store(root).claim(who, config=cell.config, name="fig3", device="cpu"):
         raise error
 

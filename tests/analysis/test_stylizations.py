@@ -131,7 +131,7 @@ def compute(
         for pair in pairs
         for role, name in zip(("content", "style"), pair, strict=True)
     }
-    who = identity.Identity("stylize", 1, identity.scientific(cell.config), hashes)
+    who = identity.Identity("stylize", 1, identity.scientific(cell.config, cell.entry), hashes)
     claimed = Store(root).claim(who, config=config or cell.config, name="fig1", device="cpu")
     with claimed as run:
         results = [described(cell.config, index, pair) for index, pair in enumerate(pairs)]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from experiments.measure_activations import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro import store
-from swag_repro.networks.variants import pseudo_vgg
+from swag_repro.networks.variants import pseudo_resvgg
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["images.size=64", "images.source.limit=1"]
@@ -114,6 +114,8 @@ BAD = {
     "no batch": (["compute.batch_size=0"], "`compute.batch_size` should be a whole number from 1"),
     "no such device": (["compute.device=quantum"], "`compute.device` should be a device of this machine"),
     "unknown tap": (["network.statistic_taps=[conv9_9]"], "should name taps of resnet18"),
+    "a shortcut beyond 1": (["network.shortcut=1.5"], "`network.shortcut` should be a number from 0 to 1"),
+    "a shortcut in a network without": (["network=vgg16", "network.shortcut=1"], "`network.shortcut` should be null"),
     "no such folder": (["images=folder", "images.path=nowhere", "images.source.limit=null"], "nowhere"),
     "no such weights": (["weights=file", "weights.path=nowhere.pth"], "should be a readable file"),
     "no imagenet weights": (["network=noresnet50", "weights=imagenet"], "can't be imagenet for noresnet50"),
@@ -175,7 +177,7 @@ def test_a_failed_cell_leaves_the_others_and_is_redone_by_the_same_command(run, 
     assert "1 computed, 1 failed" in printed
     assert re.search(r"failed: .*network=pseudo_vgg.*\n.*`weights.path` should be a readable file", printed)
     assert len(records(tmp_path)) == 1
-    torch.save(pseudo_vgg().state_dict(), tmp_path / "pseudo_vgg.pth")
+    torch.save(pseudo_resvgg().state_dict(), tmp_path / "pseudo_vgg.pth")
     status, printed = run(*arguments)
     assert status == 0
     assert "1 computed, 1 skipped" in printed

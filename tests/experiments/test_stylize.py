@@ -79,6 +79,80 @@ def test_one_picture_of_one_s_own(run, tmp_path, photos):
     assert not (record.path / "checkpoints").exists()
 
 
+ODD = [
+    "two words.png", "it's \"quoted\".png", "größe 画 é.png", "[b] (1).png", "a=b,c;d.png", "$x$ {y} #%&.png", "a__b.png",
+    "-dash.png", "new\nline.png", "é" * 125 + ".png",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_of_files(name, run, tmp_path):
+    """In two kinds of quotes, of which Hydra reads the inner ones."""
+    picture = Image.effect_noise((40, 32), 60)
+    try:
+        picture.save(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system can't hold such a name")
+    quoted = str(tmp_path / name).replace("'", "\\'")
+    status, printed = run(*SMALL, f"content='{quoted}'", "style=composition", "steps=1", tracking="offline")
+    assert status == 0, printed
+    record = only(tmp_path)
+    [pair] = pairs(record)
+    assert opened(record.path / pair["image"]).size == (60, 48)
+    assert len(list((record.path / "images" / "content").glob("*.png"))) == 1
+    assert record.rows().num_rows > 0
+    assert str(record.path / pair["image"]) in printed
+
+
+def pictures(folder, *files):
+    """Pictures of noise, each another one."""
+    for seed, name in enumerate(files):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / name)
+    return [str(folder / name) for name in files]
+
+
+def test_pictures_with_one_stem_are_two(run, tmp_path):
+    one, other, style = pictures(tmp_path, "x/p.png", "y/p.png", "b.png")
+    arguments = [*SMALL, f"content=[{one},{other}]", f"style={style}", "steps=1"]
+    status, printed = run(*arguments)
+    assert status == 0, printed
+    assert [pair["content"] for pair in pairs(only(tmp_path))] == ["x/p.png", "y/p.png"]
+    names = {"x_p.png__b", "y_p.png__b"}
+    assert {path.stem for path in (only(tmp_path).path / "images").glob("*.png")} == names
+    assert set(only(tmp_path).identity.images) == names
+    assert len(list((only(tmp_path).path / "images" / "content").iterdir())) == 2
+    pictures(tmp_path, "c.png", "x/p.png")  # another picture of that name
+    status, printed = run(*arguments)
+    assert "computed" in printed
+    assert len(records(tmp_path)) == 2
+
+
+def test_a_file_named_as_a_bundled_picture(run, tmp_path):
+    [own] = pictures(tmp_path, "chelsea.png")
+    status, printed = run(*SMALL, f"content=[chelsea,{own}]", "style=composition", "steps=1")
+    assert status == 0, printed
+    assert [pair["content"] for pair in pairs(only(tmp_path))] == ["chelsea", "chelsea.png"]
+
+
+def test_pairs_whose_names_run_together(run, tmp_path):
+    a, ab, bc, c = pictures(tmp_path, "a.png", "a__b.png", "b__c.png", "c.png")
+    status, printed = run(*SMALL, f"content=[{a},{ab}]", f"style=[{bc},{c}]", "steps=1")
+    assert status == 0, printed
+    assert len(list((only(tmp_path).path / "images").glob("*.png"))) == 2
+    assert len(only(tmp_path).identity.images) == 2
+
+
+def test_masks_with_one_stem_are_two(run, tmp_path):
+    content, style, *masks = pictures(tmp_path, "a.png", "b.png", "x/m.png", "y/m.png")
+    status, printed = run(
+        *SMALL, f"content={content}", f"style=[{style},{content}]", "pairing=mix", f"masks=[{','.join(masks)}]"
+    )
+    assert status == 0, printed
+    assert len(list((only(tmp_path).path / "images" / "mask").iterdir())) == 2
+
+
 def test_rows_are_tidy(run, tmp_path):
     run(
         *SMALL,
@@ -139,10 +213,35 @@ def test_batches_change_rounding_only(run, tmp_path):
     arguments = [*SMALL, "images.resize=squash"]
     run(*arguments, "compute.batch_size=1")
     alone = pairs(only(tmp_path))
-    run(*arguments, "compute.batch_size=2", "force=true")
-    together = pairs(only(tmp_path))
+    status, printed = run(*arguments, "compute.batch_size=2")
+    assert "computed" in printed  # another run: its pictures are others
+    [both] = [record for record in records(tmp_path) if record.config["compute"]["batch_size"] == 2]
+    together = pairs(both)
     for one, other in zip(alone, together, strict=True):
         assert one["losses"]["total"] == pytest.approx(other["losses"]["total"], rel=0.02)
+
+
+def test_a_resumed_run_keeps_its_batches(run, tmp_path, monkeypatch):
+    """Its first attempt fits two pairs; when it goes on, memory is left for one."""
+    arguments = [*SMALL, "images.resize=squash", "compute.batch_size=auto"]
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as first:
+        first.setattr("experiments.stylize._finished", interrupted)
+        run(*arguments)
+    [status] = tmp_path.glob("out/runs/*/status.json")
+    assert json.loads(status.read_text())["state"] == "failed"
+    monkeypatch.setattr("experiments.stylize_cell.free_memory", lambda _: 1)
+    status, printed = run(*arguments)
+    assert status == 0, printed
+    [record] = records(tmp_path)
+    assert json.loads((record.path / "batch_size.json").read_text())["batch_size"] > 1
+    resumed = [pixels(record, Path(pair["image"]).stem) for pair in pairs(record)]
+    status, printed = run(*arguments, "compute.batch_size=2")
+    [other] = [one for one in records(tmp_path) if one.path != record.path]
+    assert all(np.array_equal(one, pixels(other, Path(pair["image"]).stem)) for one, pair in zip(resumed, pairs(other), strict=True))
 
 
 def test_the_release_s_scaling_is_a_re_weighting(run, tmp_path, photos):
@@ -364,6 +463,11 @@ def test_masks_are_refused_before_anything_is_computed(run, tmp_path, photos):
 BAD = {
     "unknown key": (["stpes=3"], "Could not override 'stpes'"),
     "no such content": (["content=nowhere.jpg"], "`content` should be an image file or a known name"),
+    "a pair given twice": (["content=[coffee,coffee]", "style=composition"], "should name each pair once"),
+    "no picture": (["content=[]"], "`content` should name at least one image"),
+    "a name of 300 letters": (["content=" + 300 * "a"], "`content` should be an image file or a known name.*quotes"),
+    "a name of no letters": (["content=\udcff.png"], "`content` should be text in UTF-8"),
+    "home of nobody": (["content=~nobody_here/a.png"], "`content` should be an image file or a known name"),
     "unknown pairing": (["pairing=all"], "`pairing` should be one of zip, product, mix"),
     "no steps": (["steps=0"], "`steps` should be at least 1"),
     "negative weight": (["objective.style_weight=-1"], "style_weight` should be a number from 0"),

@@ -4,16 +4,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import NonFiniteError, SettingError
 from swag_repro.losses import (
     NORMALIZERS,
     ContentLoss,
     GramLoss,
+    Like,
     Objective,
     Side,
     Style,
+    gradient_norms,
     total_variation,
 )
+from swag_repro.losses.balance import BALANCES, matched_units
 from swag_repro.networks import TappedNetwork
 from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale, Softmax, softmax
 
@@ -82,7 +85,7 @@ def evaluate(objective, network, images, indices=(0, 1), styles=None):
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS, ids=str)
-@pytest.mark.parametrize("balance", ["none", "distance"])
+@pytest.mark.parametrize("balance", BALANCES)
 def test_gradients_against_finite_differences(network, smoothing, balance):
     balanced = objective(smoothing=smoothing, balance=balance, total_variation_weight=0.1)
     targets = balanced.targets(network, CONTENTS, single(STYLES))
@@ -120,8 +123,9 @@ def test_terms_are_the_equation(network):
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS, ids=str)
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
-def test_balanced_terms_start_at_one_a_layer(network, smoothing, normalizer):
-    balanced = objective(smoothing=smoothing, style=GramLoss(normalizer=normalizer))
+@pytest.mark.parametrize("balance", ["sides", "layers"])
+def test_balanced_sides_start_at_the_sum_of_their_weights(network, smoothing, normalizer, balance):
+    balanced = objective(smoothing=smoothing, style=GramLoss(normalizer=normalizer), balance=balance)
     terms = evaluate(balanced, network, CONTENTS)
     torch.testing.assert_close(terms.style, torch.full((2,), 1.5, dtype=torch.float64))
     assert terms.content.max() < 1e-20  # a batch rounds otherwise than one image
@@ -136,11 +140,81 @@ def test_the_content_term_is_one_at_the_style_image(network):
     assert terms.style.max() < 1e-20
 
 
-def test_a_style_equal_to_the_content_leaves_finite_terms(network):
-    balanced = objective()
+@pytest.mark.parametrize(
+    "settings", [{"balance": balance} for balance in BALANCES]
+    + [{"like": Like(smoothing=Log1p(), match=match)} for match in ("loss", "gradient")], ids=str,
+)  # fmt: skip
+def test_a_style_equal_to_the_content_leaves_finite_terms(network, settings):
+    balanced = objective(**settings)
     targets = balanced.targets(network, CONTENTS, single(CONTENTS))
     terms = balanced(network, CONTENTS + 0.1, targets)
     assert all(term.isfinite().all() for term in terms)
+
+
+def parts(objective, network):
+    targets = objective.targets(network, CONTENTS, single(STYLES))
+    return objective.style_parts(network, CONTENTS, targets)
+
+
+def shares_of(parts):
+    return {part: term / sum(parts.values()) for part, term in parts.items()}
+
+
+def gradient_shares_of(objective, network):
+    images = CONTENTS.clone().requires_grad_()
+    targets = objective.targets(network, CONTENTS, single(STYLES))
+    return shares_of(gradient_norms(objective.style_parts(network, images, targets), images))
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHINGS, ids=str)
+def test_sides_keep_the_equations_layer_weights(network, smoothing):
+    """The parts have the proportions of `none`, and the side is the sum of the weights; layers evens them out."""
+    plain, sides, layers = (
+        parts(objective(smoothing=smoothing, balance=balance), network) for balance in BALANCES
+    )
+    for part in TAPS:
+        torch.testing.assert_close(shares_of(sides)[part], shares_of(plain)[part])
+    torch.testing.assert_close(sum(sides.values()), torch.full((2,), 1.5, dtype=torch.float64))
+    torch.testing.assert_close(layers["narrow"], torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(layers["wide"], torch.full((2,), 0.5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("own", "other"), [(NoSmoothing(), Power(exponent=0.5)), (Power(exponent=0.5), NoSmoothing())], ids=str)  # fmt: skip
+def test_matched_arms_have_the_other_arms_shares(network, own, other):
+    """Of the loss, or of its gradient at the content image; the side stays as large."""
+    wanted = objective(smoothing=other)
+    by_loss = objective(smoothing=own, like=Like(smoothing=other))
+    by_gradient = objective(smoothing=own, like=Like(smoothing=other, match="gradient"))
+    for part, share in shares_of(parts(wanted, network)).items():
+        torch.testing.assert_close(shares_of(parts(by_loss, network))[part], share)
+    for part, share in gradient_shares_of(wanted, network).items():
+        torch.testing.assert_close(gradient_shares_of(by_gradient, network)[part], share)
+    for arm in (by_loss, by_gradient):
+        torch.testing.assert_close(
+            sum(parts(arm, network).values()), torch.full((2,), 1.5, dtype=torch.float64)
+        )
+    unmatched = shares_of(parts(objective(smoothing=own), network))["wide"]
+    assert (unmatched - shares_of(parts(by_loss, network))["wide"]).abs().min() > 0.01
+
+
+def test_an_arm_like_itself_is_itself(network):
+    own = objective(smoothing=Log1p())
+    like = objective(smoothing=Log1p(), like=Like(smoothing=Log1p()))
+    for found, expected in zip(*(evaluate(arm, network, CONTENTS * 0.9) for arm in (like, own)), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_matched_weights_that_overflow():
+    tiny = torch.tensor(1e-306, dtype=torch.float64)
+    one = torch.ones((), dtype=torch.float64)
+    with pytest.raises(NonFiniteError, match="`matched weight of a` should be a finite number"):
+        matched_units(
+            {"a": 1e-5, "b": 1.0}, {"a": tiny, "b": one}, {"a": tiny, "b": one}, {"a": one, "b": 0 * one}
+        )
+    without = matched_units(
+        {"a": 1.0, "b": 1.0}, dict.fromkeys("ab", one), dict.fromkeys("ab", one), {"a": one, "b": 0 * one}
+    )
+    assert without["b"] == math.inf  # a share of 0 is a weight of 0
 
 
 def test_both_sides_share_the_temperature_of_what_is_matched(network):
@@ -274,7 +348,8 @@ def test_pairs_have_equally_many_styles(network):
         ({"style_taps": {"wide": -1.0}}, "objective weight of wide"),
         ({"content_weight": 0.0, "style_weight": 0.0}, "objective weights"),
         ({"content_weight": 0, "style_taps": {}}, "objective weights"),
-        ({"balance": "layers"}, "objective.balance"),
+        ({"balance": "distance"}, "objective.balance"),
+        ({"balance": "layers", "like": Like(smoothing=NoSmoothing())}, "objective.balance"),
     ],
 )
 def test_wrong_settings(wrong, setting):

@@ -3,13 +3,8 @@ import torch
 import torchvision
 from torch import nn
 
-from swag_repro.networks.variants import (
-    average_pooled,
-    noresnet50,
-    pseudo_resvgg,
-    pseudo_vgg,
-    resnet50_before_relu,
-)
+from swag_repro.networks.shortcuts import scale_shortcuts
+from swag_repro.networks.variants import average_pooled, pseudo_resvgg, resnet50_before_relu
 
 IMAGES = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -47,59 +42,60 @@ def residual(unit, x):
 
 
 @torch.no_grad()
-def test_noresnet_is_resnet_without_its_shortcuts(resnet50):
-    network = noresnet50().eval()
-    state = {key: value for key, value in resnet50.state_dict().items() if "downsample" not in key}
-    network.load_state_dict(state, strict=True)
-    expected = forward(resnet50, lambda unit, x: residual(unit, x).relu())
-    torch.testing.assert_close(network(IMAGES), expected)
-    assert not torch.allclose(network(IMAGES), resnet50(IMAGES))
+@pytest.mark.parametrize("scale", [0, 0.3, 1])
+def test_shortcuts_are_scaled_projections_included(resnet50, scale):
+    network = torchvision.models.resnet50().eval()
+    scale_shortcuts(network, scale)
+    network.load_state_dict(resnet50.state_dict(), strict=True)
+
+    def unit(block, x):
+        shortcut = x if block.downsample is None else block.downsample(x)
+        return (residual(block, x) + scale * shortcut).relu()
+
+    torch.testing.assert_close(network(IMAGES), forward(resnet50, unit))
+    assert torch.equal(network(IMAGES), resnet50(IMAGES)) == (scale == 1)
 
 
 @torch.no_grad()
-def test_residual_before_relu_has_resnets_parameters_and_its_own_shortcut(resnet50):
+@pytest.mark.parametrize("scale", [0, 0.3, 1])
+def test_residual_before_relu_has_resnets_parameters_and_its_own_shortcut(resnet50, scale):
     network = resnet50_before_relu().eval()
+    scale_shortcuts(network, scale)
     network.load_state_dict(resnet50.state_dict(), strict=True)
     x = resnet50.maxpool(resnet50.bn1(resnet50.conv1(IMAGES)))
     for stage in (resnet50.layer1, resnet50.layer2, resnet50.layer3, resnet50.layer4):
         for unit in stage:
             shortcut = x if unit.downsample is None else unit.downsample(x)
-            x = residual(unit, x.relu()) + shortcut
+            x = residual(unit, x.relu()) + scale * shortcut
     expected = resnet50.fc(torch.flatten(resnet50.avgpool(x.relu()), 1))
     torch.testing.assert_close(network(IMAGES), expected)
     assert not torch.allclose(network(IMAGES), resnet50(IMAGES))
 
 
 @torch.no_grad()
-def test_pseudo_resvgg_is_pseudo_vgg_with_shortcuts():
-    plain, shortcuts = randomized(pseudo_vgg()), randomized(pseudo_resvgg())
-    plain.load_state_dict(
-        {key: value for key, value in shortcuts.state_dict().items() if "shortcut" not in key}, strict=True
-    )
-
-    def through(network, *, shortcut):
-        x = network.maxpool(network.stem(IMAGES))
-        for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
-            x = stage[0](x)
-            for group in stage[1:]:
-                x = (group.residual(x) + (group.shortcut(x) if shortcut else 0)).relu()
-        return network.fc(torch.flatten(network.avgpool(x), 1))
-
-    torch.testing.assert_close(shortcuts(IMAGES), through(shortcuts, shortcut=True))
-    torch.testing.assert_close(plain(IMAGES), through(shortcuts, shortcut=False))
+@pytest.mark.parametrize("scale", [0, 0.3, 1])
+def test_pseudo_resvgg_has_a_shortcut_around_each_group(scale):
+    network, original = randomized(pseudo_resvgg(batchnorm=True)), randomized(pseudo_resvgg(batchnorm=True))
+    scale_shortcuts(network, scale)
+    network.load_state_dict(original.state_dict(), strict=True)
+    x = original.maxpool(original.stem(IMAGES))
+    for stage in (original.layer1, original.layer2, original.layer3, original.layer4):
+        x = stage[0](x)
+        for group in stage[1:]:
+            shortcut = x if group.downsample is None else group.downsample(x)
+            x = (group.residual(x) + scale * shortcut).relu()
+    torch.testing.assert_close(network(IMAGES), original.fc(torch.flatten(original.avgpool(x), 1)))
 
 
 @pytest.mark.parametrize("batchnorm", [False, True])
-@pytest.mark.parametrize("build", [pseudo_vgg, pseudo_resvgg])
-def test_pseudo_networks_have_resnets_depth_and_nothing_but_3x3(build, batchnorm):
-    convolutions = [
-        module for module in build(batchnorm=batchnorm).modules() if isinstance(module, nn.Conv2d)
-    ]
+def test_pseudo_networks_have_resnets_depth_and_nothing_but_3x3(batchnorm):
+    network = pseudo_resvgg(batchnorm=batchnorm)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     three = [module for module in convolutions if module.kernel_size == (3, 3)]
     assert len(three) == 1 + 3 * (3 + 4 + 6 + 3)
     assert all(module.stride == (1, 1) for module in convolutions)
     # 1×1 only in the shortcuts where the width changes: 64→128, 128→256, 256→512.
-    assert len(convolutions) - len(three) == (3 if build is pseudo_resvgg else 0)
+    assert len(convolutions) - len(three) == 3
 
 
 def test_average_pooling_takes_the_place_of_max_pooling_only():
