@@ -34,6 +34,7 @@ FIGURES = {
     "fig2": Source("grid", "fig2"),
     "fig3": Source("fig3", "fig3"),
     "fig3_pretrained": Source("fig3", "fig3_pretrained"),
+    "fig3_batchnorm": Source("fig3", "fig3_batchnorm"),
     "fig6": Source("grid", "fig6"),
     "fig7": Source("grid", "fig7"),
     "reconstruction": Source("grid", "reconstruction"),
