@@ -13,7 +13,7 @@ from analysis.cells import Cell, CellsError, answered, compose_cells, unique
 from analysis.collect import read_records, tidy
 from swag_repro.store import RunRecord
 
-LINE = ["network", "label", "weights", "smoothing"]
+LINE = ["network", "label", "weights", "smoothing", "batchnorm"]
 POINT = [*LINE, "position", "layer", "depth", "quantity", "statistic", "definition"]
 PROVENANCE = ["run_ids", "commit", "torch", "torchvision", "swag_repro"]
 
@@ -84,6 +84,7 @@ def _origins(found: Iterable[tuple[Cell, RunRecord]]) -> pd.DataFrame:
         {
             "run_id": record.identity.run_id,
             "label": cell.config["network"]["label"],
+            "batchnorm": cell.config["batchnorm"],
             "cell": str(cell),
             "order": order,
             "commit": record.status.commit or "unknown",
@@ -102,12 +103,13 @@ def _provenance(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_one_run_each(rows: pd.DataFrame) -> None:
-    runs = rows.groupby(["network", "weights", "smoothing", "seed"], dropna=False)["cell"].unique()
+    line = ["network", "weights", "smoothing", "batchnorm", "seed"]
+    runs = rows.groupby(line, dropna=False)["cell"].unique()
     if (mixed := runs[runs.map(len) > 1]).empty:
         return
     raise CellsError(
         "overrides",
-        "should sweep only networks, weights, smoothings and seeds for this figure",
+        "should sweep only networks, weights, smoothings, batchnorm and seeds for this figure",
         "the same of these in: " + "; ".join(mixed.iloc[0]),
         "Give the other settings one value each.",
     )

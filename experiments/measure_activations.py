@@ -92,7 +92,7 @@ def _mirror(tracker: Tracker, rows: pd.DataFrame, looked_at: dict[str, Image]) -
     tracker.summary({f"deepest/{curve}": value for curve, value in curves[-1].items()})
 
 
-EXPERIMENT = Experiment(name="measure_activations", version=2, cell=Cell, compute=measure)
+EXPERIMENT = Experiment(name="measure_activations", version=3, cell=Cell, compute=measure)
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name=EXPERIMENT.name)

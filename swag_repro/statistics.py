@@ -1,10 +1,15 @@
-"""What SWAG's Figure 3 measures: maximum and normalised entropy of activations and of Gram matrices."""
+"""What SWAG's Figure 3 measures, maximum and normalised entropy of activations and Gram matrices; and shape.
+
+A maximum and a softmax entropy see how large activations are as well as how peaked. Linear entropy, max over
+RMS, kurtosis, participation ratio and effective rank don't change when activations are multiplied.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -47,7 +52,7 @@ def softmax_entropy(values: Tensor, scale: float = 1.0) -> Tensor:
     Returns:
         `(B,)` float64 in [0, 1]; 1 for a uniform image, 0 where one value outweighs all others.
     """
-    return _sums(at_least_float32(values), (scale,)).softmax_entropy(scale)
+    return _values_sums(at_least_float32(values), (scale,))[0].softmax_entropy(scale)
 
 
 def linear_entropy(values: Tensor) -> Tensor:
@@ -61,7 +66,67 @@ def linear_entropy(values: Tensor) -> Tensor:
     Returns:
         `(B,)` float64 in [0, 1].
     """
-    return _sums(at_least_float32(values), ()).linear_entropy()
+    return _values_sums(at_least_float32(values), ())[0].linear_entropy()
+
+
+def max_over_rms(values: Tensor) -> Tensor:
+    """`max x / √(mean x²)` over an image's N values: 1 for a constant, √N for a single peak.
+
+    An image of zeros counts as a constant.
+
+    Args:
+        values: `(B, ...)`.
+
+    Returns:
+        `(B,)` float64.
+    """
+    return _values_sums(at_least_float32(values), ())[1].max_over_rms()
+
+
+def kurtosis(values: Tensor) -> Tensor:
+    """Pearson's `mean (x − x̄)⁴ / (mean (x − x̄)²)²` over an image's N values; 3 for a normal distribution.
+
+    At least 1, which is also a constant's; values that differ by rounding alone count as constant.
+
+    Args:
+        values: `(B, ...)`.
+
+    Returns:
+        `(B,)` float64.
+    """
+    return _values_sums(at_least_float32(values), ())[1].kurtosis()
+
+
+def participation_ratio(values: Tensor) -> Tensor:
+    """`(Σ x²)² / (N Σ x⁴)` over an image's N values: the part of them that holds its energy.
+
+    Bell and Dean, Atomic vibrations in vitreous silica, 1970. 1 for a constant, k/N for k equal peaks; an
+    image of zeros counts as a constant.
+
+    Args:
+        values: `(B, ...)`.
+
+    Returns:
+        `(B,)` float64 in [1/N, 1].
+    """
+    return _values_sums(at_least_float32(values), ())[1].participation_ratio()
+
+
+def effective_rank(features: Tensor) -> Tensor:
+    """`(Σ λ)² / Σ λ² = (tr G)² / ‖G‖_F²` of the eigenvalues λ of an image's Gram matrix.
+
+    The participation ratio of principal components (Gao et al., A theory of multineuronal dimensionality,
+    2017), of features that are not centred: near 1 where their mean outweighs how they vary over positions.
+    It is not Roy and Vetterli's effective rank, the exponential of an entropy. A Gram matrix of zeros counts
+    as D equal eigenvalues.
+
+    Args:
+        features: `(B, D, ...)`.
+
+    Returns:
+        `(B,)` float64 in [1, D].
+    """
+    return _gram_sums(at_least_float32(features), ())[1]
 
 
 class _Sums:
@@ -69,30 +134,41 @@ class _Sums:
 
     Args:
         peak: largest value of each image, `(B,)`: one of those in the blocks, to the last bit.
+        magnitude: largest magnitude of each image, `(B,)`.
         scales: of the softmax entropies to come.
     """
 
-    def __init__(self, peak: Tensor, scales: Collection[float]) -> None:
+    def __init__(self, peak: Tensor, magnitude: Tensor, scales: Collection[float]) -> None:
         self.peak = peak[:, None]
-        self.magnitude = self.peak.abs().clamp_min(torch.finfo(peak.dtype).tiny)
+        self.magnitude = magnitude[:, None].clamp_min(torch.finfo(peak.dtype).tiny)
         self.total, self.surprise = torch.zeros(2, len(peak), dtype=torch.float64, device=peak.device)
         self.partition = {scale: torch.zeros_like(self.total) for scale in scales}
         self.energy = {scale: torch.zeros_like(self.total) for scale in scales}
         self.size = 0
 
-    def add(self, block: Tensor, times: int = 1) -> None:
-        """Values `(B, n)` that each stand for `times` equal ones."""
+    def add(self, block: Tensor, times: int = 1) -> Tensor:
+        """Values `(B, n)` that each stand for `times` equal ones; returns them divided by the magnitude."""
         self.size += times * block.shape[1]
+        self._add_softmax(block, times)
+        scaled = block / self.magnitude
+        magnitudes = scaled.abs()  # near 1, where p log p is exact
+        self.total += times * magnitudes.sum(dim=1)
+        smallest = torch.finfo(block.dtype).tiny
+        self.surprise -= times * vecdot(magnitudes, magnitudes.clamp_min(smallest).log_())
+        return scaled
+
+    def _add_softmax(self, block: Tensor, times: int) -> None:
+        if not self.partition:
+            return
         below = block - self.peak  # before it is scaled: of two large products, rounding alone would remain
+        highest = float(below.amax())
         for scale in self.partition:
+            if scale * highest <= NEGLIGIBLE:  # a whole block that adds nothing; NaN doesn't come here
+                continue
             shifted = (below if scale == 1.0 else below * scale).clamp(NEGLIGIBLE, 0.0)
             weights = shifted.exp()
             self.partition[scale] += times * weights.sum(dim=1)
             self.energy[scale] += times * vecdot(weights, shifted)
-        magnitudes = block.abs().div_(self.magnitude)  # near 1, where p log p is exact
-        self.total += times * magnitudes.sum(dim=1)
-        smallest = torch.finfo(block.dtype).tiny
-        self.surprise -= times * vecdot(magnitudes, magnitudes.clamp_min(smallest).log_())
 
     def softmax_entropy(self, scale: float) -> Tensor:
         """`H = log Z − Σ x e^x / Z`, in terms of x − max x; `(B,)`, normalised."""
@@ -109,16 +185,79 @@ class _Sums:
         return (entropy / math.log(self.size)).clamp(0.0, 1.0) if self.size > 1 else torch.ones_like(entropy)
 
 
-def _sums(values: Tensor, scales: Collection[float]) -> _Sums:
+class _Moments:
+    """Moments of an image's values, from those of blocks about their own means: so nothing cancels.
+
+    They are put together as by Pébay, Formulas for robust, one-pass parallel computation of covariances and
+    arbitrary-order statistical moments, 2008.
+
+    Args:
+        highest: largest value of each image, `(B,)`, divided by its largest magnitude as all values are.
+    """
+
+    def __init__(self, highest: Tensor) -> None:
+        self.highest = highest.double()
+        self.rounding = 8 * torch.finfo(highest.dtype).eps
+        self.blocks: list[Tensor] = []
+
+    def add(self, block: Tensor) -> None:
+        """Values `(B, n)` in [−1, 1]."""
+        mean = block.mean(dim=1, keepdim=True)
+        centred = block - mean
+        squares = centred.square()
+        count = torch.full_like(mean[:, 0], block.shape[1])
+        sums = (squares.sum(dim=1), vecdot(squares, centred), vecdot(squares, squares))
+        self.blocks.append(torch.stack([count, mean[:, 0], *sums]).double())
+
+    @cached_property
+    def central(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mean, and mean second, third and fourth power of the distance from it; `(B,)` each."""
+        count, means, second, third, fourth = torch.stack(self.blocks, dim=1)  # (blocks, B) each
+        size = count.sum(dim=0)
+        mean = (count * means).sum(dim=0) / size
+        off = means - mean
+        return (
+            mean,
+            (second + count * off**2).sum(dim=0) / size,
+            (third + 3 * off * second + count * off**3).sum(dim=0) / size,
+            (fourth + 4 * off * third + 6 * off**2 * second + count * off**4).sum(dim=0) / size,
+        )
+
+    def max_over_rms(self) -> Tensor:
+        """See the function of this name."""
+        mean, second, _, _ = self.central
+        return _ratio(self.highest, (second + mean**2).sqrt())
+
+    def kurtosis(self) -> Tensor:
+        """See the function of this name."""
+        _, second, _, fourth = self.central
+        constant = second <= self.rounding**2
+        return _ratio(fourth, second**2).masked_fill(constant, 1.0)
+
+    def participation_ratio(self) -> Tensor:
+        """See the function of this name."""
+        mean, second, third, fourth = self.central
+        about_zero = fourth + 4 * mean * third + 6 * mean**2 * second + mean**4
+        return _ratio((second + mean**2) ** 2, about_zero)
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Their quotient; 1 where the whole is 0, NaN where it is NaN."""
+    return (part / whole).where(whole != 0, 1.0)
+
+
+def _values_sums(values: Tensor, scales: Collection[float]) -> tuple[_Sums, _Moments]:
     rows = values.flatten(1)
-    sums = _Sums(rows.amax(dim=1), scales)
+    peak = rows.amax(dim=1)
+    sums = _Sums(peak, torch.maximum(peak.abs(), rows.amin(dim=1).abs()), scales)
+    moments = _Moments((sums.peak / sums.magnitude)[:, 0])
     for block in torch.split(rows, max(1, BLOCK // len(rows)), dim=1):
-        sums.add(block)
-    return sums
+        moments.add(sums.add(block))
+    return sums, moments
 
 
-def _gram_sums(features: Tensor, scales: Collection[float]) -> _Sums:
-    """Sums over the Gram matrix of each image `(B, D, ...)`, which never exists as a whole.
+def _gram_sums(features: Tensor, scales: Collection[float]) -> tuple[_Sums, Tensor]:
+    """Sums over the Gram matrix of each image `(B, D, ...)`, which never exists as a whole; and its rank.
 
     It is symmetric, so the blocks above its diagonal count twice; it is positive semi-definite, so its peak
     is on the diagonal. It is read from the blocks: another product of the same rows rounds another way, and
@@ -128,13 +267,19 @@ def _gram_sums(features: Tensor, scales: Collection[float]) -> _Sums:
     channels = matrix.shape[1]
     rows = max(1, min(BLOCK // (len(matrix) * channels), channels // 4))
     bands = torch.split(matrix, rows, dim=1)
-    diagonal = [(band @ band.mT).flatten(1) for band in bands]  # together no more values than a block has
-    sums = _Sums(torch.stack([block.amax(dim=1) for block in diagonal]).amax(dim=0), scales)
-    for index, block in enumerate(diagonal):
-        sums.add(block)
+    squares = [band @ band.mT for band in bands]  # all on the diagonal, together at most BLOCK values
+    diagonal = torch.cat([square.diagonal(dim1=1, dim2=2) for square in squares], dim=1)
+    peak = diagonal.amax(dim=1)
+    sums = _Sums(peak, peak, scales)
+    norm = torch.zeros_like(sums.total)
+    for index, square in enumerate(squares):
+        scaled = sums.add(square.flatten(1))
+        norm += vecdot(scaled, scaled)
         if (start := (index + 1) * rows) < channels:
-            sums.add((bands[index] @ matrix[:, start:].mT).flatten(1), times=2)
-    return sums
+            scaled = sums.add((bands[index] @ matrix[:, start:].mT).flatten(1), times=2)
+            norm += 2 * vecdot(scaled, scaled)
+    trace = (diagonal / sums.magnitude).sum(dim=1, dtype=torch.float64)
+    return sums, (trace**2 / norm).where(norm != 0, float(channels))
 
 
 @dataclass(frozen=True)
@@ -143,8 +288,9 @@ class Statistic:
 
     Attributes:
         quantity: `activation` (F), `gram` (G) or `gram_per_dm` (G / DM).
-        statistic: `maximum` or `normalized_entropy`.
-        definition: of the entropy, `softmax` or `linear`; None for a maximum.
+        statistic: `maximum`, `normalized_entropy`, `max_over_rms`, `kurtosis`, `participation_ratio` or
+            `effective_rank`.
+        definition: of the entropy, `softmax` or `linear`; None for others.
         values: `(B,)` float64.
     """
 
@@ -161,12 +307,19 @@ def layer_statistics(features: Tensor) -> Iterator[Statistic]:
         features: `(B, D, H, W)`, smoothed or not.
 
     Yields:
-        Maximum and both entropies of F, G and G / DM, each image by itself.
+        Maximum and both entropies of F, G and G / DM; max over RMS, kurtosis and participation ratio of F;
+        effective rank of G. Each image by itself.
     """
     features = at_least_float32(features)
     scales = {"gram": 1.0, "gram_per_dm": 1.0 / features[0].numel()}
-    yield from _at_scales({"activation": 1.0}, _sums(features, {1.0}))
-    yield from _at_scales(scales, _gram_sums(features, set(scales.values())))
+    sums, moments = _values_sums(features, {1.0})
+    yield from _at_scales({"activation": 1.0}, sums)
+    yield Statistic("activation", "max_over_rms", None, moments.max_over_rms())
+    yield Statistic("activation", "kurtosis", None, moments.kurtosis())
+    yield Statistic("activation", "participation_ratio", None, moments.participation_ratio())
+    sums, rank = _gram_sums(features, set(scales.values()))
+    yield from _at_scales(scales, sums)
+    yield Statistic("gram", "effective_rank", None, rank)
 
 
 def _at_scales(scales: Mapping[str, float], sums: _Sums) -> Iterator[Statistic]:

@@ -14,14 +14,19 @@ from swag_repro.errors import NonFiniteError
 from swag_repro.smoothing import NoSmoothing, Softmax
 from swag_repro.statistics import (
     activation_statistics,
+    effective_rank,
     gram,
+    kurtosis,
     layer_statistics,
     linear_entropy,
+    max_over_rms,
     maximum,
+    participation_ratio,
     softmax_entropy,
 )
 
 ENTROPIES = (softmax_entropy, linear_entropy)
+SHAPES = (max_over_rms, kurtosis, participation_ratio)
 values = arrays(
     np.float64,
     st.integers(2, 40),
@@ -95,6 +100,89 @@ def test_entropies_do_not_depend_on_the_chunks(monkeypatch):
 def test_entropy_of_huge_values_stays_exact():
     x = torch.tensor([[1e30, 1e30, 0.0, -1e30]])
     assert softmax_entropy(x).item() == pytest.approx(0.5)
+
+
+def checkerboard():
+    """Zeros and ones, each of 8 channels with as many of both: `(1, 8, 6, 6)`."""
+    rows, columns = torch.meshgrid(torch.arange(6), torch.arange(6), indexing="ij")
+    return ((rows + columns + torch.arange(8).view(8, 1, 1)) % 2).float()[None]
+
+
+def test_shape_of_a_checkerboard():
+    x = 7 * checkerboard()
+    assert max_over_rms(x).item() == pytest.approx(math.sqrt(2))
+    assert kurtosis(x).item() == pytest.approx(1.0)
+    assert participation_ratio(x).item() == pytest.approx(0.5)
+    assert effective_rank(x).item() == pytest.approx(2.0)  # black squares and white ones
+
+
+def test_shape_of_a_single_peak():
+    n = 8 * 4 * 4
+    peak = torch.zeros(1, 8, 4, 4)
+    peak[0, 3, 1, 2] = 1e4
+    assert max_over_rms(peak).item() == pytest.approx(math.sqrt(n))
+    assert kurtosis(peak).item() == pytest.approx(n - 2 + 1 / (n - 1))
+    assert participation_ratio(peak).item() == pytest.approx(1 / n)
+    assert effective_rank(peak).item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1e-15, 0.1, 3.0, 1e6])
+def test_shape_of_a_constant(constant, monkeypatch):
+    monkeypatch.setattr(statistics, "BLOCK", 100)
+    x = torch.full((2, 7, 5, 5), constant)
+    for shape in SHAPES:
+        assert shape(x) == pytest.approx([1.0, 1.0])
+    assert effective_rank(x) == pytest.approx([7.0, 7.0] if constant == 0 else [1.0, 1.0])
+
+
+def test_shape_of_normal_numbers():
+    x = torch.randn(1, 1 << 20, generator=torch.Generator().manual_seed(0))
+    assert kurtosis(x).item() == pytest.approx(3.0, abs=0.03)
+    assert participation_ratio(x).item() == pytest.approx(1 / 3, abs=0.003)
+    assert max_over_rms(x).item() == pytest.approx(x.max().item(), rel=1e-2)
+
+
+@given(values, st.floats(-1e3, 1e3))
+def test_shape_agrees_with_scipy(x, offset):
+    x = x + offset
+    tensor = torch.from_numpy(x)[None]
+    rms = np.sqrt((x**2).mean())
+    if np.abs(x).max() > 1e-3:
+        assert max_over_rms(tensor).item() == pytest.approx(x.max() / rms, rel=1e-9, abs=1e-9)
+        expected = (x**2).sum() ** 2 / (x.size * (x**4).sum())
+        assert participation_ratio(tensor).item() == pytest.approx(expected, rel=1e-9)
+    if x.std() > 1e-3:
+        assert kurtosis(tensor).item() == pytest.approx(scipy.stats.kurtosis(x, fisher=False), rel=1e-6)
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(0.0, 1.0), (5.0, 1.0), (100.0, 1.0), (1.0, 1e-3)])
+@pytest.mark.parametrize("block", [100, 1 << 18])
+def test_shape_in_float32_is_that_of_float64(mean, spread, block, monkeypatch):
+    """Also where the mean outweighs all else, as after a smoothing, and where blocks have means of their own."""
+    monkeypatch.setattr(statistics, "BLOCK", block)
+    x = mean + spread * torch.randn(2, 40000, generator=torch.Generator().manual_seed(1)).relu_()
+    x[:, :20000] += spread
+    exact = x.double()
+    for shape in SHAPES:
+        torch.testing.assert_close(shape(x), shape(exact), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("magnitude", [1e-20, 1e-6, 1.0, 1e9])
+def test_shape_ignores_scale(magnitude):
+    x = torch.rand(2, 8, 6, 6) - 0.3
+    for shape in (*SHAPES, effective_rank):
+        scale = magnitude if shape in SHAPES else max(magnitude, 1e-12)  # G squares it
+        torch.testing.assert_close(shape(x * scale), shape(x), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("block", [200, 1 << 18])
+@pytest.mark.parametrize("channels", [1, 3, 16, 37])
+def test_effective_rank_is_that_of_the_eigenvalues(channels, block, monkeypatch):
+    monkeypatch.setattr(statistics, "BLOCK", block)
+    x = torch.rand(2, channels, 5, 4) * torch.logspace(0, 1, channels)[:, None, None]
+    eigenvalues = torch.linalg.eigvalsh(gram(x.double()))
+    expected = eigenvalues.sum(dim=1) ** 2 / eigenvalues.square().sum(dim=1)
+    torch.testing.assert_close(effective_rank(x), expected, rtol=1e-5, atol=0)
 
 
 def test_half_precision_is_measured_in_float32():

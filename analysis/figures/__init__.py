@@ -35,6 +35,7 @@ FIGURES = {
     "fig2_pretrained": Source("grid", "fig2_pretrained"),
     "fig3": Source("fig3", "fig3"),
     "fig3_pretrained": Source("fig3", "fig3_pretrained"),
+    "fig3_batchnorm": Source("fig3", "fig3_batchnorm"),
     "fig6": Source("grid", "fig6"),
     "fig7": Source("grid", "fig7"),
     "reconstruction": Source("grid", "reconstruction"),

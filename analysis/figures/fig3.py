@@ -1,7 +1,8 @@
 """SWAG's Figure 3: peaks and entropies of activations and of their Gram matrices, layer by layer.
 
-Beside the figure, a second one shows the entropies under both definitions: the paper's softmax reading
-confounds peaks with scale, and is 1 by construction where a smoothing keeps values below 1.
+Beside the figure, a second page shows the entropies under both definitions: the paper's softmax reading
+confounds peaks with scale, and is 1 by construction where a smoothing keeps values below 1. A third shows
+measures of shape, which don't see scale. Where batch norm is swept, one page shows its modes side by side.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from analysis.points import Points, load
 
 __all__ = ["load", "make", "save"]
 
-HEIGHT = 4.7
-"""Inches, of the panels with their titles."""
+HEIGHT = 2.35
+"""Inches, of a row of panels with their titles."""
 
 LONG = 9
 """Characters of a layer's name that stand on one line."""
@@ -41,17 +42,48 @@ class Panel:
     quantity: str
     statistic: str
     definition: str | None = None
+    batchnorm: str | None = None
 
     def points(self, table: pd.DataFrame) -> pd.DataFrame:
         """This panel's points."""
         wanted = (table["quantity"] == self.quantity) & (table["statistic"] == self.statistic)
         if self.definition is not None:
             wanted &= table["definition"] == self.definition
+        if self.batchnorm is not None:
+            wanted &= table["batchnorm"] == self.batchnorm
         return table[wanted]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Panels in two columns.
+
+    Attributes:
+        panels: From left to right, then down.
+        note: What the caption says of them.
+        compared: Whether the two panels of a row show one quantity, and share its axis.
+    """
+
+    panels: tuple[Panel, ...]
+    note: str = ""
+    compared: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Of panels."""
+        return len(self.panels) // 2
 
 
 F, G = r"F^{\,l}", r"G^{\,l}/D_l M_l"
 ENTROPY = "normalized_entropy"
+AXES = {
+    "maximum": "maximum (log scale)",
+    ENTROPY: "normalised entropy, 0–1",
+    "max_over_rms": "max / RMS (log scale)",
+    "kurtosis": "kurtosis (log scale)",
+    "participation_ratio": "part of the values (log scale)",
+    "effective_rank": "effective rank (log scale)",
+}
 FIG3 = (
     Panel(f"(a) Maximum of ${F}$", "activation", "maximum"),
     Panel(f"(b) Normalised entropy of ${F}$ (softmax)", "activation", ENTROPY, "softmax"),
@@ -64,11 +96,46 @@ DEFINITIONS = (
     Panel(f"(c) Entropy of ${G}$, softmax", "gram_per_dm", ENTROPY, "softmax"),
     Panel(f"(d) Entropy of ${G}$, linear: $p = |G|/\\Sigma|G|$", "gram_per_dm", ENTROPY, "linear"),
 )
+SHAPE = (
+    Panel(f"(a) max / RMS of ${F}$", "activation", "max_over_rms"),
+    Panel(f"(b) Kurtosis of ${F}$ (a normal distribution has 3)", "activation", "kurtosis"),
+    Panel(
+        f"(c) Participation ratio of ${F}$: $(\\Sigma F^2)^2/N\\Sigma F^4$",
+        "activation",
+        "participation_ratio",
+    ),
+    Panel(
+        "(d) Effective rank of $G^{\\,l}$: $(\\Sigma\\lambda)^2/\\Sigma\\lambda^2$", "gram", "effective_rank"
+    ),
+)
+SCALE_FREE = "None of these changes when activations are multiplied by a number."
+BATCHNORM = (
+    "batchnorm=eval: running statistics, 0 and 1 in a random network, where batch norm so changes nothing; "
+    "batchnorm=batch: each channel of each image by its own mean and deviation."
+)
 
 
 def make(points: Points) -> dict[str, Figure]:
-    """The figure, under the key of an empty string, and its companion, under `_definitions`."""
-    return {"": _draw(points, FIG3), "_definitions": _draw(points, DEFINITIONS)}
+    """The figure, under the key of an empty string, and other pages, under the ends of their names."""
+    modes = tuple(points.table["batchnorm"].unique())
+    if len(modes) > 1:
+        return {"": _draw(points, Page(_side_by_side(modes), BATCHNORM, compared=True))}
+    pages = {"": Page(FIG3), "_definitions": Page(DEFINITIONS), "_shape": Page(SHAPE, SCALE_FREE)}
+    return {end: _draw(points, page) for end, page in pages.items()}
+
+
+def _side_by_side(modes: tuple[str, ...]) -> tuple[Panel, ...]:
+    shown = (
+        (f"Maximum of ${F}$", "maximum", None),
+        (f"Entropy of ${F}$ (softmax)", ENTROPY, "softmax"),
+        (f"max / RMS of ${F}$", "max_over_rms", None),
+    )
+    letters = iter("abcdef")
+    return tuple(
+        Panel(f"({next(letters)}) {title}, batchnorm={mode}", "activation", statistic, definition, mode)
+        for title, statistic, definition in shown
+        for mode in modes
+    )
 
 
 def save(figures: dict[str, Figure], points: Points, folder: Path, name: str) -> list[Path]:
@@ -96,22 +163,25 @@ def save(figures: dict[str, Figure], points: Points, folder: Path, name: str) ->
     return [*paths, style.save_table(points.table, folder / f"{name}.csv")]
 
 
-def _draw(points: Points, panels: tuple[Panel, ...]) -> Figure:
+def _draw(points: Points, page: Page) -> Figure:
     layers = _layers(points.table)
-    caption = _caption(panels, points)
+    caption = _caption(page, points)
+    height = HEIGHT * page.rows
     names = max(label.count("\n") for label in layers.values())
     foot = 0.93 + 0.13 * (names + points.table["smoothing"].nunique() + caption.count("\n"))  # inches
     with style.printed():
-        drawn = style.figure(height=HEIGHT + foot)
-        axes = drawn.subplots(2, 2, sharex=True)
-        for axis, panel in zip(axes.flat, panels, strict=True):
+        drawn = style.figure(height=height + foot)
+        axes = drawn.subplots(page.rows, 2, sharex=True, sharey="row" if page.compared else "none")
+        for axis, panel in zip(axes.flat, page.panels, strict=True):
             _draw_panel(axis, panel, points)
-        for axis in axes[1]:
+        for axis in axes[-1]:
             axis.set_xticks(list(layers), list(layers.values()))
             axis.set_xlim(min(layers) - 0.45, max(layers) + 0.45)
             axis.set_xlabel("layer used by the losses")
-        bottom = foot / (HEIGHT + foot)
-        drawn.subplots_adjust(left=0.085, right=0.985, top=0.965, bottom=bottom, hspace=0.17, wspace=0.2)
+        for axis in axes[:, 1] if page.compared else ():
+            axis.set_ylabel("")
+        top, bottom = 1 - 0.2 / (height + foot), foot / (height + foot)
+        drawn.subplots_adjust(left=0.085, right=0.985, top=top, bottom=bottom, hspace=0.17, wspace=0.2)
         _explain(drawn, points, caption)
         style.mark_partial(drawn, missing=points.missing, cells=points.cells)
     return drawn
@@ -125,12 +195,11 @@ def _draw_panel(axis: Axes, panel: Panel, points: Points) -> None:
         place = Place(networks.index(network), len(networks), smoothings.index(smoothing))
         _draw_line(axis, line, style.looks(networks)[network], place)
     axis.set_title(panel.title, loc="left")
-    if panel.statistic == "maximum":
-        axis.set_yscale("log")
-        axis.set_ylabel("maximum (log scale)")
-    else:
+    axis.set_ylabel(AXES[panel.statistic])
+    if panel.statistic == ENTROPY:
         axis.set_ylim(-0.04, 1.06)
-        axis.set_ylabel("normalised entropy, 0–1")
+    else:
+        axis.set_yscale("log")
 
 
 @dataclass(frozen=True)
@@ -205,13 +274,14 @@ def _explain(drawn: Figure, points: Points, caption: str) -> None:
     drawn.text(0.5, 0.01, caption, ha="center", va="bottom", fontsize=7, linespacing=1.35)
 
 
-def _caption(panels: tuple[Panel, ...], points: Points) -> str:
+def _caption(page: Page, points: Points) -> str:
     images, seeds = points.table["images"].max(), points.table["seeds"].max()
     said = [f"Means over {images} images"]
     if seeds > 1:
         said[0] += f" and {seeds} seeds; bands: smallest to largest mean of one seed"
     said += [f"{mark} {smoothing}" for smoothing, mark in points.marks.items() if mark]
-    return "\n".join(fill(text, 130) for text in ("; ".join(said) + ".", _coinciding(panels, points)))
+    sentences = ("; ".join(said) + ".", _coinciding(page.panels, points), page.note)
+    return "\n".join(fill(text, 130) for text in sentences if text)
 
 
 def _coinciding(panels: tuple[Panel, ...], points: Points) -> str:
@@ -221,7 +291,7 @@ def _coinciding(panels: tuple[Panel, ...], points: Points) -> str:
         for panel in panels
         if panel.statistic == ENTROPY
     ]
-    return f"At {NEAR_ONE} or above in every layer: {'; '.join(noted)}."
+    return f"At {NEAR_ONE} or above in every layer: {'; '.join(noted)}." if noted else ""
 
 
 def _at_one(table: pd.DataFrame, marks: dict[str, str]) -> str:

@@ -30,6 +30,11 @@ from swag_repro.store import SCHEMA_KEY, Store
 SWEEP = ("network=resnet50,vgg19", "smoothing=none,softmax", "weights.seed=0,1")
 EXPERIMENT = ("experiment=fig3", *SWEEP)
 IMAGES = {"content/astronaut": "a" * 64, "style/waves": "b" * 64, "style/dots": "c" * 64}
+SHAPE = {
+    "activation": [("max_over_rms", None, 7.0), ("kurtosis", None, 11.0), ("participation_ratio", None, 0.2)],
+    "gram": [("effective_rank", None, 1.5)],
+}
+STATISTICS = 3 * 3 + 4
 
 
 def number(network: str, smoothing: str, seed: int, image: int, position: int, quantity: str) -> float:
@@ -51,11 +56,13 @@ def rows(config: dict[str, Any]) -> list[dict[str, Any]]:
         for position, layer in enumerate(config["network"]["statistic_taps"], start=1):
             for quantity in ("activation", "gram", "gram_per_dm"):
                 value = number(network, smoothing, seed or 0, image, position, quantity)
+                value *= {"eval": 1.0, "batch": 0.1}[config["batchnorm"]]
                 entropy = value / (1 + value)
                 for statistic, definition, shown in (
                     ("maximum", None, value),
                     ("normalized_entropy", "softmax", entropy),
                     ("normalized_entropy", "linear", entropy / 2),
+                    *SHAPE.get(quantity, ()),
                 ):
                     made.append(
                         {
@@ -121,6 +128,15 @@ def outputs(computed: Outputs, tmp_path: Path) -> Outputs:
 @pytest.fixture(scope="module")
 def loaded(computed: Outputs) -> points.Points:
     return points.load(list(EXPERIMENT), computed.root, partial=False)
+
+
+@pytest.fixture(scope="module")
+def modes(tmp_path_factory: pytest.TempPathFactory) -> points.Points:
+    """Of a sweep of batch norm; values under `batch` are a tenth."""
+    root, overrides = tmp_path_factory.mktemp("modes"), ["experiment=fig3_batchnorm", "network=resnet50"]
+    for cell in compose_cells(overrides):
+        compute(root, cell)
+    return points.load(overrides, root, partial=False)
 
 
 def figure(outputs: Outputs, out: Path, *arguments: str, name: str = "fig3") -> int:
@@ -210,7 +226,7 @@ class TestCells:
 class TestPoints:
     def test_means_and_spread(self, loaded: points.Points) -> None:
         table = loaded.table
-        assert len(table) == 4 * 5 * 3 * 3  # lines, layers, quantities, statistics
+        assert len(table) == 4 * 5 * STATISTICS  # lines, layers
         for point in table[table["statistic"] == "maximum"].itertuples():
             smoothing = "none" if point.smoothing == "none" else "softmax"
             of_seed = [
@@ -333,8 +349,30 @@ class TestFigure:
             for one, other in zip(softmax.get_lines(), linear.get_lines(), strict=True):
                 assert np.allclose(one.get_ydata(), 2 * np.asarray(other.get_ydata()))
 
-    def test_everything_lies_within_the_page(self, loaded: points.Points) -> None:
-        for drawn in fig3.make(loaded).values():
+    def test_shape_has_a_page_of_its_own(self, loaded: points.Points) -> None:
+        drawn = fig3.make(loaded)["_shape"]
+        wanted = ["max_over_rms", "kurtosis", "participation_ratio", "effective_rank"]
+        for axis, statistic in zip(drawn.axes, wanted, strict=True):
+            for line in axis.get_lines():
+                table = loaded.table.query(f"label == '{line.get_label()}' and statistic == '{statistic}'")
+                assert list(line.get_ydata()) == list(table["mean"])
+        assert "None of these changes when activations are multiplied" in drawn.texts[0].get_text()
+
+    def test_modes_of_batch_norm_stand_side_by_side(self, modes: points.Points) -> None:
+        assert set(modes.table["label"]) == {"r-ResNet-50"}
+        [drawn] = fig3.make(modes).values()
+        assert len(drawn.axes) == 6
+        for axis, mode in zip(drawn.axes, 3 * ("eval", "batch"), strict=True):
+            assert axis.get_title(loc="left").endswith(f"batchnorm={mode}")
+            assert len(axis.get_lines()) == 1
+        maxima = modes.table.query("quantity == 'activation' and statistic == 'maximum'")
+        for axis, mode in zip(drawn.axes[:2], ("eval", "batch"), strict=True):
+            expected = maxima[maxima["batchnorm"] == mode]["mean"]
+            assert list(axis.get_lines()[0].get_ydata()) == list(expected)
+        assert drawn.axes[0].get_ylim() == drawn.axes[1].get_ylim()
+
+    def test_everything_lies_within_the_page(self, loaded: points.Points, modes: points.Points) -> None:
+        for drawn in (*fig3.make(loaded).values(), *fig3.make(modes).values()):
             box = drawn.get_tightbbox()
             width, height = drawn.get_size_inches()
             assert box.x0 >= 0
@@ -354,7 +392,8 @@ class TestCommand:
         assert figure(computed, tmp_path) == 0
         folder = tmp_path / "fig3"
         assert {path.name for path in folder.iterdir()} == {
-            "fig3.png", "fig3.pdf", "fig3_definitions.png", "fig3_definitions.pdf", "fig3.csv",
+            "fig3.png", "fig3.pdf", "fig3_definitions.png", "fig3_definitions.pdf",
+            "fig3_shape.png", "fig3_shape.pdf", "fig3.csv",
         }  # fmt: skip
         with Image.open(folder / "fig3.png") as picture:
             assert picture.info["dpi"][0] >= 200
@@ -443,7 +482,7 @@ class TestCollect:
         fail(outputs.root, outputs.cells[0], ValueError("bad luck"))
         (outputs.root / "runs" / "0123456789abcdef").mkdir()  # killed at once
         assert main(["collect", "--runs", str(outputs.root), "--out", str(tmp_path)]) == 0
-        rows_of_one = 3 * 5 * 3 * 3
+        rows_of_one = 3 * 5 * STATISTICS
         said = capsys.readouterr().out
         assert f"6 finished runs, {6 * rows_of_one} rows" in said
         assert "1 failed: ValueError: bad luck" in said

@@ -42,8 +42,8 @@ def test_one_cell(run, tmp_path):
     assert status == 0, printed
     [record] = records(tmp_path)
     rows = record.rows().to_pandas()
-    assert len(rows) == 2 * 5 * 9  # images × taps × statistics
-    assert rows.groupby(["content", "style"], dropna=False).size().tolist() == [45, 45]
+    assert len(rows) == 2 * 5 * 13  # images × taps × statistics
+    assert rows.groupby(["content", "style"], dropna=False).size().tolist() == [65, 65]
     assert set(rows["smoothing"]) == {"swag(over=layer, temperature=1)"}
     assert set(rows["seed"]) == {3}
     assert rows.drop_duplicates("position").set_index("position")["layer"].to_dict() == {
@@ -83,7 +83,7 @@ def test_batch_statistics_precision_and_another_size(run, tmp_path):
     )
     assert status == 0, printed
     [record] = records(tmp_path)
-    assert record.rows().num_rows == 90
+    assert record.rows().num_rows == 130
 
 
 def test_wandb_gets_one_offline_run_a_cell(run, tmp_path):
