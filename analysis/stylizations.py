@@ -211,7 +211,8 @@ def _arms(cells: dict[str, Cell], records: dict[str, RunRecord]) -> tuple[tuple[
     marks = labels.marks(dict.fromkeys(smoothings.values()))
     told = {key: labels.weights(cell.config["weights"]) for key, cell in cells.items()}
     networks = _networks(cells, told, {key: marks[smoothing] for key, smoothing in smoothings.items()})
-    names = _labels(networks, {key: cell.config["objective"]["label"] for key, cell in cells.items()})
+    named = {key: cell.config.get("arm") or cell.config["objective"] for key, cell in cells.items()}
+    names = _labels(networks, {key: part["label"] for key, part in named.items()})
     arms = (
         Arm(names[key], networks[key], told[key], smoothings[key], cells[key], records.get(key))
         for key in cells
@@ -234,7 +235,7 @@ def _networks(cells: dict[str, Cell], told: dict[str, str], marks: dict[str, str
 
 
 def _labels(networks: dict[str, str], losses: dict[str, str]) -> dict[str, str]:
-    """Losses are named where they are several, and networks unless that tells the arms apart."""
+    """Losses, or arms, are named where they are several; and networks unless that tells the arms apart."""
     if len(set(losses.values())) == 1:
         return networks
     if len(set(networks.values())) == 1:
