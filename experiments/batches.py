@@ -24,9 +24,11 @@ from swag_repro.images import (
     with_luminance_of,
 )
 from swag_repro.losses import Style
+from swag_repro.networks.architecture import IMAGENET_MEAN
 from swag_repro.store import Run
 
-STARTS = ("content", "noise", "style", "laplacian")
+STARTS = ("content", "noise", "grey", "style", "laplacian")
+GREY_NOISE = 0.1 / 256  # Demystifying, authors' code
 BATCH_SIZE = "batch_size.json"
 COLORS = ("style", "luminance", "matched")
 
@@ -197,6 +199,7 @@ def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Pict
     starts: Mapping[str, Callable[[], Tensor]] = {
         "content": lambda: batch.contents,
         "noise": lambda: torch.stack([_noise(pair, seed, size) for pair in batch.pairs]),
+        "grey": lambda: torch.stack([_grey(pair, seed, size) for pair in batch.pairs]),
         "style": lambda: torch.cat([_to_size(mixed[0].image[None], size) for mixed in batch.styles]),
         "laplacian": lambda: _mean_colors(batch) + finest_level(batch.contents),
     }
@@ -224,6 +227,12 @@ def restart_of(batch: Batch, start: str, before: Tensor, *, last: bool) -> Tenso
 def _mean_colors(batch: Batch) -> Tensor:
     """`(B, 3, 1, 1)`; of a mix, the first style's."""
     return torch.stack([mixed[0].image.mean(dim=(1, 2), keepdim=True) for mixed in batch.styles])
+
+
+def _grey(pair: Pair, seed: int, size: Sequence[int]) -> Tensor:
+    """ImageNet's mean colour with faint noise."""
+    mean = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+    return mean + GREY_NOISE * (2 * _noise(pair, seed, size) - 1)
 
 
 def _noise(pair: Pair, seed: int, size: Sequence[int]) -> Tensor:

@@ -78,7 +78,11 @@ class Cell:
             "weights": build(config.weights),
             "smoothing": build(config.smoothing),
             "pictures": build(config.images.source),
-            "resize": Resize(size=config.images.size, policy=config.images.resize),
+            "resize": Resize(
+                size=config.images.size,
+                policy=config.images.resize,
+                interpolation=config.images.interpolation,
+            ),
             "device": _device(config.compute.device),
         }
 

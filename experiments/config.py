@@ -47,6 +47,7 @@ class Images:
     source: dict[str, Any] = MISSING
     size: int = MISSING
     resize: str = MISSING
+    interpolation: str = MISSING
     path: str | None = None
 
 
@@ -126,6 +127,7 @@ class Stop:
 
     change: float | None = None
     every: int = MISSING
+    of: str = MISSING
 
 
 @dataclass
@@ -156,10 +158,13 @@ class StylizeConfig(Config):
     seed: int = MISSING
     steps: int = MISSING
     evaluations: int | None = None
+    result: str = MISSING
     stop: Stop = MISSING
     scales: list[float] = MISSING
+    last_step_scale: float = MISSING
     coarsest: int = MISSING
     mean_one: bool = MISSING
+    demystifying_units: str = MISSING
     guards: dict[str, Any] = MISSING
     levers: dict[str, Any] = MISSING
     measures: dict[str, Any] = MISSING

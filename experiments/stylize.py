@@ -95,8 +95,9 @@ def _optimised(
     while (scale := state["scale"]) < len(scales):
         scaled = batch.at(scales[scale])
         seen = scaled.seen(cell.config.color)
-        start = _start(cell, seen, state["start"], last=scale == len(scales) - 1)
-        transfer = cell.transfer(network, seen, start, scale=scale)
+        last = scale == len(scales) - 1
+        start = _start(cell, seen, state["start"], last=last)
+        transfer = cell.transfer(network, seen, start, scale=scale, last=last)
         if state["transfer"] is not None:
             transfer.load_state_dict(state["transfer"])
         last = scale == len(scales) - 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -108,21 +109,25 @@ class StylizeCell(Cell):
             return None
         return Judge(build(self.config.measures).build(self.judged_by, self.device))
 
-    def transfer(self, network: TappedNetwork, batch: Batch, start: Tensor, *, scale: int = 0) -> Transfer:
+    def transfer(
+        self, network: TappedNetwork, batch: Batch, start: Tensor, *, scale: int = 0, last: bool = True
+    ) -> Transfer:
         """The optimisation of a batch from these images `(B, 3, H, W)`, at one of the scales."""
         settings = self.config.objective
+        lr = self.config.optimizer.lr * (self.config.last_step_scale if last else 1.0)
         return Transfer(
             network,
             self.objective.weighted(settings.content_weight * settings.content_decay**scale),
             batch.contents,
             batch.styles,
             start=start,
-            optimizer=self.optimizer,
+            optimizer=partial(self.optimizer, lr=lr),
             steps=self.config.steps,
             evaluations=self.config.evaluations,
             guards=self.guards,
             canvas=self.canvas,
             plateau=self.plateau,
+            result=self.config.result,
         )
 
     def batches(self, size: int) -> Iterator[Batch]:
@@ -176,11 +181,19 @@ def _check_run(config: DictConfig) -> None:
         raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
     if config.color not in COLORS:
         raise SettingError("color", f"should be one of {', '.join(COLORS)}", config.color, "Choose one.")
-    if not config.objective.content_decay > 0:
-        rule = "should be above 0"
-        raise SettingError("objective.content_decay", rule, config.objective.content_decay, "1.0 leaves it.")
     if not config.feather >= 0:
         raise SettingError("feather", "should be 0 or more", config.feather, "0 leaves edges as they are.")
+    _check_factors(config)
+
+
+def _check_factors(config: DictConfig) -> None:
+    decays = {
+        "objective.content_decay": config.objective.content_decay,
+        "last_step_scale": config.last_step_scale,
+    }
+    for name, value in decays.items():
+        if not 0 < value < math.inf:
+            raise SettingError(name, "should be above 0", value, "1.0 leaves it.")
 
 
 def _check_observations(config: DictConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,6 +36,46 @@ class Pixels:
     def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG002
         """The images."""
         return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedPixels:
+    """`(pixel − mean) / std`: the pixels as a network sees them.
+
+    The same image, but other units of an optimiser's steps, tolerances and weight decay.
+
+    Attributes:
+        mean: of each channel, RGB in [0, 1].
+        std: likewise, above 0; 1/255 for values from 0 to 255.
+
+    Raises:
+        SettingError: not three finite numbers each, or a `std` that is not above 0.
+    """
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __post_init__(self) -> None:
+        rules = {"mean": (self.mean, -math.inf, "finite numbers"), "std": (self.std, 0, "numbers above 0")}
+        for name, (values, above, what) in rules.items():
+            if len(values) != 3 or not all(above < value < math.inf for value in values):
+                rule = f"should be three {what}"
+                raise SettingError(f"canvas.{name}", rule, list(values), "One for each of R, G and B.")
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Normalised images, `(B, 3, H, W)`."""
+        mean, std = self._units(images)
+        return (images - mean) / std
+
+    def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """The images."""
+        mean, std = self._units(values)
+        return values * std + mean
+
+    def _units(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """`(3, 1, 1)` both."""
+        mean, std = (torch.tensor(values).to(like).view(3, 1, 1) for values in (self.mean, self.std))
+        return mean, std
 
 
 @dataclass(frozen=True, kw_only=True)

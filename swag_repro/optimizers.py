@@ -581,6 +581,40 @@ class _MeanSquare(_FirstOrder):
         self.iterate = self.iterate.addcdiv(gradient, self.square.sqrt().add_(self.eps), value=-self.lr)
 
 
+@dataclass(frozen=True)
+class _Schedule:
+    """What `SGD` is set to, but for its learning rate."""
+
+    momentum: float
+    weight_decay: float
+    clip: float
+    decay: float
+    decay_every: int
+
+
+class _Momentum(_FirstOrder):
+    """Stochastic gradient descent with momentum for one image."""
+
+    settings = ("schedule",)
+
+    def __init__(self, start: Tensor, lr: float, schedule: _Schedule) -> None:
+        super().__init__(start, lr)
+        self.schedule = schedule
+        self.forget()
+
+    def forget(self) -> None:
+        self.velocity = torch.zeros_like(self.iterate)
+
+    def move(self, gradient: Tensor) -> None:
+        schedule, norm = self.schedule, float(gradient.norm())
+        limit = schedule.clip * gradient.numel()
+        clipped = gradient * (limit / norm) if norm > limit else gradient
+        lr = self.lr * schedule.decay ** ((self.iterations - 1) // schedule.decay_every)
+        slope = clipped.add(self.iterate, alpha=schedule.weight_decay)
+        self.velocity = (self.velocity * schedule.momentum).add_(slope, alpha=-lr)
+        self.iterate = self.iterate + self.velocity
+
+
 # --- A batch --------------------------------------------------------------------------------------------
 
 
@@ -832,6 +866,48 @@ class RMSprop(Optimizer):
         if not 0 <= alpha < 1:
             raise SettingError("alpha", "should be in [0, 1)", alpha, "0.99 is usual.")
         super().__init__(start, [_MeanSquare(x, lr, alpha, eps, constants) for x in _flat_images(start)])
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum, as in Demystifying's code; separate states for the images of a batch.
+
+    `v ← momentum · v − lr · (g + weight_decay · x)`, `x ← x + v`. A gradient is scaled down to a norm of
+    `clip` times its number of values N; not to `√N`, so the longest step grows with the image.
+
+    Args:
+        start: images (B, ...), float32 or float64; not changed.
+        lr: above 0.
+        momentum: in [0, 1).
+        weight_decay: 0 or more; it draws the image towards what the canvas writes as 0.
+        clip: above 0.
+        decay: factor on the learning rate after each `decay_every` iterations, above 0.
+        decay_every: at least 1.
+
+    Raises:
+        SettingError: a setting is outside its range.
+    """
+
+    kind = "sgd"
+
+    def __init__(
+        self,
+        start: Tensor,
+        *,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        clip: float = 1.0,
+        decay: float = 1.0,
+        decay_every: int = 1,
+    ) -> None:
+        for name, value in (("lr", lr), ("clip", clip), ("decay", decay), ("decay_every", decay_every)):
+            _require_positive(name, value)
+        if not 0 <= momentum < 1:
+            raise SettingError("momentum", "should be in [0, 1)", momentum, "0.9 is usual.")
+        if not 0 <= weight_decay < math.inf:
+            raise SettingError("weight_decay", "should be 0 or more", weight_decay, "0 turns it off.")
+        schedule = _Schedule(momentum, weight_decay, clip, decay, decay_every)
+        super().__init__(start, [_Momentum(x, lr, schedule) for x in _flat_images(start)])
 
 
 def _flat_images(start: Tensor) -> Iterator[Tensor]:

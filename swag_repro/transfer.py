@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from swag_repro.canvas import Canvas, Pixels
 from swag_repro.errors import SettingError
@@ -58,8 +59,8 @@ class PairRecord:
 
     Attributes:
         losses: at the last evaluation, which in the middle of a line search may lie above the iterate's.
-        best: the losses of least total so far; infinite before a finite one. Of an objective that draws
-            samples, at the end: of the image that is returned, a mean over samples.
+        best: the losses of least total so far; infinite before a finite one. At the end, where the newest
+            image is returned: of that image; of an objective that draws samples a mean over some.
         first: the losses at the start.
         iterations: steps that its optimiser has accepted.
         evaluations: of its loss and gradient.
@@ -81,6 +82,8 @@ class PairRecord:
     reason: str | None = None
 
 
+RESULTS = ("best", "last")
+WATCHED = ("loss", "image")
 UNKNOWN = Losses(math.nan, math.nan, math.nan, math.inf)
 
 
@@ -140,13 +143,16 @@ class Guards:
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """Ends a pair whose loss changes little from check to check (Demystifying, section 4.1).
+    """Ends a pair that changes little from check to check (Demystifying, section 4.1).
 
     Of a loss that draws samples the mean since the last check is compared, else its newest value.
 
     Attributes:
-        change: as part of the loss at the last check, above 0; None for never. The paper's is 0.005.
-        every: iterations between checks, at least 1; the paper doesn't say.
+        change: above 0; None for never. Of a loss as part of that at the last check, `|l − l'| / |l'|`; of an
+            image v, as its canvas writes it, `‖v − v'‖ / ‖v‖`. The paper's is 0.005.
+        every: iterations between checks, at least 1. The paper doesn't say; the authors' code checks the
+            image after each.
+        of: `loss`, as the paper has it, or `image`, as its authors' code.
 
     Raises:
         SettingError: a value is outside its range.
@@ -154,8 +160,11 @@ class Plateau:
 
     change: float | None = None
     every: int = 50
+    of: str = "loss"
 
     def __post_init__(self) -> None:
+        if self.of not in WATCHED:
+            raise SettingError("stop.of", f"should be one of {', '.join(WATCHED)}", self.of, "Choose one.")
         if self.change is not None and not 0 < self.change < math.inf:
             rule = "should be above 0, or null"
             raise SettingError("stop.change", rule, self.change, "The paper's is 0.005.")
@@ -165,21 +174,28 @@ class Plateau:
 
 @dataclass
 class _Trend:
-    """Losses of one pair since its last check."""
+    """Losses of one pair since its last check, or its image."""
 
-    summed: float = 0.0
+    summed: float | Tensor = 0.0
     count: int = 0
     checked: int = 0
-    level: float | None = None
+    level: float | Tensor | None = None
 
-    def settled(self, plateau: Plateau, iterations: int, loss: float, *, mean: bool) -> bool:
-        """Takes one more loss; whether at a check it has changed less than the plateau allows."""
-        self.summed, self.count = (self.summed + loss, self.count + 1) if mean else (loss, 1)
+    def settled(self, plateau: Plateau, iterations: int, seen: float | Tensor, *, mean: bool) -> bool:
+        """Takes one more loss or image; whether at a check it has changed less than the plateau allows."""
+        self.summed, self.count = (self.summed + seen, self.count + 1) if mean else (seen, 1)
         if plateau.change is None or iterations < self.checked + plateau.every:
             return False
         before, self.level = self.level, self.summed / self.count
         self.summed, self.count, self.checked = 0.0, 0, iterations
-        return before is not None and abs(self.level - before) < plateau.change * abs(before)
+        return before is not None and _moved_little(before, self.level, plateau.change)
+
+
+def _moved_little(before: Any, now: Any, change: float) -> bool:
+    """Whether a number or a tensor has; each relative to what its source divides by."""
+    if isinstance(now, Tensor):
+        return bool(vector_norm(now - before) < change * vector_norm(now))
+    return bool(abs(now - before) < change * abs(before))
 
 
 class Transfer:
@@ -200,9 +216,11 @@ class Transfer:
         guards: against divergence.
         canvas: what is optimised in place of pixels; None for pixels.
         plateau: ends pairs early; None for never.
+        result: the image of a pair: `best`, of least loss, or `last`, the newest iterate. Of an objective
+            that draws samples, where the least loss is but the luckiest, it is always the newest.
 
     Raises:
-        SettingError: a number below 1.
+        SettingError: a number below 1, or an unknown result.
         TooLargeError: here and while iterating, out of memory.
         ValueError: shapes that do not fit.
     """
@@ -221,7 +239,12 @@ class Transfer:
         guards: Guards | None = None,
         canvas: Canvas | None = None,
         plateau: Plateau | None = None,
+        result: str = "best",
     ) -> None:
+        if result not in RESULTS:
+            raise SettingError(
+                "result", f"should be one of {', '.join(RESULTS)}", repr(result), "Choose one."
+            )
         for name, number in (("steps", steps), ("evaluations", evaluations)):
             if number is not None and number < 1:
                 raise SettingError(name, "should be at least 1", number, "Choose a larger number.")
@@ -237,6 +260,7 @@ class Transfer:
         if objective.stochastic and isinstance(self._optimizer, LBFGS):
             rule = "should be adam or rmsprop for a loss that draws samples anew at each step"
             raise SettingError("optimizer", rule, "lbfgs", "Add optimizer=adam.")
+        self._newest = objective.stochastic or result == "last"
         self._pairs = [PairRecord(UNKNOWN, UNKNOWN, UNKNOWN) for _ in contents]
         self._trends = [_Trend() for _ in contents]
         self._seconds = 0.0
@@ -260,8 +284,7 @@ class Transfer:
     def images(self) -> Tensor:
         """Each pair's image, clamped: `(B, 3, H, W)` in [0, 1].
 
-        That of least loss so far; where the objective draws samples, and the least is but the luckiest, the
-        newest.
+        That of least loss so far or the newest, as `result` asks; of a pair that diverged, the best.
         """
         return torch.stack([self._image(pair) for pair in range(len(self._pairs))])
 
@@ -342,10 +365,9 @@ class Transfer:
         record, stopped = self._pairs[pair], self._optimizer.progress[pair].stopped
         if record.status != Status.RUNNING:
             return
-        trend, loss = self._trends[pair], self._optimizer.progress[pair].loss
-        if trend.settled(self._plateau, record.iterations, loss, mean=self._objective.stochastic):
+        if self._settled(pair):
             change, every = self._plateau.change, self._plateau.every
-            stopped = stopped or f"loss changed by less than {change:.2%} in {every} steps"
+            stopped = stopped or f"{self._plateau.of} changed by less than {change:.2%} in {every} steps"
         if record.iterations >= self._steps:
             stopped = stopped or f"all {self._steps} steps taken"
         elif record.evaluations >= self._evaluations:
@@ -354,20 +376,28 @@ class Transfer:
             unchanged = self._is_unchanged(pair)
             self._close(pair, Status.UNCHANGED if unchanged else Status.FINISHED, stopped)
 
+    def _settled(self, pair: int) -> bool:
+        trend, plateau, iterations = self._trends[pair], self._plateau, self._pairs[pair].iterations
+        if plateau.of == "image":
+            return trend.settled(plateau, iterations, self._optimizer.iterate(pair), mean=False)
+        loss = self._optimizer.progress[pair].loss
+        return trend.settled(plateau, iterations, loss, mean=self._objective.stochastic)
+
     def _close(self, pair: int, status: Status, reason: str) -> None:
         record = replace(self._pairs[pair], status=status, reason=reason)
-        if self._objective.stochastic and status != Status.DIVERGED:
+        if self._newest and status != Status.DIVERGED:
             record = replace(record, best=self._expected(pair))
         self._pairs[pair] = record
         self._optimizer.stop(pair, reason)
 
     @torch.no_grad()
     def _expected(self, pair: int) -> Losses:
-        """Mean losses of one pair's image over the samples by which it was balanced."""
+        """Losses of one pair's image, means over the samples by which it was balanced."""
         image = self._image(pair).unsqueeze(0)
         features, targets = self._network(image), self._targets.of([pair])
-        draws = [self._objective(lambda _: features, image, targets, [draw]) for draw in BALANCING_DRAWS]
-        return Losses(*(float(torch.stack(term).mean()) for term in zip(*draws, strict=True)))
+        draws = BALANCING_DRAWS if self._objective.stochastic else range(1)
+        found = [self._objective(lambda _: features, image, targets, [draw]) for draw in draws]
+        return Losses(*(float(torch.stack(term).mean()) for term in zip(*found, strict=True)))
 
     def _is_unchanged(self, pair: int) -> bool:
         record = self._pairs[pair]
@@ -376,7 +406,7 @@ class Transfer:
         return fell < UNCHANGED * abs(record.first.total) or float(moved.abs().mean()) < UNMOVED
 
     def _image(self, pair: int) -> Tensor:
-        newest = self._objective.stochastic and self._pairs[pair].status != Status.DIVERGED
+        newest = self._newest and self._pairs[pair].status != Status.DIVERGED
         values = self._optimizer.iterate(pair) if newest else self._optimizer.best(pair)
         return self._canvas.decode(values.unsqueeze(0), self._start.shape[2:])[0].clamp(0, 1)
 

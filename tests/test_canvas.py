@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from swag_repro.canvas import LaplacianPyramid, Pixels, finest_level
+from swag_repro.canvas import LaplacianPyramid, NormalizedPixels, Pixels, finest_level
 from swag_repro.errors import SettingError
 
 CANVASES = [Pixels(), LaplacianPyramid(), LaplacianPyramid(levels=1), LaplacianPyramid(levels=2)]
@@ -84,3 +86,16 @@ def test_finest_level_of_a_smooth_image_is_small():
     checkers = checkers.float().expand(1, 3, 30, 32)
     torch.testing.assert_close(finest_level(checkers), checkers - 0.5)
     assert finest_level(torch.ones(1, 3, 1, 1)).tolist() == [[[[0.0]]] * 3]
+
+
+def test_normalized_pixels_by_hand():
+    canvas = NormalizedPixels(mean=[0.5, 0.25, 0.0], std=[0.5, 0.25, 1 / 255])
+    values = canvas.encode(torch.tensor([1.0, 0.5, 0.2]).view(1, 3, 1, 1))
+    torch.testing.assert_close(values.flatten(), torch.tensor([1.0, 1.0, 51.0]))
+    torch.testing.assert_close(canvas.decode(values, (1, 1)).flatten(), torch.tensor([1.0, 0.5, 0.2]))
+
+
+@pytest.mark.parametrize("wrong", [{"mean": [0.5]}, {"std": [1.0, 0.0, 1.0]}, {"mean": [0, math.nan, 0]}])
+def test_wrong_units(wrong):
+    with pytest.raises(SettingError, match=f"`canvas.{next(iter(wrong))}` should be three"):
+        NormalizedPixels(**{"mean": [0.0] * 3, "std": [1.0] * 3} | wrong)

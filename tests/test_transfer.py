@@ -208,6 +208,20 @@ def test_a_stochastic_loss_needs_an_optimiser_that_expects_it():
         stochastic(optimizer=LBFGS)
 
 
+def test_the_last_image_instead_of_the_best():
+    """A step too long overshoots: its image is returned, and the losses are its own."""
+    settings = {"optimizer": partial(LBFGS, lr=3.0, line_search="none"), "steps": 4}
+    best, last = run(transfer(1, **settings)), run(transfer(1, **settings, result="last"))
+    assert not torch.equal(best.images, last.images)
+    network = Watched()
+    targets = objective().targets(network, CONTENTS[:1], STYLES[:1])
+    expected = objective()(network, last.images, targets).total
+    assert last.results[0].best.total == pytest.approx(float(expected), rel=1e-6)
+    assert last.results[0].best.total > best.results[0].best.total
+    with pytest.raises(SettingError, match="`result` should be one of best, last"):
+        transfer(result="first")
+
+
 # --- Stopping early -------------------------------------------------------------------------------------
 
 
@@ -230,6 +244,17 @@ def test_the_plateau_compares_what_two_checks_found():
     changes = [abs(new - old) / old for old, new in pairwise(checks)]
     assert len(totals) == 10 * len(checks)
     assert changes[-1] < 0.05 <= min(changes[:-1])
+
+
+def test_a_pair_ends_when_its_image_hardly_moves():
+    """Relative to the image as the canvas writes it (Demystifying, authors' code)."""
+    settings = {"optimizer": partial(Adam, lr=0.02), "steps": 2000}
+    plateau = Plateau(change=0.01, every=1, of="image")
+    going = transfer(1, **settings, plateau=plateau, result="last")
+    images = [going._optimizer.iterate(0) for _ in going]
+    changes = [float((new - old).norm() / new.norm()) for old, new in pairwise(images)]
+    assert going.results[0].reason == "image changed by less than 1.00% in 1 steps"
+    assert changes[-1] < 0.01 <= min(changes[:-1])
 
 
 # --- Canvases -------------------------------------------------------------------------------------------
@@ -362,6 +387,8 @@ def test_a_resumed_run_draws_the_samples_and_makes_the_checks_that_were_next():
     settings = {"plateau": Plateau(change=0.002, every=8), "canvas": LaplacianPyramid(levels=2), "steps": 400}
     whole = check_resumes(lambda: stochastic(**settings), 13)
     assert 16 < whole.results[0].iterations < 400
+    settings["plateau"] = Plateau(change=0.02, every=3, of="image")
+    assert 6 <= check_resumes(lambda: stochastic(**settings), 4).results[0].iterations < 400
 
 
 def test_a_state_of_another_batch_is_refused():
@@ -402,6 +429,6 @@ def test_wrong_settings():
     for wrong in ({"explosion": 1.0}, {"patience": 0}, {"recoveries": -1}, {"step_scale": 1.0}):
         with pytest.raises(SettingError, match=f"`guards.{next(iter(wrong))}` should be"):
             Guards(**wrong)
-    for wrong in ({"change": 0.0}, {"every": 0}):
+    for wrong in ({"change": 0.0}, {"every": 0}, {"of": "weather"}):
         with pytest.raises(SettingError, match=f"`stop.{next(iter(wrong))}` should be"):
             Plateau(**wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,6 +12,7 @@ from swag_repro.errors import ImageError, SettingError
 from swag_repro.images.files import MIN_SIDE
 
 Policy = Literal["short", "long", "squash"]
+Interpolation = Literal["lanczos", "bilinear"]
 
 MAX_PIXELS = 2**26
 """Most pixels of a resized image; an image of extreme ratio would fill the memory."""
@@ -18,25 +20,25 @@ MAX_PIXELS = 2**26
 
 @dataclass(frozen=True, kw_only=True)
 class Resize:
-    """Resizes by antialiased Lanczos interpolation.
+    """Resizes by antialiased interpolation.
 
     `short` and `long` set that side to `size` pixels and keep the ratio; `squash` makes any image `size` x
-    `size`, as the authors' release does.
+    `size`, as the authors' release does. `bilinear` is what torchvision's transforms do.
 
     Raises:
-        SettingError: `size` is below 16 or no integer, or the policy is none of the three.
+        SettingError: `size` is below 16 or no integer, or an unknown policy or interpolation.
     """
 
     size: int = 256
     policy: Policy = "short"
+    interpolation: Interpolation = "lanczos"
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < MIN_SIDE:
             rule = f"should be an integer of at least {MIN_SIDE} (pixels)"
             raise SettingError("images.size", rule, repr(self.size), "Choose a larger size.")
-        if self.policy not in get_args(Policy):
-            rule = f"should be one of {', '.join(get_args(Policy))}"
-            raise SettingError("images.resize", rule, repr(self.policy), "Choose one of them.")
+        _check_choice("images.resize", self.policy, get_args(Policy))
+        _check_choice("images.interpolation", self.interpolation, get_args(Interpolation))
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Width and height, in pixels, to which an image of `width` x `height` is brought."""
@@ -56,4 +58,10 @@ class Resize:
             rule = f"should have sides of at least {MIN_SIDE} and at most {MAX_PIXELS} pixels when resized"
             remedy = "Crop it, or choose another images.size or images.resize."
             raise ImageError(name, rule, f"{width}x{height}", remedy)
-        return image.resize((width, height), Image.Resampling.LANCZOS)
+        return image.resize((width, height), Image.Resampling[self.interpolation.upper()])
+
+
+def _check_choice(setting: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        rule = f"should be one of {', '.join(choices)}"
+        raise SettingError(setting, rule, repr(value), "Choose one of them.")

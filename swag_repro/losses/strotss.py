@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -102,9 +102,7 @@ def moment_distance(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         `(A,)` float64.
     """
-    means = x.mean(dim=2) - y.mean(dim=2)
-    covariances = _covariance(x) - _covariance(y)
-    return means.abs().mean(dim=1).double() + covariances.abs().mean(dim=(1, 2)).double()
+    return _moment_difference(_moments(x), _moments(y))
 
 
 def self_similarity_distance(x: Tensor, c: Tensor) -> Tensor:
@@ -178,6 +176,16 @@ def _directions(x: Tensor) -> Tensor:
     return x / torch.where(lengths > 0, lengths, 1.0)
 
 
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """μ `(A, D)` and Σ `(A, D, D)`."""
+    return x.mean(dim=2), _covariance(x)
+
+
+def _moment_difference(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> Tensor:
+    means, covariances = x[0] - y[0], x[1] - y[1]
+    return means.abs().mean(dim=1).double() + covariances.abs().mean(dim=(1, 2)).double()
+
+
 def _covariance(x: Tensor) -> Tensor:
     """`(A, D, n)` → `(A, D, D)`, divided by n.
 
@@ -212,23 +220,28 @@ class _Sampling(ABC):
         SettingError: fewer than two samples.
     """
 
-    samples: int = 1000  # close to the 1024 of the authors' code
+    samples: int = 1024  # authors' code
     seed: int = 0
 
     stochastic: ClassVar[bool] = True
     reads_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.samples, int) or self.samples < 2:
-            rule = "should be a whole number from 2"
-            name = f"samples of {type(self).__name__}"
-            raise SettingError(name, rule, repr(self.samples), "1000 is usual.")
+        self._check_number("samples", least=2)
 
-    def target(self, features: Features) -> Features:
-        """All layers: which positions count is drawn anew at each evaluation."""
-        return dict(features)
+    def _check_number(self, name: str, *, least: int) -> None:
+        if not isinstance(value := getattr(self, name), int) or value < least:
+            rule = f"should be a whole number from {least}"
+            default = type(self).__dataclass_fields__[name].default
+            raise SettingError(
+                f"{name} of {type(self).__name__}", rule, repr(value), f"{default} is the authors'."
+            )
 
-    def __call__(self, features: Features, targets: Sequence[Features], look: Look) -> dict[str, Tensor]:
+    @abstractmethod
+    def target(self, features: Features) -> Any:
+        """What to keep of one reference image's features `(1, D, H, W)`."""
+
+    def __call__(self, features: Features, targets: Sequence[Any], look: Look) -> dict[str, Tensor]:
         """Part → `(A,)` float64, from features `(A, D, H, W)`."""
         shares = look.shares(features[PIXELS].shape[2:])
         own = [None] * len(targets) if shares is None else shares.unbind()
@@ -236,15 +249,21 @@ class _Sampling(ABC):
         return {part: torch.cat([terms[part] for terms in found]) for part in found[0]}
 
     @abstractmethod
-    def _terms(
-        self, image: Features, target: Features, draw: int, shares: Tensor | None
-    ) -> dict[str, Tensor]:
+    def _terms(self, image: Features, target: Any, draw: int, shares: Tensor | None) -> dict[str, Tensor]:
         """Part → `(1,)` float64 of one image; how much its pixels count is `(H·W,)`."""
 
-    def _positions(self, image: Features, draw: int, stream: int, shares: Tensor | None = None) -> Tensor:
+    def _positions(self, image: Features, draw: int, shares: Tensor | None) -> Tensor:
         """`(1, n, 2)` of one image."""
-        size, random = image[PIXELS].shape[2:], generator(self.seed, draw, stream)
+        size, random = image[PIXELS].shape[2:], generator(self.seed, draw, IMAGE)
         return draw_positions(size, self.samples, random, shares).unsqueeze(0)
+
+
+class StyleSet(NamedTuple):
+    """What `Strotss` keeps of one style image: hypercolumns `(1, D, n)`, their colours, μ and Σ."""
+
+    columns: Tensor
+    colors: Tensor
+    moments: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,24 +273,49 @@ class Strotss(_Sampling):
     Its parts are `remd`, the relaxed earth mover's distance by cosines; `moments`; and `color`, the relaxed
     earth mover's distance of colours. The weights of the taps don't enter, but that taps of weight 0 are not
     read: a tap counts by the size of its activations. Positions in the image are drawn in proportion to the
-    mask, if there is one; those in the style image are drawn from all of it.
+    mask, if there is one; those in the style image are drawn from all of it, once for an optimisation (as in
+    the authors' code, which keeps them for a scale).
+
+    Attributes:
+        style_samples: positions in the style image of one draw, at least 2; each is taken once.
+        style_draws: so many draws are put together, at least 1.
+
+    Raises:
+        SettingError: a number below its least.
     """
+
+    style_samples: int = 1000
+    style_draws: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_number("style_samples", least=2)
+        self._check_number("style_draws", least=1)
+
+    def target(self, features: Features) -> StyleSet:
+        """The hypercolumns of the style image."""
+        size = features[PIXELS].shape[2:]
+        drawn = [
+            draw_positions(size, self.style_samples, generator(self.seed, draw, STYLE))
+            for draw in range(self.style_draws)
+        ]
+        positions = torch.cat(drawn).unsqueeze(0)
+        columns = hypercolumns(features, positions)
+        return StyleSet(columns, hypercolumns(_pixels(features), positions), _moments(columns))
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:  # noqa: ARG002
         """1, but for colours `1 / max(α, 1)`: they are at odds with the content (authors' code)."""
         return {"remd": 1.0, "moments": 1.0, "color": 1 / max(content_weight, 1.0)}
 
     def _terms(
-        self, image: Features, target: Features, draw: int, shares: Tensor | None
+        self, image: Features, target: StyleSet, draw: int, shares: Tensor | None
     ) -> dict[str, Tensor]:
-        own = self._positions(image, draw, IMAGE, shares)
-        others = self._positions(target, draw, STYLE)
-        x, y = hypercolumns(image, own), hypercolumns(target, others)
-        colors = hypercolumns(_pixels(image), own), hypercolumns(_pixels(target), others)
+        positions = self._positions(image, draw, shares)
+        x, colors = hypercolumns(image, positions), hypercolumns(_pixels(image), positions)
         return {
-            "remd": relaxed_emd(cosine_distances(x, y)),
-            "moments": moment_distance(x, y),
-            "color": relaxed_emd(color_distances(*colors)),
+            "remd": relaxed_emd(cosine_distances(x, target.columns)),
+            "moments": _moment_difference(_moments(x), target.moments),
+            "color": relaxed_emd(color_distances(colors, target.colors)),
         }
 
 
@@ -287,10 +331,14 @@ class SelfSimilarity(_Sampling):
         """1 for its one part."""
         return {"self_similarity": 1.0}
 
+    def target(self, features: Features) -> Features:
+        """All layers: which positions count is drawn anew at each evaluation."""
+        return dict(features)
+
     def _terms(
         self, image: Features, target: Features, draw: int, shares: Tensor | None
     ) -> dict[str, Tensor]:
-        positions = self._positions(image, draw, IMAGE, shares)
+        positions = self._positions(image, draw, shares)
         x, c = hypercolumns(image, positions), hypercolumns(target, positions)
         return {"self_similarity": self_similarity_distance(x, c)}
 

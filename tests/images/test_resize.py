@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision import transforms
 
 from swag_repro.errors import ImageError, SettingError
 from swag_repro.images import Resize
@@ -48,6 +49,20 @@ def test_fine_stripes_become_grey_not_aliased():
     stripes[:, ::2] = 255
     small = np.asarray(Resize(size=100, policy="squash")(Image.fromarray(stripes)), dtype=float)
     assert np.abs(small[10:-10, 10:-10] - 127.5).max() < 8
+
+
+def test_bilinear_is_what_torchvision_does():
+    """As the authors' release and Gatys's notebook resize."""
+    pixels = np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    found = Resize(size=32, policy="squash", interpolation="bilinear")(image)
+    assert np.array_equal(found, transforms.Resize((32, 32))(image))
+    assert not np.array_equal(found, Resize(size=32, policy="squash")(image))
+
+
+def test_unknown_interpolation_lists_the_choices():
+    with pytest.raises(SettingError, match=r"`images\.interpolation` should be one of lanczos, bilinear"):
+        Resize(interpolation="nearest")
 
 
 @pytest.mark.parametrize("size", [15, 0, -256, True, 256.0, "256", None])

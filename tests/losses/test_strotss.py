@@ -252,7 +252,8 @@ def test_with_all_positions_the_parts_are_the_equations():
     for each in (x, y):
         positions = draw_positions(each[PIXELS].shape[2:], ALL, generator(0, 0, IMAGE))
         whole.append(hypercolumns(each, positions.unsqueeze(0)))
-    found = Strotss(samples=ALL)(x, [y], Look([0]))
+    loss = Strotss(samples=ALL, style_samples=ALL, style_draws=1)
+    found = loss(x, [loss.target(y)], Look([0]))
     expected = {
         "remd": relaxed_emd(cosine_distances(*whole)),
         "moments": moment_distance(*whole),
@@ -270,9 +271,25 @@ def test_with_all_positions_the_parts_are_the_equations():
 
 def test_an_image_has_its_own_style_but_samples_differ():
     x = features(6, 8)
-    for part in Strotss(samples=ALL)(x, [x], Look([0])).values():
+    loss = Strotss(samples=ALL, style_samples=ALL)
+    for part in loss(x, [loss.target(x)], Look([0])).values():
         torch.testing.assert_close(part, torch.zeros(1, dtype=torch.float64), rtol=0, atol=1e-12)
-    assert all(part > 1e-3 for part in Strotss(samples=10)(x, [x], Look([0])).values())
+    loss = Strotss(samples=10, style_samples=10, style_draws=1)
+    assert all(part > 1e-3 for part in loss(x, [loss.target(x)], Look([0])).values())
+
+
+def test_the_style_s_positions_are_several_draws_fixed_for_a_scale():
+    """Authors' code: 5 × 1000, each draw without repetition; whatever the step."""
+    x, y = features(6, 8), features(30, 40, seed=10)
+    kept = Strotss().target(y)
+    assert kept.columns.shape == (1, 12, 5 * 1000)
+    assert len(kept.colors[0, :, :1000].T.unique(dim=0)) == 1000
+    assert 1100 < len(kept.colors[0].T.unique(dim=0)) <= 1200
+    loss = Strotss(samples=ALL, style_samples=20)
+    first, other = (loss(x, [loss.target(y)], Look([draw])) for draw in (0, 7))
+    torch.testing.assert_close(first, other)  # all of the image, and the same of the style
+    third = Strotss(samples=ALL, style_samples=20, seed=1)
+    assert third(x, [third.target(y)], Look([0]))["remd"] != first["remd"]
 
 
 def test_image_and_content_are_read_at_the_same_positions():
@@ -285,11 +302,12 @@ def test_image_and_content_are_read_at_the_same_positions():
 @pytest.mark.parametrize("make", LOSSES)
 def test_equal_draws_are_equal_samples(make):
     loss, x, y = make(samples=10), features(6, 8), features(6, 8, seed=10)
-    values = [loss(x, [y], Look([draw])) for draw in (-8, 5, -8)]
+    values = [loss(x, [loss.target(y)], Look([draw])) for draw in (-8, 5, -8)]
     torch.testing.assert_close(values[0], values[2], rtol=0, atol=0)
     for part, value in values[0].items():
         assert value != values[1][part]
-        assert value != make(samples=10, seed=1)(x, [y], Look([-8]))[part]
+        other = make(samples=10, seed=1)
+        assert value != other(x, [other.target(y)], Look([-8]))[part]
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -313,6 +331,7 @@ def test_behind_a_mask_nothing_is_read(make):
     loss, x, y = make(samples=ALL), features(6, 8), features(6, 8, seed=10)
     mask = torch.ones(1, 1, 6, 8)
     mask[..., 4:] = 0
+    y = loss.target(y)
     behind = {tap: layer.clone() for tap, layer in x.items()}
     behind[PIXELS][..., 4:] += 1
     behind["fine"][..., 4:] += 1
@@ -325,7 +344,8 @@ def test_behind_a_mask_nothing_is_read(make):
 
 @pytest.mark.parametrize("make", LOSSES)
 def test_gradients_of_all_layers(make):
-    loss, x, y = make(samples=6), features(3, 4, images=2), features(3, 4, seed=10)
+    loss, x = make(samples=6), features(3, 4, images=2)
+    y = loss.target(features(3, 4, seed=10))
     taps, layers = list(x), [layer.requires_grad_() for layer in x.values()]
 
     def parts(*layers):
@@ -339,11 +359,12 @@ def test_gradients_of_all_layers(make):
 def test_narrower_types(make, dtype):
     """Half-precision layers beside pixels in float32: sums are those of float64 up to the layers' rounding."""
     x, y = features(6, 8), features(6, 8, seed=10)
-    expected = make(samples=12)(x, [y], Look([0]))
+    loss = make(samples=12)
+    expected = loss(x, [loss.target(y)], Look([0]))
     narrow = [{tap: layer.to(dtype) for tap, layer in each.items()} for each in (x, y)]
     for each, exact in zip(narrow, (x, y), strict=True):
         each[PIXELS] = exact[PIXELS].float()
-    found = make(samples=12)(narrow[0], [narrow[1]], Look([0]))
+    found = loss(narrow[0], [loss.target(narrow[1])], Look([0]))
     tolerance = 10 * torch.finfo(dtype).eps
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
@@ -359,6 +380,13 @@ def test_weights_of_the_parts():
 def test_too_few_samples(make, samples):
     with pytest.raises(SettingError, match=f"`samples of {make.__name__}` should be a whole number from 2"):
         make(samples=samples)
+
+
+def test_too_few_of_the_style():
+    with pytest.raises(SettingError, match="`style_samples of Strotss` should be a whole number from 2"):
+        Strotss(style_samples=1)
+    with pytest.raises(SettingError, match="`style_draws of Strotss` should be a whole number from 1"):
+        Strotss(style_draws=0)
 
 
 # --- In use ---------------------------------------------------------------------------------------------
