@@ -42,6 +42,10 @@ FIGURES = {
     "demystifying_fig2": Source("matrix", "demystifying_fig2", {"columns": "style_weight"}),
     "demystifying_fig3": Source("grid", "demystifying_fig3"),
     "demystifying_fig4": Source("matrix", "demystifying_fig4", {"columns": "fusion"}),
+    "mechanism": Source("mechanism", "mechanism"),
+    "mechanism_small": Source("mechanism", "mechanism_small"),
+    "mechanism_style": Source("mechanism", "mechanism_style"),
+    "mechanism_pictures": Source("grid", "mechanism_style"),
     "curve": Source("curve", "style_content_curve"),
 }
 

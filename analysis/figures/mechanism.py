@@ -1,0 +1,216 @@
+"""Smoothing or re-weighting: each layer's share of the style loss, and how far each arm gets.
+
+One row for each network: shares of the layers at the start; the gain of each arm, with every pair as a dot;
+and, where style weights were swept, style against content. A second figure has the effects: paired
+differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import captions, labels, style
+from analysis.effects import bootstrap
+from analysis.mechanism import Mechanism, load
+
+__all__ = ["load", "make", "save"]
+
+ROW, FOOT = 0.21, 0.85
+"""Inches: of an arm, and of what stands below the panels."""
+
+LAYERS = sns.color_palette("crest", 5)
+"""Shallow to deep."""
+
+FAMILY = {"plain": "#D55E00", "even": "#009E73", "weights": "#56B4E9", "softmax": "#0072B2"}
+"""Colours of arms: by what they do."""
+
+
+def make(data: Mechanism) -> dict[str, Figure]:
+    """The arms, under the key of an empty string, and the effects, under `_effects`."""
+    with style.printed():
+        return {"": _arms(data), "_effects": _effects(data)}
+
+
+def save(figures: dict[str, Figure], data: Mechanism, folder: Path, name: str) -> list[Path]:
+    """Writes the figures (PNG and PDF), and their numbers (CSV): pictures, shares, gains and effects.
+
+    Args:
+        figures: From `make`.
+        data: What they were made from.
+        folder: Made where it is missing.
+        name: The first part of each file's name.
+
+    Raises:
+        StoreError: The files can't be written.
+    """
+    description = f"{data.points['run_id'].nunique()} runs; commit {', '.join(data.commits)}"
+    paths = [
+        path
+        for suffix, drawn in figures.items()
+        for path in style.save(
+            drawn, folder / f"{name}{suffix}", title=name + suffix, description=description
+        )
+    ]
+    tables = {"points": data.points, "shares": data.shares, "gains": data.gains, "effects": data.effects}
+    return [*paths, *(style.save_table(table, folder / f"{name}_{key}.csv") for key, table in tables.items())]
+
+
+# --- Arms -----------------------------------------------------------------------------------------------
+
+
+def _arms(data: Mechanism) -> Figure:
+    widths = [1.0, 1.15, 1.0] if data.curves else [1.0, 1.3]
+    height = len(data.networks) * (ROW * len(data.arms) + 0.45) + FOOT
+    drawn = style.figure(height=height)
+    drawn.set_layout_engine("constrained", rect=(0, FOOT / height, 1, 1 - FOOT / height))
+    axes = drawn.subplots(len(data.networks), len(widths), squeeze=False, width_ratios=widths)
+    for row, (network, label) in zip(axes, data.networks.items(), strict=True):
+        _draw_shares(row[0], data, network)
+        _draw_gains(row[1], data, network)
+        if data.curves:
+            _draw_curves(row[2], data, network)
+        row[0].set_title(label, loc="left", fontweight="bold")
+    axes[0, 1].set_title("how much nearer to the style (log₂)", loc="left")
+    if data.curves:
+        axes[0, 2].set_title("style against content", loc="left")
+    drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
+    style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+    return drawn
+
+
+def _draw_shares(axis: Axes, data: Mechanism, network: str) -> None:
+    """Stacked bars: mean shares of the loss at the start, shallow layers at the left."""
+    own = data.shares[(data.shares["network"] == network) & (data.shares["definition"] == "loss")]
+    means = own.groupby(["arm", "layer"], sort=False)["share"].mean().unstack("layer")[own["layer"].unique()]
+    means = means.reindex(list(data.arms))
+    left = np.zeros(len(means))
+    for color, (layer, values) in zip(LAYERS, means.items(), strict=False):
+        axis.barh(range(len(means)), values, left=left, color=color, height=0.72, label=str(layer))
+        left += values.fillna(0).to_numpy()
+    _name_arms(axis, list(data.arms.values()))
+    axis.set(xlim=(0, 1), xlabel="share of the style loss at the start")
+    axis.legend(ncols=5, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=5.5,
+                handlelength=0.7, columnspacing=0.6, handletextpad=0.25, borderpad=0)  # fmt: skip
+    axis.grid(visible=False)
+
+
+def _draw_gains(axis: Axes, data: Mechanism, network: str) -> None:
+    own = data.gains[data.gains["network"] == network]
+    order = list(data.arms)
+    colors = {arm: _color(arm) for arm in order}
+    dots = own.groupby(["arm", "content", "style"], sort=False)["gain"].mean().reset_index()
+    sns.stripplot(
+        dots, y="arm", x="gain", hue="arm", order=order, hue_order=order, palette=colors, size=2.6,
+        alpha=0.45, jitter=0.18, legend=False, ax=axis,
+    )  # fmt: skip
+    for place, arm in enumerate(order):
+        effect = _mean(own[own["arm"] == arm])
+        if effect is not None:
+            mean, low, high = effect
+            axis.errorbar(
+                mean, place, xerr=[[mean - low], [high - mean]], fmt="D", color=colors[arm], markersize=4.5,
+                markeredgecolor="white", markeredgewidth=0.5, elinewidth=1.4, zorder=5,
+            )  # fmt: skip
+    axis.axvline(0, color="0.4", linewidth=0.7)
+    axis.set(yticks=range(len(order)), yticklabels=[""] * len(order), ylabel="", xlabel="gain (0: no nearer)")
+
+
+def _mean(gains: pd.DataFrame) -> tuple[float, float, float] | None:
+    if gains.empty:
+        return None
+    pair = gains["content"] + " × " + gains["style"]
+    effect = bootstrap(gains.assign(pair=pair).set_index(["pair", "seed"])["gain"])
+    return effect.mean, effect.low, effect.high
+
+
+def _draw_curves(axis: Axes, data: Mechanism, network: str) -> None:
+    """Means over pairs and seeds: lines along the style weights, small dots for pictures on the way."""
+    own = data.points[(data.points["network"] == network)]
+    own = own.assign(
+        spent=1 - own["ssim"], left=own["style_distance"] / own["start"], step=own["iteration"].fillna(-1)
+    )
+    own = own[own["step"] != 0]
+    means = own.groupby(["arm", "step", "style_weight"], sort=False)[["spent", "left"]].mean().reset_index()
+    for arm, points in means.groupby("arm", sort=False):
+        final = points[points["step"] < 0].sort_values("style_weight")
+        axis.plot(final["spent"], final["left"], "-o", color=_color(str(arm)), markersize=2.6, linewidth=1.1,
+                  linestyle=_dash(str(arm)))  # fmt: skip
+        way = points[points["step"] >= 0]
+        axis.plot(way["spent"], way["left"], ".", color=_color(str(arm)), markersize=2, alpha=0.6)
+    axis.set(yscale="log", xlabel="content given up (1 − SSIM)", ylabel="style distance left")
+
+
+def _name_arms(axis: Axes, names: Sequence[str]) -> None:
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.tick_params(axis="y", length=0)
+
+
+def _color(arm: str) -> str:
+    if "of_softmax" in arm:
+        return FAMILY["weights"]
+    if "of_plain" in arm:
+        return "#E69F00"
+    if arm == "plain":
+        return FAMILY["plain"]
+    if arm.endswith("even"):
+        return FAMILY["even"]
+    return FAMILY["softmax"]
+
+
+def _dash(arm: str) -> str:
+    return "--" if arm.endswith("_even") or arm.startswith("gradients") else "-"
+
+
+# --- Effects --------------------------------------------------------------------------------------------
+
+
+def _effects(data: Mechanism) -> Figure:
+    effects = data.effects
+    networks = [network for network in data.networks if network in set(effects["network"])]
+    words = list(effects["effect"].unique())
+    height = 0.3 + len(words) * (0.1 + 0.13 * len(networks)) + FOOT
+    drawn = style.figure(height=height)
+    drawn.set_layout_engine("constrained", rect=(0, FOOT / height, 1, 1 - FOOT / height))
+    axis = drawn.subplots()
+    looks = style.looks([network.split("/")[1] for network in networks])
+    for rank, network in enumerate(networks):
+        own = effects[effects["network"] == network].set_index("effect").reindex(words)
+        place = np.arange(len(words)) + (rank - (len(networks) - 1) / 2) * 0.75 / len(networks)
+        look = looks[network.split("/")[1]]
+        axis.errorbar(
+            own["mean"], place, xerr=[own["mean"] - own["low"], own["high"] - own["mean"]], fmt=look.marker,
+            color=look.color, markersize=4.5, elinewidth=1.2, label=data.networks[network],
+        )  # fmt: skip
+    axis.axvline(0, color="0.4", linewidth=0.7)
+    _name_arms(axis, words)
+    axis.set_xlabel("difference of gains (log₂ of the style distance; right: nearer to the style)")
+    axis.legend(frameon=False, loc="best")
+    drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
+    style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+    return drawn
+
+
+def _caption(data: Mechanism) -> str:
+    pairs = len(data.points[["content", "style"]].drop_duplicates())
+    seeds = data.points["seed"].nunique()
+    judges = ", ".join(labels.judge(judge) for judge in data.judges)
+    gain = (
+        "Gain: log₂ of the start's style distance over the least that an arm reaches within a budget of "
+        "content, 1 − SSIM, mean over budgets; all style weights and pictures on the way count."
+        if data.curves
+        else "Gain: log₂ of the content image's style distance over the finished picture's; style term alone."
+    )
+    return captions.lines(
+        f"{pairs} pairs of {data.settings['size']} px, {seeds} seed{'s' if seeds > 1 else ''}, "
+        f"{data.settings['steps']} steps. Style distance in a held-out network: {judges}.",
+        f"{gain} Diamonds and bars: means with 95 % intervals over pairs and seeds (crossed bootstrap).",
+        "Shares: of each style layer in the loss between content and style image.",
+    )

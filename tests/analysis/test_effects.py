@@ -1,0 +1,82 @@
+"""Intervals over pairs and seeds, and the gains they are intervals of."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.effects import bootstrap
+from analysis.mechanism import _effects, _gains, _reached
+
+
+def crossed(pairs, seeds, *, of_pairs, of_seeds, noise, mean=0.3, draw=0):
+    generator = np.random.default_rng(draw)
+    table = mean + of_pairs * generator.standard_normal((pairs, 1)) + of_seeds * generator.standard_normal((1, seeds))
+    table = table + noise * generator.standard_normal((pairs, seeds))
+    return pd.DataFrame(table).rename_axis(index="pair", columns="seed").stack()
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says():
+    """200 samples of 12 pairs under 6 seeds; a crossed bootstrap errs on the wide side."""
+    effects = [bootstrap(crossed(12, 6, of_pairs=1.0, of_seeds=0.3, noise=0.5, draw=draw)) for draw in range(200)]
+    covered = np.mean([effect.low <= 0.3 <= effect.high for effect in effects])
+    assert 0.88 <= covered <= 0.995
+    assert np.mean([effect.mean for effect in effects]) == pytest.approx(0.3, abs=0.1)
+
+
+def test_seeds_that_differ_widen_the_interval():
+    """As if the pairs under one seed were no replications of another."""
+    alike = bootstrap(crossed(12, 3, of_pairs=0.0, of_seeds=0.0, noise=0.1))
+    apart = bootstrap(crossed(12, 3, of_pairs=0.0, of_seeds=1.0, noise=0.1))
+    assert apart.high - apart.low > 5 * (alike.high - alike.low)
+    assert (alike.pairs, alike.seeds) == (12, 3)
+
+
+def test_an_interval_is_the_same_every_time():
+    values = crossed(5, 2, of_pairs=1.0, of_seeds=0.0, noise=0.1)
+    assert bootstrap(values) == bootstrap(values.sample(frac=1, random_state=0))
+
+
+def test_pairs_without_one_of_the_seeds_are_refused():
+    with pytest.raises(ValueError, match="every pair should have a value under every seed"):
+        bootstrap(crossed(4, 3, of_pairs=1.0, of_seeds=0.0, noise=0.1).iloc[:-1])
+
+
+def picture(arm, distance, *, ssim=1.0, weight=1.0, iteration=np.nan, pair="a", seed=0):
+    return {
+        "network": "random/resnet50", "seed": seed, "arm": arm, "content": pair, "style": "s", "style_weight": weight,
+        "iteration": iteration, "ssim": ssim, "style_distance": distance, "start": 8.0,
+    }  # fmt: skip
+
+
+def test_a_gain_is_a_power_of_two_nearer_to_the_style():
+    points = pd.DataFrame([picture("plain", 8.0), picture("softmax", 2.0), picture("softmax", 99.0, iteration=10)])
+    assert _gains(points).set_index("arm")["gain"].to_dict() == {"plain": 0.0, "softmax": 2.0}
+
+
+def test_a_curve_counts_what_is_reached_within_each_budget_of_content():
+    """Half of the style at an SSIM of 0.5, a quarter at 0: budgets below 0.5 leave all of it."""
+    curve = pd.DataFrame([picture("plain", 4.0, ssim=0.5), picture("plain", 2.0, ssim=0.0, iteration=5)])
+    budgets = np.linspace(0, 1, 41)
+    expected = np.where(budgets >= 1, 0.25, np.where(budgets >= 0.5 - 1e-9, 0.5, 1.0)).mean()
+    assert _reached(curve) == pytest.approx(expected)
+    worse = pd.DataFrame([picture("plain", 16.0, ssim=0.5)])
+    assert _reached(worse) == 1.0  # to leave the picture as it is costs nothing
+
+
+def test_effects_are_differences_on_the_same_pairs_and_seeds():
+    rows = [
+        picture(arm, 8.0 * 2.0 ** -(gain + own), pair=pair, seed=seed)
+        for arm, gain in {"plain": 0.0, "softmax": 2.0, "weights_of_softmax": 1.5, "softmax_weights_of_plain": 0.25}.items()
+        for pair, own in {"a": 0.0, "b": 1.0, "c": 2.0}.items()
+        for seed in (0, 1)
+    ]
+    effects = _effects(_gains(pd.DataFrame(rows))).set_index("effect")
+    assert effects["mean"].round(9).to_dict() == {
+        "SWAG: both": 2.0,
+        "weights without shape (loss)": 1.5,
+        "shape without weights (loss)": 0.25,
+        "what SWAG adds to its weights": 0.5,
+    }
+    # What pairs have in common is no part of a difference.
+    assert (effects["high"] - effects["low"]).max() == pytest.approx(0, abs=1e-9)
+    assert effects["positive"].to_list() == [1.0] * 4
