@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
+
+import conf
 
 PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-"}
 """SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
@@ -20,6 +25,24 @@ def marks(smoothings: Iterable[str]) -> dict[str, str]:
         smoothing: MARKS[index % len(MARKS)] * (index // len(MARKS) + 1)
         for index, smoothing in enumerate(others)
     }
+
+
+def scale(network: Mapping[str, Any]) -> str:
+    """`, λ = 0.5` where a network's shortcuts are not scaled as its name says, else nothing.
+
+    Args:
+        network: `conf/network` of a run; its name stands for its own file's scale: ResNet-50 for 1, NoResNet
+            for 0.
+    """
+    told = network.get("shortcut")
+    return "" if told is None or told == _own_scale(network["name"]) else f", λ = {told:g}"
+
+
+@cache
+def _own_scale(name: str) -> float:
+    path = Path(conf.__file__).parent / "network" / f"{name}.yaml"
+    own: float = OmegaConf.load(path).get("shortcut", 1) if path.is_file() else 1
+    return own
 
 
 def weights(config: Mapping[str, Any]) -> str:

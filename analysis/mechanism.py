@@ -111,11 +111,13 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
 
 
 def _network(cell: Cell) -> str:
-    return f"{cell.config['weights']['name']}/{cell.config['network']['name']}"
+    network = cell.config["network"]
+    return f"{cell.config['weights']['name']}/{network['name']}{labels.scale(network)}"
 
 
 def _network_label(cell: Cell) -> str:
-    return labels.PREFIX[cell.config["weights"]["name"]] + str(cell.config["network"]["label"])
+    network = cell.config["network"]
+    return labels.PREFIX[cell.config["weights"]["name"]] + network["label"] + labels.scale(network)
 
 
 def _origins(found: Sequence[tuple[Cell, RunRecord]]) -> pd.DataFrame:

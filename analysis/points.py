@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from analysis.cells import Cell, CellsError, answered, compose_cells, unique
 from analysis.collect import read_records, tidy
 from swag_repro.store import RunRecord
 
-LINE = ["network", "label", "weights", "smoothing", "batchnorm"]
+LINE = ["network", "kind", "shortcut", "label", "weights", "smoothing", "batchnorm"]
 POINT = [*LINE, "position", "layer", "depth", "quantity", "statistic", "definition"]
 PROVENANCE = ["run_ids", "commit", "torch", "torchvision", "swag_repro"]
 
@@ -65,11 +66,7 @@ def aggregate(found: list[tuple[Cell, RunRecord]]) -> tuple[pd.DataFrame, dict[s
         CellsError: The sweep has a dimension that a line can't show.
         StoreError: A run's rows can't be read.
     """
-    rows = tidy([record for _, record in found]).to_pandas().dropna(subset="position")
-    rows = rows.merge(_origins(found), on="run_id").sort_values(["order", "position"], kind="stable")
-    _check_one_run_each(rows)
-    marks = labels.marks(rows["smoothing"].unique())
-    rows["label"] = rows["weights"].map(labels.PREFIX) + rows["label"] + rows["smoothing"].map(marks)
+    rows, marks = labelled(found)
     by_seed = rows.groupby([*POINT, "seed"], dropna=False, sort=False)["value"].agg(["mean", "size"])
     points = by_seed.groupby(POINT, dropna=False, sort=False).agg(
         mean=("mean", "mean"), low=("mean", "min"), high=("mean", "max"), images=("size", "max")
@@ -79,11 +76,34 @@ def aggregate(found: list[tuple[Cell, RunRecord]]) -> tuple[pd.DataFrame, dict[s
     return points[[*POINT, "mean", "low", "high", "seeds", "images", *PROVENANCE]], marks
 
 
+def labelled(found: list[tuple[Cell, RunRecord]]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The rows of these runs, one for each image and number, with what a figure calls them; and the marks.
+
+    Returns:
+        The runs' rows of layers with `PROVENANCE`, and: label, the name of a line; name, the same without λ;
+        kind, the network with λ where that is not the network's own; shortcut, λ. The marks as in `Points`.
+
+    Raises:
+        CellsError: The sweep has a dimension that a line can't show.
+        StoreError: A run's rows can't be read.
+    """
+    rows = tidy([record for _, record in found]).to_pandas().dropna(subset="position")
+    rows = rows.merge(_origins(found), on="run_id").sort_values(["order", "position"], kind="stable")
+    rows["kind"] = rows["network"] + rows["scale"]
+    _check_one_run_each(rows)
+    marks = labels.marks(rows["smoothing"].unique())
+    rows["name"] = rows["weights"].map(labels.PREFIX) + rows["name"] + rows["smoothing"].map(marks)
+    rows["label"] = rows["name"] + rows["scale"]
+    return rows, marks
+
+
 def _origins(found: Iterable[tuple[Cell, RunRecord]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "run_id": record.identity.run_id,
-            "label": cell.config["network"]["label"],
+            "name": cell.config["network"]["label"],
+            "scale": labels.scale(cell.config["network"]),
+            "shortcut": _number(cell.config["network"].get("shortcut")),
             "batchnorm": cell.config["batchnorm"],
             "cell": str(cell),
             "order": order,
@@ -94,22 +114,26 @@ def _origins(found: Iterable[tuple[Cell, RunRecord]]) -> pd.DataFrame:
     )
 
 
+def _number(scale: float | None) -> float:
+    return math.nan if scale is None else float(scale)
+
+
 def _provenance(rows: pd.DataFrame) -> pd.DataFrame:
     def joined(values: pd.Series) -> str:
         return ";".join(values.unique())
 
-    lines = rows.rename(columns={"run_id": "run_ids"}).groupby(LINE, sort=False)
+    lines = rows.rename(columns={"run_id": "run_ids"}).groupby(LINE, dropna=False, sort=False)
     return lines[PROVENANCE].agg(joined).reset_index()
 
 
 def _check_one_run_each(rows: pd.DataFrame) -> None:
-    line = ["network", "weights", "smoothing", "batchnorm", "seed"]
+    line = ["kind", "weights", "smoothing", "batchnorm", "seed"]
     runs = rows.groupby(line, dropna=False)["cell"].unique()
     if (mixed := runs[runs.map(len) > 1]).empty:
         return
     raise CellsError(
         "overrides",
-        "should sweep only networks, weights, smoothings, batchnorm and seeds for this figure",
+        "should sweep only networks, shortcuts, weights, smoothings, batchnorm and seeds for this figure",
         "the same of these in: " + "; ".join(mixed.iloc[0]),
         "Give the other settings one value each.",
     )

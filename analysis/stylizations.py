@@ -33,8 +33,8 @@ LOSSES = {
 
 ORIGIN = ["run_id", "commit", "torch", "torchvision", "swag_repro"]
 OF_ARM = [
-    "label", "network", "weights", "weights_used", "smoothing", "seed", "loss", "fusion", "first_weight",
-    "layers", "content_layer", "start",
+    "label", "network", "kind", "shortcut", "weights", "weights_used", "smoothing", "seed", "loss", "fusion",
+    "first_weight", "layers", "content_layer", "start",
 ]  # fmt: skip
 """Columns of what was computed, but for the weights of the objective."""
 
@@ -134,7 +134,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Stylizations:
     found = {cell.key: (cell, record) for cell, record in unique(answer)}
     arms, marks = _arms({cell.key: cell for cell in cells}, {key: run for key, (_, run) in found.items()})
     table = pd.DataFrame(row for arm in arms if arm.record for row in _rows(arm, arm.record))
-    numbers = dict.fromkeys([*MEASURES, "first_weight"], float)
+    numbers = dict.fromkeys([*MEASURES, "first_weight", "shortcut"], float)
     table = table.astype(numbers | dict.fromkeys(["seed", "layers", "content_layer"], "Int64"))
     pairs = list(dict.fromkeys(zip(table["content"], table["style"], strict=True)))
     if len(table) != len(pairs) * len(found):
@@ -177,7 +177,7 @@ def check_told_apart(data: Stylizations, by: Sequence[str], swept: str) -> None:
         CellsError: Two arms are equal in all of them.
     """
     cells = {arm.record.identity.run_id: str(arm.cell) for arm in data.arms if arm.record}
-    runs = data.table.groupby(list(by), sort=False)["run_id"].unique()
+    runs = data.table.groupby(list(by), dropna=False, sort=False)["run_id"].unique()
     if not (mixed := runs[runs.map(len) > 1]).empty:
         raise CellsError(
             "overrides",
@@ -223,7 +223,10 @@ def _arms(cells: dict[str, Cell], records: dict[str, RunRecord]) -> tuple[tuple[
 def _networks(cells: dict[str, Cell], told: dict[str, str], marks: dict[str, str]) -> dict[str, str]:
     """SWAG's name of each cell's network; weights are named behind names that would else be the same."""
     plain = {
-        key: labels.PREFIX[cell.config["weights"]["name"]] + cell.config["network"]["label"] + marks[key]
+        key: labels.PREFIX[cell.config["weights"]["name"]]
+        + cell.config["network"]["label"]
+        + marks[key]
+        + labels.scale(cell.config["network"])
         for key, cell in cells.items()
     }
     weights_of: dict[str, set[str]] = {}
@@ -270,6 +273,8 @@ def of_arm(arm: Arm) -> dict[str, Any]:
     return {
         "label": arm.label,
         "network": config["network"]["name"],
+        "kind": config["network"]["name"] + labels.scale(config["network"]),
+        "shortcut": config["network"].get("shortcut"),
         "weights": config["weights"]["name"],
         "weights_used": arm.weights,
         "smoothing": arm.smoothing,

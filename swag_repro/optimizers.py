@@ -595,10 +595,10 @@ class _Schedule:
 class _Momentum(_FirstOrder):
     """Stochastic gradient descent with momentum for one image."""
 
-    settings = ("schedule",)
+    settings = ("constants", "schedule")
 
     def __init__(self, start: Tensor, lr: float, schedule: _Schedule) -> None:
-        super().__init__(start, lr)
+        super().__init__(start, lr, "torch")  # its steps have the objective's unit
         self.schedule = schedule
         self.forget()
 

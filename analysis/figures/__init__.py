@@ -26,7 +26,7 @@ class Source:
     @property
     def pictures(self) -> bool:
         """Whether `make` takes the number of `pairs` whose pictures it shows."""
-        return self.module in ("grid", "matrix")
+        return self.module in ("grid", "matrix", "shortcut_dial_style")
 
 
 FIGURES = {
@@ -49,6 +49,8 @@ FIGURES = {
     "mechanism_style": Source("mechanism", "mechanism_style"),
     "mechanism_pretrained": Source("mechanism", "mechanism_pretrained"),
     "mechanism_pictures": Source("grid", "mechanism_style"),
+    "shortcut_dial": Source("shortcut_dial", "shortcut_dial"),
+    "shortcut_dial_style": Source("shortcut_dial_style", "shortcut_dial_style"),
     "curve": Source("curve", "style_content_curve"),
 }
 

@@ -97,7 +97,7 @@ def save(drawn: Figure, curves: Curves, folder: Path, name: str) -> list[Path]:
 def _draw_panel(axis: Axes, table: pd.DataFrame, judge: str, content: str) -> None:
     smoothings = list(table["smoothing"].unique())
     one = len(table["loss"].unique()) == 1
-    kinds = table["network"] if one else table["loss"] + " in " + table["network"]
+    kinds = table["kind"] if one else table["loss"] + " in " + table["kind"]
     looks = style.looks(list(kinds.unique()))
     shown = table.assign(kind=kinds)[table["held_out"] == judge].dropna(subset=[content, "style_distance"])
     for (kind, smoothing, _), line in shown.groupby(["kind", "smoothing", "label"], sort=False):

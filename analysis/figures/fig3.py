@@ -188,10 +188,10 @@ def _draw(points: Points, page: Page) -> Figure:
 
 
 def _draw_panel(axis: Axes, panel: Panel, points: Points) -> None:
-    networks = list(points.table["network"].unique())
+    networks = list(points.table["kind"].unique())
     smoothings = list(points.marks)
     for _, line in panel.points(points.table).groupby("label", sort=False):
-        network, smoothing = line[["network", "smoothing"]].iloc[0]
+        network, smoothing = line[["kind", "smoothing"]].iloc[0]
         place = Place(networks.index(network), len(networks), smoothings.index(smoothing))
         _draw_line(axis, line, style.looks(networks)[network], place)
     axis.set_title(panel.title, loc="left")
@@ -259,9 +259,7 @@ def _broken(name: str) -> str:
 
 def _explain(drawn: Figure, points: Points, caption: str) -> None:
     lines = {str(line.get_label()): line for axis in drawn.axes for line in axis.get_lines()}
-    order = (
-        points.table.groupby("network", sort=False)["label"].unique().explode()
-    )  # a network's in one column
+    order = points.table.groupby("kind", sort=False)["label"].unique().explode()  # a network's in one column
     drawn.legend(
         [lines[label] for label in order],
         list(order),

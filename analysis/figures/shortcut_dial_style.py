@@ -1,0 +1,226 @@
+"""Stylisation against λ of `ReLU(R(F) + λF)`, on one and the same weights: pictures, and how near they come.
+
+A row of pictures for each arm, a column for each λ, by the weights of the first seed. Below them: the style
+distance of all pairs and seeds, and the deepest layer's share of the style loss at the start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import captions, pictures, style, stylizations
+from analysis.collect import tidy
+from analysis.effects import Effect, bootstrap
+from analysis.page import MARGIN, Layout, Page, PairPictures, draw, spread
+from analysis.stylizations import Arm, Stylizations
+
+__all__ = ["load", "make", "save"]
+
+PAIRS = 1
+
+HEIGHT, LEGEND, TITLE, LABELS = 1.35, 0.2, 0.25, 0.45
+"""Inches: of the panels, the legend above them, their titles, and the labels under them."""
+
+LEFT, APART = 0.45, 0.5
+"""Inches: at the left of the panels, and between them."""
+
+PANELS = {
+    "style_distance": "held-out style distance",
+    "deepest_share": "deepest layer's share of the style loss",
+}
+
+
+@dataclass(frozen=True)
+class Dial:
+    """What the figure is drawn from.
+
+    Attributes:
+        data: The stylisations behind it; its table has two more columns: arm, and deepest_share, of the
+            deepest layer in the style loss between content and style image.
+        means: One row for each arm, λ and panel: the mean over pairs and seeds, and its 95 % interval.
+    """
+
+    data: Stylizations
+    means: pd.DataFrame
+
+    @property
+    def names(self) -> list[str]:
+        """Of the arms, in the order of the sweep."""
+        return list(dict.fromkeys(map(arm_name, self.data.arms)))
+
+    @property
+    def panels(self) -> dict[str, str]:
+        """Those of `PANELS` that were measured."""
+        return {key: title for key, title in PANELS.items() if key in self.means["measure"].to_numpy()}
+
+    @property
+    def scales(self) -> list[float]:
+        """All λ, from small to large."""
+        return sorted({arm.config["network"]["shortcut"] for arm in self.data.arms})
+
+
+def load(overrides: list[str], runs: Path, *, partial: bool) -> Dial:
+    """The stylisations of an experiment that sweeps λ; see `analysis.stylizations.load`."""
+    data = stylizations.load(overrides, runs, partial=partial)
+    names = {arm.record.identity.run_id: arm_name(arm) for arm in data.arms if arm.record}
+    table = data.table.assign(arm=data.table["run_id"].map(names))
+    table = table.join(_deepest_shares(data), on=["run_id", "content", "style"])
+    data = replace(data, table=table)
+    by = ["arm", "shortcut", "seed"]
+    stylizations.check_told_apart(data, by, "arms, seeds and network.shortcut of one network")
+    return Dial(data, aggregate(table))
+
+
+def arm_name(arm: Arm) -> str:
+    """Of a row of pictures: the label of `conf/arm`, or else the smoothing."""
+    told = arm.config["arm"]
+    return str(told["label"]) if told else arm.smoothing
+
+
+def _deepest_shares(data: Stylizations) -> pd.Series:
+    """Of each pair of each run: the deepest layer's share of the style loss at the start."""
+    rows = tidy([record for _, record in data.found]).to_pandas()
+    deepest = {record.identity.run_id: arm.config["network"]["style_taps"][-1] for arm, record in data.found}
+    shares = rows[(rows["statistic"] == "style_share") & (rows["definition"] == "loss")]
+    shares = shares[shares["layer"] == shares["run_id"].map(deepest)]
+    return shares.set_index(["run_id", "content", "style"])["value"].rename("deepest_share")
+
+
+def aggregate(table: pd.DataFrame) -> pd.DataFrame:
+    """The mean of each panel's measure at each λ under each arm, with its interval."""
+    points = _paired(table).groupby(["arm", "shortcut"], sort=False)
+    rows = (
+        {"arm": arm, "shortcut": scale, "measure": measure, **vars(effect)}
+        for (arm, scale), point in points
+        for measure in PANELS
+        if (effect := _mean(point.set_index(["pair", "seed"])[measure])) is not None
+    )
+    columns = ["arm", "shortcut", "measure", *(field.name for field in fields(Effect))]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _mean(values: pd.Series) -> Effect | None:
+    return None if values.isna().any() else bootstrap(values)
+
+
+def make(dial: Dial, *, pairs: int = PAIRS) -> Figure:
+    """The rows of at most so many pairs, evenly spread over all, and the panels."""
+    data = dial.data
+    shown = [_pictures(dial, data.pairs[index]) for index in spread(len(data.pairs), pairs)]
+    with style.printed():
+        drawn, page = draw(shown, _layout(dial), _caption(dial, len(shown)))
+        _draw_panels(drawn, page, dial)
+        style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+    return drawn
+
+
+def save(drawn: Figure, dial: Dial, folder: Path, name: str) -> list[Path]:
+    """Writes the figure (PNG and PDF), what is known of each picture, and the means (CSV).
+
+    Args:
+        drawn: From `make`.
+        dial: What it was made from.
+        folder: Made where it is missing.
+        name: The first part of each file's name.
+
+    Raises:
+        StoreError: The files can't be written.
+    """
+    paths = style.save(drawn, folder / name, title=name, description=dial.data.description, dpi=drawn.dpi)
+    tables = {"": dial.data.table, "_means": dial.means}
+    return [*paths, *(style.save_table(table, folder / f"{name}{end}.csv") for end, table in tables.items())]
+
+
+def _layout(dial: Dial) -> Layout:
+    """A row for each arm, a column for each λ; of several seeds the first."""
+    places: dict[tuple[str, float], int] = {}
+    for index, arm in enumerate(dial.data.arms):
+        places.setdefault((arm_name(arm), arm.config["network"]["shortcut"]), index)
+    bands = tuple(tuple(places[name, scale] for scale in dial.scales) for name in dial.names)
+    return Layout(bands, tuple(dial.names), LEGEND + TITLE + HEIGHT + LABELS if dial.panels else 0)
+
+
+def _pictures(dial: Dial, pair: tuple[str, str]) -> PairPictures:
+    """With λ above, and the roles of the inputs below."""
+    made = pictures.of_pair(dial.data, pair)
+    results = (
+        replace(
+            picture,
+            title=f"λ = {arm.config['network']['shortcut']:g}",
+            key="__".join([*pair, arm_name(arm), f"{arm.config['network']['shortcut']:g}"]),
+        )
+        for arm, picture in zip(dial.data.arms, made.results, strict=True)
+    )
+    inputs = (replace(each, title="", below=f"{each.title}: {each.below}") for each in made.inputs)
+    return PairPictures(tuple(inputs), tuple(results))
+
+
+def _draw_panels(drawn: Figure, page: Page, dial: Dial) -> None:
+    """Side by side between the pictures and the caption, under one legend."""
+    if not (panels := dial.panels):
+        return
+    width, height = drawn.get_size_inches()
+    bottom = page.caption / page.dpi + LABELS
+    wide = (width - LEFT - MARGIN - APART * (len(panels) - 1)) / len(panels)
+    for number, (measure, title) in enumerate(panels.items()):
+        left = LEFT + number * (wide + APART)
+        box = left / width, bottom / height, wide / width, HEIGHT / height
+        axis = drawn.add_axes(box, label=measure, title=title, xlabel="λ: 0 without shortcuts, 1 with")
+        _draw_lines(axis, dial, measure)
+    drawn.legend(
+        *axis.get_legend_handles_labels(), loc="upper center", frameon=False, ncols=len(dial.names),
+        bbox_to_anchor=(0.5, (bottom + HEIGHT + TITLE + LEGEND) / height), borderpad=0, borderaxespad=0,
+    )  # fmt: skip
+
+
+def _draw_lines(axis: Axes, dial: Dial, measure: str) -> None:
+    looks = style.looks(dial.names)
+    for name in dial.names:
+        points = dial.means[(dial.means["arm"] == name) & (dial.means["measure"] == measure)]
+        line = points.sort_values("shortcut")
+        axis.errorbar(
+            line["shortcut"], line["mean"], yerr=[line["mean"] - line["low"], line["high"] - line["mean"]],
+            label=name, color=looks[name].color, marker=looks[name].marker, markersize=4, linewidth=1.2,
+            elinewidth=0.8, capsize=2,
+        )  # fmt: skip
+    axis.set_xticks(dial.scales)
+    if measure == "deepest_share":
+        axis.set_ylim(-0.04, 1.04)
+
+
+def _caption(dial: Dial, shown: int) -> str:
+    data = dial.data
+    images, seeds = data.arms[0].config["images"], data.table["seed"].nunique()
+    over = f"{len(data.pairs)} pairs of {images['size']} px ({images['resize']})"
+    over += f" and {seeds} seeds" if seeds > 1 else ", one seed"
+    first = data.arms[0]
+    return captions.lines(
+        f"{pictures.told(data, shown)} {first.config['network']['label']} with "
+        f"ReLU(R(F) + λF), the same weights ({first.weights}) at every λ. {captions.objective(data.arms)}.",
+        *pictures.explained(data),
+        f"Panels: means over {over}, with 95 % intervals over pairs and seeds (crossed bootstrap)."
+        + _changes(dial),
+    )
+
+
+def _changes(dial: Dial) -> str:
+    """What the whole way of the dial does to the style distance, on the same pairs and seeds."""
+    by_scale = _paired(dial.data.table).set_index(["arm", "shortcut", "pair", "seed"])["style_distance"]
+    wide = by_scale.unstack("shortcut").dropna()
+    if len(dial.scales) == 1 or wide.empty:
+        return ""
+    first, last = dial.scales[0], dial.scales[-1]
+    changes = (wide[last] - wide[first]).groupby("arm", sort=False)
+    effects = {arm: bootstrap(of_arm.droplevel("arm")) for arm, of_arm in changes}
+    said = (f"{told.mean:+.2g} [{told.low:.2g}, {told.high:.2g}] for {arm}" for arm, told in effects.items())
+    return f" From λ = {first:g} to {last:g} the style distance changes by {', '.join(said)}."
+
+
+def _paired(table: pd.DataFrame) -> pd.DataFrame:
+    """With names of pairs; pretrained weights count as one seed."""
+    return table.assign(pair=table["content"] + " × " + table["style"], seed=table["seed"].fillna(0))
