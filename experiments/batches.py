@@ -160,8 +160,8 @@ def _to_size(images: Tensor, size: Sequence[int]) -> Tensor:
 def fixed_size(run: Run, setting: int | str, fitting: Callable[[], int]) -> int:
     """How many pairs of a run are optimised side by side: `auto` is settled by its first attempt.
 
-    On another machine, or beside other processes, another number would fit; then the pictures would be others,
-    and checkpoints of no use.
+    Elsewhere, or beside other processes, another number would fit; then the pictures would be others, and
+    checkpoints of no use.
 
     Args:
         run: Keeps the number in `batch_size.json`.

@@ -20,7 +20,8 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 import conf
-from experiments.config import build, checked
+from experiments.building import build, build_network
+from experiments.config import checked
 from experiments.progress import console, duration
 from experiments.sweep import Outcome, Sweep, SweepCallback, summarize
 from swag_repro.errors import SettingError, UserError
@@ -97,7 +98,7 @@ class Cell:
     def network(self) -> TappedNetwork:
         """The network with its weights, read at the cell's taps, on its device."""
         tapped = TappedNetwork(
-            self.weights.build(self.architecture),
+            build_network(self.weights, self.architecture),
             self.architecture.paths(self.taps),
             mean=self.architecture.mean,
             std=self.architecture.std,
@@ -174,7 +175,7 @@ def run_cell(composed: DictConfig, experiment: Experiment[C]) -> None:
 def _outcome(composed: DictConfig, experiment: Experiment[C], sweep: Sweep | None) -> Outcome:
     start = time.monotonic()
     number = HydraConfig.get().job.num if sweep is not None else 0
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # as they were typed
 
     def outcome(state: str, **details: Any) -> Outcome:
         return Outcome(number, overrides, state, round(time.monotonic() - start, 3), **details)

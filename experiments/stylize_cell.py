@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from experiments.batches import COLORS, STARTS, Batch
+from experiments.building import build
 from experiments.cell import Cell
-from experiments.config import build
 from experiments.memory import free_memory, kept_for_gradient
 from experiments.pairs import Pair, pairs_of, start_picture, weights_of
 from swag_repro.canvas import Canvas
@@ -149,7 +149,9 @@ class StylizeCell(Cell):
 
     def fitting(self, network: TappedNetwork) -> int:
         """How many pairs fit in half of the free memory, by what one evaluation keeps for its gradient."""
-        one = max((self._batch(group[:1]) for group in self._groups), key=lambda batch: batch.contents.numel())
+        one = max(
+            (self._batch(group[:1]) for group in self._groups), key=lambda batch: batch.contents.numel()
+        )
         transfer = self.transfer(network, one, one.contents)
         with kept_for_gradient() as kept:
             transfer.advance()

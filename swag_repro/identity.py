@@ -46,8 +46,8 @@ NOT_SCIENCE = frozenset(
 """Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""
 
 NOT_SCIENCE_OF = {
-    # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with other
-    # neighbours in its batch nearly all pixels of a picture come to differ.
+    # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before:
+    # with other neighbours in its batch nearly all pixels of a picture come to differ.
     "measure_activations": frozenset({"compute.batch_size"}),
 }
 """Those that leave the numbers of one experiment as they are."""

@@ -52,7 +52,9 @@ FROZEN = [
         "1295fc9f4c6dfe7e",
     ),
     (
-        Identity("measure_activations", 1, scientific(CONFIG, "measure_activations"), {"style/gouache": "1b" * 32}),
+        Identity(
+            "measure_activations", 1, scientific(CONFIG, "measure_activations"), {"style/gouache": "1b" * 32}
+        ),
         "74b76f378b581a0c",
     ),
 ]

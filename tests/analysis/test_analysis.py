@@ -79,7 +79,9 @@ def rows(config: dict[str, Any]) -> list[dict[str, Any]]:
 def compute(
     root: Path, cell: Cell, *, images: dict[str, str] = IMAGES, weights: str | None = None, config: Any = None
 ) -> Path:
-    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config, cell.entry), images, weights)
+    who = identity.Identity(
+        "measure_activations", 1, identity.scientific(cell.config, cell.entry), images, weights
+    )
     claimed = Store(root).claim(
         who, config=config or cell.config, name="fig3", overrides=cell.overrides, device="cpu"
     )

@@ -147,7 +147,11 @@ def test_pairs_whose_names_run_together(run, tmp_path):
 def test_masks_with_one_stem_are_two(run, tmp_path):
     content, style, *masks = pictures(tmp_path, "a.png", "b.png", "x/m.png", "y/m.png")
     status, printed = run(
-        *SMALL, f"content={content}", f"style=[{style},{content}]", "pairing=mix", f"masks=[{','.join(masks)}]"
+        *SMALL,
+        f"content={content}",
+        f"style=[{style},{content}]",
+        "pairing=mix",
+        f"masks=[{','.join(masks)}]",
     )
     assert status == 0, printed
     assert len(list((only(tmp_path).path / "images" / "mask").iterdir())) == 2
@@ -213,7 +217,7 @@ def test_batches_change_rounding_only(run, tmp_path):
     arguments = [*SMALL, "images.resize=squash"]
     run(*arguments, "compute.batch_size=1")
     alone = pairs(only(tmp_path))
-    status, printed = run(*arguments, "compute.batch_size=2")
+    _, printed = run(*arguments, "compute.batch_size=2")
     assert "computed" in printed  # another run: its pictures are others
     [both] = [record for record in records(tmp_path) if record.config["compute"]["batch_size"] == 2]
     together = pairs(both)
@@ -241,7 +245,10 @@ def test_a_resumed_run_keeps_its_batches(run, tmp_path, monkeypatch):
     resumed = [pixels(record, Path(pair["image"]).stem) for pair in pairs(record)]
     status, printed = run(*arguments, "compute.batch_size=2")
     [other] = [one for one in records(tmp_path) if one.path != record.path]
-    assert all(np.array_equal(one, pixels(other, Path(pair["image"]).stem)) for one, pair in zip(resumed, pairs(other), strict=True))
+    assert all(
+        np.array_equal(one, pixels(other, Path(pair["image"]).stem))
+        for one, pair in zip(resumed, pairs(other), strict=True)
+    )
 
 
 def test_the_release_s_scaling_is_a_re_weighting(run, tmp_path, photos):
