@@ -13,6 +13,9 @@ from analysis.stylizations import Arm, Stylizations, fused_weights
 LETTERS = 145
 """Of one line of a caption."""
 
+SIZES = {"short": "short side {} px", "long": "long side {} px", "squash": "{0}×{0} px"}
+"""Of images, by the policy that resizes them."""
+
 STARTS = {
     "content": "the content",
     "style": "the style",
@@ -37,7 +40,15 @@ def arms(data: Stylizations, varied: Sequence[str] = ()) -> str:
     network = data.arms[0].network
     alike = f" All in {network}." if network not in data.arms[0].label else ""
     marks = "".join(f" {mark} {told};" for told, mark in data.marks.items() if mark)
-    return f"{alike} {weights(data.arms)};{marks} {objective(data.arms, varied)}.".lstrip()
+    return f"{alike} {weights(data.arms)};{marks} {objective(data.arms, varied)}. {size(data)}".lstrip()
+
+
+def size(data: Stylizations) -> str:
+    """Of the images: one for all arms, or several."""
+    images = [arm.config["images"] for arm in data.arms]
+    return (
+        f"Images: {' / '.join(dict.fromkeys(SIZES[told['resize']].format(told['size']) for told in images))}."
+    )
 
 
 def weights(arms: Iterable[Arm]) -> str:

@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import conf
+from experiments.command import check
 from experiments.config import checked
 from swag_repro import identity, sweeps
 from swag_repro.errors import StoreError, UserError
@@ -32,6 +33,9 @@ from swag_repro.store import RunRecord
 CONF = Path(conf.__file__).parent
 FILES = ("images", "weights", "content", "style")
 """Settings that name files; `content` and `style` are those of a stylisation."""
+
+OUTPUT = Path("outputs")
+"""Where experiments write if nothing else is said, see `conf/`."""
 
 SHOWN = 10
 """At most so many cells or runs are listed in a message."""
@@ -49,11 +53,13 @@ class Cell:
         overrides: What Hydra gives to the job, such as `network=vgg19`.
         config: The resolved config of the job, plain.
         entry: The entry point that computes it, such as `stylize`.
+        common: Those overrides that all cells of the sweep have.
     """
 
     overrides: tuple[str, ...]
     config: dict[str, Any]
     entry: str
+    common: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
@@ -61,7 +67,11 @@ class Cell:
         return _key([self.entry, identity.scientific(self.config, self.entry)])
 
     def __str__(self) -> str:
-        return " ".join(item for item in self.overrides if not item.startswith("experiment="))
+        own = [item for item in self.overrides if item not in self.common]
+        told = " ".join(own or (item for item in self.overrides if not item.startswith("experiment=")))
+        return told.replace("\\{", "{").replace(
+            "\\}", "}"
+        )  # as it was typed: Hydra escapes what a job resolves
 
 
 @dataclass(frozen=True)
@@ -93,14 +103,17 @@ def compose_cells(overrides: Sequence[str], entry: str = "measure_activations") 
         CellsError: Hydra can't compose them.
         SettingError: A key is unknown, a value of the wrong type, or a mandatory one missing.
     """
+    check(entry, overrides)
     try:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
-            return [_cell(job, entry) for job in _jobs(overrides, entry)]
+            jobs = _jobs(overrides, entry)
+            common = frozenset.intersection(*map(frozenset, jobs)) if jobs else frozenset()
+            return [_cell(job, entry, common) for job in jobs]
     except (HydraException, OmegaConfBaseException) as error:
         raise CellsError(
             "overrides",
             "should be what the experiment's command takes",
-            f"{' '.join(overrides)!r}: {error}",
+            f"{' '.join(overrides)!r}: {' '.join(str(error).split())}",
             "Give the same overrides as to the experiment.",
         ) from error
 
@@ -115,9 +128,9 @@ def _jobs(overrides: Sequence[str], entry: str) -> list[list[str]]:
     return sweeps.jobs(sweep.hydra)
 
 
-def _cell(overrides: list[str], entry: str) -> Cell:
+def _cell(overrides: list[str], entry: str, common: frozenset[str]) -> Cell:
     config = OmegaConf.to_container(checked(compose(entry, overrides), entry))
-    return Cell(tuple(overrides), config, entry)  # type: ignore[arg-type]
+    return Cell(tuple(overrides), config, entry, common)  # type: ignore[arg-type]
 
 
 def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
@@ -211,14 +224,14 @@ def unique(answer: Answer) -> list[tuple[Cell, RunRecord]]:
 
 
 def answered(
-    cells: Iterable[Cell], records: Iterable[RunRecord], overrides: Sequence[str], *, partial: bool
+    cells: Iterable[Cell], records: Iterable[RunRecord], command: Sequence[str], *, partial: bool
 ) -> Answer:
     """The run of each cell, where all have one; or some, where only some are asked for.
 
     Args:
         cells: From `compose_cells`.
         records: All runs, whatever their state.
-        overrides: Those of the cells, for the command that computes missing ones.
+        command: From `computing`: what computes missing ones.
         partial: Whether cells may be missing; not all of them.
 
     Raises:
@@ -226,11 +239,17 @@ def answered(
     """
     answer = match(cells, records)
     if not partial or not answer.found:
-        check_complete(answer, overrides)
+        check_complete(answer, command)
     return answer
 
 
-def check_complete(answer: Answer, overrides: Sequence[str]) -> None:
+def computing(overrides: Sequence[str], runs: Path, entry: str = "measure_activations") -> list[str]:
+    """The command that computes the cells of these overrides, into this output folder."""
+    output = [] if runs == OUTPUT else [f"output={runs}"]
+    return ["python", f"experiments/{entry}.py", "-m", *overrides, *output]
+
+
+def check_complete(answer: Answer, command: Sequence[str]) -> None:
     """Raises an error that lists the cells without a finished run, and the command that computes them.
 
     Raises:
@@ -239,12 +258,11 @@ def check_complete(answer: Answer, overrides: Sequence[str]) -> None:
     if not answer.missing:
         return
     described = (f"{cell}{f' (failed: {reason})' if reason else ''}" for cell, reason in answer.missing)
-    command = shlex.join(["python", f"experiments/{answer.missing[0][0].entry}.py", "-m", *overrides])
     raise CellsError(
         "runs",
         "should hold every cell of the figure",
         f"{len(answer.missing)} of {answer.cells} cells missing",
-        f"The missing ones are:{_listed(described)}\nCompute them by\n  {command}\n"
+        f"The missing ones are:{_listed(described)}\nCompute them by\n  {shlex.join(command)}\n"
         "or draw what is there, marked as partial, by --allow-partial.",
     )
 

@@ -41,7 +41,7 @@ def scale(network: Mapping[str, Any]) -> str:
 @cache
 def _own_scale(name: str) -> float:
     path = Path(conf.__file__).parent / "network" / f"{name}.yaml"
-    own: float = OmegaConf.load(path).get("shortcut", 1) if path.is_file() else 1
+    own: float = OmegaConf.select(OmegaConf.load(path), "shortcut", default=1) if path.is_file() else 1
     return own
 
 

@@ -117,7 +117,7 @@ def _network(cell: Cell) -> str:
 
 def _network_label(cell: Cell) -> str:
     network = cell.config["network"]
-    return labels.PREFIX[cell.config["weights"]["name"]] + network["label"] + labels.scale(network)
+    return f"{labels.PREFIX[cell.config['weights']['name']]}{network['label']}{labels.scale(network)}"
 
 
 def _origins(found: Sequence[tuple[Cell, RunRecord]]) -> pd.DataFrame:

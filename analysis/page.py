@@ -298,7 +298,7 @@ def _write(drawn: Figure, page: Page, place: Place, picture: Picture, *, title: 
         if text:
             drawn.text(
                 middle, y, text, ha="center", va=side, fontsize=_fitting(points, inches, text),
-                linespacing=1.15,
+                linespacing=1.15, parse_math=False,
             )  # fmt: skip
 
 

@@ -37,7 +37,8 @@ def _result(data: Stylizations, arm: Arm, pair: tuple[str, str]) -> Picture:
     here = (data.table["content"] == pair[0]) & (data.table["style"] == pair[1])
     row = data.table[here & (data.table["run_id"] == arm.record.identity.run_id)].iloc[0]
     image = stylizations.pixels(arm.record, row["image"])
-    return Picture(title, key, image, "\n".join(_measured(row, data.roles)), row["status"])
+    below = "\n".join(_measured(row, data.roles)) if data.held_out else ""
+    return Picture(title, key, image, below, row["status"])
 
 
 def _measured(row: pd.Series[Any], roles: tuple[str, ...]) -> Iterator[str]:
@@ -61,9 +62,10 @@ def told(data: Stylizations, shown: int) -> str:
 
 def explained(data: Stylizations) -> Iterator[str]:
     """What the words below pictures and the frames around them mean."""
-    measures = " and ".join(words for role, words in BELOW.items() if role in data.roles)
-    ssim = " SSIM with the content image (1: the same)." if "content" in data.roles else ""
-    yield f"Below each picture: {measures} in a held-out network: {captions.held_out(data)}.{ssim}"
+    if data.held_out:
+        measures = " and ".join(words for role, words in BELOW.items() if role in data.roles)
+        ssim = " SSIM with the content image (1: the same)." if "content" in data.roles else ""
+        yield f"Below each picture: {measures} in a held-out network: {captions.held_out(data)}.{ssim}"
     yield from captions.warnings(data)
     counts = data.table["status"].value_counts()
     if others := [f"{counts[status]} {status}" for status in counts.index if status != "finished"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import labels
-from analysis.cells import Cell, CellsError, answered, compose_cells, unique
+from analysis.cells import Cell, CellsError, answered, compose_cells, computing, unique
 from analysis.collect import read_records, tidy
 from swag_repro.store import RunRecord
 
@@ -49,7 +49,8 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    answer = answered(compose_cells(overrides), read_records(runs)[0], overrides, partial=partial)
+    cells, command = compose_cells(overrides), computing(overrides, runs)
+    answer = answered(cells, read_records(runs)[0], command, partial=partial)
     table, marks = aggregate(unique(answer))
     return Points(table, marks, len(answer.missing), answer.cells)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from analysis import labels
-from analysis.cells import Cell, CellsError, answered, compose_cells, unique
+from analysis.cells import Cell, CellsError, answered, compose_cells, computing, unique
 from analysis.collect import read_records, tidy
 from swag_repro.names import file_stem
 from swag_repro.store import RunRecord, unreadable
@@ -34,7 +34,7 @@ LOSSES = {
 ORIGIN = ["run_id", "commit", "torch", "torchvision", "swag_repro"]
 OF_ARM = [
     "label", "network", "kind", "shortcut", "weights", "weights_used", "smoothing", "seed", "loss", "fusion",
-    "first_weight", "layers", "content_layer", "start",
+    "first_weight", "layers", "content_layer", "start", "size", "resize",
 ]  # fmt: skip
 """Columns of what was computed, but for the weights of the objective."""
 
@@ -130,7 +130,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Stylizations:
         StoreError: A run can't be read.
     """
     cells = compose_cells(overrides, ENTRY)
-    answer = answered(cells, read_records(runs)[0], overrides, partial=partial)
+    answer = answered(cells, read_records(runs)[0], computing(overrides, runs, ENTRY), partial=partial)
     found = {cell.key: (cell, record) for cell, record in unique(answer)}
     arms, marks = _arms({cell.key: cell for cell in cells}, {key: run for key, (_, run) in found.items()})
     table = pd.DataFrame(row for arm in arms if arm.record for row in _rows(arm, arm.record))
@@ -285,6 +285,8 @@ def of_arm(arm: Arm) -> dict[str, Any]:
         "layers": objective["layers"],
         "content_layer": objective["content_layer"],
         "start": Path(config["start"]).name,
+        "size": config["images"]["size"],
+        "resize": config["images"]["resize"],
         **{weight: objective[weight] for weight in OF_WEIGHTS},
     }
 

@@ -25,7 +25,8 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 import conf
-from experiments.config import build, checked
+from experiments.building import build, build_network
+from experiments.config import checked
 from experiments.progress import console, duration
 from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweep import Outcome, Sweep, SweepCallback, as_typed, summarize
@@ -110,7 +111,7 @@ class Cell:
     def network(self) -> TappedNetwork:
         """The network with its weights, read at the cell's taps, on its device."""
         tapped = TappedNetwork(
-            self.weights.build(self.architecture),
+            build_network(self.weights, self.architecture),
             self.architecture.paths(self.taps),
             mean=self.architecture.mean,
             std=self.architecture.std,
@@ -268,7 +269,7 @@ def run_cell(composed: DictConfig, experiment: Experiment[C]) -> None:
 def _outcome(composed: DictConfig, experiment: Experiment[C], sweep: Sweep | None) -> Outcome:
     start = time.monotonic()
     number = HydraConfig.get().job.num if sweep is not None else 0
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     told = [as_typed(override) for override in overrides] if sweep is None else sweep.told(overrides)
 
     def outcome(state: str, **details: Any) -> Outcome:

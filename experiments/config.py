@@ -1,4 +1,4 @@
-"""The types of a config, and what turns a composed config into values the science takes.
+"""The types of a config, by which every entry point checks what Hydra has composed.
 
 Torch-free: `analysis` checks configs as the experiments do.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from swag_repro.errors import SettingError, UserError
+from swag_repro.errors import SettingError
 
 PRECISIONS = ("float64", "float32", "bfloat16", "float16")
 """Of a network, by torch's names."""
@@ -81,6 +79,7 @@ class Config:
     images: Images = MISSING
     tracking: Tracking = MISSING
     compute: Compute = MISSING
+    entry: str = MISSING
     name: str = MISSING
     output: str = MISSING
     force: bool = MISSING
@@ -140,6 +139,28 @@ class Keep:
 
 
 @dataclass
+class Guards:
+    """See `swag_repro.transfer.Guards`."""
+
+    explosion: float = MISSING
+    patience: int = MISSING
+    recoveries: int = MISSING
+    step_scale: float = MISSING
+
+
+@dataclass
+class Levers:
+    """See `swag_repro.networks.Levers`."""
+
+    fold_batchnorm: bool = MISSING
+    in_place: bool = MISSING
+    channels_last: bool = MISSING
+    autocast: str | None = None
+    compile: bool = MISSING
+    checkpoints: int = MISSING
+
+
+@dataclass
 class StylizeConfig(Config):
     """All of `conf/stylize.yaml`."""
 
@@ -165,14 +186,17 @@ class StylizeConfig(Config):
     coarsest: int = MISSING
     mean_one: bool = MISSING
     demystifying_units: str = MISSING
-    guards: dict[str, Any] = MISSING
-    levers: dict[str, Any] = MISSING
+    guards: Guards = MISSING
+    levers: Levers = MISSING
     measures: dict[str, Any] = MISSING
     measured_steps: list[int] = MISSING
     shares: str = MISSING
     arm: Arm | None = None
     keep: Keep = MISSING
 
+
+GROUPS = ("network", "weights", "smoothing", "images", "tracking", "compute")
+"""Nodes without which no entry point can do."""
 
 SCHEMAS = {"measure_activations": Config, "stylize": StylizeConfig}
 """By entry point."""
@@ -184,10 +208,11 @@ def checked(composed: DictConfig, entry: str = "measure_activations") -> DictCon
     Raises:
         SettingError: a key is unknown, a value of the wrong type, or a mandatory one missing.
     """
-    for missing in sorted(OmegaConf.missing_keys(composed)):
-        raise SettingError(missing, "should be given", "nothing", f"Add {missing}=... to the command.")
     try:
+        for missing in sorted(OmegaConf.missing_keys(composed)):
+            raise SettingError(missing, "should be given", "nothing", f"Add {missing}=... to the command.")
         plain = OmegaConf.to_container(composed, resolve=True)
+        _check_text(plain, "")
         config = OmegaConf.merge(OmegaConf.structured(SCHEMAS[entry]), plain)
     except OmegaConfBaseException as error:
         raise SettingError(
@@ -196,10 +221,26 @@ def checked(composed: DictConfig, entry: str = "measure_activations") -> DictCon
             str(error).splitlines()[0],
             "conf/ shows the keys and their values.",
         ) from error
+    for group in GROUPS:
+        if OmegaConf.select(config, group) is None:
+            raise SettingError(group, "should be a choice of its group", "null", f"conf/{group} shows them.")
+    if config.entry != entry:
+        rule = f"should be an experiment of {entry}.py"
+        raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
     _check_compute(config.compute, auto=entry == "stylize")
     if config.precision not in PRECISIONS:
         raise SettingError("precision", f"should be one of {PRECISIONS}", config.precision, "Choose one.")
     return config  # type: ignore[return-value]
+
+
+def _check_text(node: Any, key: str) -> None:
+    """Refuses text that no file can hold: names of files may have bytes that are no letters."""
+    match node:
+        case dict() | list():
+            for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+                _check_text(value, f"{key}.{name}" if key else str(name))
+        case str() if any("\ud800" <= letter <= "\udfff" for letter in node):
+            raise SettingError(key, "should be text in UTF-8", ascii(node), "Rename the file.")
 
 
 def _check_compute(compute: DictConfig, *, auto: bool) -> None:
@@ -209,25 +250,6 @@ def _check_compute(compute: DictConfig, *, auto: bool) -> None:
             continue
         if value == "auto" and auto and setting == "batch_size":
             continue
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             rule = "should be a whole number from 1" + (", or auto" if auto else "")
             raise SettingError(f"compute.{setting}", rule, repr(value), "Choose one.")
-
-
-def build(node: DictConfig) -> Any:
-    """What a node's `_target_` makes of it, from plain values.
-
-    Raises:
-        UserError: the target's own objection, or arguments that it doesn't take.
-    """
-    try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise SettingError(
-            str(node._get_full_key(None)) or "config",
-            f"should be arguments that {node.get('_target_')} takes",
-            str(error).splitlines()[0],
-            "conf/ shows the keys and their values.",
-        ) from error

@@ -20,6 +20,7 @@ from torch import Tensor
 from torchvision.transforms.functional import resize
 
 from experiments.cell import CONF, Cell, Experiment, launch, run_cell
+from experiments.command import checked_command
 from experiments.progress import track
 from experiments.sweep import Sweep
 from swag_repro.images import Picture, batches, to_pil
@@ -95,6 +96,7 @@ def _mirror(tracker: Tracker, rows: pd.DataFrame, looked_at: dict[str, Image]) -
 EXPERIMENT = Experiment(name="measure_activations", version=3, cell=Cell, compute=measure)
 
 
+@checked_command(EXPERIMENT.name)
 @hydra.main(version_base="1.3", config_path=CONF, config_name=EXPERIMENT.name)
 def main(config: DictConfig) -> None:
     """Measures one cell."""

@@ -13,11 +13,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.command import QUOTING
 from swag_repro import names
 from swag_repro.errors import ImageError, SettingError
 from swag_repro.images import Picture, Role, existing
-
-QUOTING = """Names with signs go in two kinds of quotes: "content='a, b (1).jpg'"."""
 
 PAIRINGS = ("zip", "product", "mix")
 

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from experiments.batches import BATCH_SIZE, Batch, fixed_size, restart_of, start_of
 from experiments.cell import CONF, Experiment, launch, run_cell
+from experiments.command import checked_command
 from experiments.observations import Judge, early, start_shares
 from experiments.pairs import Pair
 from experiments.progress import console, track
@@ -344,6 +345,7 @@ EXPERIMENT = Experiment(
 )
 
 
+@checked_command(EXPERIMENT.name)
 @hydra.main(version_base="1.3", config_path=CONF, config_name=EXPERIMENT.name)
 def main(config: DictConfig) -> None:
     """Stylises the pairs of one cell."""

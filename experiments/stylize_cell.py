@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from experiments.batches import COLORS, STARTS, Batch
+from experiments.building import build
 from experiments.cell import Cell
-from experiments.config import build
 from experiments.memory import free_memory, kept_for_gradient
 from experiments.observations import Judge
 from experiments.pairs import Pair, pairs_of, start_picture, weights_of

@@ -58,7 +58,7 @@ def test_analysis_reads_files_only(path):
     names = set(imports(path))
     assert not {name.split(".")[0] for name in names} & {"torch", "torchvision", "wandb"}
     assert of_package(path) <= SERVICES | {"__version__"}
-    assert of_package(path, "experiments") <= {"config"}
+    assert of_package(path, "experiments") <= {"command", "config"}
 
 
 @pytest.mark.parametrize("path", modules("experiments"), ids=str)

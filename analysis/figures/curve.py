@@ -12,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from analysis import captions, labels, style, stylizations
+from analysis.cells import CellsError
 from analysis.stylizations import Stylizations
 
 __all__ = ["load", "make", "save"]
@@ -44,6 +46,9 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
     data = stylizations.load(overrides, runs, partial=partial)
     swept = "losses, networks, weights, smoothings, seeds and objective.style_weight"
     stylizations.check_told_apart(data, ["label", "style_weight"], swept)
+    if not data.held_out:
+        rule, remedy = "should have measures: they are its axes", "Compute them with measures=densenet121."
+        raise CellsError("runs of this figure", rule, "none", remedy)
     return Curves(data, aggregate(data.table))
 
 
@@ -135,15 +140,16 @@ def _name_ends(axis: Axes, line: pd.DataFrame, content: str, color: str, side: i
     """The style weight at both ends of a line; above it, or below where `side` is -1."""
     for end in (line.iloc[0], line.iloc[-1])[: len(line)]:
         axis.annotate(
-            f"{end['style_weight']:g}", (end[content], end["style_distance"]), xytext=(side * 4, side * 3),
+            f"{end['style_weight']:g}", (end[content], end["style_distance"]), xytext=(side * 4, side * 4),
             textcoords="offset points", fontsize=5.5, color=color, ha="left" if side > 0 else "right",
-            va="bottom" if side > 0 else "top",
+            va="bottom" if side > 0 else "top", zorder=6,
+            path_effects=[withStroke(linewidth=1.8, foreground="white")],
         )  # fmt: skip
 
 
 def _scale(axis: Axes, shown: pd.DataFrame, content: str) -> None:
     """Logarithmic axes where values are positive and span much; content kept stands at the left."""
-    axis.margins(x=0.09, y=0.09)
+    axis.margins(x=0.13, y=0.09)
     style.scale(axis, "y", shown["style_distance"])
     if content == "ssim":
         axis.invert_xaxis()

@@ -6,17 +6,19 @@ Below them, where numbers along that setting tell more: means over all pairs, a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from analysis import captions, pictures, style, stylizations
-from analysis.page import MARGIN, Layout, Page, PairPictures, draw, spread
+from analysis.page import Layout, Page, PairPictures, draw, spread
 from analysis.stylizations import Stylizations
 
 __all__ = ["load", "make", "save"]
@@ -26,8 +28,11 @@ PAIRS = 1
 HEIGHT, NAMES, TITLE, LABELS = 1.2, 0.15, 0.32, 0.45
 """Inches: of the panels, and of each row of the legend, their titles and the labels under them."""
 
-LEFT, APART = 0.45, 0.5
-"""Inches: at the left of the panels, and between them."""
+APART, TICKS = 0.12, 4
+"""Inches between the words of two panels, and how many ticks a panel has at most."""
+
+ASIDE = 2.2
+"""Points by which a line stands beside the one before, so that their error bars do not cover each other."""
 
 
 TRENDS = {
@@ -204,14 +209,15 @@ def _draw_panels(drawn: Figure, page: Page, matrix: Matrix) -> None:
     """Side by side between the pictures and the caption, under one legend."""
     if not (panels := matrix.panels):
         return
-    width, height = drawn.get_size_inches()
+    height = drawn.get_figheight()
     bottom = page.caption / page.dpi + LABELS
-    wide = (width - LEFT - MARGIN - APART * (len(panels) - 1)) / len(panels)
+    axes = []
     for number, (measure, name) in enumerate(panels.items()):
-        left = LEFT + number * (wide + APART)
-        box = left / width, bottom / height, wide / width, HEIGHT / height
+        box = number / len(panels), bottom / height, 1 / len(panels), HEIGHT / height
         axis = drawn.add_axes(box, label=measure, title=name, xlabel=matrix.columns.axis)
-        _draw_lines(axis, matrix, measure)
+        _draw_lines(drawn, axis, matrix, measure)
+        axes.append(axis)
+    _set_apart(drawn, axes)
     above = bottom + HEIGHT + TITLE + _legend(matrix)
     drawn.legend(
         *axis.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, above / height),
@@ -220,14 +226,36 @@ def _draw_panels(drawn: Figure, page: Page, matrix: Matrix) -> None:
     )  # fmt: skip
 
 
-def _draw_lines(axis: Axes, matrix: Matrix, measure: str) -> None:
+def _set_apart(drawn: Figure, axes: Sequence[Axes]) -> None:
+    """Panels of one width, with as much room at the left of each as the words of its ticks take."""
+    width = drawn.bbox.width
+    gap = APART * drawn.dpi / width
+    boxes = [axis.get_tightbbox() or axis.bbox for axis in axes]
+    words = [(axis.bbox.x0 - box.x0) / width + gap for axis, box in zip(axes, boxes, strict=True)]
+    wide = (1 - gap - sum(words)) / len(axes)
+    for number, axis in enumerate(axes):
+        box = axis.get_position()
+        left = sum(words[: number + 1]) + number * wide
+        axis.set_position((left, box.y0, wide, box.height))
+
+
+def _draw_lines(drawn: Figure, axis: Axes, matrix: Matrix, measure: str) -> None:
     along, points = matrix.columns.along, matrix.points
     looks = style.looks(list(points["label"].unique()))
-    for label, line in matrix.lines(measure):
+    lines = dict(matrix.lines(measure))
+    for number, (label, line) in enumerate(lines.items()):
+        aside = ScaledTranslation((number - (len(lines) - 1) / 2) * ASIDE / 72, 0, drawn.dpi_scale_trans)
+        error = line[f"{measure}_error"].fillna(0)
         axis.errorbar(
-            line[along], line[measure], yerr=line[f"{measure}_error"].fillna(0), label=label,
-            color=looks[label].color, marker=looks[label].marker, markersize=4, linewidth=1.2, elinewidth=0.6,
+            line[along], line[measure], yerr=error, label=label, transform=axis.transData + aside,
+            color=looks[label].color, marker=looks[label].marker, markersize=3.5, linewidth=1.0,
+            elinewidth=0.6,
         )  # fmt: skip
+        for end in (-error, error):  # an axis takes no note of what is set aside
+            axis.update_datalim(np.column_stack([line[along], line[measure] + end]))
+    axis.autoscale_view()
+    axis.locator_params(nbins=TICKS)
+    axis.tick_params(labelsize=7)
     style.scale(axis, "x", points[along])
     style.scale(axis, "y", points[measure])
     if points[along].iloc[0] > points[along].iloc[-1]:

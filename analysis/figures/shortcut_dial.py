@@ -134,7 +134,8 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, statistic: str) -> None:
         palette=sns.color_palette("crest", len(layers)), markers=True, dashes=False, markersize=4.5,
         errorbar=("pi", 100), legend="full", ax=axis,
     )  # fmt: skip
-    axis.get_legend().remove()
+    if (legend := axis.get_legend()) is not None:
+        legend.remove()
     axis.set(xlabel="", ylabel="", xticks=sorted(table["shortcut"].unique()))
     if statistic == "maximum":
         axis.set_yscale("log")  # only now: seaborn takes means of logarithms on a logarithmic axis

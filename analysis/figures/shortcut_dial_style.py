@@ -88,7 +88,8 @@ def _deepest_shares(data: Stylizations) -> pd.Series:
     deepest = {record.identity.run_id: arm.config["network"]["style_taps"][-1] for arm, record in data.found}
     shares = rows[(rows["statistic"] == "style_share") & (rows["definition"] == "loss")]
     shares = shares[shares["layer"] == shares["run_id"].map(deepest)]
-    return shares.set_index(["run_id", "content", "style"])["value"].rename("deepest_share")
+    deepest_shares: pd.Series = shares.set_index(["run_id", "content", "style"])["value"]
+    return deepest_shares.rename("deepest_share")
 
 
 def aggregate(table: pd.DataFrame) -> pd.DataFrame:
@@ -216,7 +217,7 @@ def _changes(dial: Dial) -> str:
         return ""
     first, last = dial.scales[0], dial.scales[-1]
     changes = (wide[last] - wide[first]).groupby("arm", sort=False)
-    effects = {arm: bootstrap(of_arm.droplevel("arm")) for arm, of_arm in changes}
+    effects = {str(arm): bootstrap(of_arm.droplevel("arm")) for arm, of_arm in changes}
     said = (f"{told.mean:+.2g} [{told.low:.2g}, {told.high:.2g}] for {arm}" for arm, told in effects.items())
     return f" From λ = {first:g} to {last:g} the style distance changes by {', '.join(said)}."
 

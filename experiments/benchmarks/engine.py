@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.benchmarks.timing import composed, interleaved, matmul_peak
-from experiments.config import build
+from experiments.building import build
 from swag_repro.losses import ContentLoss, GramLoss, Objective, Side, Style
 from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.optimizers import LBFGS

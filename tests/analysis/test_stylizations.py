@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
 import math
 import shutil
@@ -253,6 +254,8 @@ class TestTable:
             "loss": "gram",
             "fusion": "",
             "start": "content",
+            "size": 256,
+            "resize": "short",
             "content_weight": 1.0,
             "style_weight": 10.0,
             "style": "painting/0",
@@ -375,6 +378,7 @@ class TestGrid:
         assert "* softmax(temperature=peak/2);" in caption
         assert "Gram loss: content weight 1, style weight 10, each term divided by" in caption
         assert "at most 150 steps and 300 evaluations of L-BFGS from the content." in caption
+        assert "Images: short side 256 px." in caption
         assert "resnet50 (random weights) for VGG-19; vgg19 (imagenet) for ResNet-50." in caption
         assert "different held-out networks do not compare" in caption
         assert "Caution: a held-out network with random weights" in caption
@@ -410,6 +414,12 @@ class TestGrid:
         assert not any(box.overlaps(other) for index, box in enumerate(boxes) for other in boxes[:index])
 
 
+class TestUnmeasured:
+    def test_nothing_is_said_of_measures(self, loaded: stylizations.Stylizations) -> None:
+        drawn = grid.make(replace(loaded, table=loaded.table.assign(held_out="")))
+        assert not any("Below each picture" in text or text.startswith("style ") for text in words(drawn))
+
+
 class TestCommand:
     def test_files(self, computed: Outputs, tmp_path: Path, loaded: stylizations.Stylizations) -> None:
         assert figure(computed, tmp_path, "--pairs", "1") == 0
@@ -430,7 +440,10 @@ class TestCommand:
         assert figure(outputs, tmp_path / "out") == 1
         said = capsys.readouterr().err
         assert f"1 of 4 cells missing. The missing ones are:\n  {outputs.cells[1]}\n" in said
-        assert f"python experiments/stylize.py -m experiment=fig1 {' '.join(SWEEP)}" in said
+        assert (
+            f"python experiments/stylize.py -m experiment=fig1 {' '.join(SWEEP)} output={outputs.root}\n"
+            in said
+        )
         assert not (tmp_path / "out").exists()
 
     def test_partial_figure_is_marked(self, outputs: Outputs, tmp_path: Path) -> None:
@@ -487,6 +500,19 @@ class TestCurve:
         ]  # fmt: skip
         for axis, label in zip(axes, ("r-VGG-19", "r-VGG-19", "r-ResNet-50", "r-ResNet-50"), strict=True):
             assert axis.get_legend_handles_labels()[1] == [label]
+
+    def test_weights_stand_before_error_bars(self, curves: curve.Curves) -> None:
+        for axis in curve.make(curves).axes:
+            bars = [part.get_zorder() for bar in axis.containers for part in bar.lines[2]]
+            assert all(text.get_zorder() > max(bars) and text.get_path_effects() for text in axis.texts)
+
+    def test_without_measures_there_is_no_curve(
+        self, curves: curve.Curves, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        none = replace(curves.data, table=curves.data.table.assign(held_out=""))
+        monkeypatch.setattr(stylizations, "load", lambda *_, **__: none)
+        with pytest.raises(CellsError, match="should have measures"):
+            curve.load([], Path(), partial=False)
 
     def test_lines_follow_the_weight(self, curves: curve.Curves) -> None:
         axes = curve.make(curves).axes
@@ -754,6 +780,25 @@ class TestMatrix:
                 assert line.get_ydata() == pytest.approx(expected)
             assert len({line.get_color() for line in lines.values()}) == 4
             assert len({line.get_marker() for line in lines.values()}) == 4
+
+    def test_panels_and_their_words_stand_apart(self, fusion: matrix.Matrix) -> None:
+        """Measures of any size, whose ticks have words of any length."""
+        scale = {"style_distance": 1.0, "sliced_wasserstein": 1.2345e4, "sifid": 1.234e-4, "cfsd": 1e-7}
+        known = {name: (fusion.points["style_distance"] * factor) for name, factor in scale.items()}
+        drawn = matrix.make(replace(fusion, points=fusion.points.assign(**known)))
+        panels = [axis for axis in drawn.axes if axis.get_lines()]
+        assert len(panels) == 4
+        drawn.canvas.draw()
+        boxes = [axis.get_tightbbox() for axis in panels]
+        assert all(box.x1 < after.x0 for box, after in itertools.pairwise(boxes))
+        assert boxes[0].x0 >= 0
+        assert boxes[-1].x1 <= drawn.bbox.x1
+
+    def test_error_bars_do_not_cover_each_other(self, fusion: matrix.Matrix) -> None:
+        panel = next(axis for axis in matrix.make(fusion).axes if axis.get_lines())
+        [one, other] = (bar.lines[2][0] for bar in panel.containers)
+        places = [bars.get_transform().transform(bars.get_segments()[0])[0, 0] for bars in (one, other)]
+        assert abs(places[0] - places[1]) > 2 * one.get_linewidth()[0]
 
     def test_the_caption_tells_trends(self, balance: matrix.Matrix, layers: matrix.Matrix) -> None:
         three = "MMD, linear / MMD, polynomial / MMD, Gaussian"

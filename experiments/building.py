@@ -1,0 +1,142 @@
+"""Parts of the science from nodes of a config, whose values are checked against what the parts declare."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from swag_repro.errors import SettingError, UserError
+from swag_repro.networks import Architecture
+from swag_repro.weights import Weights
+
+SEEN = "conf/ shows the keys and their values."
+
+
+def build(node: DictConfig) -> Any:
+    """What a node's `_target_` makes of it, from plain values.
+
+    Raises:
+        UserError: the target's own objection, or arguments that it doesn't take.
+    """
+    key = str(node._get_full_key(None)) or "config"
+    if "_target_" not in node:
+        raise SettingError(f"{key}._target_", "should be given", "nothing", SEEN)
+    _check_arguments(OmegaConf.to_container(node), key)
+    try:
+        return instantiate(node, _convert_="all")
+    except (InstantiationException, OmegaConfBaseException, TypeError, ValueError, AttributeError) as error:
+        if own := next((one for one in (error, error.__cause__) if isinstance(one, UserError)), None):
+            raise own from None
+        rule = f"should be arguments that {node.get('_target_')} takes"
+        raise SettingError(key, rule, str(error).splitlines()[0], SEEN) from error
+
+
+def build_network(weights: Weights, architecture: Architecture) -> nn.Module:
+    """The network with its weights, and with all modules that its taps name.
+
+    Raises:
+        UserError: the weights' own objection, arguments that the builder doesn't take, or a tap on nothing.
+    """
+    try:
+        network = weights.build(architecture)
+    except (TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        rule = "should be a function that returns a network, with arguments that it takes"
+        raise SettingError("network.builder", rule, str(error).splitlines()[0], SEEN) from error
+    if not isinstance(network, nn.Module):
+        raise SettingError("network.builder", "should return a network", type(network).__name__, SEEN)
+    modules = {name for name, _ in network.named_modules()} - {""}
+    for tap, path in architecture.taps.items():
+        if path not in modules:
+            rule = f"should be the path of a module of {architecture.name}"
+            raise SettingError(f"network.taps.{tap}", rule, repr(path), "print(network) shows the paths.")
+    return network
+
+
+# --- Types ------------------------------------------------------------------------------------------------
+
+
+def _check_arguments(node: Any, key: str) -> None:
+    """Whether a `_target_` declares each argument below a node, and for a value of its type.
+
+    Raises:
+        SettingError: it doesn't.
+    """
+    for name, value in _children(node):
+        if isinstance(value, Mapping | list):
+            _check_arguments(value, f"{key}.{name}")
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        return
+    parameters, hints, takes_any = _declared(str(node["_target_"]), key)
+    for name, value in node.items():
+        if name in HYDRAS or (name not in parameters and takes_any):
+            continue
+        if name not in parameters:
+            known = ", ".join(one for one in parameters if one != "self")
+            raise SettingError(
+                f"{key}.{name}", f"should be one of {known}", "an unknown key", "Leave it out."
+            )
+        if not _is_built(value) and not fits(value, hints.get(name, Any)):
+            told = str(hints[name]).replace("typing.", "").replace("collections.abc.", "")
+            rule = f"should be {told.removeprefix('<class ').removesuffix('>')}"
+            raise SettingError(f"{key}.{name}", rule, repr(value), SEEN)
+
+
+HYDRAS = {"_target_": str, "_partial_": bool, "_convert_": str, "_recursive_": bool, "_args_": list}
+"""Keys that Hydra reads itself."""
+
+
+def _children(node: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        yield from ((str(name), value) for name, value in node.items())
+    elif isinstance(node, list):
+        yield from ((str(index), value) for index, value in enumerate(node))
+
+
+def _is_built(value: Any) -> bool:
+    """Whether Hydra makes an object of it, or of what is in it."""
+    return isinstance(value, Mapping | list) and (
+        "_target_" in value or any(_is_built(item) for _, item in _children(value))
+    )
+
+
+def _declared(target: str, key: str) -> tuple[set[str], dict[str, Any], bool]:
+    """Names of a target's parameters, the types of those it tells, and whether it takes any other."""
+    try:
+        found = get_object(target)
+        signature = inspect.signature(found)
+        hints = get_type_hints(found.__init__ if inspect.isclass(found) else found)
+    except (ImportError, AttributeError, NameError, TypeError, ValueError) as error:
+        if isinstance(error, NameError | TypeError):  # of annotations that are for type checkers only
+            return set(), {}, True
+        rule = "should be the path of a class or function"
+        raise SettingError(f"{key}._target_", rule, repr(target), SEEN) from error
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    return set(signature.parameters), hints, inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value of YAML is of a type, as far as annotations tell; integers are floats, too."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if hint in (bool, str, None, type(None)):
+        return value is None if hint in (None, type(None)) else isinstance(value, hint)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
+    if isinstance(origin, type) and issubclass(origin, Sequence) and origin is not tuple:
+        return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
+    return True

@@ -1,0 +1,144 @@
+"""What is wrong with a command, told before anything runs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from rich.markup import escape
+
+import conf
+from experiments.progress import console
+from swag_repro.errors import SettingError, UserError
+
+CONF = Path(conf.__file__).parent
+
+QUOTING = """Values with signs go in two kinds of quotes: "content='a, b (1).jpg'"."""
+
+OPTIONAL = ("experiment", "preset")
+"""Groups of which nothing may be chosen."""
+
+
+def checked_command(entry: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Makes an entry point refuse a command that can't be meant, with status 1 and one message."""
+
+    def decorate(main: Callable[[], None]) -> Callable[[], None]:
+        @wraps(main)
+        def checked_main() -> None:
+            try:
+                check(entry, sys.argv[1:])
+            except UserError as error:
+                _refuse(error)
+            main()
+
+        return checked_main
+
+    return decorate
+
+
+def check(entry: str, arguments: Sequence[str]) -> None:
+    """Whether Hydra can read the overrides, choices are names, and the experiment is the entry point's.
+
+    Raises:
+        SettingError: No.
+    """
+    overrides = [_parsed(argument) for argument in arguments if not argument.startswith("-")]
+    for override in overrides:
+        _check_choice(override)
+    for name in (name for override in overrides for name in _experiments(override)):
+        if (other := entry_of(name)) not in (entry, None):
+            others = [one for one in experiments() if entry_of(one) == entry]
+            raise SettingError(
+                "experiment",
+                f"should be one that {entry}.py computes: {', '.join(others)}",
+                name,
+                f"Type: {command(str(other), [f'experiment={name}'])}",
+            )
+
+
+def _parsed(argument: str) -> Override:
+    told = "no key"
+    try:
+        if (override := OverridesParser.create().parse_override(argument)).key_or_group:
+            return override
+    except HydraException as error:
+        told = str(error).splitlines()[0]
+    raise SettingError("command", "should be key=value", f"{argument!r} ({told})", QUOTING)
+
+
+def _check_choice(override: Override) -> None:
+    """Of a group: what is no name makes Hydra give up, or leaves a part out without which nothing runs."""
+    group, value = override.key_or_group, None if override.is_delete() else override.value()
+    if not (CONF / group).is_dir() or override.is_sweep_override() or isinstance(value, str):
+        return
+    if value is None and group in OPTIONAL:
+        return
+    choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+    found = "nothing" if value is None else repr(value)
+    raise SettingError(group, f"should be one of {choices}", found, "Leave it out for the default.")
+
+
+def _experiments(override: Override) -> Iterator[str]:
+    if override.key_or_group != "experiment" or override.is_delete():
+        return
+    named = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+    yield from (str(name) for name in named)
+
+
+def experiments() -> list[str]:
+    """Names of all files of `conf/experiment`."""
+    return sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def entry_of(experiment: str) -> str | None:
+    """The entry point that an experiment's file says it is for; None without a file, or if it doesn't say."""
+    path = CONF / "experiment" / f"{experiment}.yaml"
+    entry: str | None = OmegaConf.select(OmegaConf.load(path), "entry") if path.is_file() else None
+    return entry
+
+
+def command(entry: str, overrides: Sequence[str]) -> str:
+    """What computes all cells of a sweep."""
+    return shlex.join(["python", f"experiments/{entry}.py", "-m", *overrides])
+
+
+def groups(entry: str) -> str:
+    """The choices of each group of `conf/`, for `--help`; of experiments, those of an entry point."""
+    choices = {
+        folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
+        for folder in sorted(CONF.iterdir())
+        if folder.name != "hydra" and any(folder.glob("*.yaml"))
+    }
+    choices["experiment"] = [name for name in experiments() if entry_of(name) in (entry, None)]
+    return "\n".join(f"{group}: {', '.join(names)}" for group, names in choices.items())
+
+
+OmegaConf.register_new_resolver("groups", groups, replace=True)
+
+
+class CommandCallback(Callback):
+    """Refuses to compute one cell of a sweep where all of it is meant."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Ends the process where an experiment's sweep is asked for without `-m`."""
+        # As they were typed: an interpolation is the job's to resolve.
+        overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
+        swept = [key for key in config.hydra.sweeper.params or {} if key not in given]
+        if swept:
+            rule, remedy = "should be given, or one value for each", command(config.entry, overrides)
+            _refuse(SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}"))
+
+
+def _refuse(error: UserError) -> None:
+    console.print(f"[bold red]error:[/] {escape(str(error))}")
+    sys.exit(1)

@@ -1,0 +1,13 @@
+"""A network that is built and run in milliseconds."""
+
+from torch import nn
+
+
+def network(channels: int = 4) -> nn.Module:
+    """Two convolutions."""
+    return nn.Sequential(
+        nn.Conv2d(3, channels, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, padding=1),
+        nn.ReLU(),
+    )
