@@ -7,7 +7,7 @@ measures of shape, which don't see scale. Where batch norm is swept, one page sh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
 
@@ -79,10 +79,10 @@ ENTROPY = "normalized_entropy"
 AXES = {
     "maximum": "maximum (log scale)",
     ENTROPY: "normalised entropy, 0–1",
-    "max_over_rms": "max / RMS (log scale)",
-    "kurtosis": "kurtosis (log scale)",
-    "participation_ratio": "part of the values (log scale)",
-    "effective_rank": "effective rank (log scale)",
+    "max_over_rms": "max / RMS",
+    "kurtosis": "kurtosis",
+    "participation_ratio": "part of the values, 0–1",
+    "effective_rank": "effective rank, 1 to $D_l$",
 }
 FIG3 = (
     Panel(f"(a) Maximum of ${F}$", "activation", "maximum"),
@@ -108,20 +108,28 @@ SHAPE = (
         "(d) Effective rank of $G^{\\,l}$: $(\\Sigma\\lambda)^2/\\Sigma\\lambda^2$", "gram", "effective_rank"
     ),
 )
-SCALE_FREE = "None of these changes when activations are multiplied by a number."
+SCALE_FREE = "Before any smoothing. None of these changes when activations are multiplied by a number."
 BATCHNORM = (
-    "batchnorm=eval: running statistics, 0 and 1 in a random network, where batch norm so changes nothing; "
-    "batchnorm=batch: each channel of each image by its own mean and deviation."
+    "batchnorm=eval: running statistics, which in a random network are 0 and 1, so nothing is normalised; "
+    "batchnorm=batch: each channel of an image by its own mean and deviation."
 )
 
 
 def make(points: Points) -> dict[str, Figure]:
-    """The figure, under the key of an empty string, and other pages, under the ends of their names."""
+    """The figure, under the key of an empty string, and other pages, under the ends of their names.
+
+    The page of shape needs lines of networks without a smoothing.
+    """
     modes = tuple(points.table["batchnorm"].unique())
     if len(modes) > 1:
         return {"": _draw(points, Page(_side_by_side(modes), BATCHNORM, compared=True))}
-    pages = {"": Page(FIG3), "_definitions": Page(DEFINITIONS), "_shape": Page(SHAPE, SCALE_FREE)}
-    return {end: _draw(points, page) for end, page in pages.items()}
+    pages = {"": _draw(points, Page(FIG3)), "_definitions": _draw(points, Page(DEFINITIONS))}
+    # A saturated smoothing is so peaked that on its axes all others would lie on one line.
+    plain = points.table[points.table["smoothing"] == "none"]
+    if not plain.empty:
+        unsmoothed = replace(points, table=plain, marks={"none": ""})
+        pages["_shape"] = _draw(unsmoothed, Page(SHAPE, SCALE_FREE))
+    return pages
 
 
 def _side_by_side(modes: tuple[str, ...]) -> tuple[Panel, ...]:
@@ -180,7 +188,7 @@ def _draw(points: Points, page: Page) -> Figure:
             axis.set_xlabel("layer used by the losses")
         for axis in axes[:, 1] if page.compared else ():
             axis.set_ylabel("")
-        top, bottom = 1 - 0.2 / (height + foot), foot / (height + foot)
+        top, bottom = 1 - 0.24 / (height + foot), foot / (height + foot)
         drawn.subplots_adjust(left=0.085, right=0.985, top=top, bottom=bottom, hspace=0.17, wspace=0.2)
         _explain(drawn, points, caption)
         style.mark_partial(drawn, missing=points.missing, cells=points.cells)
@@ -198,8 +206,10 @@ def _draw_panel(axis: Axes, panel: Panel, points: Points) -> None:
     axis.set_ylabel(AXES[panel.statistic])
     if panel.statistic == ENTROPY:
         axis.set_ylim(-0.04, 1.06)
-    else:
+    elif panel.statistic == "maximum":
         axis.set_yscale("log")
+    else:
+        style.scale(axis, "y", panel.points(points.table)["mean"])
 
 
 @dataclass(frozen=True)
@@ -289,7 +299,9 @@ def _coinciding(panels: tuple[Panel, ...], points: Points) -> str:
         for panel in panels
         if panel.statistic == ENTROPY
     ]
-    return f"At {NEAR_ONE} or above in every layer: {'; '.join(noted)}." if noted else ""
+    if all(note.endswith("none") for note in noted):
+        return ""
+    return f"At {NEAR_ONE} or above in every layer: {'; '.join(noted)}."
 
 
 def _at_one(table: pd.DataFrame, marks: dict[str, str]) -> str:

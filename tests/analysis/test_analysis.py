@@ -353,6 +353,7 @@ class TestFigure:
         drawn = fig3.make(loaded)["_shape"]
         wanted = ["max_over_rms", "kurtosis", "participation_ratio", "effective_rank"]
         for axis, statistic in zip(drawn.axes, wanted, strict=True):
+            assert [line.get_label() for line in axis.get_lines()] == ["r-ResNet-50", "r-VGG-19"]
             for line in axis.get_lines():
                 table = loaded.table.query(f"label == '{line.get_label()}' and statistic == '{statistic}'")
                 assert list(line.get_ydata()) == list(table["mean"])
