@@ -48,6 +48,7 @@ FIGURES = {
     "mechanism_small": Source("mechanism", "mechanism_small"),
     "mechanism_style": Source("mechanism", "mechanism_style"),
     "mechanism_pretrained": Source("mechanism", "mechanism_pretrained"),
+    "mechanism_zoo": Source("mechanism", "mechanism_zoo"),
     "mechanism_pictures": Source("grid", "mechanism_style"),
     "shortcut_dial": Source("shortcut_dial", "shortcut_dial"),
     "shortcut_dial_style": Source("shortcut_dial_style", "shortcut_dial_style"),
