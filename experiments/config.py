@@ -109,6 +109,7 @@ class Objective:
     content_layer: int | None = None
     content_decay: float = MISSING
     smoothed_deepest: int | None = None
+    smoothed_taps: str | None = None
     smoothed_content: bool = True
 
 

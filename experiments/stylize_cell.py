@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,7 +222,7 @@ def _objective(config: DictConfig, parts: Mapping[str, Any]) -> Objective:
             loss=build(settings.style),
             taps=taps,
             weight=settings.style_weight,
-            smoothed=_deepest(list(taps), settings.smoothed_deepest),
+            smoothed=_smoothed(list(taps), settings),
         ),
         smoothing=parts["smoothing"],
         total_variation_weight=settings.total_variation_weight,
@@ -232,7 +233,11 @@ def _objective(config: DictConfig, parts: Mapping[str, Any]) -> Objective:
 
 def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, float]:
     """Tap → weight."""
-    known = {"style": architecture.style_taps, "hypercolumn": architecture.columns}
+    known = {
+        "style": architecture.style_taps,
+        "hypercolumn": architecture.columns,
+        "all": list(architecture.taps),
+    }
     taps = list(_known("objective.taps", settings.taps, known))
     if settings.layers is not None:
         _check_layer("objective.layers", settings.layers, taps)
@@ -255,8 +260,19 @@ def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[
     return _known("objective.content_taps", settings.content_taps, known)
 
 
-def _deepest(taps: Sequence[str], number: int | None) -> Sequence[str] | None:
-    return None if number is None else taps[max(0, len(taps) - number) :]
+def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None:
+    """Which of the taps are smoothed; None for all."""
+    number, pattern = settings.smoothed_deepest, settings.smoothed_taps
+    if pattern is None:
+        return None if number is None else taps[max(0, len(taps) - number) :]
+    if number is not None:
+        rule, remedy = "should be null beside objective.smoothed_deepest", "Give one of the two."
+        raise SettingError("objective.smoothed_taps", rule, repr(pattern), remedy)
+    matching = fnmatch.filter(taps, pattern)
+    if not matching:
+        rule = f"should match one of the taps {', '.join(taps)}"
+        raise SettingError("objective.smoothed_taps", rule, repr(pattern), "* stands for anything.")
+    return matching
 
 
 def _known(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:

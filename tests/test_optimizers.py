@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.optimizers import LBFGS, Adam, RMSprop, StopReason
+from swag_repro.optimizers import LBFGS, SGD, Adam, RMSprop, StopReason
 
 FIRST_ORDER = [
     (partial(Adam, constants="torch", lr=0.05), partial(torch.optim.Adam, lr=0.05)),
@@ -17,6 +17,10 @@ FIRST_ORDER = [
     (
         partial(RMSprop, constants="torch", lr=0.1, alpha=0.5, eps=1e-3),
         partial(torch.optim.RMSprop, lr=0.1, alpha=0.5, eps=1e-3),
+    ),
+    (
+        partial(SGD, lr=0.01, momentum=0.8, weight_decay=0.1, clip=1e9),
+        partial(torch.optim.SGD, lr=0.01, momentum=0.8, weight_decay=0.1),
     ),
 ]
 QUASI_NEWTON = [
@@ -84,7 +88,7 @@ def torch_iterates(make, start, count):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("ours", "theirs"), FIRST_ORDER)
-def test_adam_and_rmsprop_follow_torch(ours, theirs, dtype):
+def test_first_order_follows_torch(ours, theirs, dtype):
     expected = torch.stack([torch_iterates(theirs, start, 60) for start in starts(dtype)])
     tolerance = 100 * torch.finfo(dtype).eps
     torch.testing.assert_close(iterates(ours(starts(dtype)), 60), expected, rtol=tolerance, atol=tolerance)
@@ -154,6 +158,18 @@ def test_rmsprop_by_hand():
     for gradient in (3.0, -4.0):
         optimizer.observe(torch.ones(1), torch.tensor([[gradient]], dtype=torch.float64))
     torch.testing.assert_close(optimizer.iterate(0).item(), -1 + 0.4 / 0.2491**0.5, rtol=1e-6, atol=0)
+
+
+def test_sgd_by_hand():
+    """Norms above clip · N are scaled down to it; the rate halves after each second step."""
+    optimizer = SGD(
+        torch.ones(1, 2, dtype=torch.float64), lr=0.1, momentum=0.5, clip=2.5, decay=0.5, decay_every=2
+    )
+    for gradient in ([6.0, 8.0], [3.0, 4.0], [3.0, 4.0]):
+        optimizer.observe(torch.ones(1), torch.tensor([gradient], dtype=torch.float64))
+    velocities = [0.1, 0.15, 0.125]  # of a gradient (3, 4): 0.1, 0.05 + 0.1, 0.075 + 0.05
+    expected = 1 - sum(velocities) * torch.tensor([3.0, 4.0], dtype=torch.float64)
+    torch.testing.assert_close(optimizer.iterate(0), expected)
 
 
 # --- States ---------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ FIGURES = {
     "mechanism_style": Source("mechanism", "mechanism_style"),
     "mechanism_pretrained": Source("mechanism", "mechanism_pretrained"),
     "mechanism_zoo": Source("mechanism", "mechanism_zoo"),
+    "mechanism_pretrained_pictures": Source("grid", "mechanism_pretrained"),
     "mechanism_pictures": Source("grid", "mechanism_style"),
     "shortcut_dial": Source("shortcut_dial", "shortcut_dial"),
     "shortcut_dial_style": Source("shortcut_dial_style", "shortcut_dial_style"),

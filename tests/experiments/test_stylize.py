@@ -20,6 +20,7 @@ from experiments.config import checked
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from experiments.stylize_cell import StylizeCell
 from swag_repro import store
+from swag_repro.errors import SettingError
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["images.size=48", "images.source.limit=2", "network=resnet18", "steps=4", "measures=none"]
@@ -178,7 +179,7 @@ def test_pairing(run, tmp_path):
     assert {content for content, _ in found} == {"astronaut", "coffee"}
 
 
-@pytest.mark.parametrize("start", ["noise", "style", "file"])
+@pytest.mark.parametrize("start", ["noise", "grey", "style", "file"])
 def test_starts(start, run, tmp_path, photos):
     place = str(tmp_path / "style.png") if start == "file" else start
     status, printed = run(*SMALL, *photos, f"start={place}", "steps=1")
@@ -267,24 +268,34 @@ def test_the_release_s_scaling_is_a_re_weighting(run, tmp_path, photos):
     )
 
 
+CAFFE = [0.48501961, 0.45795686, 0.40760392]
 PRESETS = {
     "paper": {"balance": "sides", "normalizer": "paper", "content": "half_sum", "line_search": "strong_wolfe"},
     "release": {
         "balance": "none", "normalizer": "mean", "content": "mean", "line_search": "none", "weights": (1.0, 1e17),
         "size": 512, "resize": "squash", "evaluations": 1020, "smoothing": "scale", "smoothed_deepest": 2,
+        "interpolation": "bilinear", "canvas": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), "result": "last",
     },
     "release_reweighted": {
         "balance": "none", "normalizer": "mean", "content": "mean", "line_search": "none", "weights": (1e-6, 1e17),
         "size": 512, "resize": "squash", "evaluations": 1020, "smoothing": "none",
+        "interpolation": "bilinear", "canvas": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), "result": "last",
     },
     "gatys": {
-        "balance": "none", "normalizer": "gatys", "content": "mean", "line_search": "none", "weights": (1.0, 1.0),
-        "size": 512, "evaluations": 500,
+        "balance": "none", "normalizer": "gatys", "content": "mean", "line_search": "none",
+        "weights": (57.5**2, 57.5**4), "size": 512, "evaluations": 520, "steps": 520, "interpolation": "bilinear",
+        "canvas": (CAFFE, [1 / 255] * 3), "result": "last", "network": "vgg19",
         "taps": [1e3 / channels**2 for channels in (64, 128, 256, 512, 512)],
     },
     "mechanism": {"balance": "sides", "normalizer": "paper", "size": 128, "resize": "squash", "steps": 40, "evaluations": 60},
     "demystifying": {
-        "taps": 0.2, "optimizer": "Adam", "start": "noise", "steps": 1000, "evaluations": None, "stop": (0.005, 50),
+        "balance": "none", "normalizer": "demystifying", "content": "half_sum", "optimizer": "SGD", "start": "grey",
+        "steps": 1000, "evaluations": None, "stop": (0.005, 1, "image"), "network": "vgg19_avg", "size": 600,
+        "resize": "long", "weights": (2.0, 2.0), "result": "last",
+    },
+    "demystifying_balanced": {
+        "taps": 0.2, "optimizer": "Adam", "start": "noise", "steps": 1000, "evaluations": None, "network": "vgg19_avg",
+        "stop": (0.005, 50, "loss"),
     },
 }  # fmt: skip
 
@@ -300,7 +311,11 @@ def test_numbers_of_presets_are_frozen(preset):
         "line_search": config.optimizer.get("line_search"),
         "start": config.start,
         "steps": config.steps,
-        "stop": (config.stop.change, config.stop.every),
+        "stop": (config.stop.change, config.stop.every, config.stop.of),
+        "interpolation": config.images.interpolation,
+        "canvas": (config.canvas.get("mean"), config.canvas.get("std")),
+        "result": config.result,
+        "network": config.network.name,
         "weights": (config.objective.content_weight, config.objective.style_weight),
         "size": config.images.size,
         "resize": config.images.resize,
@@ -317,6 +332,17 @@ def test_the_release_smooths_the_two_deepest_stages():
     cell = StylizeCell.build(composed("preset=release", "network=resnet50", "measures=none"))
     assert set(cell.objective.style.smoothed) == {"conv4_6", "conv5_3"}
     assert cell.objective.content.smoothed is None
+
+
+@pytest.mark.parametrize("objective", ["mmd_linear", "mmd_gaussian", "bn_poly", "linear_gaussian"])
+def test_demystifying_s_presets_take_any_of_its_losses(objective):
+    config = composed("preset=demystifying", f"objective={objective}")
+    losses = config.objective.style.get("losses", {"": config.objective.style})
+    assert {loss.normalizer for loss in losses.values()} == {"demystifying"}
+    assert config.optimizer._target_.endswith("SGD")
+    config = composed("preset=demystifying_balanced", f"objective={objective}")
+    losses = config.objective.style.get("losses", {"": config.objective.style})
+    assert {loss.normalizer for loss in losses.values()} == {"mean"}
 
 
 # --- Objectives -----------------------------------------------------------------------------------------
@@ -348,6 +374,7 @@ OBJECTIVES = {
     "strotss": {
         "style_weight": 1, "content_weight": 16, "content_decay": 0.5, "balance": "none", "optimizer": "RMSprop",
         "steps": 250, "scales": [0.125, 0.25, 0.5, 1.0], "coarsest": 64, "start": "laplacian", "canvas": "LaplacianPyramid",
+        "last_step_scale": 0.5, "samples": [1024, 1000, 5],
     },
 }  # fmt: skip
 
@@ -360,7 +387,8 @@ def test_settings_of_objectives_are_frozen(objective):
         "fused": list(config.objective.style.get("losses", {})),
         "optimizer": config.optimizer._target_.rsplit(".")[-1],
         "canvas": config.canvas._target_.rsplit(".")[-1],
-        **{key: config[key] for key in ("steps", "scales", "coarsest", "start")},
+        "samples": [config.objective.style.get(key) for key in ("samples", "style_samples", "style_draws")],
+        **{key: config[key] for key in ("steps", "scales", "coarsest", "start", "last_step_scale")},
     }
     assert found["name"] == objective
     assert {key: found[key] for key in OBJECTIVES[objective]} == OBJECTIVES[objective]
@@ -386,6 +414,45 @@ def test_layers_of_a_reconstruction_and_of_a_texture():
     assert shallow.taps == ("relu1_1", "relu2_1")
     columns = StylizeCell.build(composed("objective=strotss", "measures=none"))
     assert len(columns.taps) == 9
+
+
+def test_reconstruction_and_texture_read_the_authors_layers():
+    """Issue 8 of their repository: "conv3_5", and all layers with a softmax on those of layer3 and layer4."""
+    settings = ["network=resnet50", "smoothing=softmax", "weights=random", "measures=none"]
+    reconstruction = StylizeCell.build(composed("experiment=reconstruction", *settings))
+    assert reconstruction.architecture.paths(reconstruction.taps) == {"conv4_6": "layer3.5"}
+    assert reconstruction.objective.content.smoothed is None
+    texture = StylizeCell.build(composed("experiment=texture", *settings))
+    blocks = {1: 3, 2: 4, 3: 6, 4: 3}
+    every = [f"layer{stage}.{block}" for stage, count in blocks.items() for block in range(count)]
+    assert list(texture.architecture.paths(texture.taps).values()) == ["relu", *every]
+    smoothed = texture.architecture.paths(texture.objective.style.smoothed)
+    assert list(smoothed.values()) == [path for path in every if path[:6] in ("layer3", "layer4")]
+
+
+@pytest.mark.parametrize("wrong", ["objective.smoothed_taps=conv9*", "+objective.smoothed_deepest=2"])
+def test_smoothed_taps_that_fit_nothing(wrong):
+    given = ["objective.smoothed_taps='*5_*'", wrong.removeprefix("+")]
+    with pytest.raises(SettingError, match="`objective.smoothed_taps` should"):
+        StylizeCell.build(composed(*given, "measures=none"))
+
+
+def test_the_last_scale_has_a_smaller_step():
+    """STROTSS's authors' code: 2e-3, and at the last scale 1e-3."""
+    cell = StylizeCell.build(
+        composed(
+            "objective=strotss", "network=vgg16", "images.size=32", "images.source.limit=1", "measures=none"
+        )
+    )
+    network = cell.network()
+    [batch] = cell.batches(network)
+    found = [
+        cell.transfer(network, batch, batch.contents, last=last)._optimizer._images[0].lr
+        for last in (False, True)
+    ]
+    assert found == [2e-3, 1e-3]
+    with pytest.raises(SettingError, match="`last_step_scale` should be above 0"):
+        StylizeCell.build(composed("last_step_scale=0", "measures=none"))
 
 
 # --- Mixes, masks and colours ---------------------------------------------------------------------------
