@@ -247,7 +247,8 @@ def _draw_lines(drawn: Figure, axis: Axes, matrix: Matrix, measure: str) -> None
         error = line[f"{measure}_error"].fillna(0)
         axis.errorbar(
             line[along], line[measure], yerr=error, label=label, transform=axis.transData + aside,
-            color=looks[label].color, marker=looks[label].marker, markersize=3.5, linewidth=1.0, elinewidth=0.6,
+            color=looks[label].color, marker=looks[label].marker, markersize=3.5, linewidth=1.0,
+            elinewidth=0.6,
         )  # fmt: skip
         for end in (-error, error):  # an axis takes no note of what is set aside
             axis.update_datalim(np.column_stack([line[along], line[measure] + end]))

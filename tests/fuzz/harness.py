@@ -189,13 +189,17 @@ class Session:
             logging.getLogger().removeHandler(handler)
         return status, printed.getvalue()
 
+    def arguments(self, case: Case) -> list[str]:
+        """Of an experiment's entry point."""
+        output = [f"output={self.folder / 'out'}", "tracking=disabled", "compute.threads=1", "force=true"]
+        return [*BASES[case.entry], *output, *case.arguments]
+
     def _call(self, case: Case) -> int:
         if case.entry == "figure":
             where = ["--runs", str(self.folder / "none"), "--out", str(self.folder / "figures")]
             (self.folder / "none").mkdir(exist_ok=True)
             return analyse(["figure", *case.arguments, *where])
-        output = [f"output={self.folder / 'out'}", "tracking=disabled", "compute.threads=1", "force=true"]
-        sys.argv = [f"{case.entry}.py", *BASES[case.entry], *output, *case.arguments]
+        sys.argv = [f"{case.entry}.py", *self.arguments(case)]
         launch({"stylize": stylize, "measure_activations": measure_activations}[case.entry].main)
         return 0
 
