@@ -102,7 +102,8 @@ def experiments() -> list[str]:
 def entry_of(experiment: str) -> str | None:
     """The entry point that an experiment's file is for; None where there is none, or it doesn't say."""
     path = CONF / "experiment" / f"{experiment}.yaml"
-    return OmegaConf.load(path).get("entry") if path.is_file() else None  # type: ignore[no-any-return]
+    told = OmegaConf.load(path) if path.is_file() else {}
+    return str(told["entry"]) if "entry" in told else None
 
 
 def command(entry: str, overrides: Sequence[str]) -> str:

@@ -230,7 +230,8 @@ def _set_apart(drawn: Figure, axes: Sequence[Axes]) -> None:
     """Panels of one width, with as much room at the left of each as the words of its ticks take."""
     width = drawn.bbox.width
     gap = APART * drawn.dpi / width
-    words = [(axis.bbox.x0 - axis.get_tightbbox().x0) / width + gap for axis in axes]
+    boxes = [axis.get_tightbbox() or axis.bbox for axis in axes]
+    words = [(axis.bbox.x0 - box.x0) / width + gap for axis, box in zip(axes, boxes, strict=True)]
     wide = (1 - gap - sum(words)) / len(axes)
     for number, axis in enumerate(axes):
         box = axis.get_position()
