@@ -129,7 +129,7 @@ def _declared(target: str, key: str) -> tuple[set[str], dict[str, Any], bool]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value of YAML is of a type, as far as annotations tell; whole numbers are floats, too."""
+    """Whether a plain value of YAML is of a type, as far as annotations tell; integers are floats, too."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in inner)

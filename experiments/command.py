@@ -100,10 +100,10 @@ def experiments() -> list[str]:
 
 
 def entry_of(experiment: str) -> str | None:
-    """The entry point that an experiment's file is for; None where there is none, or it doesn't say."""
+    """The entry point that an experiment's file says it is for; None without a file, or if it doesn't say."""
     path = CONF / "experiment" / f"{experiment}.yaml"
-    told = OmegaConf.load(path) if path.is_file() else {}
-    return str(told["entry"]) if "entry" in told else None
+    entry: str | None = OmegaConf.select(OmegaConf.load(path), "entry") if path.is_file() else None
+    return entry
 
 
 def command(entry: str, overrides: Sequence[str]) -> str:
