@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.errors import InstantiationException
@@ -85,14 +85,18 @@ def _check_arguments(node: Any, key: str) -> None:
             raise SettingError(
                 f"{key}.{name}", f"should be one of {known}", "an unknown key", "Leave it out."
             )
-        if not _is_built(value) and not fits(value, hints.get(name, Any)):
-            told = str(hints[name]).replace("typing.", "").replace("collections.abc.", "")
-            rule = f"should be {told.removeprefix('<class ').removesuffix('>')}"
-            raise SettingError(f"{key}.{name}", rule, repr(value), SEEN)
+        hint = hints.get(name, Any)
+        if not (_is_built(value) and not _is_plain(hint)) and not fits(value, hint):
+            raise SettingError(f"{key}.{name}", f"should be {_in_words(hint)}", repr(value), SEEN)
 
 
-HYDRAS = {"_target_": str, "_partial_": bool, "_convert_": str, "_recursive_": bool, "_args_": list}
+HYDRAS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 """Keys that Hydra reads itself."""
+
+
+def _in_words(hint: Any) -> str:
+    """A type as annotations write it: `float | None`."""
+    return hint.__name__ if inspect.isclass(hint) else str(hint).replace("collections.abc.", "")
 
 
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
@@ -103,10 +107,10 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_built(value: Any) -> bool:
-    """Whether Hydra makes an object of it, or of what is in it."""
-    return isinstance(value, Mapping | list) and (
-        "_target_" in value or any(_is_built(item) for _, item in _children(value))
-    )
+    """Whether Hydra makes an object of it, or of all that is in it."""
+    if not isinstance(value, Mapping | list) or not value:
+        return False
+    return "_target_" in value or all(_is_built(item) for _, item in _children(value))
 
 
 def _declared(target: str, key: str) -> tuple[set[str], dict[str, Any], bool]:
@@ -131,12 +135,30 @@ def fits(value: Any, hint: Any) -> bool:
         return any(fits(value, one) for one in inner)
     if origin is Literal:
         return value in inner
-    if hint in (bool, str, None, type(None)):
-        return value is None if hint in (None, type(None)) else isinstance(value, hint)
+    if origin is not None:
+        return _fits_collection(value, origin, inner)
     if hint in (int, float):
         return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
+    if hint in (None, type(None)):
+        return value is None
+    if hint in (bool, str, list, dict):
+        return isinstance(value, hint)
+    return hint in (Any, object) or not inspect.isclass(hint)  # a plain value is no object of a class of ours
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether only values of YAML are of a type, or collections of these."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal or hint in (bool, int, float, str, None, type(None)):
+        return True
+    return origin is not Callable and bool(inner) and all(_is_plain(one) for one in inner if one is not ...)
+
+
+def _fits_collection(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
+    if origin is Callable:
+        return False
+    if issubclass(origin, Mapping):
         return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
-    if isinstance(origin, type) and issubclass(origin, Sequence) and origin is not tuple:
+    if issubclass(origin, Sequence):
         return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
     return True

@@ -32,7 +32,7 @@ from experiments.sweep import SweepCallback
 from tests.fuzz import tiny
 
 SECONDS = 30
-"""After which a command hangs."""
+"""Of computing, after which a command hangs: waiting for a busy machine doesn't count."""
 
 TINY = (f"hydra.searchpath=[file://{Path(__file__).parent / 'conf'}]", "network=tiny")
 JUDGES = ("network@measures.network=resnet18", "network@measures.alternative=resnet18")
@@ -100,6 +100,10 @@ class Case:
         return " ".join([self.entry, *self.arguments])
 
 
+class Hang(BaseException):
+    """Not an Exception: those are caught, and told as a failure."""
+
+
 class Session:
     """Runs commands one after the other; results come into a folder."""
 
@@ -115,13 +119,13 @@ class Session:
             _remembering(FileConfigSource.load_config),
         )
         self._terminal, progress.console.file = progress.console.file, io.StringIO()
-        signal.signal(signal.SIGALRM, _hang)
+        signal.signal(signal.SIGPROF, _hang)
         return self
 
     def __exit__(self, *_: object) -> None:
         FileConfigSource.load_config = self._read
         progress.console.file = self._terminal
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
     # --- Commands ---
 
@@ -163,15 +167,15 @@ class Session:
 
     def judged(self, case: Case) -> tuple[str, str]:
         """`run` or `message` where it is well; else what is wrong; and what was printed."""
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             status, printed = self.called(case)
-        except TimeoutError as error:
+        except Hang as error:
             return "hang", str(error)
         except BaseException:
             return "traceback", traceback.format_exc()
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         return _verdict(case, status, printed), printed
 
     def called(self, case: Case) -> tuple[int, str]:
@@ -189,13 +193,17 @@ class Session:
             logging.getLogger().removeHandler(handler)
         return status, printed.getvalue()
 
+    def arguments(self, case: Case) -> list[str]:
+        """Of an experiment's entry point."""
+        output = [f"output={self.folder / 'out'}", "tracking=disabled", "compute.threads=1", "force=true"]
+        return [*BASES[case.entry], *output, *case.arguments]
+
     def _call(self, case: Case) -> int:
         if case.entry == "figure":
             where = ["--runs", str(self.folder / "none"), "--out", str(self.folder / "figures")]
             (self.folder / "none").mkdir(exist_ok=True)
             return analyse(["figure", *case.arguments, *where])
-        output = [f"output={self.folder / 'out'}", "tracking=disabled", "compute.threads=1", "force=true"]
-        sys.argv = [f"{case.entry}.py", *BASES[case.entry], *output, *case.arguments]
+        sys.argv = [f"{case.entry}.py", *self.arguments(case)]
         launch({"stylize": stylize, "measure_activations": measure_activations}[case.entry].main)
         return 0
 
@@ -209,7 +217,7 @@ def _verdict(case: Case, status: int, printed: str) -> str:
 
 
 def _hang(*_: object) -> None:
-    raise TimeoutError("".join(traceback.format_stack(limit=12)))
+    raise Hang("".join(traceback.format_stack(limit=12)))
 
 
 def _remembering(load: Any) -> Any:

@@ -1,0 +1,49 @@
+"""Commands that can't be meant are refused before anything runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments.command import CONF, check, entry_of, experiments
+from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
+from swag_repro.errors import SettingError
+
+
+@pytest.mark.parametrize("experiment", experiments())
+def test_an_experiment_says_which_entry_point_it_is_for(experiment):
+    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    assert f"python experiments/{entry_of(experiment)}.py -m experiment={experiment}" in lines[1]
+
+
+@pytest.mark.parametrize("name", ["fig3", "fig1,fig3"])
+def test_a_sweep_of_another_entry_point_is_refused_whole(name):
+    with pytest.raises(
+        SettingError, match="Type: python experiments/measure_activations.py -m experiment=fig3"
+    ):
+        check("stylize", ["-m", f"experiment={name}"])
+    check("measure_activations", ["-m", "experiment=fig3", "network=vgg19,resnet50"])
+
+
+def test_help_lists_the_entry_point_s_experiments_only(run):
+    status, printed = run("--help")
+    assert status == 0, printed
+    [listed] = re.findall(r"^experiment: (.*)$", printed, re.MULTILINE)
+    assert set(listed.split(", ")) == {name for name in experiments() if entry_of(name) == "stylize"}
+    assert "python experiments/stylize.py" in printed
+
+
+def test_one_cell_of_a_sweep_needs_no_m(run):
+    """Each setting that the experiment sweeps has one value; what is refused then is its missing picture."""
+    status, printed = run(
+        "experiment=fig1", "network=resnet18", "weights=random", "smoothing=none", "content=nowhere.png"
+    )
+    assert status == 1
+    assert "`content` should be an image file" in printed
+
+
+def test_every_wrong_choice_names_the_right_ones():
+    assert Path(CONF, "weights").is_dir()
+    with pytest.raises(SettingError, match="`weights` should be one of file, imagenet, random; found 2"):
+        check("stylize", ["weights=2"])
+    check("stylize", ["preset=null", "weights=random,file", "~experiment"])
