@@ -25,7 +25,7 @@ __all__ = ["load", "make", "save"]
 ROW, FOOT = 0.21, 0.62
 """Inches: of an arm, and of the caption."""
 
-ROOM = 0.14
+ROOM = 0.19
 """Share of a layer from which its name stands in its bar."""
 
 LAYERS = sns.color_palette("crest", 5)
@@ -79,8 +79,8 @@ def _arms(data: Mechanism) -> Figure:
         _draw_gains(row[1], data, network)
         if data.curves:
             _draw_curves(row[2], data, network)
-        row[0].set_title(f"{label}: shares at the start", loc="left")
-        row[1].set_title("gain: log₂ of how much nearer to the style", loc="left")
+        row[0].set_title(label, loc="left")
+        row[1].set_title("gain (log₂)", loc="left")
         if data.curves:
             row[2].set_title("style against content", loc="left")
     drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
@@ -98,7 +98,7 @@ def _draw_shares(axis: Axes, data: Mechanism, network: str) -> None:
         axis.barh(range(len(means)), values, left=left, color=color, height=0.72)
         left += values.fillna(0).to_numpy()
     _name_arms(axis, list(data.arms.values()))
-    axis.set(xlim=(0, 1), xlabel="layers' shares of the style loss")
+    axis.set(xlim=(0, 1), xlabel="shares of the style loss at the start")
     for place, middle, layer in _wide_enough(means):
         axis.text(middle, place, layer, ha="center", va="center", color="white", fontsize=5)
     axis.grid(visible=False)
@@ -162,7 +162,7 @@ def _draw_curves(axis: Axes, data: Mechanism, network: str) -> None:
                   linestyle=_dash(str(arm)))  # fmt: skip
         way = points[points["step"] >= 0]
         axis.plot(way["spent"], way["left"], ".", color=_color(str(arm)), markersize=2, alpha=0.6)
-    axis.set(yscale="log", xlabel="content given up (1 − SSIM)", ylabel="style distance left")
+    axis.set(xlabel="content given up (1 − SSIM)", ylabel="style distance left")
 
 
 def _name_arms(axis: Axes, names: Sequence[str]) -> None:
