@@ -16,7 +16,7 @@ from analysis.collect import read_records
 
 __all__ = ["load", "make", "save"]
 
-ROW, TOP, FOOT = 1.75, 0.22, 1.05
+ROW, TOP, FOOT = 1.75, 0.22, 0.98
 """Inches: of a network's panels, of the titles above them, and of what stands below."""
 
 ENTROPY = "normalized_entropy"
@@ -136,7 +136,9 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, statistic: str) -> None:
     )  # fmt: skip
     if (legend := axis.get_legend()) is not None:
         legend.remove()
-    axis.set(xlabel="", ylabel="", xticks=sorted(table["shortcut"].unique()))
+    scales = sorted(table["shortcut"].unique())
+    axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
+    axis.set(xlabel="", ylabel="")
     if statistic == "maximum":
         axis.set_yscale("log")  # only now: seaborn takes means of logarithms on a logarithmic axis
     else:
@@ -147,7 +149,7 @@ def _explain(drawn: Figure, dial: Dial) -> None:
     """One legend for all panels, and the caption."""
     handles, names = drawn.axes[0].get_legend_handles_labels()
     caption = _caption(dial)
-    above = (0.1 + 0.12 * (caption.count("\n") + 1)) / drawn.get_figheight()
+    above = (0.07 + 0.12 * (caption.count("\n") + 1)) / drawn.get_figheight()
     drawn.legend(
         handles, names, loc="lower center", bbox_to_anchor=(0.5, above), ncols=len(names), frameon=False
     )
@@ -157,9 +159,9 @@ def _explain(drawn: Figure, dial: Dial) -> None:
 def _caption(dial: Dial) -> str:
     seeds = dial.table["seed"].nunique()
     over = f"{dial.table['images'].max()} images of {dial.size}"
-    bands = f" and {seeds} seeds; bands: smallest to largest mean of one seed" if seeds > 1 else ", one seed"
+    bands = f" and {seeds} seeds; bands: lowest to highest seed" if seeds > 1 else ", one seed"
     marks = "".join(f" {mark} {told}." for told, mark in dial.marks.items() if mark)
     return captions.lines(
-        f"ReLU(R(F) + λF): the same weights at every λ of a seed. Means over {over}{bands}.{marks}",
+        f"ReLU(R(F) + λF), at each λ with the same weights. Means over {over}{bands}.{marks}",
         "Softmax entropy (the paper's) falls with scale as with peaks; the linear one does not see scale.",
     )

@@ -216,8 +216,9 @@ def _changes(dial: Dial) -> str:
     if len(dial.scales) == 1 or wide.empty:
         return ""
     first, last = dial.scales[0], dial.scales[-1]
-    changes = (wide[last] - wide[first]).groupby("arm", sort=False)
-    effects = {str(arm): bootstrap(of_arm.droplevel("arm")) for arm, of_arm in changes}
+    changes = wide[last] - wide[first]
+    arms = [name for name in dial.names if name in changes.index.get_level_values("arm")]
+    effects = {str(arm): bootstrap(changes.loc[arm]) for arm in arms}
     said = (f"{told.mean:+.2g} [{told.low:.2g}, {told.high:.2g}] for {arm}" for arm, told in effects.items())
     return f" From λ = {first:g} to {last:g} the style distance changes by {', '.join(said)}."
 
