@@ -150,7 +150,7 @@ def _download_problems(weights: WeightsEnum) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class FileWeights:
-    """A state dict in a file of `torch.save`; a module's tensors only, nothing is executed.
+    """A state dict in a file of `torch.save` or safetensors; a module's tensors only, nothing is executed.
 
     Attributes:
         path: the file.
@@ -182,9 +182,14 @@ class FileWeights:
         return _check_sha256(Path(self.path).expanduser(), self.sha256 or "", "weights.path", remedy)
 
     def _read(self) -> StateDict:
+        path = Path(self.path).expanduser()
         try:
+            if _is_safetensors(path):
+                from safetensors.torch import load_file  # here: no other file needs it
+
+                return load_file(path)
             with warnings.catch_warnings(action="ignore"):  # of the pickle's protocol; an error follows
-                loaded = torch.load(Path(self.path).expanduser(), map_location="cpu", weights_only=True)
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged pickle can raise anything
             raise _not_a_state_dict(self.path, f"{type(error).__name__} on loading it") from error
         state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
@@ -193,10 +198,16 @@ class FileWeights:
         return state
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file starts as safetensors do, whatever its name: the length of a JSON header, and that."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def _not_a_state_dict(path: str, found: str) -> WeightsError:
     return WeightsError(
         "weights.path",
-        "should be a file of torch.save(network.state_dict())",
+        "should be a file of torch.save(network.state_dict()), or of safetensors",
         f"{found}: {path}",
         "Save the state dict again, or download the file again.",
     )

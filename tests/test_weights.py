@@ -121,6 +121,21 @@ def test_files_that_are_no_state_dict(tmp_path, content, capsys):
     assert "executed" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_file_of_safetensors(tmp_path, name):
+    """It is known by its content, whatever its name; a damaged one is told as any other."""
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    state = RandomWeights(seed=3).build(architecture()).state_dict()
+    save_file(state, tmp_path / name)
+    loaded = FileWeights(path=str(tmp_path / name)).build(architecture()).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+    whole = (tmp_path / name).read_bytes()
+    for damaged in (whole[:-100], whole[:9] + b"nonsense" + whole[17:]):
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(WeightsError, match="or of safetensors; found SafetensorError on loading it"):
+            FileWeights(path=str(tmp_path / name)).build(architecture())
+
+
 def test_a_truncated_file(tmp_path):
     weights = saved(tmp_path / "weights.pth", Small().state_dict())
     whole = (tmp_path / "weights.pth").read_bytes()
