@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import labels
-from analysis.cells import Cell, CellsError, answered, compose_cells, unique
+from analysis.cells import Cell, CellsError, answered, compose_cells, computing, unique
 from analysis.collect import read_records, tidy
 from analysis.effects import Effect, bootstrap
 from swag_repro.store import RunRecord
@@ -85,7 +85,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
         StoreError: A run can't be read.
     """
     cells = compose_cells(overrides, "stylize")
-    answer = answered(cells, read_records(runs)[0], overrides, partial=partial)
+    answer = answered(cells, read_records(runs)[0], computing(overrides, runs, "stylize"), partial=partial)
     found = unique(answer)
     rows = tidy([record for _, record in found]).to_pandas().drop(columns=["network", "weights", "seed"])
     rows = rows.merge(_origins(found), on="run_id")

@@ -538,9 +538,29 @@ def test_a_later_schema_is_refused_and_left_alone(tmp_path):
 
 def test_rows_of_a_later_schema_are_refused(tmp_path):
     path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"value": [1.0]}).replace_schema_metadata({SCHEMA_KEY: b"2"}), path)
-    with pytest.raises(StoreError, match=r"should have schema 1 or older; found 2"):
+    pq.write_table(pa.table({"value": [1.0]}).replace_schema_metadata({SCHEMA_KEY: b"3"}), path)
+    with pytest.raises(StoreError, match=r"should have schema 2 or older; found 3"):
         read_rows(path)
+
+
+def test_rows_of_schema_1_are_read(tmp_path):
+    """They have no column `iteration`."""
+    first = store_module.TIDY_SCHEMA.remove(store_module.TIDY_SCHEMA.get_field_index("iteration"))
+    row = {
+        "experiment": "e",
+        "run_id": "r",
+        "network": "n",
+        "weights": "w",
+        "smoothing": "none",
+        "statistic": "s",
+        "value": 1.5,
+    }
+    table = pa.Table.from_pylist([row], schema=first.with_metadata({SCHEMA_KEY: b"1"}))
+    pq.write_table(table, path := tmp_path / "rows.parquet")
+    rows = read_rows(path)
+    assert rows.schema == store_module.TIDY_SCHEMA
+    assert rows["iteration"].to_pylist() == [None]
+    assert rows["value"].to_pylist() == [1.5]
 
 
 def test_rows_of_no_schema_are_refused(tmp_path):

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import captions, points, style
-from analysis.cells import CellsError, answered, compose_cells, unique
+from analysis.cells import CellsError, answered, compose_cells, computing, unique
 from analysis.collect import read_records
 
 __all__ = ["load", "make", "save"]
@@ -41,7 +41,7 @@ class Dial:
     Attributes:
         table: One row for each network, λ, seed, layer and statistic: the mean over images, how many there
             are, and the run; `name` is that of a row of panels.
-        size: Of the images, in pixels, and how they were resized.
+        size: Of the images, in words.
         marks: The mark of each smoothing; that of `none` is empty.
         missing: How many cells are missing.
         cells: How many there should be.
@@ -61,14 +61,15 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Dial:
         CellsError: Runs are missing, ambiguous, or don't belong together; or a network has no shortcuts.
         StoreError: A run can't be read.
     """
-    answer = answered(compose_cells(overrides), read_records(runs)[0], overrides, partial=partial)
+    cells, command = compose_cells(overrides), computing(overrides, runs)
+    answer = answered(cells, read_records(runs)[0], command, partial=partial)
     found = unique(answer)
     rows, marks = points.labelled(found)
     if rows["shortcut"].isna().any():
         without = ", ".join(rows.loc[rows["shortcut"].isna(), "network"].unique())
         raise CellsError("network", "should have shortcuts to scale", without, "Leave it out of the sweep.")
     images = found[0][0].config["images"]
-    size = f"{images['size']} px ({images['resize']})"
+    size = captions.SIZES[images["resize"]].format(images["size"])
     return Dial(by_seed(rows), size, marks, len(answer.missing), answer.cells)
 
 
@@ -158,7 +159,7 @@ def _explain(drawn: Figure, dial: Dial) -> None:
 
 def _caption(dial: Dial) -> str:
     seeds = dial.table["seed"].nunique()
-    over = f"{dial.table['images'].max()} images of {dial.size}"
+    over = f"{dial.table['images'].max()} images ({dial.size})"
     bands = f" and {seeds} seeds; bands: lowest to highest seed" if seeds > 1 else ", one seed"
     marks = "".join(f" {mark} {told}." for told, mark in dial.marks.items() if mark)
     return captions.lines(

@@ -196,13 +196,14 @@ def _draw_lines(axis: Axes, dial: Dial, measure: str) -> None:
 
 def _caption(dial: Dial, shown: int) -> str:
     data = dial.data
-    images, seeds = data.arms[0].config["images"], data.table["seed"].nunique()
-    over = f"{len(data.pairs)} pairs of {images['size']} px ({images['resize']})"
+    seeds = data.table["seed"].nunique()
+    over = f"{len(data.pairs)} pairs of images"
     over += f" and {seeds} seeds" if seeds > 1 else ", one seed"
     first = data.arms[0]
     return captions.lines(
         f"{pictures.told(data, shown)} {first.config['network']['label']} with "
-        f"ReLU(R(F) + λF), the same weights ({first.weights}) at every λ. {captions.objective(data.arms)}.",
+        f"ReLU(R(F) + λF), the same weights ({first.weights}) at every λ. {captions.objective(data.arms)}. "
+        f"{captions.size(data)}",
         *pictures.explained(data),
         f"Panels: means over {over}, with 95 % intervals over pairs and seeds (crossed bootstrap)."
         + _changes(dial),

@@ -193,6 +193,12 @@ class TestScalesAreNeverPooled:
         data = grid.load([*overrides[:-1], "objective.style_weight=1"], root, partial=False)
         assert [arm.label for arm in data.arms] == names
 
+    def test_missing_cells_of_mechanism_are_told_with_their_command(self, tmp_path: Path) -> None:
+        told = ["experiment=mechanism_style", "network=resnet50", "weights.seed=0", "arm=plain"]
+        with pytest.raises(CellsError) as error:
+            mechanism.load(told, tmp_path, partial=False)
+        assert f"python experiments/stylize.py -m {' '.join(told)}" in str(error.value)
+
     def test_mechanism(self, tmp_path: Path) -> None:
         overrides = [
             "experiment=mechanism_style", *self.SWEEP[:2], "weights.seed=0", "arm=plain,softmax"
@@ -248,12 +254,18 @@ class TestStatistics:
     def test_words(self, dial: shortcut_dial.Dial) -> None:
         drawn = shortcut_dial.make(dial)
         assert [text.get_text() for text in drawn.legends[0].get_texts()] == LAYERS
-        assert "Means over 3 images of 128 px (short) and 3 seeds; bands: lowest to highest seed" in words(
+        assert "Means over 3 images (short side 128 px) and 3 seeds; bands: lowest to highest seed" in words(
             drawn
         )
 
     def test_everything_lies_within_the_page(self, dial: shortcut_dial.Dial) -> None:
         assert_within_the_page(shortcut_dial.make(dial))
+
+    def test_missing_cells_are_told_with_their_command(self, statistics: Path) -> None:
+        told = [STATISTICAL[0], "network=resnet50", "network.shortcut=0.1", "weights.seed=0"]
+        with pytest.raises(CellsError) as error:
+            shortcut_dial.load(told, statistics, partial=False)
+        assert f"python experiments/measure_activations.py -m {' '.join(told)}" in str(error.value)
 
     def test_a_network_without_shortcuts_has_no_dial(self, tmp_path: Path) -> None:
         overrides = ["experiment=shortcut_dial", "network=vgg19", "network.shortcut=null", "weights.seed=0"]
@@ -334,7 +346,8 @@ class TestStyle:
             in said
         )
         assert "Gram loss: style only" in said
-        assert "Panels: means over 3 pairs of 128 px (squash) and 2 seeds, with 95 % intervals" in said
+        assert "Images: 128×128 px." in said
+        assert "Panels: means over 3 pairs of images and 2 seeds, with 95 % intervals" in said
         assert (
             "From λ = 0 to 1 the style distance changes by +3.5 [3, 4] for plain, +0 [0, 0] for SWAG." in said
         )

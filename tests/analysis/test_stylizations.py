@@ -247,6 +247,8 @@ class TestTable:
         numbers = {name: value for name, value in measures(config, 0).items() if value is not None}
         assert {name: value for name, value in told.items() if name not in missing} == numbers | {
             "network": "resnet50",
+            "kind": "resnet50",
+            "shortcut": 1.0,
             "weights": "random",
             "weights_used": "random, seed 0",
             "smoothing": "none",
@@ -376,7 +378,7 @@ class TestGrid:
         caption = " ".join(words(drawn)[-1].split())
         assert "4 of 5 pairs of images, evenly spread. r-: random, seed 0;" in caption
         assert "* softmax(temperature=peak/2);" in caption
-        assert "Gram loss: content weight 1, style weight 10, each term divided by" in caption
+        assert "Gram loss: content weight 1, style weight 10, content and style in units of" in caption
         assert "at most 150 steps and 300 evaluations of L-BFGS from the content." in caption
         assert "Images: short side 256 px." in caption
         assert "resnet50 (random weights) for VGG-19; vgg19 (imagenet) for ResNet-50." in caption
@@ -429,7 +431,8 @@ class TestCommand:
             assert saved.info["Title"] == "fig1"
             assert saved.info["Description"].startswith("4 runs; commit ")
         assert (folder / "fig1.pdf").read_bytes().startswith(b"%PDF")
-        empty = {name: [""] for name in (*stylizations.MEASURES, "first_weight", "layers", "content_layer")}
+        numbers = (*stylizations.MEASURES, "first_weight", "shortcut", "layers", "content_layer")
+        empty = {name: [""] for name in numbers}
         written = pd.read_csv(folder / "fig1.csv", keep_default_na=False, na_values=empty)
         pd.testing.assert_frame_equal(written, loaded.table, check_dtype=False)
 
@@ -608,14 +611,14 @@ class TestLosses:
             "MMD, linear", "MMD, polynomial", "MMD, Gaussian", "BN", "linear + Gaussian", "BN + poly",
         )  # fmt: skip
         assert set(losses) <= set(words(drawn))
-        assert "All in p-VGG-19. p-: ImageNet;" in caption(drawn)
+        assert "All in p-VGG-19 avg. p-: ImageNet;" in caption(drawn)
         assert (
             "MMD, linear / MMD, polynomial / MMD, Gaussian losses: content weight 1, style weight 2, layers "
-            "weighted 0.2, each term" in caption(drawn)
+            "weighted 0.2, content and style" in caption(drawn)
         )
         assert (
             "| BN / linear + Gaussian (weights 0.5/0.5) / BN + poly (weights 0.5/0.5) losses: content weight 1, "
-            "style weight 5, layers weighted 0.2, each term" in caption(drawn)
+            "style weight 5, layers weighted 0.2, content and style" in caption(drawn)
         )
         assert (
             "at most 1000 steps of Adam from noise, until the loss changes by less than 0.5 % in 50 steps."
@@ -626,8 +629,8 @@ class TestLosses:
         data = grids(tmp_path, "experiment=fig7", "network=vgg19", "smoothing=none")
         told = captions.objective(data.arms)
         assert told.startswith(
-            "STROTSS loss: content weight 2 (times 0.5 a scale), style weight 1, each term divided by its "
-            "distance from content to style | MMD, "
+            "STROTSS loss: content weight 2 (times 0.5 a scale), style weight 1, content and style in units of their "
+            "distance between the two images | MMD, "
         )
         assert (
             "; STROTSS: at most 250 steps at each of up to 4 scales of RMSprop on a Laplacian pyramid from the "
@@ -641,10 +644,13 @@ class TestLosses:
                 ("objective.balance=none",),
                 "Gram (paper normaliser) loss: content weight 1, style weight 10; at most",
             ),
-            (("objective.layers=2",), "style at the 2 shallowest layers, each term"),
-            (("objective.layers=2", "objective.style_weight=0"), "Content loss: content only, each term"),
+            (("objective.layers=2",), "style at the 2 shallowest layers, content and style"),
+            (
+                ("objective.layers=2", "objective.style_weight=0"),
+                "Content loss: content only, content and style",
+            ),
             (("objective.total_variation_weight=0.5",), "total variation weight 0.5"),
-            (("objective.tap_weights=[1,1,0.5,0,0]",), "layers weighted 1/1/0.5/0/0, each term"),
+            (("objective.tap_weights=[1,1,0.5,0,0]",), "layers weighted 1/1/0.5/0/0, content and style"),
             (("start=some/where.png",), "from the where.png."),
             (("start=style",), "from the style."),
         ],
@@ -678,8 +684,10 @@ class TestLosses:
         assert data.table["start"].unique().tolist() == ["noise"]
 
     def test_content_of_another_layer(self, tmp_path: Path) -> None:
-        data = grids(tmp_path, "experiment=reconstruction", "network=vgg19")
-        assert "content only, content at style layer 3 of 5, each term" in captions.objective(data.arms)
+        data = grids(tmp_path, "experiment=reconstruction", "network=vgg19", "objective.content_layer=3")
+        assert "content only, content at style layer 3 of 5, content and style" in captions.objective(
+            data.arms
+        )
         assert data.table["content_layer"].unique().tolist() == [3]
 
 
@@ -807,10 +815,12 @@ class TestMatrix:
             f"weights. With growing style weight γ: content loss rises for {three}, goes up and down for BN; "
             f"style loss falls for {three}, goes up and down for BN."
         )
-        assert "losses: content weight 1, layers weighted 0.2, each term" in caption(matrix.make(balance))
-        assert "1 of 5 pairs of images. All in p-VGG-19." in caption(matrix.make(balance))
+        assert "losses: content weight 1, layers weighted 0.2, content and style" in caption(
+            matrix.make(balance)
+        )
+        assert "1 of 5 pairs of images. All in p-VGG-19 avg." in caption(matrix.make(balance))
         assert "Panels" not in caption(matrix.make(layers))
-        assert "losses: style only, each term" in caption(matrix.make(layers))
+        assert "losses: style only, content and style" in caption(matrix.make(layers))
 
     def test_fusions_are_drawn_along_the_first_weight(self, fusion: matrix.Matrix) -> None:
         assert fusion.points["first_weight"].tolist() == [1, 0.9, 0.7, 0.5, 0.3, 0.1, 0] * 2

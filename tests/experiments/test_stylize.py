@@ -618,6 +618,8 @@ def is_of_stylize(path):
 EXPERIMENTS = [p.stem for p in sorted((ROOT / "conf" / "experiment").glob("*.yaml")) if is_of_stylize(p)]
 
 
+ONE = ("content=astronaut", "style=starry_night", "shares=loss")
+
 # Fewer values of what large experiments sweep.
 FEWER = {
     "fig7": ["network=resnet18", "scales=[1.0]"],
@@ -626,6 +628,18 @@ FEWER = {
     "demystifying_fig2": ["network=resnet18", "objective.style_weight=0.1,10"],
     "demystifying_fig3": ["network=resnet18"],
     "demystifying_fig4": ["network=resnet18", "objective.style.weights=[1,0],[0.5,0.5]"],
+    "mechanism": ["network=resnet18", "weights.seed=0", "objective.style_weight=1", *ONE],
+    "mechanism_small": ["network=resnet18", "arm=plain,softmax", "objective.style_weight=1", *ONE],
+    "mechanism_style": ["network=resnet18", "weights.seed=0", "arm=plain,softmax", *ONE],
+    "mechanism_pretrained": ["network=resnet18", "arm=plain,even", *ONE],
+    "mechanism_zoo": ["arm=even", *ONE],
+    "shortcut_dial_style": [
+        "network=resnet18",
+        "network.shortcut=0,0.5",
+        "weights.seed=0",
+        "arm=plain",
+        *ONE,
+    ],
 }
 
 
