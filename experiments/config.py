@@ -210,8 +210,7 @@ def checked(composed: DictConfig, entry: str = "measure_activations") -> DictCon
         SettingError: a key is unknown, a value of the wrong type, or a mandatory one missing.
     """
     try:
-        for missing in sorted(OmegaConf.missing_keys(composed)):
-            raise SettingError(missing, "should be given", "nothing", f"Add {missing}=... to the command.")
+        _check_given(OmegaConf.to_container(composed, resolve=False), "")
         plain = OmegaConf.to_container(composed, resolve=True)
         _check_text(plain, "")
         config = OmegaConf.merge(OmegaConf.structured(SCHEMAS[entry]), plain)
@@ -232,6 +231,16 @@ def checked(composed: DictConfig, entry: str = "measure_activations") -> DictCon
     if config.precision not in PRECISIONS:
         raise SettingError("precision", f"should be one of {PRECISIONS}", config.precision, "Choose one.")
     return config  # type: ignore[return-value]
+
+
+def _check_given(node: Any, key: str) -> None:
+    """Names a mandatory value that is missing; `OmegaConf.missing_keys` would stop at what refers to it."""
+    match node:
+        case dict() | list():
+            for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+                _check_given(value, f"{key}.{name}" if key else str(name))
+        case "???":
+            raise SettingError(key, "should be given", "nothing", f"Add {key}=... to the command.")
 
 
 def _check_text(node: Any, key: str) -> None:

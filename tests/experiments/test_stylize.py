@@ -445,7 +445,7 @@ def test_the_last_scale_has_a_smaller_step():
         )
     )
     network = cell.network()
-    [batch] = cell.batches(network)
+    [batch] = cell.batches(1)
     found = [
         cell.transfer(network, batch, batch.contents, last=last)._optimizer._images[0].lr
         for last in (False, True)
@@ -551,13 +551,13 @@ BAD = {
     "an unknown argument of a builder": (["+network.builder.nonsense=1"], "`network.builder` should be a function"),
     "an unknown lever": (["+levers.nonsense=1"], "`levers.nonsense` should be a known key"),
     "text that is no override": (["content=a(1.png"], "`command` should be key=value.*two kinds of quotes"),
-    "a sweep without -m": (["experiment=fig1"], "a sweep over network, weights.*-m.*experiment=fig1"),
+    "a sweep without -m": (["experiment=fig1"], "a sweep over weights, smoothing.*-m.*experiment=fig1"),
     "another entry point's experiment": (["experiment=fig3"], "should be one that stylize.py computes.*measure_activations.py -m experiment=fig3"),
-    "a pair given twice": (["content=[coffee,coffee]", "style=composition"], "should name each pair once"),
+    "a pair given twice": (["content=[astronaut,astronaut]", "style=composition"], "should name each pair once"),
     "no picture": (["content=[]"], "`content` should name at least one image"),
     "a name of 300 letters": (["content=" + 300 * "a"], "`content` should be an image file or a known name.*quotes"),
-    "a name of no letters": (["content=\udcff.png"], "`content` should be text in UTF-8"),
-    "home of nobody": (["content=~nobody_here/a.png"], "`content` should be an image file or a known name"),
+    "a name of no letters": (["content='\udcff.png'"], "`content` should be text in UTF-8"),
+    "home of nobody": (["content='~nobody_here/a.png'"], "`content` should be an image file or a known name"),
     "unknown pairing": (["pairing=all"], "`pairing` should be one of zip, product, mix"),
     "no steps": (["steps=0"], "`steps` should be at least 1"),
     "negative weight": (["objective.style_weight=-1"], "style_weight` should be a number from 0"),
@@ -578,7 +578,7 @@ BAD = {
     "unknown colours": (["color=grey"], "`color` should be one of style, luminance, matched"),
     "no such layer": (["objective.layers=6"], "`objective.layers` should be from 1 to 5"),
     "no content layer": (["objective.content_layer=0"], "`objective.content_layer` should be from 1 to 5"),
-    "unknown taps": (["objective.taps=all"], "`objective.taps` should be one of style, hypercolumn"),
+    "unknown taps": (["objective.taps=deepest"], "`objective.taps` should be one of style, hypercolumn, all"),
     "unknown loss in a fusion": (["objective=bn_poly", "+loss@objective.style.losses.x=mean"], "Could not find 'loss/mean'"),
     "too few fusion weights": (["objective=bn_poly", "objective.style.weights=[1]"], "bn.*mmd_poly"),
     "fusion weights of 0": (["objective=bn_poly", "objective.style.weights=[0,0]"], "sum above 0"),
