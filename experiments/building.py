@@ -47,9 +47,9 @@ def build_network(weights: Weights, architecture: Architecture) -> nn.Module:
     """
     try:
         network = weights.build(architecture)
-    except (TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception as error:  # a builder of one's own can raise anything
         rule = "should be a function that returns a network, with arguments that it takes"
         raise SettingError("network.builder", rule, str(error).splitlines()[0], SEEN) from error
     if not isinstance(network, nn.Module):

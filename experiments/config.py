@@ -5,6 +5,7 @@ Torch-free: `analysis` checks configs as the experiments do.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -227,6 +228,7 @@ def checked(composed: DictConfig, entry: str = "measure_activations") -> DictCon
     if config.entry != entry:
         rule = f"should be an experiment of {entry}.py"
         raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
+    _check_numbers(config)
     _check_compute(config.compute, auto=entry == "stylize")
     if config.precision not in PRECISIONS:
         raise SettingError("precision", f"should be one of {PRECISIONS}", config.precision, "Choose one.")
@@ -251,6 +253,20 @@ def _check_text(node: Any, key: str) -> None:
                 _check_text(value, f"{key}.{name}" if key else str(name))
         case str() if any("\ud800" <= letter <= "\udfff" for letter in node):
             raise SettingError(key, "should be text in UTF-8", ascii(node), "Rename the file.")
+
+
+def _check_numbers(config: DictConfig) -> None:
+    """What the types of a schema can't say."""
+    mean, std = list(config.network.mean), list(config.network.std)
+    for name, values, holds in (("mean", mean, True), ("std", std, all(value > 0 for value in std))):
+        if len(values) != 3 or not all(map(math.isfinite, values)) or not holds:
+            rule = f"should be three {'positive ' if name == 'std' else ''}numbers, of red, green and blue"
+            raise SettingError(f"network.{name}", rule, values, "Leave it out for ImageNet's.")
+    weights = OmegaConf.select(config, "objective.tap_weights", default=1.0)
+    listed = list(weights) if OmegaConf.is_list(weights) else [weights]
+    if not all(isinstance(weight, int | float) and not isinstance(weight, bool) for weight in listed):
+        rule = "should be a number, or a list of one for each tap"
+        raise SettingError("objective.tap_weights", rule, repr(weights), "1.0 weighs all alike.")
 
 
 def _check_compute(compute: DictConfig, *, auto: bool) -> None:

@@ -176,7 +176,7 @@ def _check_run(config: DictConfig) -> None:
         rule = "should be parts of the size, above 0, that end with 1.0"
         raise SettingError("scales", rule, scales, "[1.0] is a single scale.")
     for name in ("checkpoint_seconds", "every"):
-        if (value := config.keep[name]) < 0:
+        if not (value := config.keep[name]) >= 0:  # nor NaN
             raise SettingError(f"keep.{name}", "should be at least 0", value, "Choose a larger number.")
     if config.keep.animation and not config.keep.every:
         raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")

@@ -74,7 +74,8 @@ NONSENSE = {
 FREE = (
     "name", "output", "network.name", "network.label", "objective.name", "objective.label", "images.name", "smoothing.name",
     "tracking.project", "tracking.entity", "tracking.tags", "network.imagenet", "network.head", "images.path",
-    "weights.path", "weights.sha256", "measures.network.label", "measures.network.name", "measures.alternative",
+    "weights.path", "weights.sha256", "measures.network.label", "measures.network.name", "measures.network.taps",
+    "measures.alternative",
 )  # fmt: skip
 """Settings that take any text, or are not read by these bases."""
 
