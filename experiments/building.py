@@ -12,6 +12,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
+from torchvision.models.feature_extraction import get_graph_node_names
 
 from swag_repro.errors import SettingError, UserError
 from swag_repro.networks import Architecture
@@ -54,12 +55,19 @@ def build_network(weights: Weights, architecture: Architecture) -> nn.Module:
         raise SettingError("network.builder", rule, str(error).splitlines()[0], SEEN) from error
     if not isinstance(network, nn.Module):
         raise SettingError("network.builder", "should return a network", type(network).__name__, SEEN)
+    _check_taps(network, architecture)
+    return network
+
+
+def _check_taps(network: nn.Module, architecture: Architecture) -> None:
+    """Taps are modules, mostly; a function's output has its name in the traced graph, which takes a while."""
     modules = {name for name, _ in network.named_modules()} - {""}
-    for tap, path in architecture.taps.items():
-        if path not in modules:
+    others = {tap: path for tap, path in architecture.taps.items() if path not in modules}
+    nodes = set(get_graph_node_names(network.eval())[1]) if others else set()
+    for tap, path in others.items():
+        if path not in nodes:
             rule = f"should be the path of a module of {architecture.name}"
             raise SettingError(f"network.taps.{tap}", rule, repr(path), "print(network) shows the paths.")
-    return network
 
 
 # --- Types ------------------------------------------------------------------------------------------------

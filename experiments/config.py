@@ -228,7 +228,7 @@ def checked(composed: DictConfig, entry: str = "measure_activations") -> DictCon
     if config.entry != entry:
         rule = f"should be an experiment of {entry}.py"
         raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
-    _check_numbers(config)
+    _check_numbers(config)  # type: ignore[arg-type]
     _check_compute(config.compute, auto=entry == "stylize")
     if config.precision not in PRECISIONS:
         raise SettingError("precision", f"should be one of {PRECISIONS}", config.precision, "Choose one.")
