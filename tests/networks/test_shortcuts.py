@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 import conf
-from experiments.config import build, checked
+from experiments.building import build
+from experiments.config import checked
 from swag_repro.errors import SettingError, WeightsError
 from swag_repro.networks import Levers, TappedNetwork
 from swag_repro.networks.shortcuts import idle_modules
