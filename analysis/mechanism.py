@@ -137,11 +137,11 @@ def _origins(found: Sequence[tuple[Cell, RunRecord]]) -> pd.DataFrame:
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each picture, finished or on its way, with the measures of its start."""
     measures = rows[rows["statistic"].isin([*MEASURES, "ssim"])]
+    measures = measures.assign(iteration=measures["iteration"].fillna(-1))  # an index takes no null
     keys = [*PAIR, "style_weight", "iteration", "run_id", "order"]
-    points = measures.pivot_table(
-        index=keys, columns="statistic", values="value", dropna=False, observed=True
-    )
-    points = points.dropna(how="all").reset_index().sort_values(["order", "iteration"])
+    points = measures.pivot(index=keys, columns="statistic", values="value").reset_index()
+    points = points.reindex(columns=[*keys, *MEASURES, "ssim"]).sort_values(["order", "iteration"])
+    points["iteration"] = points["iteration"].replace(-1, float("nan"))
     judges = measures[measures["statistic"] == "style_distance"].groupby("run_id")["definition"].first()
     pair = ["run_id", "content", "style"]
     starts = points[points["iteration"] == 0].set_index(pair)[list(MEASURES)]
@@ -162,7 +162,7 @@ def _gains(points: pd.DataFrame) -> pd.DataFrame:
     of the finished picture.
     """
     gains = []
-    for measure in MEASURES:
+    for measure in (name for name in MEASURES if points[name].notna().any()):
         left = points.assign(left=points[measure] / points[f"{measure}_start"])
         if len(points["style_weight"].unique()) > 1:
             results: pd.Series[float] = left.groupby(PAIR, sort=False)[["ssim", "left"]].apply(_reached)

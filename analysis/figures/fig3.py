@@ -270,6 +270,7 @@ def _broken(name: str) -> str:
 def _explain(drawn: Figure, points: Points, caption: str) -> None:
     lines = {str(line.get_label()): line for axis in drawn.axes for line in axis.get_lines()}
     order = points.table.groupby("kind", sort=False)["label"].unique().explode()  # a network's in one column
+    order = order[order.isin(lines)]  # a page may leave lines out
     drawn.legend(
         [lines[label] for label in order],
         list(order),

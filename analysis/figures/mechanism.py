@@ -197,8 +197,9 @@ def _effects(data: Mechanism) -> Figure:
     height = 0.5 + len(words) * (0.1 + 0.13 * len(networks)) + FOOT
     drawn = style.figure(height=height)
     drawn.set_layout_engine("constrained", rect=(0, FOOT / height, 1, 1 - FOOT / height))
-    axes = drawn.subplots(1, len(MEASURES), sharey=True)
-    for axis, measure in zip(axes, MEASURES, strict=True):
+    measures = list(data.effects["measure"].unique())
+    axes = drawn.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for axis, measure in zip(axes, measures, strict=True):
         own = data.effects[data.effects["measure"] == measure]
         _draw_effects(axis, own, networks, words)
         axis.set_title(MEASURES[measure], loc="left")

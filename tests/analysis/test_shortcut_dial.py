@@ -368,7 +368,7 @@ class TestStyle:
             "arm=plain",
         ]
         root = outputs(tmp_path, overrides, "stylize")
-        with pytest.raises(CellsError, match=r"network=resnet50 .*; network=pseudo_resvgg "):
+        with pytest.raises(CellsError, match=r"network=resnet50.*; network=pseudo_resvgg"):
             shortcut_dial_style.load(overrides, root, partial=False)
 
     def test_command(self, stylized: Path, tmp_path: Path) -> None:
