@@ -47,7 +47,13 @@ def loaded(*overrides):
         cell = StylizeCell.build(checked(compose("stylize", [*PAIR, *overrides]), "stylize"))
     network = cell.network()
     [batch] = cell.batches(network)
-    return cell, network, replace(batch, contents=batch.contents.double())
+    batch = replace(batch, contents=exact(batch.contents))
+    return cell, network, batch.with_styles(lambda style, _: replace(style, image=exact(style.image)))
+
+
+def exact(images):
+    """In float64: as far as float32's rounding goes the first step of L-BFGS, which decides on the second."""
+    return (images.double() * 255).round() / 255
 
 
 def begun(*overrides, start=None):
@@ -76,8 +82,9 @@ def check_thumbnail(transfer, expected, tolerance):
     ("name", "overrides"),
     [
         ("release", ["preset=release", "network=resnet50"]),
-        # Its mean of blue is caffe's; torchvision's networks were trained with 0.406.
-        ("gatys", ["preset=gatys", "+network.mean=[0.48501961,0.45795686,0.40760392]"]),
+        # Its mean of blue is caffe's; torchvision's networks were trained with 0.406. Another picture, for in the
+        # black of astronaut's max-pooling meets ties, which rounding decides.
+        ("gatys", ["preset=gatys", "content=chelsea", "+network.mean=[0.48501961,0.45795686,0.40760392]"]),
     ],
 )
 def test_twenty_evaluations_of_lbfgs(name, overrides):
@@ -104,7 +111,7 @@ def test_twenty_steps_of_demystifying(loss):
     original = golden("demystifying")[loss]
     variation = 1e-2 / 16 * 256**2 * 3 * 64 * 64
     transfer = begun(
-        "preset=demystifying", f"objective=mmd_{loss}", f"objective.total_variation_weight={variation}",
+        "preset=demystifying", f"objective=mmd_{loss}", f"objective.total_variation_weight={variation}", "stop.change=null",
         *(["start=content"] if loss == "poly" else []), start=grey_start() if loss == "linear" else None,
     )  # fmt: skip
     content, changes = [], []
@@ -116,7 +123,8 @@ def test_twenty_steps_of_demystifying(loss):
     assert relative(changes, original["relative_change"]) < 1e-3
     nonzero = slice(1 if loss == "poly" else 0, None)  # from the content itself it begins with 0
     assert relative(content[nonzero], original["content"][nonzero]) < 1e-3
-    check_thumbnail(transfer, original["thumbnail"], 1e-4)
+    # Its total variation takes what lies outside the image for 0, which shows at the border alone.
+    check_thumbnail(transfer, original["thumbnail"], 1e-3)
 
 
 def test_layers_of_demystifying_s_bn_loss():
@@ -143,7 +151,7 @@ def columns():
     """Hypercolumns of content and style image at the same 256 positions, `(1, 2179, 256)` both."""
     _, network, batch = loaded(*STROTSS)
     positions = draw_positions((64, 64), 256, generator(0, 0, IMAGE)).unsqueeze(0)
-    images = batch.contents, batch.styles[0][0].image.unsqueeze(0).double()
+    images = batch.contents, batch.styles[0][0].image.unsqueeze(0)
     return [hypercolumns({PIXELS: image, **network(image)}, positions) for image in images]
 
 
@@ -153,7 +161,8 @@ def test_terms_of_strotss():
     found = {
         "remd": relaxed_emd(cosine_distances(x, y)),
         "moments": moment_distance(x, y),
-        "color": relaxed_emd(color_distances(x[:, :3], y[:, :3])),
+        # Of black its code gives NaN; here black is at distance 1.
+        "color": relaxed_emd(color_distances(*(0.05 + 0.9 * colors[:, :3] for colors in (x, y)))),
         "self_similarity": self_similarity_distance(x, y),
     }
     expected = golden("strotss")["terms"]
