@@ -74,7 +74,10 @@ class NormalizedPixels:
 
     def _units(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """`(3, 1, 1)` both."""
-        mean, std = (torch.tensor(values).to(like).view(3, 1, 1) for values in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(values, dtype=like.dtype, device=like.device).view(3, 1, 1)
+            for values in (self.mean, self.std)
+        )
         return mean, std
 
 
