@@ -46,7 +46,7 @@ def loaded(*overrides):
     with initialize_config_dir(CONF, version_base="1.3"):
         cell = StylizeCell.build(checked(compose("stylize", [*PAIR, *overrides]), "stylize"))
     network = cell.network()
-    [batch] = cell.batches(network)
+    [batch] = cell.batches(1)
     batch = replace(batch, contents=exact(batch.contents))
     return cell, network, batch.with_styles(lambda style, _: replace(style, image=exact(style.image)))
 
@@ -59,7 +59,7 @@ def exact(images):
 def begun(*overrides, start=None):
     """Their optimisation, before its first step."""
     cell, network, batch = loaded(*overrides)
-    start = start_of(batch, cell.config.start, seed=0, picture=None) if start is None else start
+    start = start_of(batch, cell.config.start, noise=0.0, seed=0, picture=None) if start is None else start
     return cell.transfer(network, batch, start.double())
 
 
@@ -167,12 +167,3 @@ def test_terms_of_strotss():
     }
     expected = golden("strotss")["terms"]
     assert relative([float(found[term]) for term in expected], list(expected.values())) < 1e-5
-
-
-def test_twenty_steps_of_strotss():
-    """Both draw positions at random, and it reads deep layers up to a cell to the side: means are compared."""
-    original, transfer = golden("strotss"), begun(*STROTSS)
-    totals = [transfer.advance().pairs[0].losses.total for _ in range(20)]
-    expected = torch.tensor(original["total"], dtype=torch.float64).mean(dim=0)
-    assert relative(totals, expected.tolist()) < original["bounds"]["total"]
-    check_thumbnail(transfer, original["thumbnail"], original["bounds"]["thumbnail"])
