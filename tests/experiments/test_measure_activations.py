@@ -102,7 +102,7 @@ BAD = {
     "added key": (["+model.widht=3"], "model"),
     "added key below": (["+smoothing.temprature=3"], "smoothing"),
     "wrong type": (["images.size=abc"], r"`images.size` .* 'abc'.*Integer"),
-    "wrong type of a group's setting": (["weights.seed=abc"], "`weights.seed` should be a whole number"),
+    "wrong type of a group's setting": (["weights.seed=abc"], "`weights.seed` should be int; found 'abc'"),
     "unknown choice": (["network=resnet51"], "Could not find 'network/resnet51'"),
     "negative temperature": (["smoothing=softmax", "smoothing.temperature=-1"], "temperature.*found -1"),
     "nothing mandatory": (["weights=file"], r"`weights.path` should be given.*Add weights.path="),
