@@ -111,7 +111,7 @@ def test_replicates_differ_by_what_rounding_does(run, tmp_path):
         (["shares=both"], "`shares` should be one of"),
         (["measured_steps=[-1]"], "`measured_steps` should be numbers of steps from 0"),
         (["start_noise=-1"], "`start_noise` should be a number from 0"),
-        (["optimizer.constants=absolute"], "`constants` should be a known choice"),
+        (["optimizer.constants=absolute"], "`optimizer.constants` should be"),
     ],
 )
 def test_mistakes(run, wrong, message):
