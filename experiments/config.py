@@ -215,6 +215,7 @@ def checked(composed: DictConfig, entry: str = "measure_activations") -> DictCon
         plain = OmegaConf.to_container(composed, resolve=True)
         _check_text(plain, "")
         config = OmegaConf.merge(OmegaConf.structured(SCHEMAS[entry]), plain)
+        _check_given(OmegaConf.to_container(config), "")  # what an override has taken out
     except OmegaConfBaseException as error:
         raise SettingError(
             str(error.full_key or "config"),
