@@ -126,7 +126,7 @@ def test_rows_come_back_in_the_declared_schema(tmp_path):
     compute(tmp_path)
     table = next(runs(tmp_path)).rows()
     assert table.schema.equals(TIDY_SCHEMA, check_metadata=True)
-    assert table.schema.metadata[SCHEMA_KEY] == b"1"
+    assert table.schema.metadata[SCHEMA_KEY] == b"2"
     origin = {"experiment": "measure_activations", "run_id": IDENTITY.run_id}
     expected = [{**dict.fromkeys(TIDY_SCHEMA.names), **origin, **row} for row in rows()]
     assert table.to_pylist() == expected
