@@ -52,6 +52,7 @@ def objective(loss, style_weight=5.0, content_weight=1.0):
         content=Side(loss=ContentLoss(), taps={"deep": 1.0}, weight=content_weight),
         style=Side(loss=loss, taps=TAPS, weight=style_weight),
         smoothing=NoSmoothing(),
+        balance="layers",
     )
 
 
