@@ -63,6 +63,7 @@ FROZEN = [
 # What only a stylisation has.
 STYLIZE = CONFIG | {
     "entry": "stylize",
+    "arm": "swag",
     "content": "a.jpg",
     "style": "b.jpg",
     "masks": ["c.png"],
