@@ -65,7 +65,7 @@ def _positive(text: str) -> int:
 
 
 def _collect(runs: Path, out: Path) -> None:
-    from analysis.collect import collect
+    from analysis.tables.collect import collect
 
     done = collect(runs, out)
     print(f"{done.finished} finished runs, {done.rows} rows: {', '.join(map(str, done.files))}")

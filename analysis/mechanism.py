@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis import labels
-from analysis.cells import Cell, CellsError, answered, compose_cells, computing, unique
-from analysis.collect import read_records, tidy
+from analysis.drawing import labels
 from analysis.effects import Effect, bootstrap
-from swag_repro.store import RunRecord
+from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing, unique
+from analysis.tables.collect import read_records, tidy
+from swag_repro.runs.records import RunRecord
 
 CHOSEN = "style_distance"
 """The measure that was chosen before anything was run."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import labels
-from analysis.cells import Cell, CellsError, answered, compose_cells, computing, unique
-from analysis.collect import read_records, tidy
-from swag_repro.store import RunRecord
+from analysis.drawing import labels
+from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing, unique
+from analysis.tables.collect import read_records, tidy
+from swag_repro.runs.records import RunRecord
 
 LINE = ["network", "kind", "shortcut", "label", "weights", "smoothing", "batchnorm"]
 POINT = [*LINE, "position", "layer", "depth", "quantity", "statistic", "definition"]

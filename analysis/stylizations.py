@@ -14,11 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis import labels
-from analysis.cells import Cell, CellsError, answered, compose_cells, computing, unique
-from analysis.collect import read_records, tidy
+from analysis.drawing import labels
+from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing, unique
+from analysis.tables.collect import read_records, tidy
 from swag_repro.names import file_stem
-from swag_repro.store import RunRecord, unreadable
+from swag_repro.runs.files import unreadable
+from swag_repro.runs.records import RunRecord
 
 ENTRY = "stylize"
 

@@ -24,7 +24,7 @@ from experiments.benchmarks.engine import Setup, architecture_of, stylization, v
 from experiments.benchmarks.losses import OBJECTIVES, losses
 from experiments.benchmarks.statistics import statistics
 from experiments.cell import flush_subnormals
-from swag_repro.store import peak_memory
+from swag_repro.runs.provenance import peak_memory
 
 
 def _statistics(options: argparse.Namespace) -> Iterator[Table]:

@@ -27,16 +27,17 @@ from rich.markup import escape
 import conf
 from experiments.building import build, build_network
 from experiments.config import checked
-from experiments.progress import console, duration
+from experiments.science import scientific
 from experiments.signals import Interrupted, handle, handled, interrupt
-from experiments.sweep import Outcome, Sweep, SweepCallback, as_typed, summarize
+from experiments.sweeps.plan import Outcome, Sweep, SweepCallback, as_typed, summarize
+from experiments.sweeps.progress import console, duration
 from swag_repro.errors import SettingError, UserError
-from swag_repro.identity import Identity, scientific
 from swag_repro.images import Picture, Resize
 from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.store import Run, Store
+from swag_repro.runs.tracking import Tracker, track
 from swag_repro.smoothing import Smoothing
-from swag_repro.store import Run, Store
-from swag_repro.tracking import Tracker, track
 from swag_repro.weights import Weights
 
 CONF = str(Path(conf.__file__).parent)

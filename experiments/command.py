@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 
 import conf
-from experiments.progress import console
+from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, UserError
 
 CONF = Path(conf.__file__).parent

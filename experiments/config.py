@@ -52,7 +52,7 @@ class Images:
 
 @dataclass
 class Tracking:
-    """`conf/tracking`: arguments of `swag_repro.tracking.track`."""
+    """`conf/tracking`: arguments of `swag_repro.runs.tracking.track`."""
 
     mode: str = MISSING
     project: str = MISSING

@@ -21,13 +21,13 @@ from torchvision.transforms.functional import resize
 
 from experiments.cell import CONF, Cell, Experiment, launch, run_cell
 from experiments.command import checked_command
-from experiments.progress import track
-from experiments.sweep import Sweep
+from experiments.sweeps.plan import Sweep
+from experiments.sweeps.progress import track
 from swag_repro.images import Picture, batches, to_pil
 from swag_repro.networks import TappedNetwork
+from swag_repro.runs.store import Run
+from swag_repro.runs.tracking import Tracker
 from swag_repro.statistics import activation_statistics
-from swag_repro.store import Run
-from swag_repro.tracking import Tracker
 
 THUMBNAIL = 128
 """Short side, in pixels, of the images shown in W&B."""

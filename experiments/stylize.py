@@ -27,23 +27,23 @@ from rich.markup import escape
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.batches import BATCH_SIZE, Batch, fixed_size, restart_of, start_of
 from experiments.cell import CONF, Experiment, launch, run_cell
 from experiments.command import checked_command
-from experiments.observations import Judge, early, start_shares
-from experiments.pairs import Pair
-from experiments.progress import console, track
-from experiments.resume import Checkpoints, digest_of
 from experiments.signals import interrupt
-from experiments.stylize_cell import StylizeCell
-from experiments.sweep import Sweep, interruptible
+from experiments.stylization.batches import BATCH_SIZE, Batch, fixed_size, restart_of, start_of
+from experiments.stylization.cell import StylizeCell
+from experiments.stylization.checkpoints import Checkpoints, digest_of
+from experiments.stylization.observations import Judge, early, start_shares
+from experiments.stylization.pairs import Pair
+from experiments.sweeps.plan import Sweep, interruptible
+from experiments.sweeps.progress import console, track
 from swag_repro.errors import NonFiniteError
 from swag_repro.images import save_png
 from swag_repro.measures import Measure
 from swag_repro.names import file_stem
 from swag_repro.networks import TappedNetwork
-from swag_repro.store import Run
-from swag_repro.tracking import Tracker
+from swag_repro.runs.store import Run
+from swag_repro.runs.tracking import Tracker
 from swag_repro.transfer import PairRecord, Step, Transfer
 
 

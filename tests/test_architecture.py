@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SERVICES = {"errors", "identity", "names", "store", "tracking", "sweeps"}
+SERVICES = {"errors", "names", "runs"}
 LAYERS = [
-    "errors", "canvas", "optimizers", "quantiles", "images", "networks", "weights", "smoothing", "statistics", "measures",
-    "losses", "transfer",
+    "errors", "quantiles", "images", "networks", "weights", "smoothing", "statistics", "measures", "losses", "transfer",
 ]  # fmt: skip
 MAY_IMPORT_TORCH = set(LAYERS) - {"errors"}
 
@@ -43,12 +42,9 @@ def test_the_science_descends_and_services_know_nothing_of_it(path):
         assert not list(imports(path))
         return
     found = of_package(path) - {part(path), "__version__"}
-    allowed = SERVICES if part(path) in SERVICES else {*LAYERS[: LAYERS.index(part(path))], "names", "store"}
+    allowed = SERVICES if part(path) in SERVICES else {*LAYERS[: LAYERS.index(part(path))], "names", "runs"}
     assert found <= allowed
-    assert (
-        not {name.split(".")[0] for name in imports(path)} & {"experiments", "analysis", "hydra"}
-        or part(path) == "sweeps"
-    )
+    assert not {name.split(".")[0] for name in imports(path)} & {"experiments", "analysis", "hydra"}
     if part(path) not in MAY_IMPORT_TORCH:
         assert "torch" not in {name.split(".")[0] for name in imports(path)}
 
@@ -58,7 +54,7 @@ def test_analysis_reads_files_only(path):
     names = set(imports(path))
     assert not {name.split(".")[0] for name in names} & {"torch", "torchvision", "wandb"}
     assert of_package(path) <= SERVICES | {"__version__"}
-    assert of_package(path, "experiments") <= {"command", "config"}
+    assert of_package(path, "experiments") <= {"command", "config", "science", "sweeps"}
 
 
 @pytest.mark.parametrize("path", modules("experiments"), ids=str)

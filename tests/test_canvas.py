@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from swag_repro.canvas import LaplacianPyramid, NormalizedPixels, Pixels, finest_level
 from swag_repro.errors import SettingError
+from swag_repro.transfer.canvas import LaplacianPyramid, NormalizedPixels, Pixels, finest_level
 
 CANVASES = [Pixels(), LaplacianPyramid(), LaplacianPyramid(levels=1), LaplacianPyramid(levels=2)]
 SIZES = [(32, 48), (37, 21), (1, 5), (2, 1), (1, 1)]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.science import NOT_SCIENCE, scientific
 from swag_repro.errors import SettingError
-from swag_repro.identity import NOT_SCIENCE, Identity, scientific
+from swag_repro.runs.identity import Identity
 
 CONFIG = {
     "network": {

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.optimizers import LBFGS, SGD, Adam, RMSprop, StopReason
+from swag_repro.transfer.optimizers import LBFGS, SGD, Adam, RMSprop, StopReason
 
 FIRST_ORDER = [
     (partial(Adam, constants="torch", lr=0.05), partial(torch.optim.Adam, lr=0.05)),

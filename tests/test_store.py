@@ -20,10 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from swag_repro import store as store_module
 from swag_repro.errors import ImageError, StoreError
-from swag_repro.identity import Identity
-from swag_repro.store import SCHEMA_KEY, TIDY_SCHEMA, Store, read_rows, read_status, runs, whole_file
+from swag_repro.runs import provenance
+from swag_repro.runs.files import whole_file
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.records import all_runs, damage_of, read_status
+from swag_repro.runs.schema import NUMBERS, SCHEMA_KEY, read_numbers
+from swag_repro.runs.store import Run, Store
+
+DATA = Path(__file__).parent / "data"
 
 IDENTITY = Identity("measure_activations", 1, {"seed": 0}, {"content/astronaut": "00" * 32})
 CONFIG = {"seed": 0, "name": "fig3", "weight": 1e17, "title": "Größe", "network": {"taps": {"conv1": "relu"}}}
@@ -34,7 +39,7 @@ WORKER = """
 import sys, time
 from pathlib import Path
 from test_store import DETAILS, IDENTITY, rows
-from swag_repro.store import Store
+from swag_repro.runs.store import Store
 root, seconds, force = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3] == "force"
 waiting = lambda path: print("waiting", path.name, flush=True)
 with Store(root).claim(IDENTITY, **DETAILS, force=force, waiting=waiting) as run:
@@ -79,7 +84,7 @@ def compute(root: Path, *, force: bool = False, value: float | None = None) -> N
         run.write_rows(rows() if value is None else [row(value=value)])
 
 
-def fill(run: store_module.Run) -> None:
+def fill(run: Run) -> None:
     with run.write_file("images/one.png") as file:
         file.write(b"one")
     run.write_rows(rows())
@@ -95,14 +100,14 @@ def directory(root: Path) -> Path:
 
 
 def values(root: Path) -> list[float]:
-    return read_rows(directory(root) / "rows.parquet")["value"].to_pylist()
+    return read_numbers(directory(root) / "rows.parquet")["value"].to_pylist()
 
 
 def test_a_finished_run_describes_itself(tmp_path):
     with Store(tmp_path).claim(IDENTITY, **DETAILS) as run:
         assert read_status(run.path).state == "running"
         run.write_rows(rows())
-    (record,) = runs(tmp_path)
+    (record,) = all_runs(tmp_path)
     status = record.status
     assert (status.state, status.reason, status.rows, status.name) == ("finished", None, 50, "fig3")
     assert (status.experiment, status.overrides, status.device) == ("measure_activations", ["seed=0"], "cpu")
@@ -124,11 +129,11 @@ def test_a_finished_run_describes_itself(tmp_path):
 
 def test_rows_come_back_in_the_declared_schema(tmp_path):
     compute(tmp_path)
-    table = next(runs(tmp_path)).rows()
-    assert table.schema.equals(TIDY_SCHEMA, check_metadata=True)
-    assert table.schema.metadata[SCHEMA_KEY] == b"2"
+    table = next(all_runs(tmp_path)).rows()
+    assert table.schema.equals(NUMBERS, check_metadata=True)
+    assert table.schema.metadata[SCHEMA_KEY] == b"3"
     origin = {"experiment": "measure_activations", "run_id": IDENTITY.run_id}
-    expected = [{**dict.fromkeys(TIDY_SCHEMA.names), **origin, **row} for row in rows()]
+    expected = [{**dict.fromkeys(NUMBERS.names), **origin, **row} for row in rows()]
     assert table.to_pylist() == expected
     assert (
         pq.ParquetFile(directory(tmp_path) / "rows.parquet").metadata.row_group(0).column(0).compression
@@ -136,17 +141,11 @@ def test_rows_come_back_in_the_declared_schema(tmp_path):
     )
 
 
-def test_a_table_is_as_good_as_a_list(tmp_path):
-    with Store(tmp_path).claim(IDENTITY, **DETAILS) as run:
-        run.write_rows(pa.Table.from_pylist(rows()))
-    assert values(tmp_path) == [row["value"] for row in rows()]
-
-
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
         ({"valeu": 1.0}, ValueError, "unknown columns: .'valeu'."),
-        ({"value": None}, ValueError, "null values to non-nullable"),
+        ({"statistic": None}, ValueError, "null values to non-nullable"),
         ({"depth": "deep"}, pa.ArrowException, "deep"),
     ],
 )
@@ -179,7 +178,7 @@ def test_force_computes_again(tmp_path):
         assert values(tmp_path) == [value]
         assert absolute.exists()  # `wandb sync` needs the path that was written to
     assert not (directory(tmp_path) / "images").exists()
-    assert len(list(runs(tmp_path))) == 1
+    assert len(list(all_runs(tmp_path))) == 1
 
 
 def test_force_that_fails_keeps_the_old_result(tmp_path):
@@ -225,7 +224,7 @@ def test_a_failure_is_recorded_and_done_again(tmp_path, error, reason):
 
     with pytest.raises(type(error)):
         fail()
-    (record,) = runs(tmp_path)
+    (record,) = all_runs(tmp_path)
     assert record.status.state == "failed"
     assert record.status.reason.startswith(reason)
     assert record.identity == IDENTITY
@@ -264,7 +263,7 @@ def _flip(path, position, bit):
 def _seen(root):
     """All that a reader takes from the one run: what is in it, or the error."""
     try:
-        (record,) = runs(root, skipped=lambda _, why: (_ for _ in ()).throw(why))
+        (record,) = all_runs(root, skipped=lambda _, why: (_ for _ in ()).throw(why))
         told = record.read("images/one.png"), record.rows().to_pylist(), record.config, record.identity
         return told, replace(record.status, started_at="", seconds=0, peak_memory_bytes=0)
     except StoreError as error:
@@ -286,25 +285,25 @@ def test_no_damaged_byte_of_any_file_passes(tmp_path):
             seen = _seen(tmp_path)
             assert seen == whole or "should be a complete file of a run" in seen, (path, position)
             harmless += seen == whole
-            assert (store_module._damage(directory(tmp_path)) == []) == (seen == whole)
+            assert (damage_of(directory(tmp_path)) == []) == (seen == whole)
             path.write_bytes(content)
     assert harmless <= 5  # white space in status.json
     assert _seen(tmp_path) == whole
 
 
 def test_pages_of_rows_have_checksums_of_their_own(tmp_path):
-    """`read_rows` knows no status: of all bytes of the values none passes."""
+    """`read_numbers` knows no status: of all bytes of the values none passes."""
     compute(tmp_path)
     path = directory(tmp_path) / "rows.parquet"
-    whole, content = read_rows(path), path.read_bytes()
-    column = pq.ParquetFile(path).metadata.row_group(0).column(TIDY_SCHEMA.names.index("value"))
+    whole, content = read_numbers(path), path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(NUMBERS.names.index("value"))
     first = column.dictionary_page_offset or column.data_page_offset
     refused = 0
     positions = range(first, first + column.total_compressed_size, 3)
     for position in positions:
         _flip(path, position, 3)
         try:
-            assert read_rows(path) == whole
+            assert read_numbers(path) == whole
         except StoreError:
             refused += 1
         path.write_bytes(content)
@@ -394,7 +393,7 @@ def test_kill_9_in_the_middle_and_again_gives_the_same_rows(tmp_path):
     assert not (directory(tmp_path) / "rows.parquet").exists()
     compute(tmp_path)
     undisturbed = directory(tmp_path / "undisturbed") / "rows.parquet"
-    assert read_rows(directory(tmp_path) / "rows.parquet") == read_rows(undisturbed)
+    assert read_numbers(directory(tmp_path) / "rows.parquet") == read_numbers(undisturbed)
     assert not image.exists()
 
 
@@ -531,46 +530,58 @@ def test_a_later_schema_is_refused_and_left_alone(tmp_path):
         with pytest.raises(StoreError, match=r"should have schema 2 or older; found 3"):
             compute(tmp_path, force=force)
     skipped = []
-    assert list(runs(tmp_path, skipped=lambda at, why: skipped.append((at, str(why))))) == []
+    assert list(all_runs(tmp_path, skipped=lambda at, why: skipped.append((at, str(why))))) == []
     assert skipped[0][0] == directory(tmp_path)
     assert len(values(tmp_path)) == 50
 
 
 def test_rows_of_a_later_schema_are_refused(tmp_path):
     path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"value": [1.0]}).replace_schema_metadata({SCHEMA_KEY: b"3"}), path)
-    with pytest.raises(StoreError, match=r"should have schema 2 or older; found 3"):
-        read_rows(path)
+    pq.write_table(pa.table({"value": [1.0]}).replace_schema_metadata({SCHEMA_KEY: b"4"}), path)
+    with pytest.raises(StoreError, match=r"should have schema 3 or older; found 4"):
+        read_numbers(path)
 
 
-def test_rows_of_schema_1_are_read(tmp_path):
-    """They have no column `iteration`."""
-    first = store_module.TIDY_SCHEMA.remove(store_module.TIDY_SCHEMA.get_field_index("iteration"))
-    row = {
-        "experiment": "e",
-        "run_id": "r",
-        "network": "n",
-        "weights": "w",
-        "smoothing": "none",
-        "statistic": "s",
-        "value": 1.5,
-    }
-    table = pa.Table.from_pylist([row], schema=first.with_metadata({SCHEMA_KEY: b"1"}))
+@pytest.mark.parametrize(
+    ("version", "missing"), [(1, {"iteration", "of_run", "reason"}), (2, {"of_run", "reason"})]
+)
+def test_rows_of_earlier_schemas_are_read(tmp_path, version, missing):
+    """They lack columns, which come to hold nulls."""
+    names = [name for name in NUMBERS.names if name not in missing]
+    earlier = pa.schema([NUMBERS.field(name) for name in names]).with_metadata({SCHEMA_KEY: str(version)})
+    whole = {"experiment": "e", "run_id": "r", "network": "n", "weights": "w", "smoothing": "none"}
+    table = pa.Table.from_pylist([{**whole, "statistic": "s", "value": 1.5}], schema=earlier)
     pq.write_table(table, path := tmp_path / "rows.parquet")
-    rows = read_rows(path)
-    assert rows.schema == store_module.TIDY_SCHEMA
-    assert rows["iteration"].to_pylist() == [None]
+    rows = read_numbers(path)
+    assert rows.schema == NUMBERS
+    assert all(rows[name].to_pylist() == [None] for name in missing)
     assert rows["value"].to_pylist() == [1.5]
+
+
+def test_run_directories_of_schema_2_are_read():
+    """Two runs that the version before wrote: measured activations of ResNet-18, and a stylisation by it."""
+    records = {record.status.experiment: record for record in all_runs(DATA / "schema2")}
+    measured, stylized = records["measure_activations"], records["stylize"]
+    assert [record.damage() for record in records.values()] == [[], []]
+    assert len(measured.rows()) == measured.status.rows
+    assert len(measured.pairs()) == 0
+    [pair] = stylized.pairs().to_pylist()
+    assert (pair["content"], pair["style"], pair["status"]) == ("astronaut", "circles", "finished")
+    assert pair["total_loss"] < pair["first_total_loss"]
+    for image in (pair["image"], pair["content_image"], pair["style_image"]):
+        assert stylized.read(image).startswith(b"\x89PNG")
+    judged = stylized.rows().to_pandas().query("statistic == 'style_distance'")
+    assert set(judged["definition"]) == {"vgg19(random)"}
 
 
 def test_rows_of_no_schema_are_refused(tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"value": [1.0]}), path)
     with pytest.raises(StoreError, match="should be a complete file of a run"):
-        read_rows(path)
+        read_numbers(path)
     path.write_bytes(b"PAR1")
     with pytest.raises(StoreError, match="should be a complete file of a run"):
-        read_rows(path)
+        read_numbers(path)
 
 
 def test_foreign_directories_are_skipped_and_reported(tmp_path):
@@ -586,14 +597,14 @@ def test_foreign_directories_are_skipped_and_reported(tmp_path):
             (tmp_path / "runs" / name / "status.json").write_text(content)
     (tmp_path / "runs" / "file").write_text("")
     skipped = {}
-    (record,) = runs(tmp_path, skipped=lambda path, why: skipped.update({path.name: why}))
+    (record,) = all_runs(tmp_path, skipped=lambda path, why: skipped.update({path.name: why}))
     assert record.path == directory(tmp_path)
     assert set(skipped) == {"empty", "list", "torn", "other", "file"}
     assert all(isinstance(why, StoreError) for why in skipped.values())
 
 
 def test_no_output_folder_has_no_runs(tmp_path):
-    assert list(runs(tmp_path / "nowhere")) == []
+    assert list(all_runs(tmp_path / "nowhere")) == []
 
 
 def test_thousands_of_runs_are_listed_quickly(tmp_path):
@@ -603,13 +614,13 @@ def test_thousands_of_runs_are_listed_quickly(tmp_path):
         (tmp_path / "runs" / f"{number:016x}").mkdir()
         (tmp_path / "runs" / f"{number:016x}" / "status.json").write_text(text)
     start = time.perf_counter()
-    assert sum(1 for _ in runs(tmp_path)) == 3001
+    assert sum(1 for _ in all_runs(tmp_path)) == 3001
     assert time.perf_counter() - start < 3
 
 
 def test_versions_are_read_without_importing_torch():
     script = (
-        "import sys; from swag_repro import identity, store, tracking; store.versions();"
+        "import sys; from swag_repro.runs import identity, provenance, store, tracking; provenance.versions();"
         "assert not {'torch', 'wandb', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -618,12 +629,12 @@ def test_versions_are_read_without_importing_torch():
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A git repository with one tracked file, taken for this package's."""
-    monkeypatch.setattr(store_module, "__file__", str(tmp_path / "store.py"))
-    store_module.commit.cache_clear()
-    (tmp_path / "store.py").write_text("")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    provenance.commit.cache_clear()
+    (tmp_path / "provenance.py").write_text("")
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     yield tmp_path
-    store_module.commit.cache_clear()
+    provenance.commit.cache_clear()
 
 
 def test_commit_of_a_checkout_and_its_changes(checkout):
@@ -632,16 +643,16 @@ def test_commit_of_a_checkout_and_its_changes(checkout):
         command = ["git", "-C", str(checkout), *person, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    assert store_module.commit() is None  # another project's repository: our file is not tracked in it
-    store_module.commit.cache_clear()
+    assert provenance.commit() is None  # another project's repository: our file is not tracked in it
+    provenance.commit.cache_clear()
     git("add", ".")
     git("commit", "-q", "-m", "first")
     head = git("rev-parse", "HEAD")
-    assert store_module.commit() == head
-    (checkout / "store.py").write_text("changed")
-    assert store_module.commit() == head  # once a process
-    store_module.commit.cache_clear()
-    assert store_module.commit() == f"{head}-dirty"
+    assert provenance.commit() == head
+    (checkout / "provenance.py").write_text("changed")
+    assert provenance.commit() == head  # once a process
+    provenance.commit.cache_clear()
+    assert provenance.commit() == f"{head}-dirty"
 
 
 def test_identities_of_two_seeds_lie_side_by_side(tmp_path):
@@ -649,4 +660,4 @@ def test_identities_of_two_seeds_lie_side_by_side(tmp_path):
         identity = replace(IDENTITY, config={"seed": seed})
         with suppress(ZeroDivisionError), Store(tmp_path).claim(identity, **DETAILS) as run:
             run.write_rows([row(seed=seed, value=1 / seed)])
-    assert sorted(record.status.state for record in runs(tmp_path)) == ["failed", "finished", "finished"]
+    assert sorted(record.status.state for record in all_runs(tmp_path)) == ["failed", "finished", "finished"]

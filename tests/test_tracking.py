@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from swag_repro.errors import SettingError
-from swag_repro.tracking import track
+from swag_repro.runs.tracking import track
 
 # W&B leaves its temporary directories to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
@@ -140,7 +140,7 @@ def test_a_project_that_wandb_refuses_costs_only_the_mirror(tmp_path, caplog):
 ALONE = """
 import logging, os, signal, sys
 from pathlib import Path
-from swag_repro.tracking import track
+from swag_repro.runs.tracking import track
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 def tracking(mode, cell="run", timeout=2):
     directory = Path(sys.argv[1]) / cell

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from swag_repro.canvas import LaplacianPyramid
 from swag_repro.errors import SettingError
 from swag_repro.losses import ContentLoss, GramLoss, LayerLoss, Objective, Side, Style
 from swag_repro.networks import TappedNetwork
-from swag_repro.optimizers import LBFGS, Adam, RMSprop
 from swag_repro.smoothing import NoSmoothing, Softmax
 from swag_repro.transfer import Guards, Losses, Plateau, Status, TooLargeError, Transfer
+from swag_repro.transfer.canvas import LaplacianPyramid
+from swag_repro.transfer.optimizers import LBFGS, Adam, RMSprop
 
 SIZE, PAIRS = 24, 8
 IMAGES = torch.rand(2 * PAIRS, 3, SIZE // 4, SIZE // 4, generator=torch.Generator().manual_seed(0))

@@ -14,9 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from analysis import captions, labels, style, stylizations
-from analysis.cells import CellsError
+from analysis import stylizations
+from analysis.drawing import captions, labels, style
 from analysis.stylizations import Stylizations
+from analysis.tables.cells import CellsError
 
 __all__ = ["load", "make", "save"]
 

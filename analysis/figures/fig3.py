@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style
+from analysis.drawing import style
 from analysis.points import Points, load
 
 __all__ = ["load", "make", "save"]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis import captions, pictures, style, stylizations
-from analysis.page import Layout, draw, spread
+from analysis import stylizations
+from analysis.drawing import captions, pictures, style
+from analysis.drawing.page import Layout, draw, spread
 from analysis.stylizations import Stylizations
 
 __all__ = ["load", "make", "save"]

@@ -17,8 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from analysis import captions, pictures, style, stylizations
-from analysis.page import Layout, Page, PairPictures, draw, spread
+from analysis import stylizations
+from analysis.drawing import captions, pictures, style
+from analysis.drawing.page import Layout, Page, PairPictures, draw, spread
 from analysis.stylizations import Stylizations
 
 __all__ = ["load", "make", "save"]

@@ -16,7 +16,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import captions, labels, style
+from analysis.drawing import captions, labels, style
 from analysis.effects import bootstrap
 from analysis.mechanism import CHOSEN, MEASURES, Mechanism, load
 

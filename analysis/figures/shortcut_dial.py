@@ -10,9 +10,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import captions, points, style
-from analysis.cells import CellsError, answered, compose_cells, computing, unique
-from analysis.collect import read_records
+from analysis import points
+from analysis.drawing import captions, style
+from analysis.tables.cells import CellsError, answered, compose_cells, computing, unique
+from analysis.tables.collect import read_records
 
 __all__ = ["load", "make", "save"]
 

@@ -13,11 +13,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import captions, pictures, style, stylizations
-from analysis.collect import tidy
+from analysis import stylizations
+from analysis.drawing import captions, pictures, style
+from analysis.drawing.page import MARGIN, Layout, Page, PairPictures, draw, spread
 from analysis.effects import Effect, bootstrap
-from analysis.page import MARGIN, Layout, Page, PairPictures, draw, spread
 from analysis.stylizations import Arm, Stylizations
+from analysis.tables.collect import tidy
 
 __all__ = ["load", "make", "save"]
 

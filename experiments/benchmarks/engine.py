@@ -17,9 +17,9 @@ from experiments.benchmarks.timing import composed, interleaved, matmul_peak
 from experiments.building import build
 from swag_repro.losses import ContentLoss, GramLoss, Objective, Side, Style
 from swag_repro.networks import Architecture, Levers, TappedNetwork
-from swag_repro.optimizers import LBFGS
 from swag_repro.smoothing import NoSmoothing
 from swag_repro.transfer import Transfer
+from swag_repro.transfer.optimizers import LBFGS
 from swag_repro.weights import RandomWeights
 
 STYLE_WEIGHT = 10.0

@@ -12,8 +12,8 @@ from torch import Tensor
 from experiments.benchmarks.engine import Setup
 from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
-from experiments.memory import kept_for_gradient
-from experiments.stylize_cell import StylizeCell
+from experiments.stylization.cell import StylizeCell
+from experiments.stylization.memory import kept_for_gradient
 from swag_repro.losses import Style
 
 OBJECTIVES = (

@@ -14,7 +14,7 @@ from torch import Tensor
 from swag_repro.errors import NonFiniteError, SettingError
 from swag_repro.images.picture import Picture
 from swag_repro.images.resize import Resize
-from swag_repro.store import whole_file
+from swag_repro.runs.files import whole_file
 
 Batch = tuple[tuple[Picture, ...], Tensor]
 

@@ -18,14 +18,18 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from analysis import points, style
+from analysis import points
 from analysis.__main__ import main
-from analysis.cells import CONF, Cell, CellsError, compose_cells, match, unique
-from analysis.collect import collect, read_records
+from analysis.drawing import style
 from analysis.figures import FIGURES, fig3
-from swag_repro import identity, store
+from analysis.tables.cells import CONF, Cell, CellsError, compose_cells, match, unique
+from analysis.tables.collect import collect, read_records
+from experiments.science import scientific
 from swag_repro.errors import StoreError, UserError
-from swag_repro.store import SCHEMA_KEY, Store
+from swag_repro.runs import files, records
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.schema import SCHEMA_KEY
+from swag_repro.runs.store import Store
 
 SWEEP = ("network=resnet50,vgg19", "smoothing=none,softmax", "weights.seed=0,1")
 EXPERIMENT = ("experiment=fig3", *SWEEP)
@@ -86,9 +90,7 @@ def rows(config: dict[str, Any]) -> list[dict[str, Any]]:
 def compute(
     root: Path, cell: Cell, *, images: dict[str, str] = IMAGES, weights: str | None = None, config: Any = None
 ) -> Path:
-    who = identity.Identity(
-        "measure_activations", 1, identity.scientific(cell.config, cell.entry), images, weights
-    )
+    who = Identity("measure_activations", 1, scientific(cell.config, cell.entry), images, weights)
     claimed = Store(root).claim(
         who, config=config or cell.config, name="fig3", overrides=cell.overrides, device="cpu"
     )
@@ -98,7 +100,7 @@ def compute(
 
 
 def fail(root: Path, cell: Cell, error: Exception) -> None:
-    who = identity.Identity("measure_activations", 1, identity.scientific(cell.config, cell.entry), IMAGES)
+    who = Identity("measure_activations", 1, scientific(cell.config, cell.entry), IMAGES)
     with pytest.raises(type(error)), Store(root).claim(who, config=cell.config, name="fig3", device="cpu"):
         raise error
 
@@ -526,11 +528,11 @@ class TestCollect:
 
 
 def change_status(path: Path, **fields: Any) -> None:
-    (path / "status.json").write_text(replace(store.read_status(path), **fields).to_json())
+    (path / "status.json").write_text(replace(records.read_status(path), **fields).to_json())
 
 
 def change_rows_schema(path: Path, version: bytes) -> None:
     table = pq.read_table(path / "rows.parquet").replace_schema_metadata({SCHEMA_KEY: version})
     with pa.OSFile(str(path / "rows.parquet"), "wb") as file:
         pq.write_table(table, file)
-    change_status(path, files=store._digests(path))
+    change_status(path, files=files.digests(path))

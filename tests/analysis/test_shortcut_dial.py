@@ -16,12 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis import labels, mechanism, points
+from analysis import mechanism, points
 from analysis.__main__ import main
-from analysis.cells import Cell, CellsError, compose_cells
+from analysis.drawing import labels
 from analysis.figures import FIGURES, curve, fig3, grid, shortcut_dial, shortcut_dial_style
-from swag_repro import identity
-from swag_repro.store import Store
+from analysis.tables.cells import Cell, CellsError, compose_cells
+from experiments.science import scientific
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.store import Store
 
 SCALES = [0.0, 0.5, 1.0]
 SWEPT = "network.shortcut=0,0.5,1"  # fewer than in the experiments, for quick tests
@@ -98,9 +100,7 @@ def picture(seed: str) -> np.ndarray:
 
 
 def compute(root: Path, cell: Cell) -> Path:
-    who = identity.Identity(
-        cell.entry, 1, identity.scientific(cell.config, cell.entry), {"content/a": "a" * 64}
-    )
+    who = Identity(cell.entry, 1, scientific(cell.config, cell.entry), {"content/a": "a" * 64})
     with Store(root).claim(who, config=cell.config, name="dial", device="cpu") as run:
         if cell.entry == "measure_activations":
             run.write_rows(list(activations(cell.config)))

@@ -23,14 +23,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from analysis import captions, style, stylizations
+from analysis import stylizations
 from analysis.__main__ import main
-from analysis.cells import Cell, CellsError, compose_cells, match
-from analysis.collect import read_records
+from analysis.drawing import captions, style
 from analysis.figures import FIGURES, curve, grid, matrix
-from swag_repro import identity, store
+from analysis.tables.cells import Cell, CellsError, compose_cells, match
+from analysis.tables.collect import read_records
+from experiments.science import scientific
 from swag_repro.errors import StoreError
-from swag_repro.store import Store
+from swag_repro.runs import files, records
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.store import Store
 
 SWEEP = ("network=vgg19,resnet50", "weights=random", "smoothing=none,softmax", "steps=150", "evaluations=300")
 EXPERIMENT = ("experiment=fig1", *SWEEP)
@@ -132,7 +135,7 @@ def compute(
         for pair in pairs
         for role, name in zip(("content", "style"), pair, strict=True)
     }
-    who = identity.Identity("stylize", 1, identity.scientific(cell.config, cell.entry), hashes)
+    who = Identity("stylize", 1, scientific(cell.config, cell.entry), hashes)
     claimed = Store(root).claim(who, config=config or cell.config, name="fig1", device="cpu")
     with claimed as run:
         results = [described(cell.config, index, pair) for index, pair in enumerate(pairs)]
@@ -296,7 +299,7 @@ class TestTable:
     def test_different_pairs(self, outputs: Outputs) -> None:
         path = outputs.paths[0]
         (path / "pairs.json").write_text(json.dumps(json.loads((path / "pairs.json").read_text())[1:]))
-        status = replace(store.read_status(path), files=store._digests(path))
+        status = replace(records.read_status(path), files=files.digests(path))
         (path / "status.json").write_text(status.to_json())
         with pytest.raises(CellsError, match="the same pairs"):
             grid.load(list(EXPERIMENT), outputs.root, partial=False)

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from experiments.cell import launch
-from experiments.sweep import SweepCallback
+from experiments.sweeps.plan import SweepCallback
 
 
 @pytest.fixture

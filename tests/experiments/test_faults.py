@@ -21,12 +21,12 @@ import torchvision
 from PIL import Image
 from rich.console import Console
 
-from experiments import progress
 from experiments.cell import _LogFile
-from experiments.resume import Checkpoints
+from experiments.stylization.checkpoints import Checkpoints
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
-from experiments.sweep import Outcome, Sweep, as_typed
-from swag_repro import store
+from experiments.sweeps import progress
+from experiments.sweeps.plan import Outcome, Sweep, as_typed
+from swag_repro.runs.records import all_runs
 
 S = ["images.size=32", "network=resnet18", "measures=none", "compute.threads=1"]
 
@@ -41,7 +41,7 @@ def photos(tmp_path):
 
 
 def records(tmp_path):
-    return list(store.runs(tmp_path / "out"))
+    return list(all_runs(tmp_path / "out"))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swag_repro import store
+from swag_repro.runs.records import all_runs
 
 ROOT = Path(__file__).parents[2]
 CHEAP = {
@@ -39,7 +39,7 @@ def test_every_entry_point_runs_under_every_launcher(entry, launcher, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "2 cells in" in done.stderr
     assert "2 computed." in done.stderr
-    records = list(store.runs(tmp_path / "out"))
+    records = list(all_runs(tmp_path / "out"))
     assert {record.status.experiment for record in records} == {entry}
     assert sorted(record.config["weights"]["seed"] for record in records) == [0, 1]
     assert [record.damage() for record in records] == [[], []]

@@ -16,8 +16,9 @@ import torchvision
 from PIL import Image
 
 from experiments.measure_activations import main  # noqa: F401  (the fixture `run` calls it)
-from swag_repro import store
 from swag_repro.networks.variants import pseudo_resvgg
+from swag_repro.runs import schema
+from swag_repro.runs.records import all_runs
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["images.size=64", "images.source.limit=1"]
@@ -25,7 +26,7 @@ CHEAP = [*SMALL, "network=resnet18"]
 
 
 def records(tmp_path):
-    return list(store.runs(tmp_path / "out"))
+    return list(all_runs(tmp_path / "out"))
 
 
 def command(tmp_path, *arguments):
@@ -63,7 +64,7 @@ def test_a_finished_run_is_skipped_and_force_repeats_it(run, tmp_path):
     assert "computed" in run(*CHEAP, "force=true")[1]
     [again] = records(tmp_path)
     assert again.status.started_at != first.status.started_at
-    assert again.rows().equals(store.read_rows(again.path / "rows.parquet"))
+    assert again.rows().equals(schema.read_numbers(again.path / "rows.parquet"))
 
 
 def test_batches_and_threads_change_no_number_that_matters(run, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
-from swag_repro import store
+from swag_repro.runs.records import all_runs
 
 ARMS = (
     "plain",
@@ -28,9 +28,7 @@ def cells(run, tmp_path):
     """Runs the arms once: arm → rows."""
     status, printed = run("-m", *TINY, f"arm={','.join(ARMS)}")
     assert status == 0, printed
-    return {
-        record.config["arm"]["name"]: record.rows().to_pandas() for record in store.runs(tmp_path / "out")
-    }
+    return {record.config["arm"]["name"]: record.rows().to_pandas() for record in all_runs(tmp_path / "out")}
 
 
 def shares(rows, definition):
@@ -65,7 +63,7 @@ def test_an_arm_without_other_settings_is_the_run_that_it_names(run, tmp_path):
     status, printed = run(*TINY, "arm=plain")
     assert status == 0
     assert "skipped" in printed
-    assert len(list(store.runs(tmp_path / "out"))) == 1
+    assert len(list(all_runs(tmp_path / "out"))) == 1
 
 
 def test_pictures_on_the_way_are_measured(run, tmp_path):
@@ -76,7 +74,7 @@ def test_pictures_on_the_way_are_measured(run, tmp_path):
     )
     status, printed = run(*TINY, *judge, "steps=4", "measured_steps=[0,2]", "network=vgg16")
     assert status == 0, printed
-    [record] = store.runs(tmp_path / "out")
+    [record] = all_runs(tmp_path / "out")
     rows = record.rows().to_pandas()
     ssim = rows[rows["statistic"] == "ssim"].pivot_table(
         index=["content", "style"], columns=rows["iteration"].fillna(-1), values="value"
@@ -92,7 +90,7 @@ def test_replicates_differ_by_what_rounding_does(run, tmp_path):
     assert status == 0, printed
     totals = [
         record.rows().to_pandas().query("statistic == 'total_loss'")["value"].to_numpy()
-        for record in store.runs(tmp_path / "out")
+        for record in all_runs(tmp_path / "out")
     ]
     assert len(totals) == 2
     assert not np.array_equal(*totals)

@@ -17,10 +17,10 @@ from PIL import Image
 
 from experiments.cell import CONF
 from experiments.config import checked
+from experiments.stylization.cell import StylizeCell
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
-from experiments.stylize_cell import StylizeCell
-from swag_repro import store
 from swag_repro.errors import SettingError
+from swag_repro.runs.records import all_runs
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["images.size=48", "images.source.limit=2", "network=resnet18", "steps=4", "measures=none"]
@@ -41,7 +41,7 @@ def composed(*overrides):
 
 
 def records(folder):
-    return list(store.runs(folder / "out"))
+    return list(all_runs(folder / "out"))
 
 
 def only(folder):
@@ -238,7 +238,7 @@ def test_a_resumed_run_keeps_its_batches(run, tmp_path, monkeypatch):
         run(*arguments)
     [status] = tmp_path.glob("out/runs/*/status.json")
     assert json.loads(status.read_text())["state"] == "failed"
-    monkeypatch.setattr("experiments.stylize_cell.free_memory", lambda _: 1)
+    monkeypatch.setattr("experiments.stylization.cell.free_memory", lambda _: 1)
     status, printed = run(*arguments)
     assert status == 0, printed
     [record] = records(tmp_path)

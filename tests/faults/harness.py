@@ -18,8 +18,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from swag_repro import store
 from swag_repro.errors import StoreError
+from swag_repro.runs import store
+from swag_repro.runs.records import all_runs
 from tests.faults.processes import Child, collect, command, start
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -101,7 +102,7 @@ class Harness:
 
     def finished(self, output: Path) -> dict[str, str]:
         """When each finished run of an output folder began."""
-        records = store.runs(output, skipped=lambda *_: None)
+        records = all_runs(output, skipped=lambda *_: None)
         return {r.path.name: r.status.started_at for r in records if r.status.state == "finished"}
 
     # --- One fault ---
@@ -127,7 +128,7 @@ class Harness:
         self.expect(before.items() <= after.items(), kind, child, "a finished run was lost or repeated")
         with suppress(StoreError):
             self.expect(self.truth(folder / "out") == scenario.truth, kind, child, "another result")
-            whole = [record.damage() for record in store.runs(folder / "out")]
+            whole = [record.damage() for record in all_runs(folder / "out")]
             self.expect(not any(whole), kind, child, f"still damaged: {whole}")
             left = [str(path) for path in (folder / "out" / "runs").rglob(".*")]
             self.expect(not left, kind, child, f"left over: {left}")
@@ -154,7 +155,7 @@ class Harness:
             if status == 128 + number:
                 told = "The same command goes on" in child.output()
                 self.expect(told, kind, child, "nothing told")
-            states = [(r.status.state, r.status.reason) for r in store.runs(folder / "out")]
+            states = [(r.status.state, r.status.reason) for r in all_runs(folder / "out")]
             whole = all(state in (("finished", None), ("failed", "interrupted")) for state in states)
             self.expect(whole, kind, child, f"states {states}")
         self.again(kind, scenario, folder)
@@ -215,7 +216,7 @@ class Harness:
         elif status:
             self.expect("should be a complete file of a run" in told, kind, child, f"no message of {path}")
         with suppress(StoreError):
-            for record in store.runs(folder / "out", skipped=lambda *_: None):
+            for record in all_runs(folder / "out", skipped=lambda *_: None):
                 name = path.relative_to(record.path).as_posix()
                 if name in (record.status.files or {}):
                     record.read(name)

@@ -26,9 +26,10 @@ import experiments.measure_activations as measure_activations
 import experiments.stylize as stylize
 from analysis.__main__ import main as analyse
 from analysis.figures import FIGURES
-from experiments import command, progress
+from experiments import command
 from experiments.cell import CONF, launch
-from experiments.sweep import SweepCallback
+from experiments.sweeps import progress
+from experiments.sweeps.plan import SweepCallback
 from tests.fuzz import tiny
 
 SECONDS = 30

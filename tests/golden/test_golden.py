@@ -14,10 +14,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.nn import functional as F
 
-from experiments.batches import start_of
 from experiments.cell import CONF
 from experiments.config import checked
-from experiments.stylize_cell import StylizeCell
+from experiments.stylization.batches import start_of
+from experiments.stylization.cell import StylizeCell
 from swag_repro.losses.base import PIXELS, Look
 from swag_repro.losses.draws import generator
 from swag_repro.losses.strotss import (

@@ -7,7 +7,6 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch.nn import functional as F
 
-from swag_repro.canvas import LaplacianPyramid
 from swag_repro.errors import SettingError
 from swag_repro.losses.base import PIXELS, Look
 from swag_repro.losses.draws import generator
@@ -25,8 +24,9 @@ from swag_repro.losses.strotss import (
     relaxed_emd,
     self_similarity_distance,
 )
-from swag_repro.optimizers import RMSprop
 from swag_repro.smoothing import NoSmoothing, Softmax
+from swag_repro.transfer.canvas import LaplacianPyramid
+from swag_repro.transfer.optimizers import RMSprop
 
 LOSSES = [Strotss, SelfSimilarity]
 ALL = 10**6  # samples: more than any image here has pixels

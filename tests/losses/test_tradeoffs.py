@@ -21,9 +21,9 @@ from swag_repro.losses import (
     Style,
 )
 from swag_repro.networks import TappedNetwork
-from swag_repro.optimizers import LBFGS, Adam
 from swag_repro.smoothing import NoSmoothing
 from swag_repro.transfer import Transfer
+from swag_repro.transfer.optimizers import LBFGS, Adam
 
 SIZE = 24
 IMAGES = torch.rand(2, 3, SIZE // 4, SIZE // 4, generator=torch.Generator().manual_seed(0))

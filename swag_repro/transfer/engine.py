@@ -10,192 +10,41 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from enum import StrEnum
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
-from swag_repro.canvas import Canvas, Pixels
 from swag_repro.errors import SettingError
 from swag_repro.losses import BALANCING_DRAWS, Network, Objective, Style, Terms
-from swag_repro.optimizers import LBFGS, Optimizer, StopReason
+from swag_repro.transfer.canvas import Canvas, Pixels
+from swag_repro.transfer.guards import Guards, Plateau, Trend
+from swag_repro.transfer.optimizers import LBFGS, Optimizer, StopReason
+from swag_repro.transfer.records import (
+    UNKNOWN,
+    Losses,
+    PairRecord,
+    Status,
+    Step,
+    TooLargeError,
+    plain,
+    restored,
+)
 
 # An image that hardly moved: half a grey level of 255 on average.
 UNMOVED = 0.5 / 255
+
+
 # A loss that hardly fell: by less than this part of its start.
 UNCHANGED = 1e-3
+
+
 # Losses below this part of the first one are rounding; their jumps are no explosion.
 NEGLIGIBLE = 1e-6
 
 
-class TooLargeError(SettingError):
-    """Images, network and optimiser do not fit in memory."""
-
-
-class Status(StrEnum):
-    """Where a pair stands."""
-
-    RUNNING = "running"
-    FINISHED = "finished"
-    UNCHANGED = "unchanged"
-    DIVERGED = "diverged"
-
-
-class Losses(NamedTuple):
-    """Terms of one image's objective; all but `total` without their weights."""
-
-    content: float
-    style: float
-    total_variation: float
-    total: float
-
-
-@dataclass(frozen=True)
-class PairRecord:
-    """One pair after a step.
-
-    Attributes:
-        losses: at the last evaluation, which in the middle of a line search may lie above the iterate's.
-        best: the losses of least total so far; infinite before a finite one. At the end, where the newest
-            image is returned: of that image; of an objective that draws samples a mean over some.
-        first: the losses at the start.
-        iterations: steps that its optimiser has accepted.
-        evaluations: of its loss and gradient.
-        recoveries: times that a guard sent it back to its best image.
-        overshoots: evaluations in a row with an exploding loss.
-        status: `running`, or how it ended: `finished`; `unchanged`, if its loss fell by less than 0.1 % or
-            its pixels moved by less than half a grey level on average; `diverged`, if guards couldn't help.
-        reason: why it ended, None before.
-    """
-
-    losses: Losses
-    best: Losses
-    first: Losses
-    iterations: int = 0
-    evaluations: int = 0
-    recoveries: int = 0
-    overshoots: int = 0
-    status: Status = Status.RUNNING
-    reason: str | None = None
-
-
 RESULTS = ("best", "last")
-WATCHED = ("loss", "image")
-UNKNOWN = Losses(math.nan, math.nan, math.nan, math.inf)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One evaluation of every pair that was under way.
-
-    Attributes:
-        step: most iterations of any pair.
-        evaluations: most evaluations of any pair.
-        pairs: one record per pair, those that have ended too.
-        seconds: of computing since the start, over all resumptions.
-        device_memory_bytes: most memory that CUDA has allocated so far; None on other devices.
-    """
-
-    step: int
-    evaluations: int
-    pairs: tuple[PairRecord, ...]
-    seconds: float
-    device_memory_bytes: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guards:
-    """When a pair has gone astray, and how often it may start again.
-
-    A loss that isn't finite, or stays above `explosion` times the best one for `patience` evaluations, sends
-    a pair back to its best image. From there L-BFGS goes on under the strong Wolfe conditions, Adam with its
-    learning rate times `step_scale`; each further time, either's step is scaled down so.
-
-    Attributes:
-        explosion: factor, above 1.
-        patience: evaluations in a row; at least 1.
-        recoveries: before a pair is given up as `diverged`; 0 or more.
-        step_scale: in (0, 1).
-
-    Raises:
-        SettingError: a value is outside its range.
-    """
-
-    explosion: float = 10.0
-    patience: int = 10
-    recoveries: int = 3
-    step_scale: float = 0.2
-
-    def __post_init__(self) -> None:
-        rules = {
-            "explosion": (self.explosion > 1, "should be above 1"),
-            "patience": (self.patience >= 1, "should be at least 1"),
-            "recoveries": (self.recoveries >= 0, "should be at least 0"),
-            "step_scale": (0 < self.step_scale < 1, "should be between 0 and 1"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise SettingError(f"guards.{name}", rule, getattr(self, name), "Leave it at its default.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plateau:
-    """Ends a pair that changes little from check to check (Demystifying, section 4.1).
-
-    Of a loss that draws samples the mean since the last check is compared, else its newest value.
-
-    Attributes:
-        change: above 0; None for never. Of a loss as part of that at the last check, `|l − l'| / |l'|`; of an
-            image v, as its canvas writes it, `‖v − v'‖ / ‖v‖`. The paper's is 0.005.
-        every: iterations between checks, at least 1. The paper doesn't say; the authors' code checks the
-            image after each.
-        of: `loss`, as the paper has it, or `image`, as its authors' code.
-
-    Raises:
-        SettingError: a value is outside its range.
-    """
-
-    change: float | None = None
-    every: int = 50
-    of: str = "loss"
-
-    def __post_init__(self) -> None:
-        if self.of not in WATCHED:
-            raise SettingError("stop.of", f"should be one of {', '.join(WATCHED)}", self.of, "Choose one.")
-        if self.change is not None and not 0 < self.change < math.inf:
-            rule = "should be above 0, or null"
-            raise SettingError("stop.change", rule, self.change, "The paper's is 0.005.")
-        if self.every < 1:
-            raise SettingError("stop.every", "should be at least 1", self.every, "50 is a good number.")
-
-
-@dataclass
-class _Trend:
-    """Losses of one pair since its last check, or its image."""
-
-    summed: float | Tensor = 0.0
-    count: int = 0
-    checked: int = 0
-    level: float | Tensor | None = None
-
-    def settled(self, plateau: Plateau, iterations: int, seen: float | Tensor, *, mean: bool) -> bool:
-        """Takes one more loss or image; whether at a check it has changed less than the plateau allows."""
-        self.summed, self.count = (self.summed + seen, self.count + 1) if mean else (seen, 1)
-        if plateau.change is None or iterations < self.checked + plateau.every:
-            return False
-        before, self.level = self.level, self.summed / self.count
-        self.summed, self.count, self.checked = 0.0, 0, iterations
-        return before is not None and _moved_little(before, self.level, plateau.change)
-
-
-def _moved_little(before: Any, now: Any, change: float) -> bool:
-    """Whether a number or a tensor has; each relative to what its source divides by."""
-    if isinstance(now, Tensor):
-        return bool(vector_norm(now - before) < change * vector_norm(now))
-    return bool(abs(now - before) < change * abs(before))
 
 
 class Transfer:
@@ -262,7 +111,7 @@ class Transfer:
             raise SettingError("optimizer", rule, "lbfgs", "Add optimizer=adam.")
         self._newest = objective.stochastic or result == "last"
         self._pairs = [PairRecord(UNKNOWN, UNKNOWN, UNKNOWN) for _ in contents]
-        self._trends = [_Trend() for _ in contents]
+        self._trends = [Trend() for _ in contents]
         self._seconds = 0.0
 
     def __iter__(self) -> Iterator[Step]:
@@ -427,7 +276,7 @@ class Transfer:
         """
         return {
             "optimizer": self._optimizer.state_dict(),
-            "pairs": [_plain(pair) for pair in self._pairs],
+            "pairs": [plain(pair) for pair in self._pairs],
             "trends": [vars(trend).copy() for trend in self._trends],
             "seconds": self._seconds,
         }
@@ -439,20 +288,9 @@ class Transfer:
             ValueError: the state is of another optimiser or number of pairs.
         """
         self._optimizer.load_state_dict(state["optimizer"])
-        self._pairs = [_pair_record(**pair) for pair in state["pairs"]]
-        self._trends = [_Trend(**trend) for trend in state["trends"]]
+        self._pairs = [restored(**pair) for pair in state["pairs"]]
+        self._trends = [Trend(**trend) for trend in state["trends"]]
         self._seconds = state["seconds"]
-
-
-def _plain(pair: PairRecord) -> dict[str, Any]:
-    values = {field.name: getattr(pair, field.name) for field in fields(pair)}
-    plain = {name: tuple(value) for name, value in values.items() if isinstance(value, Losses)}
-    return values | plain | {"status": str(pair.status)}
-
-
-def _pair_record(**saved: Any) -> PairRecord:
-    losses = {name: Losses(*saved[name]) for name in ("losses", "best", "first")}
-    return PairRecord(**{**saved, **losses, "status": Status(saved["status"])})
 
 
 @contextmanager

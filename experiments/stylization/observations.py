@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.batches import Batch
+from experiments.stylization.batches import Batch
 from swag_repro.losses import Network, Objective, gradient_norms, shares, style_weights
 from swag_repro.measures import HeldOut, Measure
 from swag_repro.transfer import Step

@@ -13,19 +13,19 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from experiments.batches import COLORS, STARTS, Batch
 from experiments.building import build
 from experiments.cell import Cell
-from experiments.memory import free_memory, kept_for_gradient
-from experiments.observations import Judge
-from experiments.pairs import Pair, pairs_of, start_picture, weights_of
-from swag_repro.canvas import Canvas
+from experiments.stylization.batches import COLORS, STARTS, Batch
+from experiments.stylization.memory import free_memory, kept_for_gradient
+from experiments.stylization.observations import Judge
+from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights_of
 from swag_repro.errors import SettingError
 from swag_repro.images import Picture, load_mask
 from swag_repro.losses import MATCHES, Like, Objective, Side, check_choice, check_weight
 from swag_repro.measures import WeightedNetwork
 from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.transfer import Guards, Plateau, Transfer
+from swag_repro.transfer.canvas import Canvas
 
 MOST_PAIRS = 16
 """In a batch of `auto`: more gain nothing on machines we know."""

@@ -25,10 +25,11 @@ from omegaconf.errors import OmegaConfBaseException
 import conf
 from experiments.command import check
 from experiments.config import checked
-from swag_repro import identity, sweeps
+from experiments.science import scientific
+from experiments.sweeps import jobs as sweeps
 from swag_repro.errors import StoreError, UserError
-from swag_repro.identity import Identity
-from swag_repro.store import RunRecord
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.records import RunRecord
 
 CONF = Path(conf.__file__).parent
 FILES = ("images", "weights", "content", "style")
@@ -64,7 +65,7 @@ class Cell:
     @property
     def key(self) -> str:
         """What cells of the same result have in common, and no others."""
-        return _key([self.entry, identity.scientific(self.config, self.entry)])
+        return _key([self.entry, scientific(self.config, self.entry)])
 
     def __str__(self) -> str:
         own = [item for item in self.overrides if item not in self.common]

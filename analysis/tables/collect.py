@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from swag_repro import store
 from swag_repro.errors import StoreError
-from swag_repro.store import TIDY_SCHEMA, RunRecord
+from swag_repro.runs.files import whole_file
+from swag_repro.runs.records import RunRecord, all_runs
+from swag_repro.runs.schema import NUMBERS
 
 ORDER = (
     "experiment", "network", "weights", "smoothing", "loss", "seed", "content", "style", "position", "layer",
@@ -60,18 +61,18 @@ def read_records(root: Path) -> tuple[list[RunRecord], int]:
             raise error
         left.append(directory)
 
-    return list(store.runs(root, skipped=skipped)), len(left)
+    return list(all_runs(root, skipped=skipped)), len(left)
 
 
 def tidy(records: list[RunRecord]) -> pa.Table:
-    """The rows of finished runs, in `TIDY_SCHEMA`, sorted.
+    """The rows of finished runs, in `NUMBERS`, sorted.
 
     Raises:
         StoreError: A run's rows can't be read, or are not as many as its status says.
     """
     with ThreadPoolExecutor(READERS) as pool:
         tables = list(pool.map(_checked_rows, records))
-    return pa.concat_tables([TIDY_SCHEMA.empty_table(), *tables]).sort_by(
+    return pa.concat_tables([NUMBERS.empty_table(), *tables]).sort_by(
         [(column, "ascending") for column in ORDER]
     )
 
@@ -105,6 +106,6 @@ def collect(root: Path, out: Path) -> Collected:
     files = (out / "table.parquet", out / "table.csv")
     writers = (partial(pq.write_table, write_page_checksum=True), pyarrow.csv.write_csv)
     for path, write in zip(files, writers, strict=True):
-        with store.whole_file(path) as file:
+        with whole_file(path) as file:
             write(table, file)
     return Collected(states["finished"], dict(failed), states["running"] + left, table.num_rows, files)

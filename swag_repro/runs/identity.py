@@ -5,73 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from swag_repro.errors import SettingError
 
-NOT_SCIENCE = frozenset(
-    {
-        "entry",
-        "name",
-        "output",
-        "force",
-        "progress",
-        "tracking",
-        "compute.device",
-        "compute.threads",
-        "keep",
-        "arm",
-        "network.label",
-        "objective.label",
-        # Of the levers, all but autocast change values by rounding only.
-        "levers.fold_batchnorm",
-        "levers.in_place",
-        "levers.channels_last",
-        "levers.compile",
-        "levers.checkpoints",
-        # Where images and weights come from; the hashes in `Identity` stand for what they are.
-        "images.name",
-        "images.path",
-        "images.source",
-        "content",
-        "style",
-        "masks",
-        "measures.weights.path",
-        "measures.weights.sha256",
-        "weights.path",
-        "weights.sha256",
-    }
-)
-"""Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""
 
-NOT_SCIENCE_OF = {
-    # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with
-    # other neighbours in its batch nearly all pixels of a picture come to differ.
-    "measure_activations": frozenset({"compute.batch_size"}),
-}
-"""Those that leave the numbers of one experiment as they are."""
-
-
-def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
-    """The part of an experiment's resolved, plain config that decides the result, in one normal form.
+def normal(config: Mapping[str, Any], left_out: Collection[str]) -> dict[str, Any]:
+    """A plain config without some keys, in one normal form.
 
     Equal settings become equal: `1.0` is `1`, `-0.0` is `0`, and a tuple is a list; the order of keys never
     mattered to a hash. `True` is not `1`, and `null` is not a missing key.
+
+    Args:
+        config: Nested mappings, lists and plain values.
+        left_out: Dotted keys.
 
     Raises:
         SettingError: A number is NaN or infinite.
         TypeError: A value is none of mapping, list, tuple, string, number, boolean and None.
     """
-    left_out = NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset())
     kept: dict[str, Any] = _normal(config, "", left_out)
-    if not kept.get("compute", True):
-        del kept["compute"]
     return kept
 
 
-def _normal(value: Any, key: str, left_out: frozenset[str]) -> Any:
+def _normal(value: Any, key: str, left_out: Collection[str]) -> Any:
     match value:
         case Mapping():
             return {

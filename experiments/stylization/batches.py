@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.pairs import Pair
-from swag_repro.canvas import finest_level
+from experiments.stylization.pairs import Pair
 from swag_repro.images import (
     Picture,
     Resize,
@@ -25,7 +24,8 @@ from swag_repro.images import (
 )
 from swag_repro.losses import Style
 from swag_repro.networks.architecture import IMAGENET_MEAN
-from swag_repro.store import Run
+from swag_repro.runs.store import Run
+from swag_repro.transfer.canvas import finest_level
 
 STARTS = ("content", "noise", "grey", "style", "laplacian")
 GREY_NOISE = 0.1 / 256  # Demystifying, authors' code

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import captions, stylizations
-from analysis.page import PairPictures, Picture
+from analysis import stylizations
+from analysis.drawing import captions
+from analysis.drawing.page import PairPictures, Picture
 from analysis.stylizations import Arm, Stylizations
 
 BELOW = {

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from swag_repro.store import whole_file
+from swag_repro.runs.files import whole_file
 
 WIDTH = 7.16
 """Inches: both columns of a conference paper."""

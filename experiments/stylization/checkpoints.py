@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from swag_repro.store import whole_file
+from swag_repro.runs.files import whole_file
 
 logger = logging.getLogger(__name__)
 

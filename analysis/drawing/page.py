@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis import style
+from analysis.drawing import style
 from analysis.stylizations import Pixels
 
 MIN_DPI = 200

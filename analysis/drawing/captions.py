@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from analysis import labels
+from analysis.drawing import labels
 from analysis.stylizations import Arm, Stylizations, fused_weights
 
 LETTERS = 145

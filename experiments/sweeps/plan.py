@@ -24,11 +24,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.markup import escape
 
-from experiments.progress import console, duration
 from experiments.signals import deferred
-from swag_repro import sweeps
+from experiments.sweeps import jobs as sweeps
+from experiments.sweeps.progress import console, duration
 from swag_repro.errors import StoreError
-from swag_repro.store import whole_file
+from swag_repro.runs.files import whole_file
 
 ROOM = 2**16
 """Bytes that should be free before anything starts: Hydra's own files raise what has no message."""

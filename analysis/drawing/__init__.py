@@ -1,0 +1,1 @@
+"""How a page looks: its style, its words, its pictures."""

@@ -1,0 +1,63 @@
+"""Which settings decide a result, and which only how, where and under what name it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from swag_repro.runs.identity import normal
+
+NOT_SCIENCE = frozenset(
+    {
+        "entry",
+        "name",
+        "output",
+        "force",
+        "progress",
+        "tracking",
+        "compute.device",
+        "compute.threads",
+        "keep",
+        "arm",
+        "network.label",
+        "objective.label",
+        # Of the levers, all but autocast change values by rounding only.
+        "levers.fold_batchnorm",
+        "levers.in_place",
+        "levers.channels_last",
+        "levers.compile",
+        "levers.checkpoints",
+        # Where images and weights come from; the hashes in `Identity` stand for what they are.
+        "images.name",
+        "images.path",
+        "images.source",
+        "content",
+        "style",
+        "masks",
+        "measures.weights.path",
+        "measures.weights.sha256",
+        "weights.path",
+        "weights.sha256",
+    }
+)
+"""Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""
+
+NOT_SCIENCE_OF = {
+    # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with
+    # other neighbours in its batch nearly all pixels of a picture come to differ.
+    "measure_activations": frozenset({"compute.batch_size"}),
+}
+"""Those that leave the numbers of one experiment as they are."""
+
+
+def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
+    """The part of an experiment's resolved, plain config that decides the result, in one normal form.
+
+    Raises:
+        SettingError: A number is NaN or infinite.
+        TypeError: A value is none of mapping, list, tuple, string, number, boolean and None.
+    """
+    kept = normal(config, NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset()))
+    if not kept.get("compute", True):
+        del kept["compute"]
+    return kept

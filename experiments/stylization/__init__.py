@@ -1,0 +1,1 @@
+"""What a stylisation needs beside what every cell does."""

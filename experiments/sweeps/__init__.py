@@ -1,0 +1,1 @@
+"""Multiruns: their jobs, what became of each, and how far they are."""

@@ -1,0 +1,167 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, Literal, TypeVar
+from uuid import uuid4
+
+import yaml
+
+from swag_repro.errors import StoreError
+
+UNSEALED = ("status.json", "run.log", "wandb", "checkpoints")
+"""What a run directory holds beside its result: no digest is kept of them. A checkpoint has its own."""
+
+
+MALFORMED = (OSError, ValueError, TypeError, yaml.YAMLError)
+
+
+T = TypeVar("T")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file opened for writing that takes its place at `path` only once it is complete and on the disk.
+
+    Raises:
+        StoreError: The disk is full, or the folder can't be made or written to.
+    """
+    beside = path.with_name(f".{path.name}.{uuid4().hex}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with _written(beside) as file:
+                yield file
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """A new file. Where the system refused a write, that is raised, whatever a library made of it."""
+    raw = _Raw(path, "xb")
+    try:
+        with io.BufferedWriter(raw) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except Exception:
+        if raw.refused is not None:
+            raise raw.refused from None
+        raise
+    if raw.refused is not None:
+        raise raw.refused
+
+
+class _Raw(io.FileIO):
+    """A file that remembers why a write failed: of a full disk, torch says `enforce fail` and no more."""
+
+    refused: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.refused = error
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within, a refusal of the system is a `StoreError` that names this path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # not the system's: a library that could not encode what it was given
+            raise
+        found, remedy = f"{path}: {error.strerror}", "Make room there, or choose another folder."
+        raise StoreError("output", "should be a folder that can be written to", found, remedy) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """A whole file of UTF-8."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def parsed(path: Path, content: bytes, parse: Callable[[str], T]) -> T:
+    """What `parse` makes of a file's content; a `StoreError` where it can't."""
+    try:
+        return parse(content.decode())
+    except MALFORMED as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception | str) -> StoreError:
+    """What is raised of a file that is missing, torn, or not as it was written."""
+    found = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    remedy = "The command that made it computes anew what is damaged; or delete its folder."
+    return StoreError(str(path), "should be a complete file of a run", found, remedy)
+
+
+def refuse_newer(name: str, version: int, newest: int) -> None:
+    """A `StoreError` where a later version wrote what is to be read."""
+    if version > newest:
+        rule = f"should have schema {newest} or older"
+        raise StoreError(name, rule, version, "Use the newer swag-repro that wrote it.")
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of each file of a run's result, by its path in the run directory."""
+    results = (path for path in directory.iterdir() if path.name not in UNSEALED)
+    files = (file for path in results for file in ([path] if path.is_file() else path.rglob("*")))
+    return {
+        file.relative_to(directory).as_posix(): digest(file.read_bytes())
+        for file in sorted(files)
+        if file.is_file()
+    }
+
+
+def beside_of(target: Path, suffix: Literal["new", "old"]) -> Path:
+    """Where what replaces a run, or what it replaced, lies for a while."""
+    return target.with_name(f"{target.name}.{suffix}")
+
+
+def clear_but(directory: Path, kept: Collection[PurePath]) -> None:
+    """Clears a directory but for these paths, and of what lies below them files that were not yet whole."""
+    for path in directory.iterdir() if directory.is_dir() else ():
+        below = [PurePath(*parts[1:]) for at in kept if (parts := at.parts)[:1] == (path.name,)]
+        if PurePath() in below:
+            _clear_torn(path)
+        elif below:
+            clear_but(path, below)
+        else:
+            with writing(path):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _clear_torn(path: Path) -> None:
+    for torn in path.rglob(".*"):
+        with writing(torn):
+            torn.unlink()
+
+
+def clear(directory: Path) -> None:
+    """Deletes a directory, or a link to one, where it is there."""
+    with writing(directory), suppress(FileNotFoundError):
+        if directory.is_symlink():
+            directory.unlink()
+        else:
+            shutil.rmtree(directory)
+
+
+def ignore(*_: object) -> None:
+    """Does nothing: what callbacks do that nobody gave."""

@@ -1,0 +1,54 @@
+"""Where numbers come from: versions, commit, memory."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from swag_repro import __version__
+
+
+def peak_memory() -> int | None:
+    """The most memory this process has had so far, in bytes: allocated by CUDA if in use, otherwise resident.
+
+    None where the system does not say.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of Python, this package, torch and torchvision, without importing them."""
+    installed = {name: metadata.version(name) for name in ("torch", "torchvision")}
+    return {"python": platform.python_version(), "swag_repro": __version__, **installed}
+
+
+@cache
+def commit() -> str | None:
+    """The commit of this package's checkout, with the suffix `-dirty` where tracked files differ from it.
+
+    None outside a checkout, also where the package is installed inside another project's.
+    """
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    return tracked and _git("describe", "--always", "--exclude=*", "--abbrev=40", "--dirty")
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,246 @@
+"""What is known of a run: its status, and its directory to read from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from swag_repro.errors import StoreError
+from swag_repro.runs.files import MALFORMED, T, digest, ignore, parsed, refuse_newer, unreadable
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.provenance import commit, versions
+from swag_repro.runs.schema import NUMBERS, PAIRS, migrated_numbers, pairs_of_json, parse_table
+
+STATUS_VERSION = 2
+"""Of `status.json`; from 2 on it holds checksums, `Status.files` and its own `sha256`, as later ones will."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `status.json` says of a run.
+
+    Attributes:
+        schema: `STATUS_VERSION` of its writer.
+        state: `running` also stands in a directory whose process was killed.
+        reason: Why it failed.
+        experiment: The experiment's name.
+        name: The group it was first computed for, such as `fig3`.
+        overrides: The command line's.
+        started_at: ISO 8601, in UTC.
+        seconds: From start to end.
+        peak_memory_bytes: What `peak_memory` says at the end.
+        versions: Of Python and of the packages that decide numbers.
+        commit: Of this package's checkout, with the suffix `-dirty` where tracked files differ from it.
+        device: Where it was computed.
+        rows: How many rows it holds.
+        files: SHA-256 of each file of its result, by its path; None before it is finished, and in schema 1.
+    """
+
+    schema: int
+    state: Literal["running", "finished", "failed"]
+    reason: str | None
+    experiment: str
+    name: str
+    overrides: list[str]
+    started_at: str
+    seconds: float | None
+    peak_memory_bytes: int | None
+    versions: dict[str, str]
+    commit: str | None
+    device: str
+    rows: int | None
+    files: dict[str, str] | None = None
+
+    @classmethod
+    def start(cls, *, experiment: str, name: str, overrides: Sequence[str], device: str) -> Self:
+        """The status of a run that starts now."""
+        return cls(
+            schema=STATUS_VERSION,
+            state="running",
+            reason=None,
+            experiment=experiment,
+            name=name,
+            overrides=list(overrides),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=None,
+            peak_memory_bytes=None,
+            versions=versions(),
+            commit=commit(),
+            device=device,
+            rows=None,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The status that `to_json` wrote.
+
+        Raises:
+            StoreError: A later version wrote it.
+            ValueError: The text is not JSON, or not as it was written.
+            TypeError: The JSON is not a status.
+        """
+        fields = dict(json.loads(text))
+        checksum = fields.pop("sha256", None)
+        if checksum not in (None, _checksum(fields)):
+            raise ValueError("its checksum is of another text")
+        refuse_newer("status.json", fields.get("schema", 1), STATUS_VERSION)
+        if checksum is None and fields.get("schema") != 1:
+            raise ValueError("its checksum is missing")
+        return cls(**fields)
+
+    def to_json(self) -> str:
+        """This status as JSON for people to read, with a checksum of itself."""
+        fields = asdict(self)
+        return json.dumps(fields | {"sha256": _checksum(fields)}, indent=2) + "\n"
+
+
+def _checksum(fields: Mapping[str, Any]) -> str:
+    return digest(json.dumps(fields, sort_keys=True).encode())
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether a directory holds a finished run, whole."""
+    return damage_of(directory) == []
+
+
+def damage_of(directory: Path) -> list[str] | None:
+    """The files of a finished run that are not as they were written; None of a run that isn't finished."""
+    try:
+        status = Status.from_json((directory / "status.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except MALFORMED:
+        return ["status.json"]
+    return RunRecord(directory, status).damage() if status.state == "finished" else None
+
+
+def _count_rows(path: Path) -> int | None:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException):
+        return None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run directory to read from; its files are opened when they are asked for."""
+
+    path: Path
+    status: Status
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What decided the result.
+
+        Raises:
+            StoreError: `identity.json` is missing or malformed.
+        """
+        return self._parsed("identity.json", Identity.from_json)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The whole resolved config.
+
+        Raises:
+            StoreError: `config.yaml` is missing or malformed.
+        """
+        return self._parsed("config.yaml", yaml.safe_load)
+
+    def rows(self) -> pa.Table:
+        """The measured rows, in `NUMBERS`.
+
+        Raises:
+            StoreError: `rows.parquet` is missing, malformed or of a later schema.
+        """
+        return self._table("rows.parquet", NUMBERS, migrated_numbers)
+
+    def pairs(self) -> pa.Table:
+        """The stylised pairs, in `PAIRS`; none of a run that stylises nothing.
+
+        Raises:
+            StoreError: Their file is malformed or of a later schema, or was changed.
+        """
+        if (self.path / "pairs.json").exists():  # before schema 3
+            try:
+                return pairs_of_json(self.read("pairs.json"), self.path.name)
+            except (*MALFORMED, KeyError) as error:
+                raise unreadable(self.path / "pairs.json", error) from error
+        if (self.status.files or {}).get("pairs.parquet") is None:
+            return PAIRS.empty_table()
+        return self._table("pairs.parquet", PAIRS, lambda table, _: table)
+
+    def _table(self, name: str, schema: pa.Schema, migrated: Callable[[pa.Table, int], pa.Table]) -> pa.Table:
+        return parse_table(self.path / name, pa.BufferReader(self.read(name)), schema, migrated)
+
+    def read(self, name: str) -> bytes:
+        """A file of the result, such as `images/astronaut.png`, as it was written.
+
+        Raises:
+            StoreError: It is missing, or was changed after the run was finished.
+        """
+        path, files = self.path / name, self.status.files
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if files is not None and files.get(name) != digest(content):
+            raise unreadable(path, "a checksum other than that of what was written")
+        return content
+
+    def damage(self) -> list[str]:
+        """Files of a finished run that are missing, or not as they were written."""
+        if self.status.files is None:  # schema 1
+            return [] if self.status.rows == _count_rows(self.path / "rows.parquet") else ["rows.parquet"]
+        return [name for name in self.status.files if not self._is_whole(name)]
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self.read(name)
+        except StoreError:
+            return False
+        return True
+
+    def _parsed(self, name: str, parse: Callable[[str], T]) -> T:
+        return parsed(self.path / name, self.read(name), parse)
+
+
+def read_status(directory: Path) -> Status:
+    """The status of the run in this directory.
+
+    Raises:
+        StoreError: It is missing, malformed or of a later schema.
+    """
+    path = directory / "status.json"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return parsed(path, content, Status.from_json)
+
+
+def all_runs(
+    root: Path | str, *, skipped: Callable[[Path, StoreError], None] = ignore
+) -> Iterator[RunRecord]:
+    """All run directories below an output folder, by id, whatever their state.
+
+    Args:
+        root: The output folder; without any run in it, nothing is yielded.
+        skipped: Called with each directory that this version can't read as a run's, and with why.
+    """
+    # A dot marks an attempt that is about to replace a finished run, or what it replaced.
+    for directory in sorted(path for path in Path(root, "runs").glob("*") if "." not in path.name):
+        try:
+            record = RunRecord(directory, read_status(directory))
+        except StoreError as error:
+            skipped(directory, error)
+        else:
+            yield record

@@ -1,0 +1,251 @@
+"""Run directories: one folder a run, the truth about what was measured.
+
+    <root>/runs/<run id>/   config.yaml  identity.json  status.json  rows.parquet  images/  wandb/  run.log
+    <root>/locks/<run id>.lock
+
+Every file appears whole or not at all, and the status says `finished` only once all others are there; it
+then holds their digests, and its own, so that a file damaged later is no result. A finished run that is
+forced again stays as it is until the new one, computed in `<run id>.new`, is complete.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from filelock import FileLock, Timeout
+
+from swag_repro.errors import StoreError, UserError
+from swag_repro.runs.files import (
+    beside_of,
+    clear,
+    clear_but,
+    digests,
+    ignore,
+    whole_file,
+    write_text,
+    writing,
+)
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.provenance import peak_memory
+from swag_repro.runs.records import Status, damage_of, is_finished
+from swag_repro.runs.schema import NUMBERS, PAIRS
+
+
+@dataclass
+class Run:
+    """One run's directory, as `Store.claim` hands it out.
+
+    Attributes:
+        path: Where it lies; a forced run is moved to its final place at the end.
+        identity: What is computed.
+        finished: Its result is already there: there is nothing to compute, and nothing may be written.
+        rows: How many rows were written.
+    """
+
+    path: Path
+    identity: Identity
+    finished: bool
+    rows: int | None = None
+
+    @contextmanager
+    def write_file(self, name: str) -> Iterator[BinaryIO]:
+        """A `whole_file` of this run, such as `images/astronaut.png`, opened for writing.
+
+        Raises:
+            StoreError: It can't be written.
+            RuntimeError: The run is finished.
+        """
+        if self.finished:
+            raise RuntimeError(f"Run {self.path.name} is finished: nothing may be written to it")
+        with whole_file(self.path / name) as file:
+            yield file
+
+    def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes all rows of this run, in `NUMBERS`; `experiment` and `run_id` are filled in.
+
+        Raises:
+            StoreError: They can't be written.
+            RuntimeError: The run is finished.
+            ValueError: A column is unknown, or a value is missing from a column that needs one.
+            pyarrow.ArrowException: A value is of another type than its column.
+        """
+        origin = {"experiment": self.identity.experiment, "run_id": self.identity.run_id}
+        self.rows = self._write_table("rows.parquet", NUMBERS, rows, origin)
+
+    def write_pairs(self, pairs: Sequence[Mapping[str, Any]]) -> None:
+        """Writes all stylised pairs of this run, in `PAIRS`; `run_id` is filled in.
+
+        Raises:
+            As `write_rows`.
+        """
+        self._write_table("pairs.parquet", PAIRS, pairs, {"run_id": self.identity.run_id})
+
+    def _write_table(
+        self, name: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]], origin: Mapping[str, str]
+    ) -> int:
+        if unknown := {column for row in rows for column in row} - set(schema.names):
+            raise ValueError(f"rows have unknown columns: {sorted(unknown)}")
+        table = pa.Table.from_pylist([{**row, **origin} for row in rows], schema=schema)
+        whole = pa.BufferOutputStream()
+        # `from_pylist` lets nulls into any column; a cast does not.
+        pq.write_table(table.cast(schema), whole, compression="zstd", write_page_checksum=True)
+        with self.write_file(name) as file:
+            file.write(whole.getvalue())
+        return int(table.num_rows)
+
+
+class Store:
+    """The run directories below one output folder, which any number of processes may share."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).absolute()
+
+    def directory(self, run_id: str) -> Path:
+        """Where the run with this id lies, or will lie."""
+        return self.root / "runs" / run_id
+
+    @contextmanager
+    def claim(
+        self,
+        identity: Identity,
+        *,
+        config: Mapping[str, Any],
+        name: str,
+        overrides: Sequence[str] = (),
+        device: str,
+        force: bool = False,
+        resumable: Collection[str] = (),
+        waiting: Callable[[Path], None] = ignore,
+        damaged: Callable[[Path, list[str]], None] = ignore,
+    ) -> Iterator[Run]:
+        """The run with this identity: already finished, or this process's alone to compute.
+
+        The status becomes `finished` when the block ends, and `failed`, with the reason, when it raises. What
+        an earlier attempt left half-written is cleared first; a finished run is replaced only if `force` asks
+        for it, and only by a finished one. A finished run with a file that is not as it was written is no
+        result: it is computed again.
+
+        Args:
+            identity: What decides the result.
+            config: The whole resolved config, plain, as it will stand in `config.yaml`.
+            name: The group of the run, such as `fig3`.
+            overrides: The command line's.
+            device: Where it is computed.
+            force: Whether to compute a finished run again.
+            resumable: Files and folders, such as `images/steps`, that an unfinished attempt may leave to the
+                next one.
+            waiting: Called with the run's directory before waiting for another process that computes it.
+            damaged: Called with the run's directory and the files that are not as they were written.
+
+        Raises:
+            StoreError: The output folder can't be written to, or a later version wrote the run that is there.
+        """
+        target = self.directory(identity.run_id)
+        if is_finished(target) and not force:
+            self._clear_leftovers(target)
+            yield Run(target, identity, finished=True)
+            return
+        with self._locked(target, waiting):
+            _settle(target)
+            if lost := damage_of(target):
+                damaged(target, lost)
+            replaces = lost == []
+            if replaces and not force:  # by the process we waited for
+                yield Run(target, identity, finished=True)
+                return
+            run = Run(beside_of(target, "new") if replaces else target, identity, finished=False)
+            status = Status.start(
+                experiment=identity.experiment, name=name, overrides=overrides, device=device
+            )
+            with _computing(run, config, status, resumable):
+                yield run
+            if replaces:
+                run.path = _replace(target)
+
+    def _clear_leftovers(self, target: Path) -> None:
+        """Clears what a killed forced attempt left beside a finished run, unless one is under way."""
+        beside = (beside_of(target, "new"), beside_of(target, "old"))
+        if any(path.is_dir() and not path.is_symlink() for path in beside):
+            with suppress(Timeout, StoreError), FileLock(self._lock(target), timeout=0):
+                _settle(target)
+
+    def _lock(self, target: Path) -> Path:
+        return self.root / "locks" / f"{target.name}.lock"
+
+    @contextmanager
+    def _locked(self, target: Path, waiting: Callable[[Path], None]) -> Iterator[None]:
+        path = self._lock(target)
+        lock = FileLock(path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                waiting(target)
+                lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+@contextmanager
+def _computing(
+    run: Run, config: Mapping[str, Any], status: Status, resumable: Collection[str]
+) -> Iterator[None]:
+    start = time.monotonic()
+
+    def end(state: Literal["finished", "failed"], reason: str | None = None) -> None:
+        seconds = round(time.monotonic() - start, 3)
+        files = digests(run.path) if state == "finished" else None
+        ended = replace(status, state=state, reason=reason, seconds=seconds, rows=run.rows, files=files)
+        write_text(run.path / "status.json", replace(ended, peak_memory_bytes=peak_memory()).to_json())
+
+    try:
+        clear_but(run.path, [PurePath(path) for path in resumable])
+        write_text(run.path / "status.json", status.to_json())
+        write_text(run.path / "identity.json", run.identity.to_json())
+        write_text(
+            run.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        )
+        yield
+        end("finished")
+    except BaseException as error:
+        with suppress(
+            StoreError
+        ):  # a full disk must not hide why the run failed; `running` is done again as well
+            end("failed", _reason(error))
+        raise
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def _replace(target: Path) -> Path:
+    with writing(target):
+        target.rename(beside_of(target, "old"))
+        beside_of(target, "new").rename(target)
+        # `wandb sync` looks for an offline run's tables at the absolute paths they were written to.
+        beside_of(target, "new").symlink_to(target.name)
+    clear(beside_of(target, "old"))
+    return target
+
+
+def _settle(target: Path) -> None:
+    """Ends a replacement that a kill cut short, and clears what else killed attempts left."""
+    if not target.exists() and is_finished(beside_of(target, "new")):
+        with writing(target):
+            beside_of(target, "new").rename(target)
+    clear(beside_of(target, "new"))
+    clear(beside_of(target, "old"))

@@ -1,0 +1,21 @@
+"""Optimisers for a batch of independent images, driven by ask and tell.
+
+An optimiser never calls the network. It proposes the next points of the images still under way, is
+told their losses and gradients, and proposes again::
+
+    optimizer = LBFGS(start, line_search="armijo")
+    while not optimizer.done:
+        points, indices = optimizer.propose()
+        optimizer.observe(*closure(points, indices))
+
+Each image has its own history, step, line search and end, and is computed by itself: what it gets does
+not depend on the rest of the batch, to the last bit if the closure's values do not. Between any two calls
+`state_dict` holds all that decides the future, in the middle of a line search too.
+"""
+
+from swag_repro.transfer.optimizers.batch import Optimizer
+from swag_repro.transfer.optimizers.descent import Progress, StopReason
+from swag_repro.transfer.optimizers.first_order import SGD, Adam, RMSprop
+from swag_repro.transfer.optimizers.lbfgs import LBFGS
+
+__all__ = ["LBFGS", "SGD", "Adam", "Optimizer", "Progress", "RMSprop", "StopReason"]

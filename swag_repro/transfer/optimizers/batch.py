@@ -1,0 +1,152 @@
+"""A batch of images, each with an optimiser of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, get_args
+
+import torch
+from torch import Tensor
+
+from swag_repro.errors import SettingError
+from swag_repro.transfer.optimizers.descent import Descent, Progress
+
+
+class Optimizer:
+    """A batch of images (B, ...), each with an optimiser of its own. Base of those below.
+
+    Their `constants` are `relative`: tolerances, least curvatures and an eps are in units of the image's
+    first gradient, so that an objective and any multiple of it take the same path. Or they are `torch`:
+    absolute numbers, as authors' codes have them.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, start: Tensor, images: Sequence[Descent]) -> None:
+        self._shape = start.shape[1:]
+        self._device = start.device
+        self._images = images
+
+    @property
+    def active(self) -> list[int]:
+        """Indices of the images still under way."""
+        return [i for i, image in enumerate(self._images) if image.stopped is None]
+
+    @property
+    def done(self) -> bool:
+        """Whether every image has stopped."""
+        return not self.active
+
+    @property
+    def progress(self) -> list[Progress]:
+        """Where each of the B images stands."""
+        return [image.progress for image in self._images]
+
+    def iterate(self, index: int) -> Tensor:
+        """The newest accepted iterate of one image, to which the `loss` in `progress` belongs.
+
+        With a fixed step, Adam and RMSprop, a step is accepted when it is chosen: this is then the point
+        after it, still to be evaluated, which `torch.optim` would have left in its parameters by now.
+        """
+        return self._images[index].position.view(self._shape).clone()
+
+    def best(self, index: int) -> Tensor:
+        """The point of least loss ever evaluated for one image, its start if no loss was finite."""
+        return self._images[index].best.view(self._shape).clone()
+
+    @torch.no_grad()
+    def propose(self) -> tuple[Tensor, Tensor]:
+        """Points (A, ...) to evaluate next and the indices (A,) of their images, the active ones.
+
+        Changes nothing: asked twice, it answers the same.
+        """
+        active = self.active
+        points = [self._images[i].point.view(self._shape) for i in active]
+        indices = torch.tensor(active, dtype=torch.long, device=self._device)
+        if not points:
+            return torch.empty(0, *self._shape, device=self._device), indices
+        return torch.stack(points), indices
+
+    @torch.no_grad()
+    def observe(self, losses: Tensor, gradients: Tensor) -> None:
+        """Go on from the losses (A,) and gradients (A, ...) at the points last proposed.
+
+        Raises:
+            ValueError: their shapes are not those of the points.
+        """
+        active = self.active
+        expected = torch.Size([len(active), *self._shape])
+        if losses.shape != expected[:1] or gradients.shape != expected:
+            found = f"{tuple(losses.shape)} and {tuple(gradients.shape)}"
+            raise ValueError(f"losses and gradients should fit points {tuple(expected)}; found {found}")
+        for i, loss, gradient in zip(active, losses.tolist(), gradients, strict=True):
+            own = gradient.detach().clone(memory_format=torch.contiguous_format)
+            self._images[i].observe(loss, own.view(-1))
+
+    def stop(self, index: int, reason: str) -> None:
+        """Freeze one image where it is: it is proposed no more."""
+        self._images[index].stop(reason)
+
+    def restart(self, index: int, *, from_best: bool = True, step_scale: float = 1.0) -> None:
+        """Let one image, stopped or not, go on without its memory of earlier gradients.
+
+        Args:
+            index: the image.
+            from_best: go back to its best point, else go on from its iterate.
+            step_scale: factor on its learning rate, from now on; above 0.
+        """
+        require_positive("step_scale", step_scale)
+        image = self._images[index]
+        image.iterate = image.best if from_best else image.position
+        image.lr *= step_scale
+        image.stopped = None
+        image.forget()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides what comes next, in plain containers and tensors.
+
+        The tensors are the live ones, as in `torch.optim`: save the dictionary, or copy it, at once.
+        """
+        return {"kind": self.kind, "images": [image.state_dict() for image in self._images]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue, bit for bit, where another optimiser with the same settings stood. Copies the tensors.
+
+        Raises:
+            ValueError: the state is of another optimiser or number of images.
+        """
+        if (state["kind"], len(state["images"])) != (self.kind, len(self._images)):
+            found = f"{state['kind']} of {len(state['images'])} images"
+            raise ValueError(f"state should be {self.kind} of {len(self._images)} images; found {found}")
+        for image, saved in zip(self._images, state["images"], strict=True):
+            image.load_state_dict(_copied(saved, self._device))
+
+
+def flat_images(start: Tensor) -> Iterator[Tensor]:
+    """Copies of images (B, ...), each flat."""
+    for image in start.detach():
+        yield image.clone(memory_format=torch.contiguous_format).view(-1)
+
+
+def require_positive(name: str, value: float) -> None:
+    """A `SettingError` unless it is a finite number above 0."""
+    if not 0 < value < math.inf:
+        raise SettingError(name, "should be a positive number", value, "Choose one above 0.")
+
+
+def require_choice(name: str, value: str, literal: Any) -> None:
+    """A `SettingError` unless it is one of a `Literal`."""
+    if value not in get_args(literal):
+        choices = ", ".join(get_args(literal))
+        raise SettingError(name, "should be a known choice", value, f"Choose one of {choices}.")
+
+
+def _copied(state: Any, device: torch.device) -> Any:
+    if isinstance(state, Tensor):
+        return state.to(device, copy=True)
+    if isinstance(state, Mapping):
+        return {key: _copied(value, device) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_copied(value, device) for value in state)
+    return state

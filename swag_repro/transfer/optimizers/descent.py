@@ -1,0 +1,112 @@
+"""One image on its way downhill, whatever the method."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import Tensor
+
+Constants = Literal["relative", "torch"]
+
+
+class StopReason(StrEnum):
+    """Why an image no longer moves by itself."""
+
+    GRADIENT = "gradient below tolerance"
+    CHANGE = "change below tolerance"
+    NO_DESCENT = "no direction of descent"
+    LINE_SEARCH = "line search failed"
+    NON_FINITE = "loss or gradient is not finite"
+
+
+class Progress(NamedTuple):
+    """Where one image stands.
+
+    `loss` is that of the last accepted iterate, `best_loss` the least of all evaluations (both NaN or
+    infinite before the first); `stopped` gives the reason, None while the image is under way.
+    """
+
+    iterations: int
+    evaluations: int
+    loss: float
+    best_loss: float
+    stopped: str | None
+
+
+class Descent(ABC):
+    """One image, flat (N,), on its way downhill. Its vectors are replaced, never written into."""
+
+    settings: ClassVar[tuple[str, ...]] = ("constants",)  # attributes that are no part of the state
+
+    def __init__(self, start: Tensor, lr: float, constants: Constants) -> None:
+        self.iterate = start
+        self.best = start
+        self.lr = lr
+        self.constants = constants
+        self.unit: float | None = None
+        self.loss = math.nan
+        self.best_loss = math.inf
+        self.iterations = 0
+        self.evaluations = 0
+        self.stopped: str | None = None
+
+    @property
+    def point(self) -> Tensor:
+        """Where to evaluate next, (N,)."""
+        return self.iterate
+
+    @property
+    def position(self) -> Tensor:
+        """The newest accepted iterate, (N,), evaluated or not."""
+        return self.iterate
+
+    def observe(self, loss: float, gradient: Tensor) -> None:
+        """Go on from the evaluation at `point`; `gradient` (N,) is the image's to keep."""
+        if self.unit is None and self.constants == "relative":
+            self.unit = _unit(gradient)
+        self.go_on(*((loss, gradient) if self.unit is None else (loss / self.unit, gradient / self.unit)))
+
+    @abstractmethod
+    def go_on(self, loss: float, gradient: Tensor) -> None:
+        """The same, in the image's own unit."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Lose all memory of earlier gradients, and evaluate the iterate anew."""
+
+    def stop(self, reason: str) -> None:
+        """Freeze the image where it is."""
+        self.stopped = str(reason)
+
+    def count(self, loss: float) -> None:
+        """Record an evaluation at `point`; infinite if its loss or gradient was not finite."""
+        self.evaluations += 1
+        if loss < self.best_loss:
+            self.best, self.best_loss = self.point, loss
+
+    @property
+    def progress(self) -> Progress:
+        """Where the image stands, in the unit of the losses that it was told."""
+        loss, best = (value * (self.unit or 1.0) for value in (self.loss, self.best_loss))
+        return Progress(self.iterations, self.evaluations, loss, best, self.stopped)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides what comes next."""
+        return {name: value for name, value in vars(self).items() if name not in self.settings}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where another stood."""
+        vars(self).update(state)
+
+
+def _unit(gradient: Tensor) -> float | None:
+    """The power of 2 below the mean magnitude of a first gradient (N,): dividing by it rounds nothing.
+
+    In this unit an objective and any multiple of it take the same path. None if it is 0 or not finite.
+    """
+    magnitude = float(gradient.double().abs().mean())
+    return 2.0 ** math.floor(math.log2(magnitude)) if 0 < magnitude < math.inf else None

@@ -1,0 +1,218 @@
+"""Optimisers whose every gradient makes a step: torch's own, one for each image.
+
+Sources: Kingma & Ba, *Adam*, ICLR 2015; Tieleman & Hinton, *RMSprop*, lecture 6.5 of a course, 2012.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from swag_repro.errors import SettingError
+from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_choice, require_positive
+from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
+
+Make = Callable[[Tensor, float], torch.optim.Optimizer]
+
+
+class _FirstOrder(Descent):
+    """One image whose every finite gradient makes a step of one of torch's optimisers.
+
+    Args:
+        start: the image, (N,).
+        lr: learning rate.
+        make: an optimiser of this parameter with this learning rate.
+        constants: see `Optimizer`.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ("constants", "make", "stepper")
+
+    def __init__(self, start: Tensor, lr: float, make: Make, constants: Constants) -> None:
+        super().__init__(start, lr, constants)
+        self.make = make
+        self.forget()
+
+    def forget(self) -> None:
+        self.stepper = self.make(self.iterate.clone(), self.lr)
+
+    def go_on(self, loss: float, gradient: Tensor) -> None:
+        if not math.isfinite(loss) or not math.isfinite(float(gradient.abs().max())):
+            self.count(math.inf)
+            self.stop(StopReason.NON_FINITE)
+            return
+        self.count(loss)
+        self.loss = loss
+        self.iterations += 1
+        self.move(gradient)
+
+    def move(self, gradient: Tensor) -> None:
+        """Replace the iterate."""
+        [parameter] = self.stepper.param_groups[0]["params"]
+        parameter.grad = gradient
+        self.stepper.step()
+        self.iterate = parameter.clone()
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"moments": self.stepper.state_dict()["state"]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict({name: value for name, value in state.items() if name != "moments"})
+        self.forget()
+        groups = self.stepper.state_dict()["param_groups"]
+        self.stepper.load_state_dict({"state": state["moments"], "param_groups": groups})
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """What `SGD` is set to, but for its learning rate."""
+
+    momentum: float
+    weight_decay: float
+    clip: float
+    decay: float
+    decay_every: int
+
+
+class _Momentum(_FirstOrder):
+    """Stochastic gradient descent with momentum for one image."""
+
+    settings: ClassVar[tuple[str, ...]] = (*_FirstOrder.settings, "schedule")
+
+    def __init__(self, start: Tensor, lr: float, schedule: _Schedule) -> None:
+        # The learning rate stands in the gradient: where it falls, what the momentum holds keeps its own.
+        def make(x: Tensor, _: float) -> torch.optim.SGD:
+            return torch.optim.SGD([x], lr=1.0, momentum=schedule.momentum)
+
+        self.schedule = schedule
+        super().__init__(start, lr, make, "torch")  # its steps have the objective's unit
+
+    def move(self, gradient: Tensor) -> None:
+        schedule, norm = self.schedule, float(gradient.norm())
+        limit = schedule.clip * gradient.numel()
+        clipped = gradient * (limit / norm) if norm > limit else gradient
+        lr = self.lr * schedule.decay ** ((self.iterations - 1) // schedule.decay_every)
+        super().move(clipped.add(self.iterate, alpha=schedule.weight_decay) * lr)
+
+
+class Adam(Optimizer):
+    """Adam with separate states for the images of a batch; the iterates are those of `torch.optim.Adam`.
+
+    Args:
+        start: images (B, ...), float32 or float64; not changed.
+        lr: about how far a pixel moves in a step, in its own units, above 0.
+        betas: decay of the gradient's mean and mean square, in [0, 1).
+        eps: added to the root of the mean square, above 0.
+        constants: see `Optimizer`; they decide the unit of eps.
+
+    Raises:
+        SettingError: a setting is outside its range.
+    """
+
+    kind = "adam"
+
+    def __init__(
+        self,
+        start: Tensor,
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        constants: Constants = "relative",
+    ) -> None:
+        require_positive("lr", lr)
+        require_positive("eps", eps)
+        require_choice("constants", constants, Constants)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise SettingError("betas", "should be in [0, 1)", betas, "0.9 and 0.999 are usual.")
+
+        def make(x: Tensor, lr: float) -> torch.optim.Adam:
+            return torch.optim.Adam([x], lr=lr, betas=betas, eps=eps)
+
+        super().__init__(start, [_FirstOrder(x, lr, make, constants) for x in flat_images(start)])
+
+
+class RMSprop(Optimizer):
+    """RMSprop with separate states for the images of a batch, without momentum and not centred.
+
+    The iterates are those of `torch.optim.RMSprop`.
+
+    Args:
+        start: images (B, ...), float32 or float64; not changed.
+        lr: about how far a pixel moves in a step, in its own units, above 0; `1 / √(1 − alpha)` times as far
+            in the first, for the mean square starts at 0.
+        alpha: decay of the gradient's mean square, in [0, 1).
+        eps: added to the root of the mean square, above 0.
+        constants: see `Optimizer`; they decide the unit of eps.
+
+    Raises:
+        SettingError: a setting is outside its range.
+    """
+
+    kind = "rmsprop"
+
+    def __init__(
+        self,
+        start: Tensor,
+        *,
+        lr: float,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        constants: Constants = "relative",
+    ) -> None:
+        require_positive("lr", lr)
+        require_positive("eps", eps)
+        require_choice("constants", constants, Constants)
+        if not 0 <= alpha < 1:
+            raise SettingError("alpha", "should be in [0, 1)", alpha, "0.99 is usual.")
+
+        def make(x: Tensor, lr: float) -> torch.optim.RMSprop:
+            return torch.optim.RMSprop([x], lr=lr, alpha=alpha, eps=eps)
+
+        super().__init__(start, [_FirstOrder(x, lr, make, constants) for x in flat_images(start)])
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum, as in Demystifying's code; separate states for the images of a batch.
+
+    `v ← momentum · v − lr · (g + weight_decay · x)`, `x ← x + v`. A gradient is scaled down to a norm of
+    `clip` times its number of values N; not to `√N`, so the longest step grows with the image.
+
+    Args:
+        start: images (B, ...), float32 or float64; not changed.
+        lr: above 0.
+        momentum: in [0, 1).
+        weight_decay: 0 or more; it draws the image towards what the canvas writes as 0.
+        clip: above 0.
+        decay: factor on the learning rate after each `decay_every` iterations, above 0.
+        decay_every: at least 1.
+
+    Raises:
+        SettingError: a setting is outside its range.
+    """
+
+    kind = "sgd"
+
+    def __init__(
+        self,
+        start: Tensor,
+        *,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        clip: float = 1.0,
+        decay: float = 1.0,
+        decay_every: int = 1,
+    ) -> None:
+        for name, value in (("lr", lr), ("clip", clip), ("decay", decay), ("decay_every", decay_every)):
+            require_positive(name, value)
+        if not 0 <= momentum < 1:
+            raise SettingError("momentum", "should be in [0, 1)", momentum, "0.9 is usual.")
+        if not 0 <= weight_decay < math.inf:
+            raise SettingError("weight_decay", "should be 0 or more", weight_decay, "0 turns it off.")
+        schedule = _Schedule(momentum, weight_decay, clip, decay, decay_every)
+        super().__init__(start, [_Momentum(x, lr, schedule) for x in flat_images(start)])
