@@ -23,7 +23,7 @@ from rich.table import Table
 from experiments.benchmarks.engine import Setup, architecture_of, stylization, variants
 from experiments.benchmarks.losses import OBJECTIVES, losses
 from experiments.benchmarks.statistics import statistics
-from experiments.cell import flush_subnormals
+from experiments.frame import flush_subnormals
 from swag_repro.runs.provenance import peak_memory
 
 

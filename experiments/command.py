@@ -28,14 +28,18 @@ OPTIONAL = ("experiment", "preset")
 """Groups of which nothing may be chosen."""
 
 
-def checked_command(entry: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Makes an entry point refuse a command that can't be meant, with status 1 and one message."""
+def checked_command(reads: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Makes an entry point refuse a command that can't be meant, with status 1 and one message.
+
+    Args:
+        reads: The name of the config that the entry point takes.
+    """
 
     def decorate(main: Callable[[], None]) -> Callable[[], None]:
         @wraps(main)
         def checked_main() -> None:
             try:
-                check(entry, sys.argv[1:])
+                check(reads, sys.argv[1:])
             except UserError as error:
                 _refuse(error)
             main()

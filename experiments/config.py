@@ -52,13 +52,14 @@ class Images:
 
 @dataclass
 class Tracking:
-    """`conf/tracking`: arguments of `swag_repro.runs.tracking.track`."""
+    """`conf/tracking`: arguments of `swag_repro.runs.tracking.tracked`, and how often pictures are sent."""
 
     mode: str = MISSING
     project: str = MISSING
     entity: str | None = None
     tags: list[str] = field(default_factory=list)
     timeout: float = MISSING
+    every: int = MISSING
 
 
 @dataclass
@@ -201,11 +202,18 @@ GROUPS = ("network", "weights", "smoothing", "images", "tracking", "compute")
 """Nodes without which no entry point can do."""
 
 SCHEMAS = {"measure_activations": Config, "stylize": StylizeConfig}
-"""By entry point."""
+"""By the config's name, which is that of the entry point that computes it."""
+
+BATCHES_SETTLED_BY_RUN = frozenset({"stylize"})
+"""Configs whose `compute.batch_size` may be `auto`."""
 
 
-def checked(composed: DictConfig, entry: str = "measure_activations") -> DictConfig:
-    """The config of an entry point with its types; interpolations are resolved.
+def checked(composed: DictConfig, name: str) -> DictConfig:
+    """A config of `conf/` with its types; interpolations are resolved.
+
+    Args:
+        composed: By Hydra.
+        name: Of the config, a key of `SCHEMAS`.
 
     Raises:
         SettingError: a key is unknown, a value of the wrong type, or a mandatory one missing.
@@ -214,7 +222,7 @@ def checked(composed: DictConfig, entry: str = "measure_activations") -> DictCon
         _check_given(OmegaConf.to_container(composed, resolve=False), "")
         plain = OmegaConf.to_container(composed, resolve=True)
         _check_text(plain, "")
-        config = OmegaConf.merge(OmegaConf.structured(SCHEMAS[entry]), plain)
+        config = OmegaConf.merge(OmegaConf.structured(SCHEMAS[name]), plain)
         _check_given(OmegaConf.to_container(config), "")  # what an override has taken out
     except OmegaConfBaseException as error:
         raise SettingError(
@@ -226,11 +234,11 @@ def checked(composed: DictConfig, entry: str = "measure_activations") -> DictCon
     for group in GROUPS:
         if OmegaConf.select(config, group) is None:
             raise SettingError(group, "should be a choice of its group", "null", f"conf/{group} shows them.")
-    if config.entry != entry:
-        rule = f"should be an experiment of {entry}.py"
+    if config.entry != name:
+        rule = f"should be an experiment of {name}.py"
         raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
     _check_numbers(config)  # type: ignore[arg-type]
-    _check_compute(config.compute, auto=entry == "stylize")
+    _check_compute(config.compute, auto=name in BATCHES_SETTLED_BY_RUN)
     if config.precision not in PRECISIONS:
         raise SettingError("precision", f"should be one of {PRECISIONS}", config.precision, "Choose one.")
     return config  # type: ignore[return-value]

@@ -19,13 +19,12 @@ from PIL.Image import Image
 from torch import Tensor
 from torchvision.transforms.functional import resize
 
-from experiments.cell import CONF, Cell, Experiment, launch, run_cell
 from experiments.command import checked_command
-from experiments.sweeps.plan import Sweep
-from experiments.sweeps.progress import track
+from experiments.frame import Context, run_cell
+from experiments.launching import CONF, launch
+from experiments.network import NetworkExperiment
 from swag_repro.images import Picture, batches, to_pil
 from swag_repro.networks import TappedNetwork
-from swag_repro.runs.store import Run
 from swag_repro.runs.tracking import Tracker
 from swag_repro.statistics import activation_statistics
 
@@ -33,74 +32,66 @@ THUMBNAIL = 128
 """Short side, in pixels, of the images shown in W&B."""
 
 
-def measure(cell: Cell, run: Run, tracker: Tracker, sweep: Sweep | None) -> None:
-    """Writes the rows of a cell, and mirrors them."""
-    network = cell.network()
-    rows: list[dict[str, Any]] = []
-    looked_at = {}
-    streamed = batches(cell.pictures, cell.resize, cell.config.compute.batch_size)
-    for pictures, images in track(
-        ((len(pictures), (pictures, images)) for pictures, images in streamed),
-        total=len(cell.pictures),
-        what=str(cell) if sweep is None else f"cell {len(sweep.outcomes()) + 1}/{sweep.cells} {cell}",
-        left=sweep.time_left() if sweep is not None else "",
-        enabled=cell.config.progress,
-    ):
-        rows += _rows(cell, network, pictures, images)
-        looked_at.update(_thumbnails(pictures, images))
-    run.write_rows(rows)
-    _mirror(tracker, pd.DataFrame(rows), looked_at)
+class MeasureActivations(NetworkExperiment):
+    """Statistics of each picture at each statistic tap."""
+
+    name = "measure_activations"
+    version = 3
+    reads = "measure_activations"
+
+    def compute(self, context: Context) -> None:
+        """Writes the rows, and mirrors them."""
+        network, rows = self.network(), []
+        streamed = batches(self.pictures, self.resize, self.config.compute.batch_size)
+        counted = ((len(pictures), (pictures, images)) for pictures, images in streamed)
+        for pictures, images in context.shown(counted, total=len(self.pictures), unit="images"):
+            rows += list(self._rows(network, pictures, images))
+            context.tracker.images("images", _thumbnails(pictures, images))
+        context.run.write_rows(rows)
+        _mirror(context.tracker, pd.DataFrame(rows))
+
+    def _rows(
+        self, network: TappedNetwork, pictures: Sequence[Picture], images: Tensor
+    ) -> Iterator[dict[str, Any]]:
+        positions = {tap: rank for rank, tap in enumerate(self.architecture.statistic_taps, start=1)}
+        for tap, statistic in activation_statistics(network, images.to(self.device), self.smoothing):
+            for picture, value in zip(pictures, statistic.values.tolist(), strict=True):
+                yield {
+                    **self.origin,
+                    picture.role: picture.name,
+                    "layer": tap,
+                    "depth": network.depths[tap],
+                    "position": positions[tap],
+                    "quantity": statistic.quantity,
+                    "statistic": statistic.statistic,
+                    "definition": statistic.definition,
+                    "value": value,
+                }
 
 
-def _rows(
-    cell: Cell, network: TappedNetwork, pictures: Sequence[Picture], images: Tensor
-) -> Iterator[dict[str, Any]]:
-    positions = {tap: rank for rank, tap in enumerate(cell.architecture.statistic_taps, start=1)}
-    for tap, statistic in activation_statistics(network, images.to(cell.device), cell.smoothing):
-        for picture, value in zip(pictures, statistic.values.tolist(), strict=True):
-            yield {
-                "network": cell.architecture.name,
-                "weights": cell.weights.name,
-                "smoothing": str(cell.smoothing),
-                "seed": cell.seed,
-                picture.role: picture.name,
-                "layer": tap,
-                "depth": network.depths[tap],
-                "position": positions[tap],
-                "quantity": statistic.quantity,
-                "statistic": statistic.statistic,
-                "definition": statistic.definition,
-                "value": value,
-            }
-
-
-def _thumbnails(pictures: Sequence[Picture], images: Tensor) -> dict[str, Image]:
+def _thumbnails(pictures: Sequence[Picture], images: Tensor) -> Iterator[tuple[Image, str]]:
     small = resize(images, THUMBNAIL, antialias=True)
-    return {
-        f"{picture.role}/{picture.name}": to_pil(one) for picture, one in zip(pictures, small, strict=True)
-    }
+    for picture, image in zip(pictures, small, strict=True):
+        yield to_pil(image), picture.key
 
 
-def _mirror(tracker: Tracker, rows: pd.DataFrame, looked_at: dict[str, Image]) -> None:
+def _mirror(tracker: Tracker, rows: pd.DataFrame) -> None:
+    """Means over images, as curves over depth."""
     name = rows["quantity"] + "/" + rows["statistic"] + ("/" + rows["definition"]).fillna("")
-    means = rows.groupby(["position", name])["value"].mean().unstack()
-    curves: list[dict[str, float]] = means.to_dict("records")  # type: ignore[assignment]
-    for position, values in enumerate(curves, start=1):
-        tracker.log(values, step=position)
-    # After the curves: W&B counts a step for each of these, and drops what comes at an earlier one.
+    means = rows.groupby(["position", "depth", name])["value"].mean().unstack()
+    tracker.axis("depth", *(f"{quantity}/*" for quantity in rows["quantity"].unique()))
+    curves = means.reset_index("depth").to_dict("records")
+    for point in curves:
+        tracker.log({str(name): value for name, value in point.items()})
     tracker.table("statistics", rows)
-    tracker.images(looked_at)
-    tracker.summary({f"deepest/{curve}": value for curve, value in curves[-1].items()})
+    tracker.summary({f"deepest/{name}": value for name, value in curves[-1].items()})
 
 
-EXPERIMENT = Experiment(name="measure_activations", version=3, cell=Cell, compute=measure)
-
-
-@checked_command(EXPERIMENT.name)
-@hydra.main(version_base="1.3", config_path=CONF, config_name=EXPERIMENT.name)
+@checked_command(MeasureActivations.reads)
+@hydra.main(version_base="1.3", config_path=CONF, config_name=MeasureActivations.reads)
 def main(config: DictConfig) -> None:
     """Measures one cell."""
-    run_cell(config, EXPERIMENT)
+    run_cell(config, MeasureActivations)
 
 
 if __name__ == "__main__":

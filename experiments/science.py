@@ -46,6 +46,8 @@ NOT_SCIENCE_OF = {
     # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with
     # other neighbours in its batch nearly all pixels of a picture come to differ.
     "measure_activations": frozenset({"compute.batch_size"}),
+    # Another judge changes no picture.
+    "stylize": frozenset({"measures"}),
 }
 """Those that leave the numbers of one experiment as they are."""
 
@@ -57,6 +59,8 @@ def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
         SettingError: A number is NaN or infinite.
         TypeError: A value is none of mapping, list, tuple, string, number, boolean and None.
     """
+    if experiment == "judge":
+        config = {"measures": config["measures"], "stylization": config["stylization"]}
     kept = normal(config, NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset()))
     if not kept.get("compute", True):
         del kept["compute"]

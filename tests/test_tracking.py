@@ -21,12 +21,15 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from swag_repro.errors import SettingError
-from swag_repro.runs.tracking import track
 
 # W&B leaves its temporary directories to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 
 CONFIG = {"network": {"name": "resnet50", "taps": {"conv1": "relu"}}, "seed": 0, "tags": ["a"]}
+FLAT = {
+    "network/name": "resnet50", "network/taps/conv1": "relu", "seed": 0, "tags": ["a"],
+    "run_id": "0123456789abcdef",
+}  # fmt: skip
 ROWS = pd.DataFrame({"layer": ["conv1", "conv2"], "value": [3.8, 15.9]})
 
 
@@ -42,13 +45,14 @@ def nobody(tmp_path, monkeypatch):
 def tracking(directory: Path, **changes: object):
     directory.mkdir(exist_ok=True)
     names = {
+        "run_id": "0123456789abcdef",
         "name": "resnet50 none 0",
         "group": "fig3",
         "job_type": "measure_activations",
         "tags": ["one", "two"],
     }
     options = {"mode": "offline", "project": "swag-repro", "directory": directory, "config": CONFIG, **names}
-    return track(**{**options, **changes})
+    return tracked(**{**options, **changes})
 
 
 def records(directory: Path) -> dict[str, list[dict]]:
@@ -65,10 +69,13 @@ def records(directory: Path) -> dict[str, list[dict]]:
 def test_two_cells_of_one_process_are_two_runs(tmp_path, capfd):
     for cell in ("one", "two"):
         with tracking(tmp_path / cell, name=cell) as tracker:
-            tracker.log({"loss": 2.0}, step=0)
-            tracker.log({"loss": 1.0}, step=1)
+            tracker.axis("depth", "loss")
+            tracker.log({"depth": 1, "loss": 2.0})
+            tracker.log({"depth": 7, "loss": 1.0})
             tracker.table("statistics", ROWS)
-            tracker.images({"astronaut": Image.new("RGB", (8, 8)), "noise": np.zeros((8, 8, 3), np.uint8)})
+            tracker.images(
+                "seen", [(Image.new("RGB", (8, 8)), "astronaut"), (np.zeros((8, 8, 3), np.uint8), "")]
+            )
             tracker.summary({"maximum": 15.9})
     assert capfd.readouterr() == ("", "")
     for cell in ("one", "two"):
@@ -76,7 +83,11 @@ def test_two_cells_of_one_process_are_two_runs(tmp_path, capfd):
         (run,) = found["run"]
         assert (run["display_name"], run["run_group"], run["project"]) == (cell, "fig3", "swag-repro")
         assert (run["job_type"], run["tags"]) == ("measure_activations", ["one", "two"])
-        assert {name: value for name, value in run["config"]["update"].items() if name != "_wandb"} == CONFIG
+        settings = {name: value for name, value in run["config"]["update"].items() if name != "_wandb"}
+        assert settings == FLAT
+        assert run["run_id"] == "0123456789abcdef"
+        metrics = {metric["name"]: metric.get("step_metric") for metric in found["metric"]}
+        assert metrics["loss"] == "depth"
         curve = [record["item"]["loss"] for record in found["history"] if "loss" in record["item"]]
         assert curve == [2, 1]
         assert any(record.get("update", {}).get("maximum") == 15.9 for record in found["summary"])
@@ -86,7 +97,7 @@ def test_two_cells_of_one_process_are_two_runs(tmp_path, capfd):
 def test_tables_and_images_lie_below_the_run_directory(tmp_path):
     with tracking(tmp_path / "run") as tracker:
         tracker.table("statistics", ROWS)
-        tracker.images({"astronaut": Image.new("RGB", (8, 8))})
+        tracker.images("seen", [(Image.new("RGB", (8, 8)), "astronaut")])
     (table,) = tmp_path.glob("run/wandb/*run-*/files/media/table/**/*.json")
     assert json.loads(table.read_text()) == {
         "columns": ["layer", "value"],
@@ -104,7 +115,10 @@ def test_tables_and_images_lie_below_the_run_directory(tmp_path):
 def test_a_failure_is_marked_and_passed_on(tmp_path):
     with pytest.raises(ZeroDivisionError), tracking(tmp_path / "run"):
         _ = 1 / 0
-    assert [record["exit_code"] for record in records(tmp_path / "run")["exit"]] == [1]
+    found = records(tmp_path / "run")
+    assert [record["exit_code"] for record in found["exit"]] == [1]
+    summary = {key: value for record in found["summary"] for key, value in record.get("update", {}).items()}
+    assert (summary["state"], summary["reason"]) == ("failed", "ZeroDivisionError: division by zero")
 
 
 def test_the_environment_is_as_before(tmp_path, monkeypatch):
@@ -140,13 +154,13 @@ def test_a_project_that_wandb_refuses_costs_only_the_mirror(tmp_path, caplog):
 ALONE = """
 import logging, os, signal, sys
 from pathlib import Path
-from swag_repro.runs.tracking import track
+from swag_repro.runs.tracking import tracked
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 def tracking(mode, cell="run", timeout=2):
     directory = Path(sys.argv[1]) / cell
     directory.mkdir()
-    names = dict.fromkeys(("project", "name", "group", "job_type"), "x")
-    return track(mode=mode, timeout=timeout, directory=directory, config={"seed": 0}, **names)
+    names = dict.fromkeys(("project", "name", "group", "job_type", "run_id"), "x")
+    return tracked(mode=mode, timeout=timeout, directory=directory, config={"seed": 0}, **names)
 """
 
 ONLINE = """
@@ -168,7 +182,7 @@ def test_disabled_leaves_nothing_and_does_not_import_wandb(tmp_path):
 with tracking("disabled") as tracker:
     tracker.log({"loss": 1.0})
     tracker.table("statistics", None)
-    tracker.images({"astronaut": None})
+    tracker.images("seen", [(None, "astronaut")])
     tracker.summary({"maximum": 1.0})
 assert "wandb" not in sys.modules
 """
@@ -319,6 +333,7 @@ def test_the_configs_are_arguments_of_track(tmp_path, mode):
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         settings = OmegaConf.to_container(compose("tracking/" + mode).tracking, resolve=True)
     assert settings.pop("mode") == mode
+    assert settings.pop("every") == 50
     with tracking(tmp_path / "run", mode="disabled", **settings):
         pass
     assert settings == {"project": "swag-repro", "entity": None, "tags": [], "timeout": 15}

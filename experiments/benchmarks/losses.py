@@ -12,8 +12,8 @@ from torch import Tensor
 from experiments.benchmarks.engine import Setup
 from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
-from experiments.stylization.cell import StylizeCell
 from experiments.stylization.memory import kept_for_gradient
+from experiments.stylization.stylization import Stylization
 from swag_repro.losses import Style
 
 OBJECTIVES = (
@@ -39,11 +39,11 @@ def losses(network: str, objectives: Sequence[str], *, size: int, repeats: int) 
     return table
 
 
-def _stylization(*overrides: str) -> StylizeCell:
-    return StylizeCell.build(checked(composed("stylize", *overrides, "measures=none"), "stylize"))
+def _stylization(*overrides: str) -> Stylization:
+    return Stylization.build(checked(composed("stylize", *overrides, "measures=none"), "stylize"))
 
 
-def _evaluations(cell: StylizeCell, size: int) -> tuple[Callable[[], object], Callable[[], object], int]:
+def _evaluations(cell: Stylization, size: int) -> tuple[Callable[[], object], Callable[[], object], int]:
     """The network's pass, that with the objective, and the bytes that the objective keeps."""
     network, objective = cell.network(), cell.objective
     setup = Setup(architecture=cell.architecture, size=size, batch=1, closures=1, device=cell.device)

@@ -9,8 +9,8 @@ import torch
 from rich.table import Table
 
 from experiments.benchmarks.timing import composed, interleaved
-from experiments.cell import Cell
 from experiments.config import checked
+from experiments.measure_activations import MeasureActivations
 from swag_repro.images import batches
 from swag_repro.statistics import activation_statistics
 
@@ -45,11 +45,13 @@ def statistics(
     return table
 
 
-def _cell(*overrides: str) -> Cell:
-    return Cell.build(checked(composed("measure_activations", *overrides)))
+def _cell(*overrides: str) -> MeasureActivations:
+    return MeasureActivations.build(
+        checked(composed("measure_activations", *overrides), "measure_activations")
+    )
 
 
-def _passes(cell: Cell, batch: int) -> tuple[Callable[[], object], Callable[[], object]]:
+def _passes(cell: MeasureActivations, batch: int) -> tuple[Callable[[], object], Callable[[], object]]:
     _, images = next(batches(cell.pictures, cell.resize, batch))
     network, tapped = cell.weights.build(cell.architecture).eval(), cell.network()
 

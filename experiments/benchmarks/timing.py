@@ -9,7 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from experiments.cell import CONF
+from experiments.launching import CONF
 
 
 def composed(entry: str, *overrides: str) -> DictConfig:

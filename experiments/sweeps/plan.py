@@ -109,7 +109,7 @@ class Sweep:
         """Whether they were asked to."""
         return (self.directory / "stopped").exists()
 
-    def told(self, overrides: list[str]) -> list[str]:
+    def own(self, overrides: list[str]) -> list[str]:
         """Those that tell a cell from the others, as they were typed."""
         return [as_typed(override) for override in overrides if override not in self.common]
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from swag_repro.errors import StoreError
+from swag_repro.errors import StoreError, UserError
 from swag_repro.runs.files import MALFORMED, T, digest, ignore, parsed, refuse_newer, unreadable
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
@@ -105,6 +105,13 @@ class Status:
 
 def _checksum(fields: Mapping[str, Any]) -> str:
     return digest(json.dumps(fields, sort_keys=True).encode())
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a run failed, in one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def is_finished(directory: Path) -> bool:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import yaml
 from filelock import FileLock, Timeout
 
-from swag_repro.errors import StoreError, UserError
+from swag_repro.errors import StoreError
 from swag_repro.runs.files import (
     beside_of,
     clear,
@@ -35,7 +35,7 @@ from swag_repro.runs.files import (
 )
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import peak_memory
-from swag_repro.runs.records import Status, damage_of, is_finished
+from swag_repro.runs.records import Status, damage_of, is_finished, reason_of
 from swag_repro.runs.schema import NUMBERS, PAIRS
 
 
@@ -222,14 +222,8 @@ def _computing(
         with suppress(
             StoreError
         ):  # a full disk must not hide why the run failed; `running` is done again as well
-            end("failed", _reason(error))
+            end("failed", reason_of(error))
         raise
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def _replace(target: Path) -> Path:

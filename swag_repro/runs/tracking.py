@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from swag_repro.errors import SettingError
+from swag_repro.runs.records import reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,9 +37,19 @@ class Tracker:
         self._run = run
         self._broken = False
 
-    def log(self, values: Mapping[str, float], *, step: int | None = None) -> None:
-        """One point of each curve, at the next step if none is given."""
-        self._mirror(lambda run: run.log(dict(values), step=step))
+    def axis(self, name: str, *curves: str) -> None:
+        """Draws curves, such as `loss/*`, over the values that are logged under this name beside them."""
+
+        def define(run: wandb.Run) -> None:
+            run.define_metric(name, hidden=True)
+            for curve in curves:
+                run.define_metric(curve, step_metric=name)
+
+        self._mirror(define)
+
+    def log(self, values: Mapping[str, float]) -> None:
+        """One point of each curve."""
+        self._mirror(lambda run: run.log(dict(values)))
 
     def table(self, name: str, rows: pd.DataFrame) -> None:
         """A table, row for row."""
@@ -50,13 +61,13 @@ class Tracker:
 
         self._mirror(send)
 
-    def images(self, images: Mapping[str, Picture | np.ndarray]) -> None:
-        """Images by name: PIL's, or arrays of shape (H, W, 3) in [0, 255]."""
+    def images(self, name: str, images: Iterable[tuple[Picture | np.ndarray, str]]) -> None:
+        """Images side by side, each with its caption: PIL's, or arrays of shape (H, W, 3) in [0, 255]."""
 
         def send(run: wandb.Run) -> None:
             from wandb import Image
 
-            run.log({name: Image(image) for name, image in images.items()})
+            run.log({name: [Image(image, caption=caption) for image, caption in images]})
 
         self._mirror(send)
 
@@ -83,8 +94,9 @@ class Tracker:
 
 
 @contextmanager
-def track(
+def tracked(
     *,
+    run_id: str,
     mode: str,
     project: str,
     directory: Path,
@@ -96,19 +108,22 @@ def track(
     entity: str | None = None,
     timeout: float = 15.0,
 ) -> Iterator[Tracker]:
-    """One W&B run that ends with the block, with exit code 1 if that raises.
+    """One W&B run that ends with the block; with exit code 1, and the reason, if that raises.
+
+    It has the id of its run directory: another attempt goes on with it, where the server knows it.
 
     Without a server that answers, the run is mirrored offline, and where W&B does not start, not at all; a
     logged warning says so. The server is the one of the user's W&B settings.
 
     Args:
+        run_id: Of the run directory.
         mode: One of `MODES`.
         project: W&B's project.
         directory: The run directory; all that W&B writes lies below it.
         name: The run's name.
         group: Of the runs shown together, such as `fig3`.
         job_type: Such as the experiment's name.
-        config: The resolved config, plain.
+        config: The resolved config, plain; W&B gets it flat, as `network/name`.
         tags: To find it by.
         entity: W&B's team or user; the user's default if None.
         timeout: For how many seconds a server is waited for, at the start and again at the end.
@@ -118,15 +133,27 @@ def track(
     """
     _check(mode, timeout)
     names = {"project": project, "entity": entity, "name": name, "group": group, "job_type": job_type}
-    options = {**names, "dir": directory, "tags": list(tags), "config": dict(config)}
+    settings = {**flat(config), "run_id": run_id}
+    options = {**names, "id": run_id, "dir": directory, "tags": list(tags), "config": settings}
     with _quiet_below(directory):
         tracker = Tracker(_started(mode, timeout, options))
         try:
             yield tracker
-        except BaseException:
+        except BaseException as error:
+            tracker.summary({"state": "failed", "reason": reason_of(error)})
             tracker.finish(exit_code=1)
             raise
+        tracker.summary({"state": "finished"})
         tracker.finish(exit_code=0)
+
+
+def flat(config: Mapping[str, Any], key: str = "") -> dict[str, Any]:
+    """A nested config with one key for each value, by which W&B can filter and group: `network/name`."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        at = f"{key}/{name}" if key else str(name)
+        found |= flat(value, at) if isinstance(value, Mapping) and value else {at: value}
+    return found
 
 
 def _check(mode: str, timeout: float) -> None:
@@ -175,7 +202,9 @@ def _init(mode: Mode, timeout: float, options: Mapping[str, Any]) -> wandb.Run:
         console="off", init_timeout=timeout, finish_timeout=timeout, finish_timeout_raises=True
     )
     # One W&B run a cell, also where one process computes many.
-    return wandb.init(mode=mode, reinit="create_new", settings=settings, **options)
+    # Offline it could not know of an earlier attempt; the server takes both for one run by their id.
+    resume: Literal["allow"] | None = "allow" if mode == "online" else None
+    return wandb.init(mode=mode, reinit="create_new", resume=resume, settings=settings, **options)
 
 
 def _warn(consequence: str, error: Exception) -> None:

@@ -5,7 +5,7 @@ import sys
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from experiments.cell import launch
+from experiments.launching import launch
 from experiments.sweeps.plan import SweepCallback
 
 

@@ -21,7 +21,7 @@ import torchvision
 from PIL import Image
 from rich.console import Console
 
-from experiments.cell import _LogFile
+from experiments.logs import _LogFile
 from experiments.stylization.checkpoints import Checkpoints
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from experiments.sweeps import progress

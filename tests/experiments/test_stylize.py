@@ -15,9 +15,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from experiments.cell import CONF
 from experiments.config import checked
-from experiments.stylization.cell import StylizeCell
+from experiments.launching import CONF
+from experiments.stylization.stylization import Stylization
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.errors import SettingError
 from swag_repro.runs.records import all_runs
@@ -329,7 +329,7 @@ def test_numbers_of_presets_are_frozen(preset):
 
 
 def test_the_release_smooths_the_two_deepest_stages():
-    cell = StylizeCell.build(composed("preset=release", "network=resnet50", "measures=none"))
+    cell = Stylization.build(composed("preset=release", "network=resnet50", "measures=none"))
     assert set(cell.objective.style.smoothed) == {"conv4_6", "conv5_3"}
     assert cell.objective.content.smoothed is None
 
@@ -406,23 +406,23 @@ def test_any_loss_can_be_fused_with_any(run, tmp_path):
 
 
 def test_layers_of_a_reconstruction_and_of_a_texture():
-    deep = StylizeCell.build(
+    deep = Stylization.build(
         composed("objective.style_weight=0", "objective.content_layer=3", "measures=none")
     )
     assert deep.taps == ("relu3_1",)
-    shallow = StylizeCell.build(composed("objective.content_weight=0", "objective.layers=2", "measures=none"))
+    shallow = Stylization.build(composed("objective.content_weight=0", "objective.layers=2", "measures=none"))
     assert shallow.taps == ("relu1_1", "relu2_1")
-    columns = StylizeCell.build(composed("objective=strotss", "measures=none"))
+    columns = Stylization.build(composed("objective=strotss", "measures=none"))
     assert len(columns.taps) == 9
 
 
 def test_reconstruction_and_texture_read_the_authors_layers():
     """Issue 8 of their repository: "conv3_5", and all layers with a softmax on those of layer3 and layer4."""
     settings = ["network=resnet50", "smoothing=softmax", "weights=random", "measures=none"]
-    reconstruction = StylizeCell.build(composed("experiment=reconstruction", *settings))
+    reconstruction = Stylization.build(composed("experiment=reconstruction", *settings))
     assert reconstruction.architecture.paths(reconstruction.taps) == {"conv4_6": "layer3.5"}
     assert reconstruction.objective.content.smoothed is None
-    texture = StylizeCell.build(composed("experiment=texture", *settings))
+    texture = Stylization.build(composed("experiment=texture", *settings))
     blocks = {1: 3, 2: 4, 3: 6, 4: 3}
     every = [f"layer{stage}.{block}" for stage, count in blocks.items() for block in range(count)]
     assert list(texture.architecture.paths(texture.taps).values()) == ["relu", *every]
@@ -434,12 +434,12 @@ def test_reconstruction_and_texture_read_the_authors_layers():
 def test_smoothed_taps_that_fit_nothing(wrong):
     given = ["objective.smoothed_taps='*5_*'", wrong.removeprefix("+")]
     with pytest.raises(SettingError, match="`objective.smoothed_taps` should"):
-        StylizeCell.build(composed(*given, "measures=none"))
+        Stylization.build(composed(*given, "measures=none"))
 
 
 def test_the_last_scale_has_a_smaller_step():
     """STROTSS's authors' code: 2e-3, and at the last scale 1e-3."""
-    cell = StylizeCell.build(
+    cell = Stylization.build(
         composed(
             "objective=strotss", "network=vgg16", "images.size=32", "images.source.limit=1", "measures=none"
         )
@@ -452,7 +452,7 @@ def test_the_last_scale_has_a_smaller_step():
     ]
     assert found == [2e-3, 1e-3]
     with pytest.raises(SettingError, match="`last_step_scale` should be above 0"):
-        StylizeCell.build(composed("last_step_scale=0", "measures=none"))
+        Stylization.build(composed("last_step_scale=0", "measures=none"))
 
 
 # --- Mixes, masks and colours ---------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from analysis.__main__ import main as analyse
 from experiments import measure_activations, stylize
-from experiments.cell import launch
+from experiments.launching import launch
 
 MAINS = {"stylize": stylize.main, "measure_activations": measure_activations.main}
 LONGEST = 900.0

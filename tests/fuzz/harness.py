@@ -27,7 +27,7 @@ import experiments.stylize as stylize
 from analysis.__main__ import main as analyse
 from analysis.figures import FIGURES
 from experiments import command
-from experiments.cell import CONF, launch
+from experiments.launching import CONF, launch
 from experiments.sweeps import progress
 from experiments.sweeps.plan import SweepCallback
 from tests.fuzz import tiny

@@ -1,4 +1,4 @@
-"""What a stylisation needs beside what every cell does, built from its config."""
+"""Style transfer of pairs of images by optimisation, built from its config."""
 
 from __future__ import annotations
 
@@ -9,31 +9,42 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
+from rich.markup import escape
 from torch import Tensor
 
 from experiments.building import build
-from experiments.cell import Cell
-from experiments.stylization.batches import COLORS, STARTS, Batch
+from experiments.frame import Context
+from experiments.network import NetworkExperiment
+from experiments.stylization.batches import BATCH_SIZE, COLORS, STARTS, Batch, fixed_size
+from experiments.stylization.judging import Judging
 from experiments.stylization.memory import free_memory, kept_for_gradient
-from experiments.stylization.observations import Judge
+from experiments.stylization.mirror import Mirror
+from experiments.stylization.painting import Painter
 from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights_of
-from swag_repro.errors import SettingError
+from experiments.stylization.pictures import read_png, save_pictures
+from experiments.stylization.shares import start_shares
+from experiments.sweeps.progress import console
+from swag_repro.errors import NonFiniteError, SettingError
 from swag_repro.images import Picture, load_mask
 from swag_repro.losses import MATCHES, Like, Objective, Side, check_choice, check_weight
-from swag_repro.measures import WeightedNetwork
 from swag_repro.networks import Architecture, Levers, TappedNetwork
-from swag_repro.transfer import Guards, Plateau, Transfer
-from swag_repro.transfer.canvas import Canvas
+from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
 
 MOST_PAIRS = 16
 """In a batch of `auto`: more gain nothing on machines we know."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StylizeCell(Cell):
-    """What a stylisation needs beside what every cell does."""
+class Stylization(NetworkExperiment):
+    """Pictures of pairs, how each ended, and the curves of their losses."""
+
+    name = "stylize"
+    version = 4
+    reads = "stylize"
+    resumable = ("checkpoints", "images/steps", BATCH_SIZE)
 
     pairs: tuple[Pair, ...]
     style_weights: Sequence[float]
@@ -87,28 +98,50 @@ class StylizeCell(Cell):
         return Levers(**settings)
 
     @property
-    def weights_digest(self) -> str | None:
-        """Of the optimised network and of the one that measures."""
-        own = super().weights_digest
-        return (
-            own if self.judged_by is None else f"{own}, measured by {self.judged_by} {self.judged_by.digest}"
-        )
+    def origin(self) -> dict[str, Any]:
+        """What each of its rows says of the network and of the loss."""
+        return {**super().origin, "loss": self.config.objective.name}
 
-    @cached_property
-    def judged_by(self) -> WeightedNetwork | None:
-        """The held-out network; None if nothing is measured."""
-        if "_target_" not in self.config.measures:
-            return None
-        chosen: WeightedNetwork = build(self.config.measures).choose(
-            WeightedNetwork(self.architecture, self.weights)
-        )
-        return chosen
+    def compute(self, context: Context) -> None:
+        """Optimises all pairs, batch by batch, and writes pictures, their table, rows and curves."""
+        network = self.network()
+        painter = Painter(self, network, context)
+        pairs: list[dict[str, Any]] = []
+        shares: list[dict[str, Any]] = []
+        size = fixed_size(context.run, self.config.compute.batch_size, partial(self.fitting, network))
+        for batch in self.batches(size):
+            pairs += save_pictures(
+                context.run,
+                painter.paint(batch),
+                label=self.label,
+                last_scale=len(batch.scales(self.config.scales, self.config.coarsest)) - 1,
+                animation=self.config.keep.animation,
+            )
+            seen = batch.seen(self.config.color)
+            shares += start_shares(network, self.objective, seen, self.config.shares)
+        painter.clear()
+        _check_any_finite(pairs)
+        context.run.write_pairs(pairs)
+        with context.run.write_file("curves.parquet") as file:
+            pd.DataFrame(painter.curves).to_parquet(file)
+        rows = [row for pair in pairs for row in rows_of(pair)]
+        context.run.write_rows([{**self.origin, **row} for row in (*rows, *shares)])
+        self._tell(context, painter.mirror, pd.DataFrame(pairs))
 
-    def judge(self) -> Judge | None:
-        """Measures finished pictures; None if nothing is measured."""
-        if self.judged_by is None:
-            return None
-        return Judge(build(self.config.measures).build(self.judged_by, self.device))
+    def _tell(self, context: Context, mirror: Mirror, pairs: pd.DataFrame) -> None:
+        """Mirrors the end, and prints where the pictures lie."""
+        named = list(zip(pairs["image"], pairs["status"], pairs["reason"], strict=True))
+        mirror.end(
+            pairs,
+            ((read_png(context.run, image), f"{image}: {status}, {why}") for image, status, why in named),
+        )
+        for image, status, why in named:
+            note = "" if status == "finished" else f" {status}: {why}"
+            console.print(f"  {escape(str(context.run.path / image))}[yellow]{escape(note)}[/]")
+
+    def following(self) -> Judging | None:
+        """The judgement of its pictures; None if nothing is to be measured."""
+        return Judging.of(self) if "_target_" in self.config.measures else None
 
     def transfer(
         self, network: TappedNetwork, batch: Batch, start: Tensor, *, scale: int = 0, last: bool = True
@@ -166,8 +199,37 @@ class StylizeCell(Cell):
         needed = 2 * sum(kept.values()) + history * one.contents.nbytes
         return max(1, min(MOST_PAIRS, int(free_memory(self.device) // 2 // needed)))
 
-    def __str__(self) -> str:
-        return f"{super().__str__()} {self.config.objective.name}"
+    @property
+    def label(self) -> str:
+        """The network, its weights, the smoothing and the loss, for people."""
+        return f"{super().label} {self.config.objective.name}"
+
+    @property
+    def tags(self) -> list[str]:
+        """By which W&B finds it."""
+        return [*super().tags, self.config.objective.name]
+
+
+def _check_any_finite(pairs: Sequence[dict[str, Any]]) -> None:
+    """A picture that diverged keeps its best image, and figures mark it; without a finite loss there is none.
+
+    Raises:
+        NonFiniteError: that is so of all.
+    """
+    if not any(math.isfinite(pair["total_loss"]) for pair in pairs):
+        reasons = ", ".join(sorted({str(pair["reason"]) for pair in pairs}))
+        rule = "should be finite for at least one picture of a cell"
+        found = f"{len(pairs)} of {len(pairs)} diverged: {reasons}"
+        raise NonFiniteError("loss", rule, found, "Look for NaN in the weights, or choose a wider precision.")
+
+
+def rows_of(pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A pair's numbers, one a row."""
+    counts = ("iterations", "evaluations", "recoveries")
+    losses = ("content_loss", "style_loss", "total_variation", "total_loss", "first_total_loss")
+    for statistic in (*losses, *counts):
+        about = {"content": pair["content"], "style": pair["style"], "statistic": statistic}
+        yield {**about, "value": float(pair[statistic])}
 
 
 def _check_run(config: DictConfig) -> None:

@@ -1,0 +1,190 @@
+"""How the pictures of a batch come about: scale by scale, from the last checkpoint on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from experiments.frame import Context
+from experiments.signals import interrupt
+from experiments.stylization.batches import Batch, restart_of, start_of
+from experiments.stylization.checkpoints import Checkpoints, digest_of
+from experiments.stylization.mirror import Mirror
+from experiments.stylization.pairs import Pair
+from experiments.sweeps.plan import interruptible
+from swag_repro.images import save_png
+from swag_repro.networks import TappedNetwork
+from swag_repro.transfer import PairRecord, Step, Transfer
+
+if TYPE_CHECKING:
+    from experiments.stylization.stylization import Stylization
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A finished batch.
+
+    Attributes:
+        batch: of B pairs.
+        images: `(B, 3, H, W)` in [0, 1].
+        records: how each pair ended.
+        steps: iterations whose pictures were asked for and saved.
+    """
+
+    batch: Batch
+    images: Tensor
+    records: tuple[PairRecord, ...]
+    steps: tuple[int, ...]
+
+
+@dataclass
+class State:
+    """All that decides how a batch goes on, as a checkpoint holds it.
+
+    Attributes:
+        scale: index of the scale under way.
+        start: the coarser scale's images, `(B, 3, h, w)`; None at the first scale.
+        transfer: of the scale under way, by its `state_dict`; None before its first checkpoint.
+        kept: iteration of the last intermediate image of `keep.every`, at this scale.
+        steps: iterations of `measured_steps` that were saved.
+        curves: a row for each evaluation, with the terms of each pair.
+        files: SHA-256 of the images that lie beside the checkpoint.
+    """
+
+    scale: int = 0
+    start: Tensor | None = None
+    transfer: dict[str, Any] | None = None
+    kept: int = 0
+    steps: list[int] = field(default_factory=list)
+    curves: list[dict[str, float]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def next_scale(self, images: Tensor) -> None:
+        """The scale under way has ended with these images."""
+        self.scale, self.start, self.transfer, self.kept = self.scale + 1, images, None, 0
+
+
+def step_image(pair: Pair, scale: int, step: int) -> str:
+    """Where a picture on its way lies in the run directory."""
+    return f"images/steps/{pair.name}/{scale}-{step:05}.png"
+
+
+class Painter:
+    """Optimises the batches of a stylisation, one after the other.
+
+    Args:
+        experiment: what is to be minimised, and how.
+        network: images → features of the objective's taps.
+        context: where results go.
+    """
+
+    def __init__(self, experiment: Stylization, network: TappedNetwork, context: Context) -> None:
+        self.experiment, self.network, self.context = experiment, network, context
+        self.config = experiment.config
+        self.checkpoints = Checkpoints(context.run.path, seconds=experiment.config.keep.checkpoint_seconds)
+        self.mirror = Mirror(context.tracker, every=experiment.config.tracking.every)
+        self.curves: list[dict[str, float]] = []
+
+    def paint(self, batch: Batch) -> Painted:
+        """The pictures of a batch."""
+        saved = self.checkpoints.load(batch.key)
+        state = State(**saved) if saved else self._begun(batch)
+        self.mirror.begin(batch)
+        scales = batch.scales(self.config.scales, self.config.coarsest)
+        records: tuple[PairRecord, ...] = ()
+        while state.scale < len(scales):
+            records = self._paint_scale(batch.at(scales[state.scale]), state, last=len(scales) - 1)
+        assert state.start is not None
+        self.curves += state.curves
+        images = batch.finished(state.start.to(self.experiment.device), self.config.color)
+        return Painted(batch, images, records, tuple(state.steps))
+
+    def clear(self) -> None:
+        """Deletes the checkpoints: the run has its results."""
+        self.checkpoints.clear()
+
+    def _begun(self, batch: Batch) -> State:
+        """The start, without images of an attempt that left no checkpoint."""
+        for pair in batch.pairs:
+            shutil.rmtree(self.context.run.path / "images" / "steps" / pair.name, ignore_errors=True)
+        return State()
+
+    def _paint_scale(self, batch: Batch, state: State, last: int) -> tuple[PairRecord, ...]:
+        seen, is_last = batch.seen(self.config.color), state.scale == last
+        start = self._start(seen, state.start, last=is_last)
+        transfer = self.experiment.transfer(self.network, seen, start, scale=state.scale, last=is_last)
+        if state.transfer is not None:
+            transfer.load_state_dict(state.transfer)
+        self._advance(transfer, batch, state, measured=is_last)
+        state.next_scale(transfer.images.cpu())
+        return transfer.results
+
+    def _start(self, batch: Batch, before: Tensor | None, *, last: bool) -> Tensor:
+        config = self.config
+        if before is not None:
+            return restart_of(batch, config.start, before, last=last)
+        picture = self.experiment.start
+        return start_of(batch, config.start, noise=config.start_noise, seed=config.seed, picture=picture)
+
+    def _advance(self, transfer: Transfer, batch: Batch, state: State, *, measured: bool) -> None:
+        """Lets a transfer run to its end; an interrupt leaves a checkpoint of the last whole step."""
+        with interruptible(self.context.sweep) as interrupted:
+            for step in self._shown(transfer, batch):
+                state.curves.append(_point(state.scale, batch, step))
+                self.mirror.step(batch, step, lambda: batch.finished(transfer.images, self.config.color))
+                self._keep(transfer, batch, state, step, measured=measured)
+                number = interrupted()
+                if number is not None or self.checkpoints.due():
+                    current = {**vars(state), "transfer": transfer.state_dict()}
+                    self.checkpoints.save(batch.key, current)
+                if number is not None:
+                    interrupt(number)
+
+    def _shown(self, transfer: Transfer, batch: Batch) -> Iterator[Step]:
+        """Each step, beside a bar of steps, or of evaluations where these end first: a step takes some."""
+        steps, evaluations = self.config.steps, self.config.evaluations
+        bounded = evaluations is not None and evaluations <= steps
+        size = "×".join(map(str, transfer.images.shape[2:]))
+        return self.context.shown(
+            _counted(transfer, "evaluations" if bounded else "step"),
+            total=evaluations if bounded else steps,
+            unit="evaluations" if bounded else "steps",
+            detail=f", {len(batch.pairs)} pairs at {size} px",
+        )
+
+    def _keep(self, transfer: Transfer, batch: Batch, state: State, step: Step, *, measured: bool) -> None:
+        """Saves pictures on their way that were asked for."""
+        every = self.config.keep.every
+        wanted = measured and step.step in self.config.measured_steps and step.step not in state.steps
+        due = every and step.step >= state.kept + every
+        if not wanted and not due:
+            return
+        state.kept = step.step if due else state.kept
+        state.steps += [step.step] if wanted else []
+        finished = batch.finished(transfer.images, self.config.color).cpu()
+        for pair, image in zip(batch.pairs, finished, strict=True):
+            name = step_image(pair, state.scale, step.step)
+            save_png(image, self.context.run.path / name, {})
+            state.files[name] = digest_of(self.context.run.path / name)
+
+
+def _counted(transfer: Transfer, unit: str) -> Iterator[tuple[int, Step]]:
+    """Each step of a transfer, and how many units it went on."""
+    before = 0
+    for step in transfer:
+        count = getattr(step, unit)
+        yield count - before, step
+        before = count
+
+
+def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:
+    """One row of the curves."""
+    return {"scale": scale, "evaluation": step.evaluations, "seconds": step.seconds} | {
+        f"{pair.name}/{term}": getattr(record.losses, term)
+        for pair, record in zip(batch.pairs, step.pairs, strict=True)
+        for term in ("content", "style", "total")
+    }

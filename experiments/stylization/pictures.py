@@ -1,0 +1,124 @@
+"""The pictures of a stylisation as files, and what its table says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from experiments.stylization.batches import Batch
+from experiments.stylization.painting import Painted, step_image
+from experiments.stylization.pairs import Pair
+from swag_repro.images import Picture, save_png
+from swag_repro.losses import style_weights
+from swag_repro.names import file_stem
+from swag_repro.runs.store import Run
+from swag_repro.transfer import PairRecord
+
+
+def save_pictures(
+    run: Run, painted: Painted, *, label: str, last_scale: int, animation: bool
+) -> Iterator[dict[str, Any]]:
+    """Saves the pictures of a batch with what they were made of, and yields their rows of `PAIRS`."""
+    batch = painted.batch
+    for index, (pair, image, record) in enumerate(
+        zip(batch.pairs, painted.images.cpu(), painted.records, strict=True)
+    ):
+        name = f"images/{pair.name}.png"
+        origin = {"run_id": run.identity.run_id, "cell": label, "pair": pair.name, "status": record.status}
+        save_png(image, run.path / name, origin)
+        _save_inputs(run, batch, index)
+        if animation:
+            _animate(run, pair)
+        steps = [{"iteration": step, "image": step_image(pair, last_scale, step)} for step in painted.steps]
+        yield {"image": name, **_inputs_of(batch, index), **_outcome(record), "steps": steps}
+
+
+def _inputs_of(batch: Batch, index: int) -> dict[str, Any]:
+    pair = batch.pairs[index]
+    weights = style_weights(batch.styles[index])
+    return {
+        "content": pair.content.name,
+        "style": pair.style_name,
+        "content_image": _place(pair.content.key),
+        "style_image": _place(f"style/{pair.style_name}"),
+        "styles": [
+            {"name": picture.name, "image": _place(picture.key), "weight": weight}
+            for picture, weight in zip(pair.styles, weights, strict=True)
+        ],
+    }
+
+
+def _outcome(record: PairRecord) -> dict[str, Any]:
+    columns = {"content": "content_loss", "style": "style_loss", "total": "total_loss"}
+    columns["total_variation"] = "total_variation"
+    return {
+        "status": str(record.status),
+        "reason": record.reason,
+        "iterations": record.iterations,
+        "evaluations": record.evaluations,
+        "recoveries": record.recoveries,
+        **{column: getattr(record.best, term) for term, column in columns.items()},
+        **{f"first_{column}": getattr(record.first, term) for term, column in columns.items()},
+    }
+
+
+def _place(key: str) -> str:
+    """Where an input lies: `content/a/b.png` in `images/content/a_b.png`."""
+    role, _, name = key.partition("/")
+    return f"images/{role}/{file_stem(name)}.png"
+
+
+def _save_inputs(run: Run, batch: Batch, index: int) -> None:
+    """What the pair was made of, resized; the styles of a mix also side by side under its name."""
+    pair, styles = batch.pairs[index], batch.styles[index]
+    _save_input(run, pair.content.key, batch.contents[index], [pair.content])
+    for picture, mask, style in zip(pair.styles, pair.masks, styles, strict=True):
+        _save_input(run, picture.key, style.image, [picture])
+        if mask is not None and style.mask is not None:
+            _save_input(run, mask.key, style.mask.expand(3, -1, -1), [mask])
+    mixed = _side_by_side([style.image for style in styles])
+    _save_input(run, f"style/{pair.style_name}", mixed, pair.styles)
+
+
+def _save_input(run: Run, key: str, image: Tensor, pictures: Sequence[Picture]) -> None:
+    path = run.path / _place(key)
+    if path.exists():  # for another pair
+        return
+    names = ("sha256", "licence")
+    save_png(image.cpu(), path, {name: ", ".join(getattr(one, name) for one in pictures) for name in names})
+
+
+def _side_by_side(images: Sequence[Tensor]) -> Tensor:
+    """One picture `(3, H, W)` as high as the first."""
+    height = images[0].shape[1]
+    return torch.cat([images[0], *(_of_height(image, height) for image in images[1:])], dim=2)
+
+
+def _of_height(image: Tensor, height: int) -> Tensor:
+    size = height, round(image.shape[2] * height / image.shape[1])
+    return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+
+
+def _animate(run: Run, pair: Pair) -> None:
+    frames = [
+        read_png(run, path)
+        for path in sorted(
+            path.relative_to(run.path).as_posix()
+            for path in (run.path / "images/steps" / pair.name).glob("*.png")
+        )
+    ]
+    if frames:
+        frames = [frame.resize(frames[-1].size) for frame in frames]  # those of coarser scales are smaller
+        with run.write_file(f"images/{pair.name}.webp") as file:
+            frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=80, loop=0)
+
+
+def read_png(run: Run, name: str) -> Image.Image:
+    """A picture of the run, by its path in it."""
+    with Image.open(run.path / name) as image:
+        return image.copy()
