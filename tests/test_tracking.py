@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from swag_repro.errors import SettingError
+from swag_repro.runs.tracking import tracked
 
 # W&B leaves its temporary directories to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")

@@ -32,7 +32,7 @@ class Mirror:
     def __init__(self, tracker: Tracker, *, every: int) -> None:
         self.tracker, self.every = tracker, every
         self.sent = 0
-        tracker.axis("step", "loss/*", "pairs/*", "pair/*", "seconds", "pictures")
+        tracker.axis("step", "loss/*", "status/*", "pair/*", "seconds", "pictures")
 
     def begin(self, batch: Batch) -> None:
         """Sends the contents and styles of a batch."""
@@ -51,8 +51,8 @@ class Mirror:
     def end(self, pairs: pd.DataFrame, pictures: Iterable[tuple[Image, str]]) -> None:
         """Sends what became of all pairs: a table, the final pictures, and means under names of their own."""
         self.tracker.table("pairs", pairs.drop(columns=["styles", "steps"]))
-        self.tracker.images("final", pictures)
-        counts = {f"pairs/{status}": int(count) for status, count in pairs["status"].value_counts().items()}
+        self.tracker.images("result", pictures)
+        counts = {f"status/{status}": int(count) for status, count in pairs["status"].value_counts().items()}
         losses = pairs.filter(like="_loss").mean()
         self.tracker.summary({**counts, **{f"final/{name}": value for name, value in losses.items()}})
 
@@ -81,6 +81,6 @@ def _losses(batch: Batch, step: Step) -> Mapping[str, float]:
 
 def _states(step: Step) -> dict[str, Any]:
     return {
-        **{f"pairs/{status}": sum(record.status == status for record in step.pairs) for status in Status},
-        "pairs/recoveries": sum(record.recoveries for record in step.pairs),
+        **{f"status/{status}": sum(record.status == status for record in step.pairs) for status in Status},
+        "status/recoveries": sum(record.recoveries for record in step.pairs),
     }

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import logging
 import os
 import re
@@ -269,7 +268,7 @@ def test_a_damaged_picture_is_told_and_made_again(run, tmp_path, photos):
     [record] = records(tmp_path)
     whole = record.read("images/content__style.png")
     pd.read_parquet(record.path / "curves.parquet")
-    for name in ("images/content__style.png", "pairs.json", "curves.parquet"):
+    for name in ("images/content__style.png", "pairs.parquet", "curves.parquet"):
         content = bytearray((record.path / name).read_bytes())
         content[len(content) // 2] ^= 4
         (record.path / name).write_bytes(content)
@@ -279,5 +278,5 @@ def test_a_damaged_picture_is_told_and_made_again(run, tmp_path, photos):
         assert " computed in" in printed
         [record] = records(tmp_path)
         assert record.read("images/content__style.png") == whole
-        json.loads(record.read("pairs.json"))
+        assert record.pairs()["status"].to_pylist() == ["finished"]
     assert " skipped in" in run(*S, *photos, "steps=2")[1]

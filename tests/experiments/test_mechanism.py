@@ -66,24 +66,6 @@ def test_an_arm_without_other_settings_is_the_run_that_it_names(run, tmp_path):
     assert len(list(all_runs(tmp_path / "out"))) == 1
 
 
-def test_pictures_on_the_way_are_measured(run, tmp_path):
-    judge = (
-        "measures=default",
-        "network@measures.network=resnet34",
-        "network@measures.alternative=pseudo_vgg",
-    )
-    status, printed = run(*TINY, *judge, "steps=4", "measured_steps=[0,2]", "network=vgg16")
-    assert status == 0, printed
-    [record] = all_runs(tmp_path / "out")
-    rows = record.rows().to_pandas()
-    ssim = rows[rows["statistic"] == "ssim"].pivot_table(
-        index=["content", "style"], columns=rows["iteration"].fillna(-1), values="value"
-    )
-    assert list(ssim.columns) == [-1, 0, 2]
-    np.testing.assert_allclose(ssim[0], 1)  # the start is the content image
-    assert (ssim[-1] < ssim[2]).all()
-
-
 def test_replicates_differ_by_what_rounding_does(run, tmp_path):
     """The same run from starts that differ by 1e-6."""
     status, printed = run("-m", *TINY, "start_noise=1e-6", "seed=0,1")

@@ -1,0 +1,120 @@
+"""The judge as users call it: after a stylisation, by itself, and where there is nothing to judge."""
+
+import sys
+
+import numpy as np
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from experiments import judge, stylize
+from experiments.launching import launch
+from swag_repro.runs.records import all_runs
+
+S = [
+    "images.size=32",
+    "images.source.limit=2",
+    "images.resize=squash",
+    "network=resnet18",
+    "compute.threads=1",
+]
+STEPS = ["steps=4", "measured_steps=[0,2]"]
+OTHER = ["network@measures.network=resnet34", "network@measures.alternative=resnet34"]
+HELD_OUT = {"style_distance", "sliced_wasserstein", "sifid", "cfsd"}
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capfd):
+    """Calls an entry point in this process: `call(module, arguments) -> exit status, what was printed`."""
+
+    def called(module, *arguments, tracking="disabled"):
+        where = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
+        monkeypatch.setattr(sys, "argv", ["main.py", *S, *where, *arguments])
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as exit_:
+            launch(module.main)
+        printed = capfd.readouterr()
+        return exit_.value.code or 0, " ".join((printed.out + printed.err).split())
+
+    return called
+
+
+def runs(folder):
+    """Experiment → its runs, the oldest first."""
+    records = sorted(all_runs(folder / "out"), key=lambda record: record.status.started_at)
+    return {
+        name: [record for record in records if record.status.experiment == name]
+        for name in ("stylize", "judge")
+    }
+
+
+def test_a_stylisation_is_judged_and_another_judge_repaints_nothing(call, tmp_path):
+    status, printed = call(stylize, *STEPS, "network@measures.network=resnet34")
+    assert status == 0, printed
+    assert " computed in" in printed
+    [painted], [judged] = runs(tmp_path).values()
+    rows = judged.rows().to_pandas()
+    assert set(rows["of_run"]) == {painted.path.name}
+    assert set(rows["definition"].dropna()) == {"resnet50(random)", "alexnet(imagenet)"}  # of the same family
+    assert set(rows[rows["definition"] == "resnet50(random)"]["statistic"]) == HELD_OUT
+    assert set(rows["network"]) == {"resnet18"}
+    assert rows.groupby(["content", "style"]).ngroups == 2
+    ssim = rows[rows["statistic"] == "ssim"].assign(iteration=rows["iteration"].fillna(-1))
+    ssim = ssim.pivot_table(index=["content", "style"], columns="iteration", values="value")
+    assert list(ssim.columns) == [-1, 0, 2]
+    np.testing.assert_allclose(ssim[0], 1)  # the start is the content image
+    assert (ssim[-1] < ssim[2]).all()
+    lpips = rows[rows["statistic"] == "lpips"]
+    assert lpips["value"].isna().all()
+    assert lpips["reason"].str.len().all()
+
+    status, printed = call(judge, *STEPS, "network@measures.network=vgg19")
+    assert status == 0, printed
+    status, printed = call(stylize, *STEPS, "network@measures.network=pseudo_vgg")
+    assert status == 0, printed
+    assert " judged in" in printed
+    found = runs(tmp_path)
+    assert [record.status.started_at for record in found["stylize"]] == [painted.status.started_at]
+    assert len(found["judge"]) == 3
+    _, printed = call(judge, *STEPS, "network@measures.network=vgg19")
+    assert " skipped in" in printed
+
+
+def test_of_a_mix_measures_are_means_over_its_styles(call, tmp_path):
+    mix = ["pairing=mix", "content=coffee", "style=[starry_night,composition]", "images.source.limit=null"]
+    measured = {}
+    for weights in ("[1,0]", "[0,1]", "[3,1]"):
+        status, printed = call(stylize, *mix, "steps=1", "start=grey", f"style_weights={weights}")
+        assert status == 0, printed
+        rows = runs(tmp_path)["judge"][-1].rows().to_pandas()
+        measured[weights] = rows.set_index("statistic")["value"]
+    mixed = runs(tmp_path)["stylize"][-1].pairs().to_pylist()[0]["styles"]
+    assert [style["weight"] for style in mixed] == [0.75, 0.25]
+    assert measured["[3,1]"]["ssim"] > 0
+    assert measured["[1,0]"]["style_distance"] != measured["[0,1]"]["style_distance"]
+
+
+def test_without_pictures_there_is_nothing_to_judge(call, tmp_path):
+    status, printed = call(judge, *STEPS)
+    assert status == 1
+    assert "`stylization` should be a finished run; found none at" in printed
+    assert "stylize.py" in printed
+    assert "Traceback" not in printed
+    call(stylize, *STEPS, "measures=none")
+    [record] = runs(tmp_path)["stylize"]
+    picture = record.path / record.pairs().to_pylist()[0]["image"]
+    picture.unlink()
+    status, printed = call(judge, *STEPS)
+    assert status == 1
+    assert f"files that are damaged or missing: images/{picture.name}" in printed
+    assert not picture.exists()
+    status, printed = call(judge, *STEPS, "measures=none")
+    assert "`measures` should name a judge" in printed
+    assert runs(tmp_path)["judge"] == []
+
+
+def test_a_judge_that_is_the_judged_is_refused_before_anything_is_painted(call, tmp_path):
+    status, printed = call(stylize, "network@measures.network=vgg16", "network=vgg16", "weights=random",
+                           "network@measures.alternative=vgg16")  # fmt: skip
+    assert status == 1
+    assert "should not be the network that is optimised" in printed
+    assert runs(tmp_path) == {"stylize": [], "judge": []}
