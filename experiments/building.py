@@ -104,6 +104,8 @@ HYDRAS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 def _in_words(hint: Any) -> str:
     """A type as annotations write it: `float | None`."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
     return hint.__name__ if inspect.isclass(hint) else str(hint).replace("collections.abc.", "")
 
 

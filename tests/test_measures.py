@@ -15,21 +15,15 @@ from torchvision.models import AlexNet_Weights, resnet18, vgg16
 from swag_repro import measures
 from swag_repro.errors import SettingError, WeightsError
 from swag_repro.images import Resize, bundled, load
-from swag_repro.measures import (
-    WeightedNetwork,
-    cfsd,
-    check_held_out,
-    sifid,
-    sliced_wasserstein,
-    ssim,
-    style_distance,
-)
+from swag_repro.measures import WeightedNetwork, check_held_out, ssim
 from swag_repro.measures.distances import (
     frechet_distance,
+    mean_over,
     relative_gram_distance,
     relative_sliced_wasserstein,
     structural_divergence,
 )
+from swag_repro.measures.pictures import read
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.weights import FileWeights, ImageNetWeights, RandomWeights
 
@@ -46,6 +40,32 @@ STYLE = ("gram", "sliced", "frechet")
 
 def drawn(*shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.inference_mode()
+def each_pair(network, taps, distance, images, references):
+    """A distance of each image to its reference, as `HeldOut` measures it."""
+    pairs = zip(images, references, strict=True)
+    return torch.cat([mean_over(taps, distance, read(network, a), read(network, b)) for a, b in pairs])
+
+
+def style_distance(network, taps, images, styles):
+    return each_pair(network, taps, relative_gram_distance, images, styles)
+
+
+def sliced_wasserstein(network, taps, images, styles, **settings):
+    def distance(features, others):
+        return relative_sliced_wasserstein(features, others, **settings)
+
+    return each_pair(network, taps, distance, images, styles)
+
+
+def sifid(network, tap, images, styles):
+    return each_pair(network, [tap], frechet_distance, images, styles)
+
+
+def cfsd(network, tap, images, contents):
+    return each_pair(network, [tap], structural_divergence, images, contents)
 
 
 def permuted_positions(features, seed=0):

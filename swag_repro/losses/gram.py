@@ -17,25 +17,6 @@ from swag_repro.losses.base import LayerLoss, check_choice, column, squares
 from swag_repro.statistics import gram
 
 
-def gram_distance(features: Tensor, style_features: Tensor) -> Tensor:
-    """`‖G(F) − G(S)‖²` of each image, by way of whichever matrices are smaller.
-
-    With many channels, `D > M_F + 2 M_S`, no `D × D` matrix is made: see
-    `gram_distance_in_style_basis`.
-
-    Args:
-        features: `(B, D, ...)`.
-        style_features: `(B, D, ...)`, of any number of positions.
-
-    Returns:
-        `(B,)` float64.
-    """
-    features, style = features.flatten(2), style_features.flatten(2)
-    if takes_style_basis(features.shape[1], features.shape[2], style.shape[2]):
-        return gram_distance_in_style_basis(features, *torch.linalg.qr(style))
-    return gram_distance_to(features, gram(style))
-
-
 def takes_style_basis(channels: int, positions: int, style_positions: int) -> bool:
     """Whether `gram_distance_in_style_basis` takes fewer operations than `D × D` matrices."""
     return positions + 2 * style_positions < channels

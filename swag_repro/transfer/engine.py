@@ -260,13 +260,11 @@ class Transfer:
         return self._canvas.decode(values.unsqueeze(0), self._start.shape[2:])[0].clamp(0, 1)
 
     def _step(self) -> Step:
-        cuda = self._start.is_cuda
         return Step(
             step=max(pair.iterations for pair in self._pairs),
             evaluations=max(pair.evaluations for pair in self._pairs),
             pairs=tuple(self._pairs),
             seconds=self._seconds,
-            device_memory_bytes=torch.cuda.max_memory_allocated(self._start.device) if cuda else None,
         )
 
     def state_dict(self) -> dict[str, Any]:

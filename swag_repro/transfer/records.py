@@ -73,14 +73,12 @@ class Step:
         evaluations: most evaluations of any pair.
         pairs: one record per pair, those that have ended too.
         seconds: of computing since the start, over all resumptions.
-        device_memory_bytes: most memory that CUDA has allocated so far; None on other devices.
     """
 
     step: int
     evaluations: int
     pairs: tuple[PairRecord, ...]
     seconds: float
-    device_memory_bytes: int | None
 
 
 def plain(pair: PairRecord) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from swag_repro.losses import (
     GramLoss,
     Look,
     content_distance,
-    gram_distance,
     gram_distance_in_style_basis,
     gram_distance_to,
     takes_style_basis,
@@ -25,6 +24,14 @@ def noise(*shape, seed=0, dtype=torch.float64):
 def direct(features, style):
     """The equation as it stands, in float64."""
     return (gram(features.double()) - gram(style.double())).square().sum(dim=(1, 2))
+
+
+def gram_distance(features, style):
+    """By way of whichever matrices are smaller, as the loss does."""
+    features, style = features.flatten(2), style.flatten(2)
+    if takes_style_basis(features.shape[1], features.shape[2], style.shape[2]):
+        return gram_distance_in_style_basis(features, *torch.linalg.qr(style))
+    return gram_distance_to(features, gram(style))
 
 
 def compared(loss, features, *styles, mask=None):
