@@ -22,6 +22,7 @@ from PIL import Image
 
 from swag_repro.errors import SettingError
 from swag_repro.runs.tracking import tracked
+from tests.wandb_files import read_offline as records
 
 # W&B leaves its temporary directories to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
@@ -54,17 +55,6 @@ def tracking(directory: Path, **changes: object):
     }
     options = {"mode": "offline", "project": "swag-repro", "directory": directory, "config": CONFIG, **names}
     return tracked(**{**options, **changes})
-
-
-def records(directory: Path) -> dict[str, list[dict]]:
-    """What the only W&B run below a directory has recorded, by type of record."""
-    (file,) = directory.glob("wandb/*run-*/*.wandb")
-    command = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", file]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    found: dict[str, list[dict]] = {}
-    for record in map(json.loads, lines):
-        found.setdefault(record["type"], []).append(record[record["type"]])
-    return found
 
 
 def test_two_cells_of_one_process_are_two_runs(tmp_path, capfd):

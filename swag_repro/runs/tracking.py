@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -186,10 +186,18 @@ def _started(mode: str, timeout: float, options: Mapping[str, Any]) -> wandb.Run
             return _init(attempt, timeout, options)
         except _failures() as error:
             _warn(f"W&B can't run {attempt}, so this run goes on with W&B {instead}", error)
+        _end_service()  # which holds the refused run's id
         # `wandb sync` would send the empty run that a refused attempt leaves.
         for refused in Path(options["dir"], "wandb").glob("run-*"):
             shutil.rmtree(refused, ignore_errors=True)
     return None
+
+
+def _end_service() -> None:
+    import wandb
+
+    with suppress(*_failures()):
+        wandb.teardown(exit_code=1)
 
 
 def _init(mode: Mode, timeout: float, options: Mapping[str, Any]) -> wandb.Run:
@@ -215,5 +223,6 @@ def _warn(consequence: str, error: Exception) -> None:
 def _failures() -> tuple[type[Exception], ...]:
     import wandb
     from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError  # its service has died
+    from wandb.sdk.mailbox.mailbox_handle import ServerResponseError  # it refuses
 
-    return wandb.errors.Error, OSError, HandleAbandonedError, MailboxClosedError
+    return wandb.errors.Error, OSError, HandleAbandonedError, MailboxClosedError, ServerResponseError

@@ -18,6 +18,7 @@ from swag_repro.losses.mmd import (
     mean_distance,
     permuted_pairs,
 )
+from swag_repro.statistics import gram as gram_matrix
 
 DETERMINISTIC = {
     "linear": LinearMMD(),

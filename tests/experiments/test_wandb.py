@@ -1,0 +1,76 @@
+"""What W&B hears of runs, and when."""
+
+import numpy as np
+
+from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
+from swag_repro.runs.records import all_runs
+from tests.wandb_files import read_offline
+
+S = [
+    "images.size=32",
+    "images.source.limit=2",
+    "images.resize=squash",
+    "network=resnet18",
+    "compute.threads=1",
+]
+JUDGE = ["network@measures.network=resnet34", "network@measures.alternative=vgg16"]
+
+
+def mirrored(folder):
+    """Experiment → the records of its only W&B run."""
+    return {record.status.experiment: read_offline(record.path) for record in all_runs(folder / "out")}
+
+
+def summary(records):
+    return {key: value for record in records["summary"] for key, value in record.get("update", {}).items()}
+
+
+def test_a_stylisation_is_told_while_it_goes_on(run, tmp_path):
+    status, printed = run(
+        "-m", *S, *JUDGE, "steps=8", "tracking.every=4", "objective.style_weight=3", tracking="offline"
+    )
+    assert status == 0, printed
+    painted, judged = (mirrored(tmp_path)[name] for name in ("stylize", "judge"))
+    [about] = painted["run"]
+    assert about["run_id"] in {record.path.name for record in all_runs(tmp_path / "out")}
+    settings = about["config"]["update"]
+    assert (settings["network/name"], settings["objective/style_weight"]) == ("resnet18", 3.0)
+    assert about["run_group"] == "stylize"
+    history = [record["item"] for record in painted["history"]]
+    steps = [item for item in history if "loss/total" in item]
+    assert sorted({item["step"] for item in steps}) == list(range(9))  # a search tries some points more
+    pairs = [name for name in steps[0] if name.startswith("pair/")]
+    np.testing.assert_allclose(
+        [item["loss/total"] for item in steps], [np.mean([item[pair] for pair in pairs]) for item in steps]
+    )
+    assert steps[0]["status/running"] == 2
+    assert np.diff([item["_timestamp"] for item in steps]).min() > 0  # not all at the end
+    shown = [index for index, item in enumerate(history) if "pictures.count" in item]
+    assert len(shown) == 2
+    assert history[shown[0]]["pictures.captions"] == [f"{pair[5:]}, step 4: running" for pair in pairs]
+    assert shown[0] < history.index(steps[-1])
+    assert any(item.get("inputs.count") == 4 for item in history)
+    assert summary(painted)["state"] == "finished"
+    assert {"measures/style_distance", "measures/ssim", "final/total_loss"} <= summary(judged).keys()
+    assert judged["run"][0]["job_type"] == "judge"
+
+
+def test_of_a_failed_run_the_reason_is_told(run, tmp_path):
+    status, _ = run(*S, "steps=1", "network.taps.conv1=nowhere", tracking="offline")
+    assert status == 1
+    [record] = all_runs(tmp_path / "out")
+    told = summary(read_offline(record.path))
+    assert told["state"] == "failed"
+    assert told["reason"] == record.status.reason
+    assert "nowhere" in told["reason"]
+
+
+def test_a_diverging_run_shows_that_it_does(run, tmp_path):
+    status, printed = run(*S, "measures=none", "optimizer=adam", "optimizer.lr=1e30", "steps=6",
+                          "guards.recoveries=0", tracking="offline")  # fmt: skip
+    [record] = all_runs(tmp_path / "out")
+    history = [
+        item["item"] for item in read_offline(record.path)["history"] if "status/diverged" in item["item"]
+    ]
+    assert history[-1]["status/diverged"] + history[-1]["status/running"] > 0, printed
+    assert status in (0, 1)
