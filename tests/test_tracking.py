@@ -194,7 +194,7 @@ def test_online_without_a_server_goes_offline_within_seconds(tmp_path):
         start = time.monotonic()
         (warning,) = alone(tmp_path, ONLINE, WANDB_BASE_URL=url, WANDB_API_KEY="0" * 40).splitlines()
     assert time.monotonic() - start < 20
-    assert "goes on with W&B offline: CommError: Timed out" in warning
+    assert "goes on with W&B offline: CommError" in warning
     assert len(records(tmp_path / "run")["history"]) == 1  # of the only run: the refused one is gone
 
 

@@ -3,13 +3,11 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
@@ -194,9 +192,9 @@ EXPERIMENTS = sorted(
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_in_smoke_size(experiment, run, tmp_path):
-    # 96 pixels: Inception's smallest is 75. Pretrained weights can't be fetched in a test.
+    # Pretrained weights can't be fetched in a test.
     status, printed = run(
-        "-m", f"experiment={experiment}", "weights=random", "weights.seed=0", *SMALL, "images.size=96"
+        "-m", f"experiment={experiment}", "network=resnet18", "weights=random", "weights.seed=0", *SMALL
     )
     assert status == 0, printed
     assert {record.status.state for record in records(tmp_path)} == {"finished"}
@@ -210,10 +208,12 @@ def test_every_network_smoothing_and_initialisation_runs(run, tmp_path):
     status, printed = run("-m", f"network={','.join(NETWORKS)}", *SMALL, "images.size=96")
     assert status == 0, printed
     smoothings = [path.stem for path in (ROOT / "conf" / "smoothing").glob("*.yaml")]
-    inits = "torchvision,kaiming_normal_fan_out,kaiming_normal_fan_in,xavier_normal,orthogonal"
-    status, printed = run("-m", *CHEAP, f"smoothing={','.join(smoothings)}", f"weights.init={inits}")
+    status, printed = run("-m", *CHEAP, f"smoothing={','.join(smoothings)}")
     assert status == 0, printed
-    assert len(records(tmp_path)) == len(NETWORKS) + len(smoothings) * 5
+    inits = ("kaiming_normal_fan_out", "kaiming_normal_fan_in", "xavier_normal", "orthogonal")
+    status, printed = run("-m", *CHEAP, f"weights.init={','.join(inits)}")
+    assert status == 0, printed
+    assert len(records(tmp_path)) == len(NETWORKS) + len(smoothings) + len(inits)
 
 
 def test_numbers_of_a_random_resnet18_are_pinned(run, tmp_path):
@@ -230,32 +230,8 @@ def test_numbers_of_a_random_resnet18_are_pinned(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_and_redone_gives_the_same_table(tmp_path):
-    arguments = ["-m", *SMALL, "network=resnet18,pseudo_vgg", "smoothing=none,softmax,log1p"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(whole, *arguments), check=True, env=without_threads(), capture_output=True)
-
-    process = subprocess.Popen(command(killed, *arguments), env=without_threads(), stderr=subprocess.DEVNULL)
-    while "running" not in (states := [record.status.state for record in records(killed)]) or len(states) < 3:
-        assert process.poll() is None, "it ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert len(records(killed)) < 6
-    again = subprocess.run(
-        command(killed, *arguments), env=without_threads(), capture_output=True, text=True, check=True
-    )
-    assert "skipped" in again.stderr
-
-    tables = [
-        [pq.read_table(record.path / "rows.parquet") for record in records(path)] for path in (whole, killed)
-    ]
-    assert len(tables[0]) == 6
-    assert all(one.equals(other) for one, other in zip(*tables, strict=True))
-
-
-@pytest.mark.slow
 def test_two_processes_share_a_sweep(tmp_path):
-    arguments = ["-m", *SMALL, "network=resnet18,pseudo_vgg", "smoothing=none,softmax"]
+    arguments = ["-m", *SMALL, "network=resnet18", "smoothing=none,softmax,log1p,power"]
     both = [
         subprocess.Popen(
             command(tmp_path, *arguments), env=without_threads(), stderr=subprocess.PIPE, text=True
@@ -266,18 +242,4 @@ def test_two_processes_share_a_sweep(tmp_path):
     assert [process.returncode for process in both] == [0, 0], printed
     computed = sum(text.count(" computed in ") for text in printed)
     assert computed == 4
-    assert [record.status.state for record in records(tmp_path)] == ["finished"] * 4
-
-
-@pytest.mark.slow
-def test_joblib_workers(tmp_path):
-    arguments = [
-        "-m", *SMALL, "network=resnet18,pseudo_vgg", "weights.seed=0,1",
-        "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
-    ]  # fmt: skip
-    done = subprocess.run(
-        command(tmp_path, *arguments), env=without_threads(), capture_output=True, text=True, check=True
-    )
-    assert "4 cells" in done.stderr
-    assert "4 computed" in done.stderr
     assert [record.status.state for record in records(tmp_path)] == ["finished"] * 4

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -662,8 +661,7 @@ def command(folder, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_run_goes_on_to_the_same_picture(sign, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_picture(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = [
         "images.size=64", "images.source.limit=1", "network=resnet18", "steps=60", "measures=none",
@@ -672,17 +670,12 @@ def test_a_killed_run_goes_on_to_the_same_picture(sign, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command(whole, *arguments), env=environment, check=True, capture_output=True)
 
-    process = subprocess.Popen(
-        command(broken, *arguments), env=environment, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command(broken, *arguments), env=environment, stderr=subprocess.DEVNULL)
     while not list(broken.glob("out/runs/*/checkpoints/*.pt")):
         assert process.poll() is None, "it ended before it could be stopped"
         time.sleep(0.01)
-    process.send_signal(sign)
-    printed = process.communicate()[1]
-    if sign == signal.SIGINT:
-        assert process.returncode == 130
-        assert "The same command goes on where it stopped" in printed
+    process.kill()
+    process.communicate()
     subprocess.run(command(broken, *arguments), env=environment, check=True, capture_output=True)
 
     assert pairs(only(broken)) == pairs(only(whole))
