@@ -9,6 +9,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -39,7 +40,7 @@ def checked_command(reads: str) -> Callable[[Callable[[], None]], Callable[[], N
         @wraps(main)
         def checked_main() -> None:
             try:
-                check(reads, sys.argv[1:])
+                check(reads, get_args_parser().parse_known_args()[0].overrides)
             except UserError as error:
                 _refuse(error)
             main()
@@ -49,16 +50,16 @@ def checked_command(reads: str) -> Callable[[Callable[[], None]], Callable[[], N
     return decorate
 
 
-def check(entry: str, arguments: Sequence[str]) -> None:
+def check(entry: str, overrides: Sequence[str]) -> None:
     """Whether Hydra can read the overrides, choices are names, and the experiment is the entry point's.
 
     Raises:
         SettingError: No.
     """
-    overrides = [_parsed(argument) for argument in arguments if not argument.startswith("-")]
-    for override in overrides:
+    parsed = [_parsed(override) for override in overrides]
+    for override in parsed:
         _check_choice(override)
-    for name in (name for override in overrides for name in _experiments(override)):
+    for name in (name for override in parsed for name in _experiments(override)):
         if (other := entry_of(name)) not in (entry, None):
             others = [one for one in experiments() if entry_of(one) == entry]
             raise SettingError(

@@ -15,7 +15,7 @@ def run(request, tmp_path, monkeypatch, capfd):
 
     def call(*arguments, tracking="disabled"):
         output = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
-        monkeypatch.setattr(sys, "argv", ["main.py", *arguments[:1], *output, *arguments[1:]])
+        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *output])
         monkeypatch.setattr(SweepCallback, "started", None)
         GlobalHydra.instance().clear()
         with pytest.raises(SystemExit) as exit_:

@@ -21,8 +21,8 @@ def test_a_sweep_of_another_entry_point_is_refused_whole(name):
     with pytest.raises(
         SettingError, match="Type: python experiments/measure_activations.py -m experiment=fig3"
     ):
-        check("stylize", ["-m", f"experiment={name}"])
-    check("measure_activations", ["-m", "experiment=fig3", "network=vgg19,resnet50"])
+        check("stylize", [f"experiment={name}"])
+    check("measure_activations", ["experiment=fig3", "network=vgg19,resnet50"])
 
 
 def test_help_lists_the_entry_point_s_experiments_only(run):
