@@ -5,6 +5,7 @@ python experiments/benchmark.py statistics --networks resnet50 vgg19 --size 256 
 python experiments/benchmark.py stylize
 python experiments/benchmark.py stylize --quick --networks vgg19
 python experiments/benchmark.py losses --network vgg19 --size 256
+python experiments/benchmark.py cells
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from experiments.benchmarks.cells import cells
 from experiments.benchmarks.engine import Setup, architecture_of, stylization, variants
 from experiments.benchmarks.losses import OBJECTIVES, losses
 from experiments.benchmarks.statistics import statistics
@@ -53,6 +55,10 @@ def _losses(options: argparse.Namespace) -> Iterator[Table]:
         yield losses(options.network, options.objectives, size=size, repeats=options.repeats)
 
 
+def _cells(options: argparse.Namespace) -> Iterator[Table]:
+    yield cells(options.modes, repeats=options.repeats)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -82,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--repeats", type=int, default=7, help="rounds of which the median is taken")
     compare.set_defaults(tables=_losses)
+    frame = commands.add_parser("cells", help="what a cell costs beside what it computes")
+    frame.add_argument("--modes", nargs="+", default=["disabled", "offline"], help="of W&B")
+    frame.add_argument("--repeats", type=int, default=15, help="rounds of which the median is taken")
+    frame.set_defaults(tables=_cells)
     return parser
 
 

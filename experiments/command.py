@@ -1,4 +1,4 @@
-"""What is wrong with a command, told before anything runs."""
+"""Checks of a command, before anything runs."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def check(entry: str, overrides: Sequence[str]) -> None:
 
 
 def _parsed(argument: str) -> Override:
-    told = "no key"
+    problem = "no key"
     try:
         if (override := OverridesParser.create().parse_override(argument)).key_or_group:
             return override
     except HydraException as error:
-        told = str(error).splitlines()[0]
-    raise SettingError("command", "should be key=value", f"{argument!r} ({told})", QUOTING)
+        problem = str(error).splitlines()[0]
+    raise SettingError("command", "should be key=value", f"{argument!r} ({problem})", QUOTING)
 
 
 def _check_choice(override: Override) -> None:

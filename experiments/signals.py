@@ -44,10 +44,10 @@ def handle(handler: Callable[[int], None]) -> dict[int, Callable[[int, FrameType
     if threading.current_thread() is not threading.main_thread():
         return {}
     former = {number: signal.getsignal(number) for number in ENDING}
-    told = {n: before for n, before in former.items() if before not in (None, signal.SIG_IGN)}
-    for number in told:
+    handled_before = {n: before for n, before in former.items() if before not in (None, signal.SIG_IGN)}
+    for number in handled_before:
         signal.signal(number, lambda got, _frame: handler(got))
-    return told  # type: ignore[return-value]  # None is sorted out
+    return handled_before  # type: ignore[return-value]  # None is sorted out
 
 
 @contextmanager

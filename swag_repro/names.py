@@ -1,4 +1,4 @@
-"""Names of pictures: made from paths, told apart, and fit to be files."""
+"""Names of pictures, made from paths: unique, and fit to be names of files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def file_stem(name: str) -> str:
     return hashed(stem.encode()[: LONGEST - 9].decode(errors="ignore"), name)
 
 
-def hashed(name: str, told: str) -> str:
+def hashed(name: str, content: str) -> str:
     """The name with the start of a hash of what tells it from others."""
-    return f"{name}~{hashlib.sha256(told.encode(errors='surrogateescape')).hexdigest()[:8]}"
+    return f"{name}~{hashlib.sha256(content.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def key(name: str) -> str:
@@ -35,7 +35,7 @@ def of_files(files: Sequence[Path], *, root: Path | None = None, taken: Collecti
 
     Args:
         files: Some may be given twice.
-        root: Paths are told from here on; None for as much of them as tells the files apart.
+        root: Names begin below it; None for as much of the path as makes them unique.
         taken: Names of other pictures.
     """
     places = [Path(os.path.normpath(file.absolute())) for file in files]

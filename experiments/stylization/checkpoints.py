@@ -100,8 +100,8 @@ def _loaded(file: BufferedReader) -> dict[str, Any]:
     Raises:
         ValueError: it was changed since.
     """
-    told = file.read(DIGEST)
-    if told != hashlib.file_digest(file, "sha256").digest():
+    digest = file.read(DIGEST)
+    if digest != hashlib.file_digest(file, "sha256").digest():
         raise ValueError("its checksum is of another content")
     file.seek(DIGEST)
     state: dict[str, Any] = torch.load(file, weights_only=True)

@@ -45,16 +45,16 @@ class Pair:
     @property
     def name(self) -> str:
         """Of its files."""
-        told = f"{self.content.name}__{self.style_name}"
+        plain = f"{self.content.name}__{self.style_name}"
         parts = "\n".join(part.name for part in (self.content, *self.styles))
-        return names.file_stem(names.hashed(told, parts) if self.namesake else told)
+        return names.file_stem(names.hashed(plain, parts) if self.namesake else plain)
 
     @property
     def sha256(self) -> str:
         """What tells it from pairs of other pictures, whatever their names."""
         parts = (self.content, *self.styles, *self.masks)
-        told = "\n".join("everywhere" if part is None else part.sha256 for part in parts)
-        return hashlib.sha256(told.encode()).hexdigest()
+        digests = "\n".join("everywhere" if part is None else part.sha256 for part in parts)
+        return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
@@ -64,11 +64,11 @@ def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...
         ImageError: A picture that is no file and none of the set, or no picture at all.
         SettingError: An unknown pairing, weights or masks that don't fit the styles, or a pair given twice.
     """
-    found = _met(config, pictures)
-    if twice := [pair.name for pair, times in Counter(found).items() if times > 1]:
+    pairs = _met(config, pictures)
+    if twice := [pair.name for pair, times in Counter(pairs).items() if times > 1]:
         raise SettingError("content and style", "should name each pair once", twice, "Leave out the second.")
-    keys = Counter(names.key(pair.name) for pair in found)
-    return tuple(replace(pair, namesake=keys[names.key(pair.name)] > 1) for pair in found)
+    keys = Counter(names.key(pair.name) for pair in pairs)
+    return tuple(replace(pair, namesake=keys[names.key(pair.name)] > 1) for pair in pairs)
 
 
 def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:

@@ -91,7 +91,7 @@ def _check_limit(limit: int | None) -> None:
 
 
 def _find(place: Path) -> tuple[Path, list[Path]]:
-    """The folder from which roles and relative paths are told, and the image files, sorted."""
+    """The folder that roles and relative paths begin at, and the image files, sorted."""
     if place.is_dir():
         root, pattern = place, f"{glob.escape(str(place))}/**/*"
     elif place.is_file():

@@ -33,10 +33,10 @@ def relative_gram_distance(features: Tensor, style_features: Tensor) -> Tensor:
     Returns:
         `(B,)` float64; infinite where only the style's features are zero.
     """
-    found, wanted = (
+    actual, wanted = (
         gram(f).double() / f[0, 0].numel() for f in map(at_least_float32, (features, style_features))
     )
-    return _ratio((found - wanted).square().flatten(1).sum(dim=1), wanted.square().flatten(1).sum(dim=1))
+    return _ratio((actual - wanted).square().flatten(1).sum(dim=1), wanted.square().flatten(1).sum(dim=1))
 
 
 def relative_sliced_wasserstein(
@@ -56,15 +56,15 @@ def relative_sliced_wasserstein(
     Returns:
         `(B,)` float64; infinite where only the style's features are zero.
     """
-    found, wanted = (at_least_float32(f).flatten(2) for f in (features, style_features))
+    actual, wanted = (at_least_float32(f).flatten(2) for f in (features, style_features))
     generator = torch.Generator().manual_seed(seed)
-    directions = normalize(torch.randn(projections, found.shape[1], generator=generator), dim=1).to(found)
-    widths, at, at_wanted = common_quantiles(found.shape[2], wanted.shape[2], found.device)
-    distance = torch.zeros(len(found), dtype=torch.float64, device=found.device)
+    directions = normalize(torch.randn(projections, actual.shape[1], generator=generator), dim=1).to(actual)
+    widths, at, at_wanted = common_quantiles(actual.shape[2], wanted.shape[2], actual.device)
+    distance = torch.zeros(len(actual), dtype=torch.float64, device=actual.device)
     scale = torch.zeros_like(distance)
     for some in directions.split(PROJECTIONS):
         sorted_wanted = (some @ wanted).sort(dim=2).values
-        gaps = (some @ found).sort(dim=2).values[..., at] - sorted_wanted[..., at_wanted]
+        gaps = (some @ actual).sort(dim=2).values[..., at] - sorted_wanted[..., at_wanted]
         distance += (gaps.square() @ widths.to(gaps.dtype)).double().sum(dim=1)
         scale += sorted_wanted.double().square().mean(dim=2).sum(dim=1)
     return _ratio(distance, scale)
@@ -121,13 +121,13 @@ def structural_divergence(features: Tensor, content_features: Tensor) -> Tensor:
     """
     if features.shape != content_features.shape:
         raise ValueError(f"positions differ: {tuple(features.shape)} and {tuple(content_features.shape)}")
-    found, wanted = (normalize(at_least_float32(f).flatten(2), dim=1) for f in (features, content_features))
-    batch, _, positions = found.shape
-    total = torch.zeros(batch, dtype=torch.float64, device=found.device)
-    for rows in torch.arange(positions, device=found.device).split(
+    actual, wanted = (normalize(at_least_float32(f).flatten(2), dim=1) for f in (features, content_features))
+    batch, _, positions = actual.shape
+    total = torch.zeros(batch, dtype=torch.float64, device=actual.device)
+    for rows in torch.arange(positions, device=actual.device).split(
         max(1, SIMILARITIES // (batch * positions))
     ):
-        log_found, log_wanted = (_log_similarities(points, rows) for points in (found, wanted))
+        log_found, log_wanted = (_log_similarities(points, rows) for points in (actual, wanted))
         total += (log_wanted.exp() * (log_wanted - log_found)).flatten(1).sum(dim=1)
     return total.clamp_min(0.0) / positions
 

@@ -149,11 +149,11 @@ def tracked(
 
 def flat(config: Mapping[str, Any], key: str = "") -> dict[str, Any]:
     """A nested config with one key for each value, by which W&B can filter and group: `network/name`."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in config.items():
         at = f"{key}/{name}" if key else str(name)
-        found |= flat(value, at) if isinstance(value, Mapping) and value else {at: value}
-    return found
+        values |= flat(value, at) if isinstance(value, Mapping) and value else {at: value}
+    return values
 
 
 def _check(mode: str, timeout: float) -> None:
