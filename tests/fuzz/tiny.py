@@ -1,5 +1,7 @@
 """A network that is built and run in milliseconds."""
 
+from collections import OrderedDict
+
 from torch import nn
 
 
@@ -7,9 +9,10 @@ def network(channels: int = 4) -> nn.Module:
     """Two convolutions."""
     if channels < 1:
         raise ValueError("no channels")
-    return nn.Sequential(
-        nn.Conv2d(3, channels, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(channels, channels, 3, padding=1),
-        nn.ReLU(),
-    )
+    layers = {
+        "conv1": nn.Conv2d(3, channels, 3, padding=1),
+        "relu1": nn.ReLU(),
+        "conv2": nn.Conv2d(channels, channels, 3, padding=1),
+        "relu2": nn.ReLU(),
+    }
+    return nn.Sequential(OrderedDict(layers))
