@@ -623,17 +623,27 @@ ONE_ARM = ("network=resnet18", "smoothing=softmax")
 # Fewer values of what large experiments sweep.
 FEWER = {
     **dict.fromkeys(("fig1", "fig2", "fig2_pretrained", "fig6", "reconstruction", "texture"), ONE_ARM),
-    "fig7": ["network=resnet18", "scales=[1.0]", "smoothing=softmax"],
+    "fig7": [*ONE_ARM, "objective=mmd_gaussian", "scales=[1.0]"],
     "style_content_curve": ["network=resnet18", "objective.style_weight=1,10", "smoothing=softmax"],
     "demystifying_fig1": ["network=resnet18", "objective=bn", "objective.layers=1,5"],
     "demystifying_fig2": ["network=resnet18", "objective=bn", "objective.style_weight=0.1,10"],
     "demystifying_fig3": ["network=resnet18", "objective=mmd_poly,mmd_gaussian"],
     "demystifying_fig4": ["network=resnet18", "objective=bn_poly", "objective.style.weights=[1,0],[0.5,0.5]"],
-    "mechanism": ["network=resnet18", "weights.seed=0", "objective.style_weight=1", *ONE],
+    "mechanism": [
+        "network=resnet18",
+        "arm=weights_of_softmax,log1p_even",
+        "weights.seed=0",
+        "objective.style_weight=1",
+        *ONE,
+    ],
     "mechanism_small": ["network=resnet18", "arm=plain,softmax", "objective.style_weight=1", *ONE],
     "mechanism_style": ["network=resnet18", "weights.seed=0", "arm=plain,softmax", *ONE],
     "mechanism_pretrained": ["network=resnet18", "arm=plain,even", *ONE],
-    "mechanism_zoo": ["arm=even", *ONE],
+    "mechanism_zoo": [
+        "network=resnet50,pseudo_resvgg,inception_v3,googlenet,densenet121,vgg16",
+        "arm=even",
+        *ONE,
+    ],
     "shortcut_dial_style": [
         "network=resnet18",
         "network.shortcut=0,0.5",
