@@ -92,10 +92,18 @@ def _errors_raised() -> Iterator[None]:
 def _explain(error: Exception) -> None:
     """Says why a config does not compose; in a sweep, of which cell."""
     causes = [error, *([error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [])]
-    console.print("[bold red]error:[/] " + escape("\n".join(map(str, causes))))
+    console.print("[bold red]error:[/] " + escape("\n".join(_shortened(str(cause)) for cause in causes)))
     if (sweep := SweepCallback.started) is not None:
         refused = next((job for job in SweepCallback.jobs if not _composes(job)), [])
         console.print(f"The first such cell is {escape(' '.join(sweep.own(refused)))}. Nothing was computed.")
+
+
+def _shortened(message: str) -> str:
+    """Hydra's message with the choices of a group in one line, and without where it looked for them."""
+    text, _, _ = message.partition("\nConfig search path:")
+    before, found, choices = text.partition("\n\nAvailable options in ")
+    group, _, listed = choices.partition(":\n")
+    return f"{before}. {group} should be one of {', '.join(listed.split())}" if found else text
 
 
 def _composes(overrides: list[str]) -> bool:
