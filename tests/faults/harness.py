@@ -19,7 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 from swag_repro.errors import StoreError
-from swag_repro.runs import store
+from swag_repro.runs import files
 from swag_repro.runs.records import all_runs
 from tests.faults.processes import Child, collect, command, start
 
@@ -203,7 +203,7 @@ class Harness:
         child = self.again(kind, scenario, folder, lossless=interrupted is not None)
         self.note(kind, child.status or 0)
         result = path.relative_to(next(folder.glob("out/runs/*"), folder)) if folder.exists() else path
-        if interrupted is None and path.name not in store.UNSEALED:
+        if interrupted is None and path.name not in files.UNSEALED:
             self.expect("damaged or missing" in child.output(), kind, child, f"nothing told of {result}")
 
     def _read(self, kind: str, scenario: Scenario, folder: Path, path: Path) -> None:
