@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -582,6 +583,15 @@ def test_rows_of_no_schema_are_refused(tmp_path):
     path.write_bytes(b"PAR1")
     with pytest.raises(StoreError, match="should be a complete file of a run"):
         read_numbers(path)
+
+
+def test_a_copy_under_another_name_is_refused(tmp_path):
+    compute(tmp_path)
+    shutil.copytree(directory(tmp_path), directory(tmp_path).with_name("0" * 16))
+    copy, original = all_runs(tmp_path)
+    assert original.identity == IDENTITY
+    with pytest.raises(StoreError, match="two can't claim one id"):
+        _ = copy.identity
 
 
 def test_foreign_directories_are_skipped_and_reported(tmp_path):

@@ -149,9 +149,12 @@ class RunRecord:
         """What decided the result.
 
         Raises:
-            StoreError: `identity.json` is missing or malformed.
+            StoreError: `identity.json` is missing or malformed, or is that of a run of another name: a copy.
         """
-        return self._parsed("identity.json", Identity.from_json)
+        identity = self._parsed("identity.json", Identity.from_json)
+        if identity.run_id != self.path.name.partition(".")[0]:
+            raise unreadable(self.path, f"the identity of run {identity.run_id}; two can't claim one id")
+        return identity
 
     @cached_property
     def config(self) -> dict[str, Any]:
