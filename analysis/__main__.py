@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     folders.add_argument("--out", type=Path, default=Path("results"), help="folder for tables and figures")
     parser = argparse.ArgumentParser(prog="python -m analysis", description="From runs to results.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("collect", parents=[folders], help="all finished runs in one tidy table")
+    commands.add_parser("collect", parents=[folders], help="all runs in three tables")
     figure = commands.add_parser(
         "figure",
         parents=[folders],

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from analysis import tables
 from analysis.drawing import labels
 from analysis.effects import Effect, bootstrap
-from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing, unique
-from analysis.tables.collect import read_records, tidy
-from swag_repro.runs.records import RunRecord
+from analysis.tables import CellsError, Tables
 
 CHOSEN = "style_distance"
 """The measure that was chosen before anything was run."""
@@ -22,7 +20,7 @@ CHOSEN = "style_distance"
 MEASURES = {CHOSEN: "style distance", "sliced_wasserstein": "sliced Wasserstein", "sifid": "SIFID"}
 """By which a picture's way to its style is judged, and what figures call them."""
 
-PAIR = ["network", "seed", "arm", "content", "style"]
+PAIR = ["network", "weights.seed", "arm.name", "content", "style"]
 
 CONTRASTS = (
     ("softmax", "plain", "SWAG: both"),
@@ -41,40 +39,37 @@ BUDGETS = np.linspace(0, 1, 41)
 """Of content given up, 1 − SSIM, along which curves are compared."""
 
 
+BESIDE = ("arm", "smoothing", "objective", "weights.seed")
+"""Settings that differ between the arms, style weights and seeds of one network."""
+
+
 @dataclass(frozen=True)
 class Mechanism:
     """What the figure is drawn from.
 
     Attributes:
-        arms: name → label, in the order of the sweep.
-        networks: key → label, likewise; a key is a network with its weights.
-        points: one row for each picture: pair, style weight, iteration (null: finished), `MEASURES` of it and
+        tables: Those behind it.
+        arms: `conf/arm`: name → label, in the order of the sweep.
+        networks: number → label, likewise; networks with different weights are two.
+        points: one row for each picture: pair, settings, iteration (null: finished), `MEASURES` of it and
             of its start, SSIM.
         shares: one row for each layer of each pair: its share of the loss and of the gradient at the start.
         gains: one row for each measure, pair and arm: log2 of how much nearer to its style the picture came.
         effects: one row for each measure, network and contrast: the difference of gains, with its interval.
-        judges: the held-out networks.
-        missing: how many cells are missing.
-        cells: how many there should be.
-        commits: of the runs.
     """
 
+    tables: Tables
     arms: dict[str, str]
-    networks: dict[str, str]
+    networks: dict[int, str]
     points: pd.DataFrame
     shares: pd.DataFrame
     gains: pd.DataFrame
     effects: pd.DataFrame
-    judges: tuple[str, ...]
-    settings: dict[str, object]
-    missing: int
-    cells: int
-    commits: tuple[str, ...]
 
     @property
     def curves(self) -> bool:
         """Whether style weights were swept."""
-        return len(self.points["style_weight"].unique()) > 1
+        return len(self.points["objective.style_weight"].unique()) > 1
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
@@ -84,74 +79,55 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
         CellsError: Runs are missing, ambiguous, or don't belong together; or no step 0 was measured.
         StoreError: A run can't be read.
     """
-    cells = compose_cells(overrides, "stylize")
-    answer = answered(cells, read_records(runs)[0], computing(overrides, runs, "stylize"), partial=partial)
-    found = unique(answer)
-    rows = tidy([record for _, record in found]).to_pandas().drop(columns=["network", "weights", "seed"])
-    rows = rows.merge(_origins(found), on="run_id")
-    points = _points(rows)
-    if points["style_distance_start"].isna().any():
-        rule, remedy = "should hold 0: gains are against the start", "Add measured_steps=[0,10]."
-        raise CellsError("measured_steps", rule, "no measures of the start", remedy)
+    data = tables.load(overrides, runs, "stylize", partial=partial)
+    cells = _cells(data)
+    points = _points(data, cells)
+    if points.empty or points[f"{CHOSEN}_start"].isna().any():
+        rule, found = (
+            "should hold 0, and all pictures be judged: gains are against the start",
+            "no measures of it",
+        )
+        raise CellsError(
+            "measured_steps", rule, found, f"Add measured_steps=[0,10], or judge: {data.judging}"
+        )
     gains = _gains(points)
-    first = found[0][0].config
     return Mechanism(
-        arms={cell.config["arm"]["name"]: cell.config["arm"]["label"] for cell in cells},
-        networks={_network(cell): _network_label(cell) for cell, _ in found},
+        tables=data,
+        arms=dict(zip(data.runs["arm.name"], data.runs["arm.label"], strict=True)),
+        networks=dict(zip(cells["network"], labels.label(data.runs, BESIDE), strict=True)),
         points=points,
-        shares=_shares(rows),
+        shares=_shares(data, cells),
         gains=gains,
         effects=_effects(gains),
-        judges=tuple(points["judge"].dropna().unique()),
-        settings={"size": first["images"]["size"], "steps": first["steps"], "objective": first["objective"]},
-        missing=len(answer.missing),
-        cells=answer.cells,
-        commits=tuple(sorted({record.status.commit or "unknown" for _, record in found})),
     )
 
 
-def _network(cell: Cell) -> str:
-    network = cell.config["network"]
-    return f"{cell.config['weights']['name']}/{network['name']}{labels.scale(network)}"
-
-
-def _network_label(cell: Cell) -> str:
-    network = cell.config["network"]
-    return f"{labels.PREFIX[cell.config['weights']['name']]}{network['label']}{labels.scale(network)}"
-
-
-def _origins(found: Sequence[tuple[Cell, RunRecord]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "run_id": record.identity.run_id,
-            "network": _network(cell),
-            "arm": cell.config["arm"]["name"],
-            "seed": cell.config["weights"].get("seed") or 0,
-            "style_weight": cell.config["objective"]["style_weight"],
-            "order": order,
-        }
-        for order, (cell, record) in enumerate(found)
+def _cells(data: Tables) -> pd.DataFrame:
+    """The settings of each cell, and the number of its network; pretrained weights count as one seed."""
+    context = data.context("arm.name", "objective.style_weight").drop(
+        columns=["content", "style"], errors="ignore"
     )
+    seeds = context["weights.seed"].fillna(0) if "weights.seed" in data.runs else 0
+    return context.assign(network=tables.lines(data.runs, BESIDE), **{"weights.seed": seeds})
 
 
-def _points(rows: pd.DataFrame) -> pd.DataFrame:
+def _points(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
     """One row for each picture, finished or on its way, with the measures of its start."""
-    measures = rows[rows["statistic"].isin([*MEASURES, "ssim"])]
-    measures = measures.assign(iteration=measures["iteration"].fillna(-1))  # an index takes no null
-    keys = [*PAIR, "style_weight", "iteration", "run_id", "order"]
-    points = measures.pivot(index=keys, columns="statistic", values="value").reset_index()
-    points = points.reindex(columns=[*keys, *MEASURES, "ssim"]).sort_values(["order", "iteration"])
-    points["iteration"] = points["iteration"].replace(-1, float("nan"))
-    judges = measures[measures["statistic"] == "style_distance"].groupby("run_id")["definition"].first()
-    pair = ["run_id", "content", "style"]
-    starts = points[points["iteration"] == 0].set_index(pair)[list(MEASURES)]
-    points = points.join(starts.add_suffix("_start"), on=pair)
-    return points.join(judges.rename("judge"), on="run_id").reset_index(drop=True)
+    picture = ["cell", "content", "style", "iteration"]
+    judged = data.measures
+    judged = judged[judged["statistic"].isin([*MEASURES, "ssim"])]
+    judged = judged.assign(iteration=judged["iteration"].astype(float).fillna(-1))  # an index takes no null
+    wide = judged.pivot(index=picture, columns="statistic", values="value")
+    wide = wide.reindex(columns=[*MEASURES, "ssim"]).sort_index().reset_index()
+    pair = picture[:-1]
+    starts = wide[wide["iteration"] == 0].set_index(pair)[list(MEASURES)].add_suffix("_start")
+    points = cells.merge(wide, left_index=True, right_on="cell").join(starts, on=pair)
+    return points.assign(iteration=points["iteration"].replace(-1, float("nan"))).reset_index(drop=True)
 
 
-def _shares(rows: pd.DataFrame) -> pd.DataFrame:
-    shares = rows[rows["statistic"] == "style_share"].rename(columns={"value": "share"})
-    return shares[[*PAIR, "style_weight", "layer", "definition", "share", "run_id"]]
+def _shares(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
+    rows = data.numbers[data.numbers["statistic"] == "style_share"].rename(columns={"value": "share"})
+    return cells.merge(rows[["run_id", "content", "style", "layer", "definition", "share"]], on="run_id")
 
 
 def _gains(points: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +140,7 @@ def _gains(points: pd.DataFrame) -> pd.DataFrame:
     gains = []
     for measure in (name for name in MEASURES if points[name].notna().any()):
         left = points.assign(left=points[measure] / points[f"{measure}_start"])
-        if len(points["style_weight"].unique()) > 1:
+        if len(points["objective.style_weight"].unique()) > 1:
             results: pd.Series[float] = left.groupby(PAIR, sort=False)[["ssim", "left"]].apply(_reached)
         else:
             results = left[left["iteration"].isna()].set_index(PAIR)["left"]
@@ -184,10 +160,10 @@ def _reached(pictures: pd.DataFrame) -> float:
 
 def _effects(gains: pd.DataFrame) -> pd.DataFrame:
     """Differences of gains between two arms on the same pairs and seeds."""
-    keys = ["measure", "network", "pair", "seed", "arm"]
-    pairs = gains.assign(pair=gains["content"] + " × " + gains["style"])
-    wide = pairs.set_index(keys)["gain"].unstack("arm")
-    found = [
+    keys = ["measure", "network", "pair", "seed", "arm.name"]
+    pairs = gains.assign(pair=gains["content"] + " × " + gains["style"], seed=gains["weights.seed"])
+    wide = pairs.set_index(keys)["gain"].unstack("arm.name")
+    rows = [
         {
             "measure": measure,
             "network": network,
@@ -201,7 +177,7 @@ def _effects(gains: pd.DataFrame) -> pd.DataFrame:
         if {arm, against} <= set(wide.columns)
         and (effect := _effect(wide.loc[(measure, network), arm] - wide.loc[(measure, network), against]))
     ]
-    return pd.DataFrame(found)
+    return pd.DataFrame(rows)
 
 
 def _effect(differences: pd.Series) -> Effect | None:

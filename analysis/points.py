@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from analysis import tables
 from analysis.drawing import labels
-from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing, unique
-from analysis.tables.collect import read_records, tidy
-from swag_repro.runs.records import RunRecord
+from analysis.tables import Tables
+from analysis.tables.runs import smoothings
 
-LINE = ["network", "kind", "shortcut", "label", "weights", "smoothing", "batchnorm"]
-POINT = [*LINE, "position", "layer", "depth", "quantity", "statistic", "definition"]
-PROVENANCE = ["run_ids", "commit", "torch", "torchvision", "swag_repro"]
+POINT = ["line", "position", "layer", "depth", "quantity", "statistic", "definition"]
+"""What the images and seeds of one point have in common."""
+
+ACTIVATIONS = "measure_activations"
 
 
 @dataclass(frozen=True)
@@ -24,17 +23,14 @@ class Points:
     """What a figure is drawn from.
 
     Attributes:
-        table: One row a point, with the columns `POINT`, mean, low, high, seeds, images and `PROVENANCE`;
-            in the order of the sweep, then by position.
-        marks: The mark of each smoothing; the empty string is that of `none`.
-        missing: How many cells are missing.
-        cells: How many there should be.
+        tables: Those behind it.
+        table: One row a point: its line's label and settings, `POINT`, mean, low, high, seeds, images, and
+            where it comes from; in the order of the sweep, then by position. `network` and `smoothing` count
+            the kinds of either, for colours and dashes.
     """
 
+    tables: Tables
     table: pd.DataFrame
-    marks: dict[str, str]
-    missing: int
-    cells: int
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
@@ -49,92 +45,45 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    cells, command = compose_cells(overrides), computing(overrides, runs)
-    answer = answered(cells, read_records(runs)[0], command, partial=partial)
-    table, marks = aggregate(unique(answer))
-    return Points(table, marks, len(answer.missing), answer.cells)
+    data = tables.load(overrides, runs, ACTIVATIONS, partial=partial)
+    return Points(data, aggregate(data))
 
 
-def aggregate(found: list[tuple[Cell, RunRecord]]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Each point's mean, and its smallest and largest mean over one seed's images; and the smoothings' marks.
+def aggregate(data: Tables) -> pd.DataFrame:
+    """Each point's mean, and its smallest and largest mean over one seed's images; see `Points.table`.
 
     The mean over images is arithmetic, as in SWAG's Figure 3; that over seeds too.
-
-    Args:
-        found: Cells and their runs, each run once.
-
-    Raises:
-        CellsError: The sweep has a dimension that a line can't show.
-        StoreError: A run's rows can't be read.
     """
-    rows, marks = labelled(found)
-    by_seed = rows.groupby([*POINT, "seed"], dropna=False, sort=False)["value"].agg(["mean", "size"])
+    rows = by_image(data)
+    by_seed = rows.groupby([*POINT, "weights.seed"], dropna=False, sort=False)["value"].agg(["mean", "size"])
     points = by_seed.groupby(POINT, dropna=False, sort=False).agg(
         mean=("mean", "mean"), low=("mean", "min"), high=("mean", "max"), images=("size", "max")
     )
-    points["seeds"] = rows.groupby(POINT, dropna=False, sort=False)["seed"].nunique()
-    points = points.reset_index().merge(_provenance(rows), on=LINE)
-    return points[[*POINT, "mean", "low", "high", "seeds", "images", *PROVENANCE]], marks
+    points["seeds"] = rows.groupby(POINT, dropna=False, sort=False)["weights.seed"].nunique()
+    return _of_lines(data).merge(points.reset_index(), on="line")
 
 
-def labelled(found: list[tuple[Cell, RunRecord]]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The rows of these runs, one for each image and number, with what a figure calls them; and the marks.
-
-    Returns:
-        The runs' rows of layers with `PROVENANCE`, and: label, the name of a line; name, the same without λ;
-        kind, the network with λ where that is not the network's own; shortcut, λ. The marks as in `Points`.
-
-    Raises:
-        CellsError: The sweep has a dimension that a line can't show.
-        StoreError: A run's rows can't be read.
-    """
-    rows = tidy([record for _, record in found]).to_pandas().dropna(subset="position")
-    rows = rows.merge(_origins(found), on="run_id").sort_values(["order", "position"], kind="stable")
-    rows["kind"] = rows["network"] + rows["scale"]
-    _check_one_run_each(rows)
-    marks = labels.marks(rows["smoothing"].unique())
-    rows["name"] = rows["weights"].map(labels.PREFIX) + rows["name"] + rows["smoothing"].map(marks)
-    rows["label"] = rows["name"] + rows["scale"]
-    return rows, marks
+def by_image(data: Tables) -> pd.DataFrame:
+    """The numbers of layers, one for each image, with the `line` that each is of, its settings and origin."""
+    context = data.context().assign(line=tables.lines(data.runs, ["weights.seed"]))
+    numbers = data.numbers.dropna(subset="position").drop(columns=["network", "weights", "smoothing", "seed"])
+    cells = context.rename_axis("cell").reset_index()
+    return cells.merge(numbers, on="run_id").sort_values(["cell", "position"], kind="stable")
 
 
-def _origins(found: Iterable[tuple[Cell, RunRecord]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "run_id": record.identity.run_id,
-            "name": cell.config["network"]["label"],
-            "scale": labels.scale(cell.config["network"]),
-            "shortcut": _number(cell.config["network"].get("shortcut")),
-            "batchnorm": cell.config["batchnorm"],
-            "cell": str(cell),
-            "order": order,
-            "commit": record.status.commit or "unknown",
-            **{name: record.status.versions.get(name, "unknown") for name in PROVENANCE[2:]},
-        }
-        for order, (cell, record) in enumerate(found)
+def _of_lines(data: Tables) -> pd.DataFrame:
+    """One row for each line: its label, its settings, and all runs behind it."""
+    runs, beside = data.runs, ["weights.seed", "batchnorm"]
+    context = data.context("batchnorm").assign(
+        line=tables.lines(runs, ["weights.seed"]),
+        network=tables.lines(runs, [*beside, "smoothing"]),
+        smoothing=smoothings(runs),
     )
+    context.insert(0, "label", labels.label(runs, beside))
+    known = context.dropna(subset="run_id").drop(columns="weights.seed").groupby("line", sort=False)
+    return known.agg(_joined).reset_index().rename(columns={"run_id": "run_ids"})
 
 
-def _number(scale: float | None) -> float:
-    return math.nan if scale is None else float(scale)
-
-
-def _provenance(rows: pd.DataFrame) -> pd.DataFrame:
-    def joined(values: pd.Series) -> str:
-        return ";".join(values.unique())
-
-    lines = rows.rename(columns={"run_id": "run_ids"}).groupby(LINE, dropna=False, sort=False)
-    return lines[PROVENANCE].agg(joined).reset_index()
-
-
-def _check_one_run_each(rows: pd.DataFrame) -> None:
-    line = ["kind", "weights", "smoothing", "batchnorm", "seed"]
-    runs = rows.groupby(line, dropna=False)["cell"].unique()
-    if (mixed := runs[runs.map(len) > 1]).empty:
-        return
-    raise CellsError(
-        "overrides",
-        "should sweep only networks, shortcuts, weights, smoothings, batchnorm and seeds for this figure",
-        "the same of these in: " + "; ".join(mixed.iloc[0]),
-        "Give the other settings one value each.",
-    )
+def _joined(values: pd.Series) -> object:
+    different = values.unique()
+    return different[0] if len(different) == 1 else ";".join(map(str, different))

@@ -13,9 +13,6 @@ from analysis.stylizations import Arm, Stylizations, fused_weights
 LETTERS = 145
 """Of one line of a caption."""
 
-SIZES = {"short": "short side {} px", "long": "long side {} px", "squash": "{0}×{0} px"}
-"""Of images, by the policy that resizes them."""
-
 STARTS = {
     "content": "the content",
     "style": "the style",
@@ -39,16 +36,14 @@ def arms(data: Stylizations, varied: Sequence[str] = ()) -> str:
     """Networks, weights, smoothings and objectives; for `varied`, see `objective`."""
     network = data.arms[0].network
     alike = f" All in {network}." if network not in data.arms[0].label else ""
-    marks = "".join(f" {mark} {told};" for told, mark in data.marks.items() if mark)
+    smoothings = labels.smoothings(data.tables.runs)
+    marks = f" {smoothings};" if smoothings else ""
     return f"{alike} {weights(data.arms)};{marks} {objective(data.arms, varied)}. {size(data)}".lstrip()
 
 
 def size(data: Stylizations) -> str:
     """Of the images: one for all arms, or several."""
-    images = [arm.config["images"] for arm in data.arms]
-    return (
-        f"Images: {' / '.join(dict.fromkeys(SIZES[told['resize']].format(told['size']) for told in images))}."
-    )
+    return f"Images: {labels.sizes(data.tables.runs)}."
 
 
 def weights(arms: Iterable[Arm]) -> str:
@@ -70,7 +65,7 @@ def objective(arms: Sequence[Arm], varied: Sequence[str] = ()) -> str:
 
     Args:
         arms: At least one.
-        varied: Columns that the figure itself shows: `style_weight`, `layers` or `fusion`.
+        varied: Settings that the figure itself shows, such as `objective.style_weight`.
     """
     minimised = _kinds(arms, lambda arm: _loss(arm, varied), lambda arm: _weights(arm, varied))
     said = (
@@ -98,7 +93,7 @@ def _loss(arm: Arm, varied: Sequence[str]) -> str:
     details = []
     if told["balance"] == "none" and (normalizer := told[side].get("normalizer")):  # else it cancels
         details.append(f"{normalizer.replace('_', ' ')} normaliser")
-    if side == "style" and "fusion" not in varied and (fused := fused_weights(told)):
+    if side == "style" and "objective.style.weights" not in varied and (fused := fused_weights(told)):
         details.append(f"weights {_numbers(fused)}")
     return name + (f" ({', '.join(details)})" if details else "")
 
@@ -114,7 +109,7 @@ def _weights(arm: Arm, varied: Sequence[str]) -> str:
         parts.append(
             f"content at style layer {told['content_layer']} of {len(arm.config['network']['style_taps'])}"
         )
-    if told["style_weight"] and told["layers"] is not None and "layers" not in varied:
+    if told["style_weight"] and told["layers"] is not None and "objective.layers" not in varied:
         parts.append(f"style at the {told['layers']} shallowest layers")
     if told["balance"] in BALANCES:
         parts.append(BALANCES[told["balance"]])
@@ -132,7 +127,7 @@ def _sides(told: dict[str, Any], varied: Sequence[str]) -> Iterator[str]:
         return
     decay = told["content_decay"]
     yield f"content weight {told['content_weight']:g}" + (f" (times {decay:g} a scale)" if decay != 1 else "")
-    if "style_weight" not in varied:
+    if "objective.style_weight" not in varied:
         yield f"style weight {told['style_weight']:g}"
 
 
@@ -159,18 +154,18 @@ def _canvas(config: dict[str, Any]) -> str:
 
 def held_out(data: Stylizations) -> str:
     """Which network measured, and where there are several, whose pictures."""
-    names = {arm.label: str(arm.config["network"]["label"]) for arm in data.arms}
-    judged = {
-        labels.judge(one): dict.fromkeys(names[arm] for arm in told) for one, told in data.held_out.items()
-    }
-    if len(judged) == 1:
-        return next(iter(judged))
-    return "; ".join(f"{network} for {', '.join(told)}" for network, told in judged.items()) or "none"
+    judges = data.judges
+    if len(judges) == 1:
+        return next(iter(judges))
+    return "; ".join(f"{judge} for {', '.join(networks)}" for judge, networks in judges.items())
 
 
 def warnings(data: Stylizations) -> Iterator[str]:
     """What a reader of the measures must know."""
-    if len(data.held_out) > 1:
+    if len(data.judges) > 1:
         yield "Numbers by different held-out networks do not compare."
-    if any("(random)" in network for network in data.held_out):
+    if data.table["random"].any():
         yield "Caution: a held-out network with random weights is a weak judge of style and content."
+    if unjudged := data.tables.unjudged:
+        many = f"{unjudged} of {len(data.arms)}"
+        yield f"–: {many} cells are not judged. This judges them: {data.tables.judging}"

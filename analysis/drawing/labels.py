@@ -1,41 +1,149 @@
-"""What networks, weights and smoothings are called in figures: SWAG's signs."""
+"""What settings are called in figures: SWAG's signs, and what else tells two lines apart. For people only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from omegaconf import OmegaConf
 
 import conf
+from analysis.tables.runs import swept
 
 PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-"}
 """SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
 
 MARKS = ("*", "†", "‡", "§", "¶")
-"""Behind a network's name, one for each smoothing; SWAG's sign is the first."""
+"""Behind a network's name, one for each kind of smoothing; SWAG's sign is the first."""
+
+SIGNS = {
+    "smoothing.temperature": "T", "objective.style_weight": "γ", "network.shortcut": "λ",
+    "weights.name": "weights", "network.name": "network", "smoothing.name": "smoothing",
+    "measures.network.name": "judge",
+}  # fmt: skip
+"""Of settings that are not told by the last part of their key."""
 
 
-def marks(smoothings: Iterable[str]) -> dict[str, str]:
-    """The mark of each smoothing, in their order; none has no mark."""
-    others = [smoothing for smoothing in smoothings if smoothing != "none"]
+def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
+    """A name for each row: SWAG's for the network, the loss or arm where it differs, and what else was swept.
+
+    Two rows have one name only where all settings but those shown are the same.
+
+    Args:
+        runs: `Tables.runs`.
+        shown: Settings, or groups of them, that the figure shows otherwise, such as `weights.seed`.
+    """
+    armed = "arm.label" in runs and runs["arm.label"].notna().all()  # which tells the smoothing
+    networks, parts = network(runs, [*shown, "smoothing"] if armed else shown), _parts(runs, shown)
+    if len(parts.unique()) == 1:
+        names = networks
+    elif len(networks.unique()) == 1:
+        names = parts
+    else:
+        names = parts + ": " + networks
+    told = pd.Series("", index=runs.index)
+    for _, tied in runs.groupby(names, sort=False):
+        told.update(pd.Series(_apart(tied, shown), index=tied.index))
+    return names + told
+
+
+def network(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
+    """SWAG's name of each row's network: `r-ResNet-50*`, and λ where it is not the network's own."""
+    names = runs["weights.name"].map(PREFIX) + runs["network.label"]
+    if "smoothing" not in shown:
+        names += runs["smoothing.name"].map(marks(runs))
+    if "network.shortcut" in shown or "network.shortcut" not in runs:
+        return names
+    scales = zip(runs["network.name"], runs["network.shortcut"], strict=True)
+    return names + [scale(name, shortcut) for name, shortcut in scales]
+
+
+def _parts(runs: pd.DataFrame, shown: Collection[str]) -> pd.Series[str]:
+    """What the figure calls an arm, or else its loss; nothing where there is neither."""
+    groups = [group for group in ("arm", "objective") if group not in shown and f"{group}.label" in runs]
+    labels = runs[[f"{group}.label" for group in groups]].bfill(axis=1)
+    parts = labels.iloc[:, 0] if groups else pd.Series("", index=runs.index)
+    return parts.fillna("").astype(str)
+
+
+def _apart(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
+    """What tells rows of one name apart, such as ` (T = 2)`; nothing where nothing does."""
+    columns = _telling(tied, swept(tied, shown))
+    if not columns:
+        return [""] * len(tied)
+    signs = [SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " ")) for column in columns]
+    signs = [sign if signs.count(sign) == 1 else column for sign, column in zip(signs, columns, strict=True)]
+    rows = tied[columns].itertuples(index=False)
+    return [
+        f" ({', '.join(f'{sign} = {plain(value)}' for sign, value in zip(signs, row, strict=True))})"
+        for row in rows
+    ]
+
+
+def _telling(tied: pd.DataFrame, columns: Collection[str]) -> list[str]:
+    """As few of these columns as tell the same rows apart; those with a sign come first."""
+    kept: list[str] = []
+    for column in sorted(columns, key=lambda column: column not in SIGNS):
+        if len(tied.drop_duplicates([*kept, column])) > (len(tied.drop_duplicates(kept)) if kept else 1):
+            kept.append(column)
+    return kept
+
+
+def plain(value: Any) -> str:
+    """A setting's value in as few letters as tell it from all others of its column."""
+    if pd.isna(value):
+        return "–"
+    if isinstance(value, float):
+        return short if float(short := f"{value:g}") == value else repr(value)
+    if not isinstance(value, str):
+        return str(value).lower()
+    text = _parsed(value)
+    return text if isinstance(text, str) and _parsed(text) is None else value
+
+
+def _parsed(text: str) -> Any:
+    """What a text says as JSON, which is what columns of several types hold; None where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def marks(runs: pd.DataFrame) -> dict[str, str]:
+    """The mark of each kind of smoothing, in order; none has no mark."""
+    kinds = [kind for kind in runs["smoothing.name"].unique() if kind != "none"]
     return {"none": ""} | {
-        smoothing: MARKS[index % len(MARKS)] * (index // len(MARKS) + 1)
-        for index, smoothing in enumerate(others)
+        kind: MARKS[index % len(MARKS)] * (index // len(MARKS) + 1) for index, kind in enumerate(kinds)
     }
 
 
-def scale(network: Mapping[str, Any]) -> str:
+def smoothings(runs: pd.DataFrame) -> str:
+    """What the marks stand for: `* softmax (over = layer, temperature = peak/2)`; nothing without any."""
+    said = []
+    for kind, mark in marks(runs).items():
+        own = runs[runs["smoothing.name"] == kind].filter(regex=r"^smoothing\.(?!name|_target_)")
+        settings = own.drop_duplicates().dropna(axis=1)
+        alike = settings.iloc[0].items() if len(settings) == 1 else ()
+        parts = [
+            f"{str(column).partition('.')[2].replace('_', ' ')} = {plain(value)}" for column, value in alike
+        ]
+        if mark:
+            said.append(f"{mark} {kind}" + (f" ({', '.join(parts)})" if parts else ""))
+    return "; ".join(said)
+
+
+def scale(network: str, shortcut: float | None) -> str:
     """`, λ = 0.5` where a network's shortcuts are not scaled as its name says, else nothing.
 
     Args:
-        network: `conf/network` of a run; its name stands for its own file's scale: ResNet-50 for 1, NoResNet
-            for 0.
+        network: Its name, which stands for its own file's scale: ResNet-50 for 1, NoResNet for 0.
+        shortcut: The scale; null where it has none.
     """
-    told = network.get("shortcut")
-    return "" if told is None or told == _own_scale(network["name"]) else f", λ = {told:g}"
+    return "" if pd.isna(shortcut) or shortcut == _own_scale(network) else f", λ = {plain(shortcut)}"
 
 
 @cache
@@ -53,12 +161,17 @@ def weights(config: Mapping[str, Any]) -> str:
     return Path(config["path"]).name if config["name"] == "file" else "ImageNet"
 
 
-def call(name: str, settings: Mapping[str, Any]) -> str:
-    """A named part of the config with its settings: `softmax(over=layer, temperature=1)`."""
-    told = [f"{key}={value}" for key, value in settings.items() if key not in ("_target_", "name")]
-    return f"{name}({', '.join(told)})" if told else name
+SIZES = {"short": "short side {} px", "long": "long side {} px", "squash": "{0}×{0} px"}
+"""Of images, by the policy that resizes them."""
 
 
-def judge(network: str) -> str:
-    """A held-out network of the rows, such as `vgg19(random)`, in words."""
-    return network.replace("(", " (").replace("(random)", "(random weights)") or "none"
+def sizes(runs: pd.DataFrame) -> str:
+    """Of the images: one for all runs, or several."""
+    columns = runs[["images.resize", "images.size"]].drop_duplicates()
+    return " / ".join(SIZES[resize].format(size) for resize, size in columns.itertuples(index=False))
+
+
+def seeds(runs: pd.DataFrame) -> str:
+    """Of the networks' weights: `3 seeds`, `seed 0`, or nothing where all are pretrained."""
+    known = runs["weights.seed"].dropna().unique() if "weights.seed" in runs else ()
+    return f"{len(known)} seeds" if len(known) > 1 else "".join(f"seed {seed}" for seed in known)

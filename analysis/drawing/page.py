@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.drawing import style
-from analysis.stylizations import Pixels
+from analysis.tables import Pixels
 
 MIN_DPI = 200
 GAP, MARGIN = 0.05, 0.04

@@ -22,24 +22,25 @@ BELOW = {
 
 def of_pair(data: Stylizations, pair: tuple[str, str]) -> PairPictures:
     """A pair's inputs of the sides whose weight counts, and its result in each arm."""
-    _, first = data.found[0]
+    here: Any = data.table[(data.table["content"] == pair[0]) & (data.table["style"] == pair[1])].set_index(
+        "cell"
+    )
+    first = next(arm for arm in data.arms if not arm.missing)
     inputs = (
-        Picture(role, role, stylizations.pixels(first, stylizations.input_name(role, name)), name)
+        Picture(role, role, stylizations.picture(data, first, here.loc[first.index, f"{role}_image"]), name)
         for role, name in zip(stylizations.ROLES, pair, strict=True)
         if role in data.roles
     )
-    return PairPictures(tuple(inputs), tuple(_result(data, arm, pair) for arm in data.arms))
+    return PairPictures(tuple(inputs), tuple(_result(data, arm, pair, here) for arm in data.arms))
 
 
-def _result(data: Stylizations, arm: Arm, pair: tuple[str, str]) -> Picture:
+def _result(data: Stylizations, arm: Arm, pair: tuple[str, str], here: Any) -> Picture:
     title, key = arm.label.replace(": ", "\n").replace(" (", "\n("), "__".join([*pair, arm.label])
-    if arm.record is None:
+    if arm.missing:
         return Picture(title, key, None, status="missing")
-    here = (data.table["content"] == pair[0]) & (data.table["style"] == pair[1])
-    row = data.table[here & (data.table["run_id"] == arm.record.identity.run_id)].iloc[0]
-    image = stylizations.pixels(arm.record, row["image"])
-    below = "\n".join(_measured(row, data.roles)) if data.held_out else ""
-    return Picture(title, key, image, below, row["status"])
+    row = here.loc[arm.index]
+    below = "\n".join(_measured(row, data.roles)) if data.judges or data.tables.unjudged else ""
+    return Picture(title, key, stylizations.picture(data, arm, row["image"]), below, row["status"])
 
 
 def _measured(row: pd.Series[Any], roles: tuple[str, ...]) -> Iterator[str]:
@@ -63,7 +64,7 @@ def told(data: Stylizations, shown: int) -> str:
 
 def explained(data: Stylizations) -> Iterator[str]:
     """What the words below pictures and the frames around them mean."""
-    if data.held_out:
+    if data.judges:
         measures = " and ".join(words for role, words in BELOW.items() if role in data.roles)
         ssim = " SSIM with the content image (1: the same)." if "content" in data.roles else ""
         yield f"Below each picture: {measures} in a held-out network: {captions.held_out(data)}.{ssim}"

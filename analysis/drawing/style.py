@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from analysis.tables import Tables
 from swag_repro.runs.files import whole_file
 
 WIDTH = 7.16
@@ -64,11 +65,17 @@ DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)
 """Solid for no smoothing, then one each."""
 
 
-def looks(names: list[str]) -> dict[str, Look]:
-    """The look of each network, or of what else lines are; the paper's five networks always have the same."""
-    others = [name for name in names if name not in KNOWN]
-    free = [*OTHERS, *(look for name, look in KNOWN.items() if name not in names)]
-    return KNOWN | {name: free[index % len(free)] for index, name in enumerate(others)}
+def looks(names: Sequence[str]) -> list[Look]:
+    """The look of each network, or of what else lines are; the paper's five networks always have the same.
+
+    Args:
+        names: Of a network each; the first of one name has its look.
+    """
+    free = iter([*OTHERS, *(look for name, look in KNOWN.items() if name not in names)] * len(names))
+    return [
+        KNOWN[name] if name in KNOWN and name not in names[:index] else next(free)
+        for index, name in enumerate(names)
+    ]
 
 
 def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
@@ -113,14 +120,14 @@ def save_table(table: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def mark_partial(drawn: Figure, *, missing: int, cells: int) -> None:
+def mark_partial(drawn: Figure, data: Tables) -> None:
     """Writes across the figure how many cells are missing, if any."""
-    if not missing:
+    if not data.missing:
         return
     drawn.text(
         0.5,
         0.55,
-        f"PARTIAL: {missing} of {cells} cells missing",
+        f"PARTIAL: {data.missing} of {len(data.runs)} cells missing",
         rotation=25,
         ha="center",
         va="center",

@@ -14,10 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from analysis import stylizations
-from analysis.drawing import captions, labels, style
+from analysis import stylizations, tables
+from analysis.drawing import captions, style
 from analysis.stylizations import Stylizations
-from analysis.tables.cells import CellsError
+from analysis.tables import CellsError
+from analysis.tables.runs import smoothings
 
 __all__ = ["load", "make", "save"]
 
@@ -25,6 +26,8 @@ PANEL = 2.7
 """Inches of a row of panels."""
 
 ALARM = "#D00000"
+
+WEIGHT = "objective.style_weight"
 
 CONTENT = {"cfsd": "content: CFSD", "ssim": "content: SSIM (axis reversed)"}
 
@@ -44,27 +47,17 @@ class Curves:
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
     """The points of an experiment that sweeps the style weight; see `analysis.stylizations.load`."""
-    data = stylizations.load(overrides, runs, partial=partial)
-    swept = "losses, networks, weights, smoothings, seeds and objective.style_weight"
-    stylizations.check_told_apart(data, ["label", "style_weight"], swept)
-    if not data.held_out:
-        rule, remedy = "should have measures: they are its axes", "Compute them with measures=densenet121."
-        raise CellsError("runs of this figure", rule, "none", remedy)
-    return Curves(data, aggregate(data.table))
-
-
-def aggregate(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over all pairs: one row a point, along each line by its weight."""
-    order = {label: rank for rank, label in enumerate(table["label"].unique())}
-    return stylizations.means(table).sort_values(
-        ["label", "style_weight"], key=lambda column: column.replace(order), kind="stable"
-    )
+    data = stylizations.load(overrides, runs, partial=partial, shown=[WEIGHT])
+    if not data.judges:
+        rule = "should have measures: they are its axes"
+        raise CellsError("runs of this figure", rule, "none", f"This measures them: {data.tables.judging}")
+    return Curves(data, stylizations.means(data.table, along=WEIGHT))
 
 
 def make(curves: Curves) -> Figure:
     """One row of panels for each held-out network: against CFSD, and against SSIM."""
     caption = _caption(curves)
-    judges, names = (list(curves.table[column].unique()) for column in ("held_out", "label"))
+    judges, names = (list(curves.table[column].dropna().unique()) for column in ("judge", "label"))
     rows_of_names = math.ceil(len(names) / style.legend_columns(names))
     foot = 0.41 + 0.14 * rows_of_names + 0.12 * (caption.count("\n") + 1)  # inches
     height = PANEL * len(judges) + foot
@@ -73,13 +66,13 @@ def make(curves: Curves) -> Figure:
         rows = drawn.subplots(len(judges), 2, squeeze=False, sharey="row")
         for row, judge in zip(rows, judges, strict=True):
             for axis, measure in zip(row, CONTENT, strict=True):
-                _draw_panel(axis, curves.table, judge, measure)
+                _draw_panel(axis, curves, judge, measure)
         drawn.subplots_adjust(
             left=0.08, right=0.985, top=1 - 0.23 / height, bottom=(foot + 0.32) / height,
             hspace=0.42, wspace=0.1,
         )  # fmt: skip
         _explain(drawn, caption)
-        style.mark_partial(drawn, missing=curves.data.missing, cells=curves.data.cells)
+        style.mark_partial(drawn, curves.data.tables)
     return drawn
 
 
@@ -95,24 +88,25 @@ def save(drawn: Figure, curves: Curves, folder: Path, name: str) -> list[Path]:
     Raises:
         StoreError: The files can't be written.
     """
-    paths = style.save(drawn, folder / name, title=name, description=curves.data.description)
+    paths = style.save(drawn, folder / name, title=name, description=curves.data.tables.description)
     tables = {"": curves.table, "_pairs": curves.data.table}
     return [*paths, *(style.save_table(table, folder / f"{name}{end}.csv") for end, table in tables.items())]
 
 
-def _draw_panel(axis: Axes, table: pd.DataFrame, judge: str, content: str) -> None:
-    smoothings = list(table["smoothing"].unique())
-    one = len(table["loss"].unique()) == 1
-    kinds = table["kind"] if one else table["loss"] + " in " + table["kind"]
-    looks = style.looks(list(kinds.unique()))
-    shown = table.assign(kind=kinds)[table["held_out"] == judge].dropna(subset=[content, "style_distance"])
-    for (kind, smoothing, _), line in shown.groupby(["kind", "smoothing", "label"], sort=False):
-        _draw_line(axis, line, content, looks[str(kind)], smoothings.index(smoothing))
+def _draw_panel(axis: Axes, curves: Curves, judge: str, content: str) -> None:
+    runs = curves.data.tables.runs
+    dashes, kinds = smoothings(runs), tables.lines(runs, [WEIGHT, "smoothing"])
+    looks = style.looks(list(runs["network.name"].groupby(kinds).first()))
+    table = curves.table
+    shown = table[table["judge"] == judge].dropna(subset=[content, "style_distance"])
+    for _, line in shown.groupby("line", sort=False):
+        cell = line["cell"].iloc[0]
+        _draw_line(axis, line, content, looks[kinds[cell]], dashes[cell])
     _scale(axis, shown, content)
     axis.set_xlabel(CONTENT[content])
     if content == "cfsd":
         axis.set_ylabel("style distance")
-        axis.set_title(f"held-out network: {labels.judge(judge)}", loc="left")
+        axis.set_title(f"held-out network: {judge}", loc="left")
 
 
 def _draw_line(axis: Axes, line: pd.DataFrame, content: str, look: style.Look, smoothing: int) -> None:
@@ -141,7 +135,7 @@ def _name_ends(axis: Axes, line: pd.DataFrame, content: str, color: str, side: i
     """The style weight at both ends of a line; above it, or below where `side` is -1."""
     for end in (line.iloc[0], line.iloc[-1])[: len(line)]:
         axis.annotate(
-            f"{end['style_weight']:g}", (end[content], end["style_distance"]), xytext=(side * 4, side * 4),
+            f"{end[WEIGHT]:g}", (end[content], end["style_distance"]), xytext=(side * 4, side * 4),
             textcoords="offset points", fontsize=5.5, color=color, ha="left" if side > 0 else "right",
             va="bottom" if side > 0 else "top", zorder=6,
             path_effects=[withStroke(linewidth=1.8, foreground="white")],
@@ -177,11 +171,11 @@ def _explain(drawn: Figure, caption: str) -> None:
 
 def _caption(curves: Curves) -> str:
     data = curves.data
-    swept = [f"{weight:g}" for weight in sorted(curves.table["style_weight"].unique())]
+    swept = [f"{weight:g}" for weight in sorted(curves.table[WEIGHT].unique())]
     said = [
         f"Means over {curves.table['pairs'].max()} pairs of images, and their standard errors, along style "
         f"weights {', '.join(swept)}; nearer to the lower left corner is better. "
-        + captions.arms(data, varied=["style_weight"]),
+        + captions.arms(data, varied=[WEIGHT]),
         *captions.warnings(data),
     ]
     if others := curves.table["not_finished"].sum():

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.drawing import style
+from analysis.drawing import labels, style
 from analysis.points import Points, load
 
 __all__ = ["load", "make", "save"]
@@ -125,10 +125,9 @@ def make(points: Points) -> dict[str, Figure]:
         return {"": _draw(points, Page(_side_by_side(modes), BATCHNORM, compared=True))}
     pages = {"": _draw(points, Page(FIG3)), "_definitions": _draw(points, Page(DEFINITIONS))}
     # A saturated smoothing is so peaked that on its axes all others would lie on one line.
-    plain = points.table[points.table["smoothing"] == "none"]
+    plain = points.table[points.table["smoothing"] == 0]
     if not plain.empty:
-        unsmoothed = replace(points, table=plain, marks={"none": ""})
-        pages["_shape"] = _draw(unsmoothed, Page(SHAPE, SCALE_FREE))
+        pages["_shape"] = _draw(replace(points, table=plain), Page(SHAPE, SCALE_FREE))
     return pages
 
 
@@ -158,9 +157,7 @@ def save(figures: dict[str, Figure], points: Points, folder: Path, name: str) ->
     Raises:
         StoreError: The files can't be written.
     """
-    runs = {run for ids in points.table["run_ids"] for run in ids.split(";")}
-    commits = ", ".join(sorted(set(";".join(points.table["commit"]).split(";"))))
-    description = f"{len(runs)} runs; commit {commits}"
+    description = points.tables.description
     paths = [
         path
         for suffix, drawn in figures.items()
@@ -191,17 +188,16 @@ def _draw(points: Points, page: Page) -> Figure:
         top, bottom = 1 - 0.24 / (height + foot), foot / (height + foot)
         drawn.subplots_adjust(left=0.085, right=0.985, top=top, bottom=bottom, hspace=0.17, wspace=0.2)
         _explain(drawn, points, caption)
-        style.mark_partial(drawn, missing=points.missing, cells=points.cells)
+        style.mark_partial(drawn, points.tables)
     return drawn
 
 
 def _draw_panel(axis: Axes, panel: Panel, points: Points) -> None:
-    networks = list(points.table["kind"].unique())
-    smoothings = list(points.marks)
-    for _, line in panel.points(points.table).groupby("label", sort=False):
-        network, smoothing = line[["kind", "smoothing"]].iloc[0]
-        place = Place(networks.index(network), len(networks), smoothings.index(smoothing))
-        _draw_line(axis, line, style.looks(networks)[network], place)
+    networks = points.table.groupby("network")["network.name"].first()
+    looks = style.looks(list(networks))
+    for _, line in panel.points(points.table).groupby("line", sort=False):
+        network, smoothing = line[["network", "smoothing"]].iloc[0]
+        _draw_line(axis, line, looks[network], Place(network, len(networks), smoothing))
     axis.set_title(panel.title, loc="left")
     axis.set_ylabel(AXES[panel.statistic])
     if panel.statistic == ENTROPY:
@@ -269,14 +265,14 @@ def _broken(name: str) -> str:
 
 def _explain(drawn: Figure, points: Points, caption: str) -> None:
     lines = {str(line.get_label()): line for axis in drawn.axes for line in axis.get_lines()}
-    order = points.table.groupby("kind", sort=False)["label"].unique().explode()  # a network's in one column
-    order = order[order.isin(lines)]  # a page may leave lines out
+    columns = points.table.sort_values("network", kind="stable")  # a network's lines in one column
+    shown = [label for label in columns["label"].unique() if label in lines]  # a page may leave lines out
     drawn.legend(
-        [lines[label] for label in order],
-        list(order),
+        [lines[label] for label in shown],
+        shown,
         loc="lower center",
         bbox_to_anchor=(0.5, (0.24 + 0.15 * caption.count("\n")) / drawn.get_figheight()),
-        ncols=min(order.index.nunique(), 5),
+        ncols=min(points.table["network"].nunique(), 5),
         frameon=False,
         handlelength=3.2,
     )
@@ -284,34 +280,29 @@ def _explain(drawn: Figure, points: Points, caption: str) -> None:
 
 
 def _caption(page: Page, points: Points) -> str:
-    images, seeds = points.table["images"].max(), points.table["seeds"].max()
-    said = [f"Means over {images} images"]
-    if seeds > 1:
-        said[0] += f" and {seeds} seeds; bands: smallest to largest mean of one seed"
-    said += [f"{mark} {smoothing}" for smoothing, mark in points.marks.items() if mark]
-    sentences = ("; ".join(said) + ".", _coinciding(page.panels, points), page.note)
+    runs = points.tables.runs
+    seeds, smoothings = labels.seeds(runs), labels.smoothings(runs)
+    over = f"Means over {points.table['images'].max()} images ({labels.sizes(runs)})"
+    if points.table["seeds"].max() > 1:
+        over += f" and {seeds}; bands: smallest to largest mean of one seed"
+    elif seeds:
+        over += f", {seeds}"
+    first = "; ".join([over, *([smoothings] if smoothings else [])]) + "."
+    sentences = (first, _coinciding(page.panels, points), page.note)
     return "\n".join(fill(text, 130) for text in sentences if text)
 
 
 def _coinciding(panels: tuple[Panel, ...], points: Points) -> str:
     """Which lines lie on each other at the top of the panels of entropies."""
-    noted = [
-        f"{panel.title[:3]} {_at_one(panel.points(points.table), points.marks)}"
-        for panel in panels
-        if panel.statistic == ENTROPY
-    ]
-    if all(note.endswith("none") for note in noted):
+    notes = {
+        panel.title[:3]: _at_one(panel.points(points.table)) for panel in panels if panel.statistic == ENTROPY
+    }
+    if not any(notes.values()):
         return ""
-    return f"At {NEAR_ONE} or above in every layer: {'; '.join(noted)}."
+    said = "; ".join(f"{panel} {', '.join(names) or 'none'}" for panel, names in notes.items())
+    return f"At {NEAR_ONE} or above in every layer: {said}."
 
 
-def _at_one(table: pd.DataFrame, marks: dict[str, str]) -> str:
-    lowest = table.groupby(["smoothing", "label"], sort=False)["mean"].min()
-    named = []
-    for smoothing, mark in marks.items():
-        lines = lowest[lowest.index.get_level_values("smoothing") == smoothing].droplevel("smoothing")
-        if mark and len(lines) > 1 and (lines >= NEAR_ONE).all():
-            named.append(f"all\N{NO-BREAK SPACE}with\N{NO-BREAK SPACE}{mark}")
-        else:
-            named.extend(lines.index[lines >= NEAR_ONE])
-    return ", ".join(named) or "none"
+def _at_one(table: pd.DataFrame) -> list[str]:
+    lowest = table.groupby("line", sort=False).agg(label=("label", "first"), mean=("mean", "min"))
+    return list(lowest["label"][lowest["mean"] >= NEAR_ONE])

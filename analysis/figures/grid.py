@@ -11,10 +11,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis import stylizations
 from analysis.drawing import captions, pictures, style
 from analysis.drawing.page import Layout, draw, spread
-from analysis.stylizations import Stylizations
+from analysis.stylizations import Stylizations, load
 
 __all__ = ["load", "make", "save"]
 
@@ -23,21 +22,15 @@ COLUMNS = 7
 """At most so many pictures stand side by side, inputs included."""
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool) -> Stylizations:
-    """The stylisations of an experiment; see `analysis.stylizations.load`."""
-    data = stylizations.load(overrides, runs, partial=partial)
-    stylizations.check_told_apart(data, ["label"], "losses, networks, weights, smoothings and seeds")
-    return data
-
-
 def make(data: Stylizations, *, pairs: int = PAIRS) -> Figure:
     """The grid of at most so many pairs, evenly spread over all."""
     shown = [pictures.of_pair(data, data.pairs[index]) for index in spread(len(data.pairs), pairs)]
-    told = f"{pictures.told(data, len(shown))} {captions.arms(data)}"
-    caption = captions.lines(told, *pictures.explained(data))
+    caption = captions.lines(
+        f"{pictures.told(data, len(shown))} {captions.arms(data)}", *pictures.explained(data)
+    )
     with style.printed():
         drawn, _ = draw(shown, Layout(_bands(len(data.arms), len(data.roles))), caption)
-        style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+        style.mark_partial(drawn, data.tables)
     return drawn
 
 
@@ -53,7 +46,7 @@ def save(drawn: Figure, data: Stylizations, folder: Path, name: str) -> list[Pat
     Raises:
         StoreError: The files can't be written.
     """
-    paths = style.save(drawn, folder / name, title=name, description=data.description, dpi=drawn.dpi)
+    paths = style.save(drawn, folder / name, title=name, description=data.tables.description, dpi=drawn.dpi)
     return [*paths, style.save_table(data.table, folder / f"{name}.csv")]
 
 

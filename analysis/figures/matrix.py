@@ -5,6 +5,7 @@ Below them, where numbers along that setting tell more: means over all pairs, a 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -50,44 +51,39 @@ class Columns:
     """A setting with a column for each of its values.
 
     Attributes:
-        swept: Its key in the config.
         title: Of the column of a value.
-        along: The column of the table with its values as numbers.
+        number: Makes a number of a value, along which lines are drawn.
         axis: What these are.
         panels: What is drawn along them, and its name.
         note: What a reader of these must know.
     """
 
-    swept: str
     title: Callable[[Any], str]
-    along: str
+    number: Callable[[Any], float] = float
     axis: str = ""
     panels: dict[str, str] = field(default_factory=dict)
     note: str = ""
 
 
-def _layers(number: int | None) -> str:
-    if number is None:
+def _layers(number: Any) -> str:
+    if pd.isna(number):
         return "all layers"
     return "layer 1" if number == 1 else f"layers 1–{number}"
 
 
 COLUMNS = {
-    "layers": Columns("objective.layers", _layers, "layers"),
-    "style_weight": Columns(
-        "objective.style_weight",
+    "objective.layers": Columns(_layers),
+    "objective.style_weight": Columns(
         lambda weight: f"γ = {weight:g}",
-        "style_weight",
-        "style weight γ",
-        {"content_loss": "content loss", "style_loss": "style loss"},
+        axis="style weight γ",
+        panels={"content_loss": "content loss", "style_loss": "style loss"},
         note=" The losses are without their weights.",
     ),
-    "fusion": Columns(
-        "objective.style.weights",
-        str,
-        "first_weight",
-        "weight of the first loss",
-        {
+    "objective.style.weights": Columns(
+        lambda weights: "/".join(f"{weight:g}" for weight in json.loads(weights)),
+        stylizations.first_weight,
+        axis="weight of the first loss",
+        panels={
             "style_distance": "style distance",
             "sliced_wasserstein": "sliced Wasserstein",
             "sifid": "SIFID",
@@ -95,7 +91,7 @@ COLUMNS = {
         },
     ),
 }
-"""By the column of the table that names the values."""
+"""By the setting whose values they are."""
 
 
 @dataclass(frozen=True)
@@ -118,19 +114,19 @@ class Matrix:
         return COLUMNS[self.by]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Of its rows."""
-        return tuple(dict.fromkeys(arm.label for arm in self.data.arms))
+    def names(self) -> dict[int, str]:
+        """Of its rows, by the lines that they are."""
+        return {arm.line: arm.label for arm in self.data.arms}
 
     @property
     def values(self) -> list[Any]:
         """Of the columns' setting, for each arm."""
-        return [stylizations.of_arm(arm)[self.by] for arm in self.data.arms]
+        return list(self.data.tables.runs[self.by])
 
     @property
     def panels(self) -> dict[str, str]:
         """What is known and drawn along several values."""
-        several = len(self.points[self.columns.along].unique()) > 1
+        several = len(set(self.values)) > 1
         return {
             measure: name
             for measure, name in self.columns.panels.items()
@@ -139,16 +135,19 @@ class Matrix:
 
     def lines(self, measure: str) -> Iterator[tuple[str, pd.DataFrame]]:
         """The points of each row along the columns."""
-        for label, line in self.points.dropna(subset=[measure]).groupby("label", sort=False):
-            yield str(label), line.sort_values(self.columns.along)
+        for _, line in self.points.dropna(subset=[measure]).groupby("line", sort=False):
+            yield str(line["label"].iloc[0]), line.sort_values("along")
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Matrix:
-    """The stylisations of an experiment; see `analysis.stylizations.load`."""
-    data = stylizations.load(overrides, runs, partial=partial)
-    swept = f"losses, networks, weights, smoothings, seeds and {COLUMNS[columns].swept}"
-    stylizations.check_told_apart(data, ["label", columns], swept)
-    return Matrix(data, columns, stylizations.means(data.table))
+    """The stylisations of an experiment, a column for each value of a setting; see `stylizations.load`."""
+    data = stylizations.load(overrides, runs, partial=partial, shown=[columns])
+    points = stylizations.means(data.table)
+    values = data.tables.runs[columns]
+    along = (
+        [COLUMNS[columns].number(values[cell]) for cell in points["cell"]] if COLUMNS[columns].panels else 0
+    )
+    return Matrix(data, columns, points.assign(**{columns: points["cell"].map(values), "along": along}))
 
 
 def make(matrix: Matrix, *, pairs: int = PAIRS) -> Figure:
@@ -158,7 +157,7 @@ def make(matrix: Matrix, *, pairs: int = PAIRS) -> Figure:
     with style.printed():
         drawn, page = draw(shown, _layout(matrix), _caption(matrix, len(shown)))
         _draw_panels(drawn, page, matrix)
-        style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+        style.mark_partial(drawn, data.tables)
     return drawn
 
 
@@ -174,24 +173,24 @@ def save(drawn: Figure, matrix: Matrix, folder: Path, name: str) -> list[Path]:
     Raises:
         StoreError: The files can't be written.
     """
-    described = matrix.data.description
+    described = matrix.data.tables.description
     paths = style.save(drawn, folder / name, title=name, description=described, dpi=drawn.dpi)
     tables = {"": matrix.data.table, "_means": matrix.points}
     return [*paths, *(style.save_table(table, folder / f"{name}{end}.csv") for end, table in tables.items())]
 
 
 def _layout(matrix: Matrix) -> Layout:
-    labels = [arm.label for arm in matrix.data.arms]
-    places = {place: index for index, place in enumerate(zip(labels, matrix.values, strict=True))}
+    rows = [arm.line for arm in matrix.data.arms]
+    places = {place: index for index, place in enumerate(zip(rows, matrix.values, strict=True))}
     columns = dict.fromkeys(matrix.values)
-    bands = tuple(tuple(places[name, value] for value in columns) for name in matrix.names)
+    bands = tuple(tuple(places[line, value] for value in columns) for line in matrix.names)
     panels = _legend(matrix) + TITLE + HEIGHT + LABELS if matrix.panels else 0
-    return Layout(bands, matrix.names, panels)
+    return Layout(bands, tuple(matrix.names.values()), panels)
 
 
 def _legend(matrix: Matrix) -> float:
     """Inches of it."""
-    return NAMES * math.ceil(len(matrix.names) / style.legend_columns(matrix.names))
+    return NAMES * math.ceil(len(matrix.names) / style.legend_columns(list(matrix.names.values())))
 
 
 def _pictures(matrix: Matrix, pair: tuple[str, str]) -> PairPictures:
@@ -222,7 +221,7 @@ def _draw_panels(drawn: Figure, page: Page, matrix: Matrix) -> None:
     above = bottom + HEIGHT + TITLE + _legend(matrix)
     drawn.legend(
         *axis.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, above / height),
-        ncols=style.legend_columns(matrix.names), frameon=False, handlelength=3.2, borderpad=0,
+        ncols=style.legend_columns(list(matrix.names.values())), frameon=False, handlelength=3.2, borderpad=0,
         borderaxespad=0, labelspacing=0.3,
     )  # fmt: skip
 
@@ -241,25 +240,25 @@ def _set_apart(drawn: Figure, axes: Sequence[Axes]) -> None:
 
 
 def _draw_lines(drawn: Figure, axis: Axes, matrix: Matrix, measure: str) -> None:
-    along, points = matrix.columns.along, matrix.points
-    looks = style.looks(list(points["label"].unique()))
+    points = matrix.points
+    looks = dict(zip(matrix.names.values(), style.looks(list(matrix.names.values())), strict=True))
     lines = dict(matrix.lines(measure))
     for number, (label, line) in enumerate(lines.items()):
         aside = ScaledTranslation((number - (len(lines) - 1) / 2) * ASIDE / 72, 0, drawn.dpi_scale_trans)
         error = line[f"{measure}_error"].fillna(0)
         axis.errorbar(
-            line[along], line[measure], yerr=error, label=label, transform=axis.transData + aside,
+            line["along"], line[measure], yerr=error, label=label, transform=axis.transData + aside,
             color=looks[label].color, marker=looks[label].marker, markersize=3.5, linewidth=1.0,
             elinewidth=0.6,
         )  # fmt: skip
         for end in (-error, error):  # an axis takes no note of what is set aside
-            axis.update_datalim(np.column_stack([line[along], line[measure] + end]))
+            axis.update_datalim(np.column_stack([line["along"], line[measure] + end]))
     axis.autoscale_view()
     axis.locator_params(nbins=TICKS)
     axis.tick_params(labelsize=7)
-    style.scale(axis, "x", points[along])
+    style.scale(axis, "x", points["along"])
     style.scale(axis, "y", points[measure])
-    if points[along].iloc[0] > points[along].iloc[-1]:
+    if points["along"].iloc[0] > points["along"].iloc[-1]:
         axis.invert_xaxis()  # as the pictures' columns
 
 

@@ -25,6 +25,9 @@ __all__ = ["load", "make", "save"]
 ROW, FOOT = 0.21, 0.62
 """Inches: of an arm, and of the caption."""
 
+FEWEST = 4
+"""Arms for which a panel has room at least."""
+
 ROOM = 0.19
 """Share of a layer from which its name stands in its bar."""
 
@@ -53,7 +56,7 @@ def save(figures: dict[str, Figure], data: Mechanism, folder: Path, name: str) -
     Raises:
         StoreError: The files can't be written.
     """
-    description = f"{data.points['run_id'].nunique()} runs; commit {', '.join(data.commits)}"
+    description = data.tables.description
     paths = [
         path
         for suffix, drawn in figures.items()
@@ -70,7 +73,7 @@ def save(figures: dict[str, Figure], data: Mechanism, folder: Path, name: str) -
 
 def _arms(data: Mechanism) -> Figure:
     widths = [1.0, 1.15, 1.0] if data.curves else [1.0, 1.3]
-    height = len(data.networks) * (ROW * len(data.arms) + 0.45) + FOOT
+    height = len(data.networks) * (ROW * max(len(data.arms), FEWEST) + 0.45) + FOOT
     drawn = style.figure(height=height)
     drawn.set_layout_engine("constrained", rect=(0, FOOT / height, 1, 1 - FOOT / height))
     axes = drawn.subplots(len(data.networks), len(widths), squeeze=False, width_ratios=widths)
@@ -84,14 +87,16 @@ def _arms(data: Mechanism) -> Figure:
         if data.curves:
             row[2].set_title("style against content", loc="left")
     drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
-    style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+    style.mark_partial(drawn, data.tables)
     return drawn
 
 
-def _draw_shares(axis: Axes, data: Mechanism, network: str) -> None:
+def _draw_shares(axis: Axes, data: Mechanism, network: int) -> None:
     """Stacked bars: mean shares of the loss at the start, shallow layers at the left."""
     own = data.shares[(data.shares["network"] == network) & (data.shares["definition"] == "loss")]
-    means = own.groupby(["arm", "layer"], sort=False)["share"].mean().unstack("layer")[own["layer"].unique()]
+    means = (
+        own.groupby(["arm.name", "layer"], sort=False)["share"].mean().unstack("layer")[own["layer"].unique()]
+    )
     means = means.reindex(list(data.arms))
     left = np.zeros(len(means))
     for color, (_, values) in zip(LAYERS, means.items(), strict=False):
@@ -112,17 +117,17 @@ def _wide_enough(means: pd.DataFrame) -> Iterator[tuple[int, float, str]]:
                 yield row, right - width / 2, str(layer)
 
 
-def _draw_gains(axis: Axes, data: Mechanism, network: str) -> None:
+def _draw_gains(axis: Axes, data: Mechanism, network: int) -> None:
     own = data.gains[(data.gains["network"] == network) & (data.gains["measure"] == CHOSEN)]
     order = list(data.arms)
     colors = {arm: _color(arm) for arm in order}
-    dots = own.groupby(["arm", "content", "style"], sort=False)["gain"].mean().reset_index()
+    dots = own.groupby(["arm.name", "content", "style"], sort=False)["gain"].mean().reset_index()
     sns.stripplot(
-        dots, y="arm", x="gain", hue="arm", order=order, hue_order=order, palette=colors, size=2.6,
+        dots, y="arm.name", x="gain", hue="arm.name", order=order, hue_order=order, palette=colors, size=2.6,
         alpha=0.45, jitter=0.18, legend=False, ax=axis,
     )  # fmt: skip
     for place, arm in enumerate(order):
-        effect = _mean(own[own["arm"] == arm])
+        effect = _mean(own[own["arm.name"] == arm])
         if effect is not None:
             mean, low, high = effect
             axis.errorbar(
@@ -130,23 +135,21 @@ def _draw_gains(axis: Axes, data: Mechanism, network: str) -> None:
                 markeredgecolor="white", markeredgewidth=0.5, elinewidth=1.4, zorder=5,
             )  # fmt: skip
     axis.axvline(0, color="0.4", linewidth=0.7)
-    axis.set(
-        yticks=range(len(order)),
-        yticklabels=[""] * len(order),
-        ylabel="",
-        xlabel="0: no nearer than the content image",
-    )
+    _name_arms(axis, [""] * len(order))
+    axis.set(ylabel="", xlabel="0: no nearer than the content image")
 
 
 def _mean(gains: pd.DataFrame) -> tuple[float, float, float] | None:
     if gains.empty:
         return None
     pair = gains["content"] + " × " + gains["style"]
-    effect = bootstrap(gains.assign(pair=pair).set_index(["pair", "seed"])["gain"])
+    effect = bootstrap(
+        gains.assign(pair=pair).rename(columns={"weights.seed": "seed"}).set_index(["pair", "seed"])["gain"]
+    )
     return effect.mean, effect.low, effect.high
 
 
-def _draw_curves(axis: Axes, data: Mechanism, network: str) -> None:
+def _draw_curves(axis: Axes, data: Mechanism, network: int) -> None:
     """Means over pairs and seeds: lines along the style weights, small dots for pictures on the way."""
     own = data.points[(data.points["network"] == network)]
     own = own.assign(
@@ -155,11 +158,17 @@ def _draw_curves(axis: Axes, data: Mechanism, network: str) -> None:
         step=own["iteration"].fillna(-1),
     )
     own = own[own["step"] != 0]
-    means = own.groupby(["arm", "step", "style_weight"], sort=False)[["spent", "left"]].mean().reset_index()
-    for arm, points in means.groupby("arm", sort=False):
-        final = points[points["step"] < 0].sort_values("style_weight")
-        axis.plot(final["spent"], final["left"], "-o", color=_color(str(arm)), markersize=2.6, linewidth=1.1,
-                  linestyle=_dash(str(arm)))  # fmt: skip
+    means = (
+        own.groupby(["arm.name", "step", "objective.style_weight"], sort=False)[["spent", "left"]]
+        .mean()
+        .reset_index()
+    )
+    for arm, points in means.groupby("arm.name", sort=False):
+        final = points[points["step"] < 0].sort_values("objective.style_weight")
+        axis.plot(
+            final["spent"], final["left"], marker="o", color=_color(str(arm)), markersize=2.6,
+            linewidth=1.1, linestyle=_dash(str(arm)),
+        )  # fmt: skip
         way = points[points["step"] >= 0]
         axis.plot(way["spent"], way["left"], ".", color=_color(str(arm)), markersize=2, alpha=0.6)
     axis.set(xlabel="content given up (1 − SSIM)", ylabel="style distance left")
@@ -194,30 +203,32 @@ def _effects(data: Mechanism) -> Figure:
     """A panel for each measure: the one chosen beforehand, and two that could contradict it."""
     networks = {key: label for key, label in data.networks.items() if key in set(data.effects["network"])}
     words = list(data.effects["effect"].unique())
-    height = 0.5 + len(words) * (0.1 + 0.13 * len(networks)) + FOOT
+    height = 0.6 + max(len(words), FEWEST) * (0.1 + 0.13 * len(networks)) + FOOT
     drawn = style.figure(height=height)
     drawn.set_layout_engine("constrained", rect=(0, FOOT / height, 1, 1 - FOOT / height))
     measures = list(data.effects["measure"].unique())
     axes = drawn.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axis, measure in zip(axes, measures, strict=True):
         own = data.effects[data.effects["measure"] == measure]
-        _draw_effects(axis, own, networks, words)
+        _draw_effects(axis, own, data, networks)
         axis.set_title(MEASURES[measure], loc="left")
         axis.set_xlabel("difference of gains")
     _name_arms(axes[0], words)
     handles, names = axes[0].get_legend_handles_labels()
     drawn.legend(handles, names, loc="outside upper right", ncols=len(names), frameon=False)
     drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
-    style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+    style.mark_partial(drawn, data.tables)
     return drawn
 
 
-def _draw_effects(axis: Axes, effects: pd.DataFrame, networks: dict[str, str], words: list[str]) -> None:
-    looks = style.looks([_name(network) for network in networks])
+def _draw_effects(axis: Axes, effects: pd.DataFrame, data: Mechanism, networks: dict[int, str]) -> None:
+    words = list(data.effects["effect"].unique())
+    names = data.points.groupby("network")["network.name"].first()
+    looks = style.looks([names[network] for network in networks])
     for rank, (network, label) in enumerate(networks.items()):
         own = effects[effects["network"] == network].set_index("effect").reindex(words)
         place = np.arange(len(words)) + (rank - (len(networks) - 1) / 2) * 0.75 / len(networks)
-        look = looks[_name(network)]
+        look = looks[rank]
         axis.errorbar(
             own["mean"], place, xerr=[own["mean"] - own["low"], own["high"] - own["mean"]], fmt=look.marker,
             color=look.color, markersize=4, elinewidth=1.2, label=label,
@@ -225,15 +236,12 @@ def _draw_effects(axis: Axes, effects: pd.DataFrame, networks: dict[str, str], w
     axis.axvline(0, color="0.4", linewidth=0.7)
 
 
-def _name(network: str) -> str:
-    """Of the network without its weights."""
-    return network.partition("/")[2]
-
-
 def _caption(data: Mechanism) -> str:
+    runs = data.tables.runs
+    steps = " / ".join(map(str, runs["steps"].unique()))
     pairs = len(data.points[["content", "style"]].drop_duplicates())
-    seeds = data.points["seed"].nunique()
-    judges = ", ".join(labels.judge(judge) for judge in data.judges)
+    over = ", ".join(filter(None, [f"{pairs} pairs ({labels.sizes(runs)})", labels.seeds(runs)]))
+    judges = ", ".join(data.tables.measures.query("statistic == @CHOSEN")["definition"].dropna().unique())
     gain = (
         "Gain: log₂ of the start's style distance over the least that an arm reaches within a budget of "
         "content, 1 − SSIM, mean over budgets; all style weights and pictures on the way count."
@@ -241,8 +249,7 @@ def _caption(data: Mechanism) -> str:
         else "Gain: log₂ of the content image's style distance over the finished picture's; style term alone."
     )
     return captions.lines(
-        f"{pairs} pairs of {data.settings['size']} px, {seeds} seed{'s' if seeds > 1 else ''}, "
-        f"{data.settings['steps']} steps. Style distance in a held-out network: {judges}.",
+        f"{over}, {steps} steps. Style distance in a held-out network: {judges}.",
         f"{gain} Diamonds and bars: means with 95 % intervals over pairs and seeds (crossed bootstrap).",
         "Shares: of each style layer in the loss between content and style image.",
     )

@@ -10,15 +10,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import points
-from analysis.drawing import captions, style
-from analysis.tables.cells import CellsError, answered, compose_cells, computing, unique
-from analysis.tables.collect import read_records
+from analysis import points, tables
+from analysis.drawing import captions, labels, style
+from analysis.tables import CellsError, Tables
 
 __all__ = ["load", "make", "save"]
 
-ROW, TOP, FOOT = 1.75, 0.22, 0.98
-"""Inches: of a network's panels, of the titles above them, and of what stands below."""
+ROW, TOP, FOOT, LABELS = 1.75, 0.22, 0.98, 0.35
+"""Inches: of a network's panels, of the titles above them, of what stands below, and there of the ticks."""
 
 ENTROPY = "normalized_entropy"
 PANELS = {
@@ -28,10 +27,9 @@ PANELS = {
 }
 """By statistic and definition."""
 
-BY_SEED = [
-    "name", "network", "shortcut", "weights", "smoothing", "seed", "position", "layer", "statistic",
-    "definition", "run_id", "commit",
-]  # fmt: skip
+SCALE = "network.shortcut"
+
+MEAN = ["cell", "position", "layer", "statistic", "definition"]
 """What the images of one mean have in common."""
 
 
@@ -40,61 +38,55 @@ class Dial:
     """What the figure is drawn from.
 
     Attributes:
-        table: One row for each network, λ, seed, layer and statistic: the mean over images, how many there
-            are, and the run; `name` is that of a row of panels.
-        size: Of the images, in words.
-        marks: The mark of each smoothing; that of `none` is empty.
-        missing: How many cells are missing.
-        cells: How many there should be.
+        tables: Those behind it.
+        table: One row for each network, λ, seed, layer and statistic: settings, the mean over images, how
+            many there are, and the run; `row` is that of panels.
+        names: Of the rows of panels.
     """
 
+    tables: Tables
     table: pd.DataFrame
-    size: str
-    marks: dict[str, str]
-    missing: int
-    cells: int
+    names: dict[int, str]
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Dial:
     """The means over images of the experiment that these overrides name.
 
     Raises:
-        CellsError: Runs are missing, ambiguous, or don't belong together; or a network has no shortcuts.
+        CellsError: Runs are missing, ambiguous, or don't belong together, or a network has no shortcuts.
         StoreError: A run can't be read.
     """
-    cells, command = compose_cells(overrides), computing(overrides, runs)
-    answer = answered(cells, read_records(runs)[0], command, partial=partial)
-    found = unique(answer)
-    rows, marks = points.labelled(found)
-    if rows["shortcut"].isna().any():
-        without = ", ".join(rows.loc[rows["shortcut"].isna(), "network"].unique())
-        raise CellsError("network", "should have shortcuts to scale", without, "Leave it out of the sweep.")
-    images = found[0][0].config["images"]
-    size = captions.SIZES[images["resize"]].format(images["size"])
-    return Dial(by_seed(rows), size, marks, len(answer.missing), answer.cells)
+    data = tables.load(overrides, runs, points.ACTIVATIONS, partial=partial)
+    if (without := data.runs[data.runs[SCALE].isna()]["network.name"]).size:
+        rule, remedy = "should have shortcuts to scale", "Leave it out of the sweep."
+        raise CellsError("network", rule, ", ".join(without.unique()), remedy)
+    beside = [SCALE, "weights.seed"]
+    rows = tables.lines(data.runs, beside)
+    names = dict(zip(rows, labels.label(data.runs, beside), strict=True))
+    context = data.context(SCALE).assign(row=rows).rename_axis("cell").reset_index()
+    return Dial(data, context.merge(means(points.by_image(data)), on="cell").drop(columns="cell"), names)
 
 
-def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean over images of each statistic of the activations, for each seed by itself.
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean over images of each statistic of the activations, for each run by itself.
 
     Args:
-        rows: From `analysis.points.labelled`.
+        rows: From `analysis.points.by_image`.
     """
     shown = pd.MultiIndex.from_frame(rows[["statistic", "definition"]].fillna("")).isin(list(PANELS))
     rows = rows[shown & (rows["quantity"] == "activation")].fillna({"definition": ""})
-    means = rows.groupby(BY_SEED, dropna=False, sort=False)["value"]
-    return means.agg(value="mean", images="size").reset_index()
+    values = rows.groupby(MEAN, dropna=False, sort=False)["value"]
+    return values.agg(value="mean", images="size").reset_index()
 
 
 def make(dial: Dial) -> Figure:
     """A row of panels for each network, a line for each layer; bands from seed to seed."""
-    names = list(dial.table["name"].unique())
-    height = TOP + ROW * len(names) + FOOT
+    height = TOP + ROW * len(dial.names) + FOOT
     with style.printed():
         drawn = style.figure(height=height)
-        grid = drawn.subplots(len(names), len(PANELS), squeeze=False, sharex=True)
-        for row, name in zip(grid, names, strict=True):
-            of_network = dial.table[dial.table["name"] == name]
+        grid = drawn.subplots(len(dial.names), len(PANELS), squeeze=False, sharex=True)
+        for row, (number, name) in zip(grid, dial.names.items(), strict=True):
+            of_network = dial.table[dial.table["row"] == number]
             for axis, (statistic, definition) in zip(row, PANELS, strict=True):
                 wanted = (of_network["statistic"] == statistic) & (of_network["definition"] == definition)
                 _draw_panel(axis, of_network[wanted], statistic)
@@ -103,11 +95,10 @@ def make(dial: Dial) -> Figure:
             axis.set_title(title, loc="left")
         for axis in grid[-1]:
             axis.set_xlabel("λ: 0 without shortcuts, 1 with")
-        drawn.subplots_adjust(
-            left=0.085, right=0.985, top=1 - TOP / height, bottom=FOOT / height, hspace=0.12, wspace=0.22
-        )
+        foot = (FOOT - LABELS) / height
+        drawn.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))
         _explain(drawn, dial)
-        style.mark_partial(drawn, missing=dial.missing, cells=dial.cells)
+        style.mark_partial(drawn, dial.tables)
     return drawn
 
 
@@ -123,22 +114,20 @@ def save(drawn: Figure, dial: Dial, folder: Path, name: str) -> list[Path]:
     Raises:
         StoreError: The files can't be written.
     """
-    commits = ", ".join(sorted(dial.table["commit"].unique()))
-    description = f"{dial.table['run_id'].nunique()} runs; commit {commits}"
-    paths = style.save(drawn, folder / name, title=name, description=description)
+    paths = style.save(drawn, folder / name, title=name, description=dial.tables.description)
     return [*paths, style.save_table(dial.table, folder / f"{name}.csv")]
 
 
 def _draw_panel(axis: Axes, table: pd.DataFrame, statistic: str) -> None:
     layers = table.sort_values("position")["layer"].unique()
     sns.lineplot(
-        table, x="shortcut", y="value", hue="layer", style="layer", hue_order=layers, style_order=layers,
+        table, x=SCALE, y="value", hue="layer", style="layer", hue_order=layers, style_order=layers,
         palette=sns.color_palette("crest", len(layers)), markers=True, dashes=False, markersize=4.5,
         errorbar=("pi", 100), legend="full", ax=axis,
     )  # fmt: skip
     if (legend := axis.get_legend()) is not None:
         legend.remove()
-    scales = sorted(table["shortcut"].unique())
+    scales = sorted(table[SCALE].unique())
     axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
     axis.set(xlabel="", ylabel="")
     if statistic == "maximum":
@@ -159,10 +148,12 @@ def _explain(drawn: Figure, dial: Dial) -> None:
 
 
 def _caption(dial: Dial) -> str:
-    seeds = dial.table["seed"].nunique()
-    over = f"{dial.table['images'].max()} images ({dial.size})"
-    bands = f" and {seeds} seeds; bands: lowest to highest seed" if seeds > 1 else ", one seed"
-    marks = "".join(f" {mark} {told}." for told, mark in dial.marks.items() if mark)
+    runs = dial.tables.runs
+    over = f"{dial.table['images'].max()} images ({labels.sizes(runs)})"
+    seeds = labels.seeds(runs)
+    several = len(runs["weights.seed"].unique()) > 1
+    bands = f" and {seeds}; bands: lowest to highest seed" if several else f", {seeds}"
+    marks = f" {smoothings}." if (smoothings := labels.smoothings(runs)) else ""
     return captions.lines(
         f"ReLU(R(F) + λF), at each λ with the same weights. Means over {over}{bands}.{marks}",
         "Softmax entropy (the paper's) falls with scale as with peaks; the linear one does not see scale.",

@@ -6,6 +6,7 @@ distance of all pairs and seeds, and the deepest layer's share of the style loss
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -14,15 +15,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import stylizations
-from analysis.drawing import captions, pictures, style
+from analysis.drawing import captions, labels, pictures, style
 from analysis.drawing.page import MARGIN, Layout, Page, PairPictures, draw, spread
 from analysis.effects import Effect, bootstrap
-from analysis.stylizations import Arm, Stylizations
-from analysis.tables.collect import tidy
+from analysis.stylizations import Stylizations
 
 __all__ = ["load", "make", "save"]
 
 PAIRS = 1
+
+SCALE = "network.shortcut"
 
 HEIGHT, LEGEND, TITLE, LABELS = 1.35, 0.2, 0.25, 0.45
 """Inches: of the panels, the legend above them, their titles, and the labels under them."""
@@ -50,9 +52,9 @@ class Dial:
     means: pd.DataFrame
 
     @property
-    def names(self) -> list[str]:
-        """Of the arms, in the order of the sweep."""
-        return list(dict.fromkeys(map(arm_name, self.data.arms)))
+    def names(self) -> dict[int, str]:
+        """Of the arms, in the order of the sweep, by the lines that they are."""
+        return {arm.line: arm.label for arm in self.data.arms}
 
     @property
     def panels(self) -> dict[str, str]:
@@ -62,31 +64,23 @@ class Dial:
     @property
     def scales(self) -> list[float]:
         """All λ, from small to large."""
-        return sorted({arm.config["network"]["shortcut"] for arm in self.data.arms})
+        return sorted(self.data.tables.runs[SCALE].unique())
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Dial:
     """The stylisations of an experiment that sweeps λ; see `analysis.stylizations.load`."""
-    data = stylizations.load(overrides, runs, partial=partial)
-    names = {arm.record.identity.run_id: arm_name(arm) for arm in data.arms if arm.record}
-    table = data.table.assign(arm=data.table["run_id"].map(names))
-    table = table.join(_deepest_shares(data), on=["run_id", "content", "style"])
-    data = replace(data, table=table)
-    by = ["arm", "shortcut", "seed"]
-    stylizations.check_told_apart(data, by, "arms, seeds and network.shortcut of one network")
-    return Dial(data, aggregate(table))
-
-
-def arm_name(arm: Arm) -> str:
-    """Of a row of pictures: the label of `conf/arm`, or else the smoothing."""
-    told = arm.config["arm"]
-    return str(told["label"]) if told else arm.smoothing
+    data = stylizations.load(overrides, runs, partial=partial, shown=[SCALE, "weights.seed"])
+    scales = data.table["cell"].map(data.tables.runs[SCALE])
+    table = data.table.assign(**{SCALE: scales}).join(
+        _deepest_shares(data), on=["run_id", "content", "style"]
+    )
+    return Dial(replace(data, table=table), aggregate(table))
 
 
 def _deepest_shares(data: Stylizations) -> pd.Series:
     """Of each pair of each run: the deepest layer's share of the style loss at the start."""
-    rows = tidy([record for _, record in data.found]).to_pandas()
-    deepest = {record.identity.run_id: arm.config["network"]["style_taps"][-1] for arm, record in data.found}
+    rows, runs = data.tables.numbers, data.tables.runs
+    deepest = runs.set_index("run_id")["network.style_taps"].map(lambda taps: json.loads(taps)[-1])
     shares = rows[(rows["statistic"] == "style_share") & (rows["definition"] == "loss")]
     shares = shares[shares["layer"] == shares["run_id"].map(deepest)]
     deepest_shares: pd.Series = shares.set_index(["run_id", "content", "style"])["value"]
@@ -95,14 +89,14 @@ def _deepest_shares(data: Stylizations) -> pd.Series:
 
 def aggregate(table: pd.DataFrame) -> pd.DataFrame:
     """The mean of each panel's measure at each λ under each arm, with its interval."""
-    points = _paired(table).groupby(["arm", "shortcut"], sort=False)
+    points = _paired(table).groupby(["line", "label", SCALE], sort=False)
     rows = (
-        {"arm": arm, "shortcut": scale, "measure": measure, **vars(effect)}
-        for (arm, scale), point in points
+        {"line": line, "label": label, SCALE: scale, "measure": measure, **vars(effect)}
+        for (line, label, scale), point in points
         for measure in PANELS
         if (effect := _mean(point.set_index(["pair", "seed"])[measure])) is not None
     )
-    columns = ["arm", "shortcut", "measure", *(field.name for field in fields(Effect))]
+    columns = ["line", "label", SCALE, "measure", *(field.name for field in fields(Effect))]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -117,7 +111,7 @@ def make(dial: Dial, *, pairs: int = PAIRS) -> Figure:
     with style.printed():
         drawn, page = draw(shown, _layout(dial), _caption(dial, len(shown)))
         _draw_panels(drawn, page, dial)
-        style.mark_partial(drawn, missing=data.missing, cells=data.cells)
+        style.mark_partial(drawn, data.tables)
     return drawn
 
 
@@ -133,18 +127,21 @@ def save(drawn: Figure, dial: Dial, folder: Path, name: str) -> list[Path]:
     Raises:
         StoreError: The files can't be written.
     """
-    paths = style.save(drawn, folder / name, title=name, description=dial.data.description, dpi=drawn.dpi)
+    paths = style.save(
+        drawn, folder / name, title=name, description=dial.data.tables.description, dpi=drawn.dpi
+    )
     tables = {"": dial.data.table, "_means": dial.means}
     return [*paths, *(style.save_table(table, folder / f"{name}{end}.csv") for end, table in tables.items())]
 
 
 def _layout(dial: Dial) -> Layout:
     """A row for each arm, a column for each λ; of several seeds the first."""
-    places: dict[tuple[str, float], int] = {}
-    for index, arm in enumerate(dial.data.arms):
-        places.setdefault((arm_name(arm), arm.config["network"]["shortcut"]), index)
-    bands = tuple(tuple(places[name, scale] for scale in dial.scales) for name in dial.names)
-    return Layout(bands, tuple(dial.names), LEGEND + TITLE + HEIGHT + LABELS if dial.panels else 0)
+    places: dict[tuple[int, float], int] = {}
+    for arm, scale in zip(dial.data.arms, dial.data.tables.runs[SCALE], strict=True):
+        places.setdefault((arm.line, scale), arm.index)
+    bands = tuple(tuple(places[line, scale] for scale in dial.scales) for line in dial.names)
+    panels = LEGEND + TITLE + HEIGHT + LABELS if dial.panels else 0
+    return Layout(bands, tuple(dial.names.values()), panels)
 
 
 def _pictures(dial: Dial, pair: tuple[str, str]) -> PairPictures:
@@ -154,7 +151,7 @@ def _pictures(dial: Dial, pair: tuple[str, str]) -> PairPictures:
         replace(
             picture,
             title=f"λ = {arm.config['network']['shortcut']:g}",
-            key="__".join([*pair, arm_name(arm), f"{arm.config['network']['shortcut']:g}"]),
+            key="__".join([*pair, arm.label, f"{arm.config['network']['shortcut']:g}"]),
         )
         for arm, picture in zip(dial.data.arms, made.results, strict=True)
     )
@@ -181,14 +178,15 @@ def _draw_panels(drawn: Figure, page: Page, dial: Dial) -> None:
 
 
 def _draw_lines(axis: Axes, dial: Dial, measure: str) -> None:
-    looks = style.looks(dial.names)
-    for name in dial.names:
-        points = dial.means[(dial.means["arm"] == name) & (dial.means["measure"] == measure)]
-        line = points.sort_values("shortcut")
+    looks = style.looks(list(dial.names.values()))
+    for (line, name), look in zip(dial.names.items(), looks, strict=True):
+        points = dial.means[(dial.means["line"] == line) & (dial.means["measure"] == measure)]
+        points = points.sort_values(SCALE)
+        ends = [points["mean"] - points["low"], points["high"] - points["mean"]]
         axis.errorbar(
-            line["shortcut"], line["mean"], yerr=[line["mean"] - line["low"], line["high"] - line["mean"]],
-            label=name, color=looks[name].color, marker=looks[name].marker, markersize=4, linewidth=1.2,
-            elinewidth=0.8, capsize=2,
+            points[SCALE], points["mean"], yerr=ends,
+            label=name, color=look.color, marker=look.marker, markersize=4, linewidth=1.2, elinewidth=0.8,
+            capsize=2,
         )  # fmt: skip
     axis.set_xticks(dial.scales)
     if measure == "deepest_share":
@@ -197,9 +195,8 @@ def _draw_lines(axis: Axes, dial: Dial, measure: str) -> None:
 
 def _caption(dial: Dial, shown: int) -> str:
     data = dial.data
-    seeds = data.table["seed"].nunique()
-    over = f"{len(data.pairs)} pairs of images"
-    over += f" and {seeds} seeds" if seeds > 1 else ", one seed"
+    seeds = labels.seeds(data.tables.runs)
+    over = f"{len(data.pairs)} pairs of images" + (f" and {seeds}" if seeds else "")
     first = data.arms[0]
     return captions.lines(
         f"{pictures.told(data, shown)} {first.config['network']['label']} with "
@@ -213,18 +210,18 @@ def _caption(dial: Dial, shown: int) -> str:
 
 def _changes(dial: Dial) -> str:
     """What the whole way of the dial does to the style distance, on the same pairs and seeds."""
-    by_scale = _paired(dial.data.table).set_index(["arm", "shortcut", "pair", "seed"])["style_distance"]
-    wide = by_scale.unstack("shortcut").dropna()
+    by_scale = _paired(dial.data.table).set_index(["line", SCALE, "pair", "seed"])["style_distance"]
+    wide = by_scale.unstack(SCALE).dropna()
     if len(dial.scales) == 1 or wide.empty:
         return ""
     first, last = dial.scales[0], dial.scales[-1]
     changes = wide[last] - wide[first]
-    arms = [name for name in dial.names if name in changes.index.get_level_values("arm")]
-    effects = {str(arm): bootstrap(changes.loc[arm]) for arm in arms}
-    said = (f"{told.mean:+.2g} [{told.low:.2g}, {told.high:.2g}] for {arm}" for arm, told in effects.items())
+    known = [line for line in dial.names if line in changes.index.get_level_values("line")]
+    effects = {dial.names[line]: bootstrap(changes.loc[line]) for line in known}
+    said = (f"{one.mean:+.2g} [{one.low:.2g}, {one.high:.2g}] for {arm}" for arm, one in effects.items())
     return f" From λ = {first:g} to {last:g} the style distance changes by {', '.join(said)}."
 
 
 def _paired(table: pd.DataFrame) -> pd.DataFrame:
     """With names of pairs; pretrained weights count as one seed."""
-    return table.assign(pair=table["content"] + " × " + table["style"], seed=table["seed"].fillna(0))
+    return table.assign(pair=table["content"] + " × " + table["style"], seed=table["weights.seed"].fillna(0))

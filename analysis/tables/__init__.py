@@ -1,1 +1,168 @@
-"""From run directories to tables."""
+"""From run directories to tables, of which figures are joins and queries: numbers, runs and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing
+from analysis.tables.collect import pairs_of, read_records, tidy
+from analysis.tables.judged import (
+    JUDGE,
+    MEASURES,
+    has_random_weights,
+    judge_of,
+    judgements,
+    wants_judge,
+)
+from analysis.tables.runs import described, flat, frame, lines, swept, typed
+from swag_repro.runs.files import unreadable
+from swag_repro.runs.records import RunRecord, read_status
+
+__all__ = ["MEASURES", "Cell", "CellsError", "Pixels", "Tables", "lines", "load", "swept"]
+
+PROVENANCE = ["run_id", "commit", "versions.torch", "versions.torchvision", "versions.swag_repro"]
+"""Columns of the runs that stand beside every number."""
+
+CONTEXT = ["network.name", "weights.name", "weights.seed", "smoothing.name", "images.size", "images.resize"]
+"""Settings that stand beside every number, whether they were swept or not."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the figure of an experiment is drawn from.
+
+    Attributes:
+        runs: One row for each cell of the experiment, in the order of the sweep: its settings, and its run's
+            columns of `RUNS`, which are null where it is missing. The index counts the cells.
+        judges: One row for each cell: `judge_id`, the run that measured its pictures, which may be its own,
+            and whether that judge is `random`; null where they are not judged.
+        numbers: Of the runs and of their judges, in `NUMBERS`.
+        pairs: Of the runs, in `PAIRS`.
+        cells: As composed, for what is said of their settings; in the order of `runs`.
+        judging: The command that judges pictures which are not.
+        root: The output folder.
+    """
+
+    runs: pd.DataFrame
+    judges: pd.DataFrame
+    numbers: pd.DataFrame
+    pairs: pd.DataFrame
+    cells: tuple[Cell, ...]
+    judging: str
+    root: Path
+
+    @property
+    def missing(self) -> int:
+        """How many cells have no run."""
+        return int(self.runs["run_id"].isna().sum())
+
+    @property
+    def unjudged(self) -> int:
+        """How many runs have pictures that their judge has not measured."""
+        judged = pd.Series([wants_judge(cell.config) for cell in self.cells], index=self.runs.index)
+        return int((judged & self.runs["run_id"].notna() & self.judges["judge_id"].isna()).sum())
+
+    @property
+    def description(self) -> str:
+        """Where a figure comes from, for its files' metadata."""
+        commits = ", ".join(sorted(self.runs["commit"].dropna().unique()))
+        return f"{self.runs['run_id'].nunique()} runs; commit {commits}"
+
+    def context(self, *more: str) -> pd.DataFrame:
+        """What stands beside every number of a figure: settings, those that were swept first, and origins."""
+        columns = dict.fromkeys([*swept(self.runs), *CONTEXT, *more, *PROVENANCE])
+        return self.runs.reindex(columns=list(columns)).fillna(dict.fromkeys(PROVENANCE[1:], "unknown"))
+
+    @property
+    def measures(self) -> pd.DataFrame:
+        """What judges say of pictures, finished or on their way: `numbers` with the `cell` they are of."""
+        numbers = self.numbers[self.numbers["statistic"].isin(MEASURES)]
+        numbers = numbers.assign(
+            judge_id=numbers["run_id"], run_id=numbers["of_run"].fillna(numbers["run_id"])
+        )
+        judged = self.judges.join(self.runs["run_id"]).dropna(subset="judge_id")
+        return judged.rename_axis("cell").reset_index().merge(numbers, on=["run_id", "judge_id"])
+
+    def picture(self, cell: int, name: str) -> Pixels:
+        """An 8-bit picture of a cell's run, such as `images/a.png`: `(H, W, 3)`.
+
+        Raises:
+            StoreError: It is missing, broken, or not as it was written.
+        """
+        path = self.root / str(self.runs.loc[cell, "path"])
+        try:
+            with Image.open(BytesIO(RunRecord(path, read_status(path)).read(name))) as image:
+                return np.asarray(image.convert("RGB"))
+        except OSError as error:
+            raise unreadable(path / name, error) from error
+
+
+def load(overrides: Sequence[str], root: Path, entry: str, *, partial: bool) -> Tables:
+    """The tables of one experiment; only its runs' files are read, and those of their judges.
+
+    Args:
+        overrides: Hydra's, the same as given to the experiment.
+        root: The output folder of the experiments.
+        entry: The entry point that computes it.
+        partial: Whether cells may be missing.
+
+    Raises:
+        CellsError: Runs are missing, ambiguous, or don't belong together.
+        StoreError: A run can't be read.
+    """
+    records, _ = read_records(root)
+    answer = answered(
+        compose_cells(overrides, entry), records, computing(overrides, root, entry), partial=partial
+    )
+    found = _distinct(answer.runs)
+    judges = judgements(records) if entry == "stylize" else {}
+    judged = [record and judge_of(cell.config, record, judges) for cell, record in found]
+    own = list({record.path: record for _, record in found if record}.values())
+    others = [judge for judge in judged if judge is not None and judge not in own]
+    return Tables(
+        _runs(found, root),
+        _judges(judged),
+        frame(tidy([*own, *others])),
+        frame(pairs_of(own)),
+        tuple(cell for cell, _ in found),
+        " ".join(computing(overrides, root, JUDGE)),
+        root,
+    )
+
+
+def _distinct(runs: Sequence[tuple[Cell, RunRecord | None]]) -> list[tuple[Cell, RunRecord | None]]:
+    """Without cells that another is the same as: a seed changes no pretrained weights."""
+    kept = {(cell.figure_key, record and record.path): (cell, record) for cell, record in reversed(runs)}
+    return list(kept.values())[::-1]
+
+
+def _runs(found: Sequence[tuple[Cell, RunRecord | None]], root: Path) -> pd.DataFrame:
+    configs = [flat(cell.config) for cell, _ in found]
+    names = sorted({name for config in configs for name in config} - {"name"})
+    rows = [
+        (described(record, root) if record else MISSING | {"experiment": cell.entry}) | config
+        for (cell, record), config in zip(found, configs, strict=True)
+    ]
+    runs = frame(typed(rows, names))
+    runs.loc[runs["state"] == "missing", ["run_id", "path"]] = None
+    return runs
+
+
+def _judges(judges: Sequence[RunRecord | None]) -> pd.DataFrame:
+    rows = [(judge.path.name, has_random_weights(judge)) if judge else (None, None) for judge in judges]
+    return pd.DataFrame(rows, columns=["judge_id", "random"], dtype=object)
+
+
+MISSING: dict[str, Any] = {"run_id": "", "state": "missing", "path": ""}
+"""The row of a cell without a run."""

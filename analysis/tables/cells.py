@@ -7,7 +7,6 @@ figure can't mix image sets, sizes or temperatures.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +22,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import conf
+from analysis.tables.judged import settings_of_judge
+from analysis.tables.runs import key
 from experiments.command import check
 from experiments.config import checked
 from experiments.science import scientific
@@ -65,32 +66,36 @@ class Cell:
     @property
     def key(self) -> str:
         """What cells of the same result have in common, and no others."""
-        return _key([self.entry, scientific(self.config, self.entry)])
+        return _key(self.entry, scientific(self.config, self.entry))
+
+    @property
+    def figure_key(self) -> str:
+        """What cells have in common that are one in a figure: the result, and who judges it."""
+        judged = "measures" in self.config
+        return self.key + (key(settings_of_judge(self.config)) if judged else "")
 
     def __str__(self) -> str:
         own = [item for item in self.overrides if item not in self.common]
-        told = " ".join(own or (item for item in self.overrides if not item.startswith("experiment=")))
-        return told.replace("\\{", "{").replace(
-            "\\}", "}"
-        )  # as it was typed: Hydra escapes what a job resolves
+        typed = " ".join(own or (item for item in self.overrides if not item.startswith("experiment=")))
+        return typed.replace("\\{", "{").replace("\\}", "}")  # Hydra escapes what a job resolves
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The cells of an experiment: each stands in `found` with its run, or in `missing` with a reason.
+    """The cells of an experiment and their runs.
 
     Attributes:
-        found: Cells and their finished runs, in the order of the sweep.
+        runs: All cells in the order of the sweep, each with its finished run or None.
         missing: Cells without a finished run, and why their run failed, where it did.
     """
 
-    found: list[tuple[Cell, RunRecord]]
+    runs: list[tuple[Cell, RunRecord | None]]
     missing: list[tuple[Cell, str | None]]
 
     @property
-    def cells(self) -> int:
-        """How many cells the experiment has."""
-        return len(self.found) + len(self.missing)
+    def found(self) -> list[tuple[Cell, RunRecord]]:
+        """Cells and their finished runs."""
+        return [(cell, record) for cell, record in self.runs if record is not None]
 
 
 def compose_cells(overrides: Sequence[str], entry: str = "measure_activations") -> list[Cell]:
@@ -150,24 +155,28 @@ def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
     for record in records:
         if record.status.experiment in entries:
             by_key[_key_of_run(record)].append(record)
-    found, missing = [], []
+    runs: list[tuple[Cell, RunRecord | None]] = []
+    missing = []
     for cell in cells:
         fitting = by_key.get(cell.key, [])
-        if finished := [record for record in fitting if record.status.state == "finished"]:
-            found.append((cell, _choose(cell, finished)))
-        else:
+        finished = [record for record in fitting if record.status.state == "finished"]
+        runs.append((cell, _choose(cell, finished) if finished else None))
+        if not finished:
             missing.append((cell, next((record.status.reason for record in fitting), None)))
-    _check_together(found)
-    return Answer(found, missing)
+    answer = Answer(runs, missing)
+    _check_together(answer.found)
+    return answer
 
 
-def _key(told: object) -> str:
-    return json.dumps(told, sort_keys=True)  # `==` would take True for 1
+def _key(entry: str, settings: dict[str, Any]) -> str:
+    """Of what decides the result. A judge changes no picture, but stood in it before schema 3."""
+    judged = {"measures"} if entry == "stylize" else set()
+    return key([entry, {name: value for name, value in settings.items() if name not in judged}])
 
 
 def _key_of_run(record: RunRecord) -> str:
     try:
-        return _key([record.status.experiment, record.identity.config])
+        return _key(record.status.experiment, record.identity.config)
     except StoreError:
         if record.status.state == "finished":
             raise
@@ -177,9 +186,9 @@ def _key_of_run(record: RunRecord) -> str:
 def _choose(cell: Cell, records: list[RunRecord]) -> RunRecord:
     newest = max(record.identity.version for record in records)
     records = [record for record in records if record.identity.version == newest]
-    if len(records) > 1:  # same settings, but other files: those the cell names decide
-        named = [record for record in records if _same_files(cell.config, record.config)]
-        records = named or records
+    for same in (_same_judge, _same_files):  # other judges or files: those the cell names decide
+        if len(records) > 1:
+            records = [record for record in records if same(cell, record)] or records
     if len(records) > 1:
         raise CellsError(
             f"runs of {cell}",
@@ -191,8 +200,14 @@ def _choose(cell: Cell, records: list[RunRecord]) -> RunRecord:
     return records[0]
 
 
-def _same_files(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(one.get(group) == other.get(group) for group in FILES)
+def _same_files(cell: Cell, record: RunRecord) -> bool:
+    return all(cell.config.get(group) == record.config.get(group) for group in FILES)
+
+
+def _same_judge(cell: Cell, record: RunRecord) -> bool:
+    """Whether a run of before schema 3, which measured its own pictures, did as the cell says."""
+    own = record.identity.config.get("measures")
+    return own is None or key(own) == key(settings_of_judge(cell.config))
 
 
 def _check_together(found: list[tuple[Cell, RunRecord]]) -> None:
@@ -200,15 +215,21 @@ def _check_together(found: list[tuple[Cell, RunRecord]]) -> None:
     _check_alike((record for _, record in found), lambda who: [who.version, who.images])
     by_weights: dict[str, list[RunRecord]] = defaultdict(list)
     for cell, record in found:
-        by_weights[_key({group: cell.config[group] for group in ("network", "weights")})].append(record)
+        by_weights[key([cell.config["network"], cell.config["weights"]])].append(record)
     for records in by_weights.values():
-        _check_alike(records, lambda who: who.weights)
+        _check_alike(records, _weights)
 
 
-def _check_alike(records: Iterable[RunRecord], told: Callable[[Identity], object]) -> None:
+def _weights(who: Identity) -> str | None:
+    """Of the optimised network: before schema 3 those of the judge stood behind them."""
+    own = (who.weights or "None").partition(", measured by ")[0]
+    return None if own == "None" else own
+
+
+def _check_alike(records: Iterable[RunRecord], part: Callable[[Identity], object]) -> None:
     kinds: dict[str, list[Path]] = defaultdict(list)
     for record in records:
-        kinds[_key(told(record.identity))].append(record.path)
+        kinds[key(part(record.identity))].append(record.path)
     if len(kinds) > 1:
         raise CellsError(
             "runs",
@@ -217,11 +238,6 @@ def _check_alike(records: Iterable[RunRecord], told: Callable[[Identity], object
             "Delete the old ones, and run the experiment again:"
             + _listed(f"{len(paths)} like {paths[0]}" for paths in kinds.values()),
         )
-
-
-def unique(answer: Answer) -> list[tuple[Cell, RunRecord]]:
-    """Cells and runs without those cells whose run another cell has: a seed changes no pretrained weights."""
-    return list({record.path: (cell, record) for cell, record in reversed(answer.found)}.values())[::-1]
 
 
 def answered(
@@ -262,7 +278,7 @@ def check_complete(answer: Answer, command: Sequence[str]) -> None:
     raise CellsError(
         "runs",
         "should hold every cell of the figure",
-        f"{len(answer.missing)} of {answer.cells} cells missing",
+        f"{len(answer.missing)} of {len(answer.runs)} cells missing",
         f"The missing ones are:{_listed(described)}\nCompute them by\n  {shlex.join(command)}\n"
         "or draw what is there, marked as partial, by --allow-partial.",
     )

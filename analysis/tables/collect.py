@@ -1,8 +1,9 @@
-"""All finished runs of an output folder in one tidy table."""
+"""All runs of an output folder in three tables: numbers, runs and pairs."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,18 +13,22 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from analysis.tables.runs import RUNS_VERSION, table_of_runs
 from swag_repro.errors import StoreError
-from swag_repro.runs.files import whole_file
+from swag_repro.runs.files import MALFORMED, refuse_newer, unreadable, whole_file
 from swag_repro.runs.records import RunRecord, all_runs
-from swag_repro.runs.schema import NUMBERS
+from swag_repro.runs.schema import NUMBERS, PAIRS, SCHEMA_KEY, SCHEMA_VERSION
 
 ORDER = (
     "experiment", "network", "weights", "smoothing", "loss", "seed", "content", "style", "position", "layer",
     "quantity", "statistic", "definition", "iteration", "run_id",
 )  # fmt: skip
-"""The columns by which a table is sorted: one set of runs always gives the same bytes."""
+"""The columns by which numbers are sorted: one set of runs always gives the same bytes."""
 
 READERS = 8
+
+FILES = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
+"""The tables that `collect` writes, and their versions."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,11 @@ class Collected:
     """What `collect` found and wrote.
 
     Attributes:
-        finished: How many runs are in the table.
+        finished: How many runs are in the table of numbers.
         failed: Why the failed runs failed, and how many for each reason.
         unfinished: How many runs are running, or were killed.
-        rows: How many rows the table has.
-        files: The table's files.
+        rows: How many rows the table of numbers has.
+        files: The tables' files.
     """
 
     finished: int
@@ -64,17 +69,30 @@ def read_records(root: Path) -> tuple[list[RunRecord], int]:
     return list(all_runs(root, skipped=skipped)), len(left)
 
 
-def tidy(records: list[RunRecord]) -> pa.Table:
+def tidy(records: Sequence[RunRecord]) -> pa.Table:
     """The rows of finished runs, in `NUMBERS`, sorted.
 
     Raises:
         StoreError: A run's rows can't be read, or are not as many as its status says.
     """
+    table = _concatenated(records, _checked_rows, NUMBERS)
+    return table.sort_by([(column, "ascending") for column in ORDER])
+
+
+def pairs_of(records: Sequence[RunRecord]) -> pa.Table:
+    """The stylised pairs of finished runs, in `PAIRS`, run by run.
+
+    Raises:
+        StoreError: They can't be read.
+    """
+    return _concatenated(records, RunRecord.pairs, PAIRS)
+
+
+def _concatenated(
+    records: Sequence[RunRecord], read: Callable[[RunRecord], pa.Table], schema: pa.Schema
+) -> pa.Table:
     with ThreadPoolExecutor(READERS) as pool:
-        tables = list(pool.map(_checked_rows, records))
-    return pa.concat_tables([NUMBERS.empty_table(), *tables]).sort_by(
-        [(column, "ascending") for column in ORDER]
-    )
+        return pa.concat_tables([schema.empty_table(), *pool.map(read, records)])
 
 
 def _checked_rows(record: RunRecord) -> pa.Table:
@@ -90,7 +108,9 @@ def _checked_rows(record: RunRecord) -> pa.Table:
 
 
 def collect(root: Path, out: Path) -> Collected:
-    """Writes `table.parquet` and `table.csv` of all finished runs.
+    """Writes `table.parquet`, `table.csv`, `runs.parquet` and `pairs.parquet`.
+
+    Numbers and pairs are those of finished runs; `runs.parquet` has them all.
 
     Args:
         root: The output folder of the experiments.
@@ -102,10 +122,31 @@ def collect(root: Path, out: Path) -> Collected:
     records, left = read_records(root)
     states = Counter(record.status.state for record in records)
     failed = Counter(record.status.reason or "?" for record in records if record.status.state == "failed")
-    table = tidy([record for record in records if record.status.state == "finished"])
-    files = (out / "table.parquet", out / "table.csv")
-    writers = (partial(pq.write_table, write_page_checksum=True), pyarrow.csv.write_csv)
-    for path, write in zip(files, writers, strict=True):
-        with whole_file(path) as file:
-            write(table, file)
-    return Collected(states["finished"], dict(failed), states["running"] + left, table.num_rows, files)
+    finished = [record for record in records if record.status.state == "finished"]
+    numbers = tidy(finished)
+    tables = {"table": numbers, "runs": table_of_runs(records, root), "pairs": pairs_of(finished)}
+    files = [_written(table, out / f"{name}.parquet") for name, table in tables.items()]
+    files.insert(1, _written(numbers, out / "table.csv"))
+    return Collected(states["finished"], dict(failed), states["running"] + left, len(numbers), tuple(files))
+
+
+def _written(table: pa.Table, path: Path) -> Path:
+    parquet = partial(pq.write_table, write_page_checksum=True)
+    with whole_file(path) as file:
+        (parquet if path.suffix == ".parquet" else pyarrow.csv.write_csv)(table, file)
+    return path
+
+
+def read_table(path: Path) -> pa.Table:
+    """A table that `collect` wrote, by its file: `table`, `runs` or `pairs`.parquet.
+
+    Raises:
+        StoreError: It is missing, malformed, or of a later version.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            version = int((file.schema_arrow.metadata or {})[SCHEMA_KEY])
+            refuse_newer(str(path), version, FILES[path.stem])
+            return file.read()
+    except (*MALFORMED, KeyError) as error:
+        raise unreadable(path, error) from error

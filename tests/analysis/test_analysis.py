@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,81 +22,20 @@ from analysis import points
 from analysis.__main__ import main
 from analysis.drawing import style
 from analysis.figures import FIGURES, fig3
-from analysis.tables.cells import CONF, Cell, CellsError, compose_cells, match, unique
-from analysis.tables.collect import collect, read_records
+from analysis.tables.cells import CONF, Cell, CellsError, compose_cells, match
+from analysis.tables.collect import collect, read_records, read_table
+from analysis.tables.runs import frame, swept
 from experiments.science import scientific
 from swag_repro.errors import StoreError, UserError
 from swag_repro.runs import files, records
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.schema import SCHEMA_KEY
 from swag_repro.runs.store import Store
+from tests.analysis.made import IMAGES, STATISTICS, Outputs, measured, number
 
 SWEEP = ("network=resnet50,vgg19", "smoothing=none,softmax", "weights.seed=0,1")
 EXPERIMENT = ("experiment=fig3", *SWEEP)
-IMAGES = {"content/astronaut": "a" * 64, "style/waves": "b" * 64, "style/dots": "c" * 64}
-SHAPE = {
-    "activation": [("max_over_rms", None, 7.0), ("kurtosis", None, 11.0), ("participation_ratio", None, 0.2)],
-    "gram": [("effective_rank", None, 1.5)],
-}
-STATISTICS = 3 * 3 + 4
-
-
-def number(network: str, smoothing: str, seed: int, image: int, position: int, quantity: str) -> float:
-    """A made-up maximum; an entropy is its sigmoid."""
-    return (
-        (2.0 if network == "resnet50" else 0.5) ** position
-        * (1 + seed)
-        * (1 + image)
-        * (1.0 if smoothing == "none" else 0.01)
-        * {"activation": 1, "gram": 1000, "gram_per_dm": 10}[quantity]
-    )
-
-
-def rows(config: dict[str, Any]) -> list[dict[str, Any]]:
-    network, smoothing = config["network"]["name"], config["smoothing"]["name"]
-    seed = config["weights"].get("seed")
-    made = []
-    for image, (role, name) in enumerate(key.split("/") for key in IMAGES):
-        for position, layer in enumerate(config["network"]["statistic_taps"], start=1):
-            for quantity in ("activation", "gram", "gram_per_dm"):
-                value = number(network, smoothing, seed or 0, image, position, quantity)
-                value *= {"eval": 1.0, "batch": 0.1}[config["batchnorm"]]
-                entropy = value / (1 + value)
-                for statistic, definition, shown in (
-                    ("maximum", None, value),
-                    ("normalized_entropy", "softmax", entropy),
-                    ("normalized_entropy", "linear", entropy / 2),
-                    *SHAPE.get(quantity, ()),
-                ):
-                    made.append(
-                        {
-                            "network": network,
-                            "weights": config["weights"]["name"],
-                            "smoothing": "none" if smoothing == "none" else "softmax(temperature=1.0)",
-                            "seed": seed,
-                            role: name,
-                            "layer": layer,
-                            "depth": 10 * position,
-                            "position": position,
-                            "quantity": quantity,
-                            "statistic": statistic,
-                            "definition": definition,
-                            "value": shown,
-                        }
-                    )
-    return made
-
-
-def compute(
-    root: Path, cell: Cell, *, images: dict[str, str] = IMAGES, weights: str | None = None, config: Any = None
-) -> Path:
-    who = Identity("measure_activations", 1, scientific(cell.config, cell.entry), images, weights)
-    claimed = Store(root).claim(
-        who, config=config or cell.config, name="fig3", overrides=cell.overrides, device="cpu"
-    )
-    with claimed as run:
-        run.write_rows(rows(cell.config))
-    return run.path
+SCHEMA2 = Path(__file__).parents[1] / "data" / "schema2"
 
 
 def fail(root: Path, cell: Cell, error: Exception) -> None:
@@ -105,18 +44,10 @@ def fail(root: Path, cell: Cell, error: Exception) -> None:
         raise error
 
 
-@dataclass(frozen=True)
-class Outputs:
-    root: Path
-    cells: list[Cell]
-    paths: list[Path]
-
-
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
     root = tmp_path_factory.mktemp("computed")
-    cells = compose_cells(EXPERIMENT)
-    return Outputs(root, cells, [compute(root, cell) for cell in cells])
+    return Outputs.of(root, EXPERIMENT, "measure_activations")
 
 
 @pytest.fixture
@@ -135,9 +66,9 @@ def loaded(computed: Outputs) -> points.Points:
 @pytest.fixture(scope="module")
 def modes(tmp_path_factory: pytest.TempPathFactory) -> points.Points:
     """Of a sweep of batch norm; values under `batch` are a tenth."""
-    root, overrides = tmp_path_factory.mktemp("modes"), ["experiment=fig3_batchnorm", "network=resnet50"]
-    for cell in compose_cells(overrides):
-        compute(root, cell)
+    root = tmp_path_factory.mktemp("modes")
+    overrides = ["experiment=fig3_batchnorm", "network=resnet50", "weights.seed=0,1"]
+    Outputs.of(root, overrides, "measure_activations")
     return points.load(overrides, root, partial=False)
 
 
@@ -190,7 +121,7 @@ class TestCells:
         assert len(match(same, read_records(computed.root)[0]).found) == 8
 
     def test_ambiguous_runs(self, outputs: Outputs) -> None:
-        other = compute(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
+        other = measured(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
         with pytest.raises(CellsError, match="should be one") as error:
             match(outputs.cells, read_records(outputs.root)[0])
         assert str(other) in str(error.value)
@@ -199,20 +130,20 @@ class TestCells:
     def test_named_files_decide(self, outputs: Outputs) -> None:
         cell = outputs.cells[0]
         elsewhere = {**cell.config, "images": {**cell.config["images"], "path": "elsewhere"}}
-        compute(outputs.root, cell, images={"content/other": "e" * 64}, config=elsewhere)
+        measured(outputs.root, cell, images={"content/other": "e" * 64}, config=elsewhere)
         answer = match(outputs.cells, read_records(outputs.root)[0])
         assert [record.path for _, record in answer.found] == outputs.paths
 
     def test_runs_of_different_images_never_share_a_figure(self, outputs: Outputs) -> None:
         shutil.rmtree(outputs.paths[0])
-        compute(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
+        measured(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
         with pytest.raises(CellsError, match="the same images"):
             match(outputs.cells, read_records(outputs.root)[0])
 
     def test_nor_do_runs_of_different_weights_of_one_network(self, tmp_path: Path) -> None:
         cells = compose_cells(["weights=imagenet", "network=resnet50,vgg19", "smoothing=none,softmax"])
         for cell, weights in zip(cells, ("r", "r", "v", "other"), strict=True):
-            compute(tmp_path, cell, weights=weights * 64)
+            measured(tmp_path, cell, weights=weights * 64)
         records = read_records(tmp_path)[0]
         assert len(match(cells[:3], records).found) == 3
         with pytest.raises(CellsError, match="weight files"):
@@ -226,19 +157,14 @@ class TestCells:
 
 
 class TestPoints:
-    def test_means_and_spread(self, loaded: points.Points) -> None:
+    def test_means_and_spread(self, loaded: points.Points, computed: Outputs) -> None:
         table = loaded.table
         assert len(table) == 4 * 5 * STATISTICS  # lines, layers
+        configs = {path.name: cell.config for path, cell in zip(computed.paths, computed.cells, strict=True)}
         for point in table[table["statistic"] == "maximum"].itertuples():
-            smoothing = "none" if point.smoothing == "none" else "softmax"
             of_seed = [
-                np.mean(
-                    [
-                        number(point.network, smoothing, seed, image, point.position, point.quantity)
-                        for image in range(3)
-                    ]
-                )
-                for seed in (0, 1)
+                np.mean([number(configs[run], image, point.position, point.quantity) for image in range(3)])
+                for run in point.run_ids.split(";")
             ]
             assert (point.low, point.mean, point.high) == pytest.approx(
                 (min(of_seed), np.mean(of_seed), max(of_seed))
@@ -246,10 +172,12 @@ class TestPoints:
         assert (table["seeds"] == 2).all()
         assert (table["images"] == 3).all()
 
-    def test_labels_are_the_papers(self, loaded: points.Points) -> None:
-        labels = ["r-ResNet-50", "r-ResNet-50*", "r-VGG-19", "r-VGG-19*"]
-        assert sorted(loaded.table["label"].unique()) == labels
-        assert loaded.marks == {"none": "", "softmax(temperature=1.0)": "*"}
+    def test_settings_stand_beside_every_number(self, loaded: points.Points) -> None:
+        table = loaded.table
+        assert set(table["network.name"]) == {"resnet50", "vgg19"}
+        assert set(table["smoothing.name"]) == {"none", "softmax"}
+        assert set(table["images.size"]) == {256}
+        assert sorted(table["label"].unique()) == ["r-ResNet-50", "r-ResNet-50*", "r-VGG-19", "r-VGG-19*"]
 
     def test_provenance(self, loaded: points.Points, computed: Outputs) -> None:
         line = loaded.table[loaded.table["label"] == "r-VGG-19*"]
@@ -261,26 +189,42 @@ class TestPoints:
         assert set(line["run_ids"].iloc[0].split(";")) == of_line
         status = json.loads((computed.paths[0] / "status.json").read_text())
         for name in ("torch", "torchvision", "swag_repro"):
-            assert set(loaded.table[name]) == {status["versions"][name]}
+            assert set(loaded.table[f"versions.{name}"]) == {status["versions"][name]}
         assert set(loaded.table["commit"]) == {status["commit"] or "unknown"}
 
     def test_pretrained_weights_have_one_run_for_all_seeds(self, tmp_path: Path) -> None:
-        cells = compose_cells(["weights=imagenet", "network=vgg19", "compute.batch_size=1,2"])
-        compute(tmp_path, cells[0])
-        answer = match(cells, read_records(tmp_path)[0])
-        assert len(answer.found) == 2
-        table, _ = points.aggregate(unique(answer))
-        assert set(table["label"]) == {"p-VGG-19"}
-        assert (table["images"] == 3).all()
-        assert (table["low"] == table["high"]).all()
-        assert (table["seeds"] == 0).all()
+        overrides = ["weights=imagenet", "network=vgg19", "compute.batch_size=1,2"]
+        Outputs.of(tmp_path, overrides, "measure_activations")
+        data = points.load(overrides, tmp_path, partial=False)
+        assert len(data.tables.runs) == 1
+        assert set(data.table["label"]) == {"p-VGG-19"}
+        assert (data.table["images"] == 3).all()
+        assert (data.table["low"] == data.table["high"]).all()
+        assert (data.table["seeds"] == 0).all()
 
-    def test_a_sweep_that_lines_cant_show(self, tmp_path: Path) -> None:
-        overrides = ["network=vgg19", "images.size=64,128"]
-        for cell in compose_cells(overrides):
-            compute(tmp_path, cell)
-        with pytest.raises(CellsError, match=r"images\.size=64; .*images\.size=128"):
-            points.load(overrides, tmp_path, partial=False)
+    def test_any_sweep_has_lines_of_its_own(self, tmp_path: Path) -> None:
+        """Size, batch norm and temperature; no column is named for them anywhere."""
+        overrides = ["network=vgg19", "smoothing=softmax", "smoothing.temperature=1,2", "images.size=64,128"]
+        Outputs.of(tmp_path, overrides, "measure_activations")
+        data = points.load(overrides, tmp_path, partial=False)
+        assert data.table["label"].unique().tolist() == [
+            f"r-VGG-19* ({temperature}, {size})"
+            for temperature in ("T = 1", "T = 2")
+            for size in ("size = 64", "size = 128")
+        ]
+        assert set(data.table["smoothing.temperature"]) == {1, 2}
+        assert "short side 64 px / short side 128 px" in fig3.make(data)[""].texts[0].get_text()
+
+    def test_scales_are_never_pooled(self, tmp_path: Path) -> None:
+        overrides = ["network=resnet50", "network.shortcut=0,0.5,1", "weights.seed=0,1"]
+        Outputs.of(tmp_path, overrides, "measure_activations")
+        data = points.load(overrides, tmp_path, partial=False)
+        deepest = data.table.query("position == 5 and quantity == 'activation' and statistic == 'maximum'")
+        assert deepest["label"].tolist() == ["r-ResNet-50, λ = 0", "r-ResNet-50, λ = 0.5", "r-ResNet-50"]
+        assert deepest["mean"].tolist() == pytest.approx([(1 + scale) ** 5 * 3 for scale in (0, 0.5, 1)])
+        assert (deepest["seeds"] == 2).all()
+        colors = {line.get_color() for line in fig3.make(data)[""].axes[0].get_lines()}
+        assert len(colors) == 3
 
 
 class TestFigure:
@@ -321,23 +265,21 @@ class TestFigure:
         legend = [text.get_text() for text in drawn.legends[0].get_texts()]
         assert legend == ["r-ResNet-50", "r-ResNet-50*", "r-VGG-19", "r-VGG-19*"]
         [caption] = [text.get_text() for text in drawn.texts]
-        assert "3 images and 2 seeds; bands: smallest to largest" in caption
-        assert "* softmax(temperature=1.0)" in caption
+        assert "3 images (short side 256 px) and 2 seeds; bands: smallest to largest" in caption
+        assert "over = layer, temperature = peak/2)." in caption
 
     def test_long_names_of_layers_take_two_lines(self, loaded: points.Points) -> None:
         table = loaded.table.replace({"layer": {"relu1_1": "Conv2d_2b_3x3"}})
-        drawn = fig3.make(points.Points(table, loaded.marks, 0, 8))[""]
+        drawn = fig3.make(replace(loaded, table=table))[""]
         assert drawn.axes[2].get_xticklabels()[0].get_text() == "1\nconv1\nConv2d_\n2b_3x3"
 
     def test_lines_that_coincide_at_one_are_named(self, loaded: points.Points) -> None:
         table = loaded.table.copy()
         entropies = table["statistic"] == "normalized_entropy"
         table.loc[entropies & table["label"].isin(["r-VGG-19", "r-VGG-19*", "r-ResNet-50*"]), "mean"] = 1.0
-        drawn = fig3.make(points.Points(table, loaded.marks, 0, 8))[""]
-        caption = drawn.texts[0].get_text().replace("\N{NO-BREAK SPACE}", " ")
-        assert (
-            "At 0.99 or above in every layer: (b) r-VGG-19, all with *; (d) r-VGG-19, all with *." in caption
-        )
+        drawn = fig3.make(replace(loaded, table=table))[""]
+        caption = drawn.texts[0].get_text().replace("\n", " ")
+        assert "At 0.99 or above in every layer: (b) r-ResNet-50*, r-VGG-19, r-VGG-19*; (d)" in caption
 
     def test_markers_of_one_layer_stand_side_by_side(self, loaded: points.Points) -> None:
         lines = {line.get_label(): line for line in fig3.make(loaded)[""].axes[1].get_lines()}
@@ -385,9 +327,10 @@ class TestFigure:
 
     def test_looks_differ_without_colour(self) -> None:
         networks = [*style.KNOWN, "densenet121", "googlenet", "wide_resnet50_2", "inception_v3"]
-        chosen = style.looks(networks)
-        assert len({chosen[network].marker for network in networks}) == len(networks)
-        assert len({to_rgb(chosen[network].color) for network in networks}) == len(networks)
+        looks = style.looks(networks)
+        assert len({look.marker for look in looks}) == len(networks)
+        assert len({to_rgb(look.color) for look in looks}) == len(networks)
+        assert style.looks(["vgg19", "vgg19"])[0] == style.KNOWN["vgg19"]
 
 
 class TestCommand:
@@ -402,10 +345,9 @@ class TestCommand:
             assert picture.info["dpi"][0] >= 200
             assert picture.info["Description"].startswith("8 runs; commit ")
         assert (folder / "fig3.pdf").read_bytes().startswith(b"%PDF")
-        written = pd.read_csv(
-            folder / "fig3.csv", keep_default_na=False, na_values={"definition": [""], "shortcut": [""]}
-        )
-        pd.testing.assert_frame_equal(written, loaded.table, check_dtype=False)
+        written = pd.read_csv(folder / "fig3.csv")
+        assert list(written.columns) == list(loaded.table.columns)
+        assert written["mean"].tolist() == loaded.table["mean"].tolist()
         again = {path: path.read_bytes() for path in fig3.save(fig3.make(loaded), loaded, tmp_path, "fig3")}
         assert again == {tmp_path / path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -498,7 +440,47 @@ class TestCollect:
         }
         written = pd.read_csv(tmp_path / "table.csv")
         assert written["value"].tolist() == table["value"].tolist()
-        assert pq.read_schema(tmp_path / "table.parquet").metadata[SCHEMA_KEY] == b"2"
+        assert pq.read_schema(tmp_path / "table.parquet").metadata[SCHEMA_KEY] == b"3"
+
+    def test_runs_have_their_configs(self, outputs: Outputs, tmp_path: Path) -> None:
+        fail(outputs.root, compose_cells(["network=vgg16"])[0], ValueError("bad luck"))
+        collect(outputs.root, tmp_path)
+        runs = frame(read_table(tmp_path / "runs.parquet"))
+        assert runs["state"].value_counts().to_dict() == {"finished": 8, "failed": 1}
+        known = runs[runs["state"] == "finished"].set_index("run_id")
+        for path, cell in zip(outputs.paths, outputs.cells, strict=True):
+            row = known.loc[path.name]
+            assert row["path"] == f"runs/{path.name}"
+            assert row["network.name"] == cell.config["network"]["name"]
+            assert row["weights.seed"] == cell.config["weights"]["seed"]
+            assert json.loads(row["network.style_taps"]) == cell.config["network"]["style_taps"]
+        assert runs["images.size"].dtype == pd.Int64Dtype()
+        assert (
+            runs["network.shortcut"].dtype.kind in "fi" or runs["network.shortcut"].dtype == pd.Int64Dtype()
+        )
+        assert len(known["config_key"].unique()) == 8
+        assert runs["name"].tolist() == ["fig3"] * 9
+        assert swept(known.assign(experiment="measure_activations")) == [
+            "network.name", "smoothing.name", "weights.seed",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("name", ["table", "runs", "pairs"])
+    def test_a_table_of_a_later_version_is_refused(
+        self, computed: Outputs, tmp_path: Path, name: str
+    ) -> None:
+        collect(computed.root, tmp_path)
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(read_table(path).replace_schema_metadata({SCHEMA_KEY: b"99"}), path)
+        with pytest.raises(StoreError, match="should have schema"):
+            read_table(path)
+
+    def test_runs_of_before_the_tables_are_collected(self, tmp_path: Path) -> None:
+        collect(SCHEMA2, tmp_path)
+        [pair] = read_table(tmp_path / "pairs.parquet").to_pylist()
+        assert (pair["content"], pair["style"]) == ("astronaut", "circles")
+        assert set(read_table(tmp_path / "runs.parquet")["experiment"].to_pylist()) == {
+            "measure_activations", "stylize",
+        }  # fmt: skip
 
     def test_same_runs_same_bytes(self, computed: Outputs, tmp_path: Path) -> None:
         files = [collect(computed.root, tmp_path / out).files for out in ("one", "two")]
@@ -513,7 +495,7 @@ class TestCollect:
         [
             (lambda path: change_status(path, rows=7), "should have the 7 rows"),
             (lambda path: change_status(path, schema=99), "schema 2 or older"),
-            (lambda path: change_rows_schema(path, b"99"), "schema 2 or older"),
+            (lambda path: change_rows_schema(path, b"99"), "schema 3 or older"),
             (lambda path: (path / "status.json").write_text("{"), "should be a complete file"),
             (lambda path: (path / "rows.parquet").write_bytes(b"PAR1"), "should be a complete file"),
         ],

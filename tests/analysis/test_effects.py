@@ -49,7 +49,8 @@ def test_pairs_without_one_of_the_seeds_are_refused():
 
 def picture(arm, distance, *, ssim=1.0, weight=1.0, iteration=np.nan, pair="a", seed=0):
     return {
-        "network": "random/resnet50", "seed": seed, "arm": arm, "content": pair, "style": "s", "style_weight": weight,
+        "network": 0, "weights.seed": seed, "arm.name": arm, "content": pair, "style": "s",
+        "objective.style_weight": weight,
         "iteration": iteration, "ssim": ssim, "left": distance / 8,
         **dict.fromkeys(MEASURES, distance), **{f"{measure}_start": 8.0 for measure in MEASURES},
     }  # fmt: skip
@@ -61,7 +62,7 @@ def test_a_gain_is_a_power_of_two_nearer_to_the_style():
     )
     gains = _gains(points)
     for measure in MEASURES:
-        assert gains[gains["measure"] == measure].set_index("arm")["gain"].to_dict() == {
+        assert gains[gains["measure"] == measure].set_index("arm.name")["gain"].to_dict() == {
             "plain": 0.0,
             "softmax": 2.0,
         }

@@ -1,0 +1,213 @@
+"""The table of runs: what became of each, and its whole config in flat, typed columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from experiments.science import NOT_SCIENCE, NOT_SCIENCE_OF
+from swag_repro.errors import StoreError
+from swag_repro.runs.files import digest
+from swag_repro.runs.identity import normal
+from swag_repro.runs.records import RunRecord
+from swag_repro.runs.schema import SCHEMA_KEY
+
+RUNS_VERSION = 1
+"""Of `RUNS`. A table of a later version is refused, never guessed at."""
+
+VERSIONS = ("python", "swag_repro", "torch", "torchvision")
+
+RUNS = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("experiment", pa.string(), nullable=False),
+        pa.field("version", pa.int32()),
+        pa.field("name", pa.string()),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("started_at", pa.string()),
+        pa.field("seconds", pa.float64()),
+        pa.field("peak_memory_bytes", pa.int64()),
+        pa.field("device", pa.string()),
+        pa.field("commit", pa.string()),
+        *(pa.field(f"versions.{package}", pa.string()) for package in VERSIONS),
+        pa.field("weights_digest", pa.string()),
+        pa.field("images_digest", pa.string()),
+        pa.field("config_key", pa.string()),
+        pa.field("path", pa.string(), nullable=False),
+    ],
+    metadata={SCHEMA_KEY: str(RUNS_VERSION)},
+)
+"""One row is one run, whatever its state; behind these columns stand those of its config.
+
+`version` is that of the experiment's code; null, as are digests, key and config, of a run that was killed
+before it wrote who it is. `images_digest` tells one set of images from another, `config_key` one scientific
+config of an experiment. `path` is relative to the output folder.
+"""
+
+FILES = frozenset({"images.name", "images.path", "content", "style", "masks", "weights.path", "measures"})
+"""Settings that no run id holds, as digests stand for them, but that tell runs of a figure apart."""
+
+TYPES = {pa.bool_(): pd.BooleanDtype(), pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype()}
+
+
+def key(content: object) -> str:
+    """The same for the same plain content, and for no other: `==` would take True for 1."""
+    return digest(json.dumps(content, sort_keys=True).encode())
+
+
+def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The plain values and lists of nested mappings, by dotted key."""
+    columns: dict[str, Any] = {}
+    for name, value in config.items():
+        columns |= flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return columns
+
+
+def described(record: RunRecord, root: Path) -> dict[str, Any]:
+    """The row of a run in `RUNS`.
+
+    Raises:
+        StoreError: It is finished, and its identity can't be read.
+    """
+    status = asdict(record.status) | flat({"versions": record.status.versions})
+    path = record.path.relative_to(root).as_posix()
+    return {**status, **_identified(record), "run_id": record.path.name, "path": path}
+
+
+def _identified(record: RunRecord) -> dict[str, Any]:
+    try:
+        who = record.identity
+    except StoreError:
+        if record.status.state == "finished":
+            raise
+        return {}  # killed before it wrote who it is
+    return {
+        "version": who.version,
+        "weights_digest": who.weights,
+        "images_digest": key(who.images),
+        "config_key": key([who.experiment, who.config]),
+    }
+
+
+def _config(record: RunRecord) -> dict[str, Any]:
+    try:
+        return flat(record.config)
+    except StoreError:
+        if record.status.state == "finished":
+            raise
+        return {}
+
+
+def typed(rows: Sequence[Mapping[str, Any]], config: Iterable[str]) -> pa.Table:
+    """Rows in the columns of `RUNS`, and behind them these of their configs.
+
+    A column of a config has the type of its values: an integer beside a float is one; lists, and values of
+    several types, become JSON.
+    """
+    columns = {name: _column([row.get(name) for row in rows]) for name in config}
+    core = pa.Table.from_pylist([dict(row) for row in rows], schema=RUNS).cast(RUNS)
+    for name, column in columns.items():
+        core = core.append_column(name, column)
+    return core
+
+
+def _column(values: list[Any]) -> pa.Array:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        return pa.array(values, pa.float64())
+    if len(kinds) > 1 or kinds & {list, dict}:
+        return pa.array([None if value is None else _json(value) for value in values], pa.string())
+    return pa.array(values, None if kinds else pa.string())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(normal({"value": value}, ())["value"], ensure_ascii=False)
+
+
+def table_of_runs(records: Iterable[RunRecord], root: Path) -> pa.Table:
+    """All runs, by id; a column of the config for each setting that one of them has.
+
+    Raises:
+        StoreError: A finished run's identity or config can't be read.
+    """
+    configs, rows = [], []
+    for record in records:
+        configs.append(_config(record))
+        rows.append(configs[-1] | described(record, root))
+    names = {name for config in configs for name in config} - set(RUNS.names)
+    return typed(rows, sorted(names))
+
+
+def frame(table: pa.Table) -> pd.DataFrame:
+    """As pandas has it; integers stay integers beside nulls."""
+    made: pd.DataFrame = table.to_pandas(types_mapper=TYPES.get)
+    return made
+
+
+def swept(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
+    """The settings in which these runs differ, but for those that a name beside or above them tells.
+
+    Where networks differ, `network.name` tells their taps as well; it does not tell a temperature.
+
+    Args:
+        runs: A frame of `RUNS` and configs, of one experiment.
+        shown: Settings, or groups of them such as `smoothing`, that do not count.
+    """
+    differing = [
+        column for column in _settings(runs) if not _within(column, shown) and len(runs[column].unique()) > 1
+    ]
+    names = [column for column in differing if column.rpartition(".")[2] == "name"]
+    return [
+        column
+        for column in differing
+        if not any(_tells(runs, name, column) for name in names if name != column)
+    ]
+
+
+def _settings(runs: pd.DataFrame) -> Iterator[str]:
+    entries = runs["experiment"].unique()
+    ignored = NOT_SCIENCE.union(*(NOT_SCIENCE_OF.get(entry, ()) for entry in entries)) - FILES
+    return (name for name in runs.columns if name not in RUNS.names and not _within(name, ignored))
+
+
+def _within(column: str, groups: Collection[str]) -> bool:
+    parts = column.split(".")
+    return any(".".join(parts[:length]) in groups for length in range(1, len(parts) + 1))
+
+
+def _tells(runs: pd.DataFrame, name: str, column: str) -> bool:
+    """Whether a group's name determines a setting of the group."""
+    inside = column.startswith(name.removesuffix("name"))
+    return inside and runs.groupby(name, dropna=False)[column].nunique(dropna=False).max() == 1
+
+
+def lines(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[int]:
+    """A number for each run, the same where all settings but those shown are the same; in order."""
+    columns = swept(runs, shown)
+    if not columns:
+        return pd.Series(0, index=runs.index)
+    settings = runs[columns].apply(lambda row: tuple(map(_plain, row)), axis=1)
+    return pd.Series(pd.factorize(settings)[0], index=runs.index)
+
+
+def smoothings(runs: pd.DataFrame) -> pd.Series[int]:
+    """A number for each run, the same where the smoothing and its settings are the same; 0 without any."""
+    columns = [column for column in runs.columns if column.startswith("smoothing.")]
+    smoothed = runs.loc[runs["smoothing.name"] != "none", columns]
+    ranks = pd.Series(0, index=runs.index)
+    if len(smoothed):
+        ranks[smoothed.index] = (
+            pd.factorize(smoothed.apply(lambda row: tuple(map(_plain, row)), axis=1))[0] + 1
+        )
+    return ranks
+
+
+def _plain(value: Any) -> Hashable:
+    return None if pd.isna(value) else value

@@ -1,0 +1,273 @@
+"""Run directories with made-up numbers, composed by Hydra from an experiment's own config."""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from analysis.tables.cells import Cell, compose_cells
+from experiments.science import scientific
+from swag_repro.names import file_stem
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.records import RunRecord, read_status
+from swag_repro.runs.store import Store
+
+IMAGES = {"content/astronaut": "a" * 64, "style/waves": "b" * 64, "style/dots": "c" * 64}
+PAIRS = [(f"content{index}", f"painting/{index}") for index in range(5)]
+SIZE = (16, 24)
+HELD_OUT = {"vgg19": "resnet50(random)", "resnet50": "vgg19(imagenet)"}
+SHAPE = {
+    "activation": [("max_over_rms", None, 7.0), ("kurtosis", None, 11.0), ("participation_ratio", None, 0.2)],
+    "gram": [("effective_rank", None, 1.5)],
+}
+STATISTICS = 3 * 3 + 4
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """An output folder with a run of each cell of a sweep."""
+
+    root: Path
+    cells: list[Cell]
+    paths: list[Path]
+
+    @classmethod
+    def of(cls, root: Path, overrides: Sequence[str], entry: str = "stylize", **options: Any) -> Outputs:
+        cells = list({cell.key: cell for cell in compose_cells(overrides, entry)}.values())
+        run = {"stylize": stylized, "measure_activations": measured}[entry]
+        return cls(root, cells, [run(root, cell, **options) for cell in cells])
+
+
+# --- Activations ------------------------------------------------------------------------------------------
+
+
+def number(config: dict[str, Any], image: int, position: int, quantity: str) -> float:
+    """A made-up maximum: grows with depth, by λ; an entropy is its sigmoid."""
+    scale = config["network"]["shortcut"]
+    return (
+        (0.5 if scale is None else 1 + scale) ** position
+        * (3 if config["network"]["name"] == "pseudo_resvgg" else 1)
+        * (1 + (config["weights"].get("seed") or 0))
+        * (1 + image)
+        * (1.0 if config["smoothing"]["name"] == "none" else 0.01)
+        * {"eval": 1.0, "batch": 0.1}[config["batchnorm"]]
+        * {"activation": 1, "gram": 1000, "gram_per_dm": 10}[quantity]
+    )
+
+
+def activations(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    about = {key: config[key]["name"] for key in ("network", "weights", "smoothing")}
+    for image, (role, name) in enumerate(key.split("/") for key in IMAGES):
+        for position, layer in enumerate(config["network"]["statistic_taps"], start=1):
+            for quantity in ("activation", "gram", "gram_per_dm"):
+                value = number(config, image, position, quantity)
+                entropy = value / (1 + value)
+                for statistic, definition, shown in (
+                    ("maximum", None, value),
+                    ("normalized_entropy", "softmax", entropy),
+                    ("normalized_entropy", "linear", entropy / 2),
+                    *SHAPE.get(quantity, ()),
+                ):
+                    yield {
+                        **about, role: name, "seed": config["weights"].get("seed"), "layer": layer,
+                        "depth": 10 * position, "position": position, "quantity": quantity,
+                        "statistic": statistic, "definition": definition, "value": shown,
+                    }  # fmt: skip
+
+
+def measured(
+    root: Path, cell: Cell, *, images: dict[str, str] = IMAGES, weights: str | None = None, config: Any = None
+) -> Path:
+    who = Identity("measure_activations", 1, scientific(cell.config, cell.entry), images, weights)
+    claimed = Store(root).claim(
+        who, config=config or cell.config, name="fig3", overrides=cell.overrides, device="cpu"
+    )
+    with claimed as run:
+        run.write_rows(list(activations(cell.config)))
+    return run.path
+
+
+# --- Stylisations -----------------------------------------------------------------------------------------
+
+
+def fused(config: dict[str, Any]) -> list[float]:
+    return list(config["objective"]["style"].get("weights") or [])
+
+
+def measures(config: dict[str, Any], index: int) -> dict[str, float | None]:
+    """More weight, more style, less content; of two losses the first is the worse; λ keeps a plain picture."""
+    weight = config["objective"]["style_weight"] or 1.0
+    first, *_ = fused(config) or [0.0]
+    plain = config["smoothing"]["name"] == "none"
+    scale = config["network"]["shortcut"] if config["name"] == "shortcut_dial_style" else 0
+    kept = (3 + 0.5 * index) * (scale or 0) if plain else 0
+    return {
+        "style_distance": (1 + index + first + kept) / math.sqrt(weight),
+        "sliced_wasserstein": 0.5 * (1 + index) / math.sqrt(weight),
+        "cfsd": 0.01 * (1 + index) * math.sqrt(weight),
+        "ssim": 1 / (1 + weight),
+        "lpips": None,
+    }
+
+
+def losses(config: dict[str, Any]) -> dict[str, float]:
+    """More weight, more style, less content; but for BN at 1."""
+    objective = config["objective"]
+    strength = math.sqrt(objective["style_weight"] / 10)
+    strength *= 0.01 if (objective["name"], objective["style_weight"]) == ("bn", 1) else 1
+    return {
+        "content_loss": strength if objective["content_weight"] else 0.0,
+        "style_loss": 2 / strength if strength else 0.0,
+        "total_variation": 0.5,
+        "total_loss": 3.5,
+    }
+
+
+def status(config: dict[str, Any], index: int) -> str:
+    if config["network"]["name"] == "resnet50" and index == 0:
+        return "diverged" if config["smoothing"]["name"] == "none" else "unchanged"
+    return "finished"
+
+
+@functools.cache
+def png(seed: str, size: tuple[int, int] = SIZE) -> bytes:
+    generator = np.random.default_rng(list(seed.encode()))
+    pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer := io.BytesIO(), "PNG")
+    return buffer.getvalue()
+
+
+def pair(config: dict[str, Any], index: int, names: tuple[str, str]) -> dict[str, Any]:
+    style_image = f"images/style/{file_stem(names[1])}.png"
+    return {
+        "content": names[0],
+        "style": names[1],
+        "image": f"images/{index}.png",
+        "content_image": f"images/content/{file_stem(names[0])}.png",
+        "style_image": style_image,
+        "styles": [{"name": names[1], "image": style_image, "weight": 1.0}],
+        "steps": [{"iteration": step, "image": f"images/steps/{index}/{step}.png"} for step in on_the_way(config)],
+        "status": status(config, index),
+        "reason": "" if status(config, index) == "finished" else "it had to be",
+        "iterations": 7,
+        "evaluations": 9,
+        "recoveries": 0,
+        **losses(config),
+        **{f"first_{loss}": 2 * value for loss, value in losses(config).items()},
+    }  # fmt: skip
+
+
+def on_the_way(config: dict[str, Any]) -> list[int]:
+    return list(config["measured_steps"])
+
+
+def origin(config: dict[str, Any]) -> dict[str, Any]:
+    parts = {key: config[key]["name"] for key in ("network", "weights", "smoothing")}
+    return {**parts, "loss": config["objective"]["name"], "seed": config["weights"].get("seed")}
+
+
+def own_numbers(config: dict[str, Any], names: tuple[str, str]) -> Iterator[dict[str, Any]]:
+    about = {**origin(config), "content": names[0], "style": names[1]}
+    yield about | {"statistic": "total_loss", "value": losses(config)["total_loss"]}
+    scale = config["network"]["shortcut"] or 0
+    for rank, layer in enumerate(config["network"]["style_taps"], start=1):
+        for definition in ("loss", "gradient"):
+            share = scale / (1 if definition == "loss" else 2) if rank == 5 else 0.0
+            yield about | {
+                "layer": layer, "statistic": "style_share", "definition": definition, "value": share
+            }  # fmt: skip
+
+
+def stylized(
+    root: Path,
+    cell: Cell,
+    *,
+    pairs: Sequence[tuple[str, str]] = PAIRS,
+    images: str = "a",
+    config: dict[str, Any] | None = None,
+    judged: bool = True,
+    own: bool = False,
+) -> Path:
+    """A run of `stylize`, and one of its judge where one is asked for."""
+    hashes = {
+        f"{role}/{name}": images * 64
+        for both in pairs
+        for role, name in zip(("content", "style"), both, strict=True)
+    }
+    settings = {key: part for key, part in scientific(cell.config, "stylize").items() if key != "measures"}
+    if own:  # as before schema 3
+        settings |= scientific({"measures": cell.config["measures"], "stylization": ""}, "judge")
+        del settings["stylization"]
+    who = Identity("stylize", 3 if own else 4, settings, hashes)
+    claimed = Store(root).claim(who, config=config or cell.config, name=cell.config["name"], device="cpu")
+    with claimed as run:
+        rows = [pair(cell.config, index, names) for index, names in enumerate(pairs)]
+        for row in rows:
+            steps = {step["image"]: png(step["image"]) for step in row["steps"]}
+            made = {
+                row["image"]: png(f"{run.identity.run_id}{row['image']}"),
+                row["content_image"]: png(row["content"]),
+                row["style_image"]: png(row["style"], (16, 60)),
+            }
+            for name, content in (steps | made).items():
+                with run.write_file(name) as file:
+                    file.write(content)
+        run.write_pairs(rows)
+        numbers = [row for names in pairs for row in own_numbers(cell.config, names)]
+        if own:
+            about = origin(cell.config)
+            numbers += [about | row for row in judged_rows(cell.config, rows, "vgg19(random)", 0)]
+        run.write_rows(numbers)
+    if judged and not own and "_target_" in cell.config["measures"]:
+        judge(root, cell.config, run.path)
+    return run.path
+
+
+def judge(
+    root: Path,
+    config: dict[str, Any],
+    stylization: Path,
+    *,
+    pictures: dict[str, str] | None = None,
+    worse: float = 0,
+    version: int = 1,
+) -> Path:
+    """A run that measures the pictures of a run of `stylize`; style distances are so much worse."""
+    record = RunRecord(stylization, read_status(stylization))
+    rows = record.pairs().to_pylist()
+    seen = [name for row in rows for name in (row["image"], *(step["image"] for step in row["steps"]))]
+    files = {name: (record.status.files or {})[name] for name in seen}
+    settings = scientific({"measures": config["measures"], "stylization": stylization.name}, "judge")
+    definition = HELD_OUT.get(config["network"]["name"], "vgg19(random)")
+    weights = None if definition.endswith("(random)") else "d" * 64
+    who = Identity("judge", version, settings, files | (pictures or {}), weights)
+    about = {**origin(config), "of_run": stylization.name}
+    config = config | {"stylization": stylization.name}
+    with Store(root).claim(who, config=config, name=config["name"], device="cpu") as run:
+        run.write_rows([about | row for row in judged_rows(config, rows, definition, worse)])
+    return run.path
+
+
+def judged_rows(
+    config: dict[str, Any], pairs: list[dict[str, Any]], definition: str, worse: float
+) -> Iterator[dict[str, Any]]:
+    for index, made in enumerate(pairs):
+        for iteration in (None, *on_the_way(config)):
+            for statistic, value in measures(config, index).items():
+                if value is not None and iteration is not None:
+                    value = {"ssim": 1.0}.get(statistic, 8.0) if iteration == 0 else value
+                yield {
+                    "content": made["content"], "style": made["style"], "iteration": iteration,
+                    "statistic": statistic,
+                    "definition": {"ssim": None, "lpips": "alexnet(imagenet)"}.get(statistic, definition),
+                    "value": None if value is None else value + worse * (statistic == "style_distance"),
+                    "reason": "no weights here" if value is None else None,
+                }  # fmt: skip

@@ -1,0 +1,83 @@
+"""Every figure of the registry, drawn from small runs of its own experiment."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.drawing import style
+from analysis.figures import FIGURES
+from experiments.command import entry_of
+from tests.analysis.made import PAIRS, Outputs
+
+ONE_NETWORK = ["network=resnet50", "weights.seed=0"]
+FEWER = {
+    "fig1": ["weights=random", "network=resnet50"],
+    "fig2": ["network=resnet50,noresnet50"],
+    "fig3": ["network=resnet50,vgg19", "weights.seed=0"],
+    "fig3_pretrained": ["network=resnet50"],
+    "fig3_batchnorm": ["network=resnet50", "weights.seed=0"],
+    "fig6": ["network=vgg19,inception_v3"],
+    "fig7": ["network=vgg19"],
+    "reconstruction": ["network=vgg19"],
+    "texture": ["network=vgg19"],
+    "mechanism": [*ONE_NETWORK, "arm=plain,softmax", "objective.style_weight=1,100"],
+    "mechanism_small": [*ONE_NETWORK, "arm=plain,softmax", "objective.style_weight=1"],
+    "mechanism_style": ["network=resnet50", "weights.seed=0,1", "arm=plain,softmax"],
+    "mechanism_zoo": [*ONE_NETWORK, "arm=plain,softmax"],
+    "mechanism_pretrained": ["network=resnet50", "arm=plain,softmax"],
+    "shortcut_dial": ["network=resnet50", "network.shortcut=0,1", "weights.seed=0"],
+    "shortcut_dial_style": ["network.shortcut=0,1", "weights.seed=0"],
+    "style_content_curve": ["network=resnet50", "objective.style_weight=1,1000"],
+    "demystifying_fig1": ["objective=bn,gram", "objective.layers=1,null"],
+    "demystifying_fig2": ["objective=bn,mmd_linear", "objective.style_weight=1,5"],
+    "demystifying_fig3": ["objective=bn,mmd_linear"],
+    "demystifying_fig4": ["objective=bn_poly", "objective.style.weights=[1,0],[0,1]"],
+}
+"""A smaller sweep of an experiment, for quick tests."""
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory):
+    made: dict[str, Outputs] = {}
+
+    def of(experiment: str) -> Outputs:
+        if experiment not in made:
+            overrides = [f"experiment={experiment}", *FEWER.get(experiment, [])]
+            entry = entry_of(experiment)
+            options: dict[str, Any] = {"pairs": PAIRS[:2]} if entry == "stylize" else {}
+            made[experiment] = Outputs.of(tmp_path_factory.mktemp(experiment), overrides, entry, **options)
+        return made[experiment]
+
+    return of
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_fits_its_page(name: str, outputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = FIGURES[name]
+    module = import_module(f"analysis.figures.{source.module}")
+    overrides = [f"experiment={source.experiment}", *FEWER.get(source.experiment, [])]
+    data = module.load(overrides, outputs(source.experiment).root, partial=False, **source.settings)
+    made = module.make(data)
+    for drawn in made.values() if isinstance(made, dict) else [made]:
+        assert_within_the_page(drawn)
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # other tests write files
+    assert ".csv" in {path.suffix for path in module.save(made, data, tmp_path, name)}
+
+
+def assert_within_the_page(drawn: Any) -> None:
+    renderer = drawn.canvas.get_renderer()
+    drawn.draw_without_rendering()
+    box, (width, height) = drawn.get_tightbbox(renderer), drawn.get_size_inches()
+    assert width == pytest.approx(style.WIDTH, rel=0.02)
+    assert min(box.x0, box.y0) >= -1e-6
+    assert box.x1 <= width + 1e-6
+    assert box.y1 <= height + 1e-6
+    boxes = [text.get_window_extent(renderer) for text in drawn.texts if text.get_text()]
+    boxes += [axis.get_tightbbox(renderer) for axis in drawn.axes if axis.get_lines()]
+    boxes += [legend.get_window_extent(renderer) for legend in drawn.legends]
+    assert not any(box.overlaps(other) for index, box in enumerate(boxes) for other in boxes[:index])
