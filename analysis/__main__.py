@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.figures import FIGURES, draw
+from analysis.figures import FIGURES, draw, source_of
 from swag_repro.errors import UserError
 
 
@@ -17,9 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, overrides = parser.parse_known_args(arguments)
     if wrong := [item for item in overrides if item.startswith("-") or options.command == "collect"]:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
-    if options.command == "figure" and options.pairs is not None and not FIGURES[options.name].pictures:
-        parser.error(f"--pairs is for figures of pictures; {options.name} shows means over all pairs")
     try:
+        if options.command == "figure" and options.pairs is not None and not source_of(options.name).pictures:
+            parser.error(f"--pairs is for figures of pictures; {options.name} shows means over all pairs")
         if options.command == "collect":
             _collect(options.runs, options.out)
         else:
@@ -46,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="All other arguments are Hydra overrides, the same as given to the experiment.",
         usage="%(prog)s [-h] [--runs RUNS] [--out OUT] [--allow-partial] [--pairs N] name [override ...]",
     )
-    figure.add_argument("name", choices=sorted(FIGURES))
+    figure.add_argument("name", help=f"{', '.join(FIGURES)}; or a module with load, make and save")
+    figure.add_argument("--config-dir", type=Path, metavar="DIR", help="a folder of settings beside conf/")
     figure.add_argument("--allow-partial", action="store_true", help="draw what is there, with a mark")
     figure.add_argument(
         "--pairs",
@@ -76,6 +77,10 @@ def _collect(runs: Path, out: Path) -> None:
 
 
 def _figure(options: argparse.Namespace, overrides: Sequence[str]) -> None:
+    if options.config_dir is not None:
+        from analysis.tables.cells import UsersSettings
+
+        UsersSettings.folder = options.config_dir.absolute()
     pairs = {} if options.pairs is None else {"pairs": options.pairs}
     for path in draw(
         options.name, overrides, options.runs, options.out, partial=options.allow_partial, **pairs

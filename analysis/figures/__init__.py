@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from swag_repro.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -14,19 +17,20 @@ class Source:
     """Where a figure comes from.
 
     Attributes:
-        module: What draws it.
-        experiment: Whose runs it shows; the module knows which entry point computes them.
+        module: What draws it: one of this package, or of a user's own.
+        experiment: Whose runs it shows; the module knows which entry point computes them. None: the overrides
+            say it.
         settings: What else the module's `load` takes.
     """
 
     module: str
-    experiment: str
+    experiment: str | None
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def pictures(self) -> bool:
         """Whether `make` takes the number of `pairs` whose pictures it shows."""
-        return self.module in ("grid", "matrix", "shortcut_dial_style")
+        return self.module.rpartition(".")[2] in ("grid", "matrix", "shortcut_dial_style")
 
 
 FIGURES = {
@@ -57,13 +61,27 @@ FIGURES = {
 }
 
 
+def source_of(name: str) -> Source:
+    """Where the figure of this name comes from.
+
+    Raises:
+        SettingError: It is none of `FIGURES`, and no module.
+    """
+    if (known := FIGURES.get(name)) is not None:
+        return replace(known, module=f"{__name__}.{known.module}")
+    if "/" in name or find_spec(name.partition(".")[0]) is None:
+        rule = f"should be one of {', '.join(FIGURES)}, or a module with load, make and save"
+        raise SettingError("figure", rule, repr(name), "A module of your own should lie on PYTHONPATH.")
+    return Source(name, None)
+
+
 def draw(
     name: str, overrides: Sequence[str], runs: Path, out: Path, *, partial: bool = False, **options: Any
 ) -> list[Path]:
     """Draws one figure, and returns the files it wrote.
 
     Args:
-        name: One of `FIGURES`.
+        name: One of `FIGURES`, or a module of a user's own with the three verbs.
         overrides: Hydra's, the same as given to the experiment.
         runs: The output folder of the experiments.
         out: The folder of results; the files come into a folder of the figure's name in it.
@@ -71,13 +89,13 @@ def draw(
         options: What else this figure's `make` takes, such as `pairs`.
 
     Raises:
+        SettingError: There is no such figure.
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read, or the files can't be written.
     """
-    source = FIGURES[name]
-    module = import_module(f"{__name__}.{source.module}")  # here, for a quick start of the other commands
-    data = module.load(
-        [f"experiment={source.experiment}", *overrides], runs, partial=partial, **source.settings
-    )
+    source = source_of(name)
+    module = import_module(source.module)  # here, for a quick start of the other commands
+    chosen = [] if source.experiment is None else [f"experiment={source.experiment}"]
+    data = module.load([*chosen, *overrides], runs, partial=partial, **source.settings)
     paths: list[Path] = module.save(module.make(data, **options), data, out / name, name)
     return paths

@@ -126,7 +126,7 @@ def load(overrides: Sequence[str], root: Path, entry: str, *, partial: bool) -> 
         compose_cells(overrides, entry), records, computing(overrides, root, entry), partial=partial
     )
     found = _distinct(answer.runs)
-    judges = judgements(records) if entry == "stylize" else {}
+    judges = judgements(records) if any(wants_judge(cell.config) for cell, _ in found) else {}
     judged = [record and judge_of(cell.config, record, judges) for cell, record in found]
     own = list({record.path: record for _, record in found if record}.values())
     others = [judge for judge in judged if judge is not None and judge not in own]

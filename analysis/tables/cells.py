@@ -12,11 +12,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -41,6 +44,20 @@ OUTPUT = Path("outputs")
 
 SHOWN = 10
 """At most so many cells or runs are listed in a message."""
+
+
+class UsersSettings(SearchPathPlugin):
+    """A folder of settings of the user's own, beside `conf/`: what `--config-dir` is to the experiments."""
+
+    folder: ClassVar[Path | None] = None
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Adds it."""
+        if self.folder is not None:
+            search_path.append("user", f"file://{self.folder}")
+
+
+Plugins.instance().register(UsersSettings)
 
 
 class CellsError(UserError):
@@ -98,7 +115,7 @@ class Answer:
         return [(cell, record) for cell, record in self.runs if record is not None]
 
 
-def compose_cells(overrides: Sequence[str], entry: str = "measure_activations") -> list[Cell]:
+def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
     """The cells that `<entry>.py -m <overrides>` computes.
 
     Args:
@@ -260,7 +277,7 @@ def answered(
     return answer
 
 
-def computing(overrides: Sequence[str], runs: Path, entry: str = "measure_activations") -> list[str]:
+def computing(overrides: Sequence[str], runs: Path, entry: str) -> list[str]:
     """The command that computes the cells of these overrides, into this output folder."""
     output = [] if runs == OUTPUT else [f"output={runs}"]
     return ["python", f"experiments/{entry}.py", "-m", *overrides, *output]

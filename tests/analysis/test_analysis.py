@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from analysis import points
 from analysis.__main__ import main
 from analysis.drawing import style
 from analysis.figures import FIGURES, fig3
-from analysis.tables.cells import CONF, Cell, CellsError, compose_cells, match
+from analysis.tables import cells as cells_of
+from analysis.tables.cells import CONF, Cell, CellsError, match
 from analysis.tables.collect import collect, read_records, read_table
 from analysis.tables.runs import frame, swept
 from experiments.science import scientific
@@ -36,6 +37,10 @@ from tests.analysis.made import IMAGES, STATISTICS, Outputs, measured, number
 SWEEP = ("network=resnet50,vgg19", "smoothing=none,softmax", "weights.seed=0,1")
 EXPERIMENT = ("experiment=fig3", *SWEEP)
 SCHEMA2 = Path(__file__).parents[1] / "data" / "schema2"
+
+
+def compose_cells(overrides: Sequence[str]) -> list[Cell]:
+    return cells_of.compose_cells(overrides, "measure_activations")
 
 
 def fail(root: Path, cell: Cell, error: Exception) -> None:

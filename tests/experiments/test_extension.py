@@ -1,8 +1,12 @@
-"""A smoothing and a loss of a user's own, in files of their own, as CONTRIBUTING.md shows it."""
+"""A smoothing, a loss and a figure of a user's own, in files of their own, as CONTRIBUTING.md shows it."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
+from analysis.__main__ import main as analyse
+from analysis.tables.cells import UsersSettings
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.runs.records import all_runs
 
@@ -37,7 +41,29 @@ class MaximumLoss(LayerLoss):
         return squares(matrix.amax(dim=2) - torch.cat(kept)) / matrix.shape[1]
 """
 
+FIGURE = """
+import seaborn as sns
+from matplotlib.figure import Figure
+from analysis import tables
+
+def load(overrides, runs, *, partial):
+    return tables.load(overrides, runs, "stylize", partial=partial)
+
+def make(data):
+    figure = Figure(layout="constrained")
+    numbers = data.measures.join(data.runs[["smoothing.name", "objective.name"]], on="cell")
+    ssim = numbers[numbers["statistic"] == "ssim"]
+    sns.barplot(ssim, x="smoothing.name", y="value", hue="objective.name", ax=figure.subplots())
+    return figure
+
+def save(figure, data, folder, name):
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png")
+    return [folder / f"{name}.png"]
+"""
+
 FILES = {
+    "ssim_bars.py": FIGURE,
     "users.py": MODULE,
     "conf/smoothing/square_root.yaml": "_target_: users.SquareRoot\nname: square_root\nscale: 2.0\n",
     "conf/loss/maximum.yaml": "_target_: users.MaximumLoss\n",
@@ -54,6 +80,7 @@ def users(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(UsersSettings, "folder", None)
     return tmp_path
 
 
@@ -68,6 +95,38 @@ def test_a_smoothing_and_a_loss_of_one_s_own(run, users):
     losses = [row.set_index("statistic")["value"] for row in rows]
     assert all(loss["total_loss"] < loss["first_total_loss"] for loss in losses)
     assert len(np.unique([loss["total_loss"] for loss in losses])) == 4
+
+
+def test_from_a_picture_to_a_figure(run, users, capfd):
+    """Stylised, judged, collected, queried and drawn, with a smoothing, a loss and a figure of one's own."""
+    settings = ["images.size=64", "images.source.limit=2", "network=resnet18", "steps=3", "compute.threads=1"]
+    judge = ["network@measures.network=vgg16", "measures.projections=4"]
+    sweep = [*settings, *judge, "smoothing=none,square_root", "objective=gram,maximum"]
+    status, printed = run("-m", f"--config-dir={users / 'conf'}", *sweep)
+    assert status == 0, printed
+    folders = ["--runs", str(users / "out"), "--out", str(users / "results")]
+    assert analyse(["collect", *folders]) == 0
+    runs, pairs, numbers = (
+        pd.read_parquet(users / "results" / f"{name}.parquet") for name in ("runs", "pairs", "table")
+    )
+    judged = numbers.query("statistic == 'style_distance'").merge(
+        runs, left_on="of_run", right_on="run_id", suffixes=("", "_of")
+    )
+    table = judged.merge(
+        pairs, left_on=["of_run", "content", "style"], right_on=["run_id", "content", "style"]
+    )
+    assert len(table) == 8
+    assert set(table["smoothing.name"]) == {"none", "square_root"}
+    assert set(table["objective.name"]) == {"gram", "maximum"}
+    assert set(table["status"]) <= {"finished", "unchanged"}
+    assert table["value"].gt(0).all()
+    output = [f"output={users / 'out'}", "tracking=disabled"]
+    named = ["figure", "ssim_bars", "--config-dir", str(users / "conf"), *folders, *sweep, *output]
+    assert analyse(named) == 0, capfd.readouterr().err
+    with Image.open(users / "results" / "ssim_bars" / "ssim_bars.png") as drawn:
+        assert drawn.size[0] > 100
+    assert analyse(["figure", "no_such_figure", *folders]) == 1
+    assert "`figure` should be one of fig1" in capfd.readouterr().err
 
 
 def test_what_the_user_got_wrong_is_said(run, users):

@@ -1,4 +1,4 @@
-"""Every entry point under every launcher of one machine, with real processes."""
+"""Every entry point under the launchers of one machine that make processes; the tests beside this one use none."""
 
 import os
 import subprocess
@@ -15,7 +15,6 @@ CHEAP = {
     "stylize": ["images.size=32", "images.source.limit=1", "steps=2", "measures=none"],
 }
 LAUNCHERS = {
-    "basic": [],
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
     "submitit_local": ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"],
 }
