@@ -20,7 +20,7 @@ reproduce: .venv/ready
 	@echo "  python -m analysis figure fig3 images=folder images.path=my/images"
 
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 faults: .venv/ready  # over a hundred kills, full disks and damaged files; some minutes
 	$(BIN)/python -m tests.faults

@@ -142,7 +142,8 @@ def test_the_content_term_is_one_at_the_style_image(network):
 
 @pytest.mark.parametrize(
     "settings", [{"balance": balance} for balance in BALANCES]
-    + [{"like": Like(smoothing=Log1p(), match=match)} for match in ("loss", "gradient")], ids=str,
+    + [{"like": Like(smoothing=Log1p(), match=match)} for match in ("loss", "gradient")],
+    ids=[*BALANCES, "like its loss", "like its gradient"],
 )  # fmt: skip
 def test_a_style_equal_to_the_content_leaves_finite_terms(network, settings):
     balanced = objective(**settings)
