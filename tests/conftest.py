@@ -1,5 +1,10 @@
 """For all tests."""
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers would fight for the cores
+
 import experiments  # noqa: F401  (before torch: it sets how threads wait)
 
 # isort: split
