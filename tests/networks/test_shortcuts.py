@@ -27,7 +27,7 @@ WITHOUT = ["vgg16", "vgg19", "vgg19_avg", "inception_v3", "googlenet", "densenet
 def architecture(name, *overrides):
     with initialize_config_dir(str(conf.__path__[0]), version_base=None):
         composed = compose("measure_activations", [f"network={name}", *overrides])
-    return build(checked(composed).network)
+    return build(checked(composed, "measure_activations").network)
 
 
 def tapped(name, *overrides, batchnorm="eval", levers=None, weights=None):
