@@ -65,7 +65,10 @@ def save(figures: dict[str, Figure], data: Mechanism, folder: Path, name: str) -
         )
     ]
     tables = {"points": data.points, "shares": data.shares, "gains": data.gains, "effects": data.effects}
-    return [*paths, *(style.save_table(table, folder / f"{name}_{key}.csv") for key, table in tables.items())]
+    for key, table in tables.items():
+        named = table.assign(network=table["network"].map(data.networks))
+        paths.append(style.save_table(named, folder / f"{name}_{key}.csv"))
+    return paths
 
 
 # --- Arms -----------------------------------------------------------------------------------------------

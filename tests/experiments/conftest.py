@@ -1,5 +1,6 @@
 """For the tests of entry points."""
 
+import itertools
 import sys
 
 import pytest
@@ -15,7 +16,8 @@ def run(request, tmp_path, monkeypatch, capfd):
 
     def call(*arguments, tracking="disabled"):
         output = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
-        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *output])
+        flags = list(itertools.takewhile(lambda argument: argument.startswith("-"), arguments))
+        monkeypatch.setattr(sys, "argv", ["main.py", *flags, *output, *arguments[len(flags) :]])
         monkeypatch.setattr(SweepCallback, "started", None)
         GlobalHydra.instance().clear()
         with pytest.raises(SystemExit) as exit_:

@@ -1,10 +1,14 @@
 """What W&B hears of runs, and when."""
 
 import numpy as np
+import pytest
 
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.runs.records import all_runs
 from tests.wandb_files import read_offline
+
+# W&B leaves its temporary directories to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 
 S = [
     "images.size=32",
