@@ -38,7 +38,8 @@ ROWS = pd.DataFrame({"layer": ["conv1", "conv2"], "value": [3.8, 15.9]})
 @pytest.fixture(autouse=True)
 def nobody(tmp_path, monkeypatch):
     """A user without W&B settings."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+    # W&B itself says by WANDB_SERVICE where this process's service is.
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "no-config"))

@@ -198,6 +198,7 @@ def _end_service() -> None:
 
     with suppress(*_failures()):
         wandb.teardown(exit_code=1)
+    os.environ.pop("WANDB_SERVICE", None)  # by which the next run would look for it
 
 
 def _init(mode: Mode, timeout: float, options: Mapping[str, Any]) -> wandb.Run:
@@ -222,7 +223,9 @@ def _warn(consequence: str, error: Exception) -> None:
 
 def _failures() -> tuple[type[Exception], ...]:
     import wandb
-    from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError  # its service has died
-    from wandb.sdk.mailbox.mailbox_handle import ServerResponseError  # it refuses
+    from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
+    from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
+    from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
-    return wandb.errors.Error, OSError, HandleAbandonedError, MailboxClosedError, ServerResponseError
+    of_service = (HandleAbandonedError, MailboxClosedError, ServerResponseError, WandbServiceConnectionError)
+    return wandb.errors.Error, OSError, *of_service
