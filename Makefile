@@ -13,7 +13,7 @@ reproduce: .venv/ready
 	@echo "  results/fig3/fig3.png, .pdf       look here first: solid lines are networks, dashed ones the same with SWAG"
 	@echo "  results/fig3/fig3_definitions.png the entropies under both definitions"
 	@echo "  results/fig3/fig3.csv             the numbers behind every point, and the runs they come from"
-	@echo "  results/table.parquet, .csv       every measured number; outputs/runs holds the runs themselves"
+	@echo "  results/table.parquet, .csv       every measured number; runs.parquet: every run with its settings"
 	@echo "The README says what to see in it, and what we found. With your own images:"
 	@echo "  source .venv/bin/activate"
 	@echo "  python experiments/measure_activations.py -m experiment=fig3 images=folder images.path=my/images"
