@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from swag_repro.errors import SettingError
 from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_choice, require_positive
 from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
 
-Make = Callable[[Tensor, float], torch.optim.Optimizer]
+Make = Callable[..., torch.optim.Optimizer]
 
 
 class _FirstOrder(Descent):
@@ -26,7 +27,7 @@ class _FirstOrder(Descent):
     Args:
         start: the image, (N,).
         lr: learning rate.
-        make: an optimiser of this parameter with this learning rate.
+        make: one of torch's optimisers, of parameters and their `lr`.
         constants: see `Optimizer`.
     """
 
@@ -38,7 +39,7 @@ class _FirstOrder(Descent):
         self.forget()
 
     def forget(self) -> None:
-        self.stepper = self.make(self.iterate.clone(), self.lr)
+        self.stepper = self.make([self.iterate.clone()], lr=self.lr)
 
     def go_on(self, loss: float, gradient: Tensor) -> None:
         if not math.isfinite(loss) or not math.isfinite(float(gradient.abs().max())):
@@ -85,8 +86,8 @@ class _Momentum(_FirstOrder):
 
     def __init__(self, start: Tensor, lr: float, schedule: _Schedule) -> None:
         # The learning rate stands in the gradient: where it falls, what the momentum holds keeps its own.
-        def make(x: Tensor, _: float) -> torch.optim.SGD:
-            return torch.optim.SGD([x], lr=1.0, momentum=schedule.momentum)
+        def make(parameters: list[Tensor], *, lr: float) -> torch.optim.SGD:  # noqa: ARG001
+            return torch.optim.SGD(parameters, lr=1.0, momentum=schedule.momentum)
 
         self.schedule = schedule
         super().__init__(start, lr, make, "torch")  # its steps have the objective's unit
@@ -97,6 +98,13 @@ class _Momentum(_FirstOrder):
         clipped = gradient * (limit / norm) if norm > limit else gradient
         lr = self.lr * schedule.decay ** ((self.iterations - 1) // schedule.decay_every)
         super().move(clipped.add(self.iterate, alpha=schedule.weight_decay) * lr)
+
+
+def _check_adaptive(lr: float, eps: float, constants: Constants) -> None:
+    """What Adam and RMSprop ask of their settings alike."""
+    require_positive("lr", lr)
+    require_positive("eps", eps)
+    require_choice("constants", constants, Constants)
 
 
 class Adam(Optimizer):
@@ -124,15 +132,10 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         constants: Constants = "relative",
     ) -> None:
-        require_positive("lr", lr)
-        require_positive("eps", eps)
-        require_choice("constants", constants, Constants)
+        _check_adaptive(lr, eps, constants)
         if not all(0 <= beta < 1 for beta in betas):
             raise SettingError("betas", "should be in [0, 1)", betas, "0.9 and 0.999 are usual.")
-
-        def make(x: Tensor, lr: float) -> torch.optim.Adam:
-            return torch.optim.Adam([x], lr=lr, betas=betas, eps=eps)
-
+        make = partial(torch.optim.Adam, betas=betas, eps=eps)
         super().__init__(start, [_FirstOrder(x, lr, make, constants) for x in flat_images(start)])
 
 
@@ -164,15 +167,10 @@ class RMSprop(Optimizer):
         eps: float = 1e-8,
         constants: Constants = "relative",
     ) -> None:
-        require_positive("lr", lr)
-        require_positive("eps", eps)
-        require_choice("constants", constants, Constants)
+        _check_adaptive(lr, eps, constants)
         if not 0 <= alpha < 1:
             raise SettingError("alpha", "should be in [0, 1)", alpha, "0.99 is usual.")
-
-        def make(x: Tensor, lr: float) -> torch.optim.RMSprop:
-            return torch.optim.RMSprop([x], lr=lr, alpha=alpha, eps=eps)
-
+        make = partial(torch.optim.RMSprop, alpha=alpha, eps=eps)
         super().__init__(start, [_FirstOrder(x, lr, make, constants) for x in flat_images(start)])
 
 
