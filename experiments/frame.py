@@ -110,9 +110,9 @@ class Experiment(ABC):
         plain: dict[str, Any] = OmegaConf.to_container(self.config)  # type: ignore[assignment]
         return plain
 
-    @property
+    @cached_property
     def identity(self) -> Identity:
-        """All that decides its result."""
+        """All that decides its result; files are hashed for it."""
         settings = scientific(self.plain, self.name)
         return Identity(self.name, self.version, settings, self.images, self.weights_digest)
 

@@ -88,7 +88,7 @@ class Judging(Experiment):
         )
         return chosen
 
-    @property
+    @cached_property
     def plain(self) -> dict[str, Any]:
         """The stylisation's config, and its run."""
         return {**self.stylization.plain, "stylization": self.record.path.name}
