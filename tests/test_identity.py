@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from experiments.science import NOT_SCIENCE, NOT_SCIENCE_OF, scientific
 from swag_repro.errors import SettingError
-from swag_repro.runs.identity import Identity
+from swag_repro.runs.identity import Identity, leaves
 
 CONFIG = {
     "network": {
@@ -78,10 +78,7 @@ STYLIZE = CONFIG | {
 }  # fmt: skip
 
 
-def leaves(value: object, key: str = "") -> list[str]:
-    if not isinstance(value, dict) or not value:
-        return [key]
-    return [leaf for name, item in value.items() for leaf in leaves(item, f"{key}.{name}" if key else name)]
+LEAVES = list(leaves(STYLIZE, "."))
 
 
 def changed(config: dict, key: str, value: object = "something else") -> dict:
@@ -111,12 +108,12 @@ def test_ids_never_change(identity, expected):
     assert identity.run_id == expected
 
 
-@pytest.mark.parametrize("key", [key for key in leaves(STYLIZE) if is_science(key)])
+@pytest.mark.parametrize("key", [key for key in LEAVES if is_science(key)])
 def test_every_scientific_setting_changes_the_id(key):
     assert run_id(changed(STYLIZE, key)) != run_id(STYLIZE)
 
 
-@pytest.mark.parametrize("key", [key for key in leaves(STYLIZE) if not is_science(key)])
+@pytest.mark.parametrize("key", [key for key in LEAVES if not is_science(key)])
 def test_no_other_setting_changes_the_id(key):
     assert run_id(changed(STYLIZE, key)) == run_id(STYLIZE)
 
@@ -129,7 +126,7 @@ def test_a_batch_decides_what_is_optimised_and_not_what_is_measured():
 
 
 def test_every_excluded_key_is_tried_above():
-    assert all(any(f"{leaf}.".startswith(f"{key}.") for leaf in leaves(STYLIZE)) for key in NOT_SCIENCE)
+    assert all(any(f"{leaf}.".startswith(f"{key}.") for leaf in LEAVES) for key in NOT_SCIENCE)
 
 
 @given(st.randoms(use_true_random=False))

@@ -23,7 +23,7 @@ from analysis.tables.judged import (
     judgements,
     wants_judge,
 )
-from analysis.tables.runs import described, flat, frame, lines, swept, typed
+from analysis.tables.runs import described, frame, lines, settings_of, swept, typed
 from swag_repro.runs.files import unreadable
 from swag_repro.runs.records import RunRecord, read_status
 
@@ -148,7 +148,7 @@ def _distinct(runs: Sequence[tuple[Cell, RunRecord | None]]) -> list[tuple[Cell,
 
 
 def _runs(found: Sequence[tuple[Cell, RunRecord | None]], root: Path) -> pd.DataFrame:
-    configs = [flat(cell.config) for cell, _ in found]
+    configs = [settings_of(cell.config) for cell, _ in found]
     names = sorted({name for config in configs for name in config} - {"name"})
     rows = [
         (described(record, root) if record else MISSING | {"experiment": cell.entry}) | config

@@ -14,7 +14,7 @@ import pyarrow as pa
 from experiments.science import NOT_SCIENCE, NOT_SCIENCE_OF
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import digest
-from swag_repro.runs.identity import normal
+from swag_repro.runs.identity import leaves, normal
 from swag_repro.runs.records import RunRecord
 from swag_repro.runs.schema import SCHEMA_KEY
 
@@ -62,12 +62,9 @@ def key(content: object) -> str:
     return digest(json.dumps(content, sort_keys=True).encode())
 
 
-def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """The plain values and lists of nested mappings, by dotted key."""
-    columns: dict[str, Any] = {}
-    for name, value in config.items():
-        columns |= flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
-    return columns
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a config by dotted key; an empty group, such as `measures=none`, has none."""
+    return {at: value for at, value in leaves(config, ".").items() if not isinstance(value, Mapping)}
 
 
 def described(record: RunRecord, root: Path) -> dict[str, Any]:
@@ -76,7 +73,7 @@ def described(record: RunRecord, root: Path) -> dict[str, Any]:
     Raises:
         StoreError: It is finished, and its identity can't be read.
     """
-    status = asdict(record.status) | flat({"versions": record.status.versions})
+    status = asdict(record.status) | leaves({"versions": record.status.versions}, ".")
     path = record.path.relative_to(root).as_posix()
     return {**status, **_identified(record), "run_id": record.path.name, "path": path}
 
@@ -98,7 +95,7 @@ def _identified(record: RunRecord) -> dict[str, Any]:
 
 def _config(record: RunRecord) -> dict[str, Any]:
     try:
-        return flat(record.config)
+        return settings_of(record.config)
     except StoreError:
         if record.status.state == "finished":
             raise

@@ -49,6 +49,16 @@ def _normal(value: Any, key: str, left_out: Collection[str]) -> Any:
     raise TypeError(f"`{key}` should be a plain value; found {type(value).__name__}")
 
 
+def leaves(config: Mapping[str, Any], separator: str, above: str = "") -> dict[str, Any]:
+    """A nested config with one key for each value: `network/name`. Lists and empty mappings are values."""
+    values: dict[str, Any] = {}
+    for name, value in config.items():
+        at = f"{above}{name}"
+        nested = isinstance(value, Mapping) and len(value) > 0
+        values |= leaves(value, separator, f"{at}{separator}") if nested else {at: value}
+    return values
+
+
 @dataclass(frozen=True)
 class Identity:
     """All that decides the result of one run.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from swag_repro.errors import SettingError
+from swag_repro.runs.identity import leaves
 from swag_repro.runs.records import reason_of
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def tracked(
         name: The run's name.
         group: Of the runs shown together, such as `fig3`.
         job_type: Such as the experiment's name.
-        config: The resolved config, plain; W&B gets it flat, as `network/name`.
+        config: The resolved config, plain; W&B gets it flat, as `network/name`, to filter and group by.
         tags: To find it by.
         entity: W&B's team or user; the user's default if None.
         timeout: For how many seconds a server is waited for, at the start and again at the end.
@@ -133,7 +134,7 @@ def tracked(
     """
     _check(mode, timeout)
     names = {"project": project, "entity": entity, "name": name, "group": group, "job_type": job_type}
-    settings = {**flat(config), "run_id": run_id}
+    settings = {**leaves(config, "/"), "run_id": run_id}
     options = {**names, "id": run_id, "dir": directory, "tags": list(tags), "config": settings}
     with _quiet_below(directory):
         tracker = Tracker(_started(mode, timeout, options))
@@ -145,15 +146,6 @@ def tracked(
             raise
         tracker.summary({"state": "finished"})
         tracker.finish(exit_code=0)
-
-
-def flat(config: Mapping[str, Any], key: str = "") -> dict[str, Any]:
-    """A nested config with one key for each value, by which W&B can filter and group: `network/name`."""
-    values: dict[str, Any] = {}
-    for name, value in config.items():
-        at = f"{key}/{name}" if key else str(name)
-        values |= flat(value, at) if isinstance(value, Mapping) and value else {at: value}
-    return values
 
 
 def _check(mode: str, timeout: float) -> None:
