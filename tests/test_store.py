@@ -26,7 +26,7 @@ from swag_repro.runs import provenance
 from swag_repro.runs.files import whole_file
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import all_runs, damage_of, read_status
-from swag_repro.runs.schema import NUMBERS, SCHEMA_KEY, read_numbers
+from swag_repro.runs.schema import NUMBERS, SCHEMA_KEY, parse_table, todays_numbers
 from swag_repro.runs.store import Run, Store
 
 DATA = Path(__file__).parent / "data"
@@ -98,6 +98,10 @@ def filled(root: Path) -> None:
 
 def directory(root: Path) -> Path:
     return root / "runs" / IDENTITY.run_id
+
+
+def read_numbers(path: Path) -> pa.Table:
+    return parse_table(path, path, todays_numbers)
 
 
 def values(root: Path) -> list[float]:
@@ -293,7 +297,7 @@ def test_no_damaged_byte_of_any_file_passes(tmp_path):
 
 
 def test_pages_of_rows_have_checksums_of_their_own(tmp_path):
-    """`read_numbers` knows no status: of all bytes of the values none passes."""
+    """The table by itself knows no status: of all bytes of the values none passes."""
     compute(tmp_path)
     path = directory(tmp_path) / "rows.parquet"
     whole, content = read_numbers(path), path.read_bytes()

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from analysis.tables.runs import RUNS_VERSION, table_of_runs
 from swag_repro.errors import StoreError
-from swag_repro.runs.files import MALFORMED, refuse_newer, unreadable, whole_file
+from swag_repro.runs.files import whole_file
 from swag_repro.runs.records import RunRecord, all_runs
-from swag_repro.runs.schema import NUMBERS, PAIRS, SCHEMA_KEY, SCHEMA_VERSION
+from swag_repro.runs.schema import NUMBERS, PAIRS, SCHEMA_VERSION, parse_table
 
 ORDER = (
     "experiment", "network", "weights", "smoothing", "loss", "seed", "content", "style", "position", "layer",
@@ -143,10 +143,4 @@ def read_table(path: Path) -> pa.Table:
     Raises:
         StoreError: It is missing, malformed, or of a later version.
     """
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            version = int((file.schema_arrow.metadata or {})[SCHEMA_KEY])
-            refuse_newer(str(path), version, FILES[path.stem])
-            return file.read()
-    except (*MALFORMED, KeyError) as error:
-        raise unreadable(path, error) from error
+    return parse_table(path, path, lambda table, _: table, newest=FILES[path.stem])

@@ -18,7 +18,7 @@ from swag_repro.errors import StoreError, UserError
 from swag_repro.runs.files import MALFORMED, T, digest, ignore, parsed, refuse_newer, unreadable
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
-from swag_repro.runs.schema import NUMBERS, PAIRS, migrated_numbers, pairs_of_json, parse_table
+from swag_repro.runs.schema import PAIRS, pairs_of_json, parse_table, todays_numbers, todays_pairs
 
 STATUS_VERSION = 2
 """Of `status.json`; from 2 on it holds checksums, `Status.files` and its own `sha256`, as later ones will."""
@@ -171,7 +171,7 @@ class RunRecord:
         Raises:
             StoreError: `rows.parquet` is missing, malformed or of a later schema.
         """
-        return self._table("rows.parquet", NUMBERS, migrated_numbers)
+        return self._table("rows.parquet", todays_numbers)
 
     def pairs(self) -> pa.Table:
         """The stylised pairs, in `PAIRS`; none of a run that stylises nothing.
@@ -186,10 +186,10 @@ class RunRecord:
                 raise unreadable(self.path / "pairs.json", error) from error
         if (self.status.files or {}).get("pairs.parquet") is None:
             return PAIRS.empty_table()
-        return self._table("pairs.parquet", PAIRS, lambda table, _: table)
+        return self._table("pairs.parquet", todays_pairs)
 
-    def _table(self, name: str, schema: pa.Schema, migrated: Callable[[pa.Table, int], pa.Table]) -> pa.Table:
-        return parse_table(self.path / name, pa.BufferReader(self.read(name)), schema, migrated)
+    def _table(self, name: str, todays: Callable[[pa.Table, int], pa.Table]) -> pa.Table:
+        return parse_table(self.path / name, pa.BufferReader(self.read(name)), todays)
 
     def read(self, name: str) -> bytes:
         """A file of the result, such as `images/astronaut.png`, as it was written.

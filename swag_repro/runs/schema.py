@@ -90,28 +90,20 @@ are those of a mix, with a sum of 1. Losses are those of the picture, and of its
 """
 
 
-def read_numbers(path: Path) -> pa.Table:
-    """The rows of one Parquet file, in `NUMBERS`.
-
-    Raises:
-        StoreError: The file is missing, malformed or of a later schema.
-    """
-    return parse_table(path, path, NUMBERS, migrated_numbers)
-
-
 def parse_table(
     path: Path,
     source: Path | pa.NativeFile,
-    schema: pa.Schema,
-    migrated: Callable[[pa.Table, int], pa.Table],
+    todays: Callable[[pa.Table, int], pa.Table],
+    *,
+    newest: int = SCHEMA_VERSION,
 ) -> pa.Table:
     """A Parquet file's table in today's schema.
 
     Args:
         path: For what is said of it.
         source: The file, or what was read of it.
-        schema: Today's.
-        migrated: Makes today's columns of a table of an earlier version.
+        todays: Makes today's table of one of this or of an earlier version.
+        newest: The version of today's.
 
     Raises:
         StoreError: It is missing, malformed or of a later schema.
@@ -119,20 +111,25 @@ def parse_table(
     try:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             version = int((file.schema_arrow.metadata or {})[SCHEMA_KEY])
-            refuse_newer(str(path), version, SCHEMA_VERSION)
-            return migrated(file.read(), version).select(schema.names).cast(schema)
+            refuse_newer(str(path), version, newest)
+            return todays(file.read(), version)
     except (*MALFORMED, KeyError) as error:
         raise unreadable(path, error) from error
 
 
-def migrated_numbers(rows: pa.Table, version: int) -> pa.Table:
-    """Rows of schema 1, which had no `iteration`, or of 2, in which a run measured its own pictures only."""
+def todays_numbers(rows: pa.Table, version: int) -> pa.Table:
+    """Rows in `NUMBERS`: schema 1 had no `iteration`, and in 2 a run measured its own pictures only."""
     if version < 2:
         rows = rows.append_column("iteration", pa.nulls(len(rows), pa.int32()))
     if version < 3:
         for column in ("of_run", "reason"):
             rows = rows.append_column(column, pa.nulls(len(rows), pa.string()))
-    return rows
+    return rows.select(NUMBERS.names).cast(NUMBERS)
+
+
+def todays_pairs(pairs: pa.Table, version: int) -> pa.Table:  # noqa: ARG001  (the first of their own files)
+    """Pairs in `PAIRS`."""
+    return pairs.select(PAIRS.names).cast(PAIRS)
 
 
 def pairs_of_json(content: bytes, run_id: str) -> pa.Table:
