@@ -13,9 +13,7 @@ import pandas as pd
 from analysis import tables
 from analysis.drawing import labels
 from analysis.tables import MEASURES, Cell, CellsError, Pixels, Tables
-
-LOSSES = ("content_loss", "style_loss", "total_variation", "total_loss")
-"""Columns of `PAIRS`; those of the start have `first_` before them."""
+from swag_repro.runs.schema import LOSSES
 
 OBJECTIVE = ["objective.name", "objective.content_weight", "objective.style_weight", "start"]
 """Settings that stand beside every picture."""
@@ -168,7 +166,7 @@ def means(table: pd.DataFrame, along: str | None = None) -> pd.DataFrame:
     """
     points = table.assign(not_finished=table["status"] != "finished").groupby("cell", sort=False)
     about = points[_alike(table)].first()
-    numbers = [*LOSSES, *MEASURES]
+    numbers = [*LOSSES.values(), *MEASURES]
     errors = points[numbers].sem().add_suffix("_error")
     made = about.assign(pairs=points.size(), not_finished=points["not_finished"].sum())
     made = made.join([points[numbers].mean(), errors]).reset_index()

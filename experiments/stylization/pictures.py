@@ -16,6 +16,7 @@ from experiments.stylization.pairs import Pair
 from swag_repro.images import Picture, save_png
 from swag_repro.losses import style_weights
 from swag_repro.names import file_stem
+from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
 from swag_repro.transfer import PairRecord
 
@@ -54,16 +55,14 @@ def _inputs_of(batch: Batch, index: int) -> dict[str, Any]:
 
 
 def _outcome(record: PairRecord) -> dict[str, Any]:
-    columns = {"content": "content_loss", "style": "style_loss", "total": "total_loss"}
-    columns["total_variation"] = "total_variation"
     return {
         "status": str(record.status),
         "reason": record.reason,
         "iterations": record.iterations,
         "evaluations": record.evaluations,
         "recoveries": record.recoveries,
-        **{column: getattr(record.best, term) for term, column in columns.items()},
-        **{f"first_{column}": getattr(record.first, term) for term, column in columns.items()},
+        **{column: getattr(record.best, term) for term, column in LOSSES.items()},
+        **{f"first_{column}": getattr(record.first, term) for term, column in LOSSES.items()},
     }
 
 

@@ -31,6 +31,7 @@ from swag_repro.errors import NonFiniteError, SettingError
 from swag_repro.images import Picture, load_mask
 from swag_repro.losses import MATCHES, Like, Objective, Side, check_choice, check_weight
 from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.runs.schema import LOSSES
 from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
 
 MOST_PAIRS = 16
@@ -226,8 +227,7 @@ def _check_any_finite(pairs: Sequence[dict[str, Any]]) -> None:
 def rows_of(pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A pair's numbers, one a row."""
     counts = ("iterations", "evaluations", "recoveries")
-    losses = ("content_loss", "style_loss", "total_variation", "total_loss", "first_total_loss")
-    for statistic in (*losses, *counts):
+    for statistic in (*LOSSES.values(), "first_total_loss", *counts):
         about = {"content": pair["content"], "style": pair["style"], "statistic": statistic}
         yield {**about, "value": float(pair[statistic])}
 

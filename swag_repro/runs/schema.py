@@ -54,6 +54,14 @@ picture on its way, null for all else. `definition` is that of an entropy (softm
 that judged. `value` is null where it can't be had, and `reason` says why.
 """
 
+LOSSES = {
+    "content": "content_loss",
+    "style": "style_loss",
+    "total_variation": "total_variation",
+    "total": "total_loss",
+}
+"""Term of an objective → its column of `PAIRS`; that of the start has `first_` before it."""
+
 _IMAGE = pa.field("image", pa.string(), nullable=False)
 
 PAIRS = _declared(
@@ -73,14 +81,7 @@ PAIRS = _declared(
     pa.field("iterations", pa.int32()),
     pa.field("evaluations", pa.int32()),
     pa.field("recoveries", pa.int32()),
-    pa.field("content_loss", pa.float64()),
-    pa.field("style_loss", pa.float64()),
-    pa.field("total_variation", pa.float64()),
-    pa.field("total_loss", pa.float64()),
-    pa.field("first_content_loss", pa.float64()),
-    pa.field("first_style_loss", pa.float64()),
-    pa.field("first_total_variation", pa.float64()),
-    pa.field("first_total_loss", pa.float64()),
+    *(pa.field(f"{when}{column}", pa.float64()) for when in ("", "first_") for column in LOSSES.values()),
 )
 """One row is one stylised pair.
 
@@ -142,8 +143,6 @@ def pairs_of_json(content: bytes, run_id: str) -> pa.Table:
 
 
 def _pair_of_json(pair: dict[str, Any], run_id: str) -> dict[str, Any]:
-    losses = {"content": "content_loss", "style": "style_loss", "total_variation": "total_variation"}
-    losses["total"] = "total_loss"
     kept = ("content", "style", "image", "status", "reason", "iterations", "evaluations", "recoveries")
     style_image = f"images/style/{file_stem(pair['style'])}.png"
     return {
@@ -153,6 +152,6 @@ def _pair_of_json(pair: dict[str, Any], run_id: str) -> dict[str, Any]:
         "style_image": style_image,
         "styles": [{"name": pair["style"], "image": style_image, "weight": 1.0}],
         "steps": [],
-        **{column: pair["losses"][loss] for loss, column in losses.items()},
-        **{f"first_{column}": pair["first"][loss] for loss, column in losses.items()},
+        **{column: pair["losses"][term] for term, column in LOSSES.items()},
+        **{f"first_{column}": pair["first"][term] for term, column in LOSSES.items()},
     }
