@@ -113,8 +113,12 @@ class Experiment(ABC):
     @cached_property
     def identity(self) -> Identity:
         """All that decides its result; files are hashed for it."""
-        settings = scientific(self.plain, self.name)
-        return Identity(self.name, self.version, settings, self.images, self.weights_digest)
+        return Identity(self.name, self.version, self.settings, self.images, self.weights_digest)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides its result of its config, in one normal form."""
+        return scientific(self.plain, self.name)
 
     @property
     def images(self) -> dict[str, str]:

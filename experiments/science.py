@@ -59,9 +59,21 @@ def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
         SettingError: A number is NaN or infinite.
         TypeError: A value is none of mapping, list, tuple, string, number, boolean and None.
     """
-    if experiment == "judge":
-        config = {"measures": config["measures"], "stylization": config["stylization"]}
     kept = normal(config, NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset()))
     if not kept.get("compute", True):
         del kept["compute"]
     return kept
+
+
+def wants_judge(config: Mapping[str, Any]) -> bool:
+    """Whether a stylisation's settings name a judge."""
+    return "_target_" in config.get("measures", {})
+
+
+def settings_of_judge(config: Mapping[str, Any]) -> Any:
+    """Those of a stylisation's settings that decide its measures, in one normal form.
+
+    Raises:
+        As `scientific`.
+    """
+    return normal({"measures": config["measures"]}, NOT_SCIENCE)["measures"]

@@ -15,15 +15,9 @@ from PIL import Image
 
 from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing
 from analysis.tables.collect import pairs_of, read_records, tidy
-from analysis.tables.judged import (
-    JUDGE,
-    MEASURES,
-    has_random_weights,
-    judge_of,
-    judgements,
-    wants_judge,
-)
+from analysis.tables.judged import JUDGE, MEASURES, has_random_weights, judge_of, judgements
 from analysis.tables.runs import described, frame, lines, settings_of, swept, typed
+from experiments.science import wants_judge
 from swag_repro.runs.files import unreadable
 from swag_repro.runs.records import RunRecord, read_status
 

@@ -25,11 +25,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import conf
-from analysis.tables.judged import settings_of_judge
 from analysis.tables.runs import key
 from experiments.command import check
 from experiments.config import checked
-from experiments.science import scientific
+from experiments.science import scientific, settings_of_judge
 from experiments.sweeps import jobs as sweeps
 from swag_repro.errors import StoreError, UserError
 from swag_repro.runs.identity import Identity

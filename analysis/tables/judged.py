@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from analysis.tables.runs import key
-from experiments.science import scientific
+from experiments.science import settings_of_judge, wants_judge
 from swag_repro.runs.records import RunRecord
 
 JUDGE = "judge"
@@ -28,16 +28,6 @@ def judgements(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
         if record.status.experiment == JUDGE and record.status.state == "finished":
             found[record.identity.config["stylization"]].append(record)
     return found
-
-
-def wants_judge(config: Mapping[str, Any]) -> bool:
-    """Whether a stylisation's settings name a judge."""
-    return "_target_" in config.get("measures", {})
-
-
-def settings_of_judge(config: Mapping[str, Any]) -> Any:
-    """Those of a stylisation's settings that decide its measures."""
-    return scientific({"measures": config["measures"], "stylization": ""}, JUDGE)["measures"]
 
 
 def judge_of(

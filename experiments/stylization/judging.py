@@ -20,6 +20,7 @@ from torchvision.transforms.functional import to_tensor
 from experiments.building import build
 from experiments.command import command
 from experiments.frame import Context, Experiment
+from experiments.science import settings_of_judge, wants_judge
 from swag_repro.errors import SettingError, StoreError
 from swag_repro.measures import HeldOut, Measure, WeightedNetwork
 from swag_repro.runs.records import RunRecord, read_status
@@ -81,7 +82,7 @@ class Judging(Experiment):
         Raises:
             SettingError: it would be the optimised one, or none.
         """
-        if "_target_" not in self.config.measures:
+        if not wants_judge(self.config):
             raise SettingError("measures", "should name a judge", "none", "Choose measures=default.")
         chosen: WeightedNetwork = build(self.config.measures).choose(
             WeightedNetwork(self.stylization.architecture, self.stylization.weights)
@@ -92,6 +93,11 @@ class Judging(Experiment):
     def plain(self) -> dict[str, Any]:
         """The stylisation's config, and its run."""
         return {**self.stylization.plain, "stylization": self.record.path.name}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The judge's, and whose pictures it judges."""
+        return {"measures": settings_of_judge(self.plain), "stylization": self.record.path.name}
 
     @property
     def images(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from experiments.building import build
 from experiments.frame import Context
 from experiments.network import NetworkExperiment
+from experiments.science import wants_judge
 from experiments.stylization.batches import BATCH_SIZE, COLORS, STARTS, Batch, fixed_size
 from experiments.stylization.judging import Judging
 from experiments.stylization.memory import free_memory, kept_for_gradient
@@ -142,7 +143,7 @@ class Stylization(NetworkExperiment):
 
     def following(self) -> Judging | None:
         """The judgement of its pictures; None if nothing is to be measured."""
-        return Judging.of(self) if "_target_" in self.config.measures else None
+        return Judging.of(self) if wants_judge(self.config) else None
 
     def transfer(
         self, network: TappedNetwork, batch: Batch, start: Tensor, *, scale: int = 0, last: bool = True

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from analysis.tables.cells import Cell, compose_cells
-from experiments.science import scientific
+from experiments.science import scientific, settings_of_judge, wants_judge
 from swag_repro.names import file_stem
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import RunRecord, read_status
@@ -204,8 +204,7 @@ def stylized(
     }
     settings = {key: part for key, part in scientific(cell.config, "stylize").items() if key != "measures"}
     if own:  # as before schema 3
-        settings |= scientific({"measures": cell.config["measures"], "stylization": ""}, "judge")
-        del settings["stylization"]
+        settings["measures"] = settings_of_judge(cell.config)
     who = Identity("stylize", 3 if own else 4, settings, hashes)
     claimed = Store(root).claim(who, config=config or cell.config, name=cell.config["name"], device="cpu")
     with claimed as run:
@@ -226,7 +225,7 @@ def stylized(
             about = origin(cell.config)
             numbers += [about | row for row in judged_rows(cell.config, rows, "vgg19(random)", 0)]
         run.write_rows(numbers)
-    if judged and not own and "_target_" in cell.config["measures"]:
+    if judged and not own and wants_judge(cell.config):
         judge(root, cell.config, run.path)
     return run.path
 
@@ -245,7 +244,7 @@ def judge(
     rows = record.pairs().to_pylist()
     seen = [name for row in rows for name in (row["image"], *(step["image"] for step in row["steps"]))]
     files = {name: (record.status.files or {})[name] for name in seen}
-    settings = scientific({"measures": config["measures"], "stylization": stylization.name}, "judge")
+    settings = {"measures": settings_of_judge(config), "stylization": stylization.name}
     definition = HELD_OUT.get(config["network"]["name"], "vgg19(random)")
     weights = None if definition.endswith("(random)") else "d" * 64
     who = Identity("judge", version, settings, files | (pictures or {}), weights)
