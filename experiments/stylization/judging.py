@@ -21,6 +21,7 @@ from experiments.building import build
 from experiments.command import command
 from experiments.frame import Context, Experiment
 from experiments.science import settings_of_judge, wants_judge
+from experiments.stylization.mirror import final_losses
 from swag_repro.errors import SettingError, StoreError
 from swag_repro.measures import HeldOut, Measure, WeightedNetwork
 from swag_repro.runs.records import RunRecord, read_status
@@ -165,9 +166,8 @@ class Judging(Experiment):
         tracker.table("measures", rows)
         tracker.images("judged", (self._captioned(pair, finished) for pair in self.pairs))
         means = finished.groupby("statistic")["value"].mean().dropna()
-        losses = pd.DataFrame(self.pairs).filter(like="_loss").mean()
         tracker.summary({f"measures/{name}": value for name, value in means.items()})
-        tracker.summary({f"final/{name}": value for name, value in losses.items()})
+        tracker.summary(final_losses(pd.DataFrame(self.pairs)))
 
     def _captioned(self, pair: dict[str, Any], rows: pd.DataFrame) -> tuple[Image.Image, str]:
         own = rows[(rows["content"] == pair["content"]) & (rows["style"] == pair["style"])].dropna(

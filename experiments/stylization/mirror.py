@@ -53,8 +53,13 @@ class Mirror:
         self.tracker.table("pairs", pairs.drop(columns=["styles", "steps"]))
         self.tracker.images("result", pictures)
         counts = {f"status/{status}": int(count) for status, count in pairs["status"].value_counts().items()}
-        losses = pairs.filter(like="_loss").mean()
-        self.tracker.summary({**counts, **{f"final/{name}": value for name, value in losses.items()}})
+        self.tracker.summary({**counts, **final_losses(pairs)})
+
+
+def final_losses(pairs: pd.DataFrame) -> dict[str, float]:
+    """Means of the losses of finished pairs, in `PAIRS`, by W&B's names of them."""
+    means = pairs.filter(like="_loss").mean()
+    return {f"final/{name}": value for name, value in means.items()}
 
 
 def _captioned(batch: Batch, step: Step, pictures: Callable[[], Tensor]) -> Iterator[tuple[Image, str]]:

@@ -13,7 +13,7 @@ from experiments.frame import Context
 from experiments.signals import interrupt
 from experiments.stylization.batches import Batch, restart_of, start_of
 from experiments.stylization.checkpoints import Checkpoints, digest_of
-from experiments.stylization.mirror import Mirror
+from experiments.stylization.mirror import TERMS, Mirror
 from experiments.stylization.pairs import Pair
 from experiments.sweeps.plan import interruptible
 from swag_repro.images import save_png
@@ -32,13 +32,15 @@ class Painted:
         batch: of B pairs.
         images: `(B, 3, H, W)` in [0, 1].
         records: how each pair ended.
-        steps: iterations whose pictures were asked for and saved.
+        steps: iterations whose pictures were asked for and saved, at the last scale.
+        last_scale: its index.
     """
 
     batch: Batch
     images: Tensor
     records: tuple[PairRecord, ...]
     steps: tuple[int, ...]
+    last_scale: int
 
 
 @dataclass
@@ -95,13 +97,14 @@ class Painter:
         state = State(**saved) if saved else self._begun(batch)
         self.mirror.begin(batch)
         scales = batch.scales(self.config.scales, self.config.coarsest)
+        last = len(scales) - 1
         records: tuple[PairRecord, ...] = ()
-        while state.scale < len(scales):
-            records = self._paint_scale(batch.at(scales[state.scale]), state, last=len(scales) - 1)
+        while state.scale <= last:
+            records = self._paint_scale(batch.at(scales[state.scale]), state, last=last)
         assert state.start is not None
         self.curves += state.curves
         images = batch.finished(state.start.to(self.experiment.device), self.config.color)
-        return Painted(batch, images, records, tuple(state.steps))
+        return Painted(batch, images, records, tuple(state.steps), last)
 
     def clear(self) -> None:
         """Deletes the checkpoints: the run has its results."""
@@ -186,5 +189,5 @@ def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:
     return {"scale": scale, "evaluation": step.evaluations, "seconds": step.seconds} | {
         f"{pair.name}/{term}": getattr(record.losses, term)
         for pair, record in zip(batch.pairs, step.pairs, strict=True)
-        for term in ("content", "style", "total")
+        for term in TERMS
     }

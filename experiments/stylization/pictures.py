@@ -21,9 +21,7 @@ from swag_repro.runs.store import Run
 from swag_repro.transfer import PairRecord
 
 
-def save_pictures(
-    run: Run, painted: Painted, *, label: str, last_scale: int, animation: bool
-) -> Iterator[dict[str, Any]]:
+def save_pictures(run: Run, painted: Painted, *, label: str, animation: bool) -> Iterator[dict[str, Any]]:
     """Saves the pictures of a batch with what they were made of, and yields their rows of `PAIRS`."""
     batch = painted.batch
     for index, (pair, image, record) in enumerate(
@@ -35,7 +33,8 @@ def save_pictures(
         _save_inputs(run, batch, index)
         if animation:
             _animate(run, pair)
-        steps = [{"iteration": step, "image": step_image(pair, last_scale, step)} for step in painted.steps]
+        scale = painted.last_scale
+        steps = [{"iteration": step, "image": step_image(pair, scale, step)} for step in painted.steps]
         yield {"image": name, **_inputs_of(batch, index), **_outcome(record), "steps": steps}
 
 

@@ -116,7 +116,6 @@ class Stylization(NetworkExperiment):
                 context.run,
                 painter.paint(batch),
                 label=self.label,
-                last_scale=len(batch.scales(self.config.scales, self.config.coarsest)) - 1,
                 animation=self.config.keep.animation,
             )
             seen = batch.seen(self.config.color)
