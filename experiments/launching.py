@@ -7,19 +7,19 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
-import conf
+from experiments import command
 from experiments.signals import handled, interrupt
 from experiments.sweeps.plan import SweepCallback, summarize
 from experiments.sweeps.progress import console
 
-CONF = str(Path(conf.__file__).parent)
+CONF = str(command.CONF)
+"""As Hydra takes it."""
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Where a user sets it, exceptions of Hydra and its launchers are printed whole."""

@@ -24,9 +24,8 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import conf
 from analysis.tables.runs import key
-from experiments.command import check
+from experiments.command import CONF, check
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
 from experiments.sweeps import jobs as sweeps
@@ -34,7 +33,6 @@ from swag_repro.errors import StoreError, UserError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import RunRecord
 
-CONF = Path(conf.__file__).parent
 FILES = ("images", "weights", "content", "style")
 """Settings that name files; `content` and `style` are those of a stylisation."""
 
