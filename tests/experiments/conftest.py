@@ -1,5 +1,6 @@
 """For the tests of entry points."""
 
+import functools
 import itertools
 import sys
 
@@ -11,18 +12,36 @@ from experiments.sweeps.plan import SweepCallback
 
 
 @pytest.fixture
-def run(request, tmp_path, monkeypatch, capfd):
-    """Calls the test module's `main` in this process: `run(arguments) -> exit status, what was printed`."""
+def call(tmp_path, monkeypatch, capfd):
+    """Calls an entry point in this process: `call(main, arguments) -> exit status, what was printed`."""
 
-    def call(*arguments, tracking="disabled"):
+    def called(main, *arguments, tracking="disabled"):
         output = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
         flags = list(itertools.takewhile(lambda argument: argument.startswith("-"), arguments))
         monkeypatch.setattr(sys, "argv", ["main.py", *flags, *output, *arguments[len(flags) :]])
         monkeypatch.setattr(SweepCallback, "started", None)
         GlobalHydra.instance().clear()
         with pytest.raises(SystemExit) as exit_:
-            launch(request.module.main)
+            launch(main)
         printed = capfd.readouterr()
         return exit_.value.code or 0, printed.out + printed.err
 
-    return call
+    return called
+
+
+@pytest.fixture
+def run(request, call):
+    """Calls the test module's `main` likewise: `run(arguments)`."""
+    return functools.partial(call, request.module.main)
+
+
+@pytest.fixture
+def two_pairs():
+    """Overrides: two small pairs of one size, and a small network."""
+    return [
+        "images.size=32",
+        "images.source.limit=2",
+        "images.resize=squash",
+        "network=resnet18",
+        "compute.threads=1",
+    ]

@@ -1,39 +1,22 @@
 """The judge as users call it: after a stylisation, by itself, and where there is nothing to judge."""
 
-import sys
-
 import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 from experiments import judge, stylize
-from experiments.launching import launch
 from swag_repro.runs.records import all_runs
 
-S = [
-    "images.size=32",
-    "images.source.limit=2",
-    "images.resize=squash",
-    "network=resnet18",
-    "compute.threads=1",
-]
 STEPS = ["steps=4", "measured_steps=[0,2]"]
-OTHER = ["network@measures.network=resnet34", "network@measures.alternative=resnet34"]
 HELD_OUT = {"style_distance", "sliced_wasserstein", "sifid", "cfsd"}
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capfd):
-    """Calls an entry point in this process: `call(module, arguments) -> exit status, what was printed`."""
+def call(call, two_pairs):
+    """Calls an entry point: `call(module, arguments) -> exit status, what was printed, in one line`."""
 
-    def called(module, *arguments, tracking="disabled"):
-        where = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
-        monkeypatch.setattr(sys, "argv", ["main.py", *S, *where, *arguments])
-        GlobalHydra.instance().clear()
-        with pytest.raises(SystemExit) as exit_:
-            launch(module.main)
-        printed = capfd.readouterr()
-        return exit_.value.code or 0, " ".join((printed.out + printed.err).split())
+    def called(module, *arguments):
+        status, printed = call(module.main, *two_pairs, *arguments)
+        return status, " ".join(printed.split())
 
     return called
 

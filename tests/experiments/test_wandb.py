@@ -10,13 +10,6 @@ from tests.wandb_files import read_offline
 # W&B leaves its temporary directories to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 
-S = [
-    "images.size=32",
-    "images.source.limit=2",
-    "images.resize=squash",
-    "network=resnet18",
-    "compute.threads=1",
-]
 JUDGE = ["network@measures.network=resnet34", "network@measures.alternative=vgg16"]
 
 
@@ -29,9 +22,15 @@ def summary(records):
     return {key: value for record in records["summary"] for key, value in record.get("update", {}).items()}
 
 
-def test_a_stylisation_is_told_while_it_goes_on(run, tmp_path):
+def test_a_stylisation_is_told_while_it_goes_on(run, two_pairs, tmp_path):
     status, printed = run(
-        "-m", *S, *JUDGE, "steps=8", "tracking.every=4", "objective.style_weight=3", tracking="offline"
+        "-m",
+        *two_pairs,
+        *JUDGE,
+        "steps=8",
+        "tracking.every=4",
+        "objective.style_weight=3",
+        tracking="offline",
     )
     assert status == 0, printed
     painted, judged = (mirrored(tmp_path)[name] for name in ("stylize", "judge"))
@@ -59,8 +58,8 @@ def test_a_stylisation_is_told_while_it_goes_on(run, tmp_path):
     assert judged["run"][0]["job_type"] == "judge"
 
 
-def test_of_a_failed_run_the_reason_is_told(run, tmp_path):
-    status, _ = run(*S, "steps=1", "network.taps.conv1=nowhere", tracking="offline")
+def test_of_a_failed_run_the_reason_is_told(run, two_pairs, tmp_path):
+    status, _ = run(*two_pairs, "steps=1", "network.taps.conv1=nowhere", tracking="offline")
     assert status == 1
     [record] = all_runs(tmp_path / "out")
     told = summary(read_offline(record.path))
@@ -69,8 +68,8 @@ def test_of_a_failed_run_the_reason_is_told(run, tmp_path):
     assert "nowhere" in told["reason"]
 
 
-def test_a_diverging_run_shows_that_it_does(run, tmp_path):
-    status, printed = run(*S, "measures=none", "optimizer=adam", "optimizer.lr=1e30", "steps=6",
+def test_a_diverging_run_shows_that_it_does(run, two_pairs, tmp_path):
+    status, printed = run(*two_pairs, "measures=none", "optimizer=adam", "optimizer.lr=1e30", "steps=6",
                           "guards.recoveries=0", tracking="offline")  # fmt: skip
     [record] = all_runs(tmp_path / "out")
     history = [
