@@ -112,7 +112,7 @@ class Objective:
     content_decay: float = MISSING
     smoothed_deepest: int | None = None
     smoothed_taps: str | None = None
-    smoothed_content: bool = True
+    smoothed_content: bool = MISSING
 
 
 @dataclass

@@ -178,8 +178,8 @@ class Softmax:
     def __init__(
         self,
         *,
-        temperature: float | str = 1.0,
-        over: str = "layer",
+        temperature: float | str,
+        over: str,
         mean_one: bool = False,
         name: str = "softmax",
     ) -> None:

@@ -56,7 +56,7 @@ class RandomWeights:
     """
 
     seed: int
-    init: str = "torchvision"
+    init: str
     name: str = "random"
 
     def __post_init__(self) -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.transfer.canvas import LaplacianPyramid, NormalizedPixels, Pixels, finest_level
+from swag_repro.transfer.canvas import NormalizedPixels, Pixels, finest_level
+from tests.parts import LaplacianPyramid
 
 CANVASES = [Pixels(), LaplacianPyramid(), LaplacianPyramid(levels=1), LaplacianPyramid(levels=2)]
 SIZES = [(32, 48), (37, 21), (1, 5), (2, 1), (1, 1)]

@@ -14,7 +14,7 @@ from torchvision.models import AlexNet_Weights, resnet18, vgg16
 
 from swag_repro import measures
 from swag_repro.errors import SettingError, WeightsError
-from swag_repro.images import Resize, bundled, load
+from swag_repro.images import bundled, load
 from swag_repro.measures import WeightedNetwork, check_held_out, ssim
 from swag_repro.measures.distances import (
     frechet_distance,
@@ -25,7 +25,8 @@ from swag_repro.measures.distances import (
 )
 from swag_repro.measures.pictures import read
 from swag_repro.networks import Architecture, TappedNetwork
-from swag_repro.weights import FileWeights, ImageNetWeights, RandomWeights
+from swag_repro.weights import FileWeights, ImageNetWeights
+from tests.parts import RandomWeights, Resize
 
 TAPS = ("shallow", "deep")
 SLICED = {"projections": 20, "seed": 0}

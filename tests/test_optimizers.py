@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.transfer.optimizers import LBFGS, SGD, Adam, RMSprop, StopReason
+from swag_repro.transfer.optimizers import StopReason
+from tests.parts import LBFGS, SGD, Adam, RMSprop
 
 FIRST_ORDER = [
     (partial(Adam, constants="torch", lr=0.05), partial(torch.optim.Adam, lr=0.05)),
@@ -19,7 +20,7 @@ FIRST_ORDER = [
         partial(torch.optim.RMSprop, lr=0.1, alpha=0.5, eps=1e-3),
     ),
     (
-        partial(SGD, lr=0.01, momentum=0.8, weight_decay=0.1, clip=1e9),
+        partial(SGD, lr=0.01, momentum=0.8, weight_decay=0.1, clip=1e9, decay=1.0),
         partial(torch.optim.SGD, lr=0.01, momentum=0.8, weight_decay=0.1),
     ),
 ]
@@ -163,7 +164,13 @@ def test_rmsprop_by_hand():
 def test_sgd_by_hand():
     """Norms above clip · N are scaled down to it; the rate halves after each second step."""
     optimizer = SGD(
-        torch.ones(1, 2, dtype=torch.float64), lr=0.1, momentum=0.5, clip=2.5, decay=0.5, decay_every=2
+        torch.ones(1, 2, dtype=torch.float64),
+        lr=0.1,
+        momentum=0.5,
+        weight_decay=0.0,
+        clip=2.5,
+        decay=0.5,
+        decay_every=2,
     )
     for gradient in ([6.0, 8.0], [3.0, 4.0], [3.0, 4.0]):
         optimizer.observe(torch.ones(1), torch.tensor([gradient], dtype=torch.float64))

@@ -7,23 +7,14 @@ from hydra.utils import instantiate
 
 import conf
 from swag_repro.errors import SettingError
-from swag_repro.smoothing import (
-    Log1p,
-    NoSmoothing,
-    Power,
-    Scale,
-    Softmax,
-    Temperature,
-    channel_softmax,
-    peak,
-    softmax,
-)
+from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale, Temperature, channel_softmax, peak, softmax
+from tests.parts import Softmax
 
 ALL = {
     "none": NoSmoothing(),
-    "softmax": Softmax(),
+    "softmax": Softmax(temperature=1),
     "softmax_peak": Softmax(temperature="peak/2"),
-    "channel_softmax": Softmax(over="channels"),
+    "channel_softmax": Softmax(over="channels", temperature=1),
     "channel_softmax_peak": Softmax(over="channels", temperature="peak/2"),
     "scale": Scale(factor=0.001),
     "log1p": Log1p(),
@@ -180,14 +171,14 @@ def relu1_1(size):
     return torch.randn(1, 64, size, size, generator=generator).mul_(3).relu_()
 
 
-@pytest.mark.parametrize("smoothing", [Softmax(), Softmax(temperature="peak/2", mean_one=True)], ids=str)
+@pytest.mark.parametrize("smoothing", [Softmax(temperature=1), Softmax(mean_one=True)], ids=str)
 def test_a_long_row_in_float32_sums_to_its_total(smoothing):
     features = relu1_1(1024)
     total = features.numel() if smoothing.mean_one else 1.0
     assert smoothing(features).sum(dtype=torch.float64).item() / total == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("smoothing", [Softmax(), Softmax(temperature="peak/2", mean_one=True)], ids=str)
+@pytest.mark.parametrize("smoothing", [Softmax(temperature=1), Softmax(mean_one=True)], ids=str)
 def test_a_long_row_in_float32_is_that_of_float64_and_so_is_its_gradient(smoothing):
     features = relu1_1(256).requires_grad_()
     smoothed = smoothing(features)

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from swag_repro import statistics
 from swag_repro.errors import NonFiniteError
-from swag_repro.smoothing import NoSmoothing, Softmax
+from swag_repro.smoothing import NoSmoothing
 from swag_repro.statistics import (
     activation_statistics,
     effective_rank,
@@ -24,6 +24,7 @@ from swag_repro.statistics import (
     participation_ratio,
     softmax_entropy,
 )
+from tests.parts import Softmax
 
 ENTROPIES = (softmax_entropy, linear_entropy)
 SHAPES = (max_over_rms, kurtosis, participation_ratio)
@@ -248,7 +249,7 @@ def test_linear_entropy_of_sigma_is_the_softmax_entropy_of_the_activations():
     # Why SWAG's softmax entropy says nothing: see "What we found" in the README.
     features = torch.randn(2, 32, 8, 8).relu() * 5
     torch.testing.assert_close(
-        linear_entropy(Softmax()(features)), softmax_entropy(features), rtol=1e-5, atol=0
+        linear_entropy(Softmax(temperature=1)(features)), softmax_entropy(features), rtol=1e-5, atol=0
     )
 
 

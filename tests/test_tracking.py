@@ -54,7 +54,14 @@ def tracking(directory: Path, **changes: object):
         "job_type": "measure_activations",
         "tags": ["one", "two"],
     }
-    options = {"mode": "offline", "project": "swag-repro", "directory": directory, "config": CONFIG, **names}
+    options = {
+        "mode": "offline",
+        "project": "swag-repro",
+        "directory": directory,
+        "config": CONFIG,
+        "timeout": 15,
+        **names,
+    }
     return tracked(**{**options, **changes})
 
 

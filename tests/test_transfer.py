@@ -8,12 +8,26 @@ import torch
 from torch import nn
 
 from swag_repro.errors import SettingError
-from swag_repro.losses import ContentLoss, GramLoss, LayerLoss, Objective, Side, Style
+from swag_repro.losses import LayerLoss, Side, Style
 from swag_repro.networks import TappedNetwork
-from swag_repro.smoothing import NoSmoothing, Softmax
-from swag_repro.transfer import Guards, Losses, Plateau, Status, TooLargeError, Transfer
-from swag_repro.transfer.canvas import LaplacianPyramid
-from swag_repro.transfer.optimizers import LBFGS, Adam, RMSprop
+from swag_repro.smoothing import NoSmoothing
+from swag_repro.transfer import Losses, Status, TooLargeError
+from tests.parts import (
+    LBFGS,
+    Adam,
+    ContentLoss,
+    GramLoss,
+    Guards,
+    LaplacianPyramid,
+    Objective,
+    Plateau,
+    RMSprop,
+    Softmax,
+    Transfer,
+)
+
+# Ends where the gradient is rounding.
+TORCHS = partial(LBFGS, constants="torch", tolerance_grad=1e-7, tolerance_change=1e-9)
 
 SIZE, PAIRS = 24, 8
 IMAGES = torch.rand(2 * PAIRS, 3, SIZE // 4, SIZE // 4, generator=torch.Generator().manual_seed(0))
@@ -152,9 +166,8 @@ def test_evaluations_are_bounded():
 
 def test_a_pair_that_has_ended_is_not_evaluated():
     network, styles = Watched(), [STYLES[0], [Style(CONTENTS[1])], STYLES[2]]
-    optimizer = partial(LBFGS, constants="torch")  # ends where the gradient is rounding
     content_is_style = Transfer(
-        network, objective(), CONTENTS[:3], styles, start=CONTENTS[:3], optimizer=optimizer, steps=4
+        network, objective(), CONTENTS[:3], styles, start=CONTENTS[:3], optimizer=TORCHS, steps=4
     )
     run(content_is_style)
     assert network.sizes[0] == 3
@@ -343,7 +356,7 @@ def test_an_unchanged_image_is_flagged():
 
 def test_a_start_at_the_minimum_is_flagged():
     """By torch's constants at once; free of units, rounding is all there is to follow, and leads nowhere."""
-    at_once = transfer(objective=objective(style_weight=0.0), optimizer=partial(LBFGS, constants="torch"))
+    at_once = transfer(objective=objective(style_weight=0.0), optimizer=TORCHS)
     assert [(pair.status, pair.reason) for pair in run(at_once).results] == [
         (Status.UNCHANGED, "gradient below tolerance")
     ] * 2

@@ -9,7 +9,8 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 from swag_repro.errors import SettingError, WeightsError
 from swag_repro.networks import Architecture
-from swag_repro.weights import FileWeights, ImageNetWeights, RandomWeights
+from swag_repro.weights import FileWeights, ImageNetWeights
+from tests.parts import RandomWeights
 
 
 class Small(nn.Module):

@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.benchmarks.timing import composed, interleaved, matmul_peak
-from experiments.building import build
-from swag_repro.losses import ContentLoss, GramLoss, Objective, Side, Style
+from experiments.building import build, build_network
+from swag_repro.losses import Objective, Side, Style
 from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.smoothing import NoSmoothing
-from swag_repro.transfer import Transfer
-from swag_repro.transfer.optimizers import LBFGS
-from swag_repro.weights import RandomWeights
+from swag_repro.transfer import Guards, Transfer
 
 STYLE_WEIGHT = 10.0
+
+TORCHS = ("optimizer.line_search=none", "optimizer.tolerance_grad=1e-7", "optimizer.tolerance_change=1e-9")
+"""`torch.optim.LBFGS` with its defaults, as the textbook's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,8 @@ class Setup:
 
     def network(self) -> nn.Module:
         """The model of torchvision with random weights, as it comes."""
-        return RandomWeights(seed=0).build(self.architecture).eval().to(self.device)
+        weights = build(composed("stylize", "weights=random").weights)
+        return build_network(weights, self.architecture).eval().to(self.device)
 
     @property
     def description(self) -> str:
@@ -165,14 +167,18 @@ class Engine:
     def __init__(self, setup: Setup, variant: Variant) -> None:
         self.setup, self.variant = setup, variant
         architecture = setup.architecture
+        self.config = composed("stylize", f"objective.style.smaller_side={variant.smaller_side}", *TORCHS)
+        settings = self.config.objective
         self.objective = Objective(
-            content=Side(loss=ContentLoss(), taps={architecture.content_tap: 1.0}, weight=1.0),
+            content=Side(loss=build(settings.content), taps={architecture.content_tap: 1.0}, weight=1.0),
             style=Side(
-                loss=GramLoss(smaller_side=variant.smaller_side),
+                loss=build(settings.style),
                 taps=dict.fromkeys(architecture.style_taps, 1.0),
                 weight=STYLE_WEIGHT,
             ),
             smoothing=NoSmoothing(),
+            total_variation_weight=0.0,
+            balance=settings.balance,
         )
         paths = architecture.paths(self.objective.taps())
         end = {} if variant.deepest_tap else {"end": architecture.head[-1]}
@@ -198,8 +204,10 @@ class Engine:
             contents,
             [[Style(style)] for style in styles],
             start=contents,
-            optimizer=partial(LBFGS, line_search="none"),
+            optimizer=build(self.config.optimizer),
             steps=self.setup.closures,
+            guards=Guards(**self.config.guards),
+            result=self.config.result,
             evaluations=self.setup.closures,
         )
         last = [step.pairs for step in transfer][-1]

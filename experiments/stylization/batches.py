@@ -193,7 +193,7 @@ def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Pict
     """
     size = batch.contents.shape[2:]
     if picture is not None:
-        image = load(picture, Resize(size=max(size), policy="squash"))[None]
+        image = load(picture, Resize(size=max(size), policy="squash", interpolation="lanczos"))[None]
         images = _to_size(image, size).expand(len(batch.pairs), -1, -1, -1)
         return _disturbed(batch, images, noise, seed)
     starts: Mapping[str, Callable[[], Tensor]] = {

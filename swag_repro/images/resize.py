@@ -29,9 +29,9 @@ class Resize:
         SettingError: `size` is below 16 or no integer, or an unknown policy or interpolation.
     """
 
-    size: int = 256
-    policy: Policy = "short"
-    interpolation: Interpolation = "lanczos"
+    size: int
+    policy: Policy
+    interpolation: Interpolation
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < MIN_SIDE:

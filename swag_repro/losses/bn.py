@@ -44,7 +44,7 @@ class BatchNormLoss(LayerLoss):
         SettingError: an unknown normaliser.
     """
 
-    normalizer: str = "mean"
+    normalizer: str
 
     def __post_init__(self) -> None:
         check_choice("normalizer of BatchNormLoss", self.normalizer, BN_NORMALIZERS)

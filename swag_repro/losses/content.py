@@ -41,7 +41,7 @@ class ContentLoss(LayerLoss):
         SettingError: an unknown normaliser.
     """
 
-    normalizer: str = "half_sum"
+    normalizer: str
 
     def __post_init__(self) -> None:
         check_choice("normalizer of ContentLoss", self.normalizer, CONTENT_NORMALIZERS)

@@ -196,8 +196,8 @@ class GramLoss(LayerLoss):
         SettingError: an unknown normaliser.
     """
 
-    normalizer: str = "paper"
-    smaller_side: bool = True
+    normalizer: str
+    smaller_side: bool
     precise: bool = False
 
     def __post_init__(self) -> None:

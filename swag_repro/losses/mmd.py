@@ -75,7 +75,7 @@ class LinearMMD(LayerLoss):
         SettingError: an unknown normaliser.
     """
 
-    normalizer: str = "mean"
+    normalizer: str
 
     def __post_init__(self) -> None:
         check_choice("normalizer of LinearMMD", self.normalizer, LINEAR_NORMALIZERS)
@@ -112,8 +112,8 @@ class PolynomialMMD(LayerLoss):
         SettingError: a c that is negative or not finite, or an unknown normaliser.
     """
 
-    c: float = 0.0
-    normalizer: str = "mean"
+    c: float
+    normalizer: str
 
     def __post_init__(self) -> None:
         check_weight("c of PolynomialMMD", self.c)
@@ -347,11 +347,11 @@ class GaussianMMD(LayerLoss):
         SettingError: a setting outside its range, or too many positions for `quadratic`.
     """
 
-    estimator: str = "linear"
-    bandwidth: Bandwidth = "mean"
-    least_pairs: int = 2048  # as many as a layer of 64 × 64 positions has
-    seed: int = 0
-    normalizer: str = "mean"
+    estimator: str
+    bandwidth: Bandwidth
+    least_pairs: int
+    seed: int
+    normalizer: str
 
     least_positions: ClassVar[int] = 2
 

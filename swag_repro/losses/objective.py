@@ -139,7 +139,7 @@ class Like:
     """
 
     smoothing: Smoothing
-    match: str = "loss"
+    match: str
 
     def __post_init__(self) -> None:
         check_choice("objective.match", self.match, MATCHES)
@@ -175,8 +175,8 @@ class Objective:
     content: Side
     style: Side
     smoothing: Smoothing
-    total_variation_weight: float = 0.0
-    balance: str = "sides"
+    total_variation_weight: float
+    balance: str
     like: Like | None = None
 
     def __post_init__(self) -> None:

@@ -220,8 +220,8 @@ class _Sampling(ABC):
         SettingError: fewer than two samples.
     """
 
-    samples: int = 1024  # authors' code
-    seed: int = 0
+    samples: int
+    seed: int
 
     stochastic: ClassVar[bool] = True
     reads_pixels: ClassVar[bool] = True
@@ -231,11 +231,8 @@ class _Sampling(ABC):
 
     def _check_number(self, name: str, *, least: int) -> None:
         if not isinstance(value := getattr(self, name), int) or value < least:
-            rule = f"should be a whole number from {least}"
-            default = type(self).__dataclass_fields__[name].default
-            raise SettingError(
-                f"{name} of {type(self).__name__}", rule, repr(value), f"{default} is the authors'."
-            )
+            rule, remedy = f"should be a whole number from {least}", "conf/loss has the authors'."
+            raise SettingError(f"{name} of {type(self).__name__}", rule, repr(value), remedy)
 
     @abstractmethod
     def target(self, features: Features) -> Any:
@@ -284,8 +281,8 @@ class Strotss(_Sampling):
         SettingError: a number below its least.
     """
 
-    style_samples: int = 1000
-    style_draws: int = 5
+    style_samples: int
+    style_draws: int
 
     def __post_init__(self) -> None:
         super().__post_init__()

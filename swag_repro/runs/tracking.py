@@ -105,9 +105,9 @@ def tracked(
     group: str,
     job_type: str,
     config: Mapping[str, Any],
+    timeout: float,
     tags: Sequence[str] = (),
     entity: str | None = None,
-    timeout: float = 15.0,
 ) -> Iterator[Tracker]:
     """One W&B run that ends with the block; with exit code 1, and the reason, if that raises.
 
@@ -125,9 +125,9 @@ def tracked(
         group: Of the runs shown together, such as `fig3`.
         job_type: Such as the experiment's name.
         config: The resolved config, plain; W&B gets it flat, as `network/name`, to filter and group by.
+        timeout: For how many seconds a server is waited for, at the start and again at the end.
         tags: To find it by.
         entity: W&B's team or user; the user's default if None.
-        timeout: For how many seconds a server is waited for, at the start and again at the end.
 
     Raises:
         SettingError: `mode` is unknown, or `timeout` not positive.

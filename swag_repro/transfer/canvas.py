@@ -97,7 +97,7 @@ class LaplacianPyramid:
         SettingError: fewer than one level.
     """
 
-    levels: int = 5
+    levels: int
 
     def __post_init__(self) -> None:
         if not isinstance(self.levels, int) or self.levels < 1:

@@ -61,12 +61,12 @@ class Transfer:
         start: `(B, 3, H, W)`, where the images start.
         optimizer: makes an optimiser of what the canvas makes of the start.
         steps: iterations after which a pair ends, at least 1.
-        evaluations: of its loss after which a pair ends, whatever its iterations; None for no bound.
         guards: against divergence.
-        canvas: what is optimised in place of pixels; None for pixels.
-        plateau: ends pairs early; None for never.
         result: the image of a pair: `best`, of least loss, or `last`, the newest iterate. Of an objective
             that draws samples, where the least loss is but the luckiest, it is always the newest.
+        evaluations: of its loss after which a pair ends, whatever its iterations; None for no bound.
+        canvas: what is optimised in place of pixels; None for pixels.
+        plateau: ends pairs early; None for never.
 
     Raises:
         SettingError: a number below 1, or an unknown result.
@@ -84,11 +84,11 @@ class Transfer:
         start: Tensor,
         optimizer: Callable[[Tensor], Optimizer],
         steps: int,
+        guards: Guards,
+        result: str,
         evaluations: int | None = None,
-        guards: Guards | None = None,
         canvas: Canvas | None = None,
         plateau: Plateau | None = None,
-        result: str = "best",
     ) -> None:
         if result not in RESULTS:
             raise SettingError(
@@ -101,7 +101,7 @@ class Transfer:
             raise ValueError(f"start should be {tuple(contents.shape)}; found {tuple(start.shape)}")
         self._network, self._objective = network, objective
         self._steps, self._evaluations = steps, evaluations or math.inf
-        self._guards, self._plateau = guards or Guards(), plateau or Plateau()
+        self._guards, self._plateau = guards, plateau
         self._start, self._canvas = start.detach(), canvas or Pixels()
         with _memory_problems(contents):
             self._targets = objective.targets(network, contents, styles)
@@ -214,9 +214,10 @@ class Transfer:
         record, stopped = self._pairs[pair], self._optimizer.progress[pair].stopped
         if record.status != Status.RUNNING:
             return
-        if self._settled(pair):
-            change, every = self._plateau.change, self._plateau.every
-            stopped = stopped or f"{self._plateau.of} changed by less than {change:.2%} in {every} steps"
+        plateau = self._plateau
+        if plateau is not None and self._settled(pair, plateau):
+            change, every = plateau.change, plateau.every
+            stopped = stopped or f"{plateau.of} changed by less than {change:.2%} in {every} steps"
         if record.iterations >= self._steps:
             stopped = stopped or f"all {self._steps} steps taken"
         elif record.evaluations >= self._evaluations:
@@ -225,8 +226,8 @@ class Transfer:
             unchanged = self._is_unchanged(pair)
             self._close(pair, Status.UNCHANGED if unchanged else Status.FINISHED, stopped)
 
-    def _settled(self, pair: int) -> bool:
-        trend, plateau, iterations = self._trends[pair], self._plateau, self._pairs[pair].iterations
+    def _settled(self, pair: int, plateau: Plateau) -> bool:
+        trend, iterations = self._trends[pair], self._pairs[pair].iterations
         if plateau.of == "image":
             return trend.settled(plateau, iterations, self._optimizer.iterate(pair), mean=False)
         loss = self._optimizer.progress[pair].loss

@@ -32,10 +32,10 @@ class Guards:
         SettingError: a value is outside its range.
     """
 
-    explosion: float = 10.0
-    patience: int = 10
-    recoveries: int = 3
-    step_scale: float = 0.2
+    explosion: float
+    patience: int
+    recoveries: int
+    step_scale: float
 
     def __post_init__(self) -> None:
         rules = {
@@ -67,8 +67,8 @@ class Plateau:
     """
 
     change: float | None = None
-    every: int = 50
-    of: str = "loss"
+    every: int
+    of: str
 
     def __post_init__(self) -> None:
         if self.of not in WATCHED:

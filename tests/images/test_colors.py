@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from swag_repro.images import Resize, bundled, load
+from swag_repro.images import bundled, load
 from swag_repro.images.colors import (
     ROUNDING,
     grey,
@@ -15,6 +15,7 @@ from swag_repro.images.colors import (
     match_luminance,
     with_luminance_of,
 )
+from tests.parts import Resize
 
 
 def noise(seed, *shape, low=0.0, high=1.0, dtype=torch.float64):

@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from swag_repro.errors import ImageError, SettingError
 from swag_repro.images.masks import feathered, load_mask
 from swag_repro.images.picture import Picture
-from swag_repro.images.resize import Resize
 from swag_repro.images.tensors import load
+from tests.parts import Resize
 
 WIDTH, HEIGHT = 48, 32
 SAME = Resize(size=HEIGHT)

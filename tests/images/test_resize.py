@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision import transforms
 
 from swag_repro.errors import ImageError, SettingError
-from swag_repro.images import Resize
+from tests.parts import Resize
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from swag_repro.errors import ImageError, NonFiniteError, SettingError, StoreError
-from swag_repro.images import Picture, Resize, batches, bundled, load, save_png, to_pil
+from swag_repro.images import Picture, batches, bundled, load, save_png, to_pil
+from tests.parts import Resize
 
 
 def picture(name, width=20, height=20, colour=(0, 0, 0), read=None):

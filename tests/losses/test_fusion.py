@@ -6,10 +6,8 @@ import torch
 
 from swag_repro.errors import SettingError
 from swag_repro.losses.base import PIXELS, LayerLoss, Look
-from swag_repro.losses.bn import BatchNormLoss
 from swag_repro.losses.fusion import Fusion
-from swag_repro.losses.gram import GramLoss
-from swag_repro.losses.mmd import GaussianMMD, LinearMMD
+from tests.parts import BatchNormLoss, GaussianMMD, GramLoss, LinearMMD
 
 
 @dataclass

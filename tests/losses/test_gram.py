@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from swag_repro.errors import SettingError
 from swag_repro.losses import (
     NORMALIZERS,
-    GramLoss,
     Look,
     content_distance,
     gram_distance_in_style_basis,
@@ -15,6 +14,7 @@ from swag_repro.losses import (
     total_variation,
 )
 from swag_repro.statistics import gram
+from tests.parts import GramLoss
 
 
 def noise(*shape, seed=0, dtype=torch.float64):

@@ -7,11 +7,8 @@ from swag_repro.errors import SettingError
 from swag_repro.losses import mmd
 from swag_repro.losses.base import Look
 from swag_repro.losses.draws import generator
-from swag_repro.losses.gram import GramLoss, gram_distance_to
+from swag_repro.losses.gram import gram_distance_to
 from swag_repro.losses.mmd import (
-    GaussianMMD,
-    LinearMMD,
-    PolynomialMMD,
     drawn_pairs,
     gaussian_mmd,
     gaussian_mmd_of_pairs,
@@ -19,6 +16,7 @@ from swag_repro.losses.mmd import (
     permuted_pairs,
 )
 from swag_repro.statistics import gram as gram_matrix
+from tests.parts import GaussianMMD, GramLoss, LinearMMD, PolynomialMMD
 
 DETERMINISTIC = {
     "linear": LinearMMD(),

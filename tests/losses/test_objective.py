@@ -5,20 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from swag_repro.errors import NonFiniteError, SettingError
-from swag_repro.losses import (
-    NORMALIZERS,
-    ContentLoss,
-    GramLoss,
-    Like,
-    Objective,
-    Side,
-    Style,
-    gradient_norms,
-    total_variation,
-)
+from swag_repro.losses import NORMALIZERS, Side, Style, gradient_norms, total_variation
 from swag_repro.losses.balance import BALANCES, matched_units
 from swag_repro.networks import TappedNetwork
-from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale, Softmax, softmax
+from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale, softmax
+from tests.parts import ContentLoss, GramLoss, Like, Objective, Softmax
 
 SMOOTHINGS = [
     NoSmoothing(),

@@ -10,8 +10,9 @@ from scipy.stats import wasserstein_distance
 from swag_repro.errors import SettingError
 from swag_repro.losses.base import Look
 from swag_repro.losses.draws import generator
-from swag_repro.losses.sliced import SlicedWasserstein, directions, projected, squared_wasserstein
+from swag_repro.losses.sliced import directions, projected, squared_wasserstein
 from swag_repro.quantiles import common_quantiles, weighted_quantiles
+from tests.parts import SlicedWasserstein
 
 
 def noise(*shape, seed=0, dtype=torch.float64):

@@ -10,12 +10,10 @@ from torch.nn import functional as F
 from swag_repro.errors import SettingError
 from swag_repro.losses.base import PIXELS, Look
 from swag_repro.losses.draws import generator
-from swag_repro.losses.objective import Objective, Side, Style
+from swag_repro.losses.objective import Side, Style
 from swag_repro.losses.strotss import (
     IMAGE,
     STYLE,
-    SelfSimilarity,
-    Strotss,
     color_distances,
     cosine_distances,
     draw_positions,
@@ -24,9 +22,8 @@ from swag_repro.losses.strotss import (
     relaxed_emd,
     self_similarity_distance,
 )
-from swag_repro.smoothing import NoSmoothing, Softmax
-from swag_repro.transfer.canvas import LaplacianPyramid
-from swag_repro.transfer.optimizers import RMSprop
+from swag_repro.smoothing import NoSmoothing
+from tests.parts import LaplacianPyramid, Objective, RMSprop, SelfSimilarity, Softmax, Strotss
 
 LOSSES = [Strotss, SelfSimilarity]
 ALL = 10**6  # samples: more than any image here has pixels
@@ -378,7 +375,9 @@ def test_weights_of_the_parts():
 @pytest.mark.parametrize("samples", [1, 0, -3, 2.5])
 @pytest.mark.parametrize("make", LOSSES)
 def test_too_few_samples(make, samples):
-    with pytest.raises(SettingError, match=f"`samples of {make.__name__}` should be a whole number from 2"):
+    with pytest.raises(
+        SettingError, match=f"`samples of {make.func.__name__}` should be a whole number from 2"
+    ):
         make(samples=samples)
 
 

@@ -7,23 +7,22 @@ import pytest
 import torch
 from torch import nn
 
-from swag_repro.losses import (
+from swag_repro.losses import Fusion, Side, Style
+from swag_repro.networks import TappedNetwork
+from swag_repro.smoothing import NoSmoothing
+from tests.parts import (
+    LBFGS,
+    Adam,
     BatchNormLoss,
     ContentLoss,
-    Fusion,
     GaussianMMD,
     GramLoss,
     LinearMMD,
     Objective,
     PolynomialMMD,
-    Side,
     SlicedWasserstein,
-    Style,
+    Transfer,
 )
-from swag_repro.networks import TappedNetwork
-from swag_repro.smoothing import NoSmoothing
-from swag_repro.transfer import Transfer
-from swag_repro.transfer.optimizers import LBFGS, Adam
 
 SIZE = 24
 IMAGES = torch.rand(2, 3, SIZE // 4, SIZE // 4, generator=torch.Generator().manual_seed(0))

@@ -14,7 +14,8 @@ from experiments.config import checked
 from swag_repro.errors import SettingError, WeightsError
 from swag_repro.networks import Levers, TappedNetwork
 from swag_repro.networks.shortcuts import idle_modules
-from swag_repro.weights import FileWeights, RandomWeights
+from swag_repro.weights import FileWeights
+from tests.parts import RandomWeights
 
 IMAGES = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 UNITS = {

@@ -3,7 +3,7 @@
 An optimiser never calls the network. It proposes the next points of the images still under way, is
 told their losses and gradients, and proposes again::
 
-    optimizer = LBFGS(start, line_search="armijo")
+    optimizer = LBFGS(start, **settings)  # those of conf/optimizer/lbfgs.yaml
     while not optimizer.done:
         points, indices = optimizer.propose()
         optimizer.observe(*closure(points, indices))

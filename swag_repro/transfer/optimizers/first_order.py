@@ -128,9 +128,9 @@ class Adam(Optimizer):
         start: Tensor,
         *,
         lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        constants: Constants = "relative",
+        betas: tuple[float, float],
+        eps: float,
+        constants: Constants,
     ) -> None:
         _check_adaptive(lr, eps, constants)
         if not all(0 <= beta < 1 for beta in betas):
@@ -163,9 +163,9 @@ class RMSprop(Optimizer):
         start: Tensor,
         *,
         lr: float,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        constants: Constants = "relative",
+        alpha: float,
+        eps: float,
+        constants: Constants,
     ) -> None:
         _check_adaptive(lr, eps, constants)
         if not 0 <= alpha < 1:
@@ -200,11 +200,11 @@ class SGD(Optimizer):
         start: Tensor,
         *,
         lr: float,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        clip: float = 1.0,
-        decay: float = 1.0,
-        decay_every: int = 1,
+        momentum: float,
+        weight_decay: float,
+        clip: float,
+        decay: float,
+        decay_every: int,
     ) -> None:
         for name, value in (("lr", lr), ("clip", clip), ("decay", decay), ("decay_every", decay_every)):
             require_positive(name, value)

@@ -176,12 +176,12 @@ class LBFGS(Optimizer):
         self,
         start: Tensor,
         *,
-        lr: float = 1.0,
-        history: int = 100,
-        line_search: LineSearch = "armijo",
-        tolerance_grad: float = 1e-7,
-        tolerance_change: float = 1e-9,
-        constants: Constants = "relative",
+        lr: float,
+        history: int,
+        line_search: LineSearch,
+        tolerance_grad: float,
+        tolerance_change: float,
+        constants: Constants,
     ) -> None:
         require_positive("lr", lr)
         require_positive("history", history)

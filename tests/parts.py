@@ -1,0 +1,65 @@
+"""Parts of the science with the settings of `conf/`, which a test changes where it says so.
+
+`LBFGS(start, history=3)` is the class of that name with all but the history as in `conf/optimizer/lbfgs.yaml`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from experiments.command import CONF
+from swag_repro import images, losses, transfer
+
+
+def settings(file: str) -> dict[str, Any]:
+    """What a file of `conf/` says by itself, such as `loss/gram`: below a node, as Hydra puts it."""
+    config = OmegaConf.create({"node": OmegaConf.load(CONF / f"{file}.yaml")})
+    return OmegaConf.to_container(config, resolve=True)["node"]
+
+
+def part(file: str) -> Callable[..., Any]:
+    """What a file's `_target_` names, with its settings."""
+    found = settings(file)
+    return partial(get_object(found["_target_"]), **{k: v for k, v in found.items() if not k.startswith("_")})
+
+
+LaplacianPyramid = part("canvas/laplacian")
+
+BatchNormLoss = part("loss/bn")
+ContentLoss = part("loss/content")
+GaussianMMD = part("loss/mmd_gaussian")
+GramLoss = part("loss/gram")
+LinearMMD = part("loss/mmd_linear")
+PolynomialMMD = part("loss/mmd_poly")
+SelfSimilarity = part("loss/self_similarity")
+SlicedWasserstein = part("loss/sliced_wasserstein")
+Strotss = part("loss/strotss")
+
+Adam = part("optimizer/adam")
+LBFGS = part("optimizer/lbfgs")
+RMSprop = part("optimizer/rmsprop")
+SGD = part("optimizer/sgd")
+
+RandomWeights = part("weights/random")
+Softmax = part("smoothing/softmax")
+
+_BUNDLED, _GRAM, _STYLIZE = settings("images/bundled"), settings("objective/gram"), settings("stylize")
+
+Resize = partial(
+    images.Resize,
+    size=_BUNDLED["size"],
+    policy=_BUNDLED["resize"],
+    interpolation=_BUNDLED["interpolation"],
+)
+Like = partial(losses.Like, match=_GRAM["match"])
+Objective = partial(
+    losses.Objective,
+    balance=_GRAM["balance"],
+    total_variation_weight=_GRAM["total_variation_weight"],
+)
+Guards = partial(transfer.Guards, **_STYLIZE["guards"])
+Plateau = partial(transfer.Plateau, **_STYLIZE["stop"])
+Transfer = partial(transfer.Transfer, guards=Guards(), result=_STYLIZE["result"])

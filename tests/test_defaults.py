@@ -1,0 +1,90 @@
+"""A default stands once: what `conf/` says, no signature says again."""
+
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from experiments import config
+from experiments.command import CONF
+from swag_repro.images import Resize
+from swag_repro.losses import Like, Objective
+from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.runs.tracking import tracked
+from swag_repro.transfer import Guards, Plateau, Transfer
+
+OURS = ("swag_repro.", "experiments.")
+
+# What takes the values of nodes without a `_target_`: file, key of the node, and arguments of another name.
+FED = [
+    (Resize, "images/bundled", None, {"resize": "policy"}),
+    (Objective, "objective/gram", None, {}),
+    (Like, "objective/gram", None, {}),
+    (Transfer, "stylize", None, {}),
+    (TappedNetwork, "stylize", None, {"precision": "dtype"}),
+    (Guards, "stylize", "guards", {}),
+    (Plateau, "stylize", "stop", {}),
+    (Levers, "stylize", "levers", {}),
+    (tracked, "tracking/offline", None, {}),
+]
+
+NAMED = (
+    "NoSmoothing", "Softmax", "Scale", "Log1p", "Power", "RandomWeights", "ImageNetWeights", "FileWeights",
+)  # fmt: skip
+EXCEPTIONS = {
+    **dict.fromkeys((f"{part}.name" for part in NAMED), "what tables call it: no setting"),
+    "TappedNetwork.batchnorm": "of a judge it is no setting: it measures as it was trained",
+    "TappedNetwork.dtype": "likewise",
+    "Levers.checkpoints": "0 is off, as is every lever of a network that conf/ doesn't set",
+}
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """All that name a target of ours."""
+    if isinstance(node, dict):
+        if str(node.get("_target_", "")).startswith(OURS):
+            yield node
+        node = list(node.values())
+    for inner in node if isinstance(node, list) else ():
+        yield from nodes(inner)
+
+
+def stated_twice(takes: Any, names: set[str]) -> Iterator[str]:
+    for name, parameter in inspect.signature(takes).parameters.items():
+        default = parameter.default
+        left_out = default is None or default is False or default == ()
+        if name in names and default is not parameter.empty and not left_out:
+            yield f"{takes.__name__}.{name}"
+
+
+def test_conf_and_signatures_state_no_default_twice():
+    loaded = {
+        path.relative_to(CONF).with_suffix("").as_posix(): OmegaConf.to_container(OmegaConf.load(path))
+        for path in CONF.rglob("*.yaml")
+    }
+    found = {
+        twice
+        for content in loaded.values()
+        for node in nodes(content)
+        for twice in stated_twice(get_object(node["_target_"]), set(node))
+    }
+    for takes, file, key, renamed in FED:
+        node = loaded[file] if key is None else loaded[file][key]
+        found |= set(stated_twice(takes, {renamed.get(name, name) for name in node}))
+    assert found == set(EXCEPTIONS)
+
+
+def test_the_schema_states_what_may_be_left_out_only():
+    """The mean and standard deviation of a network's images are no file's, and the same as in code."""
+    stated = {}
+    for schema in filter(dataclasses.is_dataclass, vars(config).values()):
+        for field in dataclasses.fields(schema):
+            factory = field.default_factory
+            default = field.default if factory is dataclasses.MISSING else factory()
+            if default not in ("???", None, []):
+                stated[field.name] = default
+    architecture = inspect.signature(Architecture).parameters
+    assert stated == {name: list(architecture[name].default) for name in ("mean", "std")}
