@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -92,17 +92,22 @@ def relaxed_emd(distances: Tensor) -> Tensor:
     return torch.maximum(rows.double().mean(dim=1), columns.double().mean(dim=1))
 
 
-def moment_distance(x: Tensor, y: Tensor) -> Tensor:
-    """`‖μ_x − μ_y‖₁ / D + ‖Σ_x − Σ_y‖₁ / D²` (eq. 10).
+class Moments(NamedTuple):
+    """Of sets of columns: means μ `(A, D)` and covariances Σ `(A, D, D)`."""
 
-    Args:
-        x: `(A, D, n)`.
-        y: `(A, D, m)`.
+    means: Tensor
+    covariances: Tensor
 
-    Returns:
-        `(A,)` float64.
-    """
-    return _moment_difference(_moments(x), _moments(y))
+    @classmethod
+    def of(cls, x: Tensor) -> Self:
+        """Those of `(A, D, n)`."""
+        return cls(x.mean(dim=2), _covariance(x))
+
+
+def moment_distance(x: Moments, y: Moments) -> Tensor:
+    """`‖μ_x − μ_y‖₁ / D + ‖Σ_x − Σ_y‖₁ / D²` (eq. 10): `(A,)` float64."""
+    means, covariances = x.means - y.means, x.covariances - y.covariances
+    return means.abs().mean(dim=1).double() + covariances.abs().mean(dim=(1, 2)).double()
 
 
 def self_similarity_distance(x: Tensor, c: Tensor) -> Tensor:
@@ -176,16 +181,6 @@ def _directions(x: Tensor) -> Tensor:
     return x / torch.where(lengths > 0, lengths, 1.0)
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """μ `(A, D)` and Σ `(A, D, D)`."""
-    return x.mean(dim=2), _covariance(x)
-
-
-def _moment_difference(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> Tensor:
-    means, covariances = x[0] - y[0], x[1] - y[1]
-    return means.abs().mean(dim=1).double() + covariances.abs().mean(dim=(1, 2)).double()
-
-
 def _covariance(x: Tensor) -> Tensor:
     """`(A, D, n)` → `(A, D, D)`, divided by n.
 
@@ -256,11 +251,11 @@ class _Sampling(ABC):
 
 
 class StyleSet(NamedTuple):
-    """What `Strotss` keeps of one style image: hypercolumns `(1, D, n)`, their colours, μ and Σ."""
+    """What `Strotss` keeps of one style image: hypercolumns `(1, D, n)`, their colours and moments."""
 
     columns: Tensor
     colors: Tensor
-    moments: tuple[Tensor, Tensor]
+    moments: Moments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +293,7 @@ class Strotss(_Sampling):
         ]
         positions = torch.cat(drawn).unsqueeze(0)
         columns = hypercolumns(features, positions)
-        return StyleSet(columns, hypercolumns(_pixels(features), positions), _moments(columns))
+        return StyleSet(columns, hypercolumns(_pixels(features), positions), Moments.of(columns))
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:  # noqa: ARG002
         """1, but for colours `1 / max(α, 1)`: they are at odds with the content (authors' code)."""
@@ -311,7 +306,7 @@ class Strotss(_Sampling):
         x, colors = hypercolumns(image, positions), hypercolumns(_pixels(image), positions)
         return {
             "remd": relaxed_emd(cosine_distances(x, target.columns)),
-            "moments": _moment_difference(_moments(x), target.moments),
+            "moments": moment_distance(Moments.of(x), target.moments),
             "color": relaxed_emd(color_distances(colors, target.colors)),
         }
 

@@ -22,6 +22,7 @@ from swag_repro.losses.base import PIXELS, Look
 from swag_repro.losses.draws import generator
 from swag_repro.losses.strotss import (
     IMAGE,
+    Moments,
     color_distances,
     cosine_distances,
     draw_positions,
@@ -160,7 +161,7 @@ def test_terms_of_strotss():
     x, y = columns()
     found = {
         "remd": relaxed_emd(cosine_distances(x, y)),
-        "moments": moment_distance(x, y),
+        "moments": moment_distance(Moments.of(x), Moments.of(y)),
         # Of black its code gives NaN; here black is at distance 1.
         "color": relaxed_emd(color_distances(*(0.05 + 0.9 * colors[:, :3] for colors in (x, y)))),
         "self_similarity": self_similarity_distance(x, y),

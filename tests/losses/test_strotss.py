@@ -14,6 +14,7 @@ from swag_repro.losses.objective import Side, Style
 from swag_repro.losses.strotss import (
     IMAGE,
     STYLE,
+    Moments,
     color_distances,
     cosine_distances,
     draw_positions,
@@ -151,7 +152,8 @@ def test_relaxed_emd_is_at_most_the_earth_movers_distance():
 
 def test_moment_distance_by_hand():
     # Means 1 and 5, variances 1 and 0.
-    torch.testing.assert_close(moment_distance(columns([0], [2]), columns([5])).item(), 5.0)
+    distance = moment_distance(Moments.of(columns([0], [2])), Moments.of(columns([5])))
+    torch.testing.assert_close(distance.item(), 5.0)
 
 
 def test_moment_distance_is_that_of_means_and_covariances():
@@ -160,7 +162,8 @@ def test_moment_distance_is_that_of_means_and_covariances():
         (a.mean(1) - b.mean(1)).abs().mean() + (a.cov(correction=0) - b.cov(correction=0)).abs().mean()
         for a, b in zip(x, y, strict=True)
     ]
-    torch.testing.assert_close(moment_distance(x, y), torch.stack(expected))
+    found = moment_distance(Moments.of(x), Moments.of(y))
+    torch.testing.assert_close(found, torch.stack(expected))
 
 
 def test_self_similarity_distance_by_hand():
@@ -193,7 +196,7 @@ def test_of_a_constant_image_self_similarity_is_defined(vector):
     [
         lambda x, y: relaxed_emd(cosine_distances(x, y)),
         lambda x, y: relaxed_emd(color_distances(x, y)),
-        moment_distance,
+        lambda x, y: moment_distance(Moments.of(x), Moments.of(y)),
         self_similarity_distance,
     ],
     ids=["remd", "color", "moments", "self_similarity"],
@@ -253,7 +256,7 @@ def test_with_all_positions_the_parts_are_the_equations():
     found = loss(x, [loss.target(y)], Look([0]))
     expected = {
         "remd": relaxed_emd(cosine_distances(*whole)),
-        "moments": moment_distance(*whole),
+        "moments": moment_distance(*map(Moments.of, whole)),
         "color": relaxed_emd(color_distances(x[PIXELS].flatten(2), y[PIXELS].flatten(2))),
     }
     torch.testing.assert_close(found, expected)
