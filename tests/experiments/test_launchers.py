@@ -14,31 +14,41 @@ CHEAP = {
     "measure_activations": ["images.size=32", "images.source.limit=1"],
     "stylize": ["images.size=32", "images.source.limit=1", "steps=2", "measures=none"],
 }
+JUDGE = ["measures=default", "network@measures.network=resnet34", "network@measures.alternative=resnet34"]
 LAUNCHERS = {
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
     "submitit_local": ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"],
 }
 
 
-def command(entry, folder, *arguments):
+def swept(entry, folder, *arguments):
+    """The runs that two cells of a sweep compute."""
     script = str(ROOT / "experiments" / f"{entry}.py")
     fixed = ["network=resnet18", "compute.threads=1", "tracking=disabled", f"output={folder / 'out'}"]
-    return [sys.executable, script, "-m", *CHEAP[entry], *fixed, *arguments]
+    command = [sys.executable, script, "-m", *fixed, "weights.seed=0,1", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 cells in" in done.stderr
+    assert "2 computed." in done.stderr
+    records = [record for record in all_runs(folder / "out") if record.status.experiment == entry]
+    assert sorted(record.config["weights"]["seed"] for record in records) == [0, 1]
+    assert [record.damage() for record in records] == [[], []]
+    return records
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 @pytest.mark.parametrize("entry", CHEAP)
 def test_every_entry_point_runs_under_every_launcher(entry, launcher, tmp_path):
-    arguments = command(entry, tmp_path, "weights.seed=0,1", *LAUNCHERS[launcher])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        arguments, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "2 cells in" in done.stderr
-    assert "2 computed." in done.stderr
-    records = list(all_runs(tmp_path / "out"))
-    assert {record.status.experiment for record in records} == {entry}
-    assert sorted(record.config["weights"]["seed"] for record in records) == [0, 1]
-    assert [record.damage() for record in records] == [[], []]
+    records = swept(entry, tmp_path, *CHEAP[entry], *LAUNCHERS[launcher])
+    assert records == list(all_runs(tmp_path / "out"))
+
+
+@pytest.mark.slow
+def test_judges_of_finished_pictures_run_under_joblib(tmp_path):
+    joblib = LAUNCHERS["joblib"]
+    painted = swept("stylize", tmp_path, *CHEAP["stylize"], *joblib)
+    judged = swept("judge", tmp_path, *CHEAP["stylize"], *JUDGE, *joblib)
+    assert {record.identity.config["stylization"] for record in judged} == {run.path.name for run in painted}
+    assert all(record.rows().num_rows == 6 for record in judged)
