@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_choice
 
 PRECISIONS = ("float64", "float32", "bfloat16", "float16")
 """Of a network, by torch's names."""
@@ -239,8 +239,7 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
         raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
     _check_numbers(config)  # type: ignore[arg-type]
     _check_compute(config.compute, auto=name in BATCHES_SETTLED_BY_RUN)
-    if config.precision not in PRECISIONS:
-        raise SettingError("precision", f"should be one of {PRECISIONS}", config.precision, "Choose one.")
+    check_choice("precision", config.precision, PRECISIONS)
     return config  # type: ignore[return-value]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Says what is wrong in one message: name, rule, finding, remedy."""
@@ -28,3 +30,9 @@ class StoreError(UserError):
 
 class NonFiniteError(UserError, ArithmeticError):
     """A network returned NaN or infinity."""
+
+
+def check_choice(setting: str, value: object, choices: Iterable[str]) -> None:
+    """Raises a `SettingError` unless the value is one of the choices."""
+    if value not in (known := list(choices)):
+        raise SettingError(setting, f"should be one of {', '.join(known)}", repr(value), "Choose one.")

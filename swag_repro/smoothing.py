@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_choice
 
 
 class Smoothing(Protocol):
@@ -183,10 +183,7 @@ class Softmax:
         mean_one: bool = False,
         name: str = "softmax",
     ) -> None:
-        if over not in self.FUNCTIONS:
-            raise SettingError(
-                "smoothing.over", f"should be one of {list(self.FUNCTIONS)}", repr(over), "Choose one."
-            )
+        check_choice("smoothing.over", over, self.FUNCTIONS)
         self.over = over
         self.temperature = Temperature(temperature)
         self.mean_one = mean_one

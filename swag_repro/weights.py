@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_weight
 
-from swag_repro.errors import SettingError, WeightsError
+from swag_repro.errors import SettingError, WeightsError, check_choice
 from swag_repro.networks import Architecture
 from swag_repro.networks.shortcuts import idle_modules
 
@@ -64,10 +64,7 @@ class RandomWeights:
             raise SettingError(
                 "weights.seed", "should be a whole number from 0", repr(self.seed), "Choose one."
             )
-        if self.init not in INITIALIZATIONS:
-            raise SettingError(
-                "weights.init", f"should be one of {list(INITIALIZATIONS)}", repr(self.init), "Choose one."
-            )
+        check_choice("weights.init", self.init, INITIALIZATIONS)
 
     def build(self, architecture: Architecture) -> nn.Module:
         """The network, initialised under `seed`; the global random state is left as it was."""

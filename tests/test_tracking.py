@@ -131,7 +131,7 @@ def test_the_environment_is_as_before(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("mode", "on-line", r"`tracking.mode` should be one of online, offline, disabled; found on-line"),
+        ("mode", "on-line", r"`tracking.mode` should be one of online, offline, disabled; found 'on-line'"),
         ("timeout", 0, r"`tracking.timeout` should be positive; found 0"),
         ("timeout", float("nan"), r"`tracking.timeout` should be positive; found nan"),
     ],

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.command import QUOTING
 from swag_repro import names
-from swag_repro.errors import ImageError, SettingError
+from swag_repro.errors import ImageError, SettingError, check_choice
 from swag_repro.images import Picture, Role, existing
 
 PAIRINGS = ("zip", "product", "mix")
@@ -72,9 +72,7 @@ def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...
 
 
 def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
-    if config.pairing not in PAIRINGS:
-        rule = f"should be one of {', '.join(PAIRINGS)}"
-        raise SettingError("pairing", rule, repr(config.pairing), "Choose one.")
+    check_choice("pairing", config.pairing, PAIRINGS)
     contents = _chosen("content", config.content, pictures)
     styles = _chosen("style", config.style, pictures)
     if config.pairing == "mix":

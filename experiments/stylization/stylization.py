@@ -28,9 +28,9 @@ from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights
 from experiments.stylization.pictures import read_png, save_pictures
 from experiments.stylization.shares import start_shares
 from experiments.sweeps.progress import console
-from swag_repro.errors import NonFiniteError, SettingError
+from swag_repro.errors import NonFiniteError, SettingError, check_choice
 from swag_repro.images import Picture, load_mask
-from swag_repro.losses import MATCHES, Like, Objective, Side, check_choice, check_weight
+from swag_repro.losses import MATCHES, Like, Objective, Side, check_weight
 from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.runs.schema import LOSSES
 from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
@@ -242,8 +242,7 @@ def _check_run(config: DictConfig) -> None:
             raise SettingError(f"keep.{name}", "should be at least 0", value, "Choose a larger number.")
     if config.keep.animation and not config.keep.every:
         raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
-    if config.color not in COLORS:
-        raise SettingError("color", f"should be one of {', '.join(COLORS)}", config.color, "Choose one.")
+    check_choice("color", config.color, COLORS)
     if not config.feather >= 0:
         raise SettingError("feather", "should be 0 or more", config.feather, "0 leaves edges as they are.")
     _check_factors(config)
@@ -338,8 +337,7 @@ def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None
 
 
 def _known(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    if value not in known:
-        raise SettingError(setting, f"should be one of {', '.join(known)}", repr(value), "Choose one.")
+    check_choice(setting, value, known)
     return known[value]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from PIL import Image
 
-from swag_repro.errors import ImageError, SettingError
+from swag_repro.errors import ImageError, SettingError, check_choice
 from swag_repro.images.files import MIN_SIDE
 
 Policy = Literal["short", "long", "squash"]
@@ -37,8 +36,8 @@ class Resize:
         if not isinstance(self.size, int) or self.size < MIN_SIDE:
             rule = f"should be an integer of at least {MIN_SIDE} (pixels)"
             raise SettingError("images.size", rule, repr(self.size), "Choose a larger size.")
-        _check_choice("images.resize", self.policy, get_args(Policy))
-        _check_choice("images.interpolation", self.interpolation, get_args(Interpolation))
+        check_choice("images.resize", self.policy, get_args(Policy))
+        check_choice("images.interpolation", self.interpolation, get_args(Interpolation))
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Width and height, in pixels, to which an image of `width` x `height` is brought."""
@@ -59,9 +58,3 @@ class Resize:
             remedy = "Crop it, or choose another images.size or images.resize."
             raise ImageError(name, rule, f"{width}x{height}", remedy)
         return image.resize((width, height), Image.Resampling[self.interpolation.upper()])
-
-
-def _check_choice(setting: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        rule = f"should be one of {', '.join(choices)}"
-        raise SettingError(setting, rule, repr(value), "Choose one of them.")

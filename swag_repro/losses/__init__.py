@@ -7,7 +7,6 @@ from swag_repro.losses.base import (
     LayerLoss,
     Look,
     Loss,
-    check_choice,
     check_weight,
     total_variation,
 )
@@ -65,7 +64,6 @@ __all__ = [
     "Style",
     "Targets",
     "Terms",
-    "check_choice",
     "check_weight",
     "content_distance",
     "gradient_norms",

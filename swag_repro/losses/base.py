@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -160,9 +160,3 @@ def check_weight(setting: str, weight: float) -> None:
     """Raises a `SettingError` unless the weight is a finite number from 0."""
     if not (isinstance(weight, int | float) and 0 <= weight < math.inf):
         raise SettingError(setting, "should be a number from 0", repr(weight), "0 leaves the term out.")
-
-
-def check_choice(setting: str, value: str, choices: Collection[str]) -> None:
-    """Raises a `SettingError` unless the value is one of the choices."""
-    if value not in choices:
-        raise SettingError(setting, f"should be one of {list(choices)}", repr(value), "Choose one.")

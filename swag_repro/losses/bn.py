@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from swag_repro.losses.base import LayerLoss, check_choice, squares
+from swag_repro.errors import check_choice
+from swag_repro.losses.base import LayerLoss, squares
 from swag_repro.losses.moments import channel_moments
 from swag_repro.smoothing import at_least_float32
 

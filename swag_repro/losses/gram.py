@@ -13,7 +13,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.linalg import vecdot
 from torch.nn import functional as F
 
-from swag_repro.losses.base import LayerLoss, check_choice, column, squares
+from swag_repro.errors import check_choice
+from swag_repro.losses.base import LayerLoss, column, squares
 from swag_repro.statistics import gram
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.linalg import vecdot, vector_norm
 
-from swag_repro.errors import SettingError
-from swag_repro.losses.base import LayerLoss, check_choice, check_weight, squares
+from swag_repro.errors import SettingError, check_choice
+from swag_repro.losses.base import LayerLoss, check_weight, squares
 from swag_repro.losses.draws import generator
 from swag_repro.losses.gram import GramTarget, gram_distance_to_targets
 from swag_repro.losses.moments import channel_means

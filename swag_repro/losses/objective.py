@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_choice
 from swag_repro.losses.balance import (
     BALANCES,
     MATCHES,
@@ -22,7 +22,7 @@ from swag_repro.losses.balance import (
     shares,
     side_units,
 )
-from swag_repro.losses.base import PIXELS, Features, Look, Loss, check_choice, check_weight, total_variation
+from swag_repro.losses.base import PIXELS, Features, Look, Loss, check_weight, total_variation
 from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak
 
 Network = Callable[[Tensor], Features]

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_choice
 from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
 from swag_repro.networks.levers import Levers
 
@@ -56,10 +56,7 @@ class TappedNetwork(nn.Module):
         levers: Levers | None = None,
     ) -> None:
         super().__init__()
-        if batchnorm not in BATCHNORM_MODES:
-            raise SettingError(
-                "batchnorm", f"should be one of {BATCHNORM_MODES}", repr(batchnorm), "Choose one."
-            )
+        check_choice("batchnorm", batchnorm, BATCHNORM_MODES)
         extractor = _extractor(network.eval(), taps).requires_grad_(requires_grad=False).to(dtype)
         self.depths = _depths(extractor)
         self.one_by_one = batchnorm == "batch" and _use_batch_statistics(extractor)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_choice
 from swag_repro.runs.identity import leaves
 from swag_repro.runs.records import reason_of
 
@@ -149,9 +149,7 @@ def tracked(
 
 
 def _check(mode: str, timeout: float) -> None:
-    if mode not in MODES:
-        rule = f"should be one of {', '.join(MODES)}"
-        raise SettingError("tracking.mode", rule, mode, "Choose one of them.")
+    check_choice("tracking.mode", mode, MODES)
     if not timeout > 0:
         raise SettingError("tracking.timeout", "should be positive", timeout, "Choose some seconds.")
 

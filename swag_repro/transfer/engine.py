@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_choice
 from swag_repro.losses import BALANCING_DRAWS, Network, Objective, Style, Terms
 from swag_repro.transfer.canvas import Canvas, Pixels
 from swag_repro.transfer.guards import Guards, Plateau, Trend
@@ -90,10 +90,7 @@ class Transfer:
         canvas: Canvas | None = None,
         plateau: Plateau | None = None,
     ) -> None:
-        if result not in RESULTS:
-            raise SettingError(
-                "result", f"should be one of {', '.join(RESULTS)}", repr(result), "Choose one."
-            )
+        check_choice("result", result, RESULTS)
         for name, number in (("steps", steps), ("evaluations", evaluations)):
             if number is not None and number < 1:
                 raise SettingError(name, "should be at least 1", number, "Choose a larger number.")

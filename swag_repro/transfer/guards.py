@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_choice
 
 WATCHED = ("loss", "image")
 
@@ -71,8 +71,7 @@ class Plateau:
     of: str
 
     def __post_init__(self) -> None:
-        if self.of not in WATCHED:
-            raise SettingError("stop.of", f"should be one of {', '.join(WATCHED)}", self.of, "Choose one.")
+        check_choice("stop.of", self.of, WATCHED)
         if self.change is not None and not 0 < self.change < math.inf:
             rule = "should be above 0, or null"
             raise SettingError("stop.change", rule, self.change, "The paper's is 0.005.")

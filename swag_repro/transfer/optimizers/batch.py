@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -133,13 +133,6 @@ def require_positive(name: str, value: float) -> None:
     """A `SettingError` unless it is a finite number above 0."""
     if not 0 < value < math.inf:
         raise SettingError(name, "should be a positive number", value, "Choose one above 0.")
-
-
-def require_choice(name: str, value: str, literal: Any) -> None:
-    """A `SettingError` unless it is one of a `Literal`."""
-    if value not in get_args(literal):
-        choices = ", ".join(get_args(literal))
-        raise SettingError(name, "should be a known choice", value, f"Choose one of {choices}.")
 
 
 def _copied(state: Any, device: torch.device) -> Any:

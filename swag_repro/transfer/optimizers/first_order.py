@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor
 
-from swag_repro.errors import SettingError
-from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_choice, require_positive
+from swag_repro.errors import SettingError, check_choice
+from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_positive
 from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
 
 Make = Callable[..., torch.optim.Optimizer]
@@ -104,7 +104,7 @@ def _check_adaptive(lr: float, eps: float, constants: Constants) -> None:
     """What Adam and RMSprop ask of their settings alike."""
     require_positive("lr", lr)
     require_positive("eps", eps)
-    require_choice("constants", constants, Constants)
+    check_choice("constants", constants, get_args(Constants))
 
 
 class Adam(Optimizer):

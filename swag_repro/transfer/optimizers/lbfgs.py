@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
-from swag_repro.errors import SettingError
-from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_choice, require_positive
+from swag_repro.errors import SettingError, check_choice
+from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_positive
 from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
 from swag_repro.transfer.optimizers.history import History
 from swag_repro.transfer.optimizers.line_search import SEARCHES, LineSearch, Point, Search
@@ -185,8 +185,8 @@ class LBFGS(Optimizer):
     ) -> None:
         require_positive("lr", lr)
         require_positive("history", history)
-        require_choice("line_search", line_search, LineSearch)
-        require_choice("constants", constants, Constants)
+        check_choice("line_search", line_search, get_args(LineSearch))
+        check_choice("constants", constants, get_args(Constants))
         for name, value in (("tolerance_grad", tolerance_grad), ("tolerance_change", tolerance_change)):
             if not value >= 0:
                 raise SettingError(name, "should be 0 or more", value, "0 turns it off.")
@@ -208,5 +208,5 @@ class LBFGS(Optimizer):
         """As `Optimizer.restart`; `line_search` replaces the image's own, for a safer one."""
         super().restart(index, from_best=from_best, step_scale=step_scale)
         if line_search is not None:
-            require_choice("line_search", line_search, LineSearch)
+            check_choice("line_search", line_search, get_args(LineSearch))
             self._descents[index].line_search = line_search
