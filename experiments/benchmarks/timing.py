@@ -7,15 +7,17 @@ from collections.abc import Callable, Sequence
 
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from experiments.launching import CONF
 
 
 def composed(entry: str, *overrides: str) -> DictConfig:
-    """The config of an entry point, unchecked."""
+    """The config of an entry point, resolved and unchecked."""
     with initialize_config_dir(CONF, version_base="1.3"):
-        return compose(entry, list(overrides))
+        config = compose(entry, list(overrides))
+    OmegaConf.resolve(config)
+    return config
 
 
 def interleaved(functions: Sequence[Callable[[], object]], *, repeats: int) -> list[list[float]]:
