@@ -178,7 +178,7 @@ class Engine:
             ),
             smoothing=NoSmoothing(),
             total_variation_weight=0.0,
-            balance=settings.balance,
+            balance="layers",  # as the textbook: each layer in units of its own
         )
         paths = architecture.paths(self.objective.taps())
         end = {} if variant.deepest_tap else {"end": architecture.head[-1]}
