@@ -1,4 +1,4 @@
-"""Every entry point under the launchers of one machine that make processes; the tests beside this one use none."""
+"""Under the launchers of one machine that make processes; the tests beside this one use none."""
 
 import os
 import subprocess
@@ -27,9 +27,9 @@ def command(entry, folder, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-@pytest.mark.parametrize("entry", CHEAP)
-def test_every_entry_point_runs_under_every_launcher(entry, launcher, tmp_path):
+@pytest.mark.parametrize(("entry", "launcher"), list(zip(CHEAP, LAUNCHERS, strict=True)))
+def test_every_entry_point_runs_under_a_launcher_and_every_launcher_runs_one(entry, launcher, tmp_path):
+    """Not each under each: what a launcher pickles and awaits is the frame's, and the same for all."""
     arguments = command(entry, tmp_path, "weights.seed=0,1", *LAUNCHERS[launcher])
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

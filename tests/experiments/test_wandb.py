@@ -17,7 +17,7 @@ S = [
     "network=resnet18",
     "compute.threads=1",
 ]
-JUDGE = ["network@measures.network=resnet34", "network@measures.alternative=vgg16"]
+JUDGE = ["network@measures.network=resnet34", "network@measures.alternative=pseudo_vgg"]
 
 
 def mirrored(folder):
