@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
@@ -111,8 +112,9 @@ def _is_too_small(error: Exception) -> bool:
 
 
 def _extractor(network: nn.Module, taps: Mapping[str, str]) -> fx.GraphModule:
+    paths = {path: tap for tap, path in taps.items()}
     try:
-        known = get_graph_node_names(network, suppress_diff_warning=True)[1]
+        extractor = create_feature_extractor(network, paths, suppress_diff_warning=True).eval()
     except fx.proxy.TraceError as error:
         raise SettingError(
             "network.builder",
@@ -120,12 +122,24 @@ def _extractor(network: nn.Module, taps: Mapping[str, str]) -> fx.GraphModule:
             f"{type(network).__name__} ({error})",
             "Move data-dependent control flow out of forward().",
         ) from error
+    except (ValueError, re.error):
+        _check_paths(network, taps)
+        raise
+    if len(_outputs(extractor)) < len(paths):  # `layer.` fits some as a pattern, and none as a path
+        _check_paths(network, taps)
+    return _without_zeros(_out_of_place(extractor))
+
+
+def _outputs(extractor: fx.GraphModule) -> dict[str, fx.Node]:
+    outputs: dict[str, fx.Node] = extractor.graph.output_node().args[0]  # type: ignore[assignment]
+    return outputs
+
+
+def _check_paths(network: nn.Module, taps: Mapping[str, str]) -> None:
+    """Names a path that no module has. Only where one is missing: it traces the network once more."""
+    known = get_graph_node_names(network, suppress_diff_warning=True)[1]
     for tap, path in taps.items():
         _check_path(tap, path, known)
-    extractor = create_feature_extractor(
-        network, {path: tap for tap, path in taps.items()}, suppress_diff_warning=True
-    ).eval()
-    return _without_zeros(_out_of_place(extractor))
 
 
 def _check_path(tap: str, path: str, known: Sequence[str]) -> None:

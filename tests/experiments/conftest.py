@@ -9,6 +9,13 @@ from hydra.core.global_hydra import GlobalHydra
 
 from experiments.launching import launch
 from experiments.sweeps.plan import SweepCallback
+from tests.composing import composed_once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _composed_once():
+    with composed_once():
+        yield
 
 
 @pytest.fixture

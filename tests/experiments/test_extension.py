@@ -99,8 +99,8 @@ def test_a_smoothing_and_a_loss_of_one_s_own(run, users):
 
 def test_from_a_picture_to_a_figure(run, users, capfd):
     """Stylised, judged, collected, queried and drawn, with a smoothing, a loss and a figure of one's own."""
-    settings = ["images.size=64", "images.source.limit=2", "network=resnet18", "steps=3", "compute.threads=1"]
-    judge = ["network@measures.network=vgg16", "measures.projections=4"]
+    settings = ["images.size=32", "images.source.limit=2", "network=resnet18", "steps=3", "compute.threads=1"]
+    judge = ["network@measures.network=pseudo_vgg", "measures.projections=4"]
     sweep = [*settings, *judge, "smoothing=none,square_root", "objective=gram,maximum"]
     status, printed = run("-m", f"--config-dir={users / 'conf'}", *sweep)
     assert status == 0, printed

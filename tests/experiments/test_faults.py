@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,8 @@ from experiments.sweeps import progress
 from experiments.sweeps.plan import Outcome, Sweep, as_typed
 from swag_repro.runs.records import all_runs
 
-S = ["images.size=32", "network=resnet18", "measures=none", "compute.threads=1"]
+TINY = [f"hydra.searchpath=[file://{Path(__file__).parents[1] / 'fuzz' / 'conf'}]", "network=tiny"]
+S = ["images.size=32", *TINY, "measures=none", "compute.threads=1"]
 
 
 @pytest.fixture
@@ -71,8 +73,8 @@ def frames(record):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-RESUMED = [*S, "steps=16", "keep.every=2", "keep.checkpoint_seconds=0", "scales=[0.5,1.0]"]
-STEPS = [f"{scale}-{step:05}.png" for scale in (0, 1) for step in range(2, 17, 2)]
+RESUMED = [*S, "steps=40", "keep.every=2", "keep.checkpoint_seconds=0", "scales=[0.5,1.0]"]
+STEPS = [f"{scale}-{step:05}.png" for scale in (0, 1) for step in range(2, 41, 2)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -238,7 +240,7 @@ def test_lines_name_what_tells_cells_apart_as_it_was_typed(run, tmp_path, photos
         " steps=2 name=a${network.name}",
         " steps=2 name=b",
     ]
-    assert {record.status.name for record in records(tmp_path)} == {"aresnet18"}
+    assert {record.status.name for record in records(tmp_path)} == {"atiny"}
     assert as_typed(r"weights.path=my/$\{network.name\}\,\\.pth") == r"weights.path=my/${network.name},\.pth"
 
 
@@ -256,7 +258,9 @@ def test_a_cell_without_any_picture_fails(run, tmp_path, photos):
     state = torchvision.models.resnet18().state_dict()
     state["conv1.weight"][0] = float("nan")
     torch.save(state, tmp_path / "nan.pth")
-    status, printed = run(*S, *photos, "steps=2", "weights=file", f"weights.path={tmp_path / 'nan.pth'}")
+    status, printed = run(
+        *S, *photos, "network=resnet18", "steps=2", "weights=file", f"weights.path={tmp_path / 'nan.pth'}"
+    )
     assert status == 1
     assert "`loss` should be finite for at least one picture of a cell" in printed.replace("\n", " ")
     [record] = records(tmp_path)

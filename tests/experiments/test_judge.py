@@ -50,7 +50,7 @@ def test_a_stylisation_is_judged_and_another_judge_repaints_nothing(call, tmp_pa
     assert lpips["value"].isna().all()
     assert lpips["reason"].str.len().all()
 
-    status, printed = call(judge, *STEPS, "network@measures.network=vgg19")
+    status, printed = call(judge, *STEPS, "network@measures.network=pseudo_resvgg")
     assert status == 0, printed
     status, printed = call(stylize, *STEPS, "network@measures.network=pseudo_vgg")
     assert status == 0, printed
@@ -58,12 +58,13 @@ def test_a_stylisation_is_judged_and_another_judge_repaints_nothing(call, tmp_pa
     found = runs(tmp_path)
     assert [record.status.started_at for record in found["stylize"]] == [painted.status.started_at]
     assert len(found["judge"]) == 3
-    _, printed = call(judge, *STEPS, "network@measures.network=vgg19")
+    _, printed = call(judge, *STEPS, "network@measures.network=pseudo_resvgg")
     assert " skipped in" in printed
 
 
 def test_of_a_mix_measures_are_means_over_its_styles(call, tmp_path):
     mix = ["pairing=mix", "content=coffee", "style=[starry_night,composition]", "images.source.limit=null"]
+    mix.append("network@measures.network=pseudo_vgg")
     measured = {}
     for weights in ("[1,0]", "[0,1]", "[3,1]"):
         status, printed = call(stylize, *mix, "steps=1", "start=grey", f"style_weights={weights}")

@@ -1,4 +1,4 @@
-"""Every entry point under the launchers of one machine that make processes; the tests beside this one use none."""
+"""Under the launchers of one machine that make processes; the tests beside this one use none."""
 
 import os
 import subprocess
@@ -38,15 +38,14 @@ def swept(entry, folder, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-@pytest.mark.parametrize("entry", CHEAP)
-def test_every_entry_point_runs_under_every_launcher(entry, launcher, tmp_path):
-    records = swept(entry, tmp_path, *CHEAP[entry], *LAUNCHERS[launcher])
+def test_an_entry_point_runs_under_submitit(tmp_path):
+    """What a launcher pickles and awaits is the frame's, and the same for all entry points."""
+    records = swept("measure_activations", tmp_path, *CHEAP["measure_activations"], *LAUNCHERS["submitit"])
     assert records == list(all_runs(tmp_path / "out"))
 
 
 @pytest.mark.slow
-def test_judges_of_finished_pictures_run_under_joblib(tmp_path):
+def test_pictures_and_their_judges_are_computed_under_joblib(tmp_path):
     joblib = LAUNCHERS["joblib"]
     painted = swept("stylize", tmp_path, *CHEAP["stylize"], *joblib)
     judged = swept("judge", tmp_path, *CHEAP["stylize"], *JUDGE, *joblib)

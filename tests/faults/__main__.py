@@ -20,11 +20,13 @@ import time
 from pathlib import Path
 
 from tests.faults.harness import (
+    CELL,
     DISKS,
     LARGEST_FILES,
     SIGNALS,
     STYLIZE,
     Harness,
+    Scenario,
     interrupted_run,
     photographs,
     report,
@@ -37,11 +39,18 @@ def short(harness: Harness) -> None:
     one = harness.scenario(
         "stylize", *STYLIZE, *photographs(harness.place), "steps=12", "keep.every=3", "scales=[0.5,1.0]"
     )
-    harness.signalled(one, signal.SIGKILL)
+    harness.signalled(one, signal.SIGKILL, once="out/runs/*/checkpoints/*.pt")
     harness.signalled(one, signal.SIGTERM, to="launcher")
     harness.full_disk(one, "140k")
     harness.damaged(one)
     harness.damaged(one, interrupted=interrupted_run(harness, one))
+    harness.together(measured(harness))
+
+
+def measured(harness: Harness) -> Scenario:
+    """A sweep of the other entry point."""
+    few = ["images.size=32", "images.source.limit=1", "weights.seed=0,1"]
+    return harness.scenario("measure_activations", "-m", *CELL, *few)
 
 
 def long(harness: Harness) -> None:
@@ -49,23 +58,17 @@ def long(harness: Harness) -> None:
     pictures = photographs(harness.place)
     one = harness.scenario("stylize", *STYLIZE, *pictures, "steps=12", "keep.every=3", "scales=[0.5,1.0]")
     sweep = harness.scenario("stylize", "-m", *STYLIZE, *pictures, "steps=4", "weights.seed=0,1")
-    measured = harness.scenario(
-        "measure_activations",
-        "-m",
-        *STYLIZE[:3],
-        "images.size=32",
-        "images.source.limit=1",
-        "weights.seed=0,1",
-    )
-    for scenario, repeats in ((one, 4), (sweep, 3), (measured, 1)):
+    activations = measured(harness)
+    for scenario, repeats in ((one, 4), (sweep, 3), (activations, 1)):
+        harness.together(scenario)
         for _ in range(repeats):
             harness.signalled(scenario, signal.SIGKILL)
             for number in SIGNALS:
                 harness.signalled(scenario, number, to=harness.rng.choice(["group", "launcher"]))
     for size in DISKS:
-        harness.full_disk(harness.rng.choice([one, sweep, measured]), size)
+        harness.full_disk(harness.rng.choice([one, sweep, activations]), size)
     for largest in LARGEST_FILES:
-        harness.large_file(harness.rng.choice([one, sweep, measured]), largest)
+        harness.large_file(harness.rng.choice([one, sweep, activations]), largest)
     for _ in range(40):
         harness.damaged(one)
     interrupted = interrupted_run(harness, one)

@@ -137,11 +137,19 @@ class Harness:
         self.expect(right=False, kind=kind, child=child, what="nothing can be collected")
         return child
 
-    def signalled(self, scenario: Scenario, number: int, *, to: str = "group") -> None:
-        """A signal at a random moment, to the group, the launcher or one worker of joblib's."""
+    def signalled(
+        self, scenario: Scenario, number: int, *, to: str = "group", once: str | None = None
+    ) -> None:
+        """A signal to the group, the launcher or one worker of joblib's.
+
+        At a random moment, or as soon as a file fits the pattern `once`.
+        """
         folder, kind = self.fresh(), f"{signal.Signals(number).name} to the {to}"
         child = self.begin(scenario, folder)
-        wait_until(child, self.rng.uniform(0.0, 1.0) * scenario.seconds)
+        if once is None:
+            wait_until(child, self.rng.uniform(0.0, 1.0) * scenario.seconds)
+        else:
+            wait_for(child, folder, once)
         target = worker_of(child) if to == "worker" else child.pid
         if not child.ended() and target is not None:
             with suppress(ProcessLookupError):
@@ -161,6 +169,17 @@ class Harness:
         self.again(kind, scenario, folder)
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)  # workers that outlived their launcher
+
+    def together(self, scenario: Scenario) -> None:
+        """The same command twice at once: each cell is computed by one of them."""
+        folder, kind = self.fresh(), "twice at once"
+        both = [self.begin(scenario, folder) for _ in range(2)]
+        status = max(child.wait() for child in both)
+        self.note(kind, status)
+        computed, cells = both[0].output().count(" computed in "), len(self.finished(folder / "out"))
+        self.expect(status == 0, kind, both[0], "one of them failed")
+        self.expect(computed == cells, kind, both[0], f"{cells} cells computed {computed} times")
+        self.again(kind, scenario, folder)
 
     def full_disk(self, scenario: Scenario, size: str) -> None:
         """A file system that is too small, and then is not."""
@@ -230,6 +249,18 @@ def wait_until(child: Child, seconds: float) -> None:
         time.sleep(0.002)
 
 
+def wait_for(child: Child, folder: Path, pattern: str) -> None:
+    """Until there is such a file.
+
+    Raises:
+        RuntimeError: the child ended before.
+    """
+    while not list(folder.glob(pattern)):
+        if child.ended():
+            raise RuntimeError(child.output())
+        time.sleep(0.002)
+
+
 def worker_of(child: Child) -> int | None:
     """A worker of joblib's that the child has started."""
     for process in Path("/proc").glob("[0-9]*"):
@@ -291,10 +322,7 @@ def interrupted_run(harness: Harness, scenario: Scenario) -> Path:
     """An output folder whose run has a checkpoint and intermediate images, and was interrupted."""
     folder = harness.fresh()
     child = harness.begin(scenario, folder)
-    while not list(folder.glob("out/runs/*/images/steps/*/0-00006.png")):
-        if child.ended():
-            raise RuntimeError(child.output())
-        time.sleep(0.002)
+    wait_for(child, folder, "out/runs/*/images/steps/*/0-00006.png")
     os.kill(child.pid, signal.SIGTERM)
     child.wait()
     return folder

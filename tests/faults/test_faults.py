@@ -22,5 +22,6 @@ def test_one_fault_of_each_kind_loses_and_damages_nothing():
         "SIGTERM to the launcher",
         "in a finished run",
         "in an interrupted run",
+        "twice at once",
     ):
         assert kind in done.stdout

@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import torch
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
@@ -30,6 +29,7 @@ from experiments import command
 from experiments.launching import CONF, launch
 from experiments.sweeps import progress
 from experiments.sweeps.plan import SweepCallback
+from tests.composing import composed_once
 from tests.fuzz import tiny
 
 SECONDS = 30
@@ -116,16 +116,14 @@ class Session:
         torch.save(tiny.network().state_dict(), self.folder / "tiny.pth")
         for role in ("content", "style"):
             Image.effect_noise((20, 24), 60).save(self.folder / f"{role}.png")
-        self._read, FileConfigSource.load_config = (
-            FileConfigSource.load_config,
-            _remembering(FileConfigSource.load_config),
-        )
+        self._patched = contextlib.ExitStack()
+        self._patched.enter_context(composed_once())
         self._terminal, progress.console.file = progress.console.file, io.StringIO()
         signal.signal(signal.SIGPROF, _hang)
         return self
 
     def __exit__(self, *_: object) -> None:
-        FileConfigSource.load_config = self._read
+        self._patched.close()
         progress.console.file = self._terminal
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
@@ -220,18 +218,6 @@ def _verdict(case: Case, status: int, printed: str) -> str:
 
 def _hang(*_: object) -> None:
     raise Hang("".join(traceback.format_stack(limit=12)))
-
-
-def _remembering(load: Any) -> Any:
-    """Reads each file of `conf/` once: most of the time of composing goes there."""
-    kept = cache(lambda source, path: load(source, path))
-
-    def remembered(self: FileConfigSource, config_path: str) -> Any:
-        import copy
-
-        return copy.deepcopy(kept(self, config_path))
-
-    return remembered
 
 
 def _composed_as(entry: str, choice: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

@@ -448,7 +448,7 @@ def test_rmsprop_over_a_pyramid_lowers_the_style_parts():
         return {part: torch.stack([each[part] for each in drawn]).mean(0) for part in drawn[0]}
 
     optimizer = RMSprop(canvas.encode(start), lr=2e-3)
-    for step in range(100):
+    for step in range(60):
         values, _ = optimizer.propose()
         total = torch.stack(list(parts(values.requires_grad_(), step).values())).sum(0)
         (gradient,) = torch.autograd.grad(total.sum(), values)

@@ -25,6 +25,7 @@ from tests.parts import (
 )
 
 SIZE = 24
+STEPS = 60
 IMAGES = torch.rand(2, 3, SIZE // 4, SIZE // 4, generator=torch.Generator().manual_seed(0))
 CONTENT, STYLE = nn.functional.interpolate(IMAGES, SIZE, mode="bicubic").clamp(0, 1).split(1)
 TAPS = {"shallow": 1.0, "deep": 1.0}
@@ -73,7 +74,7 @@ LOSSES = [
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_style_falls_and_content_rises_with_gamma(loss, network):
     found = [
-        stylized(network, objective(loss, style_weight=gamma), 150).results[0].best
+        stylized(network, objective(loss, style_weight=gamma), STEPS).results[0].best
         for gamma in (0.03, 0.3, 3.0, 30.0)
     ]
     noise = 0.01 if objective(loss).stochastic else 1e-4
@@ -100,7 +101,7 @@ def test_fusion_weights_lie_between_the_pure_results(losses, network):
     first, second = [], []
     for weight in (1.0, 0.5, 0.0):
         image = stylized(
-            network, objective(Fusion(losses=losses, weights=[weight, 1 - weight]), style_weight=0.3), 150
+            network, objective(Fusion(losses=losses, weights=[weight, 1 - weight]), style_weight=0.3), STEPS
         ).images
         for loss, found in zip(losses.values(), (first, second), strict=True):
             judge = objective(loss)

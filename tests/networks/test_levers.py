@@ -33,7 +33,16 @@ def resnet18():
 @pytest.fixture(scope="module")
 def vgg11():
     torch.manual_seed(0)
-    return torchvision.models.vgg11().eval()
+    with torch.device("meta"):  # the classifier stays there, where nothing is read
+        network = torchvision.models.vgg11()
+    network.features.to_empty(device="cpu").apply(initialized)
+    return network.eval()
+
+
+def initialized(module):
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(module.bias)
 
 
 def features_and_gradient(tapped):

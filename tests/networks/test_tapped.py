@@ -117,6 +117,12 @@ def test_unknown_path_names_its_neighbours(resnet18):
         TappedNetwork(resnet18, {"conv2_9": "layer1.9"})
 
 
+@pytest.mark.parametrize("path", ["", "*", "layer.", "layer1.*", "layer1..", "nowhere"])
+def test_a_path_is_no_pattern(resnet18, path):
+    with pytest.raises(SettingError, match="`network.taps.wrong` should be the path of a module"):
+        TappedNetwork(resnet18, {"conv1": "relu", "wrong": path})
+
+
 def test_unknown_batch_norm_mode(resnet18):
     with pytest.raises(SettingError, match="`batchnorm` should be one of"):
         TappedNetwork(resnet18, {"conv1": "relu"}, batchnorm="train")
