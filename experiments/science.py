@@ -37,6 +37,7 @@ NOT_SCIENCE = frozenset(
         "measures.weights.path",
         "measures.weights.sha256",
         "weights.path",
+        "weights.output",
         "weights.sha256",
     }
 )
@@ -48,6 +49,18 @@ NOT_SCIENCE_OF = {
     "measure_activations": frozenset({"compute.batch_size"}),
     # Another judge changes no picture.
     "stylize": frozenset({"measures"}),
+    # Where the data are, and how they are read; a digest in `Identity` stands for what they are.
+    "train_classifier": frozenset(
+        {
+            "data.name",
+            "data.path",
+            "data.source",
+            "checkpoint_seconds",
+            "compute.workers",
+            "compute.keep_images",
+            "compute.compile",
+        }
+    ),
 }
 """Those that leave the numbers of one experiment as they are."""
 

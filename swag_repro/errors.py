@@ -28,3 +28,11 @@ class StoreError(UserError):
 
 class NonFiniteError(UserError, ArithmeticError):
     """A network returned NaN or infinity."""
+
+
+class DataError(UserError):
+    """Labelled images are missing, unreadable, or can't be trained on."""
+
+
+class TrainingError(UserError, ArithmeticError):
+    """A training diverged, or doesn't fit into memory."""
