@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR
 
 from swag_repro.errors import SettingError
 
 Schedule = Literal["one_cycle", "cosine"]
+
+LOWEST = 0.04
+"""Part of the highest learning rate at which a training begins (torch's OneCycleLR)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +80,29 @@ class Recipe:
             weight_decay=self.weight_decay,
         )
 
-    def scheduler(self, optimizer: SGD, steps: int) -> LRScheduler:
+    def scheduler(self, optimizer: SGD, steps: int) -> LambdaLR:
         """Of so many steps in all."""
-        if self.schedule == "one_cycle":
-            return OneCycleLR(
-                optimizer, self.lr, total_steps=steps, pct_start=self.warmup, cycle_momentum=False
-            )
-        rising = max(1, round(self.warmup * steps))
-        warmup = LinearLR(optimizer, start_factor=1 / (rising + 1), total_iters=rising)
-        decay = CosineAnnealingLR(optimizer, T_max=max(1, steps - rising))
-        return SequentialLR(optimizer, [warmup, decay], milestones=[rising])
+        return LambdaLR(optimizer, lambda step: self.part_of_lr(min(step / steps, 1.0)))
+
+    def part_of_lr(self, share: float) -> float:
+        """The learning rate after a share of the steps, in [0, 1], as a part of the highest.
+
+        OneCycleLR of torch does the same, and divides by 0 where fewer than two steps go up.
+        """
+        if share < self.warmup:
+            risen = share / self.warmup
+            rise = _half_cosine(risen) if self.schedule == "one_cycle" else risen
+            return LOWEST + (1 - LOWEST) * rise
+        return 1 - _half_cosine((share - self.warmup) / (1 - self.warmup))
 
     def loss(self) -> nn.CrossEntropyLoss:
         """Cross entropy of logits `(B, K)` and classes `(B,)`."""
         return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
+
+
+def _half_cosine(share: float) -> float:
+    """From 0 to 1, level at both ends."""
+    return (1 - math.cos(math.pi * share)) / 2
 
 
 def outputs_loss(loss: nn.Module, outputs: object, classes: torch.Tensor) -> torch.Tensor:
