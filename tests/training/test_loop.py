@@ -180,8 +180,10 @@ def test_schedules_rise_to_lr_and_fall_to_nothing(schedule):
     assert 20 <= top <= 30
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[0] < 0.04
+    assert rates[0] == pytest.approx(0.016)
     assert rates[-1] < 0.001
+    shares = (0.125, 0.25, 0.625, 1.0)
+    assert [recipe.part_of_lr(share) for share in shares] == pytest.approx([0.52, 1, 0.5, 0])
 
 
 def test_auxiliary_classifiers_count_a_third():
@@ -204,7 +206,8 @@ def test_clipping_bounds_the_step(colors):
     before, lr = [parameter.clone() for parameter in trained.network.parameters()], trained.lr
     next(iter(trained))
     moved = sum(
-        float((a - b).square().sum()) for a, b in zip(trained.network.parameters(), before, strict=True)
+        float((a - b).detach().square().sum())
+        for a, b in zip(trained.network.parameters(), before, strict=True)
     )
     assert moved**0.5 == pytest.approx(1e-3 * lr, rel=0.01)
 
