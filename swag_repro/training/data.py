@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import torchvision
 from PIL import Image
@@ -21,6 +21,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
 from swag_repro.errors import DataError, SettingError
+
+Crop = Literal["pad", "scale"]
 
 HELD_OUT = ("test", "val", "validation")
 """Names of the folder beside `train`, of which the first that is there counts."""
@@ -79,12 +81,15 @@ class Preparation:
     """
 
     size: int
-    crop: Literal["pad", "scale"]
+    crop: Crop
     flip: bool
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise SettingError("data.size", "should be a whole number from 1", repr(self.size), "Choose one.")
+        if self.crop not in get_args(Crop):
+            rule = f"should be one of {', '.join(get_args(Crop))}"
+            raise SettingError("data.crop", rule, repr(self.crop), "Choose one.")
 
     def read(self, image: Image.Image) -> Tensor:
         """What is done to each image once: PIL's → `(3, H, W)`, uint8, for `pad` of this size."""
