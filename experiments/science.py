@@ -38,6 +38,7 @@ NOT_SCIENCE = frozenset(
         "measures.weights.sha256",
         "weights.path",
         "weights.output",
+        "weights.folder",
         "weights.sha256",
     }
 )

@@ -5,16 +5,25 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from experiments import measure_activations
 from experiments.checkpoints import Checkpoints
+from experiments.config import checked
+from experiments.export_weights import export
 from experiments.train_classifier import main  # noqa: F401  (the fixture `run` calls it)
+from experiments.training.training import ClassifierTraining
+from swag_repro.errors import WeightsError
 from swag_repro.runs.records import all_runs
+from swag_repro.trained import TrainedWeights
 from tests.training.conftest import COLORS, write_images
 
 ROOT = Path(__file__).parents[2]
@@ -202,3 +211,34 @@ def test_bad_input(run, colors, case):
     assert status == 1
     assert message in printed.replace("\n", " ")
     assert "Traceback" not in printed
+
+
+def test_exported_weights_are_those_of_their_runs(run, colors, tmp_path):
+    for seed in (0, 1):
+        assert run(*on(colors, "name=family", f"weights.seed={seed}"))[0] == 0
+    folder, output = tmp_path / "family", tmp_path / "out"
+    export(output, "family", folder)
+    table = pd.read_csv(folder / "table.csv")
+    assert table["seed"].tolist() == [0, 1]
+    assert (table["test_accuracy"] - table["test_accuracy_as_stored"]).abs().max() <= 1 / 24
+    [record] = [one for one in trainings(output) if one.config["seed"] == 1]
+    architecture = ClassifierTraining.build(
+        checked(OmegaConf.create(record.config), "train_classifier")
+    ).architecture
+    weights_ = TrainedWeights(seed=1, folder=str(folder), name="trained")
+    stored = weights_.build(replace(architecture, builder=partial(architecture.builder, num_classes=3)))
+    for key, value in weights(record).items():
+        if not key.endswith("num_batches_tracked"):
+            torch.testing.assert_close(stored.state_dict()[key], value, rtol=1e-3, atol=1e-6)
+    assert weights_.digest(architecture) == table["sha256"][1]
+    assert set(pd.read_csv(folder / "curves.csv")["statistic"]) == {"accuracy", "loss"}
+    with pytest.raises(
+        WeightsError, match=r"none of small_residual with seed 2 in .* There are small_residual seed 0"
+    ):
+        TrainedWeights(seed=2, folder=str(folder), name="trained").build(architecture)
+    damaged = folder / table["file"][1]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match="should have the sha256"):
+        weights_.build(architecture)
+    with pytest.raises(WeightsError, match="should be that of finished trainings; found none of 'other'"):
+        export(output, "other", folder)
