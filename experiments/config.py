@@ -90,17 +90,23 @@ class Config:
     output: str = MISSING
     force: bool = MISSING
     progress: bool = MISSING
-    precision: str = MISSING
 
 
 @dataclass
-class MeasureConfig(Config):
-    """All of `conf/measure_activations.yaml`."""
+class UnitsConfig(Config):
+    """All of `conf/measure_units.yaml`."""
 
     compute: Batched = MISSING
-    smoothing: dict[str, Any] = MISSING
     images: Images = MISSING
+
+
+@dataclass
+class MeasureConfig(UnitsConfig):
+    """All of `conf/measure_activations.yaml`."""
+
+    smoothing: dict[str, Any] = MISSING
     batchnorm: str = MISSING
+    precision: str = MISSING
 
 
 @dataclass
@@ -240,6 +246,7 @@ class TrainConfig(Config):
     data: Data = MISSING
     recipe: dict[str, Any] = MISSING
     seed: int = MISSING
+    precision: str = MISSING
     snapshots: list[float] = MISSING
     checkpoint_seconds: float = MISSING
 
@@ -247,7 +254,12 @@ class TrainConfig(Config):
 GROUPS = ("network", "weights", "smoothing", "images", "data", "recipe", "tracking", "compute")
 """Nodes without which an entry point that has them can't do."""
 
-SCHEMAS = {"measure_activations": MeasureConfig, "stylize": StylizeConfig, "train_classifier": TrainConfig}
+SCHEMAS = {
+    "measure_activations": MeasureConfig,
+    "measure_units": UnitsConfig,
+    "stylize": StylizeConfig,
+    "train_classifier": TrainConfig,
+}
 """By the config's name, which is that of the entry point that computes it."""
 
 BATCHES_SETTLED_BY_RUN = frozenset({"stylize"})
@@ -285,7 +297,7 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
         raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
     _check_numbers(config)  # type: ignore[arg-type]
     _check_compute(config.compute, auto=name in BATCHES_SETTLED_BY_RUN)
-    if config.precision not in PRECISIONS:
+    if "precision" in config and config.precision not in PRECISIONS:
         raise SettingError("precision", f"should be one of {PRECISIONS}", config.precision, "Choose one.")
     return config  # type: ignore[return-value]
 

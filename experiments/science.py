@@ -39,6 +39,7 @@ NOT_SCIENCE = frozenset(
         "weights.path",
         "weights.output",
         "weights.folder",
+        "weights.run",
         "weights.sha256",
     }
 )
@@ -48,6 +49,7 @@ NOT_SCIENCE_OF = {
     # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with
     # other neighbours in its batch nearly all pixels of a picture come to differ.
     "measure_activations": frozenset({"compute.batch_size"}),
+    "measure_units": frozenset({"compute.batch_size"}),
     # Another judge changes no picture.
     "stylize": frozenset({"measures"}),
     # Where the data are, and how they are read; a digest in `Identity` stands for what they are.
