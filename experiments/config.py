@@ -67,8 +67,14 @@ class Compute:
     """Where and in what portions; no result depends on it."""
 
     device: str = MISSING
-    batch_size: Any = MISSING
     threads: int | None = None
+
+
+@dataclass
+class Batched(Compute):
+    """Where a network is run, and with how many images at once."""
+
+    batch_size: Any = MISSING
 
 
 @dataclass
@@ -77,8 +83,6 @@ class Config:
 
     network: Network = MISSING
     weights: dict[str, Any] = MISSING
-    smoothing: dict[str, Any] = MISSING
-    images: Images = MISSING
     tracking: Tracking = MISSING
     compute: Compute = MISSING
     entry: str = MISSING
@@ -86,6 +90,21 @@ class Config:
     output: str = MISSING
     force: bool = MISSING
     progress: bool = MISSING
+
+
+@dataclass
+class UnitsConfig(Config):
+    """All of `conf/measure_units.yaml`."""
+
+    compute: Batched = MISSING
+    images: Images = MISSING
+
+
+@dataclass
+class MeasureConfig(UnitsConfig):
+    """All of `conf/measure_activations.yaml`."""
+
+    smoothing: dict[str, Any] = MISSING
     batchnorm: str = MISSING
     precision: str = MISSING
 
@@ -164,7 +183,7 @@ class Levers:
 
 
 @dataclass
-class StylizeConfig(Config):
+class StylizeConfig(MeasureConfig):
     """All of `conf/stylize.yaml`."""
 
     content: Any = None
@@ -198,10 +217,49 @@ class StylizeConfig(Config):
     keep: Keep = MISSING
 
 
-GROUPS = ("network", "weights", "smoothing", "images", "tracking", "compute")
-"""Nodes without which no entry point can do."""
+@dataclass
+class Data:
+    """`conf/data`: labelled images, and arguments of `swag_repro.training.Preparation`."""
 
-SCHEMAS = {"measure_activations": Config, "stylize": StylizeConfig}
+    name: str = MISSING
+    source: dict[str, Any] = MISSING
+    path: str | None = None
+    size: int = MISSING
+    crop: str = MISSING
+    flip: bool = MISSING
+
+
+@dataclass
+class Training(Compute):
+    """Where and how a training is run; no result depends on it."""
+
+    workers: int | None = None
+    keep_images: bool = MISSING
+    compile: bool = MISSING
+
+
+@dataclass
+class TrainConfig(Config):
+    """All of `conf/train_classifier.yaml`."""
+
+    compute: Training = MISSING
+    data: Data = MISSING
+    recipe: dict[str, Any] = MISSING
+    seed: int = MISSING
+    precision: str = MISSING
+    snapshots: list[float] = MISSING
+    checkpoint_seconds: float = MISSING
+
+
+GROUPS = ("network", "weights", "smoothing", "images", "data", "recipe", "tracking", "compute")
+"""Nodes without which an entry point that has them can't do."""
+
+SCHEMAS = {
+    "measure_activations": MeasureConfig,
+    "measure_units": UnitsConfig,
+    "stylize": StylizeConfig,
+    "train_classifier": TrainConfig,
+}
 """By the config's name, which is that of the entry point that computes it."""
 
 BATCHES_SETTLED_BY_RUN = frozenset({"stylize"})
@@ -232,14 +290,15 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
             "conf/ shows the keys and their values.",
         ) from error
     for group in GROUPS:
-        if OmegaConf.select(config, group) is None:
+        if group in config and OmegaConf.select(config, group) is None:
             raise SettingError(group, "should be a choice of its group", "null", f"conf/{group} shows them.")
     if config.entry != name:
         rule = f"should be an experiment of {name}.py"
         raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
     _check_numbers(config)  # type: ignore[arg-type]
     _check_compute(config.compute, auto=name in BATCHES_SETTLED_BY_RUN)
-    check_choice("precision", config.precision, PRECISIONS)
+    if "precision" in config:
+        check_choice("precision", config.precision, PRECISIONS)
     return config  # type: ignore[return-value]
 
 
@@ -278,12 +337,13 @@ def _check_numbers(config: DictConfig) -> None:
 
 
 def _check_compute(compute: DictConfig, *, auto: bool) -> None:
-    for setting in ("batch_size", "threads"):
+    least = {"batch_size": 1, "threads": 1, "workers": 0}
+    for setting in least.keys() & set(compute):
         value = compute[setting]
-        if value is None and setting == "threads":
+        if value is None and setting != "batch_size":
             continue
         if value == "auto" and auto and setting == "batch_size":
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            rule = "should be a whole number from 1" + (", or auto" if auto else "")
+        if not isinstance(value, int) or isinstance(value, bool) or value < least[setting]:
+            rule = f"should be a whole number from {least[setting]}" + (", or auto" if auto else "")
             raise SettingError(f"compute.{setting}", rule, repr(value), "Choose one.")

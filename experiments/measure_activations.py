@@ -22,7 +22,7 @@ from torchvision.transforms.functional import resize
 from experiments.command import checked_command
 from experiments.frame import Context, run_cell
 from experiments.launching import CONF, launch
-from experiments.network import NetworkExperiment
+from experiments.network import SmoothedExperiment
 from swag_repro.images import Picture, batches, to_pil
 from swag_repro.networks import TappedNetwork
 from swag_repro.runs.tracking import Tracker
@@ -32,7 +32,7 @@ THUMBNAIL = 128
 """Short side, in pixels, of the images shown in W&B."""
 
 
-class MeasureActivations(NetworkExperiment):
+class MeasureActivations(SmoothedExperiment):
     """Statistics of each picture at each statistic tap."""
 
     name = "measure_activations"

@@ -19,11 +19,10 @@ from swag_repro.weights import Weights
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkExperiment(Experiment):
-    """A network with its weights, a smoothing, and pictures."""
+    """A network with its weights, and pictures."""
 
     architecture: Architecture
     weights: Weights
-    smoothing: Smoothing
     pictures: tuple[Picture, ...]
     resize: Resize
 
@@ -34,7 +33,6 @@ class NetworkExperiment(Experiment):
             **super().parts(config),
             "architecture": build(config.network),
             "weights": build(config.weights),
-            "smoothing": build(config.smoothing),
             "pictures": build(config.images.source),
             "resize": Resize(
                 size=config.images.size,
@@ -49,6 +47,44 @@ class NetworkExperiment(Experiment):
         return {picture.key: picture.sha256 for picture in self.pictures}
 
     @property
+    def weights_digest(self) -> str | None:
+        """What tells the weights' values from others; None where the settings tell them."""
+        return self.weights.digest(self.architecture)
+
+    @property
+    def seed(self) -> int | None:
+        """Of random weights; None for others."""
+        return getattr(self.weights, "seed", None)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What each of its rows says of the network."""
+        return {"network": self.architecture.name, "weights": self.weights.name, "seed": self.seed}
+
+    @property
+    def label(self) -> str:
+        """The network and its weights, for people."""
+        seed = "" if self.seed is None else f" seed {self.seed}"
+        return f"{self.architecture.name} {self.weights.name}{seed}"
+
+    @property
+    def tags(self) -> list[str]:
+        """By which W&B finds it."""
+        return [self.architecture.name, self.weights.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothedExperiment(NetworkExperiment):
+    """A network that is read at its taps, and a smoothing of what is read."""
+
+    smoothing: Smoothing
+
+    @classmethod
+    def parts(cls, config: DictConfig) -> dict[str, Any]:
+        """The attributes of the experiment of this config."""
+        return {**super().parts(config), "smoothing": build(config.smoothing)}
+
+    @property
     def taps(self) -> Sequence[str]:
         """Where the network is read."""
         return self.architecture.statistic_taps
@@ -58,11 +94,6 @@ class NetworkExperiment(Experiment):
         """How the network is run."""
         # Not channels_last: statistics read a layer as (D, M), and turning it costs more than it gains.
         return Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True)
-
-    @property
-    def weights_digest(self) -> str | None:
-        """What tells the weights' values from others; None where the settings tell them."""
-        return self.weights.digest(self.architecture)
 
     def network(self) -> TappedNetwork:
         """The network with its weights, read at its taps, on its device."""
@@ -78,27 +109,16 @@ class NetworkExperiment(Experiment):
         return tapped.to(self.device)
 
     @property
-    def seed(self) -> int | None:
-        """Of random weights; None for others."""
-        return getattr(self.weights, "seed", None)
-
-    @property
     def origin(self) -> dict[str, Any]:
         """What each of its rows says of the network."""
-        return {
-            "network": self.architecture.name,
-            "weights": self.weights.name,
-            "smoothing": str(self.smoothing),
-            "seed": self.seed,
-        }
+        return {**super().origin, "smoothing": str(self.smoothing)}
 
     @property
     def label(self) -> str:
         """The network, its weights and its smoothing, for people."""
-        seed = "" if self.seed is None else f" seed {self.seed}"
-        return f"{self.architecture.name} {self.weights.name}{seed} {self.smoothing}"
+        return f"{super().label} {self.smoothing}"
 
     @property
     def tags(self) -> list[str]:
         """By which W&B finds it."""
-        return [self.architecture.name, self.weights.name, str(self.smoothing)]
+        return [*super().tags, str(self.smoothing)]

@@ -37,6 +37,9 @@ NOT_SCIENCE = frozenset(
         "measures.weights.path",
         "measures.weights.sha256",
         "weights.path",
+        "weights.output",
+        "weights.folder",
+        "weights.run",
         "weights.sha256",
     }
 )
@@ -46,8 +49,21 @@ NOT_SCIENCE_OF = {
     # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with
     # other neighbours in its batch nearly all pixels of a picture come to differ.
     "measure_activations": frozenset({"compute.batch_size"}),
+    "measure_units": frozenset({"compute.batch_size"}),
     # Another judge changes no picture.
     "stylize": frozenset({"measures"}),
+    # Where the data are, and how they are read; a digest in `Identity` stands for what they are.
+    "train_classifier": frozenset(
+        {
+            "data.name",
+            "data.path",
+            "data.source",
+            "checkpoint_seconds",
+            "compute.workers",
+            "compute.keep_images",
+            "compute.compile",
+        }
+    ),
 }
 """Those that leave the numbers of one experiment as they are."""
 

@@ -32,6 +32,14 @@ class NonFiniteError(UserError, ArithmeticError):
     """A network returned NaN or infinity."""
 
 
+class DataError(UserError):
+    """Labelled images are missing, unreadable, or can't be trained on."""
+
+
+class TrainingError(UserError, ArithmeticError):
+    """A training diverged, or doesn't fit into memory."""
+
+
 def check_choice(setting: str, value: object, choices: Iterable[str]) -> None:
     """Raises a `SettingError` unless the value is one of the choices."""
     if value not in (known := list(choices)):

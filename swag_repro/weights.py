@@ -1,4 +1,4 @@
-"""Where a network's weights come from: a seed, torchvision's ImageNet weights, or a file."""
+"""Where a network's weights come from: a seed, torchvision's ImageNet weights, a file, or a training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.error import URLError
 from urllib.parse import urlparse
 
@@ -21,8 +21,19 @@ from torchvision.models import WeightsEnum, get_weight
 from swag_repro.errors import SettingError, WeightsError, check_choice
 from swag_repro.networks import Architecture
 from swag_repro.networks.shortcuts import idle_modules
+from swag_repro.runs.files import MALFORMED
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.records import is_finished
 
 StateDict = Mapping[str, Tensor]
+
+WEIGHTS, SNAPSHOTS = "weights.safetensors", "snapshots"
+"""In the run directory of a training: its last weights, and the folder of those on the way."""
+
+
+def snapshot_name(share: float) -> str:
+    """Where the weights after some share of a training, from 0 to 1, lie in its run directory."""
+    return f"{SNAPSHOTS}/{share:g}.safetensors"
 
 
 class Weights(Protocol):
@@ -193,6 +204,85 @@ class FileWeights:
         if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
             raise _not_a_state_dict(self.path, f"a {type(loaded).__name__} of something else")
         return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunWeights:
+    """What a run of `train_classifier` has trained.
+
+    Attributes:
+        run: its id; None for the one finished training of this network with this seed.
+        seed: of the training; used without `run` only.
+        at: share of the training, from 0 to 1, after which the weights were kept; None for its end.
+        output: the folder of the run directories.
+    """
+
+    run: str | None
+    seed: int | None
+    at: float | None
+    output: str
+    name: str
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """The network with the weights of the run.
+
+        Raises:
+            WeightsError: there is no such finished run, or several, or it has no weights at this share, or
+                trained another network.
+        """
+        return self._file(architecture).build(architecture)
+
+    def digest(self, architecture: Architecture) -> str:
+        """The file's SHA-256 in hex.
+
+        Raises:
+            WeightsError: as `build`.
+        """
+        return self._file(architecture).digest(architecture)
+
+    def _file(self, architecture: Architecture) -> FileWeights:
+        directory = self._directory(architecture)
+        path = directory / (WEIGHTS if self.at is None else snapshot_name(self.at))
+        if not path.is_file():
+            kept = sorted(path.stem for path in (directory / SNAPSHOTS).glob("*"))
+            rule = f"should be a share of the training of {directory.name} whose weights were kept"
+            raise WeightsError("weights.at", rule, self.at, f"It kept {', '.join(kept) or 'the last only'}.")
+        return FileWeights(path=str(path), name=self.name)
+
+    def _directory(self, architecture: Architecture) -> Path:
+        remedy = "python experiments/train_classifier.py trains one."
+        runs = Path(self.output).expanduser() / "runs"
+        if self.run is not None:
+            trained = _training(runs / self.run)
+            if trained is None:
+                rule = "should be the id of a finished training"
+                raise WeightsError("weights.run", rule, f"none of this id in {runs}", remedy)
+            if (found := trained["network"]["name"]) != architecture.name:
+                raise WeightsError("weights.run", f"should have trained {architecture.name}", found, remedy)
+            return runs / self.run
+        directories = (path.parent for path in sorted(runs.glob("*/identity.json")))
+        fitting = [directory for directory in directories if self._fits(directory, architecture)]
+        if len(fitting) != 1:
+            which = f"{architecture.name} with seed {self.seed}"
+            listed = ", ".join(path.name for path in fitting) or "none"
+            rule = f"should be given unless there is one finished training of {which}"
+            raise WeightsError("weights.run", rule, f"{listed} in {runs}", remedy)
+        return fitting[0]
+
+    def _fits(self, directory: Path, architecture: Architecture) -> bool:
+        trained = _training(directory)
+        if trained is None or self.seed not in (None, trained["seed"]):
+            return False
+        return bool(trained["network"]["name"] == architecture.name)
+
+
+def _training(directory: Path) -> dict[str, Any] | None:
+    """The settings of a finished training; None of any other directory."""
+    try:
+        identity = Identity.from_json((directory / "identity.json").read_text(encoding="utf-8"))
+    except MALFORMED:
+        return None
+    return identity.config if identity.experiment == "train_classifier" and is_finished(directory) else None
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -75,6 +75,7 @@ STYLIZE = CONFIG | {
         "fold_batchnorm": True, "in_place": True, "channels_last": True, "compile": False, "checkpoints": 0, "autocast": None,
     },
     "measures": {"weights": {"name": "file", "path": "/data/vgg19.pth", "sha256": None}},
+    "weights": {**CONFIG["weights"], "output": "outputs", "folder": None, "run": None},
 }  # fmt: skip
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from experiments.checkpoints import Checkpoints, digest_of
 from experiments.frame import Context
 from experiments.signals import interrupt
 from experiments.stylization.batches import Batch, restart_of, start_of
-from experiments.stylization.checkpoints import Checkpoints, digest_of
 from experiments.stylization.mirror import TERMS, Mirror
 from experiments.stylization.pairs import Pair
 from experiments.sweeps.plan import interruptible

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from experiments.building import build
 from experiments.frame import Context
-from experiments.network import NetworkExperiment
+from experiments.network import SmoothedExperiment
 from experiments.science import wants_judge
 from experiments.stylization.batches import BATCH_SIZE, COLORS, STARTS, Batch, fixed_size
 from experiments.stylization.judging import Judging
@@ -40,7 +40,7 @@ MOST_PAIRS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stylization(NetworkExperiment):
+class Stylization(SmoothedExperiment):
     """Pictures of pairs, how each ended, and the curves of their losses."""
 
     name = "stylize"

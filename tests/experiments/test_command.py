@@ -44,6 +44,8 @@ def test_one_cell_of_a_sweep_needs_no_m(run):
 
 def test_every_wrong_choice_names_the_right_ones():
     assert Path(CONF, "weights").is_dir()
-    with pytest.raises(SettingError, match="`weights` should be one of file, imagenet, random; found 2"):
+    with pytest.raises(
+        SettingError, match="`weights` should be one of file, imagenet, random, run, trained; found 2"
+    ):
         check("stylize", ["weights=2"])
     check("stylize", ["preset=null", "weights=random,file", "~experiment"])

@@ -21,8 +21,8 @@ import torchvision
 from PIL import Image
 from rich.console import Console
 
+from experiments.checkpoints import Checkpoints
 from experiments.logs import _LogFile
-from experiments.stylization.checkpoints import Checkpoints
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from experiments.sweeps import progress
 from experiments.sweeps.plan import Outcome, Sweep, as_typed

@@ -40,7 +40,9 @@ def swept(entry, folder, *arguments):
 @pytest.mark.slow
 def test_an_entry_point_runs_under_submitit(tmp_path):
     """What a launcher pickles and awaits is the frame's, and the same for all entry points."""
-    records = swept("measure_activations", tmp_path, *CHEAP["measure_activations"], *LAUNCHERS["submitit"])
+    records = swept(
+        "measure_activations", tmp_path, *CHEAP["measure_activations"], *LAUNCHERS["submitit_local"]
+    )
     assert records == list(all_runs(tmp_path / "out"))
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a stylisation: an interrupted run goes on, bit for bit, where it stood."""
+"""Checkpoints: an interrupted run goes on, bit for bit, where it stood."""
 
 from __future__ import annotations
 

@@ -1,0 +1,131 @@
+"""Writes the weights of finished trainings, as float16 and with a table, for `weights=trained` to read.
+
+python experiments/export_weights.py --output outputs --to my/family
+python experiments/export_weights.py --to swag_repro/trained
+
+Each is tested as it is stored, on the held-out images of its run.
+"""
+
+from __future__ import annotations
+
+import experiments  # noqa: F401  (before torch: it sets how threads wait)
+
+# isort: split
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save
+
+from experiments.config import checked
+from experiments.sweeps.progress import console
+from experiments.training.training import ClassifierTraining
+from swag_repro.errors import UserError, WeightsError
+from swag_repro.runs.files import whole_file, write_text
+from swag_repro.runs.records import RunRecord, all_runs
+from swag_repro.trained import TABLE
+from swag_repro.weights import WEIGHTS
+
+
+def main() -> None:
+    """Exports the trainings of one name."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", default="outputs", help="folder of the run directories")
+    parser.add_argument("--name", default="family", help="of the runs: that of their experiment")
+    parser.add_argument("--to", type=Path, required=True, help="folder of the table and the files")
+    arguments = parser.parse_args()
+    try:
+        export(Path(arguments.output), arguments.name, arguments.to)
+    except UserError as error:
+        console.print(f"[bold red]error:[/] {error}")
+        sys.exit(1)
+
+
+def export(output: Path, name: str, folder: Path) -> None:
+    """Writes weights, their runs' identities, the table and the curves.
+
+    Raises:
+        UserError: there are no such runs, two of one network and seed, or their data are not at hand.
+    """
+    trained = _by_network_and_seed(all_runs(output), name)
+    if not trained:
+        raise WeightsError(
+            "--name", "should be that of finished trainings", f"none of {name!r} in {output}",
+            "python experiments/train_classifier.py -m experiment=family computes some.",
+        )  # fmt: skip
+    rows = [_exported(record, folder) for _, record in sorted(trained.items())]
+    write_text(folder / TABLE, pd.DataFrame(rows).to_csv(index=False))
+    curves = [_curve(record) for _, record in sorted(trained.items())]
+    write_text(folder / "curves.csv", pd.concat(curves).to_csv(index=False))
+    console.print(f"{len(rows)} trainings → {folder}")
+
+
+def _by_network_and_seed(records: Iterable[RunRecord], name: str) -> dict[tuple[str, int], RunRecord]:
+    found: dict[tuple[str, int], RunRecord] = {}
+    for record in records:
+        if record.status.experiment != ClassifierTraining.name or record.status.name != name:
+            continue
+        key = str(record.config["network"]["name"]), int(record.config["seed"])
+        if key in found:
+            both = f"{found[key].path.name} and {record.path.name}"
+            raise WeightsError(
+                "--name", f"should have one training of {key[0]} with seed {key[1]}", both, "Move one."
+            )
+        found[key] = record
+    return found
+
+
+def _exported(record: RunRecord, folder: Path) -> dict[str, Any]:
+    """Writes one training's weights and identity; its row of the table."""
+    network, seed = record.config["network"]["name"], record.config["seed"]
+    state = load_file(record.path / WEIGHTS)
+    halved = {
+        key: value.half() if value.is_floating_point() else value
+        for key, value in state.items()
+        if not key.endswith("num_batches_tracked")  # no output depends on it
+    }
+    content, stem = save(halved), f"{network}-{seed}"
+    with whole_file(folder / f"{stem}.safetensors") as file:
+        file.write(content)
+    write_text(folder / f"{stem}.json", (record.path / "identity.json").read_text(encoding="utf-8"))
+    last = record.rows().to_pandas().groupby(["definition", "statistic"])["value"].last()
+    return {
+        "network": network,
+        "seed": seed,
+        "file": f"{stem}.safetensors",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "epochs": record.config["recipe"]["epochs"],
+        "test_accuracy": last["test", "accuracy"],
+        "test_accuracy_as_stored": _accuracy(record, halved),
+        "train_accuracy": last["fitted", "accuracy"],
+        "minutes": round(last["fitted", "seconds"] / 60, 1),
+        "device": record.status.device,
+        "commit": record.status.commit,
+        "run_id": record.path.name,
+    }
+
+
+def _accuracy(record: RunRecord, state: dict[str, torch.Tensor]) -> float:
+    """Of weights as they are stored, on the held-out images of the run."""
+    config = checked(OmegaConf.create(record.config), ClassifierTraining.reads)
+    training = ClassifierTraining.build(config).training()
+    training.network.load_state_dict(state, strict=False)
+    return training.test().accuracy
+
+
+def _curve(record: RunRecord) -> pd.DataFrame:
+    columns = ["network", "seed", "iteration", "definition", "statistic", "value"]
+    rows: pd.DataFrame = record.rows().to_pandas()[columns]
+    return rows[rows["statistic"] != "seconds"]
+
+
+if __name__ == "__main__":
+    main()

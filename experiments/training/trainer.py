@@ -1,0 +1,175 @@
+"""One training in its run directory: checkpoints, snapshots, curves, and the weights at its end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save
+
+from experiments.checkpoints import Checkpoints, digest_of
+from experiments.frame import Context
+from experiments.signals import interrupt
+from experiments.sweeps.plan import interruptible
+from swag_repro.runs.store import Run
+from swag_repro.runs.tracking import Tracker
+from swag_repro.training import Score, Training
+from swag_repro.weights import WEIGHTS, snapshot_name
+
+if TYPE_CHECKING:
+    from experiments.training.training import ClassifierTraining
+
+logger = logging.getLogger(__name__)
+
+LIVE = 20
+"""Steps between two points of the live curves."""
+
+KEY = "training"
+
+
+@dataclass
+class State:
+    """All that decides how a training goes on, as a checkpoint holds it.
+
+    Attributes:
+        training: by its `state`; None before the first checkpoint.
+        rows: of the epochs that are done.
+        seconds: that they took, with the steps after them.
+        files: SHA-256 of the snapshots that lie beside the checkpoint.
+    """
+
+    training: dict[str, Any] | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    files: dict[str, str] = field(default_factory=dict)
+
+
+class Trainer:
+    """Takes a training to its end, from its last checkpoint on.
+
+    Args:
+        experiment: what is trained.
+        training: at its start.
+        context: where results go; None in a process beside the first, which writes nothing.
+    """
+
+    def __init__(self, experiment: ClassifierTraining, training: Training, context: Context | None) -> None:
+        self.experiment, self.training, self.context = experiment, training, context
+        self.tracker = Tracker(None) if context is None else context.tracker
+        seconds = experiment.config.checkpoint_seconds
+        self.checkpoints = None if context is None else Checkpoints(context.run.path, seconds=seconds)
+        self.snapshots = {round(share * training.steps): share for share in experiment.config.snapshots}
+        self.state = State()
+        self.began = time.monotonic()
+
+    def train(self) -> None:
+        """Trains; the first process writes rows and weights."""
+        self._resume()
+        self.tracker.axis("epoch", "train/*", "test/*", "lr")
+        self._snap()
+        with interruptible(None if self.context is None else self.context.sweep) as interrupted:
+            for done in self._shown():
+                self._after(done)
+                self._save(interrupted())
+        fitted = self.training.fitted()
+        self._note("fitted", fitted)
+        self._finish()
+
+    def _resume(self) -> None:
+        saved = self.checkpoints.load(KEY) if self.checkpoints is not None else None
+        saved = self.training.machine.world.shared(saved)
+        if saved is not None:
+            self.state = State(**saved)
+            assert self.state.training is not None
+            self.training.load_state(self.state.training)
+            logger.info("goes on from step %d of %d", self.training.done, self.training.steps)
+        self.began = time.monotonic() - self.state.seconds
+
+    def _shown(self) -> Iterator[int]:
+        """Each step; beside a bar of steps in the first process."""
+        if self.context is None:
+            return iter(self.training)
+        return self.context.shown(self._counted(), total=self.training.steps, unit="steps")
+
+    def _counted(self) -> Iterator[tuple[int, int]]:
+        """Each step, and how many steps it went on: those of an earlier attempt count with the first."""
+        before = 0
+        for done in self.training:
+            yield done - before, done
+            before = done
+
+    def _after(self, done: int) -> None:
+        """What follows a step: curves, and the weights if they were asked for."""
+        if done % LIVE == 0:
+            self._log("train", self.training.running())
+        if self.training.ends_epoch:
+            self._end_epoch()
+        self._snap()
+
+    def _end_epoch(self) -> None:
+        train, test = self.training.running(), self.training.test()
+        for part, score in (("train", train), ("test", test)):
+            self._note(part, score)
+            self._log(part, score)
+        logger.info(
+            "epoch %d: accuracy %.4f while training, %.4f held out; loss %.4f and %.4f",
+            self.training.epoch, train.accuracy, test.accuracy, train.loss, test.loss,
+        )  # fmt: skip
+        self.training.begin_epoch()
+
+    def _save(self, signal: int | None) -> None:
+        if self.checkpoints is not None and (signal is not None or self.checkpoints.due()):
+            if signal is None:
+                self.training.check_finite()  # what diverged is not kept
+            self.state.training, self.state.seconds = self.training.state(), time.monotonic() - self.began
+            self.checkpoints.save(KEY, vars(self.state))
+        if signal is not None:
+            interrupt(signal)
+
+    def _log(self, part: str, score: Score) -> None:
+        values = {f"{part}/loss": score.loss, f"{part}/accuracy": score.accuracy}
+        self.tracker.log({"epoch": self.training.epoch, "lr": self.training.lr, **values})
+
+    def _note(self, part: str, score: Score) -> None:
+        """Rows of a score."""
+        seconds = time.monotonic() - self.began
+        for statistic, value in (("accuracy", score.accuracy), ("loss", score.loss), ("seconds", seconds)):
+            self.state.rows.append(
+                {"iteration": self.training.done, "statistic": statistic, "definition": part, "value": value}
+            )
+
+    def _snap(self) -> None:
+        """Writes the weights as they are, if they were asked for."""
+        share = self.snapshots.get(self.training.done)
+        if share is None or self.context is None:
+            return
+        name = snapshot_name(share)
+        self._write_weights(self.context.run, name)
+        self.state.files[name] = digest_of(self.context.run.path / name)
+
+    def _write_weights(self, run: Run, name: str) -> None:
+        state = {key: value.cpu().contiguous() for key, value in self.training.network.state_dict().items()}
+        with run.write_file(name) as file:
+            file.write(save(state, {"run": run.identity.run_id, "step": str(self.training.done)}))
+
+    def _finish(self) -> None:
+        if self.context is None or self.checkpoints is None:
+            return
+        run, experiment = self.context.run, self.experiment
+        origin = {
+            "network": experiment.architecture.name,
+            "weights": experiment.weights.name,
+            "seed": experiment.config.seed,
+        }
+        run.write_rows([{**origin, "quantity": KEY, **row} for row in self.state.rows])
+        self._write_weights(run, WEIGHTS)
+        last = {(row["definition"], row["statistic"]): row["value"] for row in self.state.rows}
+        self.tracker.summary({f"final/{part}_{name}": value for (part, name), value in last.items()})
+        if lost := len(self.training.unreadable):
+            logger.warning(
+                "%d unreadable images were left out, such as number %d", lost, min(self.training.unreadable)
+            )
+        self.checkpoints.clear()

@@ -1,0 +1,180 @@
+"""Networks small enough to train on a laptop, alike in all but one thing (see `conf/network/small_*.yaml`).
+
+ResNet-18's shape for small images (He et al., CVPR 2016, section 4.2: a 3×3 stem of stride 1, no
+max-pooling), with a quarter of its width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+from torchvision.models.vgg import make_layers
+from torchvision.ops.misc import Conv2dNormActivation
+
+from swag_repro.errors import SettingError
+
+STAGES = 4
+"""Each halves the sides of the one before, and has twice its channels."""
+
+
+class BeforeReLUBasicBlock(BasicBlock):
+    """`P^l = R(ReLU(P^{l−1})) + P^{l−1}`: the shortcut starts before the previous unit's ReLU.
+
+    The activations in the paper's sense are `F^l = ReLU(P^l)`: the output of `activation` in the next unit.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.activation = nn.ReLU(inplace=False)  # its input goes on into the shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)` of any sign → `(B, C', H', W')` of any sign."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        branch = self.relu(self.bn1(self.conv1(self.activation(x))))
+        return self.bn2(self.conv2(branch)) + shortcut  # type: ignore[no-any-return]
+
+
+class SmallResNet(nn.Module):
+    """See `small_resnet`."""
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        units: int,
+        unit: type[BasicBlock],
+        norm: type[nn.Module],
+        pooled: bool,
+        num_classes: int,
+    ) -> None:
+        super().__init__()
+        before_relu = unit is BeforeReLUBasicBlock
+
+        def stage(width_in: int, width_out: int, stride: int) -> nn.Sequential:
+            pool = [nn.MaxPool2d(2)] if pooled and stride > 1 else []
+            stride = 1 if pooled else stride
+            projection = None
+            if stride > 1 or width_in != width_out:
+                projection = nn.Sequential(
+                    nn.Conv2d(width_in, width_out, kernel_size=1, stride=stride, bias=False), norm(width_out)
+                )
+            first = unit(width_in, width_out, stride, projection, norm_layer=norm)
+            rest = (unit(width_out, width_out, norm_layer=norm) for _ in range(units - 1))
+            return nn.Sequential(*pool, first, *rest)
+
+        # Where the shortcut starts before the ReLU, the stem's own stands in the first unit.
+        activation = None if before_relu else nn.ReLU
+        self.stem = Conv2dNormActivation(3, width, bias=False, norm_layer=norm, activation_layer=activation)
+        self.layer1 = stage(width, width, 1)
+        self.layer2 = stage(width, 2 * width, 2)
+        self.layer3 = stage(2 * width, 4 * width, 2)
+        self.layer4 = stage(4 * width, 8 * width, 2)
+        self.relu = nn.ReLU(inplace=False) if before_relu else nn.Identity()
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(8 * width, num_classes)
+        _initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
+        x = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(x)))))
+        return self.fc(self.avgpool(self.relu(x)).flatten(1))  # type: ignore[no-any-return]
+
+
+def _initialize(network: nn.Module) -> None:
+    """Kaiming normal (fan-out), as torchvision's ResNet."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def small_resnet(
+    *,
+    width: int,
+    units: int,
+    unit: Literal["basic", "before_relu"],
+    batchnorm: bool,
+    downsampling: Literal["stride", "max_pool"],
+    leak: float,
+    num_classes: int,
+) -> nn.Module:
+    """ResNet of two-layer units in four stages; each stage after the first halves the sides.
+
+    Args:
+        width: channels of the first stage; each later one has twice as many.
+        units: of each stage.
+        unit: `basic` as torchvision's, `before_relu` takes the shortcut before the previous unit's ReLU.
+        batchnorm: False leaves normalisation out; each residual branch then begins at 0 (its last
+            convolution does), without which no depth trains (Zhang et al., Fixup, ICLR 2019).
+        downsampling: how a stage halves the sides: its first convolution strides, or max-pooling before it.
+        leak: slope of the activation below 0; 0 for ReLU.
+        num_classes: of the classifier.
+
+    Raises:
+        SettingError: a number that makes no network.
+    """
+    _check_positive(width=width, units=units, num_classes=num_classes)
+    network = SmallResNet(
+        width=width,
+        units=units,
+        unit=BasicBlock if unit == "basic" else BeforeReLUBasicBlock,
+        norm=nn.BatchNorm2d if batchnorm else nn.Identity,
+        pooled=downsampling == "max_pool",
+        num_classes=num_classes,
+    )
+    if not batchnorm:
+        for module in network.modules():
+            if isinstance(module, BasicBlock):
+                nn.init.zeros_(module.conv2.weight)
+    if leak:
+        _leak(network, leak)
+    return network
+
+
+def _leak(network: nn.Module, slope: float) -> None:
+    """Turns each ReLU into a LeakyReLU."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.ReLU):
+                setattr(parent, name, nn.LeakyReLU(slope, inplace=child.inplace))
+
+
+class SmallVGG(nn.Module):
+    """See `small_vgg`."""
+
+    def __init__(self, *, width: int, units: int, num_classes: int) -> None:
+        super().__init__()
+        layers: list[str | int] = [width]
+        for stage in range(STAGES):
+            layers += [*(["M"] if stage else []), *[width * 2**stage] * 2 * units]
+        self.features = make_layers(layers, batch_norm=True)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(8 * width, num_classes)
+        _initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
+        return self.fc(self.avgpool(self.features(x)).flatten(1))  # type: ignore[no-any-return]
+
+
+def small_vgg(*, width: int, units: int, num_classes: int) -> nn.Module:
+    """VGG's form of `small_resnet`: as many 3×3 convolutions of the same widths, max-pooling, no shortcuts.
+
+    Args:
+        width: channels of the first stage; each later one has twice as many.
+        units: pairs of convolutions in each stage; one more convolution is the stem.
+        num_classes: of the classifier.
+
+    Raises:
+        SettingError: a number that makes no network.
+    """
+    _check_positive(width=width, units=units, num_classes=num_classes)
+    return SmallVGG(width=width, units=units, num_classes=num_classes)
+
+
+def _check_positive(**settings: int) -> None:
+    for name, value in settings.items():
+        if value < 1:
+            rule = "should be a whole number from 1"
+            raise SettingError(f"network.builder.{name}", rule, repr(value), "Choose one.")

@@ -1,0 +1,106 @@
+"""What a residual unit adds: its shortcut and its residual branch, as they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from swag_repro.errors import SettingError
+from swag_repro.networks.architecture import Architecture
+from swag_repro.networks.variants import ConvolutionGroup
+
+# The last module of the residual branch, whose output is added to the shortcut.
+_BRANCHES: tuple[tuple[type[nn.Module], str], ...] = (
+    (Bottleneck, "bn3"),
+    (BasicBlock, "bn2"),
+    (ConvolutionGroup, "residual"),
+)
+
+
+@dataclass(frozen=True)
+class Addition:
+    """The two sides of `λF + R(F)` in one residual unit, `(B, D, H, W)` each.
+
+    Attributes:
+        shortcut: `λF`, projected where the unit changes the shape; 0 everywhere for λ = 0.
+        branch: `R(F)`.
+    """
+
+    shortcut: Tensor
+    branch: Tensor
+
+    @property
+    def sum(self) -> Tensor:
+        """What the unit's ReLU gets."""
+        return self.shortcut + self.branch
+
+
+def residual_units(network: nn.Module) -> dict[str, nn.Module]:
+    """The residual units of a network, by their paths, from shallow to deep."""
+    kinds = tuple(kind for kind, _ in _BRANCHES)
+    return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
+
+
+@torch.inference_mode()
+def additions(network: nn.Module, architecture: Architecture, images: Tensor) -> dict[str, Addition]:
+    """Runs a network, and returns what each of its residual units adds.
+
+    Args:
+        network: in `eval` mode.
+        architecture: whose means normalise the images.
+        images: `(B, 3, H, W)`, RGB in [0, 1].
+
+    Raises:
+        SettingError: the network has no residual units.
+    """
+    units = residual_units(network)
+    if not units:
+        raise SettingError("network", "should have residual units", architecture.name, "Choose a ResNet.")
+    mean, std = (
+        torch.tensor(values, device=images.device).view(3, 1, 1)
+        for values in (architecture.mean, architecture.std)
+    )
+    found: dict[str, Addition] = {}
+    with ExitStack() as hooks:
+        for name, unit in units.items():
+            hooks.enter_context(_watched(unit, partial(found.__setitem__, name)))
+        network((images - mean) / std)
+    return found
+
+
+@contextmanager
+def _watched(unit: nn.Module, take: Callable[[Addition], None]) -> Iterator[None]:
+    """Within, each forward pass of a unit hands over what it adds."""
+    projection = getattr(unit, "downsample", None)
+    project: Callable[[Tensor], Tensor | float] = nn.Identity() if projection is None else projection
+    seen: dict[str, Tensor] = {}
+    last = next(name for kind, name in _BRANCHES if isinstance(unit, kind))
+
+    def before(_: nn.Module, inputs: tuple[Tensor]) -> None:
+        seen["input"] = inputs[0].clone()  # ReLUs and additions may overwrite what they get
+
+    def at_branch(_: nn.Module, __: tuple[Tensor], output: Tensor) -> None:
+        seen["branch"] = output.clone()
+
+    def after(_: nn.Module, __: tuple[Tensor], ___: Tensor) -> None:
+        branch, x = seen["branch"], seen["input"]
+        shortcut = project(x)
+        whole = shortcut if isinstance(shortcut, Tensor) else torch.zeros_like(branch)
+        take(Addition(whole, branch))
+
+    handles = [
+        unit.register_forward_pre_hook(before),
+        unit.get_submodule(last).register_forward_hook(at_branch),
+        unit.register_forward_hook(after),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,77 @@
+"""Weights that this project has trained and ships: the small family, see `conf/experiment/family.yaml`.
+
+`table.csv` beside this file says of each what run made it, on what, and how well it tells classes;
+`experiments/export_weights.py` writes both.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from swag_repro.errors import WeightsError
+from swag_repro.networks import Architecture
+from swag_repro.weights import FileWeights
+
+SHIPPED = Path(__file__).parent
+TABLE = "table.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedWeights:
+    """Weights of the family, by network and seed; stored as float16.
+
+    Attributes:
+        seed: of the training.
+        folder: of the table and the files; None for those that ship.
+    """
+
+    seed: int
+    folder: str | None
+    name: str
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """The network with its trained weights, in float32.
+
+        Raises:
+            WeightsError: there are none for this network and seed, or the file is not the announced one.
+        """
+        return self._file(architecture).build(architecture)
+
+    def digest(self, architecture: Architecture) -> str:
+        """The file's SHA-256 in hex.
+
+        Raises:
+            WeightsError: as `build`.
+        """
+        return self._file(architecture).digest(architecture)
+
+    def _file(self, architecture: Architecture) -> FileWeights:
+        folder = SHIPPED if self.folder is None else Path(self.folder).expanduser()
+        rows = _rows(folder)
+        for row in rows:
+            if (row["network"], row["seed"]) == (architecture.name, str(self.seed)):
+                return FileWeights(path=str(folder / row["file"]), sha256=row["sha256"], name=self.name)
+        known = ", ".join(f"{row['network']} seed {row['seed']}" for row in rows)
+        raise WeightsError(
+            "weights", "should be trained weights that there are",
+            f"none of {architecture.name} with seed {self.seed} in {folder}",
+            f"There are {known}; python experiments/train_classifier.py trains others.",
+        )  # fmt: skip
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    try:
+        with (folder / TABLE).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        rule = f"should be a folder with {TABLE}"
+        raise WeightsError(
+            "weights.folder",
+            rule,
+            f"{folder} ({error.strerror})",
+            "experiments/export_weights.py writes one.",
+        ) from error

@@ -1,0 +1,18 @@
+"""Training of classifiers: data, recipe, and the loop."""
+
+from swag_repro.training.data import Dataset, Preparation, folder, torchvision_dataset
+from swag_repro.training.loop import Machine, Score, Training
+from swag_repro.training.recipe import Recipe
+from swag_repro.training.world import World
+
+__all__ = [
+    "Dataset",
+    "Machine",
+    "Preparation",
+    "Recipe",
+    "Score",
+    "Training",
+    "World",
+    "folder",
+    "torchvision_dataset",
+]

@@ -1,0 +1,163 @@
+"""Batches of a training: which images, in which order, cut and mirrored how, all by one seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from swag_repro.errors import DataError
+from swag_repro.training.data import Labelled, Preparation
+from swag_repro.training.world import World
+
+UNREADABLE = 0.01
+"""Share of the images, above which a training is refused."""
+
+Key = tuple[int, int]
+"""An epoch, and the index of an image."""
+
+Item = tuple[int, tuple[Tensor, int] | None]
+"""The index of an image, and the image with its class; None where it is unreadable."""
+
+
+class Batch(NamedTuple):
+    """Images as they are, and their classes.
+
+    Attributes:
+        images: `(B, 3, H, W)`, uint8.
+        classes: `(B,)`, int64.
+        unreadable: indices of images that could not be read, and are not in it.
+    """
+
+    images: Tensor
+    classes: Tensor
+    unreadable: tuple[int, ...]
+
+
+class Images:
+    """One part of a dataset, ready for a `DataLoader`.
+
+    What is drawn for an image follows from the seed, the epoch and its index alone: not from the number of
+    workers, nor from where a training was interrupted.
+
+    Args:
+        labelled: images with their classes.
+        preparation: how they are read.
+        each: → `(3, size, size)`, uint8; done in each epoch.
+        seed: of what `each` draws.
+        kept: whether the images are read once and kept in memory.
+    """
+
+    def __init__(
+        self, labelled: Labelled, preparation: Preparation, each: v2.Transform, *, seed: int, kept: bool
+    ) -> None:
+        self.labelled, self.preparation, self.each, self.seed = labelled, preparation, each, seed
+        self.memory: list[tuple[Tensor, int] | None] | None = None
+        if kept:
+            self.memory = [self._read(index) for index in range(len(labelled))]
+
+    def otherwise(self, each: v2.Transform) -> Self:
+        """The same images, another way; what is kept is shared."""
+        other = copy(self)
+        other.each = each
+        return other
+
+    def __len__(self) -> int:
+        return len(self.labelled)
+
+    def __getitem__(self, key: Key) -> Item:
+        """One image, `(3, size, size)`, as it is drawn for an epoch."""
+        epoch, index = key
+        read = self._read(index) if self.memory is None else self.memory[index]
+        if read is None:
+            return index, None
+        image, rank = read
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(number(self.seed, epoch, index))
+            return index, (self.each(image), rank)
+
+    def _read(self, index: int) -> tuple[Tensor, int] | None:
+        try:
+            image, rank = self.labelled[index]
+            return self.preparation.read(image), int(rank)
+        except (OSError, SyntaxError, ValueError, EOFError):  # of decoders, all of them
+            return None
+
+
+def number(*parts: int) -> int:
+    """A seed that differs wherever one of the parts does; of 32 bits, all that torch's generator takes."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
+
+
+def _collated(items: Sequence[Item]) -> Batch:
+    read = [image for _, image in items if image is not None]
+    lost = tuple(index for index, image in items if image is None)
+    if not read:
+        raise DataError("data", "should be readable", f"no image of a batch, such as number {lost[0]}", MEND)
+    return Batch(torch.stack([image for image, _ in read]), torch.tensor([rank for _, rank in read]), lost)
+
+
+MEND = "Replace the damaged files."
+
+
+@dataclass(frozen=True)
+class Order:
+    """Batches of keys, from a step on: each epoch goes through all images in an order of its own.
+
+    Attributes:
+        images: number of them.
+        batch_size: of all processes together.
+        epochs: in all.
+        seed: of the orders.
+        first: steps that are done.
+        world: each process takes its part of each batch.
+    """
+
+    images: int
+    batch_size: int
+    epochs: int
+    seed: int
+    first: int
+    world: World
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Whole batches only."""
+        return self.images // self.batch_size
+
+    def __len__(self) -> int:
+        return self.epochs * self.steps_an_epoch - self.first
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for epoch in range(self.first // self.steps_an_epoch, self.epochs):
+            shuffled = torch.Generator().manual_seed(number(self.seed, epoch))
+            batches = torch.randperm(self.images, generator=shuffled).split(self.batch_size)
+            done = max(0, self.first - epoch * self.steps_an_epoch)
+            for batch in batches[done : self.steps_an_epoch]:
+                yield [(epoch, index) for index in batch.tolist()[self.world.rank :: self.world.size]]
+
+
+def in_order(count: int, batch_size: int, world: World) -> list[list[Key]]:
+    """Each image once, for testing."""
+    own = [(0, index) for index in range(world.rank, count, world.size)]
+    return [own[first : first + batch_size] for first in range(0, len(own), batch_size)]
+
+
+def loader(
+    images: Images, order: Order | list[list[Key]], workers: int, device: torch.device
+) -> DataLoader[Batch]:
+    """The batches of an order, read by so many processes; 0 reads in this one."""
+    return DataLoader(
+        images,  # type: ignore[arg-type]  # its keys are pairs
+        batch_sampler=order,
+        collate_fn=_collated,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+    )

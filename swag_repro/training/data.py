@@ -1,0 +1,252 @@
+"""Labelled images to train on: a folder, a zip file of one, or a dataset of torchvision."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Protocol, get_args
+
+import torchvision
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
+
+from swag_repro.errors import DataError, SettingError, check_choice
+
+Crop = Literal["pad", "scale"]
+
+HELD_OUT = ("test", "val", "validation")
+"""Names of the folder beside `train`, of which the first that is there counts."""
+
+REMEDY = "It should hold train/CLASS/*.jpg and test/CLASS/*.jpg (or val/, validation/)."
+
+
+class Labelled(Protocol):
+    """Images with their classes; what torchvision's datasets are."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """One image, and the rank of its class."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a classifier is trained and tested on.
+
+    Attributes:
+        name: for people.
+        train: to train on.
+        test: to judge by.
+        classes: their names, by rank.
+        digest: what tells these data from others: SHA-256 of names and sizes, of a zip file's checksums too.
+    """
+
+    name: str
+    train: Labelled
+    test: Labelled
+    classes: tuple[str, ...]
+    digest: str
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise DataError(
+                "data", "should have at least two classes", f"{list(self.classes)} in {self.name}", REMEDY
+            )
+        for part, images in (("train", self.train), ("test", self.test)):
+            if not len(images):
+                raise DataError("data", f"should have images in {part}/", f"none in {self.name}", REMEDY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """From an image file to what the network sees.
+
+    Attributes:
+        size: side in pixels of the square that it sees.
+        crop: `pad`: images of this size, padded by an eighth of it and cropped at random (He et al., CVPR
+            2016, section 4.2); `scale`: a random part of 8 to 100 % of the area (Szegedy et al., CVPR 2015),
+            and for testing the middle 7/8 of the short side.
+        flip: whether half of the images are mirrored.
+    """
+
+    size: int
+    crop: Crop
+    flip: bool
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise SettingError("data.size", "should be a whole number from 1", repr(self.size), "Choose one.")
+        check_choice("data.crop", self.crop, get_args(Crop))
+
+    def read(self, image: Image.Image) -> Tensor:
+        """What is done to each image once: PIL's → `(3, H, W)`, uint8, for `pad` of this size."""
+        pixels: Tensor = pil_to_tensor(image.convert("RGB"))
+        if self.crop == "pad" and pixels.shape[1:] != (self.size, self.size):
+            pixels = center_crop(resize(pixels, [self.size], antialias=True), [self.size])
+        return pixels
+
+    @property
+    def augmentation(self) -> v2.Transform:
+        """What is drawn anew in each epoch: `(3, H, W)` → `(3, size, size)`, uint8."""
+        crop = (
+            v2.RandomCrop(self.size, padding=self.size // 8)
+            if self.crop == "pad"
+            else v2.RandomResizedCrop(self.size, antialias=True)
+        )
+        return v2.Compose([crop, *([v2.RandomHorizontalFlip()] if self.flip else [])])
+
+    @property
+    def plain(self) -> v2.Transform:
+        """What is done instead for testing."""
+        if self.crop == "pad":
+            return v2.Identity()
+        return v2.Compose([v2.Resize(round(self.size * 8 / 7), antialias=True), v2.CenterCrop(self.size)])
+
+
+def folder(*, path: str) -> Dataset:
+    """Images in torchvision's `ImageFolder` layout, `train/CLASS/*` and `test/CLASS/*`, or a zip file of it.
+
+    Args:
+        path: the folder, or the file.
+
+    Raises:
+        DataError: no such folder, a part of it is missing or empty, or fewer than two classes.
+    """
+    root = Path(path).expanduser()
+    if root.is_file():
+        return _zipped(root)
+    if not root.is_dir():
+        raise DataError("data.path", "should be a folder or a zip file", f"no {path}", REMEDY)
+    parts = {part.name for part in root.iterdir() if part.is_dir()}
+    train, test = (_image_folder(root / part) for part in ("train", _held_out(parts, path)))
+    _check_same_classes(train.classes, test.classes, path)
+    files = [Path(file) for part in (train, test) for file, _ in part.samples]
+    sizes = ((str(file.relative_to(root)), file.stat().st_size) for file in files)
+    return Dataset(path, train, test, tuple(train.classes), _digest(sizes))
+
+
+def _image_folder(path: Path) -> ImageFolder:
+    try:
+        return ImageFolder(str(path))
+    except FileNotFoundError as error:
+        raise DataError(
+            "data.path", f"should hold images of each class in {path.name}/", str(error), REMEDY
+        ) from error
+
+
+def _held_out(parts: Iterable[str], path: str) -> str:
+    known = set(parts)
+    found = next((part for part in HELD_OUT if part in known), None)
+    if "train" not in known or found is None:
+        listed = ", ".join(sorted(known)) or "nothing"
+        raise DataError("data.path", "should have train/ and test/", f"{listed} in {path}", REMEDY)
+    return found
+
+
+def _check_same_classes(train: Sequence[str], test: Sequence[str], path: str) -> None:
+    if list(train) != list(test):
+        found = f"{', '.join(sorted(set(train) ^ set(test)))} in one of {path}"
+        raise DataError("data.path", "should have the same classes in both parts", found, REMEDY)
+
+
+def _digest(entries: Iterable[tuple[Any, ...]]) -> str:
+    return hashlib.sha256(repr(sorted(entries)).encode()).hexdigest()
+
+
+class ZippedFolder:
+    """One part of a zip file in `ImageFolder` layout.
+
+    Args:
+        path: of the file.
+        members: names in it, `…/CLASS/…`, with the rank of their classes.
+    """
+
+    def __init__(self, path: Path, members: Sequence[tuple[str, int]]) -> None:
+        self.path, self.members = path, list(members)
+        self._opened: tuple[int, zipfile.ZipFile] | None = None
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        name, rank = self.members[index]
+        with self._archive.open(name) as file:
+            return Image.open(file).convert("RGB"), rank
+
+    @property
+    def _archive(self) -> zipfile.ZipFile:
+        """Opened by each process for itself: they would move each other's position in the file."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), zipfile.ZipFile(self.path)
+        return self._opened[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+
+def _zipped(path: Path) -> Dataset:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            "data.path", "should be a folder or a zip file", f"{path} ({error})", REMEDY
+        ) from error
+    images = [entry for entry in entries if entry.filename.lower().endswith(IMG_EXTENSIONS)]
+    below = _common_folder([entry.filename for entry in images])
+    placed = [(entry, PurePosixPath(entry.filename).relative_to(below).parts) for entry in images]
+    placed = [(entry, parts) for entry, parts in placed if len(parts) >= 3]
+    held_out = _held_out({parts[0] for _, parts in placed}, str(path))
+    classes = {name: sorted({p[1] for _, p in placed if p[0] == name}) for name in ("train", held_out)}
+    _check_same_classes(classes["train"], classes[held_out], str(path))
+    ranks = {name: rank for rank, name in enumerate(classes["train"])}
+    split = {
+        part: ZippedFolder(path, [(e.filename, ranks[parts[1]]) for e, parts in placed if parts[0] == part])
+        for part in ("train", held_out)
+    }
+    digest = _digest((entry.filename, entry.file_size, entry.CRC) for entry, _ in placed)
+    return Dataset(str(path), split["train"], split[held_out], tuple(classes["train"]), digest)
+
+
+def _common_folder(names: Sequence[str]) -> str:
+    """Of all files, above `train/`: archives often hold one folder of the data's name."""
+    tops = Counter(PurePosixPath(name).parts[0] for name in names)
+    return next(iter(tops)) if len(tops) == 1 and "train" not in tops else ""
+
+
+def torchvision_dataset(*, dataset: str, root: str, download: bool) -> Dataset:
+    """One of torchvision's datasets that has `train=True` and `train=False`, such as CIFAR10.
+
+    Args:
+        dataset: its name in `torchvision.datasets`.
+        root: folder of the files.
+        download: whether torchvision fetches what is missing there; it checks the files' MD5.
+
+    Raises:
+        DataError: there is no such dataset, its files are missing, or they can't be fetched.
+    """
+    kind = getattr(torchvision.datasets, dataset, None)
+    if kind is None:
+        known = [name for name in torchvision.datasets.__all__ if "CIFAR" in name or "MNIST" in name]
+        rule = f"should be a name in torchvision.datasets, such as {', '.join(known)}"
+        raise DataError("data.dataset", rule, repr(dataset), "Or use data=folder.")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of how the files were pickled; torchvision's affair
+            train, test = (kind(root, train=train, download=download) for train in (True, False))
+    except Exception as error:  # of the network, the disk, or arguments that another kind of dataset takes
+        raise DataError(
+            "data", f"should be torchvision's {dataset}", f"{type(error).__name__}: {error}",
+            f"Put its files into {root}, or use data=folder.",
+        ) from error  # fmt: skip
+    return Dataset(dataset, train, test, tuple(map(str, train.classes)), _digest([("torchvision", dataset)]))

@@ -1,0 +1,121 @@
+"""How a classifier is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import LambdaLR
+
+from swag_repro.errors import SettingError, check_choice
+
+Schedule = Literal["one_cycle", "cosine"]
+
+LOWEST = 0.04
+"""Part of the highest learning rate at which a training begins (torch's OneCycleLR)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """SGD with momentum, a warm-up and a decay to 0.
+
+    Attributes:
+        epochs: passes over the images.
+        batch_size: images of a step, on all devices together; the last, smaller batch of an epoch is left
+            out.
+        lr: the highest learning rate.
+        momentum: of SGD.
+        nesterov: whether the gradient is taken where the momentum leads.
+        weight_decay: of all parameters.
+        schedule: `one_cycle` (Smith, 2018: up and down along half a cosine each), or `cosine` (Loshchilov and
+            Hutter, ICLR 2017: up along a line, down along half a cosine).
+        warmup: share of the steps on the way up.
+        label_smoothing: share of the target spread over all classes (Szegedy et al., CVPR 2016).
+        clip: largest norm of the gradient; None for any.
+
+    Raises:
+        SettingError: a value out of range.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    schedule: Schedule
+    warmup: float
+    label_smoothing: float
+    clip: float | None
+
+    def __post_init__(self) -> None:
+        check_choice("recipe.schedule", self.schedule, get_args(Schedule))
+        rules = {
+            "epochs": (self.epochs >= 1, "should be a whole number from 1"),
+            "batch_size": (self.batch_size >= 1, "should be a whole number from 1"),
+            "lr": (self.lr > 0, "should be positive"),
+            "momentum": (0 <= self.momentum < 1, "should be from 0 to below 1"),
+            "weight_decay": (self.weight_decay >= 0, "should be 0 or more"),
+            "warmup": (0 <= self.warmup < 1, "should be from 0 to below 1"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "should be from 0 to below 1"),
+            "clip": (self.clip is None or self.clip > 0, "should be positive, or null"),
+            "nesterov": (not self.nesterov or self.momentum > 0, "should be false without momentum"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise SettingError(f"recipe.{name}", rule, repr(getattr(self, name)), "Choose another value.")
+
+    def optimizer(self, network: nn.Module) -> SGD:
+        """Of the parameters that are trained."""
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        return SGD(
+            trained,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )
+
+    def scheduler(self, optimizer: SGD, steps: int) -> LambdaLR:
+        """Of so many steps in all."""
+        return LambdaLR(optimizer, lambda step: self.part_of_lr(min(step / steps, 1.0)))
+
+    def part_of_lr(self, share: float) -> float:
+        """The learning rate after a share of the steps, in [0, 1], as a part of the highest.
+
+        OneCycleLR of torch does the same, and divides by 0 where fewer than two steps go up.
+        """
+        if share < self.warmup:
+            risen = share / self.warmup
+            rise = _half_cosine(risen) if self.schedule == "one_cycle" else risen
+            return LOWEST + (1 - LOWEST) * rise
+        return 1 - _half_cosine((share - self.warmup) / (1 - self.warmup))
+
+    def loss(self) -> nn.CrossEntropyLoss:
+        """Cross entropy of logits `(B, K)` and classes `(B,)`."""
+        return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
+
+
+def _half_cosine(share: float) -> float:
+    """From 0 to 1, level at both ends."""
+    return (1 - math.cos(math.pi * share)) / 2
+
+
+def outputs_loss(loss: nn.Module, outputs: object, classes: torch.Tensor) -> torch.Tensor:
+    """The loss of a network's outputs; of auxiliary classifiers, too, with a weight of 0.3.
+
+    Args:
+        loss: of logits and classes.
+        outputs: logits `(B, K)`, or torchvision's named tuple of several (GoogLeNet; Szegedy et al., CVPR
+            2015, section 5).
+        classes: `(B,)`.
+    """
+    if isinstance(outputs, tuple):
+        auxiliary = [logits for logits in outputs[1:] if logits is not None]
+        main: torch.Tensor = loss(outputs[0], classes)
+        return main + 0.3 * sum((loss(logits, classes) for logits in auxiliary), torch.zeros_like(main))
+    return loss(outputs, classes)  # type: ignore[no-any-return]
