@@ -6,6 +6,7 @@ python experiments/benchmark.py stylize
 python experiments/benchmark.py stylize --quick --networks vgg19
 python experiments/benchmark.py losses --network vgg19 --size 256
 python experiments/benchmark.py cells
+python experiments/benchmark.py training --networks small_residual
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from experiments.benchmarks.cells import cells
 from experiments.benchmarks.engine import Setup, architecture_of, stylization, variants
 from experiments.benchmarks.losses import OBJECTIVES, losses
 from experiments.benchmarks.statistics import statistics
+from experiments.benchmarks.training import training
 from experiments.frame import flush_subnormals
 from swag_repro.runs.provenance import peak_memory
 
@@ -57,6 +59,13 @@ def _losses(options: argparse.Namespace) -> Iterator[Table]:
 
 def _cells(options: argparse.Namespace) -> Iterator[Table]:
     yield cells(options.modes, repeats=options.repeats)
+
+
+def _training(options: argparse.Namespace) -> Iterator[Table]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    yield training(
+        options.networks, steps=options.steps, workers=options.workers, repeats=options.repeats, device=device
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument("--modes", nargs="+", default=["disabled", "offline"], help="of W&B")
     frame.add_argument("--repeats", type=int, default=15, help="rounds of which the median is taken")
     frame.set_defaults(tables=_cells)
+    train = commands.add_parser("training", help="the training loop against the bare step")
+    train.add_argument("--networks", nargs="+", default=["small_residual"])
+    train.add_argument("--steps", type=int, default=30, help="of a round")
+    train.add_argument("--workers", type=int, default=1, help="processes that read images")
+    train.add_argument("--repeats", type=int, default=3, help="rounds of which the median is taken")
+    train.set_defaults(tables=_training)
     return parser
 
 
