@@ -87,9 +87,13 @@ def _check_choice(override: Override) -> None:
         return
     if value is None and group in OPTIONAL:
         return
-    choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+    rule = f"should be one of {', '.join(_choices(group))}"
     found = "nothing" if value is None else repr(value)
-    raise SettingError(group, f"should be one of {choices}", found, "Leave it out for the default.")
+    raise SettingError(group, rule, found, "Leave it out for the default.")
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def _experiments(override: Override) -> Iterator[str]:
@@ -101,7 +105,7 @@ def _experiments(override: Override) -> Iterator[str]:
 
 def experiments() -> list[str]:
     """Names of all files of `conf/experiment`."""
-    return sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+    return _choices("experiment")
 
 
 def entry_of(experiment: str) -> str | None:
@@ -119,7 +123,7 @@ def command(entry: str, overrides: Sequence[str]) -> str:
 def groups(entry: str) -> str:
     """The choices of each group of `conf/`, for `--help`; of experiments, those of an entry point."""
     choices = {
-        folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
+        folder.name: _choices(folder.name)
         for folder in sorted(CONF.iterdir())
         if folder.name != "hydra" and any(folder.glob("*.yaml"))
     }

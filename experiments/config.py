@@ -6,6 +6,7 @@ Torch-free: `analysis` checks configs as the experiments do.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -277,11 +278,11 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
         SettingError: a key is unknown, a value of the wrong type, or a mandatory one missing.
     """
     try:
-        _check_given(OmegaConf.to_container(composed, resolve=False), "")
+        _check_given(OmegaConf.to_container(composed, resolve=False))
         plain = OmegaConf.to_container(composed, resolve=True)
-        _check_text(plain, "")
+        _check_text(plain)
         config = OmegaConf.merge(OmegaConf.structured(SCHEMAS[name]), plain)
-        _check_given(OmegaConf.to_container(config), "")  # what an override has taken out
+        _check_given(OmegaConf.to_container(config))  # what an override has taken out
     except OmegaConfBaseException as error:
         raise SettingError(
             str(error.full_key or "config"),
@@ -302,24 +303,27 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
     return config  # type: ignore[return-value]
 
 
-def _check_given(node: Any, key: str) -> None:
+def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """All values below a node by their dotted keys, also those in lists."""
+    if not isinstance(node, dict | list):
+        yield key, node
+        return
+    for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+        yield from _values(value, f"{key}.{name}" if key else str(name))
+
+
+def _check_given(config: Any) -> None:
     """Names a mandatory value that is missing; `OmegaConf.missing_keys` would stop at what refers to it."""
-    match node:
-        case dict() | list():
-            for name, value in node.items() if isinstance(node, dict) else enumerate(node):
-                _check_given(value, f"{key}.{name}" if key else str(name))
-        case "???":
+    for key, value in _values(config):
+        if value == "???":
             raise SettingError(key, "should be given", "nothing", f"Add {key}=... to the command.")
 
 
-def _check_text(node: Any, key: str) -> None:
+def _check_text(config: Any) -> None:
     """Refuses text that no file can hold: names of files may have bytes that are no letters."""
-    match node:
-        case dict() | list():
-            for name, value in node.items() if isinstance(node, dict) else enumerate(node):
-                _check_text(value, f"{key}.{name}" if key else str(name))
-        case str() if any("\ud800" <= letter <= "\udfff" for letter in node):
-            raise SettingError(key, "should be text in UTF-8", ascii(node), "Rename the file.")
+    for key, value in _values(config):
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise SettingError(key, "should be text in UTF-8", ascii(value), "Rename the file.")
 
 
 def _check_numbers(config: DictConfig) -> None:
