@@ -67,6 +67,15 @@ class Mechanism:
     effects: pd.DataFrame
 
     @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside its figures, with the networks' names."""
+        parts = {"points": self.points, "shares": self.shares, "gains": self.gains, "effects": self.effects}
+        return {
+            f"_{name}": table.assign(network=table["network"].map(self.networks))
+            for name, table in parts.items()
+        }
+
+    @property
     def curves(self) -> bool:
         """Whether style weights were swept."""
         return len(self.points["objective.style_weight"].unique()) > 1

@@ -27,10 +27,17 @@ class Points:
         table: One row a point: its line's label and settings, `POINT`, mean, low, high, seeds, images, and
             where it comes from; in the order of the sweep, then by position. `network` and `smoothing` count
             the kinds of either, for colours and dashes.
+        by_seed: One row for each seed of each point: `mean` over its images, and `POINT`.
     """
 
     tables: Tables
     table: pd.DataFrame
+    by_seed: pd.DataFrame
+
+    @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside its figures: the numbers behind every point."""
+        return {"": self.table}
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
@@ -46,21 +53,21 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
         StoreError: A run can't be read.
     """
     data = tables.load(overrides, runs, ACTIVATIONS, partial=partial)
-    return Points(data, aggregate(data))
+    rows = by_image(data).groupby([*POINT, "weights.seed"], dropna=False, sort=False)["value"]
+    by_seed = rows.agg(mean="mean", images="size").reset_index()
+    return Points(data, _of_lines(data).merge(_over_seeds(by_seed), on="line"), by_seed)
 
 
-def aggregate(data: Tables) -> pd.DataFrame:
-    """Each point's mean, and its smallest and largest mean over one seed's images; see `Points.table`.
+def _over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
+    """Each point's mean, and its smallest and largest mean over one seed's images.
 
     The mean over images is arithmetic, as in SWAG's Figure 3; that over seeds too.
     """
-    rows = by_image(data)
-    by_seed = rows.groupby([*POINT, "weights.seed"], dropna=False, sort=False)["value"].agg(["mean", "size"])
-    points = by_seed.groupby(POINT, dropna=False, sort=False).agg(
-        mean=("mean", "mean"), low=("mean", "min"), high=("mean", "max"), images=("size", "max")
-    )
-    points["seeds"] = rows.groupby(POINT, dropna=False, sort=False)["weights.seed"].nunique()
-    return _of_lines(data).merge(points.reset_index(), on="line")
+    points = by_seed.groupby(POINT, dropna=False, sort=False)
+    return points.agg(
+        mean=("mean", "mean"), low=("mean", "min"), high=("mean", "max"), images=("images", "max"),
+        seeds=("weights.seed", "nunique"),
+    ).reset_index()  # fmt: skip
 
 
 def by_image(data: Tables) -> pd.DataFrame:

@@ -71,6 +71,11 @@ class Stylizations:
     table: pd.DataFrame
 
     @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside its figures: what is known of each picture."""
+        return {"": self.table}
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """Content, style, or both: those whose weight is above 0 in some arm."""
         objectives = [arm.config["objective"] for arm in self.arms]

@@ -1,23 +1,46 @@
-"""The pictures of a pair as a page shows them, and what a caption says of the words below them."""
+"""The pictures of a pair as a page shows them, and what a caption says of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from analysis import stylizations
 from analysis.drawing import captions
-from analysis.drawing.page import PairPictures, Picture
+from analysis.drawing.page import PairPictures, Picture, spread
 from analysis.stylizations import Arm, Stylizations
 
 BELOW = {
     "style": "style distance (0: as the style)",
-    "content": "CFSD (0: as the content)",
+    "content": "CFSD (0) and SSIM (1: as the content)",
 }
 """The measures of each side in a held-out network: those of a side without weight mean nothing."""
+
+
+def of_pairs(data: Stylizations, most: int, columns: list[str] | None = None) -> list[PairPictures]:
+    """The pictures of at most so many pairs, evenly spread over all.
+
+    Args:
+        data: Where they are from.
+        most: Of the pairs.
+        columns: What stands above each arm, instead of its label; roles of inputs then stand below them.
+    """
+    shown = [data.pairs[index] for index in spread(len(data.pairs), most)]
+    pairs = [of_pair(data, pair) for pair in shown]
+    return pairs if columns is None else [_in_columns(pair, columns) for pair in pairs]
+
+
+def _in_columns(pair: PairPictures, columns: list[str]) -> PairPictures:
+    inputs = (replace(each, title="", below=f"{each.title}: {each.below}") for each in pair.inputs)
+    results = (
+        replace(picture, title=title, key=f"{picture.key}__{title}")
+        for picture, title in zip(pair.results, columns, strict=True)
+    )
+    return PairPictures(tuple(inputs), tuple(results))
 
 
 def of_pair(data: Stylizations, pair: tuple[str, str]) -> PairPictures:
@@ -47,7 +70,8 @@ def _measured(row: pd.Series[Any], roles: tuple[str, ...]) -> Iterator[str]:
     if "style" in roles:
         yield f"style {_number(row['style_distance'])}"
     if "content" in roles:
-        yield f"CFSD {_number(row['cfsd'])}  SSIM {_number(row['ssim'])}"
+        yield f"CFSD {_number(row['cfsd'])}"
+        yield f"SSIM {_number(row['ssim'])}"
 
 
 def _number(value: float) -> str:
@@ -56,19 +80,12 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if 0.0005 <= abs(value) < 100 or value == 0 else f"{value:.1e}"
 
 
-def told(data: Stylizations, shown: int) -> str:
-    """How many of the pairs are shown."""
-    count = len(data.pairs)
-    return f"{shown} of {count} pairs of images{', evenly spread' if 1 < shown < count else ''}."
-
-
 def explained(data: Stylizations) -> Iterator[str]:
-    """What the words below pictures and the frames around them mean."""
+    """What the words below pictures mean, and how many optimisations did not finish."""
     if data.judges:
-        measures = " and ".join(words for role, words in BELOW.items() if role in data.roles)
-        ssim = " SSIM with the content image (1: the same)." if "content" in data.roles else ""
-        yield f"Below each picture: {measures} in a held-out network: {captions.held_out(data)}.{ssim}"
+        measures = ", ".join(words for role, words in BELOW.items() if role in data.roles)
+        yield f"{measures[0].upper()}{measures[1:]} by {captions.held_out(data)}."
     yield from captions.warnings(data)
     counts = data.table["status"].value_counts()
     if others := [f"{counts[status]} {status}" for status in counts.index if status != "finished"]:
-        yield f"Red frames: not finished ({', '.join(others)} of {len(data.table)} pictures of all pairs)."
+        yield f"Of {len(data.table)} pictures of all {len(data.pairs)} pairs: {', '.join(others)}."

@@ -1,20 +1,20 @@
-"""How figures look: fit for two printed columns, for colour-blind eyes, and for grey paper."""
+"""How figures look and are written: two printed columns wide, panels above a caption."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.tables import Tables
@@ -23,59 +23,99 @@ from swag_repro.runs.files import whole_file
 WIDTH = 7.16
 """Inches: both columns of a conference paper."""
 
-DPI = 300
+DPI, PICTURES_DPI = 300, 200
+"""Of figures; and of figures of pictures at least."""
+
+LINE = 0.112
+"""Inches, of one line of a caption."""
+
+PAD = 0.04
+"""Inches around each panel and picture."""
 
 LOG_FROM = 5.0
 """An axis is logarithmic where its largest value is at least so many times the smallest."""
 
+ALARM = "#D00000"
+
 RC: Any = {
     "font.size": 8,
     "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
     "axes.labelsize": 8,
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5,
     "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
     "axes.linewidth": 0.7,
     "axes.grid": True,
     "grid.linewidth": 0.4,
     "grid.color": "0.9",
+    "text.hinting": "none",  # words are as wide at any dpi
+    "figure.constrained_layout.h_pad": PAD,
+    "figure.constrained_layout.w_pad": PAD,
+    "figure.constrained_layout.hspace": 0,
+    "figure.constrained_layout.wspace": 0,
     "pdf.fonttype": 42,  # letters stay letters: text in the PDF can be searched and copied
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """How one network is drawn, in every panel."""
+class Data(Protocol):
+    """What a figure is drawn from."""
 
-    color: str
-    marker: str
+    @property
+    def tables(self) -> Tables:
+        """Those behind it."""
 
-
-# Okabe and Ito's colours: networks with shortcuts warm, those without cold; markers tell them apart in grey.
-KNOWN = {
-    "resnet50": Look("#D55E00", "o"),
-    "pseudo_resvgg": Look("#E69F00", "s"),
-    "noresnet50": Look("#0072B2", "^"),
-    "pseudo_vgg": Look("#56B4E9", "v"),
-    "vgg19": Look("#000000", "D"),
-}
-OTHERS = (Look("#009E73", "P"), Look("#CC79A7", "X"), Look("#7F7F7F", "p"), Look("#8C6D31", "<"))
-
-DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
-"""Solid for no smoothing, then one each."""
+    @property
+    def written(self) -> Mapping[str, pd.DataFrame]:
+        """What is written beside it, by the ends of the files' names."""
 
 
-def looks(names: Sequence[str]) -> list[Look]:
-    """The look of each network, or of what else lines are; the paper's five networks always have the same.
+@contextmanager
+def figure(*heights: float, caption: str, data: Data) -> Iterator[tuple[Figure, list[SubFigure]]]:
+    """A figure over two columns with the caption at its foot; no window system is ever asked for.
+
+    On leaving, what was drawn finds its place, and a figure with missing cells is marked.
 
     Args:
-        names: Of a network each; the first of one name has its look.
+        heights: Inches of its parts, which stand below each other and are given with it.
+        caption: Its lines.
+        data: What it is drawn from.
     """
-    free = iter([*OTHERS, *(look for name, look in KNOWN.items() if name not in names)] * len(names))
-    return [
-        KNOWN[name] if name in KNOWN and name not in names[:index] else next(free)
-        for index, name in enumerate(names)
+    with rc_context(), sns.axes_style("ticks"), rc_context(RC):
+        foot = LINE * (caption.count("\n") + 1) + 0.08
+        drawn = Figure(figsize=(WIDTH, sum(heights) + foot), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(drawn)
+        drawn.supxlabel(caption, x=0.01, ha="left", fontsize=6.5, parse_math=False)
+        yield drawn, list(drawn.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
+        for axis in drawn.axes:
+            axis.tick_params(labelsize=RC["xtick.labelsize"])  # else whoever draws it has other ticks
+        drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")  # both files show one layout
+        _set_whole_pixels(drawn)
+        _mark_partial(drawn, data.tables)
+
+
+def _set_whole_pixels(drawn: Figure) -> None:
+    """Chooses dpi by which pixels of pictures are a whole number of printed ones wide: none is resampled."""
+    inches = [
+        axis.get_window_extent().width / drawn.dpi / axis.get_images()[0].get_size()[1]
+        for axis in drawn.axes
+        if axis.get_images()
     ]
+    if inches:
+        pixel = sorted(inches)[len(inches) // 2]  # that of most
+        drawn.set_dpi(math.ceil(PICTURES_DPI * pixel) / pixel)
+
+
+def _mark_partial(drawn: Figure, data: Tables) -> None:
+    """Writes across the figure how many cells are missing, if any."""
+    if data.missing:
+        drawn.text(
+            0.5, 0.55, f"PARTIAL: {data.missing} of {len(data.runs)} cells missing", rotation=25, ha="center",
+            va="center", fontsize=26, fontweight="bold", color="#B00020", alpha=0.35, zorder=100,
+        )  # fmt: skip
 
 
 def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
@@ -89,79 +129,39 @@ def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend_columns(names: Sequence[str]) -> int:
-    """How many names of lines stand side by side in a legend over two printed columns."""
-    letter, line = 0.06, 0.65  # inches: of a letter, and of a line with the space around it
-    return min(len(names), max(1, int(WIDTH // (line + letter * max(map(len, names), default=0)))))
-
-
-@contextmanager
-def printed() -> Iterator[None]:
-    """Figures made within have the style of this project."""
-    with rc_context(), sns.axes_style("ticks"), rc_context(RC):
-        yield
-
-
-def figure(*, height: float, width: float = WIDTH) -> Figure:
-    """An empty figure over two columns, `height` inches high; no window system is ever asked for."""
-    drawn = Figure(figsize=(width, height))
-    FigureCanvasAgg(drawn)
-    return drawn
-
-
-def save_table(table: pd.DataFrame, path: Path) -> Path:
-    """Writes the numbers behind a figure as CSV.
-
-    Raises:
-        StoreError: The file can't be written.
-    """
-    with whole_file(path) as file:
-        table.to_csv(file, index=False, lineterminator="\n")
-    return path
-
-
-def mark_partial(drawn: Figure, data: Tables) -> None:
-    """Writes across the figure how many cells are missing, if any."""
-    if not data.missing:
-        return
-    drawn.text(
-        0.5,
-        0.55,
-        f"PARTIAL: {data.missing} of {len(data.runs)} cells missing",
-        rotation=25,
-        ha="center",
-        va="center",
-        fontsize=26,
-        fontweight="bold",
-        color="#B00020",
-        alpha=0.35,
-        zorder=100,
-    )
-
-
-def save(drawn: Figure, stem: Path, *, title: str, description: str, dpi: float | None = None) -> list[Path]:
-    """Writes `stem`.png and `stem`.pdf, with the title and the description as metadata.
+def save(drawn: Figure | Mapping[str, Figure], data: Data, folder: Path, name: str) -> list[Path]:
+    """Writes figures (PNG and PDF), with a title and where they come from as metadata, and tables (CSV).
 
     Args:
-        drawn: The figure.
-        stem: Path of the files, without their endings.
-        title: Of both files.
-        description: Of both files: where the figure comes from.
-        dpi: Of the PNG, and of what is drawn as pixels in the PDF; `DPI` where None.
+        drawn: From a figure's `make`: one, or several by the ends of their names.
+        data: What it was made from.
+        folder: Made where it is missing.
+        name: The first part of each file's name.
 
     Raises:
-        StoreError: They can't be written.
+        StoreError: The files can't be written.
     """
-    metadata: Mapping[str, dict[str, Any]] = {
-        ".png": {"Title": title, "Description": description},
-        ".pdf": {"Title": title, "Subject": description, "CreationDate": None},  # same numbers, same bytes
-    }
-    paths = []
-    for suffix, texts in metadata.items():
-        buffer = io.BytesIO()
-        with rc_context(RC):
-            drawn.savefig(buffer, format=suffix[1:], dpi=dpi or DPI, metadata=texts)
-        with whole_file(path := stem.with_suffix(suffix)) as file:
-            file.write(buffer.getvalue())
-        paths.append(path)
+    figures = {"": drawn} if isinstance(drawn, Figure) else drawn
+    paths = [
+        _save(one, folder / f"{name}{end}{suffix}", data.tables.description)
+        for end, one in figures.items()
+        for suffix in (".png", ".pdf")
+    ]
+    for end, table in data.written.items():
+        paths.append(folder / f"{name}{end}.csv")
+        with whole_file(paths[-1]) as file:
+            table.to_csv(file, index=False, lineterminator="\n")
     return paths
+
+
+def _save(drawn: Figure, path: Path, description: str) -> Path:
+    metadata: dict[str, dict[str, Any]] = {
+        ".png": {"Title": path.stem, "Description": description},
+        ".pdf": {"Title": path.stem, "Subject": description, "CreationDate": None},  # always the same bytes
+    }
+    buffer = io.BytesIO()
+    with rc_context(RC):
+        drawn.savefig(buffer, format=path.suffix[1:], dpi="figure", metadata=metadata[path.suffix])
+    with whole_file(path) as file:
+        file.write(buffer.getvalue())
+    return path

@@ -5,7 +5,6 @@ One row of panels for each held-out network that measured, so that all lines of 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from analysis import stylizations, tables
-from analysis.drawing import captions, style
+from analysis.drawing import captions, lines, style
+from analysis.drawing.lines import Look
+from analysis.drawing.style import save
 from analysis.stylizations import Stylizations
-from analysis.tables import CellsError
+from analysis.tables import CellsError, Tables
 from analysis.tables.runs import smoothings
 
 __all__ = ["load", "make", "save"]
 
-PANEL = 2.7
+PANEL = 2.6
 """Inches of a row of panels."""
-
-ALARM = "#D00000"
 
 WEIGHT = "objective.style_weight"
 
@@ -44,6 +43,16 @@ class Curves:
     data: Stylizations
     table: pd.DataFrame
 
+    @property
+    def tables(self) -> Tables:
+        """Those behind it."""
+        return self.data.tables
+
+    @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside it: its points, and the pictures behind them."""
+        return {"": self.table, "_pairs": self.data.table}
+
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
     """The points of an experiment that sweeps the style weight; see `analysis.stylizations.load`."""
@@ -56,79 +65,42 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
 
 def make(curves: Curves) -> Figure:
     """One row of panels for each held-out network: against CFSD, and against SSIM."""
-    caption = _caption(curves)
-    judges, names = (list(curves.table[column].dropna().unique()) for column in ("judge", "label"))
-    rows_of_names = math.ceil(len(names) / style.legend_columns(names))
-    foot = 0.41 + 0.14 * rows_of_names + 0.12 * (caption.count("\n") + 1)  # inches
-    height = PANEL * len(judges) + foot
-    with style.printed():
-        drawn = style.figure(height=height)
-        rows = drawn.subplots(len(judges), 2, squeeze=False, sharey="row")
+    judges, looks = list(curves.table["judge"].dropna().unique()), _looks(curves)
+    height = PANEL * len(judges) + lines.legend_height(list(looks))
+    with style.figure(height, caption=_caption(curves), data=curves) as (drawn, [part]):
+        rows = part.subplots(len(judges), 2, squeeze=False, sharey="row")
         for row, judge in zip(rows, judges, strict=True):
+            row[0].set(title=f"held-out network: {judge}", ylabel="style distance")
             for axis, measure in zip(row, CONTENT, strict=True):
-                _draw_panel(axis, curves, judge, measure)
-        drawn.subplots_adjust(
-            left=0.08, right=0.985, top=1 - 0.23 / height, bottom=(foot + 0.32) / height,
-            hspace=0.42, wspace=0.1,
-        )  # fmt: skip
-        _explain(drawn, caption)
-        style.mark_partial(drawn, curves.data.tables)
+                _draw_panel(axis, curves.table[curves.table["judge"] == judge], looks, measure)
+        lines.add_legend(part, rows.flat, list(looks))
     return drawn
 
 
-def save(drawn: Figure, curves: Curves, folder: Path, name: str) -> list[Path]:
-    """Writes the figure (PNG and PDF), its points, and the pictures behind them (CSV).
-
-    Args:
-        drawn: From `make`.
-        curves: What it was made from.
-        folder: Made where it is missing.
-        name: The first part of each file's name.
-
-    Raises:
-        StoreError: The files can't be written.
-    """
-    paths = style.save(drawn, folder / name, title=name, description=curves.data.tables.description)
-    tables = {"": curves.table, "_pairs": curves.data.table}
-    return [*paths, *(style.save_table(table, folder / f"{name}{end}.csv") for end, table in tables.items())]
-
-
-def _draw_panel(axis: Axes, curves: Curves, judge: str, content: str) -> None:
-    runs = curves.data.tables.runs
+def _looks(curves: Curves) -> dict[str, Look]:
+    """By label: colours for networks and losses, dashes for smoothings."""
+    runs = curves.tables.runs
     dashes, kinds = smoothings(runs), tables.lines(runs, [WEIGHT, "smoothing"])
-    looks = style.looks(list(runs["network.name"].groupby(kinds).first()))
-    table = curves.table
-    shown = table[table["judge"] == judge].dropna(subset=[content, "style_distance"])
-    for _, line in shown.groupby("line", sort=False):
-        cell = line["cell"].iloc[0]
-        _draw_line(axis, line, content, looks[kinds[cell]], dashes[cell])
+    looks = lines.looks(list(runs["network.name"].groupby(kinds).first()))
+    cells = curves.table.groupby("label", sort=False)["cell"].first()
+    return {str(label): lines.smoothed(looks[kinds[cell]], dashes[cell]) for label, cell in cells.items()}
+
+
+def _draw_panel(axis: Axes, table: pd.DataFrame, looks: dict[str, Look], content: str) -> None:
+    shown = table.dropna(subset=[content, "style_distance"])
+    for number, (label, line) in enumerate(shown.groupby("label", sort=False)):
+        lines.intervals(
+            axis, line[content], line["style_distance"], looks[str(label)], label=label,
+            xerr=line[f"{content}_error"].fillna(0), yerr=line["style_distance_error"].fillna(0),
+        )  # fmt: skip
+        _name_ends(axis, line, content, looks[str(label)].color, -1 if number % 2 else 1)
+        marked = line[line["not_finished"] > 0]
+        axis.scatter(
+            marked[content], marked["style_distance"], s=70, facecolors="none", edgecolors=style.ALARM,
+            linewidths=1, zorder=5,
+        )  # fmt: skip
     _scale(axis, shown, content)
     axis.set_xlabel(CONTENT[content])
-    if content == "cfsd":
-        axis.set_ylabel("style distance")
-        axis.set_title(f"held-out network: {judge}", loc="left")
-
-
-def _draw_line(axis: Axes, line: pd.DataFrame, content: str, look: style.Look, smoothing: int) -> None:
-    x, y = line[content], line["style_distance"]
-    axis.errorbar(
-        x,
-        y,
-        xerr=line[f"{content}_error"].fillna(0),
-        yerr=line["style_distance_error"].fillna(0),
-        label=line["label"].iloc[0],
-        color=look.color,
-        linestyle=style.DASHES[smoothing % len(style.DASHES)],
-        linewidth=1.2,
-        elinewidth=0.6,
-        marker=look.marker,
-        markersize=4.5,
-        markerfacecolor=look.color if smoothing == 0 else "white",
-        markeredgewidth=0.9,
-    )
-    _name_ends(axis, line, content, look.color, 1 if smoothing % 2 == 0 else -1)
-    marked = line["not_finished"] > 0
-    axis.scatter(x[marked], y[marked], s=70, facecolors="none", edgecolors=ALARM, linewidths=1, zorder=5)
 
 
 def _name_ends(axis: Axes, line: pd.DataFrame, content: str, color: str, side: int) -> None:
@@ -152,34 +124,10 @@ def _scale(axis: Axes, shown: pd.DataFrame, content: str) -> None:
         style.scale(axis, "x", shown[content])
 
 
-def _explain(drawn: Figure, caption: str) -> None:
-    handles = {}
-    for axis in drawn.axes:
-        handles.update({told: handle for handle, told in zip(*axis.get_legend_handles_labels(), strict=True)})
-    above = (0.1 + 0.12 * (caption.count("\n") + 1)) / drawn.get_figheight()
-    drawn.legend(
-        list(handles.values()),
-        list(handles),
-        loc="lower center",
-        bbox_to_anchor=(0.5, above),
-        ncols=style.legend_columns(list(handles)),
-        frameon=False,
-        handlelength=3.2,
-    )
-    drawn.text(0.012, 0.05 / drawn.get_figheight(), caption, va="bottom", fontsize=6.5)
-
-
 def _caption(curves: Curves) -> str:
     data = curves.data
-    swept = [f"{weight:g}" for weight in sorted(curves.table[WEIGHT].unique())]
-    said = [
-        f"Means over {curves.table['pairs'].max()} pairs of images, and their standard errors, along style "
-        f"weights {', '.join(swept)}; nearer to the lower left corner is better. "
-        + captions.arms(data, varied=[WEIGHT]),
-        *captions.warnings(data),
-    ]
+    said = [f"{captions.arms(data, varied=[WEIGHT])} Means over pairs and their standard errors."]
+    said += captions.warnings(data)
     if others := curves.table["not_finished"].sum():
-        said.append(
-            f"Red rings: some pairs of that point did not finish ({others} in all points, counted in)."
-        )
+        said.append(f"Red rings: pairs of that point did not finish ({others} in all points, counted in).")
     return captions.lines(*said)

@@ -8,30 +8,23 @@ measures of shape, which don't see scale. Where batch norm is swept, one page sh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.drawing import labels, style
-from analysis.points import Points, load
+from analysis.drawing import captions, labels, lines, style
+from analysis.drawing.lines import Look
+from analysis.drawing.style import save
+from analysis.points import POINT, Points, load
 
 __all__ = ["load", "make", "save"]
 
-HEIGHT = 2.35
+HEIGHT = 2.2
 """Inches, of a row of panels with their titles."""
 
 LONG = 9
 """Characters of a layer's name that stand on one line."""
-
-NEAR_ONE = 0.99
-DODGE = 0.1
-"""Between the markers of two networks at one layer: lines may coincide, their markers never do."""
-
-THICK, THIN = 2.3, 0.9
-"""Line widths in points, first network to last: of lines that coincide, the one below shows on both sides."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +101,8 @@ SHAPE = (
         "(d) Effective rank of $G^{\\,l}$: $(\\Sigma\\lambda)^2/\\Sigma\\lambda^2$", "gram", "effective_rank"
     ),
 )
-SCALE_FREE = "Before any smoothing. None of these changes when activations are multiplied by a number."
-BATCHNORM = (
-    "batchnorm=eval: running statistics, which in a random network are 0 and 1, so nothing is normalised; "
-    "batchnorm=batch: each channel of an image by its own mean and deviation."
-)
+SCALE_FREE = "Before any smoothing."
+BATCHNORM = "batchnorm=eval normalises nothing in a random network, batch each channel of an image by itself."
 
 
 def make(points: Points) -> dict[str, Figure]:
@@ -145,108 +135,50 @@ def _side_by_side(modes: tuple[str, ...]) -> tuple[Panel, ...]:
     )
 
 
-def save(figures: dict[str, Figure], points: Points, folder: Path, name: str) -> list[Path]:
-    """Writes the figures (PNG and PDF) and the numbers behind every point (CSV).
-
-    Args:
-        figures: From `make`.
-        points: What they were made from.
-        folder: Made where it is missing.
-        name: The first part of each file's name.
-
-    Raises:
-        StoreError: The files can't be written.
-    """
-    description = points.tables.description
-    paths = [
-        path
-        for suffix, drawn in figures.items()
-        for path in style.save(
-            drawn, folder / f"{name}{suffix}", title=name + suffix, description=description
-        )
-    ]
-    return [*paths, style.save_table(points.table, folder / f"{name}.csv")]
-
-
 def _draw(points: Points, page: Page) -> Figure:
-    layers = _layers(points.table)
-    caption = _caption(page, points)
-    height = HEIGHT * page.rows
+    layers, looks = _layers(points.table), _looks(points.table)
+    networks = points.table["network"].nunique()
     names = max(label.count("\n") for label in layers.values())
-    foot = 0.93 + 0.13 * (names + points.table["smoothing"].nunique() + caption.count("\n"))  # inches
-    with style.printed():
-        drawn = style.figure(height=height + foot)
-        axes = drawn.subplots(page.rows, 2, sharex=True, sharey="row" if page.compared else "none")
+    height = HEIGHT * page.rows + 0.13 * names + lines.legend_height(list(looks), networks) + 0.35
+    with style.figure(height, caption=_caption(page, points), data=points) as (drawn, [part]):
+        axes = part.subplots(page.rows, 2, sharex=True, sharey="row" if page.compared else "none")
         for axis, panel in zip(axes.flat, page.panels, strict=True):
-            _draw_panel(axis, panel, points)
+            _draw_lines(axis, panel, points, looks)
+        for axis, panel in zip(axes.flat, page.panels, strict=True):  # those of a row may share a scale
+            _scale(axis, panel, points)
         for axis in axes[-1]:
             axis.set_xticks(list(layers), list(layers.values()))
-            axis.set_xlim(min(layers) - 0.45, max(layers) + 0.45)
-            axis.set_xlabel("layer used by the losses")
+            axis.set(xlim=(min(layers) - 0.45, max(layers) + 0.45), xlabel="layer used by the losses")
         for axis in axes[:, 1] if page.compared else ():
             axis.set_ylabel("")
-        top, bottom = 1 - 0.24 / (height + foot), foot / (height + foot)
-        drawn.subplots_adjust(left=0.085, right=0.985, top=top, bottom=bottom, hspace=0.17, wspace=0.2)
-        _explain(drawn, points, caption)
-        style.mark_partial(drawn, points.tables)
+        lines.add_legend(part, axes.flat, list(looks), networks)
     return drawn
 
 
-def _draw_panel(axis: Axes, panel: Panel, points: Points) -> None:
-    networks = points.table.groupby("network")["network.name"].first()
-    looks = style.looks(list(networks))
-    for _, line in panel.points(points.table).groupby("line", sort=False):
-        network, smoothing = line[["network", "smoothing"]].iloc[0]
-        _draw_line(axis, line, looks[network], Place(network, len(networks), smoothing))
-    axis.set_title(panel.title, loc="left")
-    axis.set_ylabel(AXES[panel.statistic])
+def _looks(table: pd.DataFrame) -> dict[str, Look]:
+    """By label, a network's lines side by side."""
+    of_networks = lines.looks(list(table.groupby("network")["network.name"].first()))
+    ordered = table.sort_values("network", kind="stable").drop_duplicates("label")
+    return {
+        label: lines.smoothed(of_networks[network], smoothing)
+        for label, network, smoothing in ordered[["label", "network", "smoothing"]].itertuples(index=False)
+    }
+
+
+def _draw_lines(axis: Axes, panel: Panel, points: Points, looks: dict[str, Look]) -> None:
+    known = panel.points(points.table).drop(columns=["mean", "low", "high", "images", "seeds"])
+    seeds = known.merge(points.by_seed, on=POINT)
+    lines.draw(axis, seeds, looks, x="position", y="mean", errorbar=("pi", 100))
+    axis.set(title=panel.title, xlabel="", ylabel=AXES[panel.statistic])
+
+
+def _scale(axis: Axes, panel: Panel, points: Points) -> None:
     if panel.statistic == ENTROPY:
         axis.set_ylim(-0.04, 1.06)
     elif panel.statistic == "maximum":
         axis.set_yscale("log")
     else:
         style.scale(axis, "y", panel.points(points.table)["mean"])
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which of all lines a line is: the rank of its network among so many, and of its smoothing."""
-
-    network: int
-    networks: int
-    smoothing: int
-
-    @property
-    def shift(self) -> float:
-        """Of the markers, along the layers."""
-        return DODGE * (self.network - (self.networks - 1) / 2)
-
-    @property
-    def width(self) -> float:
-        """Of the line, in points."""
-        return THICK - (THICK - THIN) * self.network / max(self.networks - 1, 1)
-
-
-def _draw_line(axis: Axes, line: pd.DataFrame, look: style.Look, place: Place) -> None:
-    plain = place.smoothing == 0
-    x = line["position"] + place.shift
-    axis.plot(
-        x,
-        line["mean"],
-        label=line["label"].iloc[0],
-        color=look.color,
-        linestyle=style.DASHES[place.smoothing % len(style.DASHES)],
-        linewidth=place.width if plain else THIN,
-        marker=look.marker,
-        markersize=4
-        if plain
-        else 7.5,  # of one network, the ring of a smoothing lies around the plain marker
-        markerfacecolor=look.color if plain else "none",
-        markeredgewidth=0.8,
-        zorder=3 + place.network / 10 + (0 if plain else 1),
-    )
-    if (line["low"] < line["high"]).any():
-        axis.fill_between(x, line["low"], line["high"], color=look.color, alpha=0.2, linewidth=0, zorder=2)
 
 
 def _layers(table: pd.DataFrame) -> dict[int, str]:
@@ -263,22 +195,6 @@ def _broken(name: str) -> str:
     return name.replace("_", "_\n", 1) if len(name) > LONG else name
 
 
-def _explain(drawn: Figure, points: Points, caption: str) -> None:
-    lines = {str(line.get_label()): line for axis in drawn.axes for line in axis.get_lines()}
-    columns = points.table.sort_values("network", kind="stable")  # a network's lines in one column
-    shown = [label for label in columns["label"].unique() if label in lines]  # a page may leave lines out
-    drawn.legend(
-        [lines[label] for label in shown],
-        shown,
-        loc="lower center",
-        bbox_to_anchor=(0.5, (0.24 + 0.15 * caption.count("\n")) / drawn.get_figheight()),
-        ncols=min(points.table["network"].nunique(), 5),
-        frameon=False,
-        handlelength=3.2,
-    )
-    drawn.text(0.5, 0.01, caption, ha="center", va="bottom", fontsize=7, linespacing=1.35)
-
-
 def _caption(page: Page, points: Points) -> str:
     runs = points.tables.runs
     seeds, smoothings = labels.seeds(runs), labels.smoothings(runs)
@@ -288,21 +204,4 @@ def _caption(page: Page, points: Points) -> str:
     elif seeds:
         over += f", {seeds}"
     first = "; ".join([over, *([smoothings] if smoothings else [])]) + "."
-    sentences = (first, _coinciding(page.panels, points), page.note)
-    return "\n".join(fill(text, 130) for text in sentences if text)
-
-
-def _coinciding(panels: tuple[Panel, ...], points: Points) -> str:
-    """Which lines lie on each other at the top of the panels of entropies."""
-    notes = {
-        panel.title[:3]: _at_one(panel.points(points.table)) for panel in panels if panel.statistic == ENTROPY
-    }
-    if not any(notes.values()):
-        return ""
-    said = "; ".join(f"{panel} {', '.join(names) or 'none'}" for panel, names in notes.items())
-    return f"At {NEAR_ONE} or above in every layer: {said}."
-
-
-def _at_one(table: pd.DataFrame) -> list[str]:
-    lowest = table.groupby("line", sort=False).agg(label=("label", "first"), mean=("mean", "min"))
-    return list(lowest["label"][lowest["mean"] >= NEAR_ONE])
+    return captions.lines(f"{first} {page.note}".strip())

@@ -7,12 +7,11 @@ nothing depends are left out: the style of a content-only objective, the content
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis.drawing import captions, pictures, style
-from analysis.drawing.page import Layout, draw, spread
+from analysis.drawing import captions, page, pictures, style
+from analysis.drawing.style import save
 from analysis.stylizations import Stylizations, load
 
 __all__ = ["load", "make", "save"]
@@ -24,34 +23,16 @@ COLUMNS = 7
 
 def make(data: Stylizations, *, pairs: int = PAIRS) -> Figure:
     """The grid of at most so many pairs, evenly spread over all."""
-    shown = [pictures.of_pair(data, data.pairs[index]) for index in spread(len(data.pairs), pairs)]
-    caption = captions.lines(
-        f"{pictures.told(data, len(shown))} {captions.arms(data)}", *pictures.explained(data)
-    )
-    with style.printed():
-        drawn, _ = draw(shown, Layout(_bands(len(data.arms), len(data.roles))), caption)
-        style.mark_partial(drawn, data.tables)
+    shown = pictures.of_pairs(data, pairs)
+    rows = page.rows(shown, _bands(len(data.arms), len(data.roles)))
+    caption = captions.lines(captions.arms(data, shown=len(shown)), *pictures.explained(data))
+    with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
+        page.draw(panel, rows)
     return drawn
 
 
-def save(drawn: Figure, data: Stylizations, folder: Path, name: str) -> list[Path]:
-    """Writes the figure (PNG and PDF), and what is known of each picture of each pair and arm (CSV).
-
-    Args:
-        drawn: From `make`.
-        data: What it was made from.
-        folder: Made where it is missing.
-        name: The first part of each file's name.
-
-    Raises:
-        StoreError: The files can't be written.
-    """
-    paths = style.save(drawn, folder / name, title=name, description=data.tables.description, dpi=drawn.dpi)
-    return [*paths, style.save_table(data.table, folder / f"{name}.csv")]
-
-
-def _bands(arms: int, inputs: int) -> tuple[tuple[int, ...], ...]:
+def _bands(arms: int, inputs: int) -> list[range]:
     """All side by side with the inputs; or several bands beside one column of these."""
     count = 1 if arms + inputs <= COLUMNS else max(2, math.ceil(arms / (COLUMNS - 1)))
     size = math.ceil(arms / count)
-    return tuple(tuple(range(start, min(start + size, arms))) for start in range(0, arms, size))
+    return [range(start, min(start + size, arms)) for start in range(0, arms, size)]

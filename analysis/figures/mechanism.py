@@ -8,7 +8,6 @@ differences.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,14 +15,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.drawing import captions, labels, style
+from analysis.drawing import captions, labels, lines, style
+from analysis.drawing.lines import Look
+from analysis.drawing.style import save
 from analysis.effects import bootstrap
 from analysis.mechanism import CHOSEN, MEASURES, Mechanism, load
 
 __all__ = ["load", "make", "save"]
 
-ROW, FOOT = 0.21, 0.62
-"""Inches: of an arm, and of the caption."""
+ROW, TITLE, WORDS = 0.21, 0.27, 0.5
+"""Inches: of an arm, of the title above the panels of a network, and of the words around all of them."""
 
 FEWEST = 4
 """Arms for which a panel has room at least."""
@@ -40,35 +41,7 @@ FAMILY = {"plain": "#D55E00", "even": "#009E73", "weights": "#56B4E9", "softmax"
 
 def make(data: Mechanism) -> dict[str, Figure]:
     """The arms, under the key of an empty string, and the effects, under `_effects`."""
-    with style.printed():
-        return {"": _arms(data), "_effects": _effects(data)}
-
-
-def save(figures: dict[str, Figure], data: Mechanism, folder: Path, name: str) -> list[Path]:
-    """Writes the figures (PNG and PDF), and their numbers (CSV): pictures, shares, gains and effects.
-
-    Args:
-        figures: From `make`.
-        data: What they were made from.
-        folder: Made where it is missing.
-        name: The first part of each file's name.
-
-    Raises:
-        StoreError: The files can't be written.
-    """
-    description = data.tables.description
-    paths = [
-        path
-        for suffix, drawn in figures.items()
-        for path in style.save(
-            drawn, folder / f"{name}{suffix}", title=name + suffix, description=description
-        )
-    ]
-    tables = {"points": data.points, "shares": data.shares, "gains": data.gains, "effects": data.effects}
-    for key, table in tables.items():
-        named = table.assign(network=table["network"].map(data.networks))
-        paths.append(style.save_table(named, folder / f"{name}_{key}.csv"))
-    return paths
+    return {"": _arms(data), "_effects": _effects(data)}
 
 
 # --- Arms -----------------------------------------------------------------------------------------------
@@ -76,21 +49,26 @@ def save(figures: dict[str, Figure], data: Mechanism, folder: Path, name: str) -
 
 def _arms(data: Mechanism) -> Figure:
     widths = [1.0, 1.15, 1.0] if data.curves else [1.0, 1.3]
-    height = len(data.networks) * (ROW * max(len(data.arms), FEWEST) + 0.45) + FOOT
-    drawn = style.figure(height=height)
-    drawn.set_layout_engine("constrained", rect=(0, FOOT / height, 1, 1 - FOOT / height))
-    axes = drawn.subplots(len(data.networks), len(widths), squeeze=False, width_ratios=widths)
-    for row, (network, label) in zip(axes, data.networks.items(), strict=True):
-        _draw_shares(row[0], data, network)
-        _draw_gains(row[1], data, network)
-        if data.curves:
-            _draw_curves(row[2], data, network)
-        row[0].set_title(label, loc="left")
-        row[1].set_title("gain (log₂)", loc="left")
-        if data.curves:
-            row[2].set_title("style against content", loc="left")
-    drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
-    style.mark_partial(drawn, data.tables)
+    height = WORDS + len(data.networks) * (ROW * max(len(data.arms), FEWEST) + TITLE)
+    with style.figure(height, caption=_caption(data), data=data) as (drawn, [part]):
+        axes = part.subplots(
+            len(data.networks), len(widths), squeeze=False, sharex="col", width_ratios=widths
+        )
+        for row, (network, label) in zip(axes, data.networks.items(), strict=True):
+            _draw_shares(row[0], data, network)
+            _draw_gains(row[1], data, network)
+            row[0].set_title(label)
+            if data.curves:
+                _draw_curves(row[2], data, network)
+        words = (
+            "share of the style loss at first",
+            "0: no nearer than the content image",
+            "content given up (1 − SSIM)",
+        )
+        for axis, said in zip(axes[-1], words, strict=False):
+            axis.set_xlabel(said)
+        for axis, said in zip(axes[0, 1:], ("gain (log₂)", "style against content"), strict=False):
+            axis.set_title(said)
     return drawn
 
 
@@ -106,7 +84,7 @@ def _draw_shares(axis: Axes, data: Mechanism, network: int) -> None:
         axis.barh(range(len(means)), values, left=left, color=color, height=0.72)
         left += values.fillna(0).to_numpy()
     _name_arms(axis, list(data.arms.values()))
-    axis.set(xlim=(0, 1), xlabel="shares of the style loss at the start")
+    axis.set_xlim(0, 1)
     for place, middle, layer in _wide_enough(means):
         axis.text(middle, place, layer, ha="center", va="center", color="white", fontsize=5)
     axis.grid(visible=False)
@@ -133,13 +111,10 @@ def _draw_gains(axis: Axes, data: Mechanism, network: int) -> None:
         effect = _mean(own[own["arm.name"] == arm])
         if effect is not None:
             mean, low, high = effect
-            axis.errorbar(
-                mean, place, xerr=[[mean - low], [high - mean]], fmt="D", color=colors[arm], markersize=4.5,
-                markeredgecolor="white", markeredgewidth=0.5, elinewidth=1.4, zorder=5,
-            )  # fmt: skip
+            lines.intervals(axis, mean, place, Look(colors[arm], "D"), xerr=[[mean - low], [high - mean]])
     axis.axvline(0, color="0.4", linewidth=0.7)
     _name_arms(axis, [""] * len(order))
-    axis.set(ylabel="", xlabel="0: no nearer than the content image")
+    axis.set(xlabel="", ylabel="")
 
 
 def _mean(gains: pd.DataFrame) -> tuple[float, float, float] | None:
@@ -174,7 +149,7 @@ def _draw_curves(axis: Axes, data: Mechanism, network: int) -> None:
         )  # fmt: skip
         way = points[points["step"] >= 0]
         axis.plot(way["spent"], way["left"], ".", color=_color(str(arm)), markersize=2, alpha=0.6)
-    axis.set(xlabel="content given up (1 − SSIM)", ylabel="style distance left")
+    axis.set_ylabel("style distance left")
 
 
 def _name_arms(axis: Axes, names: Sequence[str]) -> None:
@@ -203,40 +178,39 @@ def _dash(arm: str) -> str:
 
 
 def _effects(data: Mechanism) -> Figure:
-    """A panel for each measure: the one chosen beforehand, and two that could contradict it."""
-    networks = {key: label for key, label in data.networks.items() if key in set(data.effects["network"])}
-    words = list(data.effects["effect"].unique())
-    height = 0.6 + max(len(words), FEWEST) * (0.1 + 0.13 * len(networks)) + FOOT
-    drawn = style.figure(height=height)
-    drawn.set_layout_engine("constrained", rect=(0, FOOT / height, 1, 1 - FOOT / height))
-    measures = list(data.effects["measure"].unique())
-    axes = drawn.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    for axis, measure in zip(axes, measures, strict=True):
-        own = data.effects[data.effects["measure"] == measure]
-        _draw_effects(axis, own, data, networks)
-        axis.set_title(MEASURES[measure], loc="left")
-        axis.set_xlabel("difference of gains")
-    _name_arms(axes[0], words)
-    handles, names = axes[0].get_legend_handles_labels()
-    drawn.legend(handles, names, loc="outside upper right", ncols=len(names), frameon=False)
-    drawn.text(0.012, 0.05 / height, _caption(data), va="bottom", fontsize=6.5)
-    style.mark_partial(drawn, data.tables)
+    """A panel for each measure: the one chosen beforehand, and two that could contradict it.
+
+    Of networks and effects, the more have rows, the others colours.
+    """
+    effects = data.effects.assign(network=data.effects["network"].map(data.networks))
+    names = {key: list(effects[key].unique()) for key in ("effect", "network")}
+    row, color = sorted(names, key=lambda key: -len(names[key]))
+    known = data.points.groupby("network")["network.name"].first().rename(data.networks)
+    looks = lines.looks([known.get(name, name) for name in names[color]])
+    looks_of = dict(zip(names[color], looks, strict=True))
+    height = WORDS + lines.legend_height(names[color])
+    height += max(len(names[row]), FEWEST) * (0.1 + 0.06 * len(looks))
+    measures = list(effects["measure"].unique())
+    with style.figure(height, caption=_caption(data), data=data) as (drawn, [part]):
+        axes = part.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+        for axis, measure in zip(axes, measures, strict=True):
+            own = effects[effects["measure"] == measure].set_index([color, row])
+            _draw_effects(axis, own, names[row], looks_of)
+            axis.set(title=MEASURES[measure], xlabel="difference of gains")
+        _name_arms(axes[0], names[row])
+        lines.add_legend(part, axes, names[color])
     return drawn
 
 
-def _draw_effects(axis: Axes, effects: pd.DataFrame, data: Mechanism, networks: dict[int, str]) -> None:
-    words = list(data.effects["effect"].unique())
-    names = data.points.groupby("network")["network.name"].first()
-    looks = style.looks([names[network] for network in networks])
-    for rank, (network, label) in enumerate(networks.items()):
-        own = effects[effects["network"] == network].set_index("effect").reindex(words)
-        place = np.arange(len(words)) + (rank - (len(networks) - 1) / 2) * 0.75 / len(networks)
-        look = looks[rank]
-        axis.errorbar(
-            own["mean"], place, xerr=[own["mean"] - own["low"], own["high"] - own["mean"]], fmt=look.marker,
-            color=look.color, markersize=4, elinewidth=1.2, label=label,
-        )  # fmt: skip
+def _draw_effects(axis: Axes, effects: pd.DataFrame, rows: list[str], looks: dict[str, Look]) -> None:
     axis.axvline(0, color="0.4", linewidth=0.7)
+    for rank, (name, look) in enumerate(looks.items()):
+        if name not in effects.index:
+            continue
+        own = effects.loc[name].reindex(rows)
+        place = np.arange(len(rows)) + (rank - (len(looks) - 1) / 2) * 0.75 / len(looks)
+        ends = [own["mean"] - own["low"], own["high"] - own["mean"]]
+        lines.intervals(axis, own["mean"], place, look, xerr=ends, label=name, linestyle="none")
 
 
 def _caption(data: Mechanism) -> str:
@@ -246,13 +220,11 @@ def _caption(data: Mechanism) -> str:
     over = ", ".join(filter(None, [f"{pairs} pairs ({labels.sizes(runs)})", labels.seeds(runs)]))
     judges = ", ".join(data.tables.measures.query("statistic == @CHOSEN")["definition"].dropna().unique())
     gain = (
-        "Gain: log₂ of the start's style distance over the least that an arm reaches within a budget of "
-        "content, 1 − SSIM, mean over budgets; all style weights and pictures on the way count."
+        "start's style distance over the least within a budget of content, 1 − SSIM; mean over budgets"
         if data.curves
-        else "Gain: log₂ of the content image's style distance over the finished picture's; style term alone."
+        else "content image's style distance over the finished picture's; style term alone"
     )
     return captions.lines(
-        f"{over}, {steps} steps. Style distance in a held-out network: {judges}.",
-        f"{gain} Diamonds and bars: means with 95 % intervals over pairs and seeds (crossed bootstrap).",
-        "Shares: of each style layer in the loss between content and style image.",
+        f"{over}, {steps} steps. Judge: {judges}. Gain: log₂ of the {gain}. "
+        "Bars: 95 % intervals over pairs and seeds (crossed bootstrap)."
     )

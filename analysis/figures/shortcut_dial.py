@@ -11,13 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import points, tables
-from analysis.drawing import captions, labels, style
+from analysis.drawing import captions, labels, lines, style
+from analysis.drawing.lines import Look
+from analysis.drawing.style import save
 from analysis.tables import CellsError, Tables
 
 __all__ = ["load", "make", "save"]
 
-ROW, TOP, FOOT, LABELS = 1.75, 0.22, 0.98, 0.35
-"""Inches: of a network's panels, of the titles above them, of what stands below, and there of the ticks."""
+ROW, WORDS = 1.8, 0.75
+"""Inches: of a network's panels, and of the words above and below all of them."""
 
 ENTROPY = "normalized_entropy"
 PANELS = {
@@ -28,6 +30,9 @@ PANELS = {
 """By statistic and definition."""
 
 SCALE = "network.shortcut"
+
+MARKERS = "oXsPD"
+"""Of layers, shallow to deep."""
 
 MEAN = ["cell", "position", "layer", "statistic", "definition"]
 """What the images of one mean have in common."""
@@ -47,6 +52,11 @@ class Dial:
     tables: Tables
     table: pd.DataFrame
     names: dict[int, str]
+
+    @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside it: the numbers behind it."""
+        return {"": self.table}
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Dial:
@@ -81,10 +91,8 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 def make(dial: Dial) -> Figure:
     """A row of panels for each network, a line for each layer; bands from seed to seed."""
-    height = TOP + ROW * len(dial.names) + FOOT
-    with style.printed():
-        drawn = style.figure(height=height)
-        grid = drawn.subplots(len(dial.names), len(PANELS), squeeze=False, sharex=True)
+    with style.figure(WORDS + ROW * len(dial.names), caption=_caption(dial), data=dial) as (drawn, [part]):
+        grid = part.subplots(len(dial.names), len(PANELS), squeeze=False, sharex=True)
         for row, (number, name) in zip(grid, dial.names.items(), strict=True):
             of_network = dial.table[dial.table["row"] == number]
             for axis, (statistic, definition) in zip(row, PANELS, strict=True):
@@ -92,59 +100,29 @@ def make(dial: Dial) -> Figure:
                 _draw_panel(axis, of_network[wanted], statistic)
             row[0].set_ylabel(name, fontweight="bold")
         for axis, title in zip(grid[0], PANELS.values(), strict=True):
-            axis.set_title(title, loc="left")
+            axis.set_title(title)
         for axis in grid[-1]:
             axis.set_xlabel("λ: 0 without shortcuts, 1 with")
-        foot = (FOOT - LABELS) / height
-        drawn.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))
-        _explain(drawn, dial)
-        style.mark_partial(drawn, dial.tables)
+        lines.add_legend(part, grid.flat, list(dial.table.sort_values("position")["layer"].unique()))
     return drawn
 
 
-def save(drawn: Figure, dial: Dial, folder: Path, name: str) -> list[Path]:
-    """Writes the figure (PNG and PDF), and the numbers behind it (CSV).
-
-    Args:
-        drawn: From `make`.
-        dial: What it was made from.
-        folder: Made where it is missing.
-        name: The first part of each file's name.
-
-    Raises:
-        StoreError: The files can't be written.
-    """
-    paths = style.save(drawn, folder / name, title=name, description=dial.tables.description)
-    return [*paths, style.save_table(dial.table, folder / f"{name}.csv")]
-
-
 def _draw_panel(axis: Axes, table: pd.DataFrame, statistic: str) -> None:
-    layers = table.sort_values("position")["layer"].unique()
-    sns.lineplot(
-        table, x=SCALE, y="value", hue="layer", style="layer", hue_order=layers, style_order=layers,
-        palette=sns.color_palette("crest", len(layers)), markers=True, dashes=False, markersize=4.5,
-        errorbar=("pi", 100), legend="full", ax=axis,
-    )  # fmt: skip
-    if (legend := axis.get_legend()) is not None:
-        legend.remove()
+    layers = list(table.sort_values("position")["layer"].unique())
+    colors = sns.color_palette("crest", len(layers)).as_hex()
+    looks = {
+        layer: Look(color, MARKERS[index % len(MARKERS)])
+        for index, (layer, color) in enumerate(zip(layers, colors, strict=True))
+    }
+    table = table.assign(label=table["layer"])
+    lines.draw(axis, table, looks, x=SCALE, y="value", errorbar=("pi", 100), aside=0)
     scales = sorted(table[SCALE].unique())
     axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
     axis.set(xlabel="", ylabel="")
     if statistic == "maximum":
-        axis.set_yscale("log")  # only now: seaborn takes means of logarithms on a logarithmic axis
+        axis.set_yscale("log")
     else:
         axis.set_ylim(-0.04, 1.06)
-
-
-def _explain(drawn: Figure, dial: Dial) -> None:
-    """One legend for all panels, and the caption."""
-    handles, names = drawn.axes[0].get_legend_handles_labels()
-    caption = _caption(dial)
-    above = (0.07 + 0.12 * (caption.count("\n") + 1)) / drawn.get_figheight()
-    drawn.legend(
-        handles, names, loc="lower center", bbox_to_anchor=(0.5, above), ncols=len(names), frameon=False
-    )
-    drawn.text(0.012, 0.05 / drawn.get_figheight(), caption, va="bottom", fontsize=6.5)
 
 
 def _caption(dial: Dial) -> str:
@@ -155,6 +133,5 @@ def _caption(dial: Dial) -> str:
     bands = f" and {seeds}; bands: lowest to highest seed" if several else f", {seeds}"
     marks = f" {smoothings}." if (smoothings := labels.smoothings(runs)) else ""
     return captions.lines(
-        f"ReLU(R(F) + λF), at each λ with the same weights. Means over {over}{bands}.{marks}",
-        "Softmax entropy (the paper's) falls with scale as with peaks; the linear one does not see scale.",
+        f"ReLU(R(F) + λF), at each λ with the same weights. Means over {over}{bands}.{marks}"
     )

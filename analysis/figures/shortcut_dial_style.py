@@ -15,10 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import stylizations
-from analysis.drawing import captions, labels, pictures, style
-from analysis.drawing.page import MARGIN, Layout, Page, PairPictures, draw, spread
+from analysis.drawing import captions, labels, lines, page, pictures, style
+from analysis.drawing.style import save
 from analysis.effects import Effect, bootstrap
 from analysis.stylizations import Stylizations
+from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
 
@@ -26,11 +27,8 @@ PAIRS = 1
 
 SCALE = "network.shortcut"
 
-HEIGHT, LEGEND, TITLE, LABELS = 1.35, 0.2, 0.25, 0.45
-"""Inches: of the panels, the legend above them, their titles, and the labels under them."""
-
-LEFT, APART = 0.45, 0.5
-"""Inches: at the left of the panels, and between them."""
+HEIGHT = 1.95
+"""Inches of the panels with their words."""
 
 PANELS = {
     "style_distance": "held-out style distance",
@@ -50,6 +48,16 @@ class Dial:
 
     data: Stylizations
     means: pd.DataFrame
+
+    @property
+    def tables(self) -> Tables:
+        """Those behind it."""
+        return self.data.tables
+
+    @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside it: what is known of each picture, the means, and changes over all λ."""
+        return {"": self.data.table, "_means": self.means, "_changes": changes(self)}
 
     @property
     def names(self) -> dict[int, str]:
@@ -104,90 +112,53 @@ def _mean(values: pd.Series) -> Effect | None:
     return None if values.isna().any() else bootstrap(values)
 
 
+def changes(dial: Dial) -> pd.DataFrame:
+    """What the whole way of the dial does to the style distance in each arm, on the same pairs and seeds."""
+    first, last = dial.scales[0], dial.scales[-1]
+    by_scale = _paired(dial.data.table).set_index(["line", SCALE, "pair", "seed"])["style_distance"]
+    wide = by_scale.unstack(SCALE).reindex(columns=dial.scales).dropna()
+    change = wide[last] - wide[first]
+    rows = (
+        {"label": name, "from": first, "to": last, **vars(bootstrap(change.loc[line]))}
+        for line, name in dial.names.items()
+        if line in wide.index.get_level_values("line")
+    )
+    return pd.DataFrame(rows, columns=["label", "from", "to", *(field.name for field in fields(Effect))])
+
+
 def make(dial: Dial, *, pairs: int = PAIRS) -> Figure:
     """The rows of at most so many pairs, evenly spread over all, and the panels."""
-    data = dial.data
-    shown = [_pictures(dial, data.pairs[index]) for index in spread(len(data.pairs), pairs)]
-    with style.printed():
-        drawn, page = draw(shown, _layout(dial), _caption(dial, len(shown)))
-        _draw_panels(drawn, page, dial)
-        style.mark_partial(drawn, data.tables)
+    names = list(dial.names.values())
+    titles = [f"λ = {arm.config['network']['shortcut']:g}" for arm in dial.data.arms]
+    shown = pictures.of_pairs(dial.data, pairs, titles)
+    rows = page.rows(shown, _bands(dial), names)
+    heights = [page.height(rows), *([HEIGHT] if dial.panels else [])]
+    with style.figure(*heights, caption=_caption(dial, len(shown)), data=dial) as (drawn, [above, *below]):
+        page.draw(above, rows)
+        for part in below:
+            axes = part.subplots(1, len(dial.panels), squeeze=False)[0]
+            for axis, (measure, title) in zip(axes, dial.panels.items(), strict=True):
+                axis.set(label=measure, title=title, xlabel="λ: 0 without shortcuts, 1 with")
+                _draw_lines(axis, dial, measure)
+            lines.add_legend(part, axes, names)
     return drawn
 
 
-def save(drawn: Figure, dial: Dial, folder: Path, name: str) -> list[Path]:
-    """Writes the figure (PNG and PDF), what is known of each picture, and the means (CSV).
-
-    Args:
-        drawn: From `make`.
-        dial: What it was made from.
-        folder: Made where it is missing.
-        name: The first part of each file's name.
-
-    Raises:
-        StoreError: The files can't be written.
-    """
-    paths = style.save(
-        drawn, folder / name, title=name, description=dial.data.tables.description, dpi=drawn.dpi
-    )
-    tables = {"": dial.data.table, "_means": dial.means}
-    return [*paths, *(style.save_table(table, folder / f"{name}{end}.csv") for end, table in tables.items())]
-
-
-def _layout(dial: Dial) -> Layout:
-    """A row for each arm, a column for each λ; of several seeds the first."""
+def _bands(dial: Dial) -> list[list[int]]:
+    """The arms of each row, by λ; of several seeds the first."""
     places: dict[tuple[int, float], int] = {}
-    for arm, scale in zip(dial.data.arms, dial.data.tables.runs[SCALE], strict=True):
+    for arm, scale in zip(dial.data.arms, dial.tables.runs[SCALE], strict=True):
         places.setdefault((arm.line, scale), arm.index)
-    bands = tuple(tuple(places[line, scale] for scale in dial.scales) for line in dial.names)
-    panels = LEGEND + TITLE + HEIGHT + LABELS if dial.panels else 0
-    return Layout(bands, tuple(dial.names.values()), panels)
-
-
-def _pictures(dial: Dial, pair: tuple[str, str]) -> PairPictures:
-    """With λ above, and the roles of the inputs below."""
-    made = pictures.of_pair(dial.data, pair)
-    results = (
-        replace(
-            picture,
-            title=f"λ = {arm.config['network']['shortcut']:g}",
-            key="__".join([*pair, arm.label, f"{arm.config['network']['shortcut']:g}"]),
-        )
-        for arm, picture in zip(dial.data.arms, made.results, strict=True)
-    )
-    inputs = (replace(each, title="", below=f"{each.title}: {each.below}") for each in made.inputs)
-    return PairPictures(tuple(inputs), tuple(results))
-
-
-def _draw_panels(drawn: Figure, page: Page, dial: Dial) -> None:
-    """Side by side between the pictures and the caption, under one legend."""
-    if not (panels := dial.panels):
-        return
-    width, height = drawn.get_size_inches()
-    bottom = page.caption / page.dpi + LABELS
-    wide = (width - LEFT - MARGIN - APART * (len(panels) - 1)) / len(panels)
-    for number, (measure, title) in enumerate(panels.items()):
-        left = LEFT + number * (wide + APART)
-        box = left / width, bottom / height, wide / width, HEIGHT / height
-        axis = drawn.add_axes(box, label=measure, title=title, xlabel="λ: 0 without shortcuts, 1 with")
-        _draw_lines(axis, dial, measure)
-    drawn.legend(
-        *axis.get_legend_handles_labels(), loc="upper center", frameon=False, ncols=len(dial.names),
-        bbox_to_anchor=(0.5, (bottom + HEIGHT + TITLE + LEGEND) / height), borderpad=0, borderaxespad=0,
-    )  # fmt: skip
+    return [[places[line, scale] for scale in dial.scales] for line in dial.names]
 
 
 def _draw_lines(axis: Axes, dial: Dial, measure: str) -> None:
-    looks = style.looks(list(dial.names.values()))
+    looks = lines.looks(list(dial.names.values()))
     for (line, name), look in zip(dial.names.items(), looks, strict=True):
         points = dial.means[(dial.means["line"] == line) & (dial.means["measure"] == measure)]
         points = points.sort_values(SCALE)
         ends = [points["mean"] - points["low"], points["high"] - points["mean"]]
-        axis.errorbar(
-            points[SCALE], points["mean"], yerr=ends,
-            label=name, color=look.color, marker=look.marker, markersize=4, linewidth=1.2, elinewidth=0.8,
-            capsize=2,
-        )  # fmt: skip
+        lines.intervals(axis, points[SCALE], points["mean"], look, yerr=ends, label=name, capsize=2)
     axis.set_xticks(dial.scales)
     if measure == "deepest_share":
         axis.set_ylim(-0.04, 1.04)
@@ -195,31 +166,12 @@ def _draw_lines(axis: Axes, dial: Dial, measure: str) -> None:
 
 def _caption(dial: Dial, shown: int) -> str:
     data = dial.data
-    seeds = labels.seeds(data.tables.runs)
-    over = f"{len(data.pairs)} pairs of images" + (f" and {seeds}" if seeds else "")
-    first = data.arms[0]
+    over = f"pairs and {labels.seeds(dial.tables.runs)}".removesuffix(" and ")
     return captions.lines(
-        f"{pictures.told(data, shown)} {first.config['network']['label']} with "
-        f"ReLU(R(F) + λF), the same weights ({first.weights}) at every λ. {captions.objective(data.arms)}. "
-        f"{captions.size(data)}",
+        f"ReLU(R(F) + λF), the same weights at every λ. {captions.arms(data, shown=shown)}",
         *pictures.explained(data),
-        f"Panels: means over {over}, with 95 % intervals over pairs and seeds (crossed bootstrap)."
-        + _changes(dial),
+        f"Panels: means over {over}, and their 95 % intervals (crossed bootstrap).",
     )
-
-
-def _changes(dial: Dial) -> str:
-    """What the whole way of the dial does to the style distance, on the same pairs and seeds."""
-    by_scale = _paired(dial.data.table).set_index(["line", SCALE, "pair", "seed"])["style_distance"]
-    wide = by_scale.unstack(SCALE).dropna()
-    if len(dial.scales) == 1 or wide.empty:
-        return ""
-    first, last = dial.scales[0], dial.scales[-1]
-    changes = wide[last] - wide[first]
-    known = [line for line in dial.names if line in changes.index.get_level_values("line")]
-    effects = {dial.names[line]: bootstrap(changes.loc[line]) for line in known}
-    said = (f"{one.mean:+.2g} [{one.low:.2g}, {one.high:.2g}] for {arm}" for arm, one in effects.items())
-    return f" From λ = {first:g} to {last:g} the style distance changes by {', '.join(said)}."
 
 
 def _paired(table: pd.DataFrame) -> pd.DataFrame:

@@ -16,11 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis import points
 from analysis.__main__ import main
-from analysis.drawing import style
+from analysis.drawing import lines, style
+from analysis.drawing.lines import ASIDE
 from analysis.figures import FIGURES, fig3
 from analysis.tables import cells as cells_of
 from analysis.tables.cells import CONF, Cell, CellsError, match
@@ -32,6 +34,7 @@ from swag_repro.runs import files, records
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.schema import SCHEMA_KEY
 from swag_repro.runs.store import Store
+from tests.analysis.drawn import assert_legible, caption, legend
 from tests.analysis.made import IMAGES, STATISTICS, Outputs, measured, number
 
 SWEEP = ("network=resnet50,vgg19", "smoothing=none,softmax", "weights.seed=0,1")
@@ -218,7 +221,7 @@ class TestPoints:
             for size in ("size = 64", "size = 128")
         ]
         assert set(data.table["smoothing.temperature"]) == {1, 2}
-        assert "short side 64 px / short side 128 px" in fig3.make(data)[""].texts[0].get_text()
+        assert "short side 64 px / short side 128 px" in caption(fig3.make(data)[""])
 
     def test_scales_are_never_pooled(self, tmp_path: Path) -> None:
         overrides = ["network=resnet50", "network.shortcut=0,0.5,1", "weights.seed=0,1"]
@@ -232,9 +235,14 @@ class TestPoints:
         assert len(colors) == 3
 
 
+@pytest.fixture(scope="module")
+def drawn(loaded: points.Points) -> dict[str, Figure]:
+    return fig3.make(loaded)
+
+
 class TestFigure:
-    def test_panels_show_the_means(self, loaded: points.Points) -> None:
-        axes = fig3.make(loaded)[""].axes
+    def test_panels_show_the_means(self, loaded: points.Points, drawn: dict[str, Figure]) -> None:
+        axes = drawn[""].axes
         wanted = [("activation", "maximum"), ("activation", "normalized_entropy")]
         wanted += [("gram_per_dm", statistic) for _, statistic in wanted]
         assert [axis.get_yscale() for axis in axes] == ["log", "linear", "log", "linear"]
@@ -246,67 +254,60 @@ class TestFigure:
                 assert list(line.get_ydata()) == list(table["mean"])
                 assert np.round(line.get_xdata()).tolist() == [1, 2, 3, 4, 5]
 
-    def test_bands_span_the_seeds(self, loaded: points.Points) -> None:
-        axis = fig3.make(loaded)[""].axes[0]
+    def test_bands_span_the_seeds(self, loaded: points.Points, drawn: dict[str, Figure]) -> None:
+        axis = drawn[""].axes[0]
         table = loaded.table.query("quantity == 'activation' and statistic == 'maximum'")
         spans = [collection.get_paths()[0].vertices[:, 1] for collection in axis.collections]
         assert {(low.min(), low.max()) for low in spans} == {
             (line["low"].min(), line["high"].max()) for _, line in table.groupby("label")
         }
 
-    def test_smoothed_lines_are_dashed_rings_of_their_networks_colour(self, loaded: points.Points) -> None:
-        lines = {line.get_label(): line for line in fig3.make(loaded)[""].axes[0].get_lines()}
+    def test_smoothed_lines_are_dashed_rings_of_their_networks_colour(self, drawn: dict[str, Figure]) -> None:
+        lines = {line.get_label(): line for line in drawn[""].axes[0].get_lines()}
         plain, smoothed = lines["r-ResNet-50"], lines["r-ResNet-50*"]
         assert (plain.get_linestyle(), smoothed.get_linestyle()) == ("-", "--")
         assert smoothed.get_markerfacecolor() == "none"
         assert smoothed.get_color() == plain.get_color() != lines["r-VGG-19"].get_color()
         assert smoothed.get_marker() == plain.get_marker() != lines["r-VGG-19"].get_marker()
 
-    def test_words(self, loaded: points.Points) -> None:
-        drawn = fig3.make(loaded)[""]
-        ticks = [label.get_text() for label in drawn.axes[2].get_xticklabels()]
+    def test_words(self, drawn: dict[str, Figure]) -> None:
+        page = drawn[""]
+        ticks = [label.get_text() for label in page.axes[2].get_xticklabels()]
         assert ticks[0] == "1\nconv1\nrelu1_1"
         assert ticks[4] == "5\nconv5_3\nrelu5_1"
-        legend = [text.get_text() for text in drawn.legends[0].get_texts()]
-        assert legend == ["r-ResNet-50", "r-ResNet-50*", "r-VGG-19", "r-VGG-19*"]
-        [caption] = [text.get_text() for text in drawn.texts]
-        assert "3 images (short side 256 px) and 2 seeds; bands: smallest to largest" in caption
-        assert "over = layer, temperature = peak/2)." in caption
+        assert legend(page) == ["r-ResNet-50", "r-ResNet-50*", "r-VGG-19", "r-VGG-19*"]
+        assert "3 images (short side 256 px) and 2 seeds; bands: smallest to largest" in caption(page)
+        assert "over = layer, temperature = peak/2)." in caption(page)
 
     def test_long_names_of_layers_take_two_lines(self, loaded: points.Points) -> None:
         table = loaded.table.replace({"layer": {"relu1_1": "Conv2d_2b_3x3"}})
         drawn = fig3.make(replace(loaded, table=table))[""]
         assert drawn.axes[2].get_xticklabels()[0].get_text() == "1\nconv1\nConv2d_\n2b_3x3"
 
-    def test_lines_that_coincide_at_one_are_named(self, loaded: points.Points) -> None:
-        table = loaded.table.copy()
-        entropies = table["statistic"] == "normalized_entropy"
-        table.loc[entropies & table["label"].isin(["r-VGG-19", "r-VGG-19*", "r-ResNet-50*"]), "mean"] = 1.0
-        drawn = fig3.make(replace(loaded, table=table))[""]
-        caption = drawn.texts[0].get_text().replace("\n", " ")
-        assert "At 0.99 or above in every layer: (b) r-ResNet-50*, r-VGG-19, r-VGG-19*; (d)" in caption
+    def test_lines_that_coincide_are_seen(self, drawn: dict[str, Figure]) -> None:
+        """Their markers stand side by side, and the one below is wider."""
+        lines = {line.get_label(): line for line in drawn[""].axes[1].get_lines()}
+        one, other = lines["r-ResNet-50"], lines["r-VGG-19"]
+        apart = other.get_transform().transform((1, 1)) - one.get_transform().transform((1, 1))
+        assert apart.tolist() == pytest.approx([ASIDE / 72 * drawn[""].dpi, 0])
+        assert one.get_linewidth() > other.get_linewidth() + 1
+        assert one.get_zorder() <= other.get_zorder()
 
-    def test_markers_of_one_layer_stand_side_by_side(self, loaded: points.Points) -> None:
-        lines = {line.get_label(): line for line in fig3.make(loaded)[""].axes[1].get_lines()}
-        assert lines["r-VGG-19"].get_xdata()[0] - lines["r-ResNet-50"].get_xdata()[0] == pytest.approx(
-            fig3.DODGE
-        )
-
-    def test_definitions_side_by_side(self, loaded: points.Points) -> None:
-        axes = fig3.make(loaded)["_definitions"].axes
+    def test_definitions_side_by_side(self, drawn: dict[str, Figure]) -> None:
+        axes = drawn["_definitions"].axes
         for softmax, linear in ((axes[0], axes[1]), (axes[2], axes[3])):
             for one, other in zip(softmax.get_lines(), linear.get_lines(), strict=True):
                 assert np.allclose(one.get_ydata(), 2 * np.asarray(other.get_ydata()))
 
-    def test_shape_has_a_page_of_its_own(self, loaded: points.Points) -> None:
-        drawn = fig3.make(loaded)["_shape"]
+    def test_shape_has_a_page_of_its_own(self, loaded: points.Points, drawn: dict[str, Figure]) -> None:
+        page = drawn["_shape"]
         wanted = ["max_over_rms", "kurtosis", "participation_ratio", "effective_rank"]
-        for axis, statistic in zip(drawn.axes, wanted, strict=True):
+        for axis, statistic in zip(page.axes, wanted, strict=True):
             assert [line.get_label() for line in axis.get_lines()] == ["r-ResNet-50", "r-VGG-19"]
             for line in axis.get_lines():
                 table = loaded.table.query(f"label == '{line.get_label()}' and statistic == '{statistic}'")
                 assert list(line.get_ydata()) == list(table["mean"])
-        assert "None of these changes when activations are multiplied" in drawn.texts[0].get_text()
+        assert caption(page).endswith("Before any smoothing.")
 
     def test_modes_of_batch_norm_stand_side_by_side(self, modes: points.Points) -> None:
         assert set(modes.table["label"]) == {"r-ResNet-50"}
@@ -321,21 +322,39 @@ class TestFigure:
             assert list(axis.get_lines()[0].get_ydata()) == list(expected)
         assert drawn.axes[0].get_ylim() == drawn.axes[1].get_ylim()
 
-    def test_everything_lies_within_the_page(self, loaded: points.Points, modes: points.Points) -> None:
-        for drawn in (*fig3.make(loaded).values(), *fig3.make(modes).values()):
-            box = drawn.get_tightbbox()
-            width, height = drawn.get_size_inches()
-            assert box.x0 >= 0
-            assert box.y0 >= 0
-            assert box.x1 <= width
-            assert box.y1 <= height
+    def test_one_network_alone_is_legible(self, modes: points.Points, drawn: dict[str, Figure]) -> None:
+        for page in (*drawn.values(), *fig3.make(modes).values()):
+            assert_legible(page)
+
+    def test_seven_networks_and_their_smoothings_are_told_apart(self, loaded: points.Points) -> None:
+        networks = [*lines.KNOWN, "densenet121", "googlenet"]
+        table = loaded.table[loaded.table["network.name"] == "vgg19"]
+        many = [
+            table.assign(
+                label=table["label"] + f" {number}", network=number, line=2 * number + table["smoothing"]
+            ).assign(**{"network.name": name})
+            for number, name in enumerate(networks)
+        ]
+        [line, *_] = table["line"].unique()
+        seeds = loaded.by_seed[loaded.by_seed["line"] == line]
+        shown = pd.concat([seeds.assign(line=number) for number in range(14)])
+        page = fig3.make(replace(loaded, table=pd.concat(many), by_seed=shown))[""]
+        assert_legible(page)
+        looks = {
+            (line.get_color(), line.get_marker(), line.get_markerfacecolor() == "none", line.is_dashed())
+            for line in page.axes[0].get_lines()
+        }
+        assert len(looks) == 14
+        assert len({look[1:3] for look in looks}) == 14  # on grey paper, too
 
     def test_looks_differ_without_colour(self) -> None:
-        networks = [*style.KNOWN, "densenet121", "googlenet", "wide_resnet50_2", "inception_v3"]
-        looks = style.looks(networks)
+        networks = [*lines.KNOWN, "densenet121", "googlenet", "wide_resnet50_2", "inception_v3"]
+        looks = lines.looks(networks)
         assert len({look.marker for look in looks}) == len(networks)
         assert len({to_rgb(look.color) for look in looks}) == len(networks)
-        assert style.looks(["vgg19", "vgg19"])[0] == style.KNOWN["vgg19"]
+        first, second = lines.looks(["vgg19", "vgg19"])
+        known = lines.KNOWN["vgg19"]
+        assert (first.color, first.marker) == (known.color, known.marker) != (second.color, second.marker)
 
 
 class TestCommand:

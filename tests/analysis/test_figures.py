@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from analysis.drawing import style
 from analysis.figures import FIGURES
 from experiments.command import entry_of
+from tests.analysis.drawn import assert_legible
 from tests.analysis.made import PAIRS, Outputs
 
 ONE_NETWORK = ["network=resnet50", "weights.seed=0"]
@@ -64,20 +65,7 @@ def test_fits_its_page(name: str, outputs, tmp_path: Path, monkeypatch: pytest.M
     data = module.load(overrides, outputs(source.experiment).root, partial=False, **source.settings)
     made = module.make(data)
     for drawn in made.values() if isinstance(made, dict) else [made]:
-        assert_within_the_page(drawn)
+        assert drawn.get_figwidth() == style.WIDTH
+        assert_legible(drawn)
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # other tests write files
     assert ".csv" in {path.suffix for path in module.save(made, data, tmp_path, name)}
-
-
-def assert_within_the_page(drawn: Any) -> None:
-    renderer = drawn.canvas.get_renderer()
-    drawn.draw_without_rendering()
-    box, (width, height) = drawn.get_tightbbox(renderer), drawn.get_size_inches()
-    assert width == pytest.approx(style.WIDTH, rel=0.02)
-    assert min(box.x0, box.y0) >= -1e-6
-    assert box.x1 <= width + 1e-6
-    assert box.y1 <= height + 1e-6
-    boxes = [text.get_window_extent(renderer) for text in drawn.texts if text.get_text()]
-    boxes += [axis.get_tightbbox(renderer) for axis in drawn.axes if axis.get_lines()]
-    boxes += [legend.get_window_extent(renderer) for legend in drawn.legends]
-    assert not any(box.overlaps(other) for index, box in enumerate(boxes) for other in boxes[:index])

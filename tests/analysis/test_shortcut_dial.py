@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -18,16 +17,13 @@ from analysis.__main__ import main
 from analysis.drawing import labels
 from analysis.figures import FIGURES, curve, shortcut_dial, shortcut_dial_style
 from analysis.tables import CellsError
+from tests.analysis.drawn import assert_legible, box, by_label, caption, legend, words
 from tests.analysis.made import PAIRS, Outputs, number
 
 SCALES = [0.0, 0.5, 1.0]
 SWEPT = "network.shortcut=0,0.5,1"  # fewer than in the experiments, for quick tests
 LAYERS = ["conv1", "conv2_3", "conv3_4", "conv4_6", "conv5_3"]
 STATISTICS = (("maximum", None), ("normalized_entropy", "softmax"), ("normalized_entropy", "linear"))
-
-
-def words(drawn: Figure) -> str:
-    return " ".join(" ".join(text.get_text() for text in drawn.texts).split())
 
 
 class TestLabels:
@@ -107,7 +103,7 @@ class TestStatistics:
         assert [axis.get_yscale() for axis in axes[0]] == ["log", "linear", "linear"]
         for row, network in zip(axes, ("resnet50", "pseudo_resvgg"), strict=True):
             for axis, (statistic, definition) in zip(row, STATISTICS, strict=True):
-                lines = axis.get_lines()[:5]
+                lines = axis.get_lines()
                 for position, line in enumerate(lines, start=1):
                     assert line.get_xdata().tolist() == SCALES
                     configs = [cell_config(network, scale, seed) for scale in SCALES for seed in (0, 1, 2)]
@@ -131,10 +127,11 @@ class TestStatistics:
 
     def test_words(self, dial: shortcut_dial.Dial) -> None:
         drawn = shortcut_dial.make(dial)
-        assert [text.get_text() for text in drawn.legends[0].get_texts()] == LAYERS
-        assert "Means over 3 images (short side 128 px) and 3 seeds; bands: lowest to highest seed" in words(
+        assert legend(drawn) == LAYERS
+        assert "Means over 3 images (short side 128 px) and 3 seeds; bands: lowest to highest" in caption(
             drawn
         )
+        assert_legible(drawn)
 
     def test_missing_cells_are_told_with_their_command(self, statistics: Path) -> None:
         told = [STATISTICAL[0], "network=resnet50", "network.shortcut=0.1", "weights.seed=0"]
@@ -174,9 +171,14 @@ def style_dial(stylized: Path) -> shortcut_dial_style.Dial:
     return shortcut_dial_style.load(STYLE, stylized, partial=False)
 
 
+@pytest.fixture(scope="module")
+def drawn(style_dial: shortcut_dial_style.Dial) -> Figure:
+    return shortcut_dial_style.make(style_dial)
+
+
 class TestStyle:
-    def test_panels_are_means_over_pairs_and_seeds(self, style_dial: shortcut_dial_style.Dial) -> None:
-        axes = {str(axis.get_label()): axis for axis in shortcut_dial_style.make(style_dial).axes}
+    def test_panels_are_means_over_pairs_and_seeds(self, drawn: Figure) -> None:
+        axes = {str(axis.get_label()): axis for axis in drawn.axes}
         lines = {bar.get_label(): bar.lines[0] for bar in axes["style_distance"].containers}
         assert list(lines) == ["plain", "SWAG"]
         assert lines["plain"].get_xdata().tolist() == SCALES
@@ -193,41 +195,42 @@ class TestStyle:
         assert set(zip(of_distance["pairs"], of_distance["seeds"], strict=True)) == {(3, 2)}
 
     def test_pictures_of_the_first_seed_stand_in_their_row_and_column(
-        self, style_dial: shortcut_dial_style.Dial
+        self, style_dial: shortcut_dial_style.Dial, drawn: Figure
     ) -> None:
-        axes = by_label(shortcut_dial_style.make(style_dial))
+        axes = by_label(drawn)
         assert len(axes) == 2 * 3
         for arm in style_dial.data.arms:
             if arm.config["weights"]["seed"] != 0:
                 continue
             name, scale = arm.config["arm"]["label"], arm.config["network"]["shortcut"]
-            axis = axes[f"content0__painting/0__{name}__{scale:g}"]
+            axis = axes[f"content0__painting/0__{name}__λ = {scale:g}"]
             shown = np.asarray(axis.get_images()[0].get_array())
             tables = style_dial.data.tables
             path = tables.root / tables.runs.loc[arm.index, "path"] / "images/0.png"
             assert (shown == np.asarray(Image.open(path))).all()
-            box = axis.get_position()
-            assert (box.y0 > axes["content0__painting/0__SWAG__0"].get_position().y0) == (name == "plain")
-            assert box.x0 == axes[f"content0__painting/0__plain__{scale:g}"].get_position().x0
-        columns = [axes[f"content0__painting/0__plain__{scale:g}"].get_position().x0 for scale in SCALES]
+            assert axis.get_images()[0].get_interpolation() == "none"
+            above = axes["content0__painting/0__SWAG__λ = 0"]
+            assert (box(axis).y0 > box(above).y0) == (name == "plain")
+            assert box(axis).x0 == box(axes[f"content0__painting/0__plain__λ = {scale:g}"]).x0
+        columns = [box(axes[f"content0__painting/0__plain__λ = {scale:g}"]).x0 for scale in SCALES]
         assert columns == sorted(columns)
 
-    def test_words(self, style_dial: shortcut_dial_style.Dial) -> None:
-        drawn = shortcut_dial_style.make(style_dial)
-        said = words(drawn)
-        titles = [text.get_text() for text in drawn.texts if text.get_text().startswith("λ")]
+    def test_words(self, drawn: Figure) -> None:
+        titles = [text for text in words(drawn) if text.startswith("λ =")]
         assert titles == ["λ = 0", "λ = 0.5", "λ = 1"]
-        assert (
-            "1 of 3 pairs of images. ResNet-50 with ReLU(R(F) + λF), the same weights (random, seed 0)"
-            in said
+        said = caption(drawn)
+        assert said.startswith(
+            "ReLU(R(F) + λF), the same weights at every λ. 1 of 3 pairs (128×128 px); r-ResNet-50;"
         )
-        assert "Gram loss: style only" in said
-        assert "Images: 128×128 px." in said
-        assert "Panels: means over 3 pairs of images and 2 seeds, with 95 % intervals" in said
-        assert (
-            "From λ = 0 to 1 the style distance changes by +3.5 [3, 4] for plain, +0 [0, 0] for SWAG." in said
-        )
-        assert "in a held-out network: vgg19(imagenet)" in said
+        assert "Gram loss, content weight 0, style weight 1, balance sides, at most 40 steps" in said
+        assert "Style distance (0: as the style) by vgg19(imagenet)." in said
+        assert "Panels: means over pairs and 2 seeds, and their 95 % intervals" in said
+        assert_legible(drawn)
+
+    def test_changes_are_paired(self, style_dial: shortcut_dial_style.Dial) -> None:
+        changes = shortcut_dial_style.changes(style_dial).set_index("label")[["mean", "low", "high"]]
+        assert changes.loc["plain"].tolist() == pytest.approx([3.5, 3, 4])
+        assert changes.loc["SWAG"].tolist() == pytest.approx([0, 0, 0])
 
     def test_more_pairs_stand_below_each_other(self, style_dial: shortcut_dial_style.Dial) -> None:
         assert len(by_label(shortcut_dial_style.make(style_dial, pairs=2))) == 2 * 2 * 3
@@ -256,12 +259,8 @@ class TestStyle:
         assert FIGURES[name].pictures
         assert main(arguments) == 0
         files = {path.name for path in (tmp_path / name).iterdir()}
-        assert files == {f"{name}.png", f"{name}.pdf", f"{name}.csv", f"{name}_means.csv"}
+        assert files == {f"{name}{end}" for end in (".png", ".pdf", ".csv", "_means.csv", "_changes.csv")}
         assert len(pd.read_csv(tmp_path / name / f"{name}.csv")) == 2 * 3 * 2 * 3
-
-
-def by_label(drawn: Figure) -> dict[str, Axes]:
-    return {str(axis.get_label()): axis for axis in drawn.axes if "__" in str(axis.get_label())}
 
 
 def cell_config(network: str, scale: float, seed: int) -> dict[str, Any]:

@@ -1,0 +1,170 @@
+"""Lines in panels, told apart by colour-blind eyes and on grey paper; one legend for all panels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.transforms import ScaledTranslation
+
+from analysis.drawing.style import WIDTH
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one line is drawn, in every panel.
+
+    Attributes:
+        color: Of the line and its marker.
+        marker: One of matplotlib's that are filled.
+        dash: Points on and off; none where it is solid.
+        hollow: Whether the marker is a ring, which shows what lies below.
+        width: Of the line, in points.
+    """
+
+    color: str
+    marker: str
+    dash: tuple[float, ...] = ()
+    hollow: bool = False
+    width: float = 1.2
+
+
+# Okabe and Ito's colours: networks with shortcuts warm, those without cold; markers tell them apart in grey.
+KNOWN = {
+    "resnet50": Look("#D55E00", "o"),
+    "pseudo_resvgg": Look("#E69F00", "s"),
+    "noresnet50": Look("#0072B2", "^"),
+    "pseudo_vgg": Look("#56B4E9", "v"),
+    "vgg19": Look("#000000", "D"),
+}
+OTHERS = (Look("#009E73", "P"), Look("#CC79A7", "X"), Look("#7F7F7F", "p"), Look("#8C6D31", "<"))
+
+DASHES: tuple[tuple[float, ...], ...] = ((4, 2), (1, 1.2), (5, 1.5, 1, 1.5))
+"""Of smoothings, one each."""
+
+THICK, THIN = 2.3, 0.9
+"""Points, first line to last: of lines that coincide, the one below shows on both sides."""
+
+ASIDE = 3.5
+"""Points by which lines of one place stand beside each other, so that each one's markers are seen."""
+
+LETTER, HANDLE, ROW = 0.06, 0.63, 0.16
+"""Inches in a legend: of a letter, of a line with the space around it, and of a row."""
+
+
+def looks(names: Sequence[str]) -> list[Look]:
+    """The look of each network, or of what else lines are; the paper's five networks always have the same.
+
+    Args:
+        names: Of a network each; the first of one name has its look.
+    """
+    free = iter([*OTHERS, *(look for name, look in KNOWN.items() if name not in names)] * len(names))
+    step = (THICK - THIN) / max(len(names) - 1, 1)
+    return [
+        replace(
+            KNOWN[name] if name in KNOWN and name not in names[:index] else next(free),
+            width=THICK - step * index,
+        )
+        for index, name in enumerate(names)
+    ]
+
+
+def smoothed(look: Look, smoothing: int) -> Look:
+    """The look of a smoothing of what has this look: dashed rings around its markers; 0 is none."""
+    if smoothing == 0:
+        return look
+    return replace(look, dash=DASHES[(smoothing - 1) % len(DASHES)], hollow=True, width=THIN)
+
+
+def draw(
+    axis: Axes, table: pd.DataFrame, looks: Mapping[str, Look], *, aside: float = ASIDE, **options: Any
+) -> None:
+    """Seaborn's lines of means, one for each `label` of the table.
+
+    Scales are to be set afterwards: seaborn takes means of logarithms on a logarithmic axis.
+
+    Args:
+        axis: The panel.
+        table: One row for each value.
+        looks: By label; the first is drawn first.
+        aside: Points by which lines of one place stand beside each other; their x tell where they belong.
+        options: Of `seaborn.lineplot`: `x`, `y` and `errorbar`.
+    """
+    names = [name for name in looks if (table["label"] == name).any()]
+    sns.lineplot(
+        table, hue="label", style="label", size="label", hue_order=names, style_order=names, size_order=names,
+        palette={name: looks[name].color for name in names}, markers={n: looks[n].marker for n in names},
+        dashes={name: looks[name].dash or "" for name in names},
+        sizes={name: looks[name].width for name in names},
+        legend=False, ax=axis, err_kws={"linewidth": 0}, **options,
+    )  # fmt: skip
+    places = list(dict.fromkeys((look.color, look.marker) for look in looks.values()))
+    for name, line, band in zip(names, axis.get_lines(), axis.collections, strict=True):
+        look = looks[name]
+        line.set(label=name, markeredgecolor=look.color, markeredgewidth=0.8, markersize=4)
+        if look.hollow:
+            line.set(markerfacecolor="none", markersize=7.5)
+        rank = places.index((look.color, look.marker)) - (len(places) - 1) / 2
+        shift = ScaledTranslation(rank * aside / 72, 0, axis.figure.dpi_scale_trans)
+        for artist in (line, band):
+            artist.set_transform(axis.transData + shift)
+
+
+def intervals(axis: Axes, x: Any, y: Any, look: Look, **options: Any) -> None:
+    """Points with error bars that were computed elsewhere, and a line through them.
+
+    Args:
+        axis: The panel.
+        x: Of the points.
+        y: Likewise.
+        look: Of them.
+        options: Of matplotlib's `errorbar`: `xerr`, `yerr` and `label`.
+    """
+    dash = (0, look.dash) if look.dash else "-"
+    defaults: dict[str, Any] = {"linestyle": dash, "markersize": 4, "linewidth": look.width}
+    axis.errorbar(
+        x, y, color=look.color, marker=look.marker, markerfacecolor="white" if look.hollow else look.color,
+        markeredgewidth=0.9, elinewidth=0.9, **(defaults | options),
+    )  # fmt: skip
+
+
+def legend_columns(names: Sequence[str]) -> int:
+    """How many columns of names, filled one after the other, stand in a legend over two printed columns."""
+    for count in range(len(names), 1, -1):
+        columns = np.array_split([len(name) for name in names], count)  # as matplotlib does
+        if sum(HANDLE + LETTER * column.max() for column in columns) <= WIDTH:
+            return count
+    return 1
+
+
+def legend_height(names: Sequence[str], columns: int = 0) -> float:
+    """Inches of the legend of these names, in at most so many columns."""
+    most = legend_columns(names)
+    return ROW * math.ceil(len(names) / (min(columns, most) if columns else most))
+
+
+def add_legend(drawn: FigureBase, axes: Iterable[Axes], order: Sequence[str], columns: int = 0) -> None:
+    """Below these panels, one legend of all their lines.
+
+    Args:
+        drawn: What the panels stand in.
+        axes: The panels.
+        order: Of the names; those without a line are left out.
+        columns: At most so many, where that is not 0.
+    """
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        handles.update({name: line for line, name in zip(*axis.get_legend_handles_labels(), strict=True)})
+    names = [name for name in order if name in handles]
+    most = legend_columns(names)
+    drawn.legend(
+        [handles[name] for name in names], names, loc="outside lower center", borderpad=0.3, labelspacing=0.3,
+        ncols=min(columns, most) if columns else most,
+    )  # fmt: skip
