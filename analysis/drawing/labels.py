@@ -14,8 +14,10 @@ from omegaconf import OmegaConf
 import conf
 from analysis.tables.runs import swept
 
-PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-"}
+PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-", "run": "p-", "trained": "p-"}
 """SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
+
+TRAINED = {"run": "a training of one's own", "trained": "trained by this project"}
 
 MARKS = ("*", "†", "‡", "§", "¶")
 """Behind a network's name, one for each kind of smoothing; SWAG's sign is the first."""
@@ -53,8 +55,9 @@ def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
 
 def network(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
     """SWAG's name of each row's network: `r-ResNet-50*`, and λ where it is not the network's own."""
-    names = runs["weights.name"].map(PREFIX) + runs["network.label"]
-    if "smoothing" not in shown:
+    prefix = "" if "weights" in shown else runs["weights.name"].map(PREFIX)
+    names = prefix + runs["network.label"]
+    if "smoothing" not in shown and "smoothing.name" in runs:
         names += runs["smoothing.name"].map(marks(runs))
     if "network.shortcut" in shown or "network.shortcut" not in runs:
         return names
@@ -115,7 +118,8 @@ def _parsed(text: str) -> Any:
 
 def marks(runs: pd.DataFrame) -> dict[str, str]:
     """The mark of each kind of smoothing, in order; none has no mark."""
-    kinds = [kind for kind in runs["smoothing.name"].unique() if kind != "none"]
+    known = runs["smoothing.name"].unique() if "smoothing.name" in runs else ()
+    kinds = [kind for kind in known if kind != "none"]
     return {"none": ""} | {
         kind: MARKS[index % len(MARKS)] * (index // len(MARKS) + 1) for index, kind in enumerate(kinds)
     }
@@ -154,10 +158,12 @@ def _own_scale(name: str) -> float:
 
 
 def weights(config: Mapping[str, Any]) -> str:
-    """`conf/weights` as a caption tells it: ImageNet, a file's name, or a random seed."""
+    """`conf/weights` as a caption tells it: ImageNet, a file's name, or a seed."""
     if config["name"] == "random":
         init = config.get("init", "torchvision")
         return f"random, seed {config['seed']}" + ("" if init == "torchvision" else f", {init}")
+    if config["name"] in TRAINED:
+        return f"{TRAINED[config['name']]}, seed {config['seed']}"
     return Path(config["path"]).name if config["name"] == "file" else "ImageNet"
 
 

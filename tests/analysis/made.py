@@ -42,7 +42,13 @@ class Outputs:
     @classmethod
     def of(cls, root: Path, overrides: Sequence[str], entry: str = "stylize", **options: Any) -> Outputs:
         cells = list({cell.key: cell for cell in compose_cells(overrides, entry)}.values())
-        run = {"stylize": stylized, "measure_activations": measured}[entry]
+        entries = {
+            "stylize": stylized,
+            "measure_activations": measured,
+            "measure_units": met,
+            "train_classifier": trained,
+        }
+        run = entries[entry]
         return cls(root, cells, [run(root, cell, **options) for cell in cells])
 
 
@@ -92,6 +98,82 @@ def measured(
     )
     with claimed as run:
         run.write_rows(list(activations(cell.config)))
+    return run.path
+
+
+# --- Units and trainings ----------------------------------------------------------------------------------
+
+
+def units(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What becomes of peaks: more with depth, less by training."""
+    about = {key: config[key]["name"] for key in ("network", "weights")}
+    for (role, name), image in zip((key.split("/") for key in IMAGES), range(3), strict=True):
+        for position in range(1, 5):
+            for statistic, definition in UNITS:
+                value = (position + image) / 10 * (1 if config["weights"]["name"] == "random" else 0.5)
+                yield {
+                    **about, role: name, "seed": config["weights"].get("seed"), "layer": f"conv{position}_1",
+                    "position": position, "quantity": "unit", "statistic": statistic, "definition": definition,
+                    "value": value if statistic == "peaks_shrunk" else 2 * value - 0.5,
+                }  # fmt: skip
+
+
+UNITS = [
+    *(("peaks_shrunk", definition) for definition in ("branch", "sum", "there")),
+    *(
+        (statistic, definition)
+        for statistic in ("log2_peak", "log2_highest")
+        for definition in ("branch", "sum")
+    ),
+]
+
+
+def met(root: Path, cell: Cell) -> Path:
+    """A run of `measure_units`."""
+    who = Identity("measure_units", 1, scientific(cell.config, cell.entry), IMAGES)
+    with Store(root).claim(who, config=cell.config, name=cell.config["name"], device="cpu") as run:
+        run.write_rows(list(units(cell.config)))
+    return run.path
+
+
+def accuracy(config: dict[str, Any], epoch: int, definition: str) -> float:
+    """Grows from epoch to epoch, by seed, and with shortcuts."""
+    residual = config["network"]["shortcut"] or 0
+    best = (
+        0.8
+        + 0.02 * residual
+        + 0.01 * config["seed"]
+        + {"test": 0.0, "train": 0.05, "fitted": 0.07}[definition]
+    )
+    return best * (1 - 0.5 ** (epoch + 1))
+
+
+def epochs(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    last = config["recipe"]["epochs"]
+    about = {
+        "network": config["network"]["name"],
+        "weights": "random",
+        "seed": config["seed"],
+        "quantity": "training",
+    }
+    ends = [(epoch, part) for epoch in range(1, last + 1) for part in ("train", "test")]
+    for epoch, part in [*ends, (last, "fitted")]:
+        right = accuracy(config, epoch, part)
+        for statistic, value in (("accuracy", right), ("loss", 1 - right), ("seconds", 60.0 * epoch)):
+            yield {
+                **about,
+                "iteration": 390 * epoch,
+                "statistic": statistic,
+                "definition": part,
+                "value": value,
+            }
+
+
+def trained(root: Path, cell: Cell) -> Path:
+    """A run of `train_classifier`."""
+    who = Identity("train_classifier", 1, scientific(cell.config, cell.entry), {"data": "e" * 64})
+    with Store(root).claim(who, config=cell.config, name=cell.config["name"], device="cpu") as run:
+        run.write_rows(list(epochs(cell.config)))
     return run.path
 
 

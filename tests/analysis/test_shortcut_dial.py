@@ -15,7 +15,7 @@ from PIL import Image
 from analysis import mechanism
 from analysis.__main__ import main
 from analysis.drawing import labels
-from analysis.figures import FIGURES, curve, shortcut_dial, shortcut_dial_style
+from analysis.figures import FIGURES, curve, dial, shortcut_dial_style
 from analysis.tables import CellsError
 from tests.analysis.drawn import assert_legible, box, by_label, caption, legend, words
 from tests.analysis.made import PAIRS, Outputs, number
@@ -23,7 +23,12 @@ from tests.analysis.made import PAIRS, Outputs, number
 SCALES = [0.0, 0.5, 1.0]
 SWEPT = "network.shortcut=0,0.5,1"  # fewer than in the experiments, for quick tests
 LAYERS = ["conv1", "conv2_3", "conv3_4", "conv4_6", "conv5_3"]
-STATISTICS = (("maximum", None), ("normalized_entropy", "softmax"), ("normalized_entropy", "linear"))
+STATISTICS = (
+    ("maximum", None),
+    ("normalized_entropy", "softmax"),
+    ("normalized_entropy", "linear"),
+    ("max_over_rms", None),
+)
 
 
 class TestLabels:
@@ -92,20 +97,20 @@ def statistics(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def dial(statistics: Path) -> shortcut_dial.Dial:
-    return shortcut_dial.load(STATISTICAL, statistics, partial=False)
+def turned(statistics: Path) -> dial.Dial:
+    return dial.load(STATISTICAL, statistics, partial=False, setting="network.shortcut")
 
 
 class TestStatistics:
-    def test_lines_are_means_over_images_and_seeds(self, dial: shortcut_dial.Dial) -> None:
-        axes = np.reshape(shortcut_dial.make(dial).axes, (2, 3))
+    def test_lines_are_means_over_images_and_seeds(self, turned: dial.Dial) -> None:
+        axes = np.reshape(dial.make(turned).axes, (2, 4))
         assert [axis.get_ylabel() for axis in axes[:, 0]] == ["r-ResNet-50", "r-pseudo-ResVGG"]
-        assert [axis.get_yscale() for axis in axes[0]] == ["log", "linear", "linear"]
+        assert [axis.get_yscale() for axis in axes[0]] == ["log", "linear", "linear", "linear"]
         for row, network in zip(axes, ("resnet50", "pseudo_resvgg"), strict=True):
             for axis, (statistic, definition) in zip(row, STATISTICS, strict=True):
                 lines = axis.get_lines()
                 for position, line in enumerate(lines, start=1):
-                    assert line.get_xdata().tolist() == SCALES
+                    assert line.get_xdata().tolist() == [0, 1, 2]
                     configs = [cell_config(network, scale, seed) for scale in SCALES for seed in (0, 1, 2)]
                     values = np.array(
                         [
@@ -115,18 +120,18 @@ class TestStatistics:
                     )
                     values = values if statistic == "maximum" else values / (1 + values)
                     values = values / 2 if definition == "linear" else values
-                    expected = values.reshape(3, 9).mean(axis=1)
+                    expected = np.full(3, 7.0) if "rms" in statistic else values.reshape(3, 9).mean(axis=1)
                     assert line.get_ydata() == pytest.approx(expected)
                 assert len({line.get_color() for line in lines}) == 5
 
-    def test_bands_span_the_seeds(self, dial: shortcut_dial.Dial) -> None:
-        band = shortcut_dial.make(dial).axes[0].collections[4].get_paths()[0].vertices
-        at_one = band[band[:, 0] == 1][:, 1]
+    def test_bands_span_the_seeds(self, turned: dial.Dial) -> None:
+        band = dial.make(turned).axes[0].collections[4].get_paths()[0].vertices
+        at_one = band[band[:, 0] == 2][:, 1]
         means = [2**5 * (1 + seed) * 2 for seed in (0, 1, 2)]  # over images: 1, 2, 3 times
         assert (at_one.min(), at_one.max()) == pytest.approx((min(means), max(means)))
 
-    def test_words(self, dial: shortcut_dial.Dial) -> None:
-        drawn = shortcut_dial.make(dial)
+    def test_words(self, turned: dial.Dial) -> None:
+        drawn = dial.make(turned)
         assert legend(drawn) == LAYERS
         assert "Means over 3 images (short side 128 px) and 3 seeds; bands: lowest to highest" in caption(
             drawn
@@ -136,16 +141,16 @@ class TestStatistics:
     def test_missing_cells_are_told_with_their_command(self, statistics: Path) -> None:
         told = [STATISTICAL[0], "network=resnet50", "network.shortcut=0.1", "weights.seed=0"]
         with pytest.raises(CellsError) as error:
-            shortcut_dial.load(told, statistics, partial=False)
+            dial.load(told, statistics, partial=False, setting="network.shortcut")
         assert f"python experiments/measure_activations.py -m {' '.join(told)}" in str(error.value)
 
     def test_a_network_without_shortcuts_has_no_dial(self, tmp_path: Path) -> None:
         overrides = ["experiment=shortcut_dial", "network=vgg19", "network.shortcut=null", "weights.seed=0"]
         root = Outputs.of(tmp_path, overrides, "measure_activations").root
-        with pytest.raises(CellsError, match="should have shortcuts to scale; found vgg19"):
-            shortcut_dial.load(overrides, root, partial=False)
+        with pytest.raises(CellsError, match="should have network.shortcut; found vgg19"):
+            dial.load(overrides, root, partial=False, setting="network.shortcut")
 
-    def test_command(self, statistics: Path, tmp_path: Path, dial: shortcut_dial.Dial) -> None:
+    def test_command(self, statistics: Path, tmp_path: Path, turned: dial.Dial) -> None:
         assert (
             main(["figure", "shortcut_dial", SWEPT, "--runs", str(statistics), "--out", str(tmp_path)]) == 0
         )
@@ -154,8 +159,8 @@ class TestStatistics:
             f"shortcut_dial.{end}" for end in ("png", "pdf", "csv")
         }
         written = pd.read_csv(folder / "shortcut_dial.csv")
-        assert len(written) == 2 * 3 * 3 * 5 * 3
-        assert written["value"].tolist() == dial.table["value"].tolist()
+        assert len(written) == 2 * 3 * 3 * 5 * 4
+        assert written["value"].tolist() == turned.table["value"].tolist()
 
 
 STYLE = ["experiment=shortcut_dial_style", SWEPT, "weights.seed=0,1"]

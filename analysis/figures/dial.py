@@ -23,13 +23,18 @@ ROW, WORDS = 1.8, 0.75
 
 ENTROPY = "normalized_entropy"
 PANELS = {
-    ("maximum", ""): "maximum of $F^{\\,l}$",
-    (ENTROPY, "softmax"): "entropy of $F^{\\,l}$, softmax",
-    (ENTROPY, "linear"): "entropy of $F^{\\,l}$, $p = |F|/\\Sigma|F|$",
+    ("maximum", ""): "maximum",
+    (ENTROPY, "softmax"): "entropy, softmax",
+    (ENTROPY, "linear"): "entropy, $p = |F|/\\Sigma|F|$",
+    ("max_over_rms", ""): "max / RMS",
 }
 """By statistic and definition."""
 
-SCALE = "network.shortcut"
+AXES = {"network.shortcut": "λ, 1: with shortcuts", "weights.at": "part of the training"}
+"""Of settings."""
+
+FEW = 6
+"""Values of the setting that have a tick each."""
 
 MARKERS = "oXsPD"
 """Of layers, shallow to deep."""
@@ -43,15 +48,22 @@ class Dial:
     """What the figure is drawn from.
 
     Attributes:
+        setting: That is turned, such as `network.shortcut`.
         tables: Those behind it.
-        table: One row for each network, λ, seed, layer and statistic: settings, the mean over images, how
-            many there are, and the run; `row` is that of panels.
+        table: One row for each network, value of it, seed, layer and statistic: settings, the mean over
+            images, how many there are, and the run; `row` is that of panels.
         names: Of the rows of panels.
     """
 
+    setting: str
     tables: Tables
     table: pd.DataFrame
     names: dict[int, str]
+
+    @property
+    def values(self) -> list[float]:
+        """Of the setting."""
+        return sorted(self.table[self.setting].unique())
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
@@ -59,22 +71,23 @@ class Dial:
         return {"": self.table}
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool) -> Dial:
+def load(overrides: list[str], runs: Path, *, partial: bool, setting: str) -> Dial:
     """The means over images of the experiment that these overrides name.
 
     Raises:
-        CellsError: Runs are missing, ambiguous, or don't belong together, or a network has no shortcuts.
+        CellsError: Runs are missing, ambiguous, or don't belong together, or one doesn't have the setting.
         StoreError: A run can't be read.
     """
     data = tables.load(overrides, runs, points.ACTIVATIONS, partial=partial)
-    if (without := data.runs[data.runs[SCALE].isna()]["network.name"]).size:
-        rule, remedy = "should have shortcuts to scale", "Leave it out of the sweep."
-        raise CellsError("network", rule, ", ".join(without.unique()), remedy)
-    beside = [SCALE, "weights.seed"]
+    if (without := data.runs[data.runs[setting].isna()]["network.name"]).size:
+        remedy = "Leave it out of the sweep."
+        raise CellsError("network", f"should have {setting}", ", ".join(without.unique()), remedy)
+    beside = [setting, "weights.seed"]
     rows = tables.lines(data.runs, beside)
     names = dict(zip(rows, labels.label(data.runs, beside), strict=True))
-    context = data.context(SCALE).assign(row=rows).rename_axis("cell").reset_index()
-    return Dial(data, context.merge(means(points.by_image(data)), on="cell").drop(columns="cell"), names)
+    context = data.context(setting).assign(row=rows).rename_axis("cell").reset_index()
+    table = context.merge(means(points.by_image(data)), on="cell").drop(columns="cell")
+    return Dial(setting, data, table, names)
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -97,31 +110,31 @@ def make(dial: Dial) -> Figure:
             of_network = dial.table[dial.table["row"] == number]
             for axis, (statistic, definition) in zip(row, PANELS, strict=True):
                 wanted = (of_network["statistic"] == statistic) & (of_network["definition"] == definition)
-                _draw_panel(axis, of_network[wanted], statistic)
+                _draw_panel(axis, of_network[wanted], dial, statistic)
             row[0].set_ylabel(name, fontweight="bold")
         for axis, title in zip(grid[0], PANELS.values(), strict=True):
             axis.set_title(title)
         for axis in grid[-1]:
-            axis.set_xlabel("λ: 0 without shortcuts, 1 with")
+            axis.set_xlabel(AXES.get(dial.setting, dial.setting))
         lines.add_legend(part, grid.flat, list(dial.table.sort_values("position")["layer"].unique()))
     return drawn
 
 
-def _draw_panel(axis: Axes, table: pd.DataFrame, statistic: str) -> None:
+def _draw_panel(axis: Axes, table: pd.DataFrame, dial: Dial, statistic: str) -> None:
     layers = list(table.sort_values("position")["layer"].unique())
     colors = sns.color_palette("crest", len(layers)).as_hex()
     looks = {
         layer: Look(color, MARKERS[index % len(MARKERS)])
         for index, (layer, color) in enumerate(zip(layers, colors, strict=True))
     }
-    table = table.assign(label=table["layer"])
-    lines.draw(axis, table, looks, x=SCALE, y="value", errorbar=("pi", 100), aside=0)
-    scales = sorted(table[SCALE].unique())
-    axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
+    table = table.assign(label=table["layer"], x=table[dial.setting].map(dial.values.index))
+    lines.draw(axis, table, looks, x="x", y="value", errorbar=("pi", 100), aside=0)
+    shown = range(0, len(dial.values), 1 if len(dial.values) <= FEW else 3)
+    axis.set_xticks(list(shown), [f"{dial.values[index]:g}" for index in shown], fontsize=6.5)
     axis.set(xlabel="", ylabel="")
     if statistic == "maximum":
         axis.set_yscale("log")
-    else:
+    elif statistic == ENTROPY:
         axis.set_ylim(-0.04, 1.06)
 
 
@@ -132,6 +145,4 @@ def _caption(dial: Dial) -> str:
     several = len(runs["weights.seed"].unique()) > 1
     bands = f" and {seeds}; bands: lowest to highest seed" if several else f", {seeds}"
     marks = f" {smoothings}." if (smoothings := labels.smoothings(runs)) else ""
-    return captions.lines(
-        f"ReLU(R(F) + λF), at each λ with the same weights. Means over {over}{bands}.{marks}"
-    )
+    return captions.lines(f"Activations of each layer. Means over {over}{bands}.{marks}")

@@ -1,0 +1,125 @@
+"""How networks came to tell classes: accuracy and loss over the epochs, and a table of where they ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import tables
+from analysis.drawing import captions, labels, lines, style
+from analysis.drawing.style import save
+from analysis.tables import Tables
+
+__all__ = ["load", "make", "save"]
+
+TRAININGS = "train_classifier"
+
+HEIGHT = 2.6
+"""Inches of the panels with their titles."""
+
+PANELS = {
+    ("accuracy", "test"): "(a) Accuracy, held out",
+    ("accuracy", "train"): "(b) Accuracy, training",
+    ("loss", "train"): "(c) Loss, training",
+}
+"""By statistic and definition."""
+
+AXES = {"accuracy": "share of right answers", "loss": "cross entropy, nats"}
+
+ENDS = {
+    "test_accuracy": ("accuracy", "test"),
+    "test_loss": ("loss", "test"),
+    "train_accuracy": ("accuracy", "fitted"),
+    "train_loss": ("loss", "fitted"),
+}
+"""Columns of the table of ends; `fitted` is the finished network on the images it was trained on."""
+
+REACHED = 0.7
+"""Accuracy while training, of which the table says when it was first reached."""
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """What the figure is drawn from.
+
+    Attributes:
+        tables: Those behind it.
+        table: One row for each training, epoch, statistic and definition, with the training's settings, label
+            and run.
+        ends: One row for each label: seeds, and mean and standard deviation of what `ENDS` names.
+    """
+
+    tables: Tables
+    table: pd.DataFrame
+    ends: pd.DataFrame
+
+    @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside it: the numbers behind it, and where the trainings ended."""
+        return {"": self.table, "_ends": self.ends}
+
+
+def load(overrides: list[str], runs: Path, *, partial: bool) -> Trainings:
+    """The trainings that these overrides name.
+
+    Raises:
+        CellsError: Runs are missing, ambiguous, or don't belong together.
+        StoreError: A run can't be read.
+    """
+    data = tables.load(overrides, runs, TRAININGS, partial=partial)
+    beside = ["seed", "weights"]
+    context = data.context("seed", "recipe.epochs").assign(label=labels.label(data.runs, beside))
+    numbers = data.numbers[["run_id", "iteration", "statistic", "definition", "value"]]
+    table = context.merge(numbers, on="run_id")
+    steps = table.groupby("run_id")["iteration"].transform("max")
+    table["epoch"] = table["iteration"] / steps * table["recipe.epochs"].astype(float)
+    return Trainings(data, table, _ends(table))
+
+
+def _ends(table: pd.DataFrame) -> pd.DataFrame:
+    last = table.groupby(["label", "seed", "statistic", "definition"], sort=False)["value"].last()
+    wide = last.unstack(["statistic", "definition"])
+    ends = pd.DataFrame({name: wide[column] for name, column in ENDS.items()})
+    learned = table[(table["statistic"] == "accuracy") & (table["definition"] == "train")]
+    reached = learned[learned["value"] >= REACHED].groupby(["label", "seed"])["epoch"].min()
+    ends[f"epochs_to_{REACHED:g}"] = reached
+    groups = ends.groupby("label", sort=False)
+    parts = {f"{name}_{part}": groups[name].agg(part) for name in ends.columns for part in ("mean", "std")}
+    together = pd.DataFrame({"seeds": groups.size(), **parts})
+    return together.loc[table["label"].unique()].reset_index()
+
+
+def make(trainings: Trainings) -> Figure:
+    """A panel for each quantity, a line for each network; bands from seed to seed."""
+    names = list(trainings.table["label"].unique())
+    networks = trainings.table.drop_duplicates("label")["network.name"].tolist()
+    looks = dict(zip(names, lines.looks(networks), strict=True))
+    height = HEIGHT + lines.legend_height(names)
+    with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
+        axes = part.subplots(1, len(PANELS))
+        for axis, (panel, title) in zip(axes, PANELS.items(), strict=True):
+            _draw_panel(axis, trainings.table, panel, looks)
+            axis.set(title=title, xlabel="epoch")
+        lines.add_legend(part, axes, names)
+    return drawn
+
+
+def _draw_panel(
+    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: dict[str, lines.Look]
+) -> None:
+    statistic, definition = panel
+    shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
+    lines.draw(axis, shown, looks, x="epoch", y="value", errorbar=("pi", 100), aside=0)
+    axis.set_ylabel(AXES[statistic])
+
+
+def _caption(trainings: Trainings) -> str:
+    runs = trainings.tables.runs
+    several = len(runs["seed"].unique()) > 1
+    bands = "; bands: lowest to highest seed" if several else ""
+    data = ", ".join(sorted(runs["data.name"].unique()))
+    return captions.lines(f"Trained on {data}, {labels.seeds(runs)}{bands}. (b, c): as images were drawn.")

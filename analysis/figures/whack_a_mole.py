@@ -1,0 +1,113 @@
+"""SWAG's Figure 4: what residual units do to the peaks that their shortcuts bring, unit by unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import tables
+from analysis.drawing import captions, labels, lines, style
+from analysis.drawing.style import save
+from analysis.tables import Tables
+
+__all__ = ["load", "make", "save"]
+
+UNITS = "measure_units"
+
+ROW, WORDS = 2.0, 0.5
+"""Inches: of a row of panels, and of the words above and below them."""
+
+PANELS = {
+    ("peaks_shrunk", "branch"): "(a) peaks lower in the branch",
+    ("peaks_shrunk", "there"): "(b) lower at their place",
+    ("peaks_shrunk", "sum"): "(c) channels lower after",
+    ("log2_peak", "branch"): "(d) branch against peak",
+    ("log2_peak", "sum"): "(e) channel, after the sum",
+    ("log2_highest", "sum"): "(f) highest of the layer",
+}
+"""By statistic and definition."""
+
+AXES = {
+    "peaks_shrunk": "share of channels",
+    "log2_peak": "log₂ of after / before",
+    "log2_highest": "log₂ of after / before",
+}
+
+
+@dataclass(frozen=True)
+class Units:
+    """What the figure is drawn from.
+
+    Attributes:
+        tables: Those behind it.
+        table: One row for each line, seed, unit, statistic and definition: settings, the mean over images,
+            how many there are, and the run.
+    """
+
+    tables: Tables
+    table: pd.DataFrame
+
+    @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside it: the numbers behind it."""
+        return {"": self.table}
+
+
+def load(overrides: list[str], runs: Path, *, partial: bool) -> Units:
+    """The means over images of the experiment that these overrides name.
+
+    Raises:
+        CellsError: Runs are missing, ambiguous, or don't belong together.
+        StoreError: A run can't be read.
+    """
+    data = tables.load(overrides, runs, UNITS, partial=partial)
+    context = data.context().assign(label=labels.label(data.runs, ["weights.seed"]))
+    point = ["run_id", "position", "layer", "statistic", "definition"]
+    means = data.numbers.groupby(point, sort=False)["value"].agg(value="mean", images="size").reset_index()
+    return Units(data, context.merge(means, on="run_id"))
+
+
+def make(units: Units) -> Figure:
+    """A panel for each quantity, a line for each network and its weights; bands from seed to seed."""
+    names = list(units.table["label"].unique())
+    networks = units.table.drop_duplicates("label")["network.name"].tolist()
+    looks = dict(zip(names, lines.looks(networks), strict=True))
+    rows = len(PANELS) // 3
+    height = ROW * rows + WORDS + lines.legend_height(names)
+    with style.figure(height, caption=_caption(units), data=units) as (drawn, [part]):
+        axes = part.subplots(rows, 3, sharex=True)
+        for axis, (panel, title) in zip(axes.flat, PANELS.items(), strict=True):
+            _draw_panel(axis, units.table, panel, looks)
+            axis.set(title=title, xlabel="")
+        for axis in axes[-1]:
+            axis.set_xlabel("residual unit")
+        lines.add_legend(part, axes.flat, names)
+    return drawn
+
+
+def _draw_panel(
+    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: dict[str, lines.Look]
+) -> None:
+    statistic, definition = panel
+    shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
+    lines.draw(axis, shown, looks, x="position", y="value", errorbar=("pi", 100), aside=0)
+    axis.set_ylabel(AXES[statistic])
+    if statistic == "peaks_shrunk":
+        axis.set_ylim(-0.04, 1.04)
+    else:
+        axis.axhline(0, color="0.6", linewidth=0.7, zorder=0)
+
+
+def _caption(units: Units) -> str:
+    runs = units.tables.runs
+    several = len(units.table["weights.seed"].unique()) > 1
+    over = f"{units.table['images'].max()} images ({labels.sizes(runs)}), {labels.seeds(runs)}"
+    return captions.lines(
+        "(a) The residual branch's largest value is below the shortcut's, its peak; (b) the sum is, where that peak "
+        "stood; (c) the sum's largest value is. (d) Branch by shortcut, largest values; (e) sum by shortcut; (f) of "
+        f"all channels together. Means over {over}{'; bands: lowest to highest seed' if several else ''}."
+    )
