@@ -107,7 +107,7 @@ def _caption(units: Units) -> str:
     several = len(units.table["weights.seed"].unique()) > 1
     over = f"{units.table['images'].max()} images ({labels.sizes(runs)}), {labels.seeds(runs)}"
     return captions.lines(
-        "(a) The residual branch's largest value is below the shortcut's, its peak; (b) the sum is, where that peak "
-        "stood; (c) the sum's largest value is. (d) Branch by shortcut, largest values; (e) sum by shortcut; (f) of "
-        f"all channels together. Means over {over}{'; bands: lowest to highest seed' if several else ''}."
+        "(a) The residual branch's largest value is below the shortcut's, its peak; (b) the sum is, where that "
+        "peak stood; (c) the sum's largest value is. (d) Branch by shortcut, largest values; (e) sum by shortcut; "
+        f"(f) of all channels. Means over {over}{'; bands: lowest to highest seed' if several else ''}."
     )
