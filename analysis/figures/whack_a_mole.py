@@ -31,6 +31,12 @@ PANELS = {
 }
 """By statistic and definition."""
 
+WORDS_OF_PANELS = (
+    "(a) The residual branch's largest value is below the shortcut's, its peak; (b) the sum is, where that "
+    "peak stood; (c) the sum's largest value is. (d) Branch by shortcut, largest values; (e) sum by "
+    "shortcut; (f) of all channels."
+)
+
 AXES = {
     "peaks_shrunk": "share of channels",
     "log2_peak": "log₂ of after / before",
@@ -106,8 +112,5 @@ def _caption(units: Units) -> str:
     runs = units.tables.runs
     several = len(units.table["weights.seed"].unique()) > 1
     over = f"{units.table['images'].max()} images ({labels.sizes(runs)}), {labels.seeds(runs)}"
-    return captions.lines(
-        "(a) The residual branch's largest value is below the shortcut's, its peak; (b) the sum is, where that "
-        "peak stood; (c) the sum's largest value is. (d) Branch by shortcut, largest values; (e) sum by shortcut; "
-        f"(f) of all channels. Means over {over}{'; bands: lowest to highest seed' if several else ''}."
-    )
+    bands = "; bands: lowest to highest seed" if several else ""
+    return captions.lines(f"{WORDS_OF_PANELS} Means over {over}{bands}.")
