@@ -177,6 +177,7 @@ EXPERIMENTS = sorted(
     path.stem
     for path in (ROOT / "conf" / "experiment").glob("*.yaml")
     if "experiments/measure_activations.py" in path.read_text().splitlines()[1]
+    and path.stem != "training_dynamics"  # which needs a training: test_train_classifier.py has one
 )
 
 

@@ -565,7 +565,7 @@ BAD = {
     "a seed that is true": (["weights.seed=true"], "`weights.seed` should be int; found True"),
     "a name that is a number": (["weights.name=1"], "`weights.name` should be str; found 1"),
     "no step": (["guards.step_scale=null"], "`guards.step_scale` should be a known key with a value of its type"),
-    "a group given a number": (["weights=2"], "`weights` should be one of file, imagenet, random; found 2"),
+    "a group given a number": (["weights=2"], "`weights` should be one of file, imagenet, random, run, trained; found 2"),
     "no group": (["images=null"], "`images` should be one of bundled, folder; found nothing"),
     "a tap on nothing": (["+network.taps.nonsense=nowhere"], "`network.taps.nonsense` should be the path of a module of resnet18"),
     "a loss that is a number": (["objective=bn_poly", "+objective.style.losses.nonsense=1"], "`objective.style.losses` should be"),

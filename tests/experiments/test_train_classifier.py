@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from experiments import measure_activations
+from experiments import measure_activations, measure_units
 from experiments.checkpoints import Checkpoints
 from experiments.config import checked
 from experiments.export_weights import export
@@ -66,7 +66,7 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def test_a_training_and_its_weights_elsewhere(run, colors, tmp_path, monkeypatch):
+def test_a_training_and_its_weights_elsewhere(run, call, colors, tmp_path):
     status, printed = run(*on(colors, "snapshots=[0,0.5,1]"))
     assert status == 0, printed
     [record] = trainings(tmp_path / "out")
@@ -82,12 +82,11 @@ def test_a_training_and_its_weights_elsewhere(run, colors, tmp_path, monkeypatch
     assert same(load_file(record.path / "snapshots/1.safetensors"), weights(record))
     assert set(record.status.files) >= {"weights.safetensors", "snapshots/0.safetensors"}
     assert "skipped" in run(*on(colors, "snapshots=[0,0.5,1]"))[1]
-    _elsewhere(run, record, tmp_path, monkeypatch)
+    _elsewhere(partial(call, measure_activations.main), record, tmp_path)
 
 
-def _elsewhere(run, record, tmp_path, monkeypatch):
+def _elsewhere(run, record, tmp_path):
     """The run's weights in another experiment: by id, by network and seed, on the way; and what is refused."""
-    monkeypatch.setattr(sys.modules[__name__], "main", measure_activations.main)
     chosen = [
         "network=small_residual",
         "network.builder.width=4",
@@ -116,6 +115,25 @@ def _elsewhere(run, record, tmp_path, monkeypatch):
         status, printed = run(*chosen, *more)
         assert status == 1
         assert message in printed.replace("\n", " ")
+
+
+def test_the_experiments_of_the_family_run_in_smoke_size(run, call, colors, tmp_path):
+    """Train two, look at one on its way, and at what its units do."""
+    both = ["-m", "experiment=family", "network=small_residual,small_vgg", "snapshots=[0,1]"]
+    wide = [setting for setting in on(colors, "recipe.epochs=1") if "width" not in setting]
+    status, printed = run(*both, *wide)
+    assert status == 0, printed
+    small = ["-m", "network=small_residual", "images.size=32", "images.source.limit=1"]
+    dynamics = [*small, "experiment=training_dynamics", "weights.at=0,1"]
+    for main_, chosen in (
+        (measure_activations.main, dynamics),
+        (measure_units.main, [*small, "experiment=whack_a_mole"]),
+    ):
+        status, printed = call(main_, *chosen)
+        assert status == 0, printed
+        assert "2 computed." in printed
+    names = {record.status.name for record in all_runs(tmp_path / "out")}
+    assert names == {"family", "training_dynamics", "whack_a_mole"}
 
 
 def test_fine_tuning_keeps_the_body_and_replaces_the_head(run, colors, tmp_path):
