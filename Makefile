@@ -1,8 +1,8 @@
-# make reproduce | test | faults | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
+# make reproduce | test | test-slow | faults | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test faults lint format clean
+.PHONY: reproduce test test-slow faults lint format clean
 
 reproduce: .venv/ready
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3
@@ -20,7 +20,10 @@ reproduce: .venv/ready
 	@echo "  python -m analysis figure fig3 images=folder images.path=my/images"
 
 test: .venv/ready
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
+
+test-slow: .venv/ready  # every experiment, network and launcher; processes that are killed; faults
+	$(BIN)/pytest -n auto --dist worksteal -m slow
 
 faults: .venv/ready  # over a hundred kills, full disks and damaged files; some minutes
 	$(BIN)/python -m tests.faults

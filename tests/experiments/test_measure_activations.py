@@ -181,6 +181,7 @@ EXPERIMENTS = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_in_smoke_size(experiment, run, tmp_path):
     # Pretrained weights can't be fetched in a test.
@@ -192,9 +193,13 @@ def test_every_experiment_runs_in_smoke_size(experiment, run, tmp_path):
     assert {record.status.name for record in records(tmp_path)} == {experiment}
 
 
-NETWORKS = sorted(path.stem for path in (ROOT / "conf" / "network").glob("*.yaml"))
+# tests/networks/test_small.py has the small ones.
+NETWORKS = sorted(
+    path.stem for path in (ROOT / "conf" / "network").glob("*.yaml") if not path.stem.startswith("small_")
+)
 
 
+@pytest.mark.slow
 def test_every_network_smoothing_and_initialisation_runs(run, tmp_path):
     # 80 pixels: Inception's smallest is 75.
     status, printed = run("-m", f"network={','.join(NETWORKS)}", *SMALL, "images.size=80")

@@ -679,6 +679,7 @@ FEWER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_in_smoke_size(experiment, run, tmp_path):
     status, printed = run(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fuzz.harness import Session
 
-COUNT, SEED = 60, 0
+COUNT, SEED = 40, 0
 
 
 @pytest.mark.timeout(1800)
