@@ -422,6 +422,7 @@ class TestCommand:
         for source in FIGURES.values():
             assert (CONF / "experiment" / f"{source.experiment}.yaml").is_file()
 
+    @pytest.mark.slow
     def test_needs_no_torch_and_no_screen(self, computed: Outputs, tmp_path: Path) -> None:
         arguments = ["figure", "fig3", *SWEEP, "--runs", str(computed.root), "--out", str(tmp_path)]
         script = (

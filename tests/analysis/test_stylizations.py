@@ -331,6 +331,7 @@ class TestCommand:
             main(["figure", *arguments])
         assert "--pairs" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_needs_no_torch(self, computed: Outputs, tmp_path: Path) -> None:
         arguments = ["figure", "fig1", *SWEEP, "--runs", str(computed.root), "--out", str(tmp_path)]
         script = (

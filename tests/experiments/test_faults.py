@@ -28,6 +28,8 @@ from experiments.sweeps import progress
 from experiments.sweeps.plan import Outcome, Sweep, as_typed
 from swag_repro.runs.records import all_runs
 
+pytestmark = pytest.mark.slow
+
 TINY = [f"hydra.searchpath=[file://{Path(__file__).parents[1] / 'fuzz' / 'conf'}]", "network=tiny"]
 S = ["images.size=32", *TINY, "measures=none", "compute.threads=1"]
 

@@ -8,7 +8,9 @@ import pytest
 
 from tests.fuzz.harness import Session
 
-COUNT, SEED = 40, 0
+pytestmark = pytest.mark.slow
+
+COUNT, SEED = 60, 0
 
 
 @pytest.mark.timeout(1800)
@@ -27,7 +29,6 @@ def test_a_mistaken_command_is_a_run_or_one_clear_message(tmp_path, capsys):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_process_of_its_own_says_the_same(tmp_path):
     with Session(tmp_path) as session:
