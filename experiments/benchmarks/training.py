@@ -79,7 +79,7 @@ def _training(architecture: Architecture, recipe: Recipe, *, workers: int, devic
 def _bare(trained: Training, steps: int) -> Callable[[], object]:
     """Forward and backward pass of one batch that is there."""
     images = torch.rand(trained.recipe.batch_size, 3, 32, 32, device=trained.machine.device)
-    images = images.contiguous(memory_format=trained.machine.memory_format)
+    images = images.contiguous(memory_format=trained.memory_format)
     classes = torch.randint(10, (len(images),), device=images.device)
 
     def run() -> object:

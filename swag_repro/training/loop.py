@@ -52,11 +52,12 @@ class Machine:
     workers: int
     world: World
 
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """Of images and weights."""
-        # On a CPU it gains 5 %, and torch 2.15 crashes in the gradient of layers with 4 channels.
-        return torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
+    def memory_format(self, network: nn.Module) -> torch.memory_format:
+        """Of images and weights, for speed: on a CPU, too, a step is shorter by a tenth to a quarter."""
+        convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+        # torch 2.15 crashes in the gradient of layers with 4 channels on a CPU.
+        wide = all(convolution.out_channels % 8 == 0 for convolution in convolutions)
+        return torch.channels_last if wide or self.device.type == "cuda" else torch.contiguous_format
 
     def autocast(self) -> AbstractContextManager[Any]:
         """In which the network runs."""
@@ -92,7 +93,8 @@ class Training:
         kept: bool,
     ) -> None:
         self.recipe, self.seed, self.machine = recipe, seed, machine
-        self.network = network.to(machine.device).to(memory_format=machine.memory_format)
+        self.memory_format = machine.memory_format(network)
+        self.network = network.to(machine.device).to(memory_format=self.memory_format)
         for name in idle_modules(network):
             network.get_submodule(name).requires_grad_(requires_grad=False)  # no output depends on them
         self.images = Images(dataset.train, preparation, preparation.augmentation, seed=seed, kept=kept)
@@ -176,7 +178,7 @@ class Training:
 
     def _placed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images as the network wants them, `(B, 3, H, W)`, and classes, on the device."""
-        images = batch.images.to(self._device, non_blocking=True, memory_format=self.machine.memory_format)
+        images = batch.images.to(self._device, non_blocking=True, memory_format=self.memory_format)
         classes = batch.classes.to(self._device, non_blocking=True)
         return (images.float() / 255 - self.mean) / self.std, classes
 
