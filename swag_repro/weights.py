@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -206,8 +207,32 @@ class FileWeights:
         return state
 
 
+class StoredWeights(ABC):
+    """Weights in a file that is found by what a network is called."""
+
+    @abstractmethod
+    def file(self, architecture: Architecture) -> FileWeights:
+        """The file with the weights of this network."""
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """The network with its weights.
+
+        Raises:
+            WeightsError: there is no such file, or it is of another network.
+        """
+        return self.file(architecture).build(architecture)
+
+    def digest(self, architecture: Architecture) -> str:
+        """The file's SHA-256 in hex.
+
+        Raises:
+            WeightsError: there is no such file.
+        """
+        return self.file(architecture).digest(architecture)
+
+
 @dataclass(frozen=True, kw_only=True)
-class RunWeights:
+class RunWeights(StoredWeights):
     """What a run of `train_classifier` has trained.
 
     Attributes:
@@ -223,24 +248,13 @@ class RunWeights:
     output: str
     name: str
 
-    def build(self, architecture: Architecture) -> nn.Module:
-        """The network with the weights of the run.
+    def file(self, architecture: Architecture) -> FileWeights:
+        """The last weights of the run, or those on its way.
 
         Raises:
             WeightsError: there is no such finished run, or several, or it has no weights at this share, or
                 trained another network.
         """
-        return self._file(architecture).build(architecture)
-
-    def digest(self, architecture: Architecture) -> str:
-        """The file's SHA-256 in hex.
-
-        Raises:
-            WeightsError: as `build`.
-        """
-        return self._file(architecture).digest(architecture)
-
-    def _file(self, architecture: Architecture) -> FileWeights:
         directory = self._directory(architecture)
         path = directory / (WEIGHTS if self.at is None else snapshot_name(self.at))
         if not path.is_file():
@@ -250,39 +264,46 @@ class RunWeights:
         return FileWeights(path=str(path), name=self.name)
 
     def _directory(self, architecture: Architecture) -> Path:
-        remedy = "python experiments/train_classifier.py trains one."
         runs = Path(self.output).expanduser() / "runs"
-        if self.run is not None:
-            trained = _training(runs / self.run)
-            if trained is None:
-                rule = "should be the id of a finished training"
-                raise WeightsError("weights.run", rule, f"none of this id in {runs}", remedy)
-            if (found := trained["network"]["name"]) != architecture.name:
-                raise WeightsError("weights.run", f"should have trained {architecture.name}", found, remedy)
-            return runs / self.run
+        return self._only_one(runs, architecture) if self.run is None else self._given(runs, architecture)
+
+    def _given(self, runs: Path, architecture: Architecture) -> Path:
+        directory = runs / str(self.run)
+        settings = _training_settings(directory)
+        if settings is None or not is_finished(directory):
+            rule = "should be the id of a finished training"
+            raise WeightsError("weights.run", rule, f"none of this id in {runs}", TRAIN_ONE)
+        if (found := settings["network"]["name"]) != architecture.name:
+            raise WeightsError("weights.run", f"should have trained {architecture.name}", found, TRAIN_ONE)
+        return directory
+
+    def _only_one(self, runs: Path, architecture: Architecture) -> Path:
         directories = (path.parent for path in sorted(runs.glob("*/identity.json")))
-        fitting = [directory for directory in directories if self._fits(directory, architecture)]
+        fitting = [path for path in directories if self._fits(path, architecture) and is_finished(path)]
         if len(fitting) != 1:
             which = f"{architecture.name} with seed {self.seed}"
             listed = ", ".join(path.name for path in fitting) or "none"
             rule = f"should be given unless there is one finished training of {which}"
-            raise WeightsError("weights.run", rule, f"{listed} in {runs}", remedy)
+            raise WeightsError("weights.run", rule, f"{listed} in {runs}", TRAIN_ONE)
         return fitting[0]
 
     def _fits(self, directory: Path, architecture: Architecture) -> bool:
-        trained = _training(directory)
-        if trained is None or self.seed not in (None, trained["seed"]):
+        settings = _training_settings(directory)
+        if settings is None or self.seed not in (None, settings["seed"]):
             return False
-        return bool(trained["network"]["name"] == architecture.name)
+        return bool(settings["network"]["name"] == architecture.name)
 
 
-def _training(directory: Path) -> dict[str, Any] | None:
-    """The settings of a finished training; None of any other directory."""
+TRAIN_ONE = "python experiments/train_classifier.py trains one."
+
+
+def _training_settings(directory: Path) -> dict[str, Any] | None:
+    """Of a training, finished or not; None of any other directory."""
     try:
         identity = Identity.from_json((directory / "identity.json").read_text(encoding="utf-8"))
     except MALFORMED:
         return None
-    return identity.config if identity.experiment == "train_classifier" and is_finished(directory) else None
+    return identity.config if identity.experiment == "train_classifier" else None
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -10,18 +10,16 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from swag_repro.errors import WeightsError
 from swag_repro.networks import Architecture
-from swag_repro.weights import FileWeights
+from swag_repro.weights import FileWeights, StoredWeights
 
 SHIPPED = Path(__file__).parent
 TABLE = "table.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedWeights:
+class TrainedWeights(StoredWeights):
     """Weights of the family, by network and seed; stored as float16.
 
     Attributes:
@@ -33,23 +31,12 @@ class TrainedWeights:
     folder: str | None
     name: str
 
-    def build(self, architecture: Architecture) -> nn.Module:
-        """The network with its trained weights, in float32.
+    def file(self, architecture: Architecture) -> FileWeights:
+        """The file of this network and seed; its values are read as float32.
 
         Raises:
-            WeightsError: there are none for this network and seed, or the file is not the announced one.
+            WeightsError: there are none for this network and seed, or no table.
         """
-        return self._file(architecture).build(architecture)
-
-    def digest(self, architecture: Architecture) -> str:
-        """The file's SHA-256 in hex.
-
-        Raises:
-            WeightsError: as `build`.
-        """
-        return self._file(architecture).digest(architecture)
-
-    def _file(self, architecture: Architecture) -> FileWeights:
         folder = SHIPPED if self.folder is None else Path(self.folder).expanduser()
         rows = _rows(folder)
         for row in rows:
