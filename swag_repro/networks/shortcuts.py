@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from swag_repro.errors import SettingError
 from swag_repro.networks.variants import ConvolutionGroup
 
-# Units that add `downsample(F)`, or F itself where `downsample` is None, to their residual branch.
-_RESIDUAL_UNITS = (BasicBlock, Bottleneck, ConvolutionGroup)
+RESIDUAL_UNITS: Mapping[type[nn.Module], str] = {
+    BasicBlock: "bn2",
+    Bottleneck: "bn3",
+    ConvolutionGroup: "residual",
+}
+"""Units that add `downsample(F)`, or F itself where `downsample` is None, to what this module gives."""
 
 
 class Shortcut(nn.Sequential):
@@ -39,14 +45,20 @@ def scale_shortcuts(network: nn.Module, scale: float) -> None:
     Raises:
         SettingError: the network has no shortcuts.
     """
-    units = [module for module in network.modules() if isinstance(module, _RESIDUAL_UNITS)]
+    units = residual_units(network).values()
     if not units:
         raise SettingError(
             "network.shortcut", "should be null for a network without shortcuts", scale, "Leave it out."
         )
     if scale != 1:
         for unit in units:
-            unit.downsample = Shortcut(unit.downsample, scale)
+            unit.downsample = Shortcut(unit.downsample, scale)  # type: ignore[arg-type]
+
+
+def residual_units(network: nn.Module) -> dict[str, nn.Module]:
+    """The residual units of a network, by their paths, from shallow to deep."""
+    kinds = tuple(RESIDUAL_UNITS)
+    return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
 
 
 def check_scale(scale: object) -> None:

@@ -14,26 +14,18 @@ from torchvision.models.vgg import make_layers
 from torchvision.ops.misc import Conv2dNormActivation
 
 from swag_repro.errors import SettingError
+from swag_repro.networks.variants import BeforeReLU
 
 STAGES = 4
 """Each halves the sides of the one before, and has twice its channels."""
 
 
-class BeforeReLUBasicBlock(BasicBlock):
-    """`P^l = R(ReLU(P^{l−1})) + P^{l−1}`: the shortcut starts before the previous unit's ReLU.
+class BeforeReLUBasicBlock(BeforeReLU, BasicBlock):
+    """ResNet-18's unit, its shortcut taken before the ReLU."""
 
-    The activations in the paper's sense are `F^l = ReLU(P^l)`: the output of `activation` in the next unit.
-    """
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        self.activation = nn.ReLU(inplace=False)  # its input goes on into the shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(B, C, H, W)` of any sign → `(B, C', H', W')` of any sign."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        branch = self.relu(self.bn1(self.conv1(self.activation(x))))
-        return self.bn2(self.conv2(branch)) + shortcut  # type: ignore[no-any-return]
+    def branch(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)` → `(B, planes, H', W')`."""
+        return self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))  # type: ignore[no-any-return]
 
 
 class SmallResNet(nn.Module):

@@ -9,18 +9,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from swag_repro.errors import SettingError
 from swag_repro.networks.architecture import Architecture
-from swag_repro.networks.variants import ConvolutionGroup
-
-# The last module of the residual branch, whose output is added to the shortcut.
-_BRANCHES: tuple[tuple[type[nn.Module], str], ...] = (
-    (Bottleneck, "bn3"),
-    (BasicBlock, "bn2"),
-    (ConvolutionGroup, "residual"),
-)
+from swag_repro.networks.shortcuts import RESIDUAL_UNITS, residual_units
 
 
 @dataclass(frozen=True)
@@ -39,12 +31,6 @@ class Addition:
     def sum(self) -> Tensor:
         """What the unit's ReLU gets."""
         return self.shortcut + self.branch
-
-
-def residual_units(network: nn.Module) -> dict[str, nn.Module]:
-    """The residual units of a network, by their paths, from shallow to deep."""
-    kinds = tuple(kind for kind, _ in _BRANCHES)
-    return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
 
 
 @torch.inference_mode()
@@ -80,7 +66,7 @@ def _watched(unit: nn.Module, take: Callable[[Addition], None]) -> Iterator[None
     projection = getattr(unit, "downsample", None)
     project: Callable[[Tensor], Tensor | float] = nn.Identity() if projection is None else projection
     seen: dict[str, Tensor] = {}
-    last = next(name for kind, name in _BRANCHES if isinstance(unit, kind))
+    last = next(name for kind, name in RESIDUAL_UNITS.items() if isinstance(unit, kind))
 
     def before(_: nn.Module, inputs: tuple[Tensor]) -> None:
         seen["input"] = inputs[0].clone()  # ReLUs and additions may overwrite what they get

@@ -18,46 +18,57 @@ from torchvision.ops.misc import Conv2dNormActivation
 RESNET50_GROUPS = (3, 4, 6, 3)
 
 
-class BeforeReLUBottleneck(Bottleneck):
+class BeforeReLU:
     """`P^l = R(ReLU(P^{l−1})) + P^{l−1}`: the shortcut starts before the previous unit's ReLU.
 
-    The activations in the paper's sense are `F^l = ReLU(P^l)`: the output of `activation` in the next unit.
+    To be mixed into one of torchvision's residual units. The activations in the paper's sense are
+    `F^l = ReLU(P^l)`: the output of `activation` in the next unit.
     """
+
+    downsample: nn.Module | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.activation = nn.ReLU(inplace=False)  # its input goes on into the shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, C, H, W)` of any sign → `(B, 4·planes, H', W')` of any sign."""
+        """`(B, C, H, W)` of any sign → `(B, C', H', W')` of any sign."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        return _residual_branch(self, self.activation(x)) + shortcut
+        return self.branch(self.activation(x)) + shortcut
+
+    def branch(self, x: Tensor) -> Tensor:
+        """The residual branch R."""
+        raise NotImplementedError
 
 
-def _residual_branch(block: Bottleneck, x: Tensor) -> Tensor:
-    x = block.relu(block.bn1(block.conv1(x)))
-    x = block.relu(block.bn2(block.conv2(x)))
-    return block.bn3(block.conv3(x))  # type: ignore[no-any-return]
+class BeforeReLUBottleneck(BeforeReLU, Bottleneck):
+    """ResNet-50's unit, its shortcut taken before the ReLU."""
+
+    def branch(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)` → `(B, 4·planes, H', W')`."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.bn3(self.conv3(x))  # type: ignore[no-any-return]
 
 
 class BeforeReLUResNet(ResNet):
     """ResNet-50 of `BeforeReLUBottleneck`s; parameters have torchvision's names and shapes."""
 
-    def __init__(self) -> None:
-        super().__init__(BeforeReLUBottleneck, list(RESNET50_GROUPS))
+    def __init__(self, *, num_classes: int) -> None:
+        super().__init__(BeforeReLUBottleneck, list(RESNET50_GROUPS), num_classes)
         self.relu = nn.ReLU(inplace=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → logits `(B, 1000)`."""
+        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
         # The stem's ReLU stands in layer1.0.activation: it commutes with max-pooling.
         x = self.maxpool(self.bn1(self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(self.relu(x)).flatten(1))  # type: ignore[no-any-return]
 
 
-def resnet50_before_relu() -> ResNet:
+def resnet50_before_relu(*, num_classes: int = 1000) -> ResNet:
     """ResNet-50 with the residual taken before the ReLU (SWAG's ablation)."""
-    return BeforeReLUResNet()
+    return BeforeReLUResNet(num_classes=num_classes)
 
 
 class ConvolutionGroup(nn.Module):
@@ -94,7 +105,7 @@ def _projection(width_in: int, width: int) -> nn.Sequential:
 class PseudoResVGG(nn.Module):
     """As deep as ResNet-50, of 3×3 convolutions and max-pooling only; see `pseudo_resvgg`."""
 
-    def __init__(self, *, batchnorm: bool) -> None:
+    def __init__(self, *, batchnorm: bool, num_classes: int) -> None:
         super().__init__()
 
         def stage(width_in: int, width: int, groups: int) -> nn.Sequential:
@@ -110,11 +121,11 @@ class PseudoResVGG(nn.Module):
         self.layer3 = stage(128, 256, 6)
         self.layer4 = stage(256, 512, 3)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(512, 1000)
+        self.fc = nn.Linear(512, num_classes)
         _initialize_as_torchvision_vgg(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → logits `(B, 1000)`."""
+        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
         x = self.maxpool(self.stem(x))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
@@ -128,14 +139,14 @@ def _initialize_as_torchvision_vgg(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def pseudo_resvgg(*, batchnorm: bool = False) -> PseudoResVGG:
+def pseudo_resvgg(*, batchnorm: bool = False, num_classes: int = 1000) -> PseudoResVGG:
     """VGG's ingredients in ResNet-50's shape, with shortcuts (declared choice, see science of the README).
 
     1 + 3·(3+4+6+3) convolutions, all 3×3, of 64, 128, 256 and 512 channels; max-pooling where ResNet-50
     strides; a shortcut around each three convolutions, 1×1 where the width changes; weights Kaiming normal
     (fan-out), as torchvision's VGG. Pseudo-VGG is the same with its shortcuts scaled by 0.
     """
-    return PseudoResVGG(batchnorm=batchnorm)
+    return PseudoResVGG(batchnorm=batchnorm, num_classes=num_classes)
 
 
 def average_pooled(*, model: str, **settings: Any) -> nn.Module:
