@@ -76,6 +76,12 @@ def looks(names: Sequence[str]) -> list[Look]:
     ]
 
 
+def looks_of(table: pd.DataFrame) -> dict[str, Look]:
+    """The look of each `label` of a table, in its order, by the `network.name` beside it."""
+    first = table.drop_duplicates("label")
+    return dict(zip(first["label"], looks(first["network.name"].tolist()), strict=True))
+
+
 def smoothed(look: Look, smoothing: int) -> Look:
     """The look of a smoothing of what has this look: dashed rings around its markers; 0 is none."""
     if smoothing == 0:
@@ -115,6 +121,23 @@ def draw(
         shift = ScaledTranslation(rank * aside / 72, 0, axis.figure.dpi_scale_trans)
         for artist in (line, band):
             artist.set_transform(axis.transData + shift)
+
+
+def draw_seeds(
+    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: Mapping[str, Look], *, x: str
+) -> None:
+    """Lines of one statistic and definition, with bands from the lowest to the highest seed.
+
+    Args:
+        axis: The panel.
+        table: One row for each `label`, seed, x, `statistic` and `definition`, with its `value`.
+        panel: Which statistic and definition.
+        looks: By label.
+        x: A column.
+    """
+    statistic, definition = panel
+    shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
+    draw(axis, shown, looks, x=x, y="value", errorbar=("pi", 100), aside=0)
 
 
 def intervals(axis: Axes, x: Any, y: Any, look: Look, **options: Any) -> None:

@@ -109,8 +109,7 @@ def make(dial: Dial) -> Figure:
         for row, (number, name) in zip(grid, dial.names.items(), strict=True):
             of_network = dial.table[dial.table["row"] == number]
             for axis, (statistic, definition) in zip(row, PANELS, strict=True):
-                wanted = (of_network["statistic"] == statistic) & (of_network["definition"] == definition)
-                _draw_panel(axis, of_network[wanted], dial, statistic)
+                _draw_panel(axis, of_network, dial, (statistic, definition))
             row[0].set_ylabel(name, fontweight="bold")
         for axis, title in zip(grid[0], PANELS.values(), strict=True):
             axis.set_title(title)
@@ -120,7 +119,8 @@ def make(dial: Dial) -> Figure:
     return drawn
 
 
-def _draw_panel(axis: Axes, table: pd.DataFrame, dial: Dial, statistic: str) -> None:
+def _draw_panel(axis: Axes, table: pd.DataFrame, dial: Dial, panel: tuple[str, str]) -> None:
+    statistic, _ = panel
     layers = list(table.sort_values("position")["layer"].unique())
     colors = sns.color_palette("crest", len(layers)).as_hex()
     looks = {
@@ -128,7 +128,7 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, dial: Dial, statistic: str) -> 
         for index, (layer, color) in enumerate(zip(layers, colors, strict=True))
     }
     table = table.assign(label=table["layer"], x=table[dial.setting].map(dial.values.index))
-    lines.draw(axis, table, looks, x="x", y="value", errorbar=("pi", 100), aside=0)
+    lines.draw_seeds(axis, table, panel, looks, x="x")
     shown = range(0, len(dial.values), 1 if len(dial.values) <= FEW else 3)
     axis.set_xticks(list(shown), [f"{dial.values[index]:g}" for index in shown], fontsize=6.5)
     axis.set(xlabel="", ylabel="")

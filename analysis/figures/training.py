@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import tables
@@ -95,26 +94,15 @@ def _ends(table: pd.DataFrame) -> pd.DataFrame:
 
 def make(trainings: Trainings) -> Figure:
     """A panel for each quantity, a line for each network; bands from seed to seed."""
-    names = list(trainings.table["label"].unique())
-    networks = trainings.table.drop_duplicates("label")["network.name"].tolist()
-    looks = dict(zip(names, lines.looks(networks), strict=True))
-    height = HEIGHT + lines.legend_height(names)
+    looks = lines.looks_of(trainings.table)
+    height = HEIGHT + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
         axes = part.subplots(1, len(PANELS))
         for axis, (panel, title) in zip(axes, PANELS.items(), strict=True):
-            _draw_panel(axis, trainings.table, panel, looks)
-            axis.set(title=title, xlabel="epoch")
-        lines.add_legend(part, axes, names)
+            lines.draw_seeds(axis, trainings.table, panel, looks, x="epoch")
+            axis.set(title=title, xlabel="epoch", ylabel=AXES[panel[0]])
+        lines.add_legend(part, axes, list(looks))
     return drawn
-
-
-def _draw_panel(
-    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: dict[str, lines.Look]
-) -> None:
-    statistic, definition = panel
-    shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
-    lines.draw(axis, shown, looks, x="epoch", y="value", errorbar=("pi", 100), aside=0)
-    axis.set_ylabel(AXES[statistic])
 
 
 def _caption(trainings: Trainings) -> str:

@@ -79,29 +79,22 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Units:
 
 def make(units: Units) -> Figure:
     """A panel for each quantity, a line for each network and its weights; bands from seed to seed."""
-    names = list(units.table["label"].unique())
-    networks = units.table.drop_duplicates("label")["network.name"].tolist()
-    looks = dict(zip(names, lines.looks(networks), strict=True))
+    looks = lines.looks_of(units.table)
     rows = len(PANELS) // 3
-    height = ROW * rows + WORDS + lines.legend_height(names)
+    height = ROW * rows + WORDS + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(units), data=units) as (drawn, [part]):
         axes = part.subplots(rows, 3, sharex=True)
         for axis, (panel, title) in zip(axes.flat, PANELS.items(), strict=True):
-            _draw_panel(axis, units.table, panel, looks)
-            axis.set(title=title, xlabel="")
+            lines.draw_seeds(axis, units.table, panel, looks, x="position")
+            axis.set(title=title, xlabel="", ylabel=AXES[panel[0]])
+            _finish_panel(axis, panel[0])
         for axis in axes[-1]:
             axis.set_xlabel("residual unit")
-        lines.add_legend(part, axes.flat, names)
+        lines.add_legend(part, axes.flat, list(looks))
     return drawn
 
 
-def _draw_panel(
-    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: dict[str, lines.Look]
-) -> None:
-    statistic, definition = panel
-    shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
-    lines.draw(axis, shown, looks, x="position", y="value", errorbar=("pi", 100), aside=0)
-    axis.set_ylabel(AXES[statistic])
+def _finish_panel(axis: Axes, statistic: str) -> None:
     if statistic == "peaks_shrunk":
         axis.set_ylim(-0.04, 1.04)
     else:
