@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from swag_repro.runs.files import whole_file
+from swag_repro.runs.files import digest, whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +48,13 @@ class Checkpoints:
         try:
             with path.open("rb") as file:
                 state = _loaded(file)
-            damaged = [name for name, digest in state["files"].items() if not _is(self.run / name, digest)]
+            damaged = [name for name, written in state["files"].items() if not _is(self.run / name, written)]
         except (OSError, ValueError, UnpicklingError):
             damaged = [path.name]
         if damaged:
-            logger.warning("no longer as written, so that their pictures start over: %s", ", ".join(damaged))
+            logger.warning(
+                "no longer as written, so that what they belong to starts over: %s", ", ".join(damaged)
+            )
             return None
         return state
 
@@ -100,21 +102,21 @@ def _loaded(file: BufferedReader) -> dict[str, Any]:
     Raises:
         ValueError: it was changed since.
     """
-    digest = file.read(DIGEST)
-    if digest != hashlib.file_digest(file, "sha256").digest():
+    written = file.read(DIGEST)
+    if written != hashlib.file_digest(file, "sha256").digest():
         raise ValueError("its checksum is of another content")
     file.seek(DIGEST)
     state: dict[str, Any] = torch.load(file, weights_only=True)
     return state
 
 
-def _is(path: Path, digest: str) -> bool:
+def _is(path: Path, expected: str) -> bool:
     try:
-        return digest_of(path) == digest
+        return digest_of(path) == expected
     except OSError:
         return False
 
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return digest(path.read_bytes())

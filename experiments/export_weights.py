@@ -12,7 +12,6 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 
 # isort: split
 import argparse
-import hashlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +26,7 @@ from experiments.config import checked
 from experiments.sweeps.progress import console
 from experiments.training.training import ClassifierTraining
 from swag_repro.errors import UserError, WeightsError
-from swag_repro.runs.files import whole_file, write_text
+from swag_repro.runs.files import digest, whole_file, write_text
 from swag_repro.runs.records import RunRecord, all_runs
 from swag_repro.trained import TABLE
 from swag_repro.weights import WEIGHTS
@@ -101,7 +100,7 @@ def _exported(record: RunRecord, folder: Path) -> dict[str, Any]:
         "network": network,
         "seed": seed,
         "file": f"{stem}.safetensors",
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": digest(content),
         "epochs": record.config["recipe"]["epochs"],
         "test_accuracy": last["test", "accuracy"],
         "test_accuracy_as_stored": _accuracy(record, halved),

@@ -16,6 +16,7 @@ from experiments.stylization.batches import Batch, restart_of, start_of
 from experiments.stylization.mirror import TERMS, Mirror
 from experiments.stylization.pairs import Pair
 from experiments.sweeps.plan import interruptible
+from experiments.sweeps.progress import increments
 from swag_repro.images import save_png
 from swag_repro.networks import TappedNetwork
 from swag_repro.transfer import PairRecord, Step, Transfer
@@ -153,7 +154,7 @@ class Painter:
         bounded = evaluations is not None and evaluations <= steps
         size = "×".join(map(str, transfer.images.shape[2:]))
         return self.context.shown(
-            _counted(transfer, "evaluations" if bounded else "step"),
+            increments((step.evaluations if bounded else step.step, step) for step in transfer),
             total=evaluations if bounded else steps,
             unit="evaluations" if bounded else "steps",
             detail=f", {len(batch.pairs)} pairs at {size} px",
@@ -173,15 +174,6 @@ class Painter:
             name = step_image(pair, state.scale, step.step)
             save_png(image, self.context.run.path / name, {})
             state.files[name] = digest_of(self.context.run.path / name)
-
-
-def _counted(transfer: Transfer, unit: str) -> Iterator[tuple[int, Step]]:
-    """Each step of a transfer, and how many units it went on."""
-    before = 0
-    for step in transfer:
-        count = getattr(step, unit)
-        yield count - before, step
-        before = count
 
 
 def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:

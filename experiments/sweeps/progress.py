@@ -69,6 +69,14 @@ def track(
             progress.advance(task, count)
 
 
+def increments(counted: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
+    """Items with how many units are done after each → with how many each of them went on."""
+    before = 0
+    for done, item in counted:
+        yield done - before, item
+        before = done
+
+
 def duration(seconds: float) -> str:
     """`0:42`, `12:05` or `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)

@@ -14,6 +14,7 @@ from experiments.checkpoints import Checkpoints, digest_of
 from experiments.frame import Context
 from experiments.signals import interrupt
 from experiments.sweeps.plan import interruptible
+from experiments.sweeps.progress import increments
 from swag_repro.runs.store import Run
 from swag_repro.runs.tracking import Tracker
 from swag_repro.training import Score, Training
@@ -92,14 +93,8 @@ class Trainer:
         """Each step; beside a bar of steps in the first process."""
         if self.context is None:
             return iter(self.training)
-        return self.context.shown(self._counted(), total=self.training.steps, unit="steps")
-
-    def _counted(self) -> Iterator[tuple[int, int]]:
-        """Each step, and how many steps it went on: those of an earlier attempt count with the first."""
-        before = 0
-        for done in self.training:
-            yield done - before, done
-            before = done
+        counted = increments((done, done) for done in self.training)
+        return self.context.shown(counted, total=self.training.steps, unit="steps")
 
     def _after(self, done: int) -> None:
         """What follows a step: curves, and the weights if they were asked for."""

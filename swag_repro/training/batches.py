@@ -59,9 +59,7 @@ class Images:
         self, labelled: Labelled, preparation: Preparation, each: v2.Transform, *, seed: int, kept: bool
     ) -> None:
         self.labelled, self.preparation, self.each, self.seed = labelled, preparation, each, seed
-        self.memory: list[tuple[Tensor, int] | None] | None = None
-        if kept:
-            self.memory = [self._read(index) for index in range(len(labelled))]
+        self.kept, self._memory = kept, list[tuple[Tensor, int] | None]()
 
     def otherwise(self, each: v2.Transform) -> Self:
         """The same images, another way; what is kept is shared."""
@@ -69,13 +67,20 @@ class Images:
         other.each = each
         return other
 
+    @property
+    def memory(self) -> list[tuple[Tensor, int] | None]:
+        """The images that are kept, None in place of unreadable ones; read when they are first asked for."""
+        if not self._memory:  # filled in place: those of `otherwise` are the same
+            self._memory += [self._read(index) for index in range(len(self.labelled))]
+        return self._memory
+
     def __len__(self) -> int:
         return len(self.labelled)
 
     def __getitem__(self, key: Key) -> Item:
         """One image, `(3, size, size)`, as it is drawn for an epoch."""
         epoch, index = key
-        read = self._read(index) if self.memory is None else self.memory[index]
+        read = self.memory[index] if self.kept else self._read(index)
         if read is None:
             return index, None
         image, rank = read
@@ -154,6 +159,8 @@ def loader(
     images: Images, order: Order | list[list[Key]], workers: int, device: torch.device
 ) -> DataLoader[Batch]:
     """The batches of an order, read by so many processes; 0 reads in this one."""
+    if images.kept:
+        images.memory  # noqa: B018  (read here: processes that start afterwards share it)
     return DataLoader(
         images,  # type: ignore[arg-type]  # its keys are pairs
         batch_sampler=order,

@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_or_image_of_it_starts_over(spoil, run, tmp_path, p
         path.write_bytes(content)
     status, printed = run(*RESUMED, *photos)
     assert status == 0
-    assert "no longer as written, so that their pictures start over" in " ".join(printed.split())
+    assert "no longer as written, so that what they belong to starts over" in " ".join(printed.split())
     assert path.name in printed
     [record] = records(tmp_path)
     assert (frames(record), record.read("images/content__style.png")) == expected
