@@ -59,11 +59,12 @@ class Context:
         """Passes on items that each stand for some units of work, and shows how many of `total` are done."""
         sweep = self.sweep
         place = "" if sweep is None else f"cell {len(sweep.outcomes()) + 1}/{sweep.cells} "
+        left = "" if sweep is None else sweep.time_left()
         return track(
             items,
             total=total,
             what=f"{place}{self.label}{detail}",
-            left="" if sweep is None else sweep.time_left(),
+            left=f"sweep: {left}" if left else "",
             enabled=self.progress,
             unit=unit,
         )

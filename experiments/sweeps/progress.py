@@ -8,7 +8,14 @@ from contextlib import suppress
 from typing import Any, TextIO, TypeVar, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class _StandardError:
@@ -49,7 +56,7 @@ def track(
         items: `(number of units, item)`.
         total: number of units in all.
         what: the cell, for the start of the line.
-        left: time left for the sweep, for the end of the line; may be empty.
+        left: time left for the whole sweep, for the end of the line; may be empty.
         enabled: False shows nothing.
         unit: what is counted, in the plural.
     """
@@ -59,6 +66,9 @@ def track(
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeElapsedColumn(),
+        TextColumn("passed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
         TextColumn("[dim]{task.fields[left]}"),
     )
     shown = enabled and console.is_terminal

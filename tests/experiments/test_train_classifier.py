@@ -28,7 +28,7 @@ from tests.training.conftest import COLORS, write_images
 
 ROOT = Path(__file__).parents[2]
 TINY = [
-    "network.builder.width=4",
+    "network.builder.width=8",
     "recipe.batch_size=8",
     "recipe.epochs=2",
     "recipe.lr=0.05",
@@ -89,7 +89,7 @@ def _elsewhere(run, record, tmp_path):
     """The run's weights in another experiment: by id, by network and seed, on the way; and what is refused."""
     chosen = [
         "network=small_residual",
-        "network.builder.width=4",
+        "network.builder.width=8",
         "images.size=32",
         "images.source.limit=1",
         "weights=run",
