@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from swag_repro.errors import DataError, TrainingError
+from swag_repro.memory import out_of_memory
 from swag_repro.networks.architecture import Architecture
 from swag_repro.networks.shortcuts import idle_modules
 from swag_repro.training.batches import UNREADABLE, Batch, Images, Order, in_order, loader, number
@@ -154,19 +155,11 @@ class Training:
         self.network.train()
         self.optimizer.zero_grad()
         images, classes = self._placed(batch)
-        try:
+        with self._memory_problems(len(classes)):
             with self.machine.autocast():
                 outputs = self.forward(images)
                 loss = outputs_loss(self.loss, outputs, classes)
             self.scaler.scale(loss).backward()
-        except torch.OutOfMemoryError as error:
-            rule = "should leave room for a step"
-            raise TrainingError(
-                "recipe.batch_size",
-                rule,
-                f"no memory left with {len(classes)} images",
-                "Choose a smaller one.",
-            ) from error
         if self.recipe.clip is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
@@ -175,6 +168,16 @@ class Training:
         self.scheduler.step()
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         self.sums += _sums(loss.detach(), logits, classes)
+
+    def _memory_problems(self, count: int) -> AbstractContextManager[None]:
+        return out_of_memory(
+            lambda words: TrainingError(
+                "recipe.batch_size",
+                "should leave a step room in memory",
+                f"{count} images ({words})",
+                "Choose a smaller one, or precision=bfloat16.",
+            )
+        )
 
     def _placed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images as the network wants them, `(B, 3, H, W)`, and classes, on the device."""

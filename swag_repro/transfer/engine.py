@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.losses import BALANCING_DRAWS, Network, Objective, Style, Terms
+from swag_repro.memory import out_of_memory
 from swag_repro.transfer.canvas import Canvas, Pixels
 from swag_repro.transfer.guards import Guards, Plateau, Trend
 from swag_repro.transfer.optimizers import LBFGS, Optimizer, StopReason
@@ -289,19 +290,13 @@ class Transfer:
         self._seconds = state["seconds"]
 
 
-@contextmanager
-def _memory_problems(images: Tensor) -> Iterator[None]:
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(
-            error
-        ):
-            raise
-        count, _, height, width = images.shape
-        raise TooLargeError(
+def _memory_problems(images: Tensor) -> AbstractContextManager[None]:
+    count, _, height, width = images.shape
+    return out_of_memory(
+        lambda words: TooLargeError(
             "compute.batch_size",
             "should leave images and network room in memory",
-            f"{count} of {height}×{width} pixels ({str(error).splitlines()[0]})",
+            f"{count} of {height}×{width} pixels ({words})",
             "Choose a smaller batch, a smaller images.size, or levers.checkpoints=8.",
-        ) from error
+        )
+    )

@@ -28,6 +28,17 @@ NETWORK = {
 }  # fmt: skip
 
 
+class Greedy(nn.Module):
+    """Wants more memory than there is, of the real allocator."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return torch.empty(2**60, dtype=torch.uint8) + x.sum() * self.weight
+
+
 class Dropping(nn.Module):
     """Draws random numbers itself."""
 
@@ -199,6 +210,11 @@ def test_a_training_that_diverges_says_where(colors):
     message = r"NaN or infinity by step \d+ \(epoch \d\.\d\d\)\. Choose a smaller recipe.lr"
     with pytest.raises(TrainingError, match=message):
         [trained.running() for _ in trained]
+
+
+def test_out_of_memory_names_the_batch(colors):
+    with pytest.raises(TrainingError, match=r"`recipe.batch_size` .* found 8 images .*allocate memory"):
+        next(iter(training(colors, Greedy())))
 
 
 def test_clipping_bounds_the_step(colors):
