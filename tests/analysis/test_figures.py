@@ -33,6 +33,7 @@ FEWER = {
     "mechanism": [*ONE_NETWORK, "arm=plain,softmax", "objective.style_weight=1,100"],
     "mechanism_small": [*ONE_NETWORK, "arm=plain,softmax", "objective.style_weight=1"],
     "mechanism_style": ["network=resnet50", "weights.seed=0,1", "arm=plain,softmax"],
+    "mechanism_trained": ["network=small_residual", "arm=plain,softmax"],
     "mechanism_zoo": [*ONE_NETWORK, "arm=plain,softmax"],
     "mechanism_pretrained": ["network=resnet50", "arm=plain,softmax"],
     "shortcut_dial": ["network=resnet50", "network.shortcut=0,1", "weights.seed=0"],
