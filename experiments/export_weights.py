@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from experiments.config import checked
 from experiments.sweeps.progress import console
@@ -70,7 +70,8 @@ def export(output: Path, name: str, folder: Path) -> None:
 def _by_network_and_seed(records: Iterable[RunRecord], name: str) -> dict[tuple[str, int], RunRecord]:
     found: dict[tuple[str, int], RunRecord] = {}
     for record in records:
-        if record.status.experiment != ClassifierTraining.name or record.status.name != name:
+        status = record.status
+        if (status.experiment, status.name, status.state) != (ClassifierTraining.name, name, "finished"):
             continue
         key = str(record.config["network"]["name"]), int(record.config["seed"])
         if key in found:
@@ -85,7 +86,7 @@ def _by_network_and_seed(records: Iterable[RunRecord], name: str) -> dict[tuple[
 def _exported(record: RunRecord, folder: Path) -> dict[str, Any]:
     """Writes one training's weights and identity; its row of the table."""
     network, seed = record.config["network"]["name"], record.config["seed"]
-    state = load_file(record.path / WEIGHTS)
+    state = load(record.read(WEIGHTS))
     halved = {
         key: value.half() if value.is_floating_point() else value
         for key, value in state.items()
@@ -94,7 +95,7 @@ def _exported(record: RunRecord, folder: Path) -> dict[str, Any]:
     content, stem = save(halved), f"{network}-{seed}"
     with whole_file(folder / f"{stem}.safetensors") as file:
         file.write(content)
-    write_text(folder / f"{stem}.json", (record.path / "identity.json").read_text(encoding="utf-8"))
+    write_text(folder / f"{stem}.json", record.read("identity.json").decode())
     last = record.rows().to_pandas().groupby(["definition", "statistic"])["value"].last()
     return {
         "network": network,

@@ -234,6 +234,7 @@ def test_bad_input(run, colors, case):
 def test_exported_weights_are_those_of_their_runs(run, colors, tmp_path):
     for seed in (0, 1):
         assert run(*on(colors, "name=family", f"weights.seed={seed}"))[0] == 0
+    assert run(*on(colors, "name=family", "weights.seed=2", "recipe.lr=1e20", "recipe.warmup=0"))[0] == 1
     folder, output = tmp_path / "family", tmp_path / "out"
     export(output, "family", folder)
     table = pd.read_csv(folder / "table.csv")
