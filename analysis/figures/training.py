@@ -109,5 +109,10 @@ def _caption(trainings: Trainings) -> str:
     runs = trainings.tables.runs
     several = len(runs["seed"].unique()) > 1
     bands = "; bands: lowest to highest seed" if several else ""
-    data = ", ".join(sorted(runs["data.name"].unique()))
+    data = ", ".join(sorted({_data(row) for _, row in runs.iterrows()}))
     return captions.lines(f"Trained on {data}, {labels.seeds(runs)}{bands}. (b, c): as images were drawn.")
+
+
+def _data(run: pd.Series) -> str:
+    """What people call the data of a run."""
+    return Path(run["data.path"]).name if run["data.name"] == "folder" else str(run["data.name"])

@@ -88,7 +88,7 @@ class ClassifierTraining(Experiment):
         with World.current().joined(self.device):
             Trainer(self, self.training(), context).train()
 
-    @property
+    @cached_property
     def _trained_architecture(self) -> Architecture:
         """With as many outputs as the data have classes."""
         builder = partial(self.architecture.builder, num_classes=len(self.dataset.classes))

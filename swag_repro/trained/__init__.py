@@ -1,7 +1,10 @@
-"""Weights that this project has trained and ships: the small family, see `conf/experiment/family.yaml`.
+"""Weights that this project has trained and ships: of the small family, see `conf/experiment/family.yaml`.
 
-`table.csv` beside this file says of each what run made it, on what, and how well it tells classes;
-`experiments/export_weights.py` writes both.
+They were trained on CIFAR-10 (Krizhevsky, "Learning multiple layers of features from tiny images", 2009;
+https://www.cs.toronto.edu/~kriz/cifar.html), of which a copy in JPEG was used. Its authors state no
+licence; none of its images ships. `table.csv` beside this file says of each file what run made it and how
+well it tells classes, `curves.csv` how it came to; a JSON file of each holds all that decided its run.
+`experiments/export_weights.py` writes them all.
 """
 
 from __future__ import annotations

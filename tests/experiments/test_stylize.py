@@ -667,6 +667,8 @@ FEWER = {
     "mechanism_small": ["network=resnet18", "arm=plain,softmax", "objective.style_weight=1", *ONE],
     "mechanism_style": ["network=resnet18", "weights.seed=0", "arm=plain,softmax", *ONE],
     "mechanism_pretrained": ["network=resnet18", "arm=plain,even", *ONE],
+    "mechanism_trained": ["network=small_residual", "weights.seed=0", "arm=even", *ONE],
+    "fig2_trained": ["network=small_residual", "smoothing=softmax"],
     # tests/networks has the other families. 80 pixels: Inception's smallest is 75.
     "mechanism_zoo": ["network=inception_v3,googlenet,densenet121", "images.size=80", "arm=even", *ONE],
     "shortcut_dial_style": [

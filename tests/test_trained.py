@@ -1,0 +1,50 @@
+"""The weights that ship: whole, of the networks of conf/, and of trainings that the table describes."""
+
+import pandas as pd
+import pytest
+
+from experiments.benchmarks.timing import composed
+from experiments.building import build
+from experiments.config import checked
+from experiments.training.training import ClassifierTraining
+from swag_repro.runs.files import digest
+from swag_repro.runs.identity import Identity
+from swag_repro.trained import SHIPPED, TABLE
+
+MOST = 20e6
+"""Bytes of all files together."""
+
+TABLED = pd.read_csv(SHIPPED / TABLE).set_index("file")
+
+
+def test_the_table_is_of_all_files_and_they_are_small():
+    assert set(TABLED.index) == {path.name for path in SHIPPED.glob("*.safetensors")}
+    assert sum((SHIPPED / name).stat().st_size for name in TABLED.index) < MOST
+
+
+@pytest.mark.parametrize("name", TABLED.index)
+def test_each_file_is_what_its_run_trained(name):
+    row, path = TABLED.loc[name], SHIPPED / name
+    assert digest(path.read_bytes()) == row["sha256"]
+    trained = Identity.from_json(path.with_suffix(".json").read_text())
+    assert trained.run_id == row["run_id"]
+    config = composed("train_classifier", f"network={row['network']}", "experiment=family")
+    of_today = ClassifierTraining.build(checked(config, "train_classifier")).settings
+    assert {part: trained.config[part] for part in ("network", "recipe")} == {
+        part: of_today[part] for part in ("network", "recipe")
+    }
+    assert row["test_accuracy_as_stored"] == pytest.approx(row["test_accuracy"], abs=0.003)
+    config = composed(
+        "measure_activations", f"network={row['network']}", "weights=trained", f"weights.seed={row['seed']}"
+    )
+    network = build(config["weights"]).build(build(config["network"]))
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+@pytest.mark.parametrize("figure", ["fig1", "fig2", "fig6", "fig7", "mechanism_trained", "fig2_trained"])
+def test_the_papers_figures_take_them(figure):
+    config = composed("stylize", f"experiment={figure}", "network=small_residual", "weights=trained")
+    architecture = build(config["network"])
+    assert (
+        build(config["weights"]).digest(architecture) == TABLED.loc["small_residual-0.safetensors", "sha256"]
+    )
