@@ -15,10 +15,8 @@ def out_of_memory(problem: Callable[[str], UserError]) -> Iterator[None]:
     """Within, running out of memory raises what `problem` makes of torch's own words."""
     try:
         yield
-    except (
-        RuntimeError,
-        MemoryError,
-    ) as error:  # torch.OutOfMemoryError is one, too
+    except (RuntimeError, MemoryError) as error:
+        # Of a CPU torch raises RuntimeError; OutOfMemoryError, of accelerators, is one.
         known = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not known and "allocate memory" not in str(error):
             raise

@@ -142,8 +142,7 @@ def _caption(dial: Dial) -> str:
     runs = dial.tables.runs
     over = f"{dial.table['images'].max()} images ({labels.sizes(runs)})"
     seeds = labels.seeds(runs)
-    modes = [mode for mode in runs["batchnorm"].unique() if mode != "eval"]
-    normalised = "".join(f" batchnorm={mode}." for mode in modes)
+    normalised = "".join(f" batchnorm={mode}." for mode in runs["batchnorm"].unique() if mode != "eval")
     several = len(runs["weights.seed"].unique()) > 1
     bands = f" and {seeds}; bands: lowest to highest seed" if several else f", {seeds}"
     marks = f" {smoothings}." if (smoothings := labels.smoothings(runs)) else ""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
 
-from experiments.checkpoints import Checkpoints, digest_of
+from experiments.checkpoints import Checkpoints
 from experiments.frame import Context
 from experiments.signals import interrupt
 from experiments.sweeps.plan import interruptible
 from experiments.sweeps.progress import increments
+from swag_repro.runs.files import digest
 from swag_repro.runs.store import Run
 from swag_repro.runs.tracking import Tracker
 from swag_repro.training import Score, Training
@@ -142,13 +143,15 @@ class Trainer:
         if share is None or self.context is None:
             return
         name = snapshot_name(share)
-        self._write_weights(self.context.run, name)
-        self.state.files[name] = digest_of(self.context.run.path / name)
+        self.state.files[name] = self._write_weights(self.context.run, name)
 
-    def _write_weights(self, run: Run, name: str) -> None:
+    def _write_weights(self, run: Run, name: str) -> str:
+        """Returns the file's SHA-256."""
         state = {key: value.cpu().contiguous() for key, value in self.training.network.state_dict().items()}
+        content = save(state, {"run": run.identity.run_id, "step": str(self.training.done)})
         with run.write_file(name) as file:
-            file.write(save(state, {"run": run.identity.run_id, "step": str(self.training.done)}))
+            file.write(content)
+        return digest(content)
 
     def _finish(self) -> None:
         if self.context is None or self.checkpoints is None:

@@ -67,12 +67,10 @@ class Images:
         other.each = each
         return other
 
-    @property
-    def memory(self) -> list[tuple[Tensor, int] | None]:
-        """The images that are kept, None in place of unreadable ones; read when they are first asked for."""
-        if not self._memory:  # filled in place: those of `otherwise` are the same
+    def hold(self) -> None:
+        """Reads the images that are kept, once; processes that start afterwards share them."""
+        if self.kept and not self._memory:  # filled in place: those of `otherwise` are the same
             self._memory += [self._read(index) for index in range(len(self.labelled))]
-        return self._memory
 
     def __len__(self) -> int:
         return len(self.labelled)
@@ -80,7 +78,8 @@ class Images:
     def __getitem__(self, key: Key) -> Item:
         """One image, `(3, size, size)`, as it is drawn for an epoch."""
         epoch, index = key
-        read = self.memory[index] if self.kept else self._read(index)
+        self.hold()
+        read = self._memory[index] if self.kept else self._read(index)
         if read is None:
             return index, None
         image, rank = read
@@ -159,8 +158,7 @@ def loader(
     images: Images, order: Order | list[list[Key]], workers: int, device: torch.device
 ) -> DataLoader[Batch]:
     """The batches of an order, read by so many processes; 0 reads in this one."""
-    if images.kept:
-        images.memory  # noqa: B018  (read here: processes that start afterwards share it)
+    images.hold()
     return DataLoader(
         images,  # type: ignore[arg-type]  # its keys are pairs
         batch_sampler=order,

@@ -54,7 +54,7 @@ class Machine:
     world: World
 
     def memory_format(self, network: nn.Module) -> torch.memory_format:
-        """Of images and weights, for speed: on a CPU, too, a step is shorter by a tenth to a quarter."""
+        """Of images and weights, for speed: on a CPU, too, a step is shorter by up to a quarter."""
         convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
         # torch 2.15 crashes in the gradient of layers with 4 channels on a CPU.
         wide = all(convolution.out_channels % 8 == 0 for convolution in convolutions)
