@@ -27,7 +27,7 @@ from experiments.benchmarks.engine import Setup, architecture_of, stylization, v
 from experiments.benchmarks.losses import OBJECTIVES, losses
 from experiments.benchmarks.statistics import statistics
 from experiments.benchmarks.training import training
-from experiments.frame import flush_subnormals
+from experiments.running import flush_subnormals
 from swag_repro.runs.provenance import peak_memory
 
 

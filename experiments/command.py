@@ -19,7 +19,8 @@ from rich.markup import escape
 
 import conf
 from experiments.sweeps.progress import console
-from swag_repro.errors import SettingError, UserError
+from swag_repro.errors import SettingError, StoreError, UserError
+from swag_repro.runs.files import check_writable
 
 CONF = Path(conf.__file__).parent
 
@@ -135,10 +136,13 @@ OmegaConf.register_new_resolver("groups", groups, replace=True)
 
 
 class CommandCallback(Callback):
-    """Refuses to compute one cell of a sweep where all of it is meant."""
+    """Ends the process before a single cell is computed, where none can be.
+
+    Hydra makes warnings of exceptions here, so that only an exit does it.
+    """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Ends the process where an experiment's sweep is asked for without `-m`."""
+        """Where an experiment's sweep is asked for without `-m`, or the output folder can't be written to."""
         # As they were typed: an interpolation is the job's to resolve.
         overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
@@ -146,6 +150,10 @@ class CommandCallback(Callback):
         if swept:
             rule, remedy = "should be given, or one value for each", command(config.entry, overrides)
             _refuse(SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}"))
+        try:
+            check_writable(Path(config.output))
+        except StoreError as error:
+            _refuse(error)
 
 
 def _refuse(error: UserError) -> None:

@@ -18,6 +18,9 @@ from swag_repro.errors import SettingError, check_choice
 PRECISIONS = ("float64", "float32", "bfloat16", "float16")
 """Of a network, by torch's names."""
 
+RETRIES = ("retry", "always", "never")
+"""What a sweep does with a run that failed before."""
+
 
 @dataclass
 class Network:
@@ -79,12 +82,23 @@ class Batched(Compute):
 
 
 @dataclass
+class Sweeping:
+    """`conf/sweep`: how a multirun goes; no result depends on it."""
+
+    workers: int | None = None
+    max_cells: int = MISSING
+    failed: str = MISSING
+    dry_run: bool = MISSING
+
+
+@dataclass
 class Config:
     """What every entry point's config has."""
 
     network: Network = MISSING
     weights: dict[str, Any] = MISSING
     tracking: Tracking = MISSING
+    sweep: Sweeping = MISSING
     compute: Compute = MISSING
     entry: str = MISSING
     name: str = MISSING
@@ -252,7 +266,7 @@ class TrainConfig(Config):
     checkpoint_seconds: float = MISSING
 
 
-GROUPS = ("network", "weights", "smoothing", "images", "data", "recipe", "tracking", "compute")
+GROUPS = ("network", "weights", "smoothing", "images", "data", "recipe", "tracking", "sweep", "compute")
 """Nodes without which an entry point that has them can't do."""
 
 SCHEMAS = {
@@ -281,7 +295,7 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
         _check_given(OmegaConf.to_container(composed, resolve=False))
         plain = OmegaConf.to_container(composed, resolve=True)
         _check_text(plain)
-        config = OmegaConf.merge(OmegaConf.structured(SCHEMAS[name]), plain)
+        config = OmegaConf.unsafe_merge(OmegaConf.structured(SCHEMAS[name]), plain)
         _check_given(OmegaConf.to_container(config))  # what an override has taken out
     except OmegaConfBaseException as error:
         raise SettingError(
@@ -298,6 +312,7 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
         raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
     _check_numbers(config)  # type: ignore[arg-type]
     _check_compute(config.compute, auto=name in BATCHES_SETTLED_BY_RUN)
+    check_choice("sweep.failed", config.sweep.failed, RETRIES)
     if "precision" in config:
         check_choice("precision", config.precision, PRECISIONS)
     return config  # type: ignore[return-value]

@@ -5,26 +5,26 @@ python experiments/judge.py -m experiment=fig2 measures=densenet121
 
 from __future__ import annotations
 
-import experiments  # noqa: F401  (before torch: it sets how threads wait)
-
-# isort: split
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import checked_command
-from experiments.frame import run_cell
-from experiments.launching import CONF, launch
-from experiments.stylization.judging import Judging
+from experiments.command import CONF, checked_command
+
+ENTRY = "stylize"
 
 
-@checked_command(Judging.reads)
-@hydra.main(version_base="1.3", config_path=CONF, config_name=Judging.reads)
+@checked_command(ENTRY)
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Judges the pictures of one cell."""
-    run_cell(config, Judging)
+    from experiments.running import run
+    from experiments.stylization.judging import Judging
+
+    run(config, Judging)
 
 
 if __name__ == "__main__":
     from experiments import judge as importable
+    from experiments.launching import launch
 
     launch(importable.main)

@@ -8,18 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
-from experiments import command
 from experiments.signals import handled, interrupt
-from experiments.sweeps.plan import SweepCallback, summarize
+from experiments.sweeps.launching import CompositionError, summarize
 from experiments.sweeps.progress import console
-
-CONF = str(command.CONF)
-"""As Hydra takes it."""
+from experiments.sweeps.sweep import Sweep
+from swag_repro.errors import UserError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Where a user sets it, exceptions of Hydra and its launchers are printed whole."""
@@ -39,8 +36,8 @@ def launch(main: Callable[[], None]) -> None:
     if stopped_by:
         console.print("\nInterrupted. The same command goes on where it stopped.")
         status = 128 + stopped_by[0]
-    if SweepCallback.started is not None:
-        complete = summarize(SweepCallback.started, interrupted=bool(stopped_by))
+    if Sweep.launched is not None:
+        complete = summarize(Sweep.launched)
         status = status or int(not complete)
     sys.exit(status)
 
@@ -50,11 +47,11 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
 
     def ask(number: int) -> None:
         """Cells in other processes finish what is under way; a second signal waits for nothing."""
-        if SweepCallback.started is None or stopped_by:
+        if Sweep.launched is None or stopped_by:
             interrupt(number)
         else:
             stopped_by.append(number)
-            SweepCallback.started.stop()
+            Sweep.launched.stop()
 
     try:
         with handled(ask), _errors_raised():
@@ -63,9 +60,9 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
         stopped_by.append(getattr(error, "number", signal.SIGINT))
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (UserError, CompositionError, HydraException, OmegaConfBaseException) as error:
         _explain(error)
-        sys.exit(1)  # nothing is begun before all cells compose
+        return 1
     except Exception as error:  # of a launcher: it lost a worker, or the disk is full
         console.print(f"[bold red]error:[/] {escape(f'{type(error).__name__}: {error}')}")
         return 1
@@ -90,12 +87,13 @@ def _errors_raised() -> Iterator[None]:
 
 
 def _explain(error: Exception) -> None:
-    """Says why a config does not compose; in a sweep, of which cell."""
+    """Says why nothing is computed; of a config that does not compose in a sweep, also of which cell."""
+    cell = error.cell if isinstance(error, CompositionError) else None
+    error = error.__cause__ if isinstance(error, CompositionError) else error  # type: ignore[assignment]
     causes = [error, *([error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [])]
     console.print("[bold red]error:[/] " + escape("\n".join(_shortened(str(cause)) for cause in causes)))
-    if (sweep := SweepCallback.started) is not None:
-        refused = next((job for job in SweepCallback.jobs if not _composes(job)), [])
-        console.print(f"The first such cell is {escape(' '.join(sweep.own(refused)))}. Nothing was computed.")
+    if cell is not None:
+        console.print(escape(f"The first such cell is {cell}. Nothing was computed."))
 
 
 def _shortened(message: str) -> str:
@@ -104,12 +102,3 @@ def _shortened(message: str) -> str:
     before, found, choices = text.partition("\n\nAvailable options in ")
     group, _, listed = choices.partition(":\n")
     return f"{before}. {group} should be one of {', '.join(listed.split())}" if found else text
-
-
-def _composes(overrides: list[str]) -> bool:
-    try:
-        with initialize_config_dir(CONF, version_base="1.3"):
-            compose(SweepCallback.entry, overrides)
-    except (HydraException, OmegaConfBaseException):
-        return False
-    return True

@@ -6,95 +6,26 @@ python experiments/measure_activations.py -m experiment=fig3
 
 from __future__ import annotations
 
-import experiments  # noqa: F401  (before torch: it sets how threads wait)
-
-# isort: split
-from collections.abc import Iterator, Sequence
-from typing import Any
-
 import hydra
-import pandas as pd
 from omegaconf import DictConfig
-from PIL.Image import Image
-from torch import Tensor
-from torchvision.transforms.functional import resize
 
-from experiments.command import checked_command
-from experiments.frame import Context, run_cell
-from experiments.launching import CONF, launch
-from experiments.network import SmoothedExperiment
-from swag_repro.images import Picture, batches, to_pil
-from swag_repro.networks import TappedNetwork
-from swag_repro.runs.tracking import Tracker
-from swag_repro.statistics import activation_statistics
+from experiments.command import CONF, checked_command
 
-THUMBNAIL = 128
-"""Short side, in pixels, of the images shown in W&B."""
+ENTRY = "measure_activations"
 
 
-class MeasureActivations(SmoothedExperiment):
-    """Statistics of each picture at each statistic tap."""
-
-    name = "measure_activations"
-    version = 3
-    reads = "measure_activations"
-
-    def compute(self, context: Context) -> None:
-        """Writes the rows, and mirrors them."""
-        network, rows = self.network(), []
-        streamed = batches(self.pictures, self.resize, self.config.compute.batch_size)
-        counted = ((len(pictures), (pictures, images)) for pictures, images in streamed)
-        for pictures, images in context.shown(counted, total=len(self.pictures), unit="images"):
-            rows += list(self._rows(network, pictures, images))
-            context.tracker.images("images", _thumbnails(pictures, images))
-        context.run.write_rows(rows)
-        _mirror(context.tracker, pd.DataFrame(rows))
-
-    def _rows(
-        self, network: TappedNetwork, pictures: Sequence[Picture], images: Tensor
-    ) -> Iterator[dict[str, Any]]:
-        positions = {tap: rank for rank, tap in enumerate(self.architecture.statistic_taps, start=1)}
-        for tap, statistic in activation_statistics(network, images.to(self.device), self.smoothing):
-            for picture, value in zip(pictures, statistic.values.tolist(), strict=True):
-                yield {
-                    **self.origin,
-                    picture.role: picture.name,
-                    "layer": tap,
-                    "depth": network.depths[tap],
-                    "position": positions[tap],
-                    "quantity": statistic.quantity,
-                    "statistic": statistic.statistic,
-                    "definition": statistic.definition,
-                    "value": value,
-                }
-
-
-def _thumbnails(pictures: Sequence[Picture], images: Tensor) -> Iterator[tuple[Image, str]]:
-    small = resize(images, THUMBNAIL, antialias=True)
-    for picture, image in zip(pictures, small, strict=True):
-        yield to_pil(image), picture.key
-
-
-def _mirror(tracker: Tracker, rows: pd.DataFrame) -> None:
-    """Means over images, as curves over depth."""
-    name = rows["quantity"] + "/" + rows["statistic"] + ("/" + rows["definition"]).fillna("")
-    means = rows.groupby(["position", "depth", name])["value"].mean().unstack()
-    tracker.axis("depth", *(f"{quantity}/*" for quantity in rows["quantity"].unique()))
-    curves = means.reset_index("depth").to_dict("records")
-    for point in curves:
-        tracker.log({str(name): value for name, value in point.items()})
-    tracker.table("statistics", rows)
-    tracker.summary({f"deepest/{name}": value for name, value in curves[-1].items()})
-
-
-@checked_command(MeasureActivations.reads)
-@hydra.main(version_base="1.3", config_path=CONF, config_name=MeasureActivations.reads)
+@checked_command(ENTRY)
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Measures one cell."""
-    run_cell(config, MeasureActivations)
+    from experiments.measurements.activations import MeasureActivations
+    from experiments.running import run
+
+    run(config, MeasureActivations)
 
 
 if __name__ == "__main__":
     from experiments import measure_activations as importable
+    from experiments.launching import launch
 
     launch(importable.main)

@@ -15,6 +15,7 @@ NOT_SCIENCE = frozenset(
         "force",
         "progress",
         "tracking",
+        "sweep",
         "compute.device",
         "compute.threads",
         "keep",

@@ -7,26 +7,26 @@ python experiments/stylize.py -m experiment=fig1
 
 from __future__ import annotations
 
-import experiments  # noqa: F401  (before torch: it sets how threads wait)
-
-# isort: split
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import checked_command
-from experiments.frame import run_cell
-from experiments.launching import CONF, launch
-from experiments.stylization.stylization import Stylization
+from experiments.command import CONF, checked_command
+
+ENTRY = "stylize"
 
 
-@checked_command(Stylization.reads)
-@hydra.main(version_base="1.3", config_path=CONF, config_name=Stylization.reads)
+@checked_command(ENTRY)
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Stylises the pairs of one cell, and has them judged."""
-    run_cell(config, Stylization)
+    from experiments.running import run
+    from experiments.stylization.stylization import Stylization
+
+    run(config, Stylization)
 
 
 if __name__ == "__main__":
     from experiments import stylize as importable
+    from experiments.launching import launch
 
     launch(importable.main)

@@ -7,30 +7,30 @@ torchrun --nproc-per-node 4 experiments/train_classifier.py network=resnet50 rec
 
 from __future__ import annotations
 
-import experiments  # noqa: F401  (before torch: it sets how threads wait)
-
-# isort: split
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import checked_command
-from experiments.frame import run_cell
-from experiments.launching import CONF, launch
-from experiments.training.training import ClassifierTraining, assist
-from swag_repro.training import World
+from experiments.command import CONF, checked_command
+
+ENTRY = "train_classifier"
 
 
-@checked_command(ClassifierTraining.reads)
-@hydra.main(version_base="1.3", config_path=CONF, config_name=ClassifierTraining.reads)
+@checked_command(ENTRY)
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Trains one network."""
+    from experiments.running import run
+    from experiments.training.training import ClassifierTraining, assist
+    from swag_repro.training import World
+
     if World.current().rank:
         assist(config)
     else:
-        run_cell(config, ClassifierTraining)
+        run(config, ClassifierTraining)
 
 
 if __name__ == "__main__":
     from experiments import train_classifier as importable
+    from experiments.launching import launch
 
     launch(importable.main)

@@ -25,7 +25,7 @@ from swag_repro.errors import ImageError, StoreError
 from swag_repro.runs import provenance
 from swag_repro.runs.files import whole_file
 from swag_repro.runs.identity import Identity
-from swag_repro.runs.records import all_runs, damage_of, read_status
+from swag_repro.runs.records import STATUS_VERSION, all_runs, damage_of, read_status
 from swag_repro.runs.schema import NUMBERS, SCHEMA_KEY, parse_table, todays_numbers
 from swag_repro.runs.store import Run, Store
 
@@ -530,9 +530,11 @@ def test_a_later_schema_is_refused_and_left_alone(tmp_path):
     path = directory(tmp_path) / "status.json"
     status = json.loads(path.read_text())
     del status["sha256"]
-    path.write_text(json.dumps({**status, "schema": 3, "colour": "blue"}))
+    path.write_text(json.dumps({**status, "schema": STATUS_VERSION + 1, "colour": "blue"}))
     for force in (False, True):
-        with pytest.raises(StoreError, match=r"should have schema 2 or older; found 3"):
+        with pytest.raises(
+            StoreError, match=rf"should have schema {STATUS_VERSION} or older; found {STATUS_VERSION + 1}"
+        ):
             compute(tmp_path, force=force)
     skipped = []
     assert list(all_runs(tmp_path, skipped=lambda at, why: skipped.append((at, str(why))))) == []

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -28,7 +28,8 @@ from analysis.tables.runs import key
 from experiments.command import CONF, check
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
-from experiments.sweeps import jobs as sweeps
+from experiments.sweeps.composing import Composer
+from experiments.sweeps.grid import Grid, common
 from swag_repro.errors import StoreError, UserError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import RunRecord
@@ -126,9 +127,10 @@ def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
     check(entry, overrides)
     try:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
-            jobs = _jobs(overrides, entry)
-            common = frozenset.intersection(*map(frozenset, jobs)) if jobs else frozenset()
-            return [_cell(job, entry, common) for job in jobs]
+            grid, composer = _grid(overrides, entry), Composer(entry)
+            jobs = [grid[number] for number in range(len(grid))]
+            shared = common(jobs)
+            return [_cell(job, composer, entry, shared) for job in jobs]
     except (HydraException, OmegaConfBaseException) as error:
         raise CellsError(
             "overrides",
@@ -138,18 +140,18 @@ def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
         ) from error
 
 
-def _jobs(overrides: Sequence[str], entry: str) -> list[list[str]]:
+def _grid(overrides: Sequence[str], entry: str) -> Grid:
     hydra = GlobalHydra.instance().hydra
     if hydra is None:
         raise RuntimeError("Hydra should be initialised first")
     sweep = hydra.compose_config(
         entry, list(overrides), run_mode=RunMode.MULTIRUN, with_log_configuration=False
     )
-    return sweeps.jobs(sweep.hydra)
+    return Grid.of(sweep.hydra)
 
 
-def _cell(overrides: list[str], entry: str, common: frozenset[str]) -> Cell:
-    config = OmegaConf.to_container(checked(compose(entry, overrides), entry))
+def _cell(overrides: list[str], composer: Composer, entry: str, common: frozenset[str]) -> Cell:
+    config = OmegaConf.to_container(checked(composer(overrides), entry))
     return Cell(tuple(overrides), config, entry, common)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
-from experiments.frame import Context, Experiment, computed
+from experiments.frame import Context, Experiment
+from experiments.running import Cell
 
 
 class Trivial(Experiment):
@@ -55,6 +56,6 @@ def _cell(mode: str, folder: Path) -> Callable[[], object]:
 
     def run() -> object:
         config.weights.seed = next(seeds)
-        return computed(Trivial.build(config), [], None)
+        return Cell(config, [], None, Trivial).compute(Trivial.build(config))
 
     return run

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
-from experiments.measure_activations import MeasureActivations
+from experiments.measurements.activations import MeasureActivations
 from swag_repro.images import batches
 from swag_repro.statistics import activation_statistics
 

@@ -9,12 +9,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.launching import CONF
+from experiments.command import CONF
 
 
 def composed(entry: str, *overrides: str) -> DictConfig:
     """The config of an entry point, resolved and unchecked."""
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(entry, list(overrides))
     OmegaConf.resolve(config)
     return config

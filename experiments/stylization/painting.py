@@ -15,8 +15,8 @@ from experiments.signals import interrupt
 from experiments.stylization.batches import Batch, restart_of, start_of
 from experiments.stylization.mirror import TERMS, Mirror
 from experiments.stylization.pairs import Pair
-from experiments.sweeps.plan import interruptible
 from experiments.sweeps.progress import increments
+from experiments.sweeps.sweep import interruptible
 from swag_repro.images import save_png
 from swag_repro.networks import TappedNetwork
 from swag_repro.transfer import PairRecord, Step, Transfer
@@ -136,7 +136,7 @@ class Painter:
 
     def _advance(self, transfer: Transfer, batch: Batch, state: State, *, measured: bool) -> None:
         """Lets a transfer run to its end; an interrupt leaves a checkpoint of the last whole step."""
-        with interruptible(self.context.sweep) as interrupted:
+        with interruptible(self.context.place) as interrupted:
             for step in self._shown(transfer, batch):
                 state.curves.append(_point(state.scale, batch, step))
                 self.mirror.step(batch, step, lambda: batch.finished(transfer.images, self.config.color))

@@ -13,8 +13,8 @@ from safetensors.torch import save
 from experiments.checkpoints import Checkpoints
 from experiments.frame import Context
 from experiments.signals import interrupt
-from experiments.sweeps.plan import interruptible
 from experiments.sweeps.progress import increments
+from experiments.sweeps.sweep import interruptible
 from swag_repro.runs.files import digest
 from swag_repro.runs.store import Run
 from swag_repro.runs.tracking import Tracker
@@ -72,7 +72,7 @@ class Trainer:
         self._resume()
         self.tracker.axis("epoch", "train/*", "test/*", "lr")
         self._snap()
-        with interruptible(None if self.context is None else self.context.sweep) as interrupted:
+        with interruptible(None if self.context is None else self.context.place) as interrupted:
             for done in self._shown():
                 self._after(done)
                 self._save(interrupted())

@@ -83,7 +83,7 @@ class ClassifierTraining(Experiment):
 
     def compute(self, context: Context) -> None:
         """Trains to the end, from the last checkpoint on; writes weights and curves."""
-        if context.sweep is not None and World.current().size > 1:
+        if context.place is not None and World.current().size > 1:
             raise SettingError("-m", "should be left out under torchrun", "a sweep", "Train one by one.")
         with World.current().joined(self.device):
             Trainer(self, self.training(), context).train()

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
@@ -18,6 +19,13 @@ from swag_repro.errors import StoreError
 
 UNSEALED = ("status.json", "run.log", "wandb", "checkpoints")
 """What a run directory holds beside its result: no digest is kept of them. A checkpoint has its own."""
+
+
+ROOM = 2**16
+"""Bytes that should be free before anything starts: Hydra's own files raise what has no message."""
+
+BEAT = 10.0
+"""Seconds between two heartbeats."""
 
 
 MALFORMED = (OSError, ValueError, TypeError, yaml.YAMLError)
@@ -84,6 +92,17 @@ def writing(path: Path) -> Iterator[None]:
             raise
         found, remedy = f"{path}: {error.strerror}", "Make room there, or choose another folder."
         raise StoreError("output", "should be a folder that can be written to", found, remedy) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Whether files can be written to a folder, which is made where it is missing.
+
+    Raises:
+        StoreError: they can't.
+    """
+    with whole_file(folder / ".writable") as file:
+        file.write(bytes(ROOM))
+    (folder / ".writable").unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -161,6 +180,25 @@ def clear(directory: Path) -> None:
             directory.unlink()
         else:
             shutil.rmtree(directory)
+
+
+@contextmanager
+def beating(path: Path) -> Iterator[None]:
+    """Within, a file is touched every few seconds, by the clock of the disk: who touches it lives."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT):
+            with suppress(OSError):
+                os.utime(path)
+
+    thread = threading.Thread(target=beat, name=f"heartbeat of {path.name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def ignore(*_: object) -> None:

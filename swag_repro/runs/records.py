@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,11 @@ from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
 from swag_repro.runs.schema import PAIRS, pairs_of_json, parse_table, todays_numbers, todays_pairs
 
-STATUS_VERSION = 2
+STATUS_VERSION = 3
 """Of `status.json`; from 2 on it holds checksums, `Status.files` and its own `sha256`, as later ones will."""
+
+INTERRUPTED = "interrupted"
+"""The reason of a run that a signal ended."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Status:
         device: Where it was computed.
         rows: How many rows it holds.
         files: SHA-256 of each file of its result, by its path; None before it is finished, and in schema 1.
+        host: That computes or computed it; None before schema 3.
+        failures: Why earlier attempts at it failed, oldest first; empty once it is finished.
     """
 
     schema: int
@@ -59,9 +65,19 @@ class Status:
     device: str
     rows: int | None
     files: dict[str, str] | None = None
+    host: str | None = None
+    failures: list[str] = field(default_factory=list)
 
     @classmethod
-    def start(cls, *, experiment: str, name: str, overrides: Sequence[str], device: str) -> Self:
+    def start(
+        cls,
+        *,
+        experiment: str,
+        name: str,
+        overrides: Sequence[str],
+        device: str,
+        failures: Sequence[str] = (),
+    ) -> Self:
         """The status of a run that starts now."""
         return cls(
             schema=STATUS_VERSION,
@@ -77,6 +93,8 @@ class Status:
             commit=commit(),
             device=device,
             rows=None,
+            host=socket.gethostname(),
+            failures=list(failures),
         )
 
     @classmethod
@@ -110,7 +128,7 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 def reason_of(error: BaseException) -> str:
     """Why a run failed, in one line."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
+        return INTERRUPTED
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 

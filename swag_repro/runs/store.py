@@ -24,19 +24,29 @@ from filelock import FileLock, Timeout
 
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import (
+    BEAT,
+    beating,
     beside_of,
     clear,
     clear_but,
     digests,
     ignore,
+    unreadable,
     whole_file,
     write_text,
     writing,
 )
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import peak_memory
-from swag_repro.runs.records import Status, damage_of, is_finished, reason_of
+from swag_repro.runs.records import INTERRUPTED, Status, damage_of, is_finished, read_status, reason_of
 from swag_repro.runs.schema import NUMBERS, PAIRS
+
+ABANDONED = 60 * BEAT
+"""Seconds without a heartbeat after which the holder of a lock is taken for dead."""
+
+
+class BusyError(Exception):
+    """Another process computes the run of this directory."""
 
 
 @dataclass
@@ -65,8 +75,18 @@ class Run:
         """
         if self.finished:
             raise RuntimeError(f"Run {self.path.name} is finished: nothing may be written to it")
+        self.check_there()
         with whole_file(self.path / name) as file:
             yield file
+
+    def check_there(self) -> None:
+        """Whether its folder is: of a share that is away for a while, a new one would lie on another disk.
+
+        Raises:
+            StoreError: it isn't.
+        """
+        if not self.path.is_dir():
+            raise unreadable(self.path, "no such folder any more")
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes all rows of this run, in `NUMBERS`; `experiment` and `run_id` are filled in.
@@ -122,6 +142,7 @@ class Store:
         overrides: Sequence[str] = (),
         device: str,
         force: bool = False,
+        wait: bool = True,
         resumable: Collection[str] = (),
         waiting: Callable[[Path], None] = ignore,
         damaged: Callable[[Path, list[str]], None] = ignore,
@@ -140,12 +161,14 @@ class Store:
             overrides: The command line's.
             device: Where it is computed.
             force: Whether to compute a finished run again.
+            wait: Whether to wait for another process that computes it.
             resumable: Files and folders, such as `images/steps`, that an unfinished attempt may leave to the
                 next one.
             waiting: Called with the run's directory before waiting for another process that computes it.
             damaged: Called with the run's directory and the files that are not as they were written.
 
         Raises:
+            BusyError: Another process computes it, and it is not to be waited for.
             StoreError: The output folder can't be written to, or a later version wrote the run that is there.
         """
         target = self.directory(identity.run_id)
@@ -153,7 +176,7 @@ class Store:
             self._clear_leftovers(target)
             yield Run(target, identity, finished=True)
             return
-        with self._locked(target, waiting):
+        with self._locked(target, waiting if wait else None):
             _settle(target)
             if lost := damage_of(target):
                 damaged(target, lost)
@@ -163,7 +186,11 @@ class Store:
                 return
             run = Run(beside_of(target, "new") if replaces else target, identity, finished=False)
             status = Status.start(
-                experiment=identity.experiment, name=name, overrides=overrides, device=device
+                experiment=identity.experiment,
+                name=name,
+                overrides=overrides,
+                device=device,
+                failures=self.failures(identity.run_id),
             )
             with _computing(run, config, status, resumable):
                 yield run
@@ -177,11 +204,22 @@ class Store:
             with suppress(Timeout, StoreError), FileLock(self._lock(target), timeout=0):
                 _settle(target)
 
+    def failures(self, run_id: str) -> list[str]:
+        """Why each attempt at a run failed since it last succeeded, oldest first; an interruption is none."""
+        try:
+            status = read_status(self.directory(run_id))
+        except StoreError:
+            return []
+        if status.state == "finished":
+            return []
+        failed = status.state == "failed" and status.reason not in (None, INTERRUPTED)
+        return [*status.failures, *([str(status.reason)] if failed else [])]
+
     def _lock(self, target: Path) -> Path:
         return self.root / "locks" / f"{target.name}.lock"
 
     @contextmanager
-    def _locked(self, target: Path, waiting: Callable[[Path], None]) -> Iterator[None]:
+    def _locked(self, target: Path, waiting: Callable[[Path], None] | None) -> Iterator[None]:
         path = self._lock(target)
         lock = FileLock(path)
         with writing(path):
@@ -189,12 +227,30 @@ class Store:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
+                if waiting is None:
+                    raise BusyError(target) from None
                 waiting(target)
-                lock.acquire()
+                _acquire(lock, path)
         try:
-            yield
+            with beating(path):
+                yield
         finally:
             lock.release()
+
+
+def _acquire(lock: FileLock, path: Path) -> None:
+    """Waits for a lock, and takes the place of a holder that is not heard of any more: its host died.
+
+    No clock is read but this process's own: hosts' clocks differ, and a machine that slept beats again.
+    """
+    beat = None
+    while not lock.is_locked:
+        with suppress(FileNotFoundError):
+            if (last := path.stat().st_mtime_ns) == beat:
+                path.unlink()  # what its holder has locked is no longer what has this name
+            beat = last
+        with suppress(Timeout):
+            lock.acquire(timeout=ABANDONED)
 
 
 @contextmanager
@@ -204,9 +260,11 @@ def _computing(
     start = time.monotonic()
 
     def end(state: Literal["finished", "failed"], reason: str | None = None) -> None:
+        run.check_there()
         seconds = round(time.monotonic() - start, 3)
-        files = digests(run.path) if state == "finished" else None
-        ended = replace(status, state=state, reason=reason, seconds=seconds, rows=run.rows, files=files)
+        ended = replace(status, state=state, reason=reason, seconds=seconds, rows=run.rows)
+        if state == "finished":
+            ended = replace(ended, files=digests(run.path), failures=[])
         write_text(run.path / "status.json", replace(ended, peak_memory_bytes=peak_memory()).to_json())
 
     try:

@@ -8,7 +8,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from experiments.launching import launch
-from experiments.sweeps.plan import SweepCallback
+from experiments.sweeps.sweep import Sweep
 from tests.composing import composed_once
 
 
@@ -26,7 +26,7 @@ def call(tmp_path, monkeypatch, capfd):
         output = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
         flags = list(itertools.takewhile(lambda argument: argument.startswith("-"), arguments))
         monkeypatch.setattr(sys, "argv", ["main.py", *flags, *output, *arguments[len(flags) :]])
-        monkeypatch.setattr(SweepCallback, "started", None)
+        monkeypatch.setattr(Sweep, "launched", None)
         GlobalHydra.instance().clear()
         with pytest.raises(SystemExit) as exit_:
             launch(main)

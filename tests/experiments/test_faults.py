@@ -25,7 +25,8 @@ from experiments.checkpoints import Checkpoints
 from experiments.logs import _LogFile
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from experiments.sweeps import progress
-from experiments.sweeps.plan import Outcome, Sweep, as_typed
+from experiments.sweeps.grid import as_typed
+from experiments.sweeps.ledger import Ledger, Log, Outcome
 from swag_repro.runs.records import all_runs
 
 pytestmark = pytest.mark.slow
@@ -149,7 +150,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
 
 def test_an_interrupted_sweep_tells_what_is_left(run, tmp_path, photos):
     arguments = ["-m", *S, *photos, "steps=30", "weights.seed=0,1,2", "keep.checkpoint_seconds=0"]
-    with signalled_when("out/sweeps/*/cells/0.json", tmp_path, signal.SIGTERM):
+    with signalled_when("out/runs/*/images/content.png", tmp_path, signal.SIGTERM):
         status, printed = run(*arguments)
     assert status == 143
     assert re.search(r"3 cells in .*: 1 computed, (1 interrupted, 1|2) not begun\.", printed), printed
@@ -197,11 +198,19 @@ def test_no_room_at_all_is_one_message(run, photos):
 
 
 def test_outcomes_without_room_are_remembered(tmp_path):
-    sweep = Sweep.start(tmp_path, [["a=1"], ["a=2"]])
-    (tmp_path / "cells").write_text("no folder: nothing can be written below")
-    sweep.record(outcome := Outcome(1, ["a=2"], "failed", 0.5, reason="full"))
-    assert sweep.outcomes() == [outcome]
-    assert Sweep.start(tmp_path, []).outcomes() == []
+    log = Log(tmp_path)
+    log.took(1, 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 20, hard))
+    try:
+        log.ended(outcome := Outcome(1, "failed", 0.5, reason="full"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert Ledger(tmp_path).read().outcomes == {}
+    log.took(2, 0)
+    assert Ledger(tmp_path).read().outcomes == {1: outcome}
+    assert Ledger(tmp_path).read().running().keys() == {2}
+    log.close()
 
 
 def test_a_log_that_cannot_be_written_is_not_missed(tmp_path):

@@ -28,7 +28,7 @@ from analysis.figures import FIGURES
 from experiments import command
 from experiments.launching import CONF, launch
 from experiments.sweeps import progress
-from experiments.sweeps.plan import SweepCallback
+from experiments.sweeps.sweep import Sweep
 from tests.composing import composed_once
 from tests.fuzz import tiny
 
@@ -183,7 +183,7 @@ class Session:
         printed = io.StringIO()
         progress.console.file = printed
         GlobalHydra.instance().clear()
-        SweepCallback.started = None
+        Sweep.launched = None
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             try:
                 status = self._call(case)

@@ -1,0 +1,1 @@
+"""Experiments that measure networks, and optimise nothing."""

@@ -1,0 +1,60 @@
+"""What residual units do to peaks, unit by unit: SWAG's "whack-a-mole" (Figure 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from experiments.building import build_network
+from experiments.frame import Context
+from experiments.network import NetworkExperiment
+from swag_repro.images import Picture, batches
+from swag_repro.networks.units import additions
+from swag_repro.peaks import Peaks
+
+
+class MeasureUnits(NetworkExperiment):
+    """What becomes of each picture's peaks in each residual unit."""
+
+    name = "measure_units"
+    version = 1
+    reads = "measure_units"
+
+    def compute(self, context: Context) -> None:
+        """Writes the rows."""
+        network, rows = build_network(self.weights, self.architecture).eval().to(self.device), []
+        streamed = batches(self.pictures, self.resize, self.config.compute.batch_size)
+        counted = ((len(pictures), (pictures, images)) for pictures, images in streamed)
+        for pictures, images in context.shown(counted, total=len(self.pictures), unit="images"):
+            rows += list(self._rows(network, pictures, images))
+        context.run.write_rows(rows)
+
+    def _rows(
+        self, network: nn.Module, pictures: Sequence[Picture], images: Tensor
+    ) -> Iterator[dict[str, Any]]:
+        names = {path: tap for tap, path in self.architecture.taps.items()}
+        added = additions(network, self.architecture, images.to(self.device))
+        for position, (unit, addition) in enumerate(added.items(), start=1):
+            changes = Peaks.of(addition.shortcut, addition.branch).changes()
+            for (statistic, definition), values in changes.items():
+                for picture, value in zip(pictures, values.tolist(), strict=True):
+                    yield {
+                        **self.origin,
+                        picture.role: picture.name,
+                        "layer": names.get(unit, unit),
+                        "position": position,
+                        "quantity": "unit",
+                        "statistic": statistic,
+                        "definition": definition,
+                        **_number(value),
+                    }
+
+
+def _number(value: float) -> dict[str, Any]:
+    """A value, or why there is none."""
+    if math.isfinite(value):
+        return {"value": value}
+    return {"value": None, "reason": "no channel has a positive peak"}

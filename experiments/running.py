@@ -1,0 +1,230 @@
+"""How cells are run: one by itself, or those of a sweep that this process takes."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from rich.markup import escape
+
+from experiments.config import checked
+from experiments.frame import Context, Experiment
+from experiments.logs import logged
+from experiments.signals import Interrupted, handle, handled, interrupt
+from experiments.sweeps.composing import Composer
+from experiments.sweeps.grid import as_typed
+from experiments.sweeps.ledger import Outcome, State
+from experiments.sweeps.progress import console, duration
+from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.worker import give_way, work
+from swag_repro.errors import UserError
+from swag_repro.runs.store import BusyError, Run, Store
+from swag_repro.runs.tracking import Tracker, tracked
+
+logger = logging.getLogger(__name__)
+
+FAILURES = 3
+"""A run that failed so often in the same way is left as it is, unless `sweep.failed` says otherwise."""
+
+
+def flush_subnormals() -> None:
+    """Takes numbers below 1e-38 for 0: a saturated softmax is full of them, and each costs much time."""
+    torch.set_flush_denormal(True)  # threads that start later inherit it
+
+
+def run(composed: DictConfig, kind: type[Experiment]) -> None:
+    """What an entry point does: computes its cell, or in a multirun as many as this worker can take.
+
+    Alone, a failure ends the process with status 1; in a multirun it is recorded, and the other cells go on.
+
+    Raises:
+        Interrupted: a signal came, in the process that launched the cells; in others it is only recorded.
+    """
+    flush_subnormals()
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        _work(Sweep.read(Path(hydra.sweep.dir)), kind)
+        return
+    overrides = _overrides()
+    outcome = Cell(composed, overrides, None, kind).run()
+    _announce(outcome, [as_typed(override) for override in overrides], None)
+    if outcome.signal is not None:
+        interrupt(outcome.signal)
+    if outcome.state == "failed":
+        sys.exit(1)
+
+
+def _overrides() -> list[str]:
+    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return [str(override) for override in overrides]
+
+
+def _work(sweep: Sweep, kind: type[Experiment]) -> None:
+    launched = Sweep.launched is None
+    if launched:
+        os.chdir(sweep.folder)
+        handle(lambda _: None)  # a launcher loses all workers if one that is done ends
+    composer = Composer(sweep.entry, HydraConfig.get().overrides.hydra)
+
+    def compute(place: Place, *, wait: bool) -> Outcome:
+        overrides = sweep.grid[place.number]
+        return Cell(composer(overrides), overrides, place, kind, wait=wait).run()
+
+    ended = work(sweep, compute, lambda place, outcome: _announce(outcome, place.own, place))
+    if ended is None or ended.signal is None:
+        return
+    if launched:
+        give_way(ended.signal)
+    else:
+        interrupt(ended.signal)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell to be computed.
+
+    Attributes:
+        composed: its config, by Hydra.
+        overrides: that made it.
+        place: in its sweep; None outside one.
+        kind: of experiment.
+        wait: whether to wait where another process computes it.
+    """
+
+    composed: DictConfig
+    overrides: list[str]
+    place: Place | None
+    kind: type[Experiment]
+    wait: bool = True
+
+    def run(self) -> Outcome:
+        """Computes it, or skips it if it is there; says what became of it."""
+        start = time.monotonic()
+        with handled(interrupt):
+            state, details = self._ended()
+        gc.collect()  # traced networks are cycles of references, and would pile up over a sweep
+        number = 0 if self.place is None else self.place.number
+        return Outcome(number, state, round(time.monotonic() - start, 3), **details)
+
+    def _ended(self) -> tuple[State, dict[str, Any]]:
+        try:
+            return self._computed()
+        except UserError as error:
+            return "failed", {"reason": str(error)}
+        except Interrupted as error:
+            return "interrupted", {"signal": error.number}
+        except BusyError as error:
+            return "busy", {"path": str(error)}
+        except Exception as error:  # other cells must go on, and the list at the sweep's end must be whole
+            console.print_exception()
+            return "failed", {"reason": f"{type(error).__name__}: {error}"}
+
+    def _computed(self) -> tuple[State, dict[str, Any]]:
+        config = checked(self.composed, self.kind.reads)
+        if config.compute.threads is not None:
+            torch.set_num_threads(config.compute.threads)
+        experiment = self.kind.build(config)
+        following = experiment.following()  # which objects now to what it can't do
+        if why := self._given_up(experiment):
+            return "left", {"reason": why}
+        state, path = self.compute(experiment)
+        if following is not None and self.compute(following)[0] == "computed":
+            state = "computed" if state == "computed" else "judged"
+        return state, {"path": str(path)}
+
+    def _given_up(self, experiment: Experiment) -> str | None:
+        """Why it is not tried again, if so; only a sweep gives up."""
+        policy = experiment.config.sweep.failed
+        if self.place is None or policy == "always":
+            return None
+        failures = Store(experiment.config.output).failures(experiment.identity.run_id)
+        if policy == "never" and failures:
+            return f"failed before: {failures[-1]}"
+        if len(failures) >= FAILURES and len(set(failures[-FAILURES:])) == 1:
+            return f"failed {FAILURES} times alike: {failures[-1]}"
+        return None
+
+    def compute(self, experiment: Experiment) -> tuple[State, Path]:
+        """`computed`, or `skipped` where it was there; and the run directory.
+
+        Raises:
+            BusyError: another process computes it.
+        """
+        config = experiment.config
+        with Store(config.output).claim(
+            experiment.identity,
+            config=experiment.plain,
+            name=config.name,
+            overrides=self.overrides,
+            device=_device_name(experiment.device),
+            force=config.force,
+            wait=self.wait,
+            resumable=experiment.resumable,
+            waiting=lambda path: console.print(f"waiting for another process that computes {path.name}"),
+            damaged=lambda path, files: console.print(
+                f"computed again, as files of {path} are damaged or missing: {', '.join(files)}", markup=False
+            ),
+        ) as run:
+            if run.finished:
+                return "skipped", run.path
+            with logged(run.path / "run.log"), self._mirrored(experiment, run) as tracker:
+                logger.info("%s: %s", experiment.name, experiment.label)
+                experiment.compute(
+                    Context(
+                        run=run,
+                        tracker=tracker,
+                        place=self.place,
+                        label=experiment.label,
+                        progress=config.progress,
+                    )
+                )
+        return "computed", run.path
+
+    @contextmanager
+    def _mirrored(self, experiment: Experiment, run: Run) -> Iterator[Tracker]:
+        """Its W&B run, with the id of its run directory, so that a retry goes on with it."""
+        settings = experiment.config.tracking
+        own = "" if self.place is None else " ".join(self.place.own)
+        tags = [experiment.name, *experiment.tags, *settings.tags]
+        with tracked(
+            mode=settings.mode,
+            project=settings.project,
+            entity=settings.entity,
+            directory=run.path,
+            run_id=run.identity.run_id,
+            name=f"{experiment.label} · {own}" if own else experiment.label,
+            group=experiment.config.name,
+            job_type=experiment.name,
+            tags=[tag[:64] for tag in tags],  # W&B refuses longer ones
+            config=experiment.plain,
+            timeout=settings.timeout,
+        ) as tracker:
+            yield tracker
+
+
+def _announce(outcome: Outcome, own: list[str], place: Place | None) -> None:
+    counted = [f"[{place}]"] if place is not None else []
+    start = escape(" ".join([*counted, *own]))
+    if outcome.state in ("failed", "left"):
+        console.print(f"{start} [bold red]error:[/] {escape(outcome.reason or '')}")
+        return
+    where = f" → {escape(outcome.path)}" if outcome.path is not None else ""
+    left = place.sweep.time_left() if place is not None else ""
+    told = f"{start} {outcome.state} in {duration(outcome.seconds)}{where}{f', {left}' if left else ''}"
+    console.print(told.lstrip())
+
+
+def _device_name(chosen: torch.device) -> str:
+    return torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type

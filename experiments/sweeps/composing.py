@@ -1,0 +1,73 @@
+"""Configs of many cells: each choice of groups is composed once by Hydra, and values are set in copies of it.
+
+Hydra composes every cell from its files; that takes 0.2 to 0.3 s, twice for each cell of a sweep.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import lru_cache
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+MOST_BASES = 64
+"""Choices of groups that are kept."""
+
+
+class Composer:
+    """Composes the cells of one entry point, within an initialised Hydra.
+
+    Args:
+        entry: the config's name.
+        always: overrides of Hydra's own settings that every cell has, such as where to look for files.
+    """
+
+    def __init__(self, entry: str, always: Sequence[str] = ()) -> None:
+        loader = GlobalHydra.instance().config_loader()
+        if not isinstance(loader, ConfigLoaderImpl):
+            raise TypeError(f"Hydra's own loader should be in use; found {type(loader).__name__}")
+        self._entry, self._loader, self._always = entry, loader, list(always)
+        self._base = lru_cache(MOST_BASES)(self._composed)
+        self._is_group = lru_cache(None)(self._exists)
+
+    def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of a job, as `hydra.compose` gives it.
+
+        Raises:
+            HydraException, OmegaConfBaseException: it does not compose.
+        """
+        choices = [override for override in overrides if self.is_choice(override)]
+        config = copy.deepcopy(self._base(tuple(choices)))
+        values = [_parsed(override) for override in overrides if override not in choices]
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        return config
+
+    def is_choice(self, override: str) -> bool:
+        """Whether an override decides which files are read."""
+        parsed = _parsed(override)
+        if parsed.key_or_group.startswith("hydra"):
+            return True
+        # Hydra takes a mapping for a value, also of a group.
+        return not isinstance(parsed.value(), dict) and self._is_group(parsed.key_or_group)
+
+    def _exists(self, group: str) -> bool:
+        _, repository = self._loader._parse_overrides_and_create_caching_repo(self._entry, self._always)
+        return repository.group_exists(group)
+
+    def _composed(self, choices: tuple[str, ...]) -> DictConfig:
+        overrides = [*self._always, *choices]
+        config = self._loader.load_configuration(self._entry, overrides, RunMode.RUN, from_shell=False)
+        with open_dict(config):
+            del config["hydra"]
+        return config
+
+
+@lru_cache(4096)
+def _parsed(override: str) -> Override:
+    return OverridesParser.create().parse_override(override)
