@@ -17,6 +17,10 @@ from swag_repro.smoothing import Smoothing
 from swag_repro.weights import Weights
 
 
+_LAST: dict[str, TappedNetwork] = {}
+"""The network that this process built last: cells of a sweep that follow each other often share it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkExperiment(Experiment):
     """A network with its weights, and pictures."""
@@ -96,7 +100,16 @@ class SmoothedExperiment(NetworkExperiment):
         return Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True)
 
     def network(self) -> TappedNetwork:
-        """The network with its weights, read at its taps, on its device."""
+        """The network with its weights, read at its taps, on its device; the last one again, if it is that."""
+        config = self.plain
+        settings = [config[name] for name in ("network", "weights", "batchnorm", "precision")]
+        key = repr((settings, self.weights_digest, list(self.taps), self.levers, self.device))
+        if key not in _LAST:
+            _LAST.clear()
+            _LAST[key] = self._network()
+        return _LAST[key]
+
+    def _network(self) -> TappedNetwork:
         tapped = TappedNetwork(
             build_network(self.weights, self.architecture),
             self.architecture.paths(self.taps),

@@ -20,6 +20,9 @@ from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import SettingError
 from swag_repro.runs.files import check_writable
 
+IN_VAIN = 3
+"""Times that workers are started anew although no cell has ended since the last time."""
+
 LISTED = 20
 """Cells that a dry run lists, at most; the plan of a sweep names them all."""
 
@@ -95,24 +98,28 @@ class Launch:
             Path(hydra.sweep.dir),
             hydra.job.config_name,
             self.grid,
-            command=self.overrides,
+            command=[*self.overrides, *_given(hydra.overrides.hydra)],
             launcher=name,
             workers=self.workers,
         )
         Sweep.launched = sweep
-        begun, before = 0, -1
-        while (done := sweep.ended()) > before and sweep.cells_left():
-            before = done
+        begun = in_vain = 0
+        while in_vain < IN_VAIN and sweep.cells_left() and not sweep.stopped:
+            done = sweep.ended()
             try:
                 _results(launcher().launch([self.grid[0]] * self.workers, initial_job_idx=begun))
             except Exception as error:
                 if not sweep.cells_left():
                     raise
                 first = f"{type(error).__name__}: {error}".splitlines()[0]
-                console.print(f"[yellow]workers were lost[/] ({escape(first)})")
+                console.print(f"[yellow]workers were lost, so others are started[/] ({escape(first)})")
             begun += self.workers
-            if sweep.stopped:
-                return
+            in_vain = 0 if sweep.ended() > done else in_vain + 1
+
+
+def _given(overrides: Sequence[str]) -> list[str]:
+    """Those of Hydra's own settings that stand in a command beside its flags."""
+    return [override for override in overrides if not override.startswith("hydra.mode=")]
 
 
 def _results(returned: Sequence[object]) -> None:

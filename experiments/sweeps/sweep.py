@@ -162,13 +162,18 @@ class Sweep:
         """Seconds since it was started, by this host's clock."""
         return time.time() - self.started_at
 
+    def seconds_left(self) -> float | None:
+        """By the pace of the cells computed since the first worker began; None before the first of them."""
+        ledger = self.ledger.read()
+        if not (computed := ledger.counts["computed"] + ledger.counts["judged"]):
+            return None
+        worked = time.time() - min(worker.since for worker in ledger.workers.values())
+        return worked / computed * (len(self.grid) - sum(ledger.counts.values()))
+
     def time_left(self) -> str:
-        """`about 3:20 left`, by the pace of the cells computed so far; empty before the first."""
-        states = self.ledger.read().counts
-        if not (computed := states["computed"] + states["judged"]):
-            return ""
-        pace = self.age / computed
-        return f"about {duration(pace * (len(self.grid) - sum(states.values())))} left"
+        """`about 3:20 left`; empty where nothing tells."""
+        seconds = self.seconds_left()
+        return "" if seconds is None else f"about {duration(seconds)} left"
 
 
 def _counted(number: int) -> bytes:
