@@ -35,8 +35,8 @@ COLORS = {
 """State of a cell → how it is shown, in this order.
 
 `left` failed too often and is not tried again, `killed` and `interrupted` are taken up by the same command,
-`stale` has other inputs or another version of the experiment by now, `lost` was done, but its run is no longer
-there, `waiting` is computed by another sweep, and `missing` was never begun.
+`stale` has other inputs or another version of the experiment by now, `lost` was done, but its run is gone,
+`waiting` is computed by another sweep, and `missing` was never begun.
 """
 
 DONE = ("computed", "judged", "skipped")

@@ -16,7 +16,6 @@ from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.smoothing import Smoothing
 from swag_repro.weights import Weights
 
-
 _LAST: dict[str, TappedNetwork] = {}
 """The network that this process built last: cells of a sweep that follow each other often share it."""
 
@@ -100,7 +99,7 @@ class SmoothedExperiment(NetworkExperiment):
         return Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True)
 
     def network(self) -> TappedNetwork:
-        """The network with its weights, read at its taps, on its device; the last one again, if it is that."""
+        """The network with its weights, read at its taps, on its device; the last one again, if it fits."""
         config = self.plain
         settings = [config[name] for name in ("network", "weights", "batchnorm", "precision")]
         key = repr((settings, self.weights_digest, list(self.taps), self.levers, self.device))

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
@@ -37,7 +38,7 @@ class Grid:
         """
         plain: Any = OmegaConf.to_container(hydra, resolve=False)  # interpolations are each cell's to resolve
         params = [f"{key}={value}" for key, value in (plain["sweeper"]["params"] or {}).items()]
-        parsed = OverridesParser.create().parse_overrides([*params, *plain["overrides"]["task"]])
+        parsed = _parser().parse_overrides([*params, *plain["overrides"]["task"]])
         last = {override.get_key_element(): override for override in parsed}  # at the place of the first
         # One key at a time: the product of all may be larger than memory.
         alone = (BasicSweeper.split_arguments([override], None)[0] for override in last.values())
@@ -77,6 +78,11 @@ class Grid:
             if wanted(axis[index])
         )
         return [0, *others]
+
+
+def _parser() -> OverridesParser:
+    """With the means to list the files that a `glob` stands for."""
+    return OverridesParser.create(GlobalHydra.instance().config_loader())
 
 
 def as_typed(override: str) -> str:
