@@ -18,6 +18,13 @@ from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import UserError
 
+FLAGS = {
+    "--retry-failed": "sweep=retry_failed",
+    "--only-missing": "sweep=only_missing",
+    "--dry-run": "sweep=dry_run",
+}
+"""Of ours, which stand for a choice of `conf/sweep`."""
+
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Where a user sets it, exceptions of Hydra and its launchers are printed whole."""
 
@@ -31,6 +38,7 @@ def launch(main: Callable[[], None]) -> None:
         main: of an importable module: other processes' launchers pickle what is in `__main__` by value, and
             all that it refers to.
     """
+    sys.argv[1:] = [FLAGS.get(argument, argument) for argument in sys.argv[1:]]
     stopped_by: list[int] = []
     status = _status(main, stopped_by)
     if stopped_by:

@@ -28,7 +28,7 @@ from analysis.tables.runs import key
 from experiments.command import CONF, check
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
-from experiments.sweeps.composing import Composer
+from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.grid import Grid, common
 from swag_repro.errors import StoreError, UserError
 from swag_repro.runs.identity import Identity
@@ -147,7 +147,7 @@ def _grid(overrides: Sequence[str], entry: str) -> Grid:
     sweep = hydra.compose_config(
         entry, list(overrides), run_mode=RunMode.MULTIRUN, with_log_configuration=False
     )
-    return Grid.of(sweep.hydra)
+    return grid_of(sweep.hydra)
 
 
 def _cell(overrides: list[str], composer: Composer, entry: str, common: frozenset[str]) -> Cell:

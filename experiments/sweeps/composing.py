@@ -1,4 +1,4 @@
-"""Configs of many cells: each choice of groups is composed once by Hydra, and values are set in copies of it.
+"""Cells of a sweep, and their configs: Hydra composes each choice of groups once, values are set in copies.
 
 Hydra composes every cell from its files; that takes 0.2 to 0.3 s, twice for each cell of a sweep.
 """
@@ -8,13 +8,42 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from experiments.sweeps.grid import Grid
+from swag_repro.errors import SettingError
+
+
+def grid_of(hydra: DictConfig) -> Grid:
+    """The cells of a multirun, within an initialised Hydra.
+
+    Args:
+        hydra: The `hydra` node of a config composed for it: `sweeper.params` of the experiment's file and the
+            command line's overrides, which win.
+
+    Raises:
+        HydraException: a key is swept over what Hydra's own sweeper can't list.
+        SettingError: a key is swept over nothing.
+    """
+    plain: Any = OmegaConf.to_container(hydra, resolve=False)  # interpolations are each cell's to resolve
+    params = [f"{key}={value}" for key, value in (plain["sweeper"]["params"] or {}).items()]
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which lists files of a `glob`
+    parsed = parser.parse_overrides([*params, *plain["overrides"]["task"]])
+    last = {override.get_key_element(): override for override in parsed}  # at the place of the first
+    # One key at a time: the product of all may be larger than memory.
+    alone = {key: BasicSweeper.split_arguments([override], None)[0] for key, override in last.items()}
+    for key in (key for key, axis in alone.items() if not axis):
+        raise SettingError(key, "should have at least one value in a sweep", "none", "Give some.")
+    return Grid(tuple(tuple(override for [override] in axis) for axis in alone.values()))
+
 
 MOST_BASES = 64
 """Choices of groups that are kept."""

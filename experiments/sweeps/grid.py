@@ -7,12 +7,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
 
 
 @dataclass(frozen=True)
@@ -24,25 +18,6 @@ class Grid:
     """
 
     axes: tuple[tuple[str, ...], ...]
-
-    @classmethod
-    def of(cls, hydra: DictConfig) -> Grid:
-        """The cells of a multirun.
-
-        Args:
-            hydra: The `hydra` node of a config composed for it: `sweeper.params` of the experiment's file and
-                the command line's overrides, which win.
-
-        Raises:
-            HydraException: a key is swept over what Hydra's own sweeper can't list.
-        """
-        plain: Any = OmegaConf.to_container(hydra, resolve=False)  # interpolations are each cell's to resolve
-        params = [f"{key}={value}" for key, value in (plain["sweeper"]["params"] or {}).items()]
-        parsed = _parser().parse_overrides([*params, *plain["overrides"]["task"]])
-        last = {override.get_key_element(): override for override in parsed}  # at the place of the first
-        # One key at a time: the product of all may be larger than memory.
-        alone = (BasicSweeper.split_arguments([override], None)[0] for override in last.values())
-        return cls(tuple(tuple(override for [override] in axis) for axis in alone))
 
     def __len__(self) -> int:
         return math.prod(map(len, self.axes))
@@ -78,11 +53,6 @@ class Grid:
             if wanted(axis[index])
         )
         return [0, *others]
-
-
-def _parser() -> OverridesParser:
-    """With the means to list the files that a `glob` stands for."""
-    return OverridesParser.create(GlobalHydra.instance().config_loader())
 
 
 def as_typed(override: str) -> str:

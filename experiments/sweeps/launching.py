@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
 from experiments.sweeps import launchers
-from experiments.sweeps.composing import Composer
+from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.sweep import Sweep
@@ -58,10 +58,10 @@ class Launch:
         """A sweep that can be begun.
 
         Raises:
-            SettingError: it has no cells or too many, or its launcher can't be had.
+            SettingError: it has no cells, or too many, or its launcher can't be had.
             CompositionError: a cell does not compose.
         """
-        grid = Grid.of(config.hydra)
+        grid = grid_of(config.hydra)
         _check_size(grid, config.sweep.max_cells)
         launchers.check(config.hydra.launcher)
         _check_composes(grid, Composer(config.hydra.job.config_name, config.hydra.overrides.hydra))
@@ -129,9 +129,6 @@ def _results(returned: Sequence[object]) -> None:
 
 
 def _check_size(grid: Grid, most: int) -> None:
-    if not len(grid):
-        empty = next(axis for axis in grid.axes if not axis)
-        raise SettingError("-m", "should sweep over at least one value of each key", empty, "Give some.")
     if len(grid) > most:
         remedy = f"If you mean it, add sweep.max_cells={len(grid)}."
         raise SettingError("-m", f"should be a sweep of at most {most} cells", len(grid), remedy)

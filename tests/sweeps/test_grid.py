@@ -9,7 +9,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from experiments.command import CONF, entry_of, experiments
-from experiments.sweeps.composing import Composer
+from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.grid import Grid, as_typed, common
 
 
@@ -32,7 +32,9 @@ def hydras_own(hydra):
     """Cells as Hydra's own sweeper counts them."""
     plain = OmegaConf.to_container(hydra, resolve=False)
     params = [f"{key}={value}" for key, value in (plain["sweeper"]["params"] or {}).items()]
-    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides([*params, *plain["overrides"]["task"]])
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(
+        [*params, *plain["overrides"]["task"]]
+    )
     [cells] = BasicSweeper.split_arguments(parsed, None)
     return cells
 
@@ -45,7 +47,7 @@ def cells(grid):
 def test_an_experiment_has_hydras_cells_and_configs(experiment):
     entry = entry_of(experiment)
     hydra = multirun(entry, f"experiment={experiment}")
-    grid = Grid.of(hydra)
+    grid = grid_of(hydra)
     assert cells(grid) == hydras_own(hydra)
     composer = Composer(entry)
     mine, hydras = composer(grid[len(grid) - 1]), compose(entry, grid[len(grid) - 1])
@@ -67,7 +69,7 @@ def test_an_experiment_has_hydras_cells_and_configs(experiment):
 )
 def test_any_command_has_hydras_cells_and_configs(overrides):
     hydra = multirun("stylize", *overrides)
-    grid = Grid.of(hydra)
+    grid = grid_of(hydra)
     assert cells(grid) == hydras_own(hydra)
     composer = Composer("stylize")
     for cell in cells(grid):
@@ -82,7 +84,7 @@ def test_a_cells_config_is_its_own():
 
 
 def test_a_large_grid_is_not_listed():
-    grid = Grid.of(multirun("stylize", "steps=range(1,100000)", "seed=range(0,100000)"))
+    grid = grid_of(multirun("stylize", "steps=range(1,100000)", "seed=range(0,100000)"))
     assert len(grid) == 99_999 * 100_000
     assert grid[len(grid) - 1] == ["steps=99999", "seed=99999"]
     with pytest.raises(IndexError):
@@ -91,7 +93,7 @@ def test_a_large_grid_is_not_listed():
 
 def test_samples_have_each_choice_once():
     composer = Composer("stylize")
-    grid = Grid.of(
+    grid = grid_of(
         multirun("stylize", "network=vgg16,vgg19,resnet18", "steps=range(1,50)", "optimizer=adam,sgd")
     )
     samples = [grid[number] for number in grid.samples(composer.is_choice)]
@@ -106,7 +108,7 @@ def test_samples_have_each_choice_once():
 
 
 def test_what_tells_cells_apart():
-    grid = Grid.of(multirun("stylize", "steps=1,2", "network=vgg16", "name=a${network.name},b"))
+    grid = grid_of(multirun("stylize", "steps=1,2", "network=vgg16", "name=a${network.name},b"))
     assert grid.own(0) == ["steps=1", "name=a${network.name}"]
     assert Grid((("a=1",), ("b=2",))).own(0) == ["a=1", "b=2"]
     assert common(cells(grid)) == {"network=vgg16"}

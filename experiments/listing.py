@@ -1,0 +1,123 @@
+"""Which experiments there are, how many cells each has, and what they cost by the runs that are there.
+
+swag experiments
+swag experiments --runs outputs
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from rich.console import Console
+from rich.table import Table
+
+from experiments.command import CONF, experiments
+from experiments.sweeps.grid import Grid
+from experiments.sweeps.progress import duration
+from swag_repro.runs.records import RunRecord, all_runs
+
+WIDE = 140
+"""Columns of a terminal in which experiments are described, too."""
+
+KNOWN = 20
+"""Runs of an experiment whose size is added up, at most."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One experiment.
+
+    Attributes:
+        name: `experiment=` it.
+        entry: The entry point that computes it.
+        about: Its file's first sentence.
+        cells: How many.
+        seconds: They take, by the mean of those that are there; None without any.
+        size: They fill, in bytes; likewise.
+    """
+
+    name: str
+    entry: str
+    about: str
+    cells: int
+    seconds: float | None
+    size: float | None
+
+
+def listed(runs: Path) -> list[Listed]:
+    """All experiments of `conf/`.
+
+    Args:
+        runs: The output folder of earlier runs, which tell what a cell costs.
+    """
+    found: dict[str, list[RunRecord]] = {}
+    for record in all_runs(runs):
+        if record.status.state == "finished":
+            found.setdefault(record.status.name, []).append(record)
+    return [_listed(name, found) for name in experiments()]
+
+
+def _listed(name: str, found: dict[str, list[RunRecord]]) -> Listed:
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    settings: dict[str, Any] = yaml.load(text, yaml.CSafeLoader)
+    cells = len(_grid(settings.get("hydra", {}).get("sweeper", {}).get("params") or {}))
+    known = found.get(str(settings.get("name")), [])
+    return Listed(
+        name,
+        str(settings["entry"]),
+        _about(text),
+        cells,
+        cells * fmean(record.status.seconds or 0.0 for record in known) if known else None,
+        cells * fmean(_size(record.path) for record in known[:KNOWN]) if known else None,
+    )
+
+
+def _grid(params: dict[str, Any]) -> Grid:
+    parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+    axes = (BasicSweeper.split_arguments([override], None)[0] for override in parsed)
+    return Grid(tuple(tuple(override for [override] in axis) for axis in axes))
+
+
+def _about(text: str) -> str:
+    """The comment behind the command, to the end of its first sentence."""
+    comments = [line[2:] for line in text.splitlines()[2:] if line.startswith("# ")]
+    return " ".join(comments).partition(". ")[0].rstrip(".")
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints them."""
+    parser = argparse.ArgumentParser(prog="swag experiments", description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=Path, default=Path("outputs"), help="runs that tell what a cell costs")
+    options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 2 * WIDE)
+    table = Table(box=None, pad_edge=False)
+    for column in ("experiment", "computed by"):
+        table.add_column(column, no_wrap=True, min_width=20)
+    for column in ("cells", "time", "disk"):
+        table.add_column(column, no_wrap=True, justify="right")
+    if console.width >= WIDE:
+        table.add_column("", no_wrap=True, ratio=1)
+    for one in listed(options.runs):
+        time = "?" if one.seconds is None else duration(one.seconds)
+        disk = "?" if one.size is None else f"{one.size / 2**20:.0f} MiB"
+        about = [one.about] if console.width >= WIDE else []
+        table.add_row(one.name, one.entry, str(one.cells), time, disk, *about)
+    console.print(table)
+    console.print(f"Time (of one worker) and disk are by the runs in {options.runs}; ? where there are none.")
+
+
+if __name__ == "__main__":
+    main()

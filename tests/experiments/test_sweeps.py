@@ -1,0 +1,240 @@
+"""Sweeps as a user runs them: what is computed, what is left, and how they end."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from experiments.measure_activations import main  # noqa: F401  (the fixture `run` calls it)
+from experiments.running import FAILURES
+from experiments.sweeps.sweep import Sweep
+from swag_repro.runs.records import all_runs
+
+ROOT = Path(__file__).parents[2]
+TINY = [f"hydra.searchpath=[file://{ROOT / 'tests' / 'fuzz' / 'conf'}]", "network=tiny"]
+S = [*TINY, "images.size=32", "images.source.limit=1", "compute.threads=1"]
+LONG = ["images.size=224", "images.source.limit=7", "compute.batch_size=1"]
+
+
+def sweep_of(output):
+    *_, newest = sorted(output.glob("sweeps/*"))
+    return Sweep.read(newest)
+
+
+# --- One process ---------------------------------------------------------------------------------------
+
+
+def test_a_million_cells_are_refused(run, tmp_path):
+    status, printed = run("-m", *S, "weights.seed=range(0,1000000)")
+    assert status == 1
+    assert "should be a sweep of at most 10000 cells; found 1000000. If you mean it, add" in printed
+    assert not (tmp_path / "out" / "sweeps").exists()
+
+
+def test_a_sweep_over_nothing_is_refused(run):
+    status, printed = run("-m", *S, "weights.seed=range(0,0)")
+    assert status == 1
+    assert "`weights.seed` should have at least one value in a sweep; found none." in printed
+
+
+def test_a_dry_run_lists_cells_and_computes_none(run, tmp_path):
+    status, printed = run("-m", "--dry-run", *S, "weights.seed=range(0,30)", "smoothing=none,swag")
+    assert status == 0
+    assert "[2/60] weights.seed=0 smoothing=swag\n" in printed
+    assert "... and 40 more\n60 cells for 1 workers. Nothing was computed." in printed
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_an_unknown_key_is_refused_before_anything_is_computed(run, tmp_path):
+    status, printed = run("-m", *S, "weights.sede=1,2")
+    assert status == 1
+    assert "Could not override 'weights.sede'" in printed
+    assert "Nothing was computed." in printed
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_the_folder_of_a_sweep_tells_each_cell_and_its_run(run, tmp_path):
+    status, printed = run("-m", *S, "weights.seed=0,1", "smoothing=none,swag")
+    assert status == 0, printed
+    sweep = sweep_of(tmp_path / "out")
+    assert [sweep.grid.own(number) for number in range(4)] == [
+        [f"weights.seed={seed}", f"smoothing={smoothing}"]
+        for seed in (0, 1)
+        for smoothing in ("none", "swag")
+    ]
+    runs = {record.path: record.config for record in all_runs(tmp_path / "out")}
+    for number, outcome in sweep.ledger.read().outcomes.items():
+        config = runs[Path(outcome.path)]
+        assert sweep.grid.own(number) == [
+            f"weights.seed={config['weights']['seed']}", f"smoothing={config['smoothing']['name']}"
+        ]  # fmt: skip
+
+
+def test_one_failing_cell_stops_no_other_and_is_left_after_three_failures_alike(run):
+    too_small = "should leave every layer of the network at least one position"
+    arguments = ["-m", *S, "network=densenet121", "weights.seed=0", "images.size=16,32"]
+    for number in range(FAILURES):
+        status, printed = run(*arguments)
+        assert status == 1
+        assert ("1 failed, 1 skipped." if number else "1 computed, 1 failed.") in printed
+        assert too_small in printed
+    status, printed = run(*arguments)
+    assert status == 1
+    assert "1 left, 1 skipped." in printed
+    assert f"failed 3 times alike: `images.size` {too_small}" in printed
+    assert "1 failed, 1 skipped." in run(*arguments, "sweep=retry_failed")[1]
+    status, printed = run(*arguments, "sweep=only_missing")
+    assert status == 1
+    assert f"failed before: `images.size` {too_small}" in printed
+
+
+def test_alone_a_failed_run_is_always_tried_again(run):
+    for _ in range(FAILURES + 1):
+        status, printed = run(*S, "network=densenet121", "images.size=16")
+        assert status == 1
+        assert "error: `images.size` should leave every layer" in printed
+
+
+# --- Processes -----------------------------------------------------------------------------------------
+
+
+class Launched:
+    """A sweep in a process group of its own."""
+
+    def __init__(self, folder, *arguments, entry="measure_activations"):
+        self.output = folder / "out"
+        self.log = folder / f"{time.monotonic_ns()}.log"
+        command = [
+            sys.executable, str(ROOT / "experiments" / f"{entry}.py"), "-m",
+            *S, "tracking=disabled", f"output={self.output}", *arguments,
+        ]  # fmt: skip
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+
+    def wait(self):
+        return self.process.wait(timeout=240), self.log.read_text()
+
+    def ledger(self):
+        return sweep_of(self.output).ledger.read() if list(self.output.glob("sweeps/*/plan.json")) else None
+
+    def until(self, reached):
+        """Waits until something is so of the ledger."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            ledger = self.ledger()
+            if ledger is not None and reached(ledger):
+                return ledger
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+        raise TimeoutError(self.log.read_text())
+
+
+def whole(output, number):
+    records = list(all_runs(output))
+    return len(records) == number and all(record.damage() == [] for record in records)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_replaced(tmp_path):
+    sweep = Launched(
+        tmp_path, *LONG, "weights.seed=range(0,6)", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"
+    )
+    ledger = sweep.until(lambda ledger: len(ledger.running()) == 2)
+    victim = ledger.workers[next(iter(ledger.running().values())).worker]
+    os.kill(victim.pid, signal.SIGKILL)
+    status, printed = sweep.wait()
+    assert status == 0, printed
+    assert "workers were lost, so others are started" in printed
+    assert "6 computed." in printed
+    assert "Traceback" not in printed
+    assert whole(sweep.output, 6)
+
+
+@pytest.mark.slow
+def test_the_launcher_and_its_workers_killed_at_once_lose_nothing(tmp_path):
+    arguments = [*LONG, "weights.seed=range(0,6)", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    sweep = Launched(tmp_path, *arguments)
+    sweep.until(lambda ledger: ledger.counts["computed"] >= 1)
+    workers = [worker.pid for worker in sweep.ledger().workers.values()]
+    os.killpg(sweep.process.pid, signal.SIGKILL)
+    for pid in workers:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    sweep.process.wait()
+    done = {r.path.name: r.status.started_at for r in all_runs(sweep.output) if r.status.state == "finished"}
+    again = Launched(tmp_path, *arguments)
+    status, printed = again.wait()
+    assert status == 0, printed
+    assert f"{len(done)} skipped" in printed
+    after = {record.path.name: record.status.started_at for record in all_runs(sweep.output)}
+    assert done.items() <= after.items()
+    assert whole(sweep.output, 6)
+
+
+@pytest.mark.slow
+def test_two_launchers_share_one_grid(tmp_path):
+    launched = [Launched(tmp_path, *LONG, "weights.seed=range(0,16)") for _ in range(2)]
+    ends = [sweep.wait() for sweep in launched]
+    computed = [re.search(r"(\d+) computed, (\d+) skipped\.", printed) for _, printed in ends]
+    assert all(computed), ends
+    assert [status for status, _ in ends] == [0, 0]
+    assert sum(int(found[1]) for found in computed if found) == 16
+    assert whole(launched[0].output, 16)
+
+
+@pytest.mark.slow
+def test_a_folder_that_goes_away_for_a_while_is_waited_for(tmp_path):
+    sweep = Launched(tmp_path, *LONG, "weights.seed=range(0,4)")
+    sweep.until(lambda ledger: ledger.counts["computed"] >= 1)
+    sweep.output.rename(away := tmp_path / "away")
+    time.sleep(6)
+    assert not sweep.output.exists()
+    away.rename(sweep.output)
+    status, printed = sweep.wait()
+    assert status == 0, printed
+    assert "waiting for the sweep's folder" in printed
+    assert "4 computed." in printed
+    assert whole(sweep.output, 4)
+
+
+@pytest.mark.slow
+def test_a_lock_whose_holder_is_not_heard_of_is_taken_over(tmp_path, monkeypatch):
+    from swag_repro.runs import store
+
+    held = tmp_path / "held"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "out" / "locks" / "a.lock"), str(held)], cwd=ROOT
+    )
+    while not held.exists():
+        time.sleep(0.01)
+    monkeypatch.setattr(store, "ABANDONED", 1.0)
+    waited = []
+    with store.Store(tmp_path / "out")._locked(tmp_path / "out" / "runs" / "a", waited.append):
+        assert holder.poll() is None
+    assert waited == [tmp_path / "out" / "runs" / "a"]
+    holder.kill()
+    holder.wait()
+
+
+HOLDER = """
+import sys, time, pathlib
+from filelock import FileLock
+lock = pathlib.Path(sys.argv[1])
+lock.parent.mkdir(parents=True)
+with FileLock(lock):
+    pathlib.Path(sys.argv[2]).touch()
+    time.sleep(60)
+"""
