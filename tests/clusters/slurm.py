@@ -179,9 +179,7 @@ def slurm(*, cpus: int = 2, grace: int = 0, **settings: str) -> Iterator[Slurm]:
         _write(folder, cpus=cpus, grace=grace, settings={**QUICK, **settings})
         cluster = Slurm(
             folder,
-            environment(
-                folder, SLURM_CONF=f"{folder / 'slurm.conf'}", PATH=f"{folder / 'bin'}:{PATH}"
-            ),
+            environment(folder, SLURM_CONF=f"{folder / 'slurm.conf'}", PATH=f"{folder / 'bin'}:{PATH}"),
         )
         with _daemons(cluster):
             yield cluster
