@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 
 import conf
+from experiments.sweeps import launchers
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
 from swag_repro.runs.files import check_writable
@@ -100,6 +101,8 @@ def _parsed(argument: str) -> Override:
 def _check_choice(override: Override) -> None:
     """Of a group: what is no name makes Hydra give up, or leaves a part out without which nothing runs."""
     group, value = override.key_or_group, None if override.is_delete() else override.value()
+    if group == "hydra/launcher" and isinstance(value, str):
+        launchers.check_installed(value)
     if not (CONF / group).is_dir() or override.is_sweep_override() or isinstance(value, str):
         return
     if value is None and group in OPTIONAL:

@@ -1,21 +1,278 @@
-"""What Hydra's launchers bring: whether they can be had, and how many workers they run at once."""
+"""Launchers, which start a sweep's workers: whether they can, how many at once, and what each may use.
+
+Torch-free, and so is what it imports; nothing of a launcher is imported before it is asked for.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from swag_repro.errors import SettingError
+
+EXTRAS = {
+    "joblib": ("hydra_joblib_launcher", "launchers"),
+    "submitit_local": ("hydra_submitit_launcher", "launchers"),
+    "submitit_slurm": ("hydra_submitit_launcher", "launchers"),
+    "ray": ("hydra_ray_launcher", "ray"),
+}
+"""The plugin of each launcher but Hydra's own, and the extra of this package that installs it."""
+
+NAMES = {
+    "BasicLauncher": "basic",
+    "JoblibLauncher": "joblib",
+    "LocalLauncher": "submitit_local",
+    "SlurmLauncher": "submitit_slurm",
+    "RayLauncher": "ray",
+}
+"""Of the launchers, by their classes."""
+
+PATIENCE = 20.0
+"""Seconds that a cluster has to answer."""
+
+SUBMITIT = frozenset(
+    {
+        "_target_",
+        "submitit_folder",
+        "name",
+        "stderr_to_stdout",
+        "setup",
+        "array_parallelism",
+        "signal_delay_s",
+        "max_num_timeout",
+        "additional_parameters",
+    }
+)
+"""Settings of the launcher `submitit_slurm` that say nothing of what a job takes; the others are sbatch's."""
+
+RENAMED = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks_per_node"}
+"""Names that submitit gives to options of sbatch."""
+
+PROBE = """
+import json, ray, sys
+ray.init(**json.loads(sys.argv[1]), logging_level="error", log_to_driver=False)
+print(json.dumps([node["Resources"] for node in ray.nodes() if node["Alive"]]))
+"""
+"""In a process of its own, as `ray.init` waits two minutes for a cluster that is not there."""
+
+# The files of conf/hydra/launcher are merged over the plugins' own of the same names, in Hydra 1.3.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore", UserWarning)
 
 
-def check(launcher: DictConfig) -> None:
-    """Whether it can be used."""
+def check_installed(name: str) -> None:
+    """Whether a launcher can be chosen here; one that is not of this list is Hydra's to find.
+
+    Raises:
+        SettingError: its plugin is not installed.
+    """
+    plugin, extra = EXTRAS.get(name, ("", ""))
+    if plugin and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{plugin}")):
+        rule, remedy = "should be installed", f"Install it: pip install 'swag-repro[{extra}]'"
+        raise SettingError("hydra/launcher", rule, f"{name}, which is not", remedy)
 
 
-def workers(launcher: DictConfig) -> int | None:
-    """How many processes it runs at once; None where it doesn't say."""
-    name = launcher._target_.rpartition(".")[2]
-    if name == "JoblibLauncher":
-        return int(launcher.n_jobs) if launcher.n_jobs and launcher.n_jobs > 0 else os.cpu_count()
-    if "array_parallelism" in launcher:
-        return int(launcher.array_parallelism)
-    return 1
+def check(config: DictConfig) -> None:
+    """Whether a launcher can start what it is asked for, before anything is computed.
+
+    Args:
+        config: `hydra.launcher`.
+
+    Raises:
+        SettingError: it is not installed, its cluster does not answer, or has not what a job is to take.
+    """
+    check_installed(name := _name(config))
+    if name in CHECKS:
+        CHECKS[name](config)
+
+
+def workers(config: DictConfig) -> int | None:
+    """How many processes a launcher runs at once; None where nothing here or there limits them.
+
+    Args:
+        config: `hydra.launcher`, checked.
+
+    Raises:
+        SettingError: Ray does not answer.
+    """
+    name = _name(config)
+    return WORKERS[name](config) if name in WORKERS else None
+
+
+def threads(config: DictConfig, started: int) -> int:
+    """How many threads a worker should use, asked in the worker, so that workers do not fight for cores.
+
+    Args:
+        config: `hydra.launcher`.
+        started: how many workers the sweep has started.
+    """
+    name = _name(config)
+    if name == "ray":
+        return max(1, int(_wanted(config).get("CPU", 0)))
+    if name == "submitit_slurm":
+        return int(os.environ.get("SLURM_CPUS_PER_TASK", _cores()))
+    return max(1, _cores() // started)
+
+
+def device(index: int, kind: str, count: int) -> str:
+    """The accelerator of a worker: each has the next one, and the first again once all are taken.
+
+    SLURM and Ray show a job only the devices that are its own; where that is one, it is the answer.
+
+    Args:
+        index: of the worker in its sweep, from 0.
+        kind: of the accelerators, as torch calls it: `cuda`.
+        count: of those that this process sees; 0 or more.
+    """
+    return f"{kind}:{index % count}" if count else "cpu"
+
+
+def _name(config: DictConfig) -> str:
+    return NAMES.get(str(config.get("_target_", "")).rpartition(".")[2], "")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# --- joblib and submitit_local: this machine ---
+
+
+def _check_joblib(config: DictConfig) -> None:
+    if config.n_jobs == 0:
+        rule, remedy = "should be a number of processes", "-1 stands for as many as there are cores."
+        raise SettingError("hydra.launcher.n_jobs", rule, 0, remedy)
+
+
+def _joblib_workers(config: DictConfig) -> int:
+    from joblib import effective_n_jobs  # type: ignore[import-untyped]
+
+    return int(effective_n_jobs(config.n_jobs))
+
+
+def _local_workers(config: DictConfig) -> int:
+    return max(1, _cores() // (config.cpus_per_task or 1))
+
+
+# --- SLURM ---
+
+
+def _check_slurm(config: DictConfig) -> None:
+    if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
+        rule, remedy = "needs SLURM's commands", "Give the command on a machine that submits to the cluster."
+        raise SettingError("hydra/launcher", rule, "no sbatch on the PATH", remedy)
+    rule, remedy = "needs SLURM's controller", "Is slurmctld running? `sinfo` should show partitions."
+    partitions = _slurm("hydra/launcher", rule, remedy, "sinfo", "--noheader", "--format=%R").split()
+    if config.partition is not None and config.partition not in partitions:
+        rule = f"should be one of {', '.join(partitions)}"
+        raise SettingError("hydra.launcher.partition", rule, config.partition, "`sinfo` shows them.")
+    rule = "should ask for what SLURM gives"
+    remedy = "`sinfo -o '%P %l %c %m %G'` shows partitions, their time, CPUs, memory and GPUs."
+    _slurm("hydra.launcher", rule, remedy, "sbatch", "--test-only", *_options(config), "--wrap=true")
+
+
+def _slurm(name: str, rule: str, remedy: str, *command: str) -> str:
+    """What one of SLURM's commands prints, which succeeds if a setting follows its rule."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired as error:
+        found = f"no answer to {command[0]} in {PATIENCE:.0f} s"
+        raise SettingError(name, rule, found, remedy) from error
+    if done.returncode:
+        said = "; ".join(line.removeprefix(f"{command[0]}: ") for line in done.stderr.strip().splitlines())
+        raise SettingError(name, rule, f"an objection of {command[0]} ({said})", remedy)
+    return done.stdout
+
+
+def _options(config: DictConfig) -> list[str]:
+    """What a job takes, as sbatch's options."""
+    plain: Any = OmegaConf.to_container(config, resolve=False)  # an interpolation may be the job's to resolve
+    taken = {key: value for key, value in plain.items() if key not in SUBMITIT and value is not None}
+    if "mem_gb" in taken:
+        taken["mem_gb"] = f"{taken['mem_gb']}G"
+    options = {RENAMED.get(key, key): value for key, value in taken.items()} | plain["additional_parameters"]
+    return [_option(key.replace("_", "-"), value) for key, value in options.items()]
+
+
+def _option(name: str, value: Any) -> str:
+    return f"--{name}" if value is True else f"--{name}={value}"
+
+
+# --- Ray ---
+
+
+def _check_ray(config: DictConfig) -> None:
+    if _ray_workers(config) == 0:
+        largest = "; ".join(_amounts(node) for node in _nodes(config))
+        rule, remedy = f"should be at most what a node of the cluster has ({largest})", "See `ray status`."
+        raise SettingError("hydra.launcher.ray.remote", rule, _amounts(_wanted(config)), remedy)
+
+
+def _ray_workers(config: DictConfig) -> int | None:
+    """Those that fit into the nodes side by side; None where they take nothing, and any number does."""
+    wanted = _wanted(config)
+    if not wanted:
+        return None
+    return sum(
+        min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in _nodes(config)
+    )
+
+
+def _wanted(config: DictConfig) -> dict[str, float]:
+    """What a job takes, by Ray's names of resources."""
+    remote = config.ray.remote
+    named = {"CPU": remote.get("num_cpus", 1), "GPU": remote.get("num_gpus", 0)}
+    return {name: amount for name, amount in {**named, **remote.get("resources", {})}.items() if amount}
+
+
+def _amounts(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{resources.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
+
+
+def _nodes(config: DictConfig) -> list[dict[str, float]]:
+    """What each of the cluster's nodes has, or will have if it is to be started for the sweep."""
+    init: Any = OmegaConf.to_container(config.ray.init, resolve=True)
+    address = os.environ.get("RAY_ADDRESS") or init.get("address")
+    if address in (None, "local"):
+        return [{"CPU": init.get("num_cpus") or _cores(), "GPU": init.get("num_gpus") or 0}]
+    return _cluster(json.dumps({**init, "address": address}))
+
+
+@cache
+def _cluster(init: str) -> list[dict[str, float]]:
+    command = [sys.executable, "-W", "ignore", "-c", PROBE, init]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        problem = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    except subprocess.TimeoutExpired:
+        done, problem = None, f"no answer in {PATIENCE:.0f} s"
+    if done is None or done.returncode:
+        rule, address = "should be a Ray cluster's: host:port, or auto", json.loads(init)["address"]
+        remedy = "Start one with `ray start --head`; or address=null starts one for the sweep alone."
+        raise SettingError("hydra.launcher.ray.init.address", rule, f"{address} ({problem})", remedy)
+    nodes: list[dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+    return nodes
+
+
+CHECKS: Mapping[str, Callable[[DictConfig], None]] = {
+    "joblib": _check_joblib,
+    "submitit_slurm": _check_slurm,
+    "ray": _check_ray,
+}
+
+WORKERS: Mapping[str, Callable[[DictConfig], int | None]] = {
+    "basic": lambda _: 1,
+    "joblib": _joblib_workers,
+    "submitit_local": _local_workers,
+    "submitit_slurm": lambda config: int(config.array_parallelism),
+    "ray": _ray_workers,
+}

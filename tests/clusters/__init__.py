@@ -1,0 +1,1 @@
+"""Real SLURM and real Ray on this machine, and sweeps under them."""

@@ -1,0 +1,103 @@
+"""What SLURM and Ray have in common: daemons in a folder of their own, and none of them left in the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+REQUIRED = "SWAG_REPRO_CLUSTERS"
+"""Where this is `required`, as in CI, an engine that is not installed is a failure."""
+
+MARK = "SWAG_REPRO_RIG"
+"""The environment of all processes of an engine, and of what they start, has the engine's folder here."""
+
+PATIENCE = 60.0
+"""Seconds after which what should happen soon counts as not happening."""
+
+
+def unavailable(reason: str) -> None:
+    """Skips the test, or fails it where the engines must be there."""
+    if os.environ.get(REQUIRED) == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Waits for it.
+
+    Raises:
+        TimeoutError: in vain.
+    """
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not after {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+def free_ports(count: int, below: int = 2**16) -> list[int]:
+    """Ports that nobody listens on, all different."""
+    with ExitStack() as stack:
+        found: list[int] = []
+        while len(found) < count:
+            one = stack.enter_context(closing(socket.socket()))
+            one.bind(("", 0))
+            if (port := one.getsockname()[1]) < below:
+                found.append(port)
+        return found
+
+
+@contextmanager
+def rig(name: str) -> Iterator[Path]:
+    """A new folder with a short path, for sockets; at the end its processes are killed, and it is removed."""
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir="/tmp", ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            for pid in processes(folder):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """This process's, with the mark and more."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", MARK: str(folder), **variables}
+
+
+def processes(folder: Path) -> dict[int, str]:
+    """The processes that an engine has started, with their command lines."""
+    found, mark = {}, f"{MARK}={folder}".encode()
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if mark in (place / "environ").read_bytes().split(b"\0") and int(place.name) != os.getpid():
+                found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return {pid: command for pid, command in found.items() if command}  # those without have ended
+
+
+@contextmanager
+def daemon(command: Sequence[str], log: Path, variables: Mapping[str, str]) -> Iterator[subprocess.Popen]:
+    """A process that stays in the foreground; asked to end in the end."""
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, cwd="/"
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

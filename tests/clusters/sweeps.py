@@ -1,0 +1,63 @@
+"""Sweeps by the command line, under an engine or none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ["experiment=smoke", "images.size=32", "compute.threads=1"]
+"""Four cells."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What starts the workers of a sweep.
+
+    Attributes:
+        arguments: that choose it.
+        environment: of the command; None is this process's.
+        python: that the command runs in.
+    """
+
+    arguments: list[str] = field(default_factory=list)
+    environment: dict[str, str] | None = None
+    python: Path = Path(sys.executable)
+
+    def start(self, folder: Path, *arguments: str, entry: str = "measure_activations") -> subprocess.Popen:
+        """A sweep with its output in `folder/out`; a process whose output is one stream of text."""
+        command = [str(self.python), str(ROOT / "experiments" / f"{entry}.py"), "-m", *self.arguments]
+        return subprocess.Popen(
+            [*command, *arguments, f"output={folder / 'out'}"],
+            env=_importable(self.environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+        )
+
+    def run(self, folder: Path, *arguments: str) -> tuple[int, str]:
+        """Likewise: its exit status, and what it printed."""
+        process = self.start(folder, *arguments)
+        printed = process.communicate()[0]
+        return process.returncode, printed
+
+
+def table(folder: Path) -> bytes:
+    """`table.csv`, collected from the output in `folder/out`."""
+    command = [sys.executable, "-m", "analysis", "collect", "--runs", str(folder / "out")]
+    subprocess.run(
+        [*command, "--out", str(folder / "results")],
+        env=_importable(None),
+        check=True,
+        capture_output=True,
+        cwd=folder,
+    )
+    return (folder / "results" / "table.csv").read_bytes()
+
+
+def _importable(environment: dict[str, str] | None) -> dict[str, str]:
+    return {**(os.environ if environment is None else environment), "PYTHONPATH": str(ROOT)}
