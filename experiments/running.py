@@ -23,6 +23,7 @@ from experiments.config import checked
 from experiments.frame import Context, Experiment
 from experiments.logs import logged
 from experiments.signals import Interrupted, handle, handled, interrupt
+from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer
 from experiments.sweeps.grid import as_typed
 from experiments.sweeps.ledger import Outcome, State
@@ -85,7 +86,7 @@ def _overrides() -> list[str]:
 def _work(sweep: Sweep, kind: type[Experiment]) -> None:
     launched = Sweep.launched is None
     if launched:
-        os.chdir(sweep.folder)
+        _settle(sweep)
         handle(lambda _: None)  # a launcher loses all workers if one that is done ends
     composer = Composer(sweep.entry, HydraConfig.get().overrides.hydra)
 
@@ -100,6 +101,15 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
         give_way(ended.signal)
     else:
         interrupt(ended.signal)
+
+
+def _settle(sweep: Sweep) -> None:
+    """Takes this process's part of what workers share; its folder becomes that of the command."""
+    os.chdir(sweep.folder)
+    hydra = HydraConfig.get()
+    torch.set_num_threads(launchers.threads(hydra.launcher, sweep.workers))
+    if (count := torch.accelerator.device_count()) > 1:
+        torch.accelerator.set_device_index(hydra.job.num % count)
 
 
 @dataclass(frozen=True)

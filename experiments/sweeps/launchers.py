@@ -123,19 +123,6 @@ def threads(config: DictConfig, started: int) -> int:
     return max(1, _cores() // started)
 
 
-def device(index: int, kind: str, count: int) -> str:
-    """The accelerator of a worker: each has the next one, and the first again once all are taken.
-
-    SLURM and Ray show a job only the devices that are its own; where that is one, it is the answer.
-
-    Args:
-        index: of the worker in its sweep, from 0.
-        kind: of the accelerators, as torch calls it: `cuda`.
-        count: of those that this process sees; 0 or more.
-    """
-    return f"{kind}:{index % count}" if count else "cpu"
-
-
 def _name(config: DictConfig) -> str:
     return NAMES.get(str(config.get("_target_", "")).rpartition(".")[2], "")
 

@@ -1,14 +1,9 @@
 """What only SLURM does: queues jobs again, has partitions and limits, and goes on when the command has ended."""
 
 import signal
-import sys
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from experiments.launching import CONF
-from experiments.sweeps import launchers
-from swag_repro.errors import SettingError
 from swag_repro.runs.records import all_runs
 from tests.clusters.engines import wait_until
 from tests.clusters.sweeps import SMOKE
@@ -19,11 +14,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 def finished(folder):
     if not (folder / "out" / "runs").is_dir():
         return 0
-    return sum(record.status.state == "finished" for record in all_runs(folder / "out", skipped=lambda *_: None))
+    return sum(
+        record.status.state == "finished" for record in all_runs(folder / "out", skipped=lambda *_: None)
+    )
 
 
 @pytest.mark.parametrize("fault", ["requeue", "preempt"])
-def test_a_job_that_was_queued_again_computes_its_cells(fault, slurm_cluster, slurm_engine, undisturbed, tmp_path):
+def test_a_job_that_was_queued_again_computes_its_cells(
+    fault, slurm_cluster, slurm_engine, undisturbed, tmp_path
+):
     process = slurm_engine.start(tmp_path, *SMOKE, "tracking=disabled")
     wait_until(slurm_cluster.running, "a job begins")
     if fault == "requeue":
