@@ -2,6 +2,7 @@
 
 python -m tests.faults            over a hundred, some minutes
 python -m tests.faults --short    one of each kind
+python -m tests.faults --chaos 200   kills of two launchers on one grid
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def short(harness: Harness) -> None:
     harness.damaged(one)
     harness.damaged(one, interrupted=interrupted_run(harness, one))
     harness.together(measured(harness))
+    chaos(harness, 4)
 
 
 def measured(harness: Harness) -> Scenario:
@@ -77,6 +79,14 @@ def long(harness: Harness) -> None:
     joblib(harness, pictures)
 
 
+def chaos(harness: Harness, kills: int) -> None:
+    """Kills at all stages of a stylisation with checkpoints, and of a measurement."""
+    arguments = [*STYLIZE, *photographs(harness.place), "steps=12", "keep.every=4", "weights.seed=range(0,6)"]
+    harness.chaos(harness.scenario("stylize", "-m", *arguments), kills - kills // 4)
+    few = ["images.size=32", "images.source.limit=1", "weights.seed=range(0,6)"]
+    harness.chaos(harness.scenario("measure_activations", "-m", *CELL, *few), kills // 4)
+
+
 def joblib(harness: Harness, pictures: list[str]) -> None:
     """Workers are processes of their own, each of which has to import all: slow."""
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
@@ -93,13 +103,17 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--short", action="store_true", help="one fault of each kind")
+    parser.add_argument("--chaos", type=int, metavar="KILLS", help="only kills of two launchers on one grid")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     gc.freeze()  # children need not look through what was imported
     began = time.monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         harness = Harness(Path(place), random.Random(options.seed))
-        (short if options.short else long)(harness)
+        if options.chaos:
+            chaos(harness, options.chaos)
+        else:
+            (short if options.short else long)(harness)
     gc.unfreeze()
     sys.stdout.write(report(harness, options.seed, time.monotonic() - began) + "\n")
     return int(bool(harness.problems))

@@ -28,6 +28,10 @@ CELL = ["network=resnet18", "compute.threads=1", "tracking=disabled"]
 STYLIZE = [*CELL, "images.size=32", "measures=none", "keep.checkpoint_seconds=0"]
 TINY = "64k"  # the smallest disk; the largest leaves room for all
 DISKS = (TINY, "100k", "140k", "200k", "300k", "420k", "600k", "900k")
+ROUND = 25
+"""Kills in one output folder, at most: then both launchers may come to their end."""
+PAUSE = 2.0
+"""Seconds between two of them, at most: a sweep of six cells takes some."""
 LARGEST_FILES = (300, 1500, 5000, 20000, 66000, 120000)
 
 
@@ -180,6 +184,29 @@ class Harness:
         self.expect(status == 0, kind, both[0], "one of them failed")
         self.expect(computed == cells, kind, both[0], f"{cells} cells computed {computed} times")
         self.again(kind, scenario, folder)
+
+    def chaos(self, scenario: Scenario, kills: int) -> None:
+        """Two launchers on one grid, either of which is killed at random moments and started again."""
+        kind, left = "SIGKILL to one of two launchers", kills
+        while left > 0:
+            folder, most = self.fresh(), min(left, ROUND)
+            both = [self.begin(scenario, folder) for _ in range(2)]
+            while not all(child.ended() for child in both):
+                index = self.rng.randrange(2)
+                wait_until(both[index], self.rng.uniform(0.0, PAUSE))
+                if most > 0 and not both[index].ended():
+                    before = self.finished(folder / "out")
+                    os.killpg(both[index].pid, signal.SIGKILL)
+                    self.note(kind, both[index].wait())
+                    after = self.finished(folder / "out")
+                    lost = not before.items() <= after.items()
+                    self.expect(not lost, kind, both[index], "a finished run was lost")
+                    both[index] = self.begin(scenario, folder)
+                    most, left = most - 1, left - 1
+            for child in both:
+                self.expect(child.status == 0, kind, child, "a launcher that was not killed failed")
+                self.expect("Traceback" not in child.output(), kind, child, "a traceback")
+            self.again(kind, scenario, folder)
 
     def full_disk(self, scenario: Scenario, size: str) -> None:
         """A file system that is too small, and then is not."""

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import experiments.measurements.activations
+import experiments.running
+import experiments.stylization.stylization  # noqa: F401  (what the entry points import when they are called)
 from analysis.__main__ import main as analyse
 from experiments import measure_activations, stylize
 from experiments.launching import launch
