@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from analysis.tables import Tables
+from analysis.tables import Tables, provenance
 from swag_repro.runs.files import whole_file
 
 WIDTH = 7.16
@@ -130,7 +130,7 @@ def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
 
 
 def save(drawn: Figure | Mapping[str, Figure], data: Data, folder: Path, name: str) -> list[Path]:
-    """Writes figures (PNG and PDF), with a title and where they come from as metadata, and tables (CSV).
+    """Writes figures (PNG and PDF) and tables (CSV); all carry where they come from.
 
     Args:
         drawn: From a figure's `make`: one, or several by the ends of their names.
@@ -143,25 +143,24 @@ def save(drawn: Figure | Mapping[str, Figure], data: Data, folder: Path, name: s
     """
     figures = {"": drawn} if isinstance(drawn, Figure) else drawn
     paths = [
-        _save(one, folder / f"{name}{end}{suffix}", data.tables.description)
+        _save(one, folder / f"{name}{end}{suffix}", data.tables)
         for end, one in figures.items()
         for suffix in (".png", ".pdf")
     ]
     for end, table in data.written.items():
         paths.append(folder / f"{name}{end}.csv")
         with whole_file(paths[-1]) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+            column = provenance.column(data.tables.provenance, len(table)).to_numpy(zero_copy_only=False)
+            told = table.assign(**{provenance.COLUMN: column})
+            told.to_csv(file, index=False, lineterminator="\n")
     return paths
 
 
-def _save(drawn: Figure, path: Path, description: str) -> Path:
-    metadata: dict[str, dict[str, Any]] = {
-        ".png": {"Title": path.stem, "Description": description},
-        ".pdf": {"Title": path.stem, "Subject": description, "CreationDate": None},  # always the same bytes
-    }
+def _save(drawn: Figure, path: Path, tables: Tables) -> Path:
+    metadata = provenance.figure_metadata(path.stem, tables.description, tables.provenance, path.suffix)
     buffer = io.BytesIO()
     with rc_context(RC):
-        drawn.savefig(buffer, format=path.suffix[1:], dpi="figure", metadata=metadata[path.suffix])
+        drawn.savefig(buffer, format=path.suffix[1:], dpi="figure", metadata=metadata)
     with whole_file(path) as file:
         file.write(buffer.getvalue())
     return path

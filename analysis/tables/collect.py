@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from analysis.tables.provenance import COLUMN, Provenance, column, stamped
 from analysis.tables.runs import RUNS_VERSION, table_of_runs
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import whole_file
@@ -125,9 +126,14 @@ def collect(root: Path, out: Path) -> Collected:
     finished = [record for record in records if record.status.state == "finished"]
     numbers = tidy(finished)
     tables = {"table": numbers, "runs": table_of_runs(records, root), "pairs": pairs_of(finished)}
-    files = [_written(table, out / f"{name}.parquet") for name, table in tables.items()]
-    files.insert(1, _written(numbers, out / "table.csv"))
+    origin = Provenance.of([], root, [], cells=len(finished), missing=0)
+    files = [_written(stamped(table, origin), out / f"{name}.parquet") for name, table in tables.items()]
+    files.insert(1, _written(_with_column(numbers, origin), out / "table.csv"))
     return Collected(states["finished"], dict(failed), states["running"] + left, len(numbers), tuple(files))
+
+
+def _with_column(table: pa.Table, origin: Provenance) -> pa.Table:
+    return table.append_column(COLUMN, column(origin, len(table)))
 
 
 def _written(table: pa.Table, path: Path) -> Path:

@@ -1,0 +1,5 @@
+"""To come."""
+
+
+def register(commands: object) -> None:
+    """Adds its parser."""
