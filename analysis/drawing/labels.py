@@ -17,6 +17,9 @@ from analysis.tables.runs import swept
 PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-", "run": "p-", "trained": "p-"}
 """SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
 
+NOTHING = "–"
+"""A setting that a run does not have."""
+
 TRAINED = {"run": "a training of one's own", "trained": "trained by this project"}
 
 MARKS = ("*", "†", "‡", "§", "¶")
@@ -28,6 +31,57 @@ SIGNS = {
     "measures.network.name": "judge",
 }  # fmt: skip
 """Of settings that are not told by the last part of their key."""
+
+AXES = {
+    "network.shortcut": "scale of the shortcuts, λ", "smoothing.temperature": "temperature T",
+    "objective.style_weight": "style weight γ", "objective.content_weight": "content weight",
+    "images.size": "size of the images, px", "weights.at": "share of the training",
+    "weights.seed": "seed of the weights", "layer": "layer", "position": "layer used by the losses, by rank",
+    "depth": "depth: convolutions from the input", "content": "content image", "style": "style image",
+}  # fmt: skip
+"""What settings and columns of numbers are called along an axis; others by their keys."""
+
+STATISTICS = {
+    "normalized_entropy": "normalised entropy, 0–1", "max_over_rms": "max / RMS",
+    "participation_ratio": "participation ratio, 0–1", "peaks_shrunk": "lower peaks, share of channels",
+    "log2_peak": "log₂ of after / before, peaks", "log2_highest": "log₂ of after / before, highest",
+    "style_share": "share of all style layers, 0–1", "style_distance": "style distance (0: as the style)",
+    "sliced_wasserstein": "sliced Wasserstein distance", "sifid": "SIFID", "cfsd": "CFSD (0: as the content)",
+    "ssim": "SSIM (1: as the content)", "lpips": "LPIPS", "accuracy": "share of right answers",
+    "loss": "cross entropy, nats", "content_loss": "content loss, unweighted",
+    "style_loss": "style loss, unweighted", "peak_memory_bytes": "peak memory, bytes",
+}  # fmt: skip
+"""What numbers are called along an axis, with their units; others by their own names."""
+
+QUANTITIES = {"activation": "activations", "gram": "Gram matrix", "gram_per_dm": "Gram matrix / D·M"}
+
+
+def axis(column: str) -> str:
+    """What a setting or a column of numbers is called."""
+    return AXES.get(column, column.removesuffix(".name").replace(".", " ").replace("_", " "))
+
+
+def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
+    """A setting's values in words: the label of what is named, where that tells it from all others."""
+    told = column.removesuffix("name") + "label"
+    if column.endswith(".name") and told in runs:
+        both = runs[[column, told]].drop_duplicates()
+        if both[column].is_unique and both[told].is_unique:
+            return runs[told].astype(str)
+    return runs[column].map(plain).astype(str)
+
+
+def settings(runs: pd.DataFrame, columns: Collection[str], between: str = ", ") -> pd.Series[str]:
+    """The values of several settings in words; of what is not a name, with its sign."""
+    told = [
+        values(runs, column) if column.endswith(".name") else _sign(column) + " = " + values(runs, column)
+        for column in columns
+    ]
+    return pd.Series(map(between.join, zip(*told, strict=True)), index=runs.index, dtype=str)
+
+
+def _sign(column: str) -> str:
+    return SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " "))
 
 
 def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
@@ -78,7 +132,7 @@ def _apart(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
     columns = _telling(tied, swept(tied, shown))
     if not columns:
         return [""] * len(tied)
-    signs = [SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " ")) for column in columns]
+    signs = [_sign(column) for column in columns]
     signs = [sign if signs.count(sign) == 1 else column for sign, column in zip(signs, columns, strict=True)]
     rows = tied[columns].itertuples(index=False)
     return [
@@ -99,7 +153,7 @@ def _telling(tied: pd.DataFrame, columns: Collection[str]) -> list[str]:
 def plain(value: Any) -> str:
     """A setting's value in as few letters as tell it from all others of its column."""
     if pd.isna(value):
-        return "–"
+        return NOTHING
     if isinstance(value, float):
         return short if float(short := f"{value:g}") == value else repr(value)
     if not isinstance(value, str):
