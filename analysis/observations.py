@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import tables
 from analysis.drawing import labels
 from analysis.tables import MEASURES, Tables, swept
-from analysis.tables.runs import RUNS
+from analysis.tables.runs import RUNS, told
 from swag_repro.errors import SettingError
 
 AXES = ("x", "y", "hue", "col", "row")
@@ -138,8 +138,8 @@ class Observations:
         """Of each unit, its value of a column in words."""
         if column in self.tables.runs and column not in COLUMNS:
             runs = self.tables.runs
-            told = labels.values(runs, column).groupby(runs[column]).first()
-            return self.units[column].map(told).fillna(labels.NOTHING)
+            known = labels.values(runs, column).groupby(runs[column]).first()
+            return self.units[column].map(known).fillna(labels.NOTHING)
         return self.units[column].map(lambda value: labels.QUANTITIES.get(value, labels.plain(value)))
 
     def ordered(self, column: str) -> list[str]:
@@ -219,12 +219,12 @@ def _columns(numbers: pd.DataFrame) -> list[str]:
 
 def _chosen(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
     for column, values in asked.chosen.items():
-        told = numbers[column].map(labels.plain)
-        known = list(dict.fromkeys(told[numbers[column].notna()]))
+        said = numbers[column].map(labels.plain)
+        known = list(dict.fromkeys(said[numbers[column].notna()]))
         if unknown := [value for value in values if value not in known]:
             there = f"There are {', '.join(known)}." if known else f"{asked.y} has none: leave it out."
             raise SettingError(column, f"should be of {asked.y}", ", ".join(unknown), there)
-        numbers = numbers[told.isin(values)]
+        numbers = numbers[said.isin(values)]
     return numbers
 
 
@@ -261,7 +261,8 @@ def _with_rest(asked: Asked, runs: pd.DataFrame) -> Asked:
 
 
 def _rest(asked: Asked, runs: pd.DataFrame) -> list[str]:
-    return [column for column in swept(runs) if column not in {*asked.shown.values(), *_seeds(runs)}]
+    shown = [column for column in asked.shown.values() if column not in (*COLUMNS, REST)]
+    return [column for column in told(runs, shown) if column not in _seeds(runs)]
 
 
 def _seeds(runs: pd.DataFrame) -> list[str]:

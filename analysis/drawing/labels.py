@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 import conf
-from analysis.tables.runs import swept
+from analysis.tables.runs import ARM, swept
 
 PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-", "run": "p-", "trained": "p-"}
 """SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
@@ -36,7 +36,7 @@ AXES = {
     "network.shortcut": "scale of the shortcuts, λ", "smoothing.temperature": "temperature T",
     "objective.style_weight": "style weight γ", "objective.content_weight": "content weight",
     "images.size": "size of the images, px", "weights.at": "share of the training",
-    "weights.seed": "seed of the weights", "layer": "layer", "position": "layer used by the losses, by rank",
+    "weights.seed": "seed of the weights", "layer": "layer", "position": "rank of the layer",
     "depth": "depth: convolutions from the input", "content": "content image", "style": "style image",
 }  # fmt: skip
 """What settings and columns of numbers are called along an axis; others by their keys."""
@@ -72,16 +72,22 @@ def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
 
 
 def settings(runs: pd.DataFrame, columns: Collection[str], between: str = ", ") -> pd.Series[str]:
-    """The values of several settings in words; of what is not a name, with its sign."""
-    told = [
-        values(runs, column) if column.endswith(".name") else _sign(column) + " = " + values(runs, column)
-        for column in columns
-    ]
+    """The values of several settings in words; networks and arms speak for themselves."""
+    signs = dict(zip(columns, _signs(columns), strict=True))
+    told = [_prefix(column, signs[column]) + values(runs, column) for column in columns]
     return pd.Series(map(between.join, zip(*told, strict=True)), index=runs.index, dtype=str)
 
 
-def _sign(column: str) -> str:
-    return SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " "))
+def _prefix(column: str, sign: str) -> str:
+    if column in ("network.name", ARM):
+        return ""
+    return f"{axis(column)} " if column.endswith(".name") else f"{sign} = "
+
+
+def _signs(columns: Collection[str]) -> list[str]:
+    """Each setting's sign, or its key where another has the same."""
+    signs = [SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " ")) for column in columns]
+    return [sign if signs.count(sign) == 1 else column for sign, column in zip(signs, columns, strict=True)]
 
 
 def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
@@ -132,8 +138,7 @@ def _apart(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
     columns = _telling(tied, swept(tied, shown))
     if not columns:
         return [""] * len(tied)
-    signs = [_sign(column) for column in columns]
-    signs = [sign if signs.count(sign) == 1 else column for sign, column in zip(signs, columns, strict=True)]
+    signs = _signs(columns)
     rows = tied[columns].itertuples(index=False)
     return [
         f" ({', '.join(f'{sign} = {plain(value)}' for sign, value in zip(signs, row, strict=True))})"

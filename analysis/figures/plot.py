@@ -143,7 +143,9 @@ def _looks(data: Observations) -> dict[str, Look]:
         return dict(zip(first.sort_values().index, lines.graded(len(first)), strict=True))
     names = data.ordered(hue)
     networks = [str(first[name]) if hue == "network.name" else "" for name in names]
-    return dict(zip(names, lines.looks(networks), strict=True))
+    kinds = len({look.marker for look in lines.looks(networks)})
+    dashed = [lines.smoothed(look, index // kinds) for index, look in enumerate(lines.looks(networks))]
+    return dict(zip(names, dashed, strict=True))
 
 
 def _grid(drawing: Drawing) -> list[list[Panel]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,8 @@ from analysis.drawing import captions, labels, page, pictures, style
 from analysis.drawing.page import PairPictures
 from analysis.drawing.style import save
 from analysis.stylizations import Arm, Stylizations
-from analysis.tables import CellsError, swept
+from analysis.tables import CellsError
+from analysis.tables.runs import told
 
 __all__ = ["STYLIZE", "load", "make", "save"]
 
@@ -58,9 +60,11 @@ def _pages(
 ) -> Iterator[tuple[Sequence[Arm], list[PairPictures]]]:
     """Cells side by side, and pairs below each other as far as there is room."""
     titles = _titles(data)
-    across = COLUMNS - len(data.roles)
+    most = COLUMNS - len(data.roles)
+    across = math.ceil(len(data.arms) / math.ceil(len(data.arms) / most))
     for start in range(0, len(data.arms), across):
-        arms, rows = data.arms[start : start + across], []
+        arms = data.arms[start : start + across]
+        rows: list[PairPictures] = []
         for pair in pairs:
             made = pictures.in_columns(pictures.of_pair(data, pair, arms), titles[start : start + across])
             if rows and page.height(_rows([*rows, made])) > HEIGHT:
@@ -73,7 +77,7 @@ def _pages(
 def _titles(data: Stylizations) -> list[str]:
     """Of each cell what was swept, a line each; its network where nothing was."""
     runs = data.tables.runs
-    return list(labels.settings(runs, swept(runs) or ["network.name"], "\n"))
+    return list(labels.settings(runs, told(runs) or ["network.name"], "\n"))
 
 
 def _rows(pairs: Sequence[PairPictures]) -> list[page.Row]:
@@ -91,7 +95,7 @@ def _draw(data: Stylizations, arms: Sequence[Arm], pairs: list[PairPictures]) ->
 def _where(data: Stylizations, arms: Sequence[Arm], pairs: Sequence[PairPictures]) -> str:
     """What part of the sweep a page shows."""
     runs, first, last = data.tables.runs, arms[0].index + 1, arms[-1].index + 1
-    columns = ", ".join(map(labels.axis, swept(runs))) or "nothing"
+    columns = ", ".join(map(labels.axis, told(runs))) or "nothing"
     name = arms[0].config["name"]
     return (
         f"{name}, which swept {columns}: cells {first} to {last} of {len(data.arms)}; "

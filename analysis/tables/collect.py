@@ -51,6 +51,17 @@ class Collected:
     files: tuple[Path, ...]
 
 
+def output_folder(root: Path) -> Path:
+    """An output folder of experiments.
+
+    Raises:
+        StoreError: There is no such folder.
+    """
+    if not root.is_dir():
+        raise StoreError("runs", "should be an output folder of experiments", f"no folder {root}", "Run one.")
+    return root
+
+
 def read_records(root: Path) -> tuple[list[RunRecord], int]:
     """All runs below an output folder, and how many directories were left before they had a status.
 
@@ -58,8 +69,6 @@ def read_records(root: Path) -> tuple[list[RunRecord], int]:
         StoreError: There is no such folder, or a status is malformed or of a later version: its run would
             be lost silently.
     """
-    if not root.is_dir():
-        raise StoreError("runs", "should be an output folder of experiments", f"no folder {root}", "Run one.")
     left: list[Path] = []
 
     def skipped(directory: Path, error: StoreError) -> None:
@@ -67,7 +76,7 @@ def read_records(root: Path) -> tuple[list[RunRecord], int]:
             raise error
         left.append(directory)
 
-    return list(all_runs(root, skipped=skipped)), len(left)
+    return list(all_runs(output_folder(root), skipped=skipped)), len(left)
 
 
 def tidy(records: Sequence[RunRecord]) -> pa.Table:
