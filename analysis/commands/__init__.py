@@ -37,9 +37,7 @@ def add(
         if overrides
         else None,
     )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("outputs"), help="output folder of the experiments (outputs)"
-    )
+    parser.add_argument("--runs", type=Path, default=Path("outputs"), help="output folder of the experiments")
     if overrides:
         parser.add_argument(
             "--config-dir", type=Path, metavar="DIR", help="a folder of settings beside conf/"

@@ -301,7 +301,7 @@ class TestSheet:
 
     def test_pages(self, loaded: Stylizations, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sheet, "COLUMNS", 5)
-        monkeypatch.setattr(sheet, "HEIGHT", 3.2)
+        monkeypatch.setattr(sheet, "HEIGHT", 4.0)
         pages = dict(sheet.make(loaded))
         assert list(pages) == ["_1", "_2", "_3", "_4"]
         shown = [set(by_label(drawn)) for drawn in pages.values()]
