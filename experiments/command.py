@@ -128,6 +128,22 @@ def experiments() -> list[str]:
     return _choices("experiment")
 
 
+def entry_asked(overrides: Sequence[str]) -> str:
+    """The entry point that computes what these overrides name: by `entry=`, or by their experiment's file.
+
+    Raises:
+        SettingError: They name none, or can't be read.
+    """
+    parsed = [_parsed(override) for override in overrides]
+    given = [str(override.value()) for override in parsed if override.key_or_group == "entry"]
+    named = [entry_of(name) for override in parsed for name in _experiments(override)]
+    if found := [entry for entry in [*given, *named] if entry is not None]:
+        return found[0]
+    rule = "should be given, or the entry point of a sweep without one"
+    example = "Type experiment=smoke, or entry=stylize beside the sweep's own overrides."
+    raise SettingError("experiment", rule, " ".join(overrides) or "nothing", example)
+
+
 def entry_of(experiment: str) -> str | None:
     """The entry point that an experiment's file says it is for; None without a file, or if it doesn't say."""
     path = CONF / "experiment" / f"{experiment}.yaml"

@@ -12,10 +12,13 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 import conf
-from analysis.tables.runs import swept
+from analysis.tables.runs import ARM, swept
 
 PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-", "run": "p-", "trained": "p-"}
 """SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
+
+NOTHING = "–"
+"""A setting that a run does not have."""
 
 TRAINED = {"run": "a training of one's own", "trained": "trained by this project"}
 
@@ -28,6 +31,63 @@ SIGNS = {
     "measures.network.name": "judge",
 }  # fmt: skip
 """Of settings that are not told by the last part of their key."""
+
+AXES = {
+    "network.shortcut": "scale of the shortcuts, λ", "smoothing.temperature": "temperature T",
+    "objective.style_weight": "style weight γ", "objective.content_weight": "content weight",
+    "images.size": "size of the images, px", "weights.at": "share of the training",
+    "weights.seed": "seed of the weights", "layer": "layer", "position": "rank of the layer",
+    "depth": "depth: convolutions from the input", "content": "content image", "style": "style image",
+}  # fmt: skip
+"""What settings and columns of numbers are called along an axis; others by their keys."""
+
+STATISTICS = {
+    "normalized_entropy": "normalised entropy, 0–1", "max_over_rms": "max / RMS",
+    "participation_ratio": "participation ratio, 0–1", "peaks_shrunk": "lower peaks, share of channels",
+    "log2_peak": "log₂ of after / before, peaks", "log2_highest": "log₂ of after / before, highest",
+    "style_share": "share of all style layers, 0–1", "style_distance": "style distance (0: as the style)",
+    "sliced_wasserstein": "sliced Wasserstein distance", "sifid": "SIFID", "cfsd": "CFSD (0: as the content)",
+    "ssim": "SSIM (1: as the content)", "lpips": "LPIPS", "accuracy": "share of right answers",
+    "loss": "cross entropy, nats", "content_loss": "content loss, unweighted",
+    "style_loss": "style loss, unweighted", "peak_memory_bytes": "peak memory, bytes",
+}  # fmt: skip
+"""What numbers are called along an axis, with their units; others by their own names."""
+
+QUANTITIES = {"activation": "activations", "gram": "Gram matrix", "gram_per_dm": "Gram matrix / D·M"}
+
+
+def axis(column: str) -> str:
+    """What a setting or a column of numbers is called."""
+    return AXES.get(column, column.removesuffix(".name").replace(".", " ").replace("_", " "))
+
+
+def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
+    """A setting's values in words: the label of what is named, where that tells it from all others."""
+    told = column.removesuffix("name") + "label"
+    if column.endswith(".name") and told in runs:
+        both = runs[[column, told]].drop_duplicates()
+        if both[column].is_unique and both[told].is_unique:
+            return runs[told].astype(str)
+    return runs[column].map(plain).astype(str)
+
+
+def settings(runs: pd.DataFrame, columns: Collection[str], between: str = ", ") -> pd.Series[str]:
+    """The values of several settings in words; networks and arms speak for themselves."""
+    signs = dict(zip(columns, _signs(columns), strict=True))
+    told = [_prefix(column, signs[column]) + values(runs, column) for column in columns]
+    return pd.Series(map(between.join, zip(*told, strict=True)), index=runs.index, dtype=str)
+
+
+def _prefix(column: str, sign: str) -> str:
+    if column in ("network.name", ARM):
+        return ""
+    return f"{axis(column)} " if column.endswith(".name") else f"{sign} = "
+
+
+def _signs(columns: Collection[str]) -> list[str]:
+    """Each setting's sign, or its key where another has the same."""
+    signs = [SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " ")) for column in columns]
+    return [sign if signs.count(sign) == 1 else column for sign, column in zip(signs, columns, strict=True)]
 
 
 def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
@@ -78,8 +138,7 @@ def _apart(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
     columns = _telling(tied, swept(tied, shown))
     if not columns:
         return [""] * len(tied)
-    signs = [SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " ")) for column in columns]
-    signs = [sign if signs.count(sign) == 1 else column for sign, column in zip(signs, columns, strict=True)]
+    signs = _signs(columns)
     rows = tied[columns].itertuples(index=False)
     return [
         f" ({', '.join(f'{sign} = {plain(value)}' for sign, value in zip(signs, row, strict=True))})"
@@ -99,7 +158,7 @@ def _telling(tied: pd.DataFrame, columns: Collection[str]) -> list[str]:
 def plain(value: Any) -> str:
     """A setting's value in as few letters as tell it from all others of its column."""
     if pd.isna(value):
-        return "–"
+        return NOTHING
     if isinstance(value, float):
         return short if float(short := f"{value:g}") == value else repr(value)
     if not isinstance(value, str):

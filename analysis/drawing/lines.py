@@ -55,6 +55,9 @@ THICK, THIN = 2.3, 0.9
 ASIDE = 3.5
 """Points by which lines of one place stand beside each other, so that each one's markers are seen."""
 
+SPREAD = 0.8
+"""Of the room of a place, how much its points of several colours take: seaborn's."""
+
 LETTER, HANDLE, ROW = 0.06, 0.63, 0.16
 """Inches in a legend: of a letter, of a line with the space around it, and of a row."""
 
@@ -74,6 +77,13 @@ def looks(names: Sequence[str]) -> list[Look]:
         )
         for index, name in enumerate(names)
     ]
+
+
+def graded(count: int) -> list[Look]:
+    """Looks of so many numbers, dark to light."""
+    markers = [look.marker for look in (*KNOWN.values(), *OTHERS)]
+    colors = sns.color_palette("viridis", count + 1).as_hex()[:count]  # the last is too light for lines
+    return [Look(color, markers[index % len(markers)]) for index, color in enumerate(colors)]
 
 
 def looks_of(table: pd.DataFrame) -> dict[str, Look]:
@@ -121,6 +131,34 @@ def draw(
         shift = ScaledTranslation(rank * aside / 72, 0, axis.figure.dpi_scale_trans)
         for artist in (line, band):
             artist.set_transform(axis.transData + shift)
+
+
+def draw_points(
+    axis: Axes, table: pd.DataFrame, looks: Mapping[str, Look], *, order: Sequence[str], **options: Any
+) -> None:
+    """Seaborn's points of means with intervals, and the values behind them, one colour for each `label`.
+
+    Args:
+        axis: The panel; its scale is to be set afterwards, see `draw`.
+        table: One row for each value.
+        looks: By label, side by side at each place.
+        order: The places.
+        options: Of `seaborn.pointplot`: `x`, `y`, `errorbar` and `seed`.
+    """
+    names, apart = list(looks), SPREAD * (1 - 1 / len(looks))
+    shared: dict[str, Any] = {"x": options["x"], "y": options["y"], "hue": "label", "hue_order": names}
+    palette = {name: look.color for name, look in looks.items()}
+    sns.stripplot(
+        table, **shared, order=order, palette=palette, dodge=True, size=2.4, alpha=0.4, jitter=0.12,
+        legend=False, ax=axis,
+    )  # fmt: skip
+    sns.pointplot(
+        table, **(shared | options), order=order, palette=palette, dodge=apart or False, linestyle="none",
+        markers=[look.marker for look in looks.values()], markersize=4.5, err_kws={"linewidth": 1.2},
+        legend=False, ax=axis,
+    )  # fmt: skip
+    for name, look in looks.items():
+        axis.plot([], [], color=look.color, marker=look.marker, linestyle="none", markersize=4.5, label=name)
 
 
 def draw_seeds(

@@ -44,15 +44,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class PairPictures:
-    """A pair's inputs that are shown, and its results in the order of the arms; not all are missing."""
+    """A pair's inputs that are shown, and its results in the order of the arms."""
 
     inputs: tuple[Picture, ...]
     results: tuple[Picture, ...]
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels that hold each result."""
-        sizes = [picture.image.shape for picture in self.results if picture.image is not None]
+        """Height and width in pixels that hold each result; each input, where all results are missing."""
+        known = [picture.image.shape for picture in self.results if picture.image is not None]
+        sizes = known or [picture.image.shape for picture in self.inputs if picture.image is not None]
         return max(size[0] for size in sizes), max(size[1] for size in sizes)
 
 

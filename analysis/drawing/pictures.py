@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,10 +31,11 @@ def of_pairs(data: Stylizations, most: int, columns: list[str] | None = None) ->
     """
     shown = [data.pairs[index] for index in spread(len(data.pairs), most)]
     pairs = [of_pair(data, pair) for pair in shown]
-    return pairs if columns is None else [_in_columns(pair, columns) for pair in pairs]
+    return pairs if columns is None else [in_columns(pair, columns) for pair in pairs]
 
 
-def _in_columns(pair: PairPictures, columns: list[str]) -> PairPictures:
+def in_columns(pair: PairPictures, columns: Sequence[str]) -> PairPictures:
+    """With these words above its results, and what inputs are below them."""
     inputs = (replace(each, title="", below=f"{each.title}: {each.below}") for each in pair.inputs)
     results = (
         replace(picture, title=title, key=f"{picture.key}__{title}")
@@ -43,18 +44,19 @@ def _in_columns(pair: PairPictures, columns: list[str]) -> PairPictures:
     return PairPictures(tuple(inputs), tuple(results))
 
 
-def of_pair(data: Stylizations, pair: tuple[str, str]) -> PairPictures:
-    """A pair's inputs of the sides whose weight counts, and its result in each arm."""
+def of_pair(data: Stylizations, pair: tuple[str, str], arms: Sequence[Arm] | None = None) -> PairPictures:
+    """A pair's inputs of the sides whose weight counts, and its result in each of these arms, or of all."""
     here: Any = data.table[(data.table["content"] == pair[0]) & (data.table["style"] == pair[1])].set_index(
         "cell"
     )
-    first = next(arm for arm in data.arms if not arm.missing)
+    cell = here.index[0]
     inputs = (
-        Picture(role, role, stylizations.picture(data, first, here.loc[first.index, f"{role}_image"]), name)
+        Picture(role, role, data.tables.picture(cell, here.loc[cell, f"{role}_image"]), name)
         for role, name in zip(stylizations.ROLES, pair, strict=True)
         if role in data.roles
     )
-    return PairPictures(tuple(inputs), tuple(_result(data, arm, pair, here) for arm in data.arms))
+    chosen = data.arms if arms is None else arms
+    return PairPictures(tuple(inputs), tuple(_result(data, arm, pair, here) for arm in chosen))
 
 
 def _result(data: Stylizations, arm: Arm, pair: tuple[str, str], here: Any) -> Picture:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import pandas as pd
 import seaborn as sns
@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from analysis.tables import Tables
+from analysis.tables import Tables, provenance
 from swag_repro.runs.files import whole_file
 
 WIDTH = 7.16
@@ -34,6 +34,9 @@ PAD = 0.04
 
 LOG_FROM = 5.0
 """An axis is logarithmic where its largest value is at least so many times the smallest."""
+
+DECADES = 3.5
+"""Of a logarithmic axis, of which more than the decades themselves have ticks."""
 
 ALARM = "#D00000"
 
@@ -58,6 +61,10 @@ RC: Any = {
     "figure.constrained_layout.wspace": 0,
     "pdf.fonttype": 42,  # letters stay letters: text in the PDF can be searched and copied
 }
+
+
+Pages: TypeAlias = Iterable[tuple[str, Figure]]
+"""Figures with the ends of their names, of which each is made when it is asked for."""
 
 
 class Data(Protocol):
@@ -119,21 +126,24 @@ def _mark_partial(drawn: Figure, data: Tables) -> None:
 
 
 def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
-    """Logarithmic where values are positive and span much; ticks at 1, 2 and 5, as few decades are shown."""
+    """Logarithmic where values are positive and span much; of few decades with ticks at 1, 2 and 5."""
     if len(values) == 0 or not (values.min() > 0 and values.max() >= LOG_FROM * values.min()):
         return
     axes.set(**{f"{side}scale": "log"})
+    if values.max() > 10**DECADES * values.min():
+        return
     axis = axes.xaxis if side == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
 
 
-def save(drawn: Figure | Mapping[str, Figure], data: Data, folder: Path, name: str) -> list[Path]:
-    """Writes figures (PNG and PDF), with a title and where they come from as metadata, and tables (CSV).
+def save(drawn: Figure | Mapping[str, Figure] | Pages, data: Data, folder: Path, name: str) -> list[Path]:
+    """Writes figures (PNG and PDF) and tables (CSV); all carry where they come from.
 
     Args:
-        drawn: From a figure's `make`: one, or several by the ends of their names.
+        drawn: From a figure's `make`: one, or several by the ends of their names; pages are drawn and written
+            one after the other.
         data: What it was made from.
         folder: Made where it is missing.
         name: The first part of each file's name.
@@ -141,27 +151,28 @@ def save(drawn: Figure | Mapping[str, Figure], data: Data, folder: Path, name: s
     Raises:
         StoreError: The files can't be written.
     """
-    figures = {"": drawn} if isinstance(drawn, Figure) else drawn
+    if isinstance(drawn, Figure):
+        drawn = {"": drawn}
+    figures = drawn.items() if isinstance(drawn, Mapping) else drawn
     paths = [
-        _save(one, folder / f"{name}{end}{suffix}", data.tables.description)
-        for end, one in figures.items()
+        _save(one, folder / f"{name}{end}{suffix}", data.tables)
+        for end, one in figures
         for suffix in (".png", ".pdf")
     ]
     for end, table in data.written.items():
         paths.append(folder / f"{name}{end}.csv")
         with whole_file(paths[-1]) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+            column = provenance.column(data.tables.provenance, len(table)).to_numpy(zero_copy_only=False)
+            told = table.assign(**{provenance.COLUMN: column})
+            told.to_csv(file, index=False, lineterminator="\n")
     return paths
 
 
-def _save(drawn: Figure, path: Path, description: str) -> Path:
-    metadata: dict[str, dict[str, Any]] = {
-        ".png": {"Title": path.stem, "Description": description},
-        ".pdf": {"Title": path.stem, "Subject": description, "CreationDate": None},  # always the same bytes
-    }
+def _save(drawn: Figure, path: Path, tables: Tables) -> Path:
+    metadata = provenance.figure_metadata(path.stem, tables.description, tables.provenance, path.suffix)
     buffer = io.BytesIO()
     with rc_context(RC):
-        drawn.savefig(buffer, format=path.suffix[1:], dpi="figure", metadata=metadata[path.suffix])
+        drawn.savefig(buffer, format=path.suffix[1:], dpi="figure", metadata=metadata)
     with whole_file(path) as file:
         file.write(buffer.getvalue())
     return path

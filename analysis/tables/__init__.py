@@ -16,6 +16,7 @@ from PIL import Image
 from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing
 from analysis.tables.collect import pairs_of, read_records, tidy
 from analysis.tables.judged import JUDGE, MEASURES, has_random_weights, judge_of, judgements
+from analysis.tables.provenance import Provenance, again, trainings_of
 from analysis.tables.runs import described, frame, lines, settings_of, swept, typed
 from experiments.science import wants_judge
 from swag_repro.runs.files import unreadable
@@ -23,7 +24,14 @@ from swag_repro.runs.records import RunRecord, read_status
 
 __all__ = ["MEASURES", "Cell", "CellsError", "Pixels", "Tables", "lines", "load", "swept"]
 
-PROVENANCE = ["run_id", "commit", "versions.torch", "versions.torchvision", "versions.swag_repro"]
+PROVENANCE = [
+    "run_id",
+    "config_key",
+    "commit",
+    "versions.torch",
+    "versions.torchvision",
+    "versions.swag_repro",
+]
 """Columns of the runs that stand beside every number."""
 
 CONTEXT = ["network.name", "weights.name", "weights.seed", "smoothing.name", "images.size", "images.resize"]
@@ -46,6 +54,7 @@ class Tables:
         cells: As composed, for what is said of their settings; in the order of `runs`.
         judging: The command that judges pictures which are not.
         root: The output folder.
+        provenance: Where all of it comes from.
     """
 
     runs: pd.DataFrame
@@ -55,6 +64,7 @@ class Tables:
     cells: tuple[Cell, ...]
     judging: str
     root: Path
+    provenance: Provenance
 
     @property
     def missing(self) -> int:
@@ -116,14 +126,14 @@ def load(overrides: Sequence[str], root: Path, entry: str, *, partial: bool) -> 
         StoreError: A run can't be read.
     """
     records, _ = read_records(root)
-    answer = answered(
-        compose_cells(overrides, entry), records, computing(overrides, root, entry), partial=partial
-    )
+    command = computing(overrides, root, entry)
+    answer = answered(compose_cells(overrides, entry), records, command, partial=partial)
     found = _distinct(answer.runs)
     judges = judgements(records) if any(wants_judge(cell.config) for cell, _ in found) else {}
     judged = [record and judge_of(cell.config, record, judges) for cell, record in found]
     own = list({record.path: record for _, record in found if record}.values())
     others = [judge for judge in judged if judge is not None and judge not in own]
+    trained = trainings_of([*own, *others], records)
     return Tables(
         _runs(found, root),
         _judges(judged),
@@ -132,6 +142,13 @@ def load(overrides: Sequence[str], root: Path, entry: str, *, partial: bool) -> 
         tuple(cell for cell, _ in found),
         " ".join(computing(overrides, root, JUDGE)),
         root,
+        Provenance.of(
+            [*trained, *own, *others],
+            root,
+            [*map(again, trained), command],
+            cells=len(found),
+            missing=sum(record is None for _, record in found),
+        ),
     )
 
 

@@ -170,7 +170,7 @@ def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
     by_key: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         if record.status.experiment in entries:
-            by_key[_key_of_run(record)].append(record)
+            by_key[key_of_run(record)].append(record)
     runs: list[tuple[Cell, RunRecord | None]] = []
     missing = []
     for cell in cells:
@@ -190,13 +190,18 @@ def _key(entry: str, settings: dict[str, Any]) -> str:
     return key([entry, {name: value for name, value in settings.items() if name not in judged}])
 
 
-def _key_of_run(record: RunRecord) -> str:
+def key_of_run(record: RunRecord) -> str:
+    """What it has in common with its cell, see `Cell.key`; nothing of a run killed before it wrote who it is.
+
+    Raises:
+        StoreError: It is finished, and its identity can't be read.
+    """
     try:
         return _key(record.status.experiment, record.identity.config)
     except StoreError:
         if record.status.state == "finished":
             raise
-        return ""  # killed before it wrote who it is
+        return ""
 
 
 def _choose(cell: Cell, records: list[RunRecord]) -> RunRecord:

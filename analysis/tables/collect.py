@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from analysis.tables.provenance import COLUMN, Provenance, column, stamped
 from analysis.tables.runs import RUNS_VERSION, table_of_runs
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import whole_file
@@ -50,6 +51,17 @@ class Collected:
     files: tuple[Path, ...]
 
 
+def output_folder(root: Path) -> Path:
+    """An output folder of experiments.
+
+    Raises:
+        StoreError: There is no such folder.
+    """
+    if not root.is_dir():
+        raise StoreError("runs", "should be an output folder of experiments", f"no folder {root}", "Run one.")
+    return root
+
+
 def read_records(root: Path) -> tuple[list[RunRecord], int]:
     """All runs below an output folder, and how many directories were left before they had a status.
 
@@ -57,8 +69,6 @@ def read_records(root: Path) -> tuple[list[RunRecord], int]:
         StoreError: There is no such folder, or a status is malformed or of a later version: its run would
             be lost silently.
     """
-    if not root.is_dir():
-        raise StoreError("runs", "should be an output folder of experiments", f"no folder {root}", "Run one.")
     left: list[Path] = []
 
     def skipped(directory: Path, error: StoreError) -> None:
@@ -66,7 +76,7 @@ def read_records(root: Path) -> tuple[list[RunRecord], int]:
             raise error
         left.append(directory)
 
-    return list(all_runs(root, skipped=skipped)), len(left)
+    return list(all_runs(output_folder(root), skipped=skipped)), len(left)
 
 
 def tidy(records: Sequence[RunRecord]) -> pa.Table:
@@ -125,9 +135,14 @@ def collect(root: Path, out: Path) -> Collected:
     finished = [record for record in records if record.status.state == "finished"]
     numbers = tidy(finished)
     tables = {"table": numbers, "runs": table_of_runs(records, root), "pairs": pairs_of(finished)}
-    files = [_written(table, out / f"{name}.parquet") for name, table in tables.items()]
-    files.insert(1, _written(numbers, out / "table.csv"))
+    origin = Provenance.of([], root, [], cells=len(finished), missing=0)
+    files = [_written(stamped(table, origin), out / f"{name}.parquet") for name, table in tables.items()]
+    files.insert(1, _written(_with_column(numbers, origin), out / "table.csv"))
     return Collected(states["finished"], dict(failed), states["running"] + left, len(numbers), tuple(files))
+
+
+def _with_column(table: pa.Table, origin: Provenance) -> pa.Table:
+    return table.append_column(COLUMN, column(origin, len(table)))
 
 
 def _written(table: pa.Table, path: Path) -> Path:

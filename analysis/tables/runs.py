@@ -54,6 +54,9 @@ config of an experiment. `path` is relative to the output folder.
 FILES = frozenset({"images.name", "images.path", "content", "style", "masks", "weights.path", "measures"})
 """Settings that no run id holds, as digests stand for them, but that tell runs of a figure apart."""
 
+ARM = "arm.name"
+"""What an experiment calls a choice of several settings."""
+
 TYPES = {pa.bool_(): pd.BooleanDtype(), pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype()}
 
 
@@ -166,6 +169,29 @@ def swept(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
         for column in differing
         if not any(_tells(runs, name, column) for name in names if name != column)
     ]
+
+
+def told(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
+    """Settings that tell runs apart beside those shown; an experiment's arm stands for all that it tells.
+
+    Args:
+        runs: As for `swept`.
+        shown: Columns.
+    """
+    left = _untold(runs, shown)
+    if ARM in runs and ARM not in shown:
+        beside = _untold(runs, [*shown, ARM])
+        return [*beside, ARM] if len(beside) < len(left) else left
+    return left
+
+
+def _untold(runs: pd.DataFrame, shown: Collection[str]) -> list[str]:
+    """Of what was swept, all that these columns do not determine."""
+    columns = swept(runs)
+    if not shown:
+        return columns
+    groups = runs.groupby([*shown], dropna=False)
+    return [column for column in columns if groups[column].nunique(dropna=False).max() > 1]
 
 
 def _settings(runs: pd.DataFrame) -> Iterator[str]:

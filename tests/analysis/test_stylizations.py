@@ -297,7 +297,7 @@ class TestCommand:
             assert saved.info["Description"].startswith("4 runs; commit ")
         assert (folder / "fig1.pdf").read_bytes().startswith(b"%PDF")
         written = pd.read_csv(folder / "fig1.csv")
-        assert list(written.columns) == list(loaded.table.columns)
+        assert list(written.columns) == [*loaded.table.columns, "provenance"]
         assert written["style_distance"].tolist() == loaded.table["style_distance"].tolist()
 
     def test_missing_cells(

@@ -1,0 +1,31 @@
+"""`python -m analysis explain results/fig3/fig3.png`: where a file comes from, and what makes it again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from analysis.commands import Commands, add
+
+
+def register(commands: Commands) -> None:
+    """Adds its parser."""
+    about = "where a figure, a table or a picture comes from, and what makes it again"
+    parser = add(commands, "explain", run, overrides=False, about=about)
+    parser.add_argument("file", type=Path, help="of results, or of a run; also a run's directory")
+    parser.add_argument("--all", action="store_true", help="list all runs behind it")
+    parser.add_argument("--json", action="store_true", help="for machines; all runs")
+    parser.set_defaults(runs=None)
+
+
+def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
+    """Explains one file."""
+    from analysis.explaining import explain
+
+    known = explain(options.file, options.runs)
+    if options.json:
+        yield json.dumps(known.to_plain(), indent=2)
+    else:
+        yield from known.lines(every_run=options.all)

@@ -1,0 +1,44 @@
+"""`python -m analysis figure fig3`: a figure of the papers, and the numbers behind it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+
+from analysis.commands import Commands, add, add_out, add_partial, positive
+from analysis.figures import FIGURES, draw, source_of
+
+
+def register(commands: Commands) -> None:
+    """Adds its parser."""
+    parser = add(
+        commands,
+        "figure",
+        run,
+        overrides=True,
+        about="a figure, and the numbers behind it",
+        usage="[--out OUT] [--allow-partial] [--pairs N] name [override ...]",
+    )
+    parser.add_argument("name", help=f"{', '.join(FIGURES)}; or a module with load, make and save")
+    add_out(parser)
+    add_partial(parser)
+    parser.add_argument(
+        "--pairs",
+        type=positive,
+        metavar="N",
+        help="pairs shown in a figure of pictures (4; where rows are losses 1)",
+    )
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
+    """Draws it; gives the files.
+
+    Raises:
+        argparse.ArgumentError: `--pairs` of a figure without pictures.
+    """
+    if options.pairs is not None and not source_of(options.name).pictures:
+        message = f"--pairs is for figures of pictures; {options.name} shows means over all pairs"
+        raise argparse.ArgumentError(None, message)
+    pairs = {} if options.pairs is None else {"pairs": options.pairs}
+    paths = draw(options.name, overrides, options.runs, options.out, partial=options.allow_partial, **pairs)
+    return map(str, paths)

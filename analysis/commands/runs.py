@@ -1,0 +1,58 @@
+"""`python -m analysis runs [experiment=…]`: what was swept, what became of each run, and its pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from analysis.commands import Commands, add
+
+STATES = ("finished", "failed", "running", "damaged")
+
+
+def register(commands: Commands) -> None:
+    """Adds its parser."""
+    parser = add(
+        commands,
+        "runs",
+        run,
+        overrides=True,
+        about="a list of runs: what was swept, and what became of each",
+        usage="[--state {finished,failed,running,damaged}] [--json | --csv] [--out OUT] [all | override ...]",
+    )
+    parser.add_argument("--state", action="append", choices=STATES, default=[], help="only these")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for machines")
+    form.add_argument("--csv", action="store_true", help="for machines")
+    parser.add_argument("--out", type=Path, help="a folder that gets the list as runs.csv, too")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
+    """Lists the runs of an experiment, or without one all runs of the output folder."""
+    from analysis.listing import load
+    from experiments.command import entry_asked
+    from swag_repro.runs.files import write_text
+
+    entry = None if list(overrides) in ([], ["all"]) else entry_asked(overrides)
+    listing = load(overrides, options.runs, entry, options.state)
+    if options.out is not None:
+        write_text(options.out / "runs.csv", listing.to_csv())
+    if options.json:
+        yield listing.to_json()
+    elif options.csv:
+        yield listing.to_csv().rstrip("\n")
+    else:
+        yield from _drawn(listing.to_table())
+
+
+def _drawn(table: object) -> Iterator[str]:
+    """As wide as the terminal; elsewhere as wide as it needs, without colours."""
+    from rich.console import Console
+
+    on_terminal = sys.stdout.isatty()
+    console = Console(width=None if on_terminal else 400, force_terminal=on_terminal)
+    with console.capture() as capture:
+        console.print(table)
+    yield from (line.rstrip() for line in capture.get().splitlines())

@@ -1,0 +1,29 @@
+"""`python -m analysis sheet experiment=…`: a contact sheet of the pictures of any sweep."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+
+from analysis.commands import Commands, add, add_out, add_partial, positive
+
+
+def register(commands: Commands) -> None:
+    """Adds its parser."""
+    about = "a contact sheet of any sweep's pictures"
+    usage = "[--out OUT] [--allow-partial] [--pairs N] [override ...]"
+    parser = add(commands, "sheet", run, overrides=True, about=about, usage=usage)
+    add_out(parser)
+    add_partial(parser)
+    parser.add_argument("--pairs", type=positive, metavar="N", help="at most so many rows (all)")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
+    """Draws it, in as many pages as it needs; gives the files."""
+    from analysis.figures import sheet
+    from experiments.command import entry_asked
+
+    entry = entry_asked(overrides)
+    data = sheet.load(overrides, options.runs, entry, partial=options.allow_partial)
+    name = data.arms[0].config["name"]
+    return map(str, sheet.save(sheet.make(data, pairs=options.pairs), data, options.out / "sheet", name))

@@ -1,0 +1,276 @@
+"""Where a file comes from, whether the runs behind it are as they were, and what makes it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.tables.cells import OUTPUT, SHOWN
+from analysis.tables.collect import read_records
+from analysis.tables.provenance import (
+    Origin,
+    Provenance,
+    Source,
+    again,
+    png_text,
+    read,
+    result_of,
+    trainings_of,
+)
+from swag_repro.errors import StoreError
+from swag_repro.runs.files import digest
+from swag_repro.runs.records import RunRecord, read_status
+
+RUN_ID = "run_id"
+"""What a picture of a run says of itself, and a column of collected tables."""
+
+DIRTY = "-dirty"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A run behind a file, as it is found today.
+
+    Attributes:
+        run_id: Its id.
+        experiment: The entry point that computed it; empty where that is not known.
+        state: `unchanged`; `whole`, where nothing tells what it was; `changed`, if it was computed anew with
+            another result; `damaged`; `missing`; or what its status says of a run that is not finished.
+        found: What is wrong with it, in words; empty where nothing is.
+    """
+
+    run_id: str
+    experiment: str
+    state: str
+    found: str = ""
+
+    @property
+    def fine(self) -> bool:
+        """Whether it can be what the file was made from."""
+        return self.state in ("unchanged", "whole")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is known of a file.
+
+    Attributes:
+        file: Its path.
+        what: Of a file of a run, what it is, in words.
+        provenance: Where it comes from.
+        runs: Those behind it.
+        commands: What makes it again from nothing, in order.
+    """
+
+    file: Path
+    what: str
+    provenance: Provenance
+    runs: tuple[Checked, ...]
+    commands: tuple[tuple[str, ...], ...]
+
+    @property
+    def origins(self) -> list[tuple[Origin, int]]:
+        """The code that computed the runs, and how many each."""
+        texts = {str(source.origin): source.origin for source in self.provenance.runs.values()}
+        counts = Counter(str(source.origin) for source in self.provenance.runs.values())
+        return [(texts[text], count) for text, count in counts.most_common()]
+
+    def to_plain(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        known = self.provenance
+        return {
+            "file": str(self.file),
+            "what": self.what,
+            "made_by": list(known.command),
+            "root": known.root,
+            "cells": known.cells,
+            "missing_cells": known.missing,
+            "config": known.config,
+            "runs": [asdict(run) | self._source(run.run_id) for run in self.runs],
+            "drawn": asdict(known.drawn),
+            "commands": [list(command) for command in self.commands],
+        }
+
+    def _source(self, run_id: str) -> dict[str, Any]:
+        source = self.provenance.runs.get(run_id)
+        if source is None:
+            return {}
+        return {"config": source.config, "result": source.result, **asdict(source.origin)}
+
+    def lines(self, *, every_run: bool) -> Iterator[str]:
+        """For people to read; of more runs than some, those that are not as they were come first.
+
+        Args:
+            every_run: Whether all runs are listed.
+        """
+        yield str(self.file)
+        for name, said in self._said():
+            yield f"  {name:<12}{said}"
+        yield from self._listed(every_run=every_run)
+        yield "To make it again from nothing:"
+        commits = {origin.commit or "" for origin, _ in self.origins}
+        if any(commit.endswith(DIRTY) for commit in commits):
+            yield "  (some code was not committed: its commit is the nearest there is)"
+        if len(commits) > 1:
+            yield "  (several commits computed the runs: see above, and choose one)"
+        for command in self.commands:
+            yield f"  {shlex.join(command)}"
+
+    def _said(self) -> Iterator[tuple[str, str]]:
+        known = self.provenance
+        if self.what:
+            yield "what", self.what
+        elif known.command:
+            yield "made by", shlex.join(analysis(known.command))
+        else:
+            yield "made by", "Python code, no command"
+        if known.steps:
+            yield "experiment", shlex.join(known.steps[-1][1:])
+        if not self.what:
+            yield "drawn with", _code(known.drawn)
+        for origin, count in self.origins:
+            yield "computed by", f"{_code(origin)} ({_counted(count, 'run')})"
+        yield "config", known.config
+        if known.missing:
+            yield "partial", f"{known.missing} of {known.cells} cells had no run"
+        states = Counter(run.state for run in self.runs)
+        told = ", ".join(f"{count} {state}" for state, count in states.items())
+        yield "runs", f"{len(self.runs)} in {known.root}: {told or 'none'}"
+
+    def _listed(self, *, every_run: bool) -> Iterator[str]:
+        ordered = sorted(self.runs, key=lambda run: run.fine)
+        shown = ordered if every_run else ordered[:SHOWN]
+        for run in shown:
+            yield f"    {run.run_id}  {run.experiment:<20}{run.state}{run.found and f': {run.found}'}"
+        if len(shown) < len(ordered):
+            yield f"    ... and {len(ordered) - len(shown)} more: --all lists them"
+
+
+def analysis(arguments: Sequence[str]) -> list[str]:
+    """A command of this package."""
+    return ["python", "-m", "analysis", *arguments]
+
+
+def _code(origin: Origin) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+    return f"commit {origin.commit or 'unknown'}; {versions}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def explain(path: Path, root: Path | None) -> Explanation:
+    """What is known of a figure, a table, or a file of a run.
+
+    Args:
+        path: The file; also a run's directory.
+        root: The output folder of the runs; None where it is the one that the file names.
+
+    Raises:
+        ProvenanceError: It does not say where it comes from.
+        StoreError: A later version wrote it, or it belongs to a run that can't be read.
+    """
+    directory = _run_of(path, root)
+    if directory is not None:
+        return _of_run(path, directory)
+    known = read(path)
+    known = known if root is None else replace(known, root=str(root))
+    sources = known.runs or dict.fromkeys(_ids(path))
+    checked = tuple(_checked(Path(known.root), run_id, source) for run_id, source in sources.items())
+    commands = [*_checkout(known), *known.steps, *([analysis(known.command)] if known.command else [])]
+    return Explanation(path, "", known, checked, tuple(map(tuple, commands)))
+
+
+def _ids(path: Path) -> list[str]:
+    """The runs that the rows of a collected table name."""
+    rows = pd.read_parquet(path, columns=[RUN_ID]) if path.suffix == ".parquet" else pd.read_csv(path)
+    return sorted(rows[RUN_ID].unique())
+
+
+def _checkout(known: Provenance) -> list[list[str]]:
+    """What brings the code back that computed the runs, where it is of one commit."""
+    commits = {source.origin.commit for source in known.runs.values()}
+    commit = commits.pop() if len(commits) == 1 else None
+    return [["git", "checkout", commit.removesuffix(DIRTY)]] if commit else []
+
+
+def _checked(root: Path, run_id: str, source: Source | None) -> Checked:
+    directory, experiment = root / "runs" / run_id, source.experiment if source else ""
+    if not directory.is_dir():
+        return Checked(run_id, experiment, "missing")
+    try:
+        record = RunRecord(directory, read_status(directory))
+    except StoreError:
+        return Checked(run_id, experiment, "damaged", "status.json")
+    status, experiment = record.status, record.status.experiment
+    if status.state != "finished":
+        return Checked(run_id, experiment, status.state, status.reason or "")
+    if damage := record.damage():
+        return Checked(run_id, experiment, "damaged", ", ".join(damage))
+    if source is None or source.result is None:
+        return Checked(run_id, experiment, "whole")
+    if result_of(status) != source.result:
+        return Checked(run_id, experiment, "changed", f"computed anew at {status.started_at}")
+    return Checked(run_id, experiment, "unchanged")
+
+
+# --- Files of runs ----------------------------------------------------------------------------------------
+
+
+def _run_of(path: Path, root: Path | None) -> Path | None:
+    """The directory of the run that a file belongs to; also that of a picture copied out of it."""
+    inside = path.absolute()
+    for directory in (inside, *inside.parents):
+        if directory.parent.name == "runs" and (directory / "status.json").is_file():
+            return directory
+    run_id = png_text(path).get(RUN_ID) if path.suffix == ".png" else None
+    return None if run_id is None else (root or OUTPUT) / "runs" / run_id
+
+
+def _of_run(path: Path, directory: Path) -> Explanation:
+    record, root = RunRecord(directory, read_status(directory)), directory.parents[1]
+    behind = []
+    if record.status.state == "finished":
+        behind = [*trainings_of([record], read_records(root)[0]), record]
+    steps = [*map(again, behind[:-1]), again(record)]
+    known = replace(Provenance.of(behind, root, steps, cells=1, missing=0), command=())
+    sources: Mapping[str, Source | None] = known.runs or {directory.name: None}
+    checked = tuple(_checked(root, run_id, source) for run_id, source in sources.items())
+    return Explanation(
+        path, _words(path, record), known, checked, tuple(map(tuple, _checkout(known) + steps))
+    )
+
+
+def _words(path: Path, record: RunRecord) -> str:
+    """What a file of a run is, and whether it is as it was written."""
+    status = record.status
+    run = f"run {record.path.name} of {status.experiment}: {' '.join(status.overrides) or 'no overrides'}"
+    if path.is_dir():
+        return run
+    names = {sha256: name for name, sha256 in (status.files or {}).items()}
+    name = names.get(digest(path.read_bytes()))
+    if name is None:
+        return f"not among what was written when it finished, or changed since; in {run}"
+    words = [said for row in record.pairs().to_pylist() for said in _roles(row, name)]
+    return f"{words[0] if words else name}, as it was written, of {run}"
+
+
+def _roles(row: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What a file is to a row of `PAIRS`; nothing where it has none."""
+    both = f"{row['content']} in the style of {row['style']}"
+    if name == row["image"]:
+        yield f"{both} ({row['status']})"
+    if name == row["content_image"]:
+        yield f"the content {row['content']}"
+    if name in (row["style_image"], *(style["image"] for style in row["styles"])):
+        yield f"the style {row['style']}"
+    for step in row["steps"]:
+        if name == step["image"]:
+            yield f"{both} after {step['iteration']} steps"

@@ -1,0 +1,244 @@
+"""Any number of the tables against any setting: lines where that is a number, points where it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from analysis.drawing import captions, labels, lines, style
+from analysis.drawing.lines import Look
+from analysis.drawing.style import save
+from analysis.observations import COLUMNS as OF_NUMBERS
+from analysis.observations import KINDS, REST, Observations, load
+from swag_repro.errors import SettingError
+
+__all__ = ["INTERVALS", "load", "make", "save"]
+
+PANEL, WORDS = 1.9, 0.5
+"""Inches of a row of panels, and of the words around it."""
+
+COLUMNS, MOST = 3, 30
+"""Panels side by side where nothing else says how many; and of all, at most."""
+
+LETTER, SLANT = 0.062, 35
+"""Inches of a letter below an axis, and degrees of words that would run into each other."""
+
+SHARES = ("normalized_entropy", "style_share", "peaks_shrunk", "accuracy", "ssim")
+"""Numbers of at most 1, which no logarithm makes plainer."""
+
+INTERVALS: dict[str, tuple[Any, str]] = {
+    "se": ("se", "standard errors"),
+    "sd": ("sd", "standard deviations"),
+    "ci": (("ci", 95), "95 % bootstrap intervals"),
+    "range": (("pi", 100), "lowest to highest"),
+}
+"""What seaborn takes and what a caption says, by the command's word."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What all panels have in common.
+
+    Attributes:
+        data: What is drawn.
+        points: Its units, with the words of their `label`, `col` and `row`, and of x unless that is a number.
+        looks: By label.
+        places: The words of x in order; none where it is a number.
+        interval: A key of `INTERVALS`.
+    """
+
+    data: Observations
+    points: pd.DataFrame
+    looks: dict[str, Look]
+    places: list[str]
+    interval: str
+
+    @property
+    def names(self) -> list[str]:
+        """Of the legend."""
+        return [name for name in self.looks if name]
+
+    @property
+    def shared(self) -> bool:
+        """Whether the panels show one quantity, and share its axis."""
+        return not any(self.data.asked.shown.get(side) in KINDS for side in ("col", "row"))
+
+    def words(self, side: str) -> list[str]:
+        """Of the panels of `col` or `row`, in order; one that is empty without it."""
+        return self.data.ordered(self.data.asked.shown[side]) if side in self.data.asked.shown else [""]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: its title and its points."""
+
+    title: str
+    points: pd.DataFrame
+
+
+def make(data: Observations, *, interval: str = "se") -> Figure:
+    """A panel for each value of `col` and `row`, with lines or colours by `hue`.
+
+    Args:
+        data: What is drawn.
+        interval: A key of `INTERVALS`.
+
+    Raises:
+        SettingError: There are too many panels.
+    """
+    drawing = _drawing(data, interval)
+    grid = _grid(drawing)
+    slant = _is_crowded(drawing.places, len(grid[0]))
+    height = (PANEL + WORDS) * len(grid)
+    if slant:
+        height += LETTER * max(map(len, drawing.places)) * math.sin(math.radians(SLANT)) * len(grid)
+    if drawing.names:
+        height += lines.legend_height(drawing.names)
+    with style.figure(height, caption=_caption(drawing), data=data) as (drawn, [part]):
+        axes = part.subplots(len(grid), len(grid[0]), squeeze=False, sharex=True, sharey=drawing.shared)
+        for axis in axes.flat[sum(map(len, grid)) :]:
+            axis.set_axis_off()
+        for number, panels in enumerate(grid):
+            for place, (axis, panel) in enumerate(zip(axes[number], panels, strict=False)):
+                _draw(axis, panel, drawing)
+                _finish(axis, panel, drawing, slant=slant)
+                axis.set_ylabel(_y(data) if place == 0 else "")
+                if number + 1 == len(grid) or place >= len(grid[number + 1]):
+                    axis.set_xlabel(labels.axis(data.asked.shown["x"]), visible=True, parse_math=False)
+                    axis.tick_params(labelbottom=True)
+        if drawing.names:
+            lines.add_legend(part, axes.flat, drawing.names)
+    return drawn
+
+
+def _drawing(data: Observations, interval: str) -> Drawing:
+    shown = data.asked.shown
+    parts = (("hue", "label"), ("col", "col"), ("row", "row"))
+    told = {name: data.words(shown[part]) if part in shown else "" for part, name in parts}
+    x = data.units[shown["x"]]
+    if _is_number(x) and len(x.unique()) > 1:
+        return Drawing(data, data.units.assign(**told, x=x.astype(float)), _looks(data), [], interval)
+    points = data.units.assign(**told, x=data.words(shown["x"]))
+    return Drawing(data, points, _looks(data), data.ordered(shown["x"]), interval)
+
+
+def _is_number(values: pd.Series) -> bool:
+    return is_numeric_dtype(values) and not is_bool_dtype(values)
+
+
+def _looks(data: Observations) -> dict[str, Look]:
+    """By label: dark to light where it is a number; the paper's own where it is a network."""
+    hue = data.asked.shown.get("hue")
+    if hue is None:
+        return {"": lines.looks(["vgg19"])[0]}
+    first = data.units[hue].groupby(data.words(hue)).first()
+    if _is_number(data.units[hue]):
+        return dict(zip(first.sort_values().index, lines.graded(len(first)), strict=True))
+    names = data.ordered(hue)
+    networks = [str(first[name]) if hue == "network.name" else "" for name in names]
+    kinds = len({look.marker for look in lines.looks(networks)})
+    dashed = [lines.smoothed(look, index // kinds) for index, look in enumerate(lines.looks(networks))]
+    return dict(zip(names, dashed, strict=True))
+
+
+def _grid(drawing: Drawing) -> list[list[Panel]]:
+    """Panels row by row: by `row` and `col`, or those of one of them in as many rows as they need."""
+    points, rows, cols = drawing.points, drawing.words("row"), drawing.words("col")
+    if (count := len(rows) * len(cols)) > MOST:
+        rule = f"should have at most {MOST} panels together"
+        raise SettingError(
+            "col and row", rule, count, "Choose some by overrides, or show one of them as hue."
+        )
+    panels = [
+        Panel(_title(drawing, row, col), points[(points["row"] == row) & (points["col"] == col)])
+        for row in rows
+        for col in cols
+    ]
+    across = len(cols) if len(rows) > 1 and len(cols) > 1 else min(COLUMNS, len(panels))
+    return [panels[start : start + across] for start in range(0, len(panels), across)]
+
+
+def _title(drawing: Drawing, row: str, col: str) -> str:
+    shown = drawing.data.asked.shown
+    return "; ".join(_told(shown[side], word) for side, word in (("row", row), ("col", col)) if word)
+
+
+def _told(column: str, word: str) -> str:
+    """A value with its setting, where it does not speak for itself."""
+    return word if column in KINDS or column.endswith(".name") else f"{labels.axis(column)}: {word}"
+
+
+def _draw(axis: Axes, panel: Panel, drawing: Drawing) -> None:
+    if panel.points.empty:
+        return
+    options: dict[str, Any] = {"x": "x", "y": "value", "errorbar": INTERVALS[drawing.interval][0], "seed": 0}
+    if drawing.places:
+        lines.draw_points(axis, panel.points, drawing.looks, order=drawing.places, **options)
+    else:
+        lines.draw(axis, panel.points, drawing.looks, aside=0, **options)
+
+
+def _is_crowded(places: list[str], panels: int) -> bool:
+    """Whether words below an axis would run into each other."""
+    room = (style.WIDTH - 0.7) / panels / max(len(places), 1)
+    return any(LETTER * len(word) > room for word in places)
+
+
+def _finish(axis: Axes, panel: Panel, drawing: Drawing, *, slant: bool) -> None:
+    axis.set_title(panel.title, parse_math=False)
+    axis.set_xlabel("")
+    asked = drawing.data.asked
+    words: dict[str, Any] = {"rotation": SLANT, "ha": "right", "rotation_mode": "anchor"} if slant else {}
+    if asked.y not in SHARES:
+        style.scale(axis, "y", (drawing.points if drawing.shared else panel.points)["value"])
+    if not drawing.places:
+        if asked.x not in OF_NUMBERS:
+            style.scale(axis, "x", drawing.points["x"])
+        return
+    axis.set_xticks(range(len(drawing.places)), drawing.places, parse_math=False, **words)
+    axis.set_xlim(-0.6, len(drawing.places) - 0.4)
+
+
+def _y(data: Observations) -> str:
+    name = str(data.asked.y)
+    return labels.STATISTICS.get(name, name.replace("_", " "))
+
+
+def _caption(drawing: Drawing) -> str:
+    return captions.lines(" ".join(_said(drawing)))
+
+
+def _said(drawing: Drawing) -> Iterator[str]:
+    data, kind = drawing.data, "points with bars" if drawing.places else "bands"
+    shown, runs = data.asked.shown, data.tables.runs
+    several = data.units.groupby([*dict.fromkeys(shown.values())], dropna=False).size().max() > 1
+    over = f"Means over {_over(data)} ({kind}: {INTERVALS[drawing.interval][1]})."
+    yield over if several else "One number a point."
+    if "hue" in shown:
+        columns = data.rest if shown["hue"] == REST else [shown["hue"]]
+        yield f"Colours: {', '.join(map(labels.axis, columns))}."
+    if data.averaged:
+        inside = ", ".join(f"{labels.axis(name)} ({count})" for name, count in data.averaged.items())
+        yield f"Each is first averaged over {inside}."
+    if data.without_x:
+        yield f"{data.without_x} without {labels.axis(shown['x'])} are left out."
+    if chosen := [f"{name} {' / '.join(values)}" for name, values in data.asked.chosen.items()]:
+        yield f"Only {', '.join(chosen)}."
+    images = f", images of {labels.sizes(runs)}" if "images.size" in runs else ""
+    yield f"{data.group}: {runs['run_id'].nunique()} runs{images}."
+
+
+def _over(data: Observations) -> str:
+    """What is shown several times at each point."""
+    pictures = data.units[["content", "style"]].drop_duplicates().dropna(how="all")
+    kind = "pair" if pictures.notna().all(axis=None) else "image"
+    seeds = int(data.units[data.seeds].drop_duplicates().shape[0]) if data.seeds else 0
+    counts = {kind: len(pictures), "seed": seeds}
+    return " and ".join(f"{n} {noun}{'s' * (n > 1)}" for noun, n in counts.items() if n)

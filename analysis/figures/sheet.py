@@ -1,0 +1,103 @@
+"""A contact sheet of any sweep's pictures: a row for each pair, a column for each cell by what was swept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis import stylizations
+from analysis.drawing import captions, labels, page, pictures, style
+from analysis.drawing.page import PairPictures
+from analysis.drawing.style import save
+from analysis.stylizations import Arm, Stylizations
+from analysis.tables import CellsError
+from analysis.tables.runs import told
+
+__all__ = ["STYLIZE", "load", "make", "save"]
+
+STYLIZE = "stylize"
+"""The experiment that has pictures."""
+
+COLUMNS, HEIGHT = 7, 9.0
+"""Of a page, inputs included, at most; and inches of its pictures, unless one row takes more."""
+
+
+def load(overrides: Sequence[str], runs: Path, entry: str, *, partial: bool) -> Stylizations:
+    """The pictures of the sweep that these overrides name; see `stylizations.load`.
+
+    Raises:
+        CellsError: As there; or the sweep has no pictures.
+    """
+    if entry != STYLIZE:
+        rule, remedy = f"should be computed by {STYLIZE}.py, to have pictures", "`plot` draws its numbers."
+        raise CellsError("experiment", rule, f"{entry}.py", remedy)
+    return stylizations.load(list(overrides), runs, partial=partial)
+
+
+def make(data: Stylizations, *, pairs: int | None = None) -> Iterator[tuple[str, Figure]]:
+    """Its pages, with the ends of their names, each made when it is asked for.
+
+    Args:
+        data: The pictures.
+        pairs: At most so many, evenly spread over all; None for all.
+    """
+    shown = [data.pairs[index] for index in page.spread(len(data.pairs), pairs or len(data.pairs))]
+    pages = _pages(data, shown)
+    first, second = next(pages), next(pages, None)
+    if second is None:
+        yield "", _draw(data, *first)
+        return
+    for number, one in enumerate(chain([first, second], pages), start=1):
+        yield f"_{number}", _draw(data, *one)
+
+
+def _pages(
+    data: Stylizations, pairs: Sequence[tuple[str, str]]
+) -> Iterator[tuple[Sequence[Arm], list[PairPictures]]]:
+    """Cells side by side, and pairs below each other as far as there is room."""
+    titles = _titles(data)
+    most = COLUMNS - len(data.roles)
+    across = math.ceil(len(data.arms) / math.ceil(len(data.arms) / most))
+    for start in range(0, len(data.arms), across):
+        arms = data.arms[start : start + across]
+        rows: list[PairPictures] = []
+        for pair in pairs:
+            made = pictures.in_columns(pictures.of_pair(data, pair, arms), titles[start : start + across])
+            if rows and page.height(_rows([*rows, made])) > HEIGHT:
+                yield arms, rows
+                rows = []
+            rows.append(made)
+        yield arms, rows
+
+
+def _titles(data: Stylizations) -> list[str]:
+    """Of each cell what was swept, a line each; its network where nothing was."""
+    runs = data.tables.runs
+    return list(labels.settings(runs, told(runs) or ["network.name"], "\n"))
+
+
+def _rows(pairs: Sequence[PairPictures]) -> list[page.Row]:
+    return page.rows(pairs, [range(len(pairs[0].results))])
+
+
+def _draw(data: Stylizations, arms: Sequence[Arm], pairs: list[PairPictures]) -> Figure:
+    rows = _rows(pairs)
+    caption = captions.lines(_where(data, arms, pairs), *pictures.explained(data))
+    with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
+        page.draw(panel, rows)
+    return drawn
+
+
+def _where(data: Stylizations, arms: Sequence[Arm], pairs: Sequence[PairPictures]) -> str:
+    """What part of the sweep a page shows."""
+    runs, first, last = data.tables.runs, arms[0].index + 1, arms[-1].index + 1
+    columns = ", ".join(map(labels.axis, told(runs))) or "nothing"
+    name = arms[0].config["name"]
+    return (
+        f"{name}, which swept {columns}: cells {first} to {last} of {len(data.arms)}; "
+        f"{len(pairs)} of {len(data.pairs)} pairs ({labels.sizes(runs)})."
+    )

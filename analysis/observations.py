@@ -1,0 +1,288 @@
+"""Any number of the tables against any setting: which numbers are meant, and what they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import tables
+from analysis.drawing import labels
+from analysis.tables import MEASURES, Tables, swept
+from analysis.tables.runs import RUNS, told
+from swag_repro.errors import SettingError
+
+AXES = ("x", "y", "hue", "col", "row")
+"""Words of a command that say what is drawn, and how."""
+
+FILTERS = ("layer", "position", "depth", "quantity", "definition", "iteration")
+"""Columns of numbers by which a command chooses some of them."""
+
+COLUMNS = (*FILTERS, "content", "style")
+"""Those along which numbers can be drawn."""
+
+KINDS = ("quantity", "definition")
+"""Those of which no mean over several makes sense."""
+
+OF_RUNS = ("seconds", "peak_memory_bytes")
+"""Numbers of whole runs."""
+
+REST = "rest"
+"""The column of all swept settings that nothing else shows, in words."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command asks for.
+
+    Attributes:
+        x: A setting, or one of `COLUMNS`; None where it was not said, and the error then says what there is.
+        y: A statistic, or one of `OF_RUNS`; None likewise.
+        hue: Like x: of lines or colours; None for all swept settings that nothing else shows.
+        col: Like x: of panels side by side.
+        row: Like x: of panels below each other.
+        chosen: Values by their column, one of `FILTERS`.
+    """
+
+    x: str | None = None
+    y: str | None = None
+    hue: str | None = None
+    col: str | None = None
+    row: str | None = None
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def split(cls, arguments: Iterable[str]) -> tuple[Asked, list[str]]:
+        """What they ask for, and the Hydra overrides among them.
+
+        Raises:
+            SettingError: A word is given twice, or without a value.
+        """
+        said: dict[str, str] = {}
+        overrides = []
+        for argument in arguments:
+            word, _, value = argument.partition("=")
+            if word not in (*AXES, *FILTERS):
+                overrides.append(argument)
+                continue
+            if word in said or not value:
+                found = f"{said[word]} and {value}" if word in said else "nothing"
+                raise SettingError(word, "should be given once, with a value", found, "Choose one.")
+            said[word] = value
+        chosen = {word: tuple(said.pop(word).split(",")) for word in FILTERS if word in said}
+        return cls(**said, chosen=chosen), overrides
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The column of each part of the drawing that has one, `y` aside."""
+        parts = {part: getattr(self, part) for part in AXES if part != "y"}
+        return {part: column for part, column in parts.items() if column is not None}
+
+    @property
+    def name(self) -> str:
+        """Of the drawing's files."""
+        chosen = [value for values in self.chosen.values() for value in values]
+        by = [f"by_{column}" for part, column in self.shown.items() if part != "x"]
+        return "_".join([str(self.y), *chosen, "over", str(self.x), *by])
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What is drawn.
+
+    Attributes:
+        tables: Those behind it.
+        asked: With the names of columns, and with panels for what no mean can be taken over.
+        units: One row for each seed and picture of each point: its columns, `value`, over how many `numbers`
+            that is a mean, and its runs.
+        averaged: What is averaged in a unit, and how many there are.
+        without_x: How many units have no x, and are left out.
+    """
+
+    tables: Tables
+    asked: Asked
+    units: pd.DataFrame
+    averaged: dict[str, int]
+    without_x: int
+
+    @property
+    def means(self) -> pd.DataFrame:
+        """One row for each point: mean, standard deviation and error, lowest, highest, and how many units."""
+        points = self.units.groupby([*self.asked.shown.values()], sort=False, dropna=False)["value"]
+        return points.agg(["mean", "std", "sem", "min", "max", "size"]).reset_index()
+
+    @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside it."""
+        return {"": self.means, "_units": self.units}
+
+    @property
+    def group(self) -> str:
+        """What the experiment calls its runs."""
+        return str(self.tables.cells[0].config["name"])
+
+    @property
+    def seeds(self) -> list[str]:
+        """Settings that are seeds and were swept."""
+        return _seeds(self.tables.runs)
+
+    @property
+    def rest(self) -> list[str]:
+        """What `REST` stands for."""
+        return _rest(self.asked, self.tables.runs)
+
+    def words(self, column: str) -> pd.Series[str]:
+        """Of each unit, its value of a column in words."""
+        if column in self.tables.runs and column not in COLUMNS:
+            runs = self.tables.runs
+            known = labels.values(runs, column).groupby(runs[column]).first()
+            return self.units[column].map(known).fillna(labels.NOTHING)
+        return self.units[column].map(lambda value: labels.QUANTITIES.get(value, labels.plain(value)))
+
+    def ordered(self, column: str) -> list[str]:
+        """All words of a column, in the order of the sweep; those of layers in that of the network."""
+        units = self.units
+        if column in ("layer", "position", "depth", "iteration"):
+            units = units.sort_values("position" if column == "layer" else column, kind="stable")
+        return list(self.words(column)[units.index].unique())
+
+
+def load(asked: Asked, overrides: Sequence[str], runs: Path, entry: str, *, partial: bool) -> Observations:
+    """The numbers that a command asks for.
+
+    Args:
+        asked: What is drawn.
+        overrides: Hydra's, the same as given to the experiment.
+        runs: The output folder of the experiments.
+        entry: The entry point that computes it.
+        partial: Whether cells may be missing.
+
+    Raises:
+        SettingError: What is asked for is unknown, or needs more to be said.
+        CellsError: Runs are missing, ambiguous, or don't belong together.
+        StoreError: A run can't be read.
+    """
+    data = tables.load(overrides, runs, entry, partial=partial)
+    numbers = _numbers(data)
+    _check_y(asked, numbers)
+    numbers = numbers[numbers["statistic"] == asked.y].dropna(subset="value")
+    asked = _known(asked, data.runs, numbers)
+    numbers = _of_iteration(_chosen(numbers, asked), asked)
+    asked = _with_panels(asked, numbers)
+    return _observed(_with_rest(asked, data.runs), data, numbers)
+
+
+def _numbers(data: Tables) -> pd.DataFrame:
+    """All numbers of the cells, of their judges and of whole runs, with the `cell` they are of."""
+    cells = data.runs.dropna(subset="run_id").rename_axis("cell").reset_index()
+    own = data.numbers[~data.numbers["statistic"].isin(MEASURES)]
+    whole = cells[["run_id", *OF_RUNS]].melt("run_id", var_name="statistic").drop_duplicates()
+    whole = whole[~whole["statistic"].isin(own["statistic"])]
+    parts = [cells[["cell", "run_id"]].merge(part, on="run_id") for part in (own, whole)]
+    known = [part for part in (*parts, data.measures) if len(part)]
+    columns = ["cell", "run_id", "statistic", "value", *COLUMNS]
+    return pd.concat([part.reindex(columns=columns).astype(object) for part in known]).infer_objects()
+
+
+def _check_y(asked: Asked, numbers: pd.DataFrame) -> None:
+    if asked.y not in (known := sorted(numbers["statistic"].unique())):
+        found = "nothing" if asked.y is None else repr(asked.y)
+        raise SettingError("y", "should be a number of these runs", found, f"There are {', '.join(known)}.")
+
+
+def _known(asked: Asked, runs: pd.DataFrame, numbers: pd.DataFrame) -> Asked:
+    """With whole names of columns."""
+    parts = {"x": asked.x, **asked.shown}
+    columns: dict[str, Any] = {part: _column(part, name, runs, numbers) for part, name in parts.items()}
+    return replace(asked, **columns)
+
+
+def _column(part: str, name: str | None, runs: pd.DataFrame, numbers: pd.DataFrame) -> str:
+    settings, columns = runs.columns.difference(RUNS.names), _columns(numbers)
+    for known in (name, f"{name}.name"):
+        if known in columns or known in settings:
+            return str(known)
+    raise SettingError(
+        part,
+        "should be a setting of these runs, or a column of their numbers",
+        "nothing" if name is None else repr(name),
+        f"They swept {', '.join(swept(runs)) or 'nothing'}; columns of this number: {', '.join(columns)}.",
+    )
+
+
+def _columns(numbers: pd.DataFrame) -> list[str]:
+    return [column for column in COLUMNS if numbers[column].notna().any()]
+
+
+def _chosen(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+    for column, values in asked.chosen.items():
+        said = numbers[column].map(labels.plain)
+        known = list(dict.fromkeys(said[numbers[column].notna()]))
+        if unknown := [value for value in values if value not in known]:
+            there = f"There are {', '.join(known)}." if known else f"{asked.y} has none: leave it out."
+            raise SettingError(column, f"should be of {asked.y}", ", ".join(unknown), there)
+        numbers = numbers[said.isin(values)]
+    return numbers
+
+
+def _of_iteration(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+    """Finished pictures, or the last that is known, unless others are asked for."""
+    if "iteration" in asked.chosen:
+        return numbers
+    finished = numbers["iteration"].isna()
+    if "iteration" in asked.shown.values():
+        return numbers[~finished]
+    if finished.any():
+        return numbers[finished]
+    last = numbers.groupby(["run_id", *KINDS], dropna=False)["iteration"].transform("max")
+    return numbers[numbers["iteration"] == last]
+
+
+def _with_panels(asked: Asked, numbers: pd.DataFrame) -> Asked:
+    """With a panel for each of `KINDS`, where there are several that are not shown otherwise."""
+    for kind in KINDS:
+        several = numbers[kind].dropna().unique()
+        if kind in asked.shown.values() or len(several) < 2:
+            continue
+        free = next((part for part in ("col", "row") if part not in asked.shown), None)
+        if free is None:
+            rule = f"should be one, or shown: no mean over several makes sense of {asked.y}"
+            raise SettingError(kind, rule, ", ".join(several), f"Add {kind}={several[0]}.")
+        asked = replace(asked, col=kind) if free == "col" else replace(asked, row=kind)
+    return asked
+
+
+def _with_rest(asked: Asked, runs: pd.DataFrame) -> Asked:
+    """With lines for all swept settings that nothing else shows, unless lines are asked for."""
+    return replace(asked, hue=REST) if asked.hue is None and _rest(asked, runs) else asked
+
+
+def _rest(asked: Asked, runs: pd.DataFrame) -> list[str]:
+    shown = [column for column in asked.shown.values() if column not in (*COLUMNS, REST)]
+    return [column for column in told(runs, shown) if column not in _seeds(runs)]
+
+
+def _seeds(runs: pd.DataFrame) -> list[str]:
+    return [column for column in swept(runs) if column.rpartition(".")[2] == "seed"]
+
+
+def _observed(asked: Asked, data: Tables, numbers: pd.DataFrame) -> Observations:
+    rest = _rest(asked, data.runs)
+    settings = data.runs.assign(**{REST: labels.settings(data.runs, rest)}) if rest else data.runs
+    shown = list(dict.fromkeys(asked.shown.values()))
+    joined = [column for column in {*shown, *_seeds(data.runs), *rest} if column not in COLUMNS]
+    numbers = numbers.join(settings[joined], on="cell")
+    keys = list(dict.fromkeys([*shown, *_seeds(data.runs), "content", "style"]))
+    groups = numbers.groupby(keys, sort=False, dropna=False)
+    units = groups.agg(
+        value=("value", "mean"), numbers=("value", "size"), position=("position", "first"),
+        run_id=("run_id", lambda ids: ";".join(dict.fromkeys(ids))),
+    )  # fmt: skip
+    inside = groups[[*(["layer"] if "layer" not in shown else []), *rest]].nunique().max()
+    averaged = {} if REST in shown else {str(name): int(count) for name, count in inside.items() if count > 1}
+    units = units.drop(columns=set(keys) & {"position"}).reset_index()
+    known = units.dropna(subset=asked.x)
+    return Observations(data, asked, known, averaged, len(units) - len(known))

@@ -1,0 +1,433 @@
+"""Any sweep, looked at: `plot`, `sheet` and `runs`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from analysis.__main__ import COMMANDS, main
+from analysis.commands import plot as plot_command
+from analysis.commands import runs as runs_command
+from analysis.drawing import style
+from analysis.explaining import explain
+from analysis.figures import plot, sheet
+from analysis.observations import AXES, FILTERS, REST, Asked, Observations
+from analysis.stylizations import Stylizations
+from analysis.tables.cells import CellsError, compose_cells
+from experiments.command import CONF, entry_asked
+from experiments.config import SCHEMAS
+from experiments.science import scientific
+from swag_repro.errors import SettingError
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.store import Store
+from tests.analysis.drawn import assert_legible, by_label, caption, legend, words
+from tests.analysis.made import IMAGES, PAIRS, Outputs, measures, number
+
+MEASURED = (
+    "experiment=fig3", "network=resnet50,vgg19", "smoothing=none,softmax", "weights.seed=0,1",
+)  # fmt: skip
+TEMPERATURES = (
+    "experiment=fig3", "network=vgg19", "smoothing=softmax", "smoothing.temperature=1,2,10", "weights.seed=0",
+)  # fmt: skip
+PAINTED = ("experiment=fig1", "network=vgg19,resnet50", "weights=random", "smoothing=none,softmax")
+ONE = (*TEMPERATURES[:3], TEMPERATURES[4])
+TRAINED = ("experiment=family", "network=small_residual,small_vgg", "weights.seed=0,1")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of four sweeps in one folder."""
+    root = tmp_path_factory.mktemp("runs")
+    for overrides in (MEASURED, TEMPERATURES):
+        Outputs.of(root, overrides, "measure_activations")
+    Outputs.of(root, PAINTED, pairs=PAIRS[:3])
+    Outputs.of(root, TRAINED, "train_classifier")
+    return root
+
+
+def observed(root: Path, overrides: Sequence[str], *asked: str) -> Observations:
+    return plot.load(Asked.split(asked)[0], overrides, root, entry_asked(overrides), partial=False)
+
+
+def refused(root: Path, overrides: Sequence[str], *asked: str) -> str:
+    with pytest.raises(SettingError) as error:
+        observed(root, overrides, *asked)
+    return str(error.value)
+
+
+class TestAsked:
+    def test_is_told_from_overrides(self) -> None:
+        asked, overrides = Asked.split(
+            ["experiment=fig3", "x=network", "layer=conv1,conv2_3", "+x=3", "y=maximum", "images.size=64"]
+        )
+        assert asked == Asked(x="network", y="maximum", chosen={"layer": ("conv1", "conv2_3")})
+        assert overrides == ["experiment=fig3", "+x=3", "images.size=64"]
+
+    @pytest.mark.parametrize("wrong", [["x=a", "x=b"], ["layer="], ["y="]])
+    def test_refuses(self, wrong: list[str]) -> None:
+        with pytest.raises(SettingError, match="should be given once, with a value"):
+            Asked.split(wrong)
+
+    def test_no_word_is_a_setting(self) -> None:
+        for name in SCHEMAS:
+            settings = set(OmegaConf.load(CONF / f"{name}.yaml"))
+            groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+            assert not {*AXES, *FILTERS} & (settings | groups)
+
+
+class TestNumbers:
+    def test_are_those_of_the_tables(self, root: Path) -> None:
+        data = observed(
+            root, MEASURED, "y=maximum", "x=layer", "hue=network", "quantity=gram", "layer=conv1,conv2_3"
+        )
+        assert data.averaged == {"smoothing.name": 2}
+        [cell] = [
+            cell.config
+            for cell in compose_cells(["experiment=fig3", "smoothing=none", "network=resnet50", "weights.seed=1"], "measure_activations")
+        ]  # fmt: skip
+        row = data.units.set_index(["layer", "network.name", "weights.seed", "content"]).loc[
+            ("conv2_3", "resnet50", 1, "astronaut")
+        ]
+        position = cell["network"]["statistic_taps"].index("conv2_3") + 1
+        smoothed = {**cell, "smoothing": {"name": "softmax"}}
+        expected = [number(config, 0, position, "gram") for config in (cell, smoothed)]
+        assert row["value"] == pytest.approx(sum(expected) / 2)
+        assert row["numbers"] == 2
+        assert len(row["run_id"].split(";")) == 2
+
+    def test_means_over_seeds_and_images(self, root: Path) -> None:
+        data = observed(root, MEASURED, "y=maximum", "x=network", "quantity=activation", "position=1")
+        assert data.asked.hue == REST
+        means = data.means.set_index(["network.name", REST])
+        assert (means["size"] == 2 * len(IMAGES)).all()
+        one = data.units[(data.units["network.name"] == "vgg19") & (data.units[REST] == "smoothing none")]
+        assert means.loc[("vgg19", "smoothing none"), "mean"] == pytest.approx(one["value"].mean())
+        assert means.loc[("vgg19", "smoothing none"), "sem"] == pytest.approx(
+            one["value"].std() / math.sqrt(6)
+        )
+
+    def test_of_judges_are_those_of_finished_pictures(self, root: Path) -> None:
+        data = observed(root, PAINTED, "y=style_distance", "x=network", "hue=smoothing", "col=content")
+        config = {
+            **compose_cells(
+                ["experiment=fig1", "network=vgg19", "weights=random", "smoothing=none"], "stylize"
+            )[0].config
+        }
+        row = data.units.set_index(["network.name", "smoothing.name", "content"]).loc[
+            ("vgg19", "none", PAIRS[1][0])
+        ]
+        assert row["value"] == measures(config, 1)["style_distance"]
+        assert len(data.units) == 4 * 3
+
+    def test_of_trainings_are_the_last(self, root: Path) -> None:
+        last = observed(root, TRAINED, "y=accuracy", "x=network", "definition=test")
+        curve = observed(root, TRAINED, "y=accuracy", "x=iteration", "definition=test")
+        assert len(last.units) == 2 * 2
+        ends = curve.units.sort_values("iteration").groupby(["rest", "weights.seed"])["value"].last()
+        assert sorted(ends) == sorted(last.units["value"])
+
+    def test_of_whole_runs(self, root: Path) -> None:
+        data = observed(root, MEASURED, "y=seconds", "x=network", "hue=smoothing")
+        assert len(data.units) == 8
+        assert data.units["value"].ge(0).all()
+
+    def test_without_x_are_counted(self, root: Path) -> None:
+        sweep = ("experiment=fig3", "network=vgg19", "smoothing=none,softmax", "weights.seed=0")
+        data = observed(root, sweep, "y=kurtosis", "x=smoothing.temperature")
+        assert data.without_x == len(IMAGES)
+        assert f"{len(IMAGES)} without temperature T are left out." in caption(plot.make(data))
+
+
+class TestErrors:
+    def test_list_what_there_is(self, root: Path) -> None:
+        assert "found nothing. There are effective_rank, kurtosis, max_over_rms, maximum," in refused(
+            root, MEASURED
+        )
+        assert "found 'max'. There are " in refused(root, MEASURED, "y=max", "x=network")
+        for part in ("x", "hue", "col", "row"):
+            said = refused(root, MEASURED, "y=maximum", "x=network", f"{part}=colour") if part != "x" else refused(
+                root, MEASURED, "y=maximum", "x=colour"
+            )  # fmt: skip
+            assert said.startswith(
+                f"`{part}` should be a setting of these runs, or a column of their numbers"
+            )
+            assert "swept network.name, smoothing.name, weights.seed; columns of this number: layer," in said
+
+    def test_of_filters(self, root: Path) -> None:
+        said = refused(root, MEASURED, "y=maximum", "x=network", "quantity=grams")
+        assert (
+            "`quantity` should be of maximum; found grams. There are activation, gram, gram_per_dm." in said
+        )
+        said = refused(root, MEASURED, "y=maximum", "x=network", "definition=softmax")
+        assert "maximum has none: leave it out" in said
+
+    def test_no_mean_over_several_quantities(self, root: Path) -> None:
+        said = refused(root, MEASURED, "y=maximum", "x=layer", "col=network", "row=smoothing")
+        assert "Add quantity=activation." in said
+
+    def test_too_many_panels(self, root: Path) -> None:
+        data = observed(
+            root, MEASURED, "y=maximum", "x=network", "quantity=gram", "col=layer", "row=weights.seed"
+        )
+        many = {str(index): index for index in range(20)}
+        data.units["layer"] = [str(index % 20) for index in range(len(data.units))]
+        assert len(many) * 2 > plot.MOST
+        with pytest.raises(SettingError, match="at most 30 panels together; found 40"):
+            plot.make(data)
+
+    def test_no_experiment(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["plot", "network=vgg19", "x=network", "y=maximum"]) == 1
+        assert "`experiment` should be given, or the entry point" in capsys.readouterr().err
+
+    def test_of_a_sweep_without_an_experiment(self, root: Path) -> None:
+        overrides = ["entry=measure_activations", *MEASURED[1:]]
+        assert len(observed(root, overrides, "y=maximum", "x=depth", "quantity=gram").units)
+
+
+class TestPlot:
+    def test_a_line_for_each_network_where_x_is_a_number(self, root: Path) -> None:
+        data = observed(
+            root, MEASURED, "y=maximum", "x=position", "hue=network", "col=smoothing", "row=quantity"
+        )
+        drawn = plot.make(data)
+        assert_legible(drawn)
+        assert legend(drawn) == ["ResNet-50", "VGG-19"]
+        panels = drawn.axes
+        assert [axis.get_title(loc="left") for axis in panels] == [
+            f"{quantity}; {smoothing}"
+            for quantity in ("activations", "Gram matrix", "Gram matrix / D·M")
+            for smoothing in ("none", "softmax")
+        ]
+        points = data.means.set_index(["position", "network.name", "smoothing.name", "quantity"])["mean"]
+        for axis, (quantity, smoothing) in zip(
+            panels,
+            [(q, s) for q in ("activation", "gram", "gram_per_dm") for s in ("none", "softmax")],
+            strict=True,
+        ):
+            [line, _] = axis.get_lines()
+            assert list(line.get_ydata()) == pytest.approx(
+                [points[p, "resnet50", smoothing, quantity] for p in line.get_xdata()]
+            )
+            assert axis.get_yscale() == "log"
+        assert "Means over 3 images and 2 seeds (bands: standard errors). Colours: network." in caption(drawn)
+
+    def test_points_where_it_is_none(self, root: Path) -> None:
+        data = observed(root, PAINTED, "y=ssim", "x=network", "hue=smoothing")
+        drawn = plot.make(data, interval="range")
+        assert_legible(drawn)
+        [axis] = drawn.axes
+        assert [label.get_text() for label in axis.get_xticklabels()] == ["VGG-19", "ResNet-50"]
+        assert axis.get_ylabel() == "SSIM (1: as the content)"
+        assert axis.get_yscale() == "linear"
+        assert "3 pairs (points with bars: lowest to highest)" in caption(drawn)
+        offsets = pd.concat([pd.DataFrame(one.get_offsets()) for one in axis.collections])
+        assert len(offsets) == 12
+
+    def test_numbers_as_colours_go_from_dark_to_light(self, root: Path) -> None:
+        data = observed(
+            root, TEMPERATURES, "y=maximum", "x=layer", "hue=smoothing.temperature", "quantity=gram"
+        )
+        assert legend(plot.make(data)) == ["1", "2", "10"]
+
+    def test_settings_along_x(self, root: Path) -> None:
+        data = observed(
+            root, TEMPERATURES, "y=maximum", "x=smoothing.temperature", "quantity=gram", "col=layer"
+        )
+        drawn = plot.make(data)
+        assert_legible(drawn)
+        shown = [axis for axis in drawn.axes if axis.get_lines()]
+        assert len(shown) == 5
+        assert [axis.get_xlabel() for axis in shown] == ["", "", *["temperature T"] * 3]
+        assert {axis.get_xscale() for axis in shown} == {"log"}
+
+    def test_long_names_are_slanted(self, root: Path) -> None:
+        drawn = plot.make(
+            observed(root, MEASURED, "y=maximum", "x=layer", "col=smoothing", "row=network", "quantity=gram")
+        )
+        assert_legible(drawn)
+        data = observed(root, MEASURED, "y=maximum", "x=network", "col=layer", "quantity=gram")
+        data.units["network.name"] = data.units["network.name"].map(lambda name: name)
+        assert_legible(plot.make(data))
+
+    def test_command(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(style, "DPI", 50)  # quicker
+        asked = ["x=network", "y=maximum", "hue=smoothing", "quantity=gram", "--interval", "ci"]
+        arguments = ["plot", *MEASURED, *asked, "--runs", str(root), "--out", str(tmp_path)]
+        assert main(arguments) == 0
+        files = capsys.readouterr().out.split()
+        stem = tmp_path / "plot/fig3/maximum_gram_over_network_by_smoothing"
+        assert files == [f"{stem}{end}" for end in (".png", ".pdf", ".csv", "_units.csv")]
+        for file in files:
+            known = explain(Path(file), None)
+            assert known.provenance.command == tuple(arguments)
+            assert {run.state for run in known.runs} == {"unchanged"}
+            assert len(known.runs) == 8
+
+
+@pytest.fixture(scope="module")
+def loaded(root: Path) -> Stylizations:
+    return sheet.load(PAINTED, root, "stylize", partial=False)
+
+
+class TestSheet:
+    def test_rows_are_pairs_and_columns_cells(self, loaded: Stylizations) -> None:
+        [(end, drawn)] = sheet.make(loaded)
+        assert end == ""
+        assert_legible(drawn)
+        assert len(by_label(drawn)) == 3 * 4
+        titles = [word.replace("\n", " ") for word in words(drawn)]
+        assert "VGG-19 smoothing softmax" in titles
+        assert "content: content2" in titles
+        assert "fig1, which swept network, smoothing: cells 1 to 4 of 4; 3 of 3 pairs" in caption(drawn)
+
+    def test_fewer_pairs(self, loaded: Stylizations) -> None:
+        [(_, drawn)] = sheet.make(loaded, pairs=1)
+        assert len(by_label(drawn)) == 4
+
+    def test_pages(self, loaded: Stylizations, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sheet, "COLUMNS", 5)
+        monkeypatch.setattr(sheet, "HEIGHT", 4.0)
+        pages = dict(sheet.make(loaded))
+        assert list(pages) == ["_1", "_2", "_3", "_4"]
+        shown = [set(by_label(drawn)) for drawn in pages.values()]
+        assert [len(keys) for keys in shown] == [4, 2, 4, 2]  # two cells side by side, two pairs and one
+        assert len(set.union(*shown)) == 12
+        assert "cells 3 to 4 of 4; 1 of 3 pairs" in caption(pages["_4"])
+
+    def test_pages_are_made_one_by_one(
+        self, loaded: Stylizations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(sheet, "HEIGHT", 0.1)
+        made: list[int] = []
+
+        def written(*_: Any, **__: Any) -> None:
+            made.append(len(list(tmp_path.glob("*"))))
+
+        monkeypatch.setattr(Figure, "savefig", written)
+        sheet.save(sheet.make(loaded), loaded, tmp_path, "sheet")
+        assert made == [0, 1, 2, 3, 4, 5]
+
+    def test_missing_cells(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        shutil.copytree(root, tmp_path / "outputs")
+        loaded = sheet.load(PAINTED, root, "stylize", partial=False)
+        for index in (2, 3):
+            shutil.rmtree(tmp_path / "outputs" / str(loaded.tables.runs["path"][index]))
+        with pytest.raises(CellsError, match="2 of 4 cells missing"):
+            sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=False)
+        monkeypatch.setattr(sheet, "COLUMNS", 4)  # a page without a picture but its inputs
+        pages = dict(sheet.make(sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=True)))
+        assert words(pages["_2"]).count("missing") == 6
+
+    def test_of_a_sweep_without_pictures(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["sheet", *MEASURED, "--runs", str(root)]) == 1
+        assert "should be computed by stylize.py, to have pictures" in capsys.readouterr().err
+
+
+class TestRuns:
+    def listed(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+        assert main(["runs", *arguments, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    def test_of_an_experiment(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        rows = self.listed(capsys, *PAINTED, "--runs", str(root))
+        told = [(*row["swept"].values(), row["pictures"], row["not_finished"]) for row in rows]
+        assert sorted(told) == [
+            ("resnet50", "none", 3, 1), ("resnet50", "softmax", 3, 1),
+            ("vgg19", "none", 3, 0), ("vgg19", "softmax", 3, 0),
+        ]  # fmt: skip
+        assert {tuple(row["swept"]) for row in rows} == {("network.name", "smoothing.name")}
+        for row in rows:
+            assert (root / row["path"] / "status.json").is_file()
+            assert row["commit"]
+
+    @pytest.mark.parametrize("every", [[], ["all"]])
+    def test_all(self, every: list[str], root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        rows = self.listed(capsys, *every, "--runs", str(root))
+        assert len(rows) == len(list((root / "runs").iterdir()))
+        assert {row["experiment"] for row in rows} == {
+            "measure_activations",
+            "stylize",
+            "judge",
+            "train_classifier",
+        }
+
+    def test_whatever_became_of_them(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        outputs = Outputs.of(tmp_path, [*ONE, "smoothing.temperature=1,2"], "measure_activations")
+        [cell] = compose_cells([*ONE, "smoothing.temperature=10"], "measure_activations")
+        who = Identity("measure_activations", 1, scientific(cell.config, cell.entry), IMAGES)
+        with (
+            pytest.raises(MemoryError),
+            Store(tmp_path).claim(who, config=cell.config, name="fig3", device="cpu"),
+        ):
+            raise MemoryError("no [bold] memory")
+        (outputs.paths[0] / "config.yaml").write_text("other")
+        (tmp_path / "runs" / "0123456789abcdef").mkdir()
+        every = self.listed(capsys, "--runs", str(tmp_path))
+        assert sorted(row["state"] for row in every) == ["damaged", "damaged", "failed", "finished"]
+        [failed] = self.listed(capsys, "--state", "failed", "--runs", str(tmp_path))
+        assert failed["reason"] == "MemoryError: no [bold] memory"
+        sweep = [*ONE, "smoothing.temperature=1,2,10"]
+        assert len(self.listed(capsys, *sweep, "--runs", str(tmp_path))) == 3
+        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        said = capsys.readouterr().out
+        assert "MemoryError: no [bold] memory" in said
+        assert "nan" not in said
+        assert "T = 10" in said
+
+    def test_csv(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        arguments = ["runs", *MEASURED, "--runs", str(root), "--csv", "--out", str(tmp_path)]
+        assert main(arguments) == 0
+        said = capsys.readouterr().out
+        rows = list(csv.DictReader(io.StringIO(said)))
+        assert len(rows) == 8
+        assert {row["weights.seed"] for row in rows} == {"0", "1"}
+        assert (tmp_path / "runs.csv").read_text() == said
+        known = explain(tmp_path / "runs.csv", None)
+        assert known.provenance.command == tuple(arguments)
+        assert sorted(run.run_id for run in known.runs) == sorted(row["run_id"] for row in rows)
+
+    def test_of_the_same_settings_with_other_images(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        overrides = ["network=vgg19"]
+        for images in (IMAGES, {"content/other": "d" * 64}):
+            Outputs.of(tmp_path, overrides, "measure_activations", images=images)
+        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        said = [line.split("  images ")[-1] for line in capsys.readouterr().out.splitlines()[1:]]
+        assert len(said) == len(set(said)) == 2
+
+    def test_no_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["runs", "--runs", str(tmp_path / "nowhere")]) == 1
+        assert "nowhere" in capsys.readouterr().err
+
+
+def test_words_of_commands_are_those_of_what_they_run() -> None:
+    assert set(plot_command.INTERVALS) == set(plot.INTERVALS)
+    assert {"finished", "failed", "running", "damaged"} == set(runs_command.STATES)
+
+
+def test_commands_need_no_torch() -> None:
+    names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+    script = (
+        "import sys\n"
+        "import analysis.explaining, analysis.listing, analysis.observations\n"
+        "from analysis.figures import plot, sheet\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+    assert names == ["collect", "figure", "plot", "sheet", "runs", "explain"]
