@@ -1,163 +1,16 @@
-"""How far a sweep is: which of its cells are done, under way, failed, killed or missing."""
+"""How far a sweep is, by what its workers wrote."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
-
+from analysis.progress import CellStatus, Progress
 from experiments.sweeps.ledger import Attempt, Ledger, Outcome
-from experiments.sweeps.progress import duration
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import SettingError
 
-COLORS = {
-    "done": "green",
-    "running": "cyan",
-    "failed": "red",
-    "left": "red",
-    "killed": "magenta",
-    "interrupted": "yellow",
-    "stale": "yellow",
-    "lost": "magenta",
-    "waiting": "yellow",
-    "missing": "dim",
-}
-"""State of a cell → how it is shown, in this order.
-
-`left` failed too often and is not tried again, `killed` and `interrupted` are taken up by the same command,
-`stale` has other inputs or another version of the experiment by now, `lost` was done, but its run is gone,
-`waiting` is computed by another sweep, and `missing` was never begun.
-"""
-
 DONE = ("computed", "judged", "skipped")
-
-LISTED = 12
-"""At most so many cells of a state are listed."""
-
-
-@dataclass(frozen=True)
-class CellStatus:
-    """One cell of a grid.
-
-    Attributes:
-        number: in its sweep, from 0.
-        overrides: that tell it from others.
-        state: one of `COLORS`.
-        reason: why it is so, where that is known.
-        since: seconds since 1970 when it was begun.
-        host: that computes it.
-        heartbeat: seconds since 1970 when that was last heard of.
-        path: of its run's directory.
-    """
-
-    number: int
-    overrides: tuple[str, ...]
-    state: str
-    reason: str | None = None
-    since: float | None = None
-    host: str | None = None
-    heartbeat: float | None = None
-    path: str | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """All cells of a grid.
-
-    Attributes:
-        what: for a heading.
-        cells: in their order.
-        workers: that are alive.
-        seconds_left: by the pace so far; None where nothing tells.
-        command: that computes what is missing.
-    """
-
-    what: str
-    cells: Sequence[CellStatus]
-    workers: int
-    seconds_left: float | None
-    command: str
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many cells are in each state."""
-        counted = Counter(cell.state for cell in self.cells)
-        return {state: counted[state] for state in COLORS if counted[state]}
-
-    @property
-    def complete(self) -> bool:
-        """Whether all are done."""
-        return self.counts.get("done", 0) == len(self.cells)
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "what": self.what,
-            "complete": self.complete,
-            "counts": self.counts,
-            "workers": self.workers,
-            "seconds_left": self.seconds_left,
-            "command": self.command,
-            "cells": [
-                {name: value for name, value in asdict(cell).items() if value is not None}
-                for cell in self.cells
-            ],
-        }
-
-    def shown(self) -> RenderableType:
-        """For a terminal."""
-        parts: list[RenderableType] = [Text(self.what, style="bold"), self._bar(), *self._grid()]
-        now = time.time()
-        for state in COLORS:
-            if state not in ("done", "missing"):
-                parts.extend(self._listed(state, now))
-        if not self.complete:
-            parts.append(Text.from_markup(f"computed by  [bold]{escape(self.command)}[/]"))
-        return Group(*parts)
-
-    def _bar(self) -> Text:
-        counts = [f"[{COLORS[state]}]{number} {state}[/]" for state, number in self.counts.items()]
-        left = "" if self.seconds_left is None else f"; about {duration(self.seconds_left)} left"
-        workers = f"; {self.workers} workers" if self.workers else ""
-        return Text.from_markup(f"{len(self.cells)} cells: {', '.join(counts)}{workers}{left}")
-
-    def _grid(self) -> Iterator[Table]:
-        """States by the first key that was swept."""
-        firsts = {cell.overrides[0]: Counter[str]() for cell in self.cells if cell.overrides}
-        for cell in self.cells:
-            firsts[cell.overrides[0]][cell.state] += 1
-        if not 1 < len(firsts) <= LISTED or len(self.counts) == 1:
-            return
-        table = Table(box=None, pad_edge=False)
-        table.add_column("")
-        for state in self.counts:
-            table.add_column(state, justify="right", style=COLORS[state])
-        for first, counted in firsts.items():
-            table.add_row(escape(first), *(str(counted[state] or "·") for state in self.counts))
-        yield table
-
-    def _listed(self, state: str, now: float) -> Iterator[Text]:
-        cells = [cell for cell in self.cells if cell.state == state]
-        for cell in cells[:LISTED]:
-            since = "" if cell.since is None else f", since {duration(max(0.0, now - cell.since))}"
-            beat = "" if cell.heartbeat is None else f", heard {max(0.0, now - cell.heartbeat):.0f} s ago"
-            host = "" if cell.host is None else f" on {cell.host}"
-            about = f"{host}{since if state == 'running' else ''}{beat}"
-            reason = "" if cell.reason is None else f"\n    {escape(cell.reason)}"
-            own = escape(" ".join(cell.overrides))
-            yield Text.from_markup(f"  [{COLORS[state]}]{state}[/] {own}{escape(about)}{reason}")
-        if len(cells) > LISTED:
-            yield Text(f"  ... and {len(cells) - LISTED} more {state}")
 
 
 def newest_sweep(output: Path) -> Path:

@@ -26,7 +26,7 @@ from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer
 from experiments.sweeps.grid import as_typed
-from experiments.sweeps.ledger import Outcome, State
+from experiments.sweeps.ledger import FAILURES, Outcome, State, alike
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.sweep import Place, Sweep
 from experiments.sweeps.worker import give_way, work
@@ -35,9 +35,6 @@ from swag_repro.runs.store import BusyError, Run, Store
 from swag_repro.runs.tracking import Tracker, tracked
 
 logger = logging.getLogger(__name__)
-
-FAILURES = 3
-"""A run that failed so often in the same way is left as it is, unless `sweep.failed` says otherwise."""
 
 
 def flush_subnormals() -> None:
@@ -173,7 +170,7 @@ class Cell:
         failures = Store(experiment.config.output).failures(experiment.identity.run_id)
         if policy == "never" and failures:
             return f"failed before: {failures[-1]}"
-        if len(failures) >= FAILURES and len(set(failures[-FAILURES:])) == 1:
+        if alike(failures):
             return f"failed {FAILURES} times alike: {failures[-1]}"
         return None
 

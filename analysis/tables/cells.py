@@ -29,7 +29,7 @@ from experiments.command import CONF, check
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
 from experiments.sweeps.composing import Composer, grid_of
-from experiments.sweeps.grid import Grid, common
+from experiments.sweeps.grid import Grid, as_typed, common
 from swag_repro.errors import StoreError, UserError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import RunRecord
@@ -89,10 +89,15 @@ class Cell:
         judged = "measures" in self.config
         return self.key + (key(settings_of_judge(self.config)) if judged else "")
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """What tells it from the other cells, as it was typed; all, where there is one cell."""
+        told = [item for item in self.overrides if item not in self.common]
+        others = [item for item in self.overrides if not item.startswith("experiment=")]
+        return tuple(map(as_typed, told or others))
+
     def __str__(self) -> str:
-        own = [item for item in self.overrides if item not in self.common]
-        typed = " ".join(own or (item for item in self.overrides if not item.startswith("experiment=")))
-        return typed.replace("\\{", "{").replace("\\}", "}")  # Hydra escapes what a job resolves
+        return " ".join(self.own)
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,22 @@ def _grid(overrides: Sequence[str], entry: str) -> Grid:
 def _cell(overrides: list[str], composer: Composer, entry: str, common: frozenset[str]) -> Cell:
     config = OmegaConf.to_container(checked(composer(overrides), entry))
     return Cell(tuple(overrides), config, entry, common)  # type: ignore[arg-type]
+
+
+def records_of(cells: Iterable[Cell], root: Path) -> dict[str, list[RunRecord]]:
+    """All runs of an output folder that answer one of these cells, whatever their state, by `Cell.key`.
+
+    Raises:
+        StoreError: There is no such folder, or a run can't be read.
+    """
+    from analysis.tables.collect import read_records
+
+    keys = {cell.key for cell in cells}
+    found: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in read_records(root)[0]:
+        if (key := key_of_run(record)) in keys:
+            found[key].append(record)
+    return found
 
 
 def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:

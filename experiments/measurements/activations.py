@@ -12,6 +12,7 @@ from torchvision.transforms.functional import resize
 
 from experiments.frame import Context
 from experiments.network import SmoothedExperiment
+from experiments.science import VERSIONS
 from swag_repro.images import Picture, batches, to_pil
 from swag_repro.networks import TappedNetwork
 from swag_repro.runs.tracking import Tracker
@@ -25,7 +26,7 @@ class MeasureActivations(SmoothedExperiment):
     """Statistics of each picture at each statistic tap."""
 
     name = "measure_activations"
-    version = 3
+    version = VERSIONS[name]
     reads = "measure_activations"
 
     def compute(self, context: Context) -> None:

@@ -20,7 +20,7 @@ from torchvision.transforms.functional import to_tensor
 from experiments.building import build
 from experiments.command import command
 from experiments.frame import Context, Experiment
-from experiments.science import settings_of_judge, wants_judge
+from experiments.science import VERSIONS, settings_of_judge, wants_judge
 from experiments.stylization.mirror import final_losses
 from swag_repro.errors import SettingError, StoreError
 from swag_repro.measures import HeldOut, Measure, WeightedNetwork
@@ -36,7 +36,7 @@ class Judging(Experiment):
     """What a held-out network says of a stylisation's pictures."""
 
     name = "judge"
-    version = 1
+    version = VERSIONS[name]
     reads = "stylize"
 
     stylization: Stylization

@@ -18,7 +18,7 @@ from torch import Tensor
 from experiments.building import build
 from experiments.frame import Context
 from experiments.network import SmoothedExperiment
-from experiments.science import wants_judge
+from experiments.science import VERSIONS, wants_judge
 from experiments.stylization.batches import BATCH_SIZE, COLORS, STARTS, Batch, fixed_size
 from experiments.stylization.judging import Judging
 from experiments.stylization.memory import free_memory, kept_for_gradient
@@ -44,7 +44,7 @@ class Stylization(SmoothedExperiment):
     """Pictures of pairs, how each ended, and the curves of their losses."""
 
     name = "stylize"
-    version = 4
+    version = VERSIONS[name]
     reads = "stylize"
     resumable = ("checkpoints", "images/steps", BATCH_SIZE)
 

@@ -14,14 +14,14 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 from uuid import uuid4
 
-from swag_repro.runs.files import beating
+from swag_repro.runs.files import beating, is_locked
 
 State = Literal["computed", "judged", "skipped", "interrupted", "busy", "left", "failed"]
 UNENDED: tuple[State, ...] = ("interrupted", "busy")
@@ -29,6 +29,15 @@ UNENDED: tuple[State, ...] = ("interrupted", "busy")
 
 DEATHS = 3
 """A cell during which so many workers of a sweep died is left to the next sweep."""
+
+
+FAILURES = 3
+"""A run that failed so often in the same way is left as it is, unless `sweep.failed` says otherwise."""
+
+
+def alike(failures: Sequence[str]) -> bool:
+    """Whether the last failures of a run were so many, and the same, that another would be, too."""
+    return len(failures) >= FAILURES and len(set(failures[-FAILURES:])) == 1
 
 
 @dataclass(frozen=True)
@@ -130,14 +139,7 @@ class Ledger:
 
     def alive(self, worker: str) -> bool:
         """Whether it still runs: it holds the lock on its file."""
-        try:
-            with self._file(worker).open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except FileNotFoundError:
-            return False
-        return False
+        return is_locked(self._file(worker))
 
     def heartbeat(self, worker: str) -> float:
         """When it was last heard of, in seconds since 1970 by the disk's clock."""

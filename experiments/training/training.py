@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from experiments.building import build, build_network
 from experiments.config import checked
 from experiments.frame import Context, Experiment
+from experiments.science import VERSIONS
 from experiments.training.trainer import Trainer
 from swag_repro.errors import SettingError, UserError
 from swag_repro.networks import Architecture
@@ -29,7 +30,7 @@ class ClassifierTraining(Experiment):
     """A network, where its weights start, and what it is trained on, how."""
 
     name = "train_classifier"
-    version = 1
+    version = VERSIONS[name]
     reads = "train_classifier"
     resumable = ("checkpoints", SNAPSHOTS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
@@ -180,6 +181,18 @@ def clear(directory: Path) -> None:
             directory.unlink()
         else:
             shutil.rmtree(directory)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock on a file; False where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 @contextmanager

@@ -201,7 +201,7 @@ class Store:
         """Clears what a killed forced attempt left beside a finished run, unless one is under way."""
         beside = (beside_of(target, "new"), beside_of(target, "old"))
         if any(path.is_dir() and not path.is_symlink() for path in beside):
-            with suppress(Timeout, StoreError), FileLock(self._lock(target), timeout=0):
+            with suppress(Timeout, StoreError), FileLock(self.lock(target.name), timeout=0):
                 _settle(target)
 
     def failures(self, run_id: str) -> list[str]:
@@ -215,12 +215,13 @@ class Store:
         failed = status.state == "failed" and status.reason not in (None, INTERRUPTED)
         return [*status.failures, *([str(status.reason)] if failed else [])]
 
-    def _lock(self, target: Path) -> Path:
-        return self.root / "locks" / f"{target.name}.lock"
+    def lock(self, run_id: str) -> Path:
+        """The file that the process which computes a run has locked, and touches every few seconds."""
+        return self.root / "locks" / f"{run_id}.lock"
 
     @contextmanager
     def _locked(self, target: Path, waiting: Callable[[Path], None] | None) -> Iterator[None]:
-        path = self._lock(target)
+        path = self.lock(target.name)
         lock = FileLock(path)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
 """For the tests of figures."""
 
-import functools
-
 import pytest
 
 from analysis.tables import cells
@@ -9,9 +7,15 @@ from analysis.tables import cells
 
 @pytest.fixture(scope="session", autouse=True)
 def _composed_once():
-    """Hydra takes a third of a second for a cell, and these tests ask for the same ones again and again."""
-    compose = cells._cell
-    known = functools.cache(lambda overrides, entry, common: compose(list(overrides), entry, common))
+    """A choice of groups takes Hydra a third of a second, and these tests ask for the same cells again and again."""
+    compose, known = cells._cell, {}
+
+    def composed(overrides, composer, entry, common):
+        key = (tuple(overrides), entry, common)
+        if key not in known:
+            known[key] = compose(overrides, composer, entry, common)
+        return known[key]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "_cell", lambda overrides, entry, common: known(tuple(overrides), entry, common))
+        patch.setattr(cells, "_cell", composed)
         yield

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from experiments.measure_activations import main  # noqa: F401  (the fixture `run` calls it)
-from experiments.running import FAILURES
+from experiments.sweeps.ledger import FAILURES
 from experiments.sweeps.sweep import Sweep
 from swag_repro.runs.records import all_runs
 

@@ -1,0 +1,75 @@
+"""`python -m analysis status [experiment=… | FOLDER]`: how far a sweep is, cell by cell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.commands import Commands, add
+
+if TYPE_CHECKING:
+    from analysis.progress import Progress
+
+EVERY = 2.0
+"""Seconds between two looks of `--watch`."""
+
+
+def register(commands: Commands) -> None:
+    """Adds its parser."""
+    parser = add(
+        commands,
+        "status",
+        run,
+        overrides=True,
+        about="how far a sweep is: the newest one, one by its folder, or the cells of a command",
+        usage="[--watch] [--json] [FOLDER | override ...]",
+    )
+    parser.add_argument("--watch", action="store_true", help="until all is done")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
+    """Shows it."""
+    if options.json:
+        yield json.dumps(_look(options.runs, overrides).to_plain(), indent=1)
+    elif options.watch and sys.stdout.isatty():
+        _watch(options.runs, overrides)
+    else:
+        yield from _drawn(_look(options.runs, overrides))
+
+
+def _look(runs: Path, overrides: Sequence[str]) -> Progress:
+    """By what a sweep's workers wrote; of a command, by the runs that answer its cells."""
+    if any("=" in override for override in overrides):
+        from analysis.coverage import of_command
+
+        return of_command(overrides, runs)
+    from analysis import status
+
+    return status.of_sweep(Path(overrides[0]) if overrides else status.newest_sweep(runs))
+
+
+def _watch(runs: Path, overrides: Sequence[str]) -> None:
+    from rich.live import Live
+
+    with Live(auto_refresh=False) as live:
+        while not (progress := _look(runs, overrides)).complete:
+            live.update(progress.shown(), refresh=True)
+            time.sleep(EVERY)
+        live.update(progress.shown(), refresh=True)
+
+
+def _drawn(progress: Progress) -> Iterator[str]:
+    """As wide as the terminal; elsewhere as wide as it needs, without colours."""
+    from rich.console import Console
+
+    on_terminal = sys.stdout.isatty()
+    console = Console(width=None if on_terminal else 400, force_terminal=on_terminal)
+    with console.capture() as capture:
+        console.print(progress.shown(), soft_wrap=True)
+    yield from (line.rstrip() for line in capture.get().splitlines())

@@ -1,0 +1,82 @@
+"""Which cells of a command have runs, and what became of the others, whatever sweep computed them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+
+from analysis.progress import COLORS, CellStatus, Progress
+from analysis.tables.cells import Cell, compose_cells, computing, records_of
+from analysis.tables.runs import FILES, settings_of
+from experiments.command import entry_asked
+from experiments.science import VERSIONS
+from experiments.sweeps.ledger import alike
+from swag_repro.runs.files import is_locked
+from swag_repro.runs.records import INTERRUPTED, RunRecord
+from swag_repro.runs.store import Store
+
+
+def of_command(overrides: Sequence[str], root: Path) -> Progress:
+    """How many cells of a command have a run, whatever computed it.
+
+    Args:
+        overrides: Hydra's, as given to the experiment.
+        root: The output folder.
+
+    Raises:
+        SettingError, CellsError: They can't be composed.
+        StoreError: There is no such folder.
+    """
+    cells = compose_cells(overrides, entry := entry_asked(overrides))
+    found = records_of(cells, root)
+    states = [_state(number, cell, found.get(cell.key, []), root) for number, cell in enumerate(cells)]
+    seconds = [record.status.seconds for records in found.values() for record in records]
+    known = [value for value in seconds if value is not None]
+    running = sum(cell.state == "running" for cell in states)
+    left = sum(cell.state != "done" for cell in states)
+    return Progress(
+        f"{' '.join(overrides)}, {root}",
+        states,
+        running,
+        fmean(known) * left / running if known and running else None,
+        shlex.join(computing(overrides, root, entry)),
+    )
+
+
+def _state(number: int, cell: Cell, records: Sequence[RunRecord], root: Path) -> CellStatus:
+    """Of several runs, what the best of them says: one that is done, then one that is under way."""
+    told = [_of_run(number, cell, record, root) for record in records]
+    rank = list(COLORS).index
+    return min(told, key=lambda one: rank(one.state), default=CellStatus(number, cell.own, "missing"))
+
+
+def _of_run(number: int, cell: Cell, record: RunRecord, root: Path) -> CellStatus:
+    own, status, path = cell.own, record.status, str(record.path)
+    began = datetime.fromisoformat(status.started_at).timestamp()
+    if status.state == "finished":
+        changed = _changed(cell, record, began)
+        return CellStatus(number, own, "stale" if changed else "done", changed, path=path)
+    if status.state == "failed":
+        reasons = [*status.failures, str(status.reason)]
+        state = "interrupted" if status.reason == INTERRUPTED else "left" if alike(reasons) else "failed"
+        return CellStatus(number, own, state, status.reason, path=path)
+    lock = Store(root).lock(record.path.name)
+    if not is_locked(lock):
+        return CellStatus(number, own, "killed", "its process ended without a word", path=path)
+    heard = lock.stat().st_mtime
+    return CellStatus(number, own, "running", None, began, status.host, heard, path)
+
+
+def _changed(cell: Cell, record: RunRecord, began: float) -> str | None:
+    """What is no longer as it was when a run began, if anything."""
+    version, now = record.identity.version, VERSIONS.get(cell.entry)
+    if now is not None and version != now:
+        return f"computed by version {version} of the experiment; it is {now} now"
+    settings = settings_of(cell.config)
+    files = [value for name, value in settings.items() if name in FILES and isinstance(value, str)]
+    newer = [name for name in files if os.path.isfile(name) and os.path.getmtime(name) > began]  # noqa: PTH113, PTH204
+    return f"changed since: {', '.join(newer)}" if newer else None

@@ -1,0 +1,179 @@
+"""How far a sweep is, by its workers' words, and by its runs."""
+
+import json
+import os
+import time
+from contextlib import suppress
+
+import pytest
+from rich.console import Console
+
+from analysis.__main__ import main
+from analysis.coverage import of_command
+from analysis.status import newest_sweep, of_sweep
+from analysis.tables.cells import compose_cells
+from experiments.science import VERSIONS, scientific
+from experiments.sweeps.grid import Grid
+from experiments.sweeps.ledger import FAILURES, Log, Outcome
+from experiments.sweeps.sweep import Sweep
+from swag_repro.errors import SettingError, StoreError
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.store import Store
+
+ENTRY = "measure_activations"
+COMMAND = ["experiment=smoke", "weights.seed=0,1"]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    axes = (("network=a", "network=b"), ("seed=0", "seed=1", "seed=2", "seed=3"), ("experiment=smoke",))
+    directory = tmp_path / "out" / "sweeps" / "2026-01-01"
+    command = ["experiment=smoke", "seed=0,1,2,3"]
+    return Sweep.start(directory, ENTRY, Grid(axes), command=command, launcher="joblib", workers=2)
+
+
+def did(sweep, *states, close=True):
+    """A worker that took cells, and came to these ends."""
+    log = Log(sweep.directory / "workers")
+    for state in states:
+        number = sweep.take(log)
+        if state is not None:
+            path = str(sweep.directory) if state == "computed" else None
+            log.ended(Outcome(number, state, 1.0, reason=f"so {state}", path=path))
+    if close:
+        log.close()
+    return log
+
+
+def drawn(progress):
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(progress.shown())
+    return capture.get()
+
+
+def test_cells_of_a_sweep_are_told_by_what_workers_wrote(sweep):
+    (sweep.directory / "status.json").touch()
+    did(sweep, "computed", "skipped", "failed", "left", "interrupted", None)
+    alive = did(sweep, None, close=False)
+    progress = of_sweep(sweep.directory)
+    states = [cell.state for cell in progress.cells]
+    assert states == ["done", "done", "failed", "left", "interrupted", "killed", "running", "missing"]
+    assert progress.counts == {
+        "done": 2, "running": 1, "failed": 1, "left": 1, "killed": 1, "interrupted": 1, "missing": 1
+    }  # fmt: skip
+    assert progress.workers == 1
+    assert not progress.complete
+    assert progress.cells[2].reason == "so failed"
+    assert progress.cells[6].heartbeat == pytest.approx(time.time(), abs=60)
+    assert progress.command == f"python experiments/{ENTRY}.py -m experiment=smoke seed=0,1,2,3"
+    shown = drawn(progress)
+    assert "8 cells: 2 done, 1 running, 1 failed, 1 left" in shown
+    assert "running network=b seed=2 on " in shown
+    assert "failed network=a seed=2\n    so failed" in shown
+    assert ["network=a", "2", "·", "1", "1", "·", "·", "·"] in [line.split() for line in shown.splitlines()]
+    alive.close()
+
+
+def test_a_done_cell_whose_run_is_gone_is_lost(sweep):
+    did(sweep, "computed")
+    assert of_sweep(sweep.directory).cells[0].state == "lost"
+
+
+def test_a_complete_sweep(sweep):
+    did(sweep, *["skipped"] * 8)
+    progress = of_sweep(sweep.directory)
+    assert progress.complete
+    assert "computed by" not in drawn(progress)
+
+
+def test_the_newest_sweep_is_meant(sweep, tmp_path, capsys):
+    later = sweep.directory.with_name("2026-01-02")
+    Sweep.start(later, ENTRY, sweep.grid, command=["experiment=fig3"], launcher="basic", workers=1)
+    assert newest_sweep(tmp_path / "out") == later
+    assert main(["status", "--runs", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["counts"] == {"missing": 8}
+    assert told["cells"][7] == {"number": 7, "overrides": ["network=b", "seed=3"], "state": "missing"}
+    assert main(["status", str(sweep.directory)]) == 0
+    assert "experiment=smoke, joblib" in capsys.readouterr().out
+
+
+def test_what_is_no_sweep_is_told(tmp_path, capsys):
+    with pytest.raises(SettingError, match="should be an output folder with a sweep"):
+        newest_sweep(tmp_path)
+    with pytest.raises(StoreError, match="should be a complete file of a run"):
+        of_sweep(tmp_path)
+    assert main(["status", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# --- Of a command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return compose_cells(COMMAND, ENTRY)
+
+
+def run_of(root, cell, *, version=VERSIONS[ENTRY], error=None, images=()):
+    who = Identity(ENTRY, version, scientific(cell.config, ENTRY), dict(images))
+    with (
+        suppress(RuntimeError),
+        Store(root).claim(who, config=cell.config, name="smoke", device="cpu") as run,
+    ):
+        if error is not None:
+            raise RuntimeError(error)
+        run.write_rows([{"statistic": "one", "value": 1.0}])
+    return run
+
+
+def test_cells_of_a_command_are_told_by_their_runs(tmp_path, cells):
+    run_of(tmp_path, cells[0])
+    run_of(tmp_path, cells[1], version=1)
+    run_of(tmp_path, cells[2], error="broken")
+    for _ in range(FAILURES):
+        run_of(tmp_path, cells[3], error="broken")
+    killed = run_of(tmp_path, cells[4], error="killed")
+    status = json.loads((killed.path / "status.json").read_text()) | {"state": "running", "schema": 1}
+    del status["sha256"]
+    (killed.path / "status.json").write_text(json.dumps(status))
+    progress = of_command(COMMAND, tmp_path)
+    states = [cell.state for cell in progress.cells]
+    assert states == ["done", "stale", "failed", "left", "killed", "missing", "missing", "missing"]
+    now = VERSIONS[ENTRY]
+    assert progress.cells[1].reason == f"computed by version 1 of the experiment; it is {now} now"
+    assert progress.cells[2].reason == "RuntimeError: broken"
+    assert progress.cells[0].overrides == ("network=resnet18", "smoothing=none", "weights.seed=0")
+    lock = Store(tmp_path).lock(killed.path.name)
+    from filelock import FileLock
+
+    with FileLock(lock):
+        running = of_command(COMMAND, tmp_path).cells[4]
+    assert running.state == "running"
+    assert running.heartbeat == pytest.approx(time.time(), abs=60)
+
+
+def test_the_newest_version_counts(tmp_path, cells):
+    run_of(tmp_path, cells[0], version=1)
+    run_of(tmp_path, cells[0])
+    assert of_command(COMMAND, tmp_path).cells[0].state == "done"
+
+
+def test_a_file_that_changed_since_makes_a_run_stale(tmp_path):
+    weights = tmp_path / "w.pth"
+    weights.write_bytes(b"weights")
+    os.utime(weights, (0, 0))
+    command = [
+        "experiment=smoke",
+        "network=resnet18",
+        "smoothing=none",
+        "weights=file",
+        f"weights.path={weights}",
+    ]
+    [cell] = compose_cells(command, ENTRY)
+    run_of(tmp_path / "out", cell)
+    assert of_command(command, tmp_path / "out").complete
+    os.utime(weights)
+    [told] = of_command(command, tmp_path / "out").cells
+    assert (told.state, told.reason) == ("stale", f"changed since: {weights}")
