@@ -28,7 +28,8 @@ from experiments.sweeps.progress import console, duration, track
 from swag_repro.errors import SettingError, UserError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Run, Store
-from swag_repro.runs.tracking import Tracker, tracked
+from swag_repro.tracking import About, Tracker, tracked
+from swag_repro.tracking.shown import ending, show
 
 logger = logging.getLogger(__name__)
 
@@ -267,21 +268,21 @@ def _mirrored(
     """Its W&B run, with the id of its run directory, so that a retry goes on with it."""
     settings = experiment.config.tracking
     own = " ".join(sweep.own(overrides)) if sweep is not None else ""
-    tags = [experiment.name, *experiment.tags, *settings.tags]
-    with tracked(
-        mode=settings.mode,
+    about = About(
+        run_id=run.identity.run_id,
         project=settings.project,
         entity=settings.entity,
-        directory=run.path,
-        run_id=run.identity.run_id,
         name=f"{experiment.label} · {own}" if own else experiment.label,
         group=experiment.config.name,
         job_type=experiment.name,
-        tags=[tag[:64] for tag in tags],  # W&B refuses longer ones
-        config=experiment.plain,
-        timeout=settings.timeout,
-    ) as tracker:
+        tags=(experiment.name, *experiment.tags, *settings.tags),
+        sweep=None if sweep is None else sweep.directory.name,
+    )
+    mode, timeout = settings.mode, settings.timeout
+    with tracked(about, mode=mode, directory=run.path, config=experiment.plain, timeout=timeout) as tracker:
         yield tracker
+        if tracker.sends:
+            show(tracker, ending(run.path))
 
 
 def _announce(outcome: Outcome, sweep: Sweep | None) -> None:
