@@ -243,7 +243,7 @@ def test_online_sends_the_run(tmp_path, server):
 
 
 def test_online_with_a_bad_key_goes_offline(tmp_path, server):
-    server.status = 401
+    server.denies = True
     (warning,) = alone(tmp_path, ONLINE).splitlines()
     assert "goes on with W&B offline: CommError" in warning
     assert len(records(tmp_path / "run")["history"]) == 1

@@ -19,6 +19,8 @@ from itertools import count
 from typing import Any
 from urllib.parse import unquote
 
+HISTORY = "wandb-history.jsonl"
+STREAMED = (HISTORY, "wandb-summary.json", "wandb-events.jsonl")
 KEY = "0" * 40
 ENTITY = "me"
 NOWHERE = "nobody-is-called-so"
@@ -40,7 +42,7 @@ class ServedRun:
     @property
     def history(self) -> list[dict]:
         """Its points, in order."""
-        return [line for _, line in sorted(self.lines.get("wandb-history.jsonl", {}).items())]
+        return [line for _, line in sorted(self.lines.get(HISTORY, {}).items())]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -70,6 +72,8 @@ class Server(ThreadingHTTPServer):
 
     Attributes:
         status: of all answers; None closes connections without any.
+        denies: every key.
+        vanishes: once it has got so many points of a history; None for never.
         runs: by id.
         artifacts: by key, in the order of their creation.
         asked: GraphQL operations, in order.
@@ -80,6 +84,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Answer)
         self.status: int | None = 200
+        self.denies = False
+        self.vanishes: int | None = None
         self.runs: dict[str, ServedRun] = {}
         self.artifacts: dict[str, ServedArtifact] = {}
         self.blobs: dict[str, bytes] = {}
@@ -215,8 +221,12 @@ class Server(ThreadingHTTPServer):
         about |= {"state": state, "group": run.about.get("groupName"), "jobType": run.about.get("jobType")}
         about |= {"tags": run.about.get("tags") or [], "config": json.dumps(run.config), "projectId": "1"}
         about |= {"summaryMetrics": json.dumps(run.summary), "historyLineCount": len(run.history)}
-        nothing = ("sweepName", "commit", "description", "notes", "systemMetrics", "user", "heartbeatAt")
-        about |= dict.fromkeys(nothing) | {"readOnly": False, "createdAt": "2026-01-01T00:00:00Z"}
+        nothing = ("sweepName", "commit", "description", "notes", "systemMetrics", "heartbeatAt")
+        about |= dict.fromkeys(nothing) | {
+            "user": {"name": ENTITY, "username": ENTITY},
+            "readOnly": False,
+            "createdAt": "2026-01-01T00:00:00Z",
+        }
         return {
             **about,
             "historyKeys": {"lastStep": max((line["_step"] for line in run.history), default=-1)},
@@ -309,16 +319,15 @@ class Server(ThreadingHTTPServer):
     def stream(self, run: str, sent: dict[str, Any]) -> None:
         lines = self.runs[run].lines
         for name, part in sent.get("files", {}).items():
-            kept = lines.setdefault(name, {})
+            content = part["content"] if name in STREAMED else []
+            if name == HISTORY and self.vanishes is not None and content:
+                content, self.status = content[: self.vanishes], None
             if name == "wandb-summary.json":
-                kept.clear()
-            kept.update(
-                {
-                    part["offset"] + at: json.loads(line)
-                    for at, line in enumerate(part["content"])
-                    if name != "output.log"
-                }
-            )
+                lines.pop(name, None)
+            kept = lines.setdefault(name, {})
+            kept.update({part["offset"] + at: json.loads(line) for at, line in enumerate(content)})
+        if self.status is None:
+            raise ConnectionError("vanished")
         if sent.get("complete"):
             self.runs[run].exit_codes.append(sent["exitcode"])
 
@@ -350,7 +359,7 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status = self.server.status
+        status = 401 if self.server.denies and self.path == "/graphql" else self.server.status
         if status is None:
             self.close_connection = True
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from swag_repro.errors import TrackingError
@@ -15,6 +15,7 @@ from swag_repro.tracking.tracker import Tracker, opened
 
 if TYPE_CHECKING:
     import pandas as pd
+
     import wandb
 
 TIMEOUT = 15.0
@@ -29,8 +30,8 @@ class Remainder(Tracker):
         known: The points that the server has.
     """
 
-    def __init__(self, run: wandb.Run | None, known: Iterable[Mapping[str, Any]]) -> None:
-        super().__init__(run)
+    def __init__(self, run: wandb.Run | None, known: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(run, first_step=1 + max((point["_step"] for point in known), default=-1))
         self._names: set[str] = set()
         self._points: dict[tuple[str, Any], list[Mapping[str, Any]]] = defaultdict(list)
         for point in known:
@@ -56,7 +57,7 @@ class Remainder(Tracker):
             super().images(name, images)
 
 
-def rebuild(record: RunRecord, known: Iterable[Mapping[str, Any]] = ()) -> None:
+def rebuild(record: RunRecord, known: Sequence[Mapping[str, Any]] = ()) -> None:
     """Replaces what W&B has written below a run directory.
 
     Args:

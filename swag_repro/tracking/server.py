@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -87,9 +90,18 @@ class Server:
                     return True
         finally:
             if process.poll() is None:
-                process.kill()
-                process.wait()
+                _end(process)
         return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends it with the service that it started, which would go on sending."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for child in children.read_text().split() if children.exists() else ():
+        with suppress(ProcessLookupError):
+            os.kill(int(child), signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def _line(error: Exception) -> str:

@@ -25,6 +25,9 @@ CURVES = "curves.parquet"
 TABLES = ("config.yaml", "identity.json", "rows.parquet", "pairs.parquet", CURVES)
 """The files of a run that its artifact holds, beside its status: all that tables and figures read."""
 
+COSTS = ("seconds", "peak_memory_bytes")
+"""Of a run's status, what stands in the summary."""
+
 POINTS = "evaluation"
 """The axis of a stylisation's losses."""
 
@@ -53,7 +56,7 @@ def show(tracker: Tracker, record: RunRecord) -> None:
     _over_places(tracker, numbers)
     _over_epochs(tracker, numbers)
     _judged(tracker, record, numbers)
-    tracker.summary({"seconds": record.status.seconds, "rows": len(numbers)})
+    tracker.summary({name: getattr(record.status, name) for name in COSTS} | {"rows": len(numbers)})
     if len(pairs):
         tracker.images("result", _results(record, pairs))
         tracker.summary({**_counts(pairs), **final_losses(pairs)})
@@ -149,7 +152,7 @@ def _judged(tracker: Tracker, record: RunRecord, numbers: pd.DataFrame) -> None:
 
 def _results(record: RunRecord, pairs: pd.DataFrame) -> Iterator[tuple[Image.Image, str]]:
     for image, status, reason in zip(pairs["image"], pairs["status"], pairs["reason"], strict=True):
-        yield _picture(record, image), f"{image}: {status}, {reason}"
+        yield _picture(record, image), f"{image}: {status}" + (f", {reason}" if pd.notna(reason) else "")
 
 
 def _measured(
@@ -173,7 +176,8 @@ def _files(tracker: Tracker, record: RunRecord) -> None:
     about = {"schema": SCHEMA_VERSION, "run_id": run_id}
     tables = {name: files[name] for name in TABLES if name in files}
     weights = {name: sha256 for name, sha256 in files.items() if name.endswith(".safetensors")}
-    status = {"status.json": record.status.to_json()}
+    lasting = replace(record.status, **dict.fromkeys(COSTS))  # the same content, whenever it is sent
+    status = {"status.json": lasting.to_json()}
     for name, kind, sha256, added in (("run", "run", tables, status), ("weights", "model", weights, {})):
         paths = {file: record.path / file for file in sha256}
         if paths:

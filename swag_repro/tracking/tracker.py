@@ -22,8 +22,9 @@ from swag_repro.tracking.about import About
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import wandb
     from PIL.Image import Image as Picture
+
+    import wandb
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +46,16 @@ class Tracker:
     """One W&B run, or none: then everything sent is dropped.
 
     The first thing that W&B can't take ends the mirroring with a warning, and nothing else.
+
+    Args:
+        run: W&B's.
+        first_step: Of W&B's own count of what is logged; None to let it count.
     """
 
-    def __init__(self, run: wandb.Run | None) -> None:
+    def __init__(self, run: wandb.Run | None, *, first_step: int | None = None) -> None:
         self._run = run
         self._whole = True
+        self._step = first_step
 
     @property
     def sends(self) -> bool:
@@ -68,7 +74,7 @@ class Tracker:
 
     def log(self, values: Mapping[str, float]) -> None:
         """One point of each curve."""
-        self._mirror(lambda run: run.log(dict(values)))
+        self._mirror(lambda run: self._log(run, dict(values)))
 
     def table(self, name: str, rows: pd.DataFrame) -> None:
         """A table, row for row."""
@@ -77,7 +83,7 @@ class Tracker:
             from wandb import Table
 
             _ask(run)
-            run.log({name: Table(dataframe=rows)})
+            self._log(run, {name: Table(dataframe=rows)})
 
         self._mirror(send)
 
@@ -87,7 +93,7 @@ class Tracker:
         def send(run: wandb.Run) -> None:
             from wandb import Image
 
-            run.log({name: [Image(image, caption=caption) for image, caption in images]})
+            self._log(run, {name: [Image(image, caption=caption) for image, caption in images]})
 
         self._mirror(send)
 
@@ -143,6 +149,10 @@ class Tracker:
             )
         if self._whole:
             self._mark(self._run)
+
+    def _log(self, run: wandb.Run, values: dict[str, Any]) -> None:
+        run.log(values, step=self._step)
+        self._step = None if self._step is None else self._step + 1
 
     def _mark(self, run: wandb.Run) -> None:
         """Says of the log that it is whole; of one that was sent, as `wandb sync` says it."""
@@ -321,10 +331,11 @@ def _warn(consequence: str, error: Exception) -> None:
 
 def failures() -> tuple[type[Exception], ...]:
     """What W&B raises if it can't do what it is asked."""
-    import wandb
     from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
     from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
     from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
+
+    import wandb
 
     of_service = (HandleAbandonedError, MailboxClosedError, ServerResponseError, WandbServiceConnectionError)
     # An answer that is none of a W&B server's fails W&B's own validation, which raises a ValueError.
