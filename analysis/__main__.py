@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis import remote
 from analysis.figures import FIGURES, draw, source_of
 from swag_repro.errors import UserError
 
@@ -21,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "figure" and options.pairs is not None and not source_of(options.name).pictures:
             parser.error(f"--pairs is for figures of pictures; {options.name} shows means over all pairs")
         if options.command == "collect":
-            _collect(options.runs, options.out)
+            runs, notes = remote.root(options)
+            print(*notes, sep="\n", end="\n" if notes else "")
+            _collect(runs, options.out)
         else:
             _figure(options, overrides)
     except UserError as error:
@@ -38,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     folders.add_argument("--out", type=Path, default=Path("results"), help="folder for tables and figures")
     parser = argparse.ArgumentParser(prog="python -m analysis", description="From runs to results.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("collect", parents=[folders], help="all runs in three tables")
+    collecting = commands.add_parser("collect", parents=[folders], help="all runs in three tables")
+    remote.add_arguments(collecting)
     figure = commands.add_parser(
         "figure",
         parents=[folders],

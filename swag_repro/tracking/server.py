@@ -44,7 +44,7 @@ class Server:
             self.api = wandb.Api(timeout=max(1, int(timeout)))
             self.entity = self.api.default_entity
         except failures() as error:
-            raise TrackingError("W&B's server", "should answer", _line(error), remedy) from error
+            raise TrackingError("W&B's server", "should answer", line_of(error), remedy) from error
 
     def points(self, about: About) -> list[dict[str, Any]] | None:
         """The whole history that the server has of a run; None where it does not know the run.
@@ -52,15 +52,13 @@ class Server:
         Raises:
             TrackingError: It does not answer.
         """
-        import wandb
-
         path = f"{about.entity or self.entity}/{about.project}/{about.run_id}"
         try:
             return list(self.api.run(path).scan_history(use_cache=False))
-        except wandb.errors.CommError as error:
+        except failures() as error:
             if "Could not find run" in str(error):
                 return None
-            raise TrackingError(path, "should be read", _line(error), "Try again later.") from error
+            raise TrackingError(path, "should be read", line_of(error), "Try again later.") from error
 
     def send(self, logs: Sequence[Path]) -> dict[Path, str]:
         """Uploads logs by `wandb sync`, and gives those that did not arrive, with what it said of them.
@@ -104,7 +102,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _line(error: Exception) -> str:
+def line_of(error: Exception) -> str:
+    """What an error is, in one line."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 

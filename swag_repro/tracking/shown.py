@@ -176,7 +176,8 @@ def _files(tracker: Tracker, record: RunRecord) -> None:
     about = {"schema": SCHEMA_VERSION, "run_id": run_id}
     tables = {name: files[name] for name in TABLES if name in files}
     weights = {name: sha256 for name, sha256 in files.items() if name.endswith(".safetensors")}
-    lasting = replace(record.status, **dict.fromkeys(COSTS))  # the same content, whenever it is sent
+    # Of the same content, whenever it is sent.
+    lasting = replace(record.status, seconds=None, peak_memory_bytes=None)
     status = {"status.json": lasting.to_json()}
     for name, kind, sha256, added in (("run", "run", tables, status), ("weights", "model", weights, {})):
         paths = {file: record.path / file for file in sha256}

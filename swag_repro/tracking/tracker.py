@@ -331,12 +331,19 @@ def _warn(consequence: str, error: Exception) -> None:
 
 def failures() -> tuple[type[Exception], ...]:
     """What W&B raises if it can't do what it is asked."""
+    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
     from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
     from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
     from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
     import wandb
 
-    of_service = (HandleAbandonedError, MailboxClosedError, ServerResponseError, WandbServiceConnectionError)
+    of_service = (
+        HandleAbandonedError,
+        MailboxClosedError,
+        ServerResponseError,
+        WandbApiFailedError,
+        WandbServiceConnectionError,
+    )
     # An answer that is none of a W&B server's fails W&B's own validation, which raises a ValueError.
     return wandb.errors.Error, OSError, ValueError, *of_service
