@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import remote
+from analysis import dashboard, remote
 from analysis.figures import FIGURES, draw, source_of
 from swag_repro.errors import UserError
 
@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runs, notes = remote.root(options)
             print(*notes, sep="\n", end="\n" if notes else "")
             _collect(runs, options.out)
+        elif options.command == "dashboard":
+            print(*dashboard.run(options, overrides), sep="\n")
         else:
             _figure(options, overrides)
     except UserError as error:
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     collecting = commands.add_parser("collect", parents=[folders], help="all runs in three tables")
     remote.add_arguments(collecting)
+    dashboard.add_command(commands)
     figure = commands.add_parser(
         "figure",
         parents=[folders],
