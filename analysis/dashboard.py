@@ -136,14 +136,13 @@ def _shown(overrides: Sequence[str], options: argparse.Namespace) -> Shown:
 def workspace(shown: Shown) -> Any:
     """The project's workspace: a section for each kind of run, and the failures in the list of runs."""
     ws = _package("workspaces")
-    of_group = [] if shown.group is None else [ws.Metric("Group") == shown.group]
     columns = ["run:displayName", "summary:state", "summary:reason", "summary:seconds"]
     return ws.Workspace(
         entity=shown.entity,
         project=shown.project,
         name=shown.name.replace(":", ","),
         sections=_sections(shown),
-        runset_settings=ws.RunsetSettings(filters=of_group, pinned_columns=columns),
+        runset_settings=ws.RunsetSettings(filters=_filters(shown), pinned_columns=columns),
     )
 
 
@@ -221,11 +220,15 @@ def report(shown: Shown) -> Any:
 
 def _runs(shown: Shown, name: str, *, state: str | None = None, columns: Sequence[str] = ()) -> Any:
     v2 = _package("reports.v2")
-    wanted = {"Group": shown.group, "State": state}
-    filters = " and ".join(f"Metric('{key}') = '{value}'" for key, value in wanted.items() if value)
+    filters = _filters(shown, state)
     # The package asks W&B for a project that is named; without, runs are those of the report's own.
     place = {"entity": shown.entity, "project": shown.project} if shown.known else {}
     return v2.Runset(name=name, filters=filters, pinned_columns=list(columns), **place)
+
+
+def _filters(shown: Shown, state: str | None = None) -> str:
+    wanted = {"Group": shown.group, "State": state}
+    return " and ".join(f"Metric('{key}') = '{value}'" for key, value in wanted.items() if value)
 
 
 def plain(made: Any) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from swag_repro.errors import SettingError, UserError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Run, Store
 from swag_repro.tracking import About, Tracker, tracked
-from swag_repro.tracking.shown import ending, show
 
 logger = logging.getLogger(__name__)
 
@@ -282,6 +281,8 @@ def _mirrored(
     with tracked(about, mode=mode, directory=run.path, config=experiment.plain, timeout=timeout) as tracker:
         yield tracker
         if tracker.sends:
+            from swag_repro.tracking.shown import ending, show  # which import pandas
+
             show(tracker, ending(run.path))
 
 

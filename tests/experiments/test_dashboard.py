@@ -72,7 +72,7 @@ def logged(call, tmp_path, two_pairs):
     history, media, summary, settings = set(), set(), set(), set()
     for record in all_runs(tmp_path / "out"):
         found = read_offline(record.path)
-        items = {key for point in found["history"] for key in point["item"]}
+        items = {key for point in found.get("history", ()) for key in point["item"]}
         history |= items
         media |= {key.removesuffix(".filenames") for key in items if key.endswith(".filenames")}
         summary |= {key for one in found["summary"] for key in one.get("update", {})}
