@@ -281,6 +281,15 @@ def test_mistakes_have_one_message(tmp_path, arguments, message):
     assert done.stderr.count("\n") == 1
 
 
+def test_what_the_server_refuses_is_said_of_each_run(tmp_path, server):
+    run_id = compute(tmp_path, 1, mode="offline")
+    server.refuses = "run was previously created and deleted"
+    status, printed = sync(tmp_path, "--timeout", "20")
+    assert status == 1
+    assert f"{run_id} failed: " in printed
+    assert server.refuses in printed
+
+
 @pytest.mark.parametrize(("key", "message"), [(None, "no API key is configured"), ("1" * 40, "401")])
 def test_a_bad_key_is_one_message(tmp_path, server, monkeypatch, key, message):
     compute(tmp_path, 1, mode="offline")

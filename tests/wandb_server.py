@@ -73,6 +73,7 @@ class Server(ThreadingHTTPServer):
     Attributes:
         status: of all answers; None closes connections without any.
         denies: every key.
+        refuses: any run, in these words.
         vanishes: once it has got so many points of a history; None for never.
         runs: by id.
         artifacts: by key, in the order of their creation.
@@ -86,6 +87,7 @@ class Server(ThreadingHTTPServer):
         self.status: int | None = 200
         self.denies = False
         self.vanishes: int | None = None
+        self.refuses = ""
         self.runs: dict[str, ServedRun] = {}
         self.artifacts: dict[str, ServedArtifact] = {}
         self.blobs: dict[str, bytes] = {}
@@ -113,6 +115,8 @@ class Server(ThreadingHTTPServer):
         self.asked.append(operation)
         if variables.get("entity") == NOWHERE or variables.get("entityName") == NOWHERE:
             return {"errors": [{"message": f"entity {NOWHERE} not found during {operation}"}]}
+        if self.refuses and operation == "UpsertBucket":
+            return {"errors": [{"message": self.refuses}]}
         answer = getattr(self, f"_{operation}", None)
         if answer is None:
             return {"errors": [{"message": f"the stand-in does not know {operation}"}]}

@@ -76,7 +76,8 @@ class Server:
 
     def _watched(self, command: Sequence[str], logs: Sequence[Path], output: IO[str]) -> bool:
         """Whether it had to be ended."""
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        speaking = {**os.environ, "WANDB_SILENT": "false"}
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=speaking)
         arrived, since = 0, time.monotonic()
         try:
             while process.poll() is None:
@@ -110,6 +111,6 @@ def line_of(error: Exception) -> str:
 def _error_of(log: Path, said: str) -> str:
     """The last error that `wandb sync` printed of a log, or of all of them."""
     run_id = log.stem.removeprefix("run-")
-    errors = [line.partition("ERROR ")[2] for line in said.splitlines() if "ERROR " in line]
+    errors = [error for line in said.splitlines() if (error := line.partition("ERROR ")[2].strip())]
     own = [line for line in errors if run_id in line] or [line for line in errors if not line.startswith("[")]
     return own[-1] if own else ""
