@@ -56,7 +56,7 @@ class Images:
 
 @dataclass
 class Tracking:
-    """`conf/tracking`: arguments of `swag_repro.runs.tracking.tracked`, and how often pictures are sent."""
+    """`conf/tracking`: arguments of `swag_repro.tracking`, and how often pictures are sent."""
 
     mode: str = MISSING
     project: str = MISSING

@@ -17,7 +17,7 @@ from experiments.sweeps.sweep import Place
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Run
-from swag_repro.runs.tracking import Tracker
+from swag_repro.tracking import Tracker
 
 T = TypeVar("T")
 

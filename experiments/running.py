@@ -32,7 +32,7 @@ from experiments.sweeps.sweep import Place, Sweep
 from experiments.sweeps.worker import give_way, work
 from swag_repro.errors import UserError
 from swag_repro.runs.store import BusyError, Run, Store
-from swag_repro.runs.tracking import Tracker, tracked
+from swag_repro.tracking import About, Tracker, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -213,23 +213,25 @@ class Cell:
     @contextmanager
     def _mirrored(self, experiment: Experiment, run: Run) -> Iterator[Tracker]:
         """Its W&B run, with the id of its run directory, so that a retry goes on with it."""
-        settings = experiment.config.tracking
-        own = "" if self.place is None else " ".join(self.place.own)
-        tags = [experiment.name, *experiment.tags, *settings.tags]
-        with tracked(
-            mode=settings.mode,
+        settings, place = experiment.config.tracking, self.place
+        own = "" if place is None else " ".join(place.own)
+        about = About(
+            run_id=run.identity.run_id,
             project=settings.project,
             entity=settings.entity,
-            directory=run.path,
-            run_id=run.identity.run_id,
             name=f"{experiment.label} · {own}" if own else experiment.label,
             group=experiment.config.name,
             job_type=experiment.name,
-            tags=[tag[:64] for tag in tags],  # W&B refuses longer ones
-            config=experiment.plain,
-            timeout=settings.timeout,
-        ) as tracker:
+            tags=(experiment.name, *experiment.tags, *settings.tags),
+            sweep=None if place is None else place.sweep.directory.name,
+        )
+        mode, timeout, config = settings.mode, settings.timeout, experiment.plain
+        with tracked(about, mode=mode, directory=run.path, config=config, timeout=timeout) as tracker:
             yield tracker
+            if tracker.sends:
+                from swag_repro.tracking.shown import ending, show  # which import pandas
+
+                show(tracker, ending(run.path))
 
 
 def _announce(outcome: Outcome, own: list[str], place: Place | None) -> None:

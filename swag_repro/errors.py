@@ -32,6 +32,10 @@ class NonFiniteError(UserError, ArithmeticError):
     """A network returned NaN or infinity."""
 
 
+class TrackingError(UserError):
+    """W&B's server does not answer, or refuses what it is asked."""
+
+
 class DataError(UserError):
     """Labelled images are missing, unreadable, or can't be trained on."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SERVICES = {"errors", "names", "runs"}
+SERVICES = {"errors", "names", "runs", "tracking"}
 LAYERS = [
     "errors", "memory", "quantiles", "images", "networks", "weights", "trained", "training", "peaks", "smoothing", "statistics", "measures", "losses", "transfer",
 ]  # fmt: skip

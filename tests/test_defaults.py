@@ -13,7 +13,7 @@ from experiments.command import CONF
 from swag_repro.images import Resize
 from swag_repro.losses import Like, Objective
 from swag_repro.networks import Architecture, Levers, TappedNetwork
-from swag_repro.runs.tracking import tracked
+from swag_repro.tracking import tracked
 from swag_repro.transfer import Guards, Plateau, Transfer
 
 OURS = ("swag_repro.", "experiments.")

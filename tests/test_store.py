@@ -636,7 +636,7 @@ def test_thousands_of_runs_are_listed_quickly(tmp_path):
 
 def test_versions_are_read_without_importing_torch():
     script = (
-        "import sys; from swag_repro.runs import identity, provenance, store, tracking; provenance.versions();"
+        "import sys; from swag_repro import tracking; from swag_repro.runs import identity, provenance, store; provenance.versions();"
         "assert not {'torch', 'wandb', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +19,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from swag_repro.errors import SettingError
-from swag_repro.runs.tracking import tracked
+from swag_repro.tracking import About, tracked
 from tests.wandb_files import read_offline as records
+from tests.wandb_server import KEY, NOWHERE, serving
 
 # W&B leaves its temporary directories to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
@@ -30,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceW
 CONFIG = {"network": {"name": "resnet50", "taps": {"conv1": "relu"}}, "seed": 0, "tags": ["a"]}
 FLAT = {
     "network/name": "resnet50", "network/taps/conv1": "relu", "seed": 0, "tags": ["a"],
-    "run_id": "0123456789abcdef",
+    "run_id": "0123456789abcdef", "sweep": "2026-11-22_04-18-51_000001",
 }  # fmt: skip
 ROWS = pd.DataFrame({"layer": ["conv1", "conv2"], "value": [3.8, 15.9]})
 
@@ -45,24 +44,21 @@ def nobody(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "no-config"))
 
 
-def tracking(directory: Path, **changes: object):
+ABOUT = About(
+    run_id="0123456789abcdef",
+    project="swag-repro",
+    entity=None,
+    name="resnet50 none 0",
+    group="fig3",
+    job_type="measure_activations",
+    tags=("one", "two"),
+    sweep="2026-11-22_04-18-51_000001",
+)
+
+
+def tracking(directory: Path, *, mode: str = "offline", timeout: float = 15, **changes: object):
     directory.mkdir(exist_ok=True)
-    names = {
-        "run_id": "0123456789abcdef",
-        "name": "resnet50 none 0",
-        "group": "fig3",
-        "job_type": "measure_activations",
-        "tags": ["one", "two"],
-    }
-    options = {
-        "mode": "offline",
-        "project": "swag-repro",
-        "directory": directory,
-        "config": CONFIG,
-        "timeout": 15,
-        **names,
-    }
-    return tracked(**{**options, **changes})
+    return tracked(replace(ABOUT, **changes), mode=mode, directory=directory, config=CONFIG, timeout=timeout)
 
 
 def test_two_cells_of_one_process_are_two_runs(tmp_path, capfd):
@@ -81,7 +77,10 @@ def test_two_cells_of_one_process_are_two_runs(tmp_path, capfd):
         found = records(tmp_path / cell)
         (run,) = found["run"]
         assert (run["display_name"], run["run_group"], run["project"]) == (cell, "fig3", "swag-repro")
-        assert (run["job_type"], run["tags"]) == ("measure_activations", ["one", "two"])
+        assert (run["job_type"], run["tags"]) == (
+            "measure_activations",
+            ["one", "two", "2026-11-22_04-18-51_000001"],
+        )
         settings = {name: value for name, value in run["config"]["update"].items() if name != "_wandb"}
         assert settings == FLAT
         assert run["run_id"] == "0123456789abcdef"
@@ -153,13 +152,14 @@ def test_a_project_that_wandb_refuses_costs_only_the_mirror(tmp_path, caplog):
 ALONE = """
 import logging, os, signal, sys
 from pathlib import Path
-from swag_repro.runs.tracking import tracked
+from swag_repro.tracking import About, tracked
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 def tracking(mode, cell="run", timeout=2):
     directory = Path(sys.argv[1]) / cell
     directory.mkdir()
-    names = dict.fromkeys(("project", "name", "group", "job_type", "run_id"), "x")
-    return tracked(mode=mode, timeout=timeout, directory=directory, config={"seed": 0}, **names)
+    names = dict.fromkeys(("project", "name", "group", "job_type"), "x")
+    about = About(run_id=cell, entity=None, **names)
+    return tracked(about, mode=mode, timeout=timeout, directory=directory, config={"seed": 0})
 """
 
 ONLINE = """
@@ -186,7 +186,7 @@ with tracking("disabled") as tracker:
 assert "wandb" not in sys.modules
 """
     assert alone(tmp_path, script) == ""
-    assert list((tmp_path / "run").iterdir()) == []
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["tracking.json"]
 
 
 def test_online_without_a_key_goes_offline(tmp_path):
@@ -225,83 +225,21 @@ for cell in ("one", "two"):
     assert lines.count("complete") == 2
 
 
-class Server(ThreadingHTTPServer):
-    """As much of a W&B server as one run needs; once `gone`, it answers nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.gone = False
-        self.denies = False
-        self.runs: list[dict] = []
-        self.streamed: list[dict] = []
-
-    def handle_error(self, request, client_address):
-        """Clients hang up as they like."""
-
-    def data(self, operation: str, variables: dict) -> dict:
-        viewer = {"id": "v", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
-        if operation == "CreateRunFiles":
-            url = f"http://127.0.0.1:{self.server_port}/put"
-            files = [{"name": name, "uploadUrl": url} for name in variables["files"]]
-            return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
-        if operation == "UpsertBucket":
-            self.runs.append(variables)
-            project = {"id": "p", "name": variables["project"], "entity": {"id": "e", "name": "me"}}
-            same = {name: variables[name] for name in ("name", "displayName", "config")}
-            return {"upsertBucket": {"bucket": {"id": "b", "project": project, **same}, "inserted": True}}
-        return {"viewer": viewer, "serverInfo": {"features": []}, "model": None}
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, *_):
-        pass
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.gone:
-            self.close_connection = True
-            return
-        answer = {}
-        if self.path == "/graphql":
-            query = json.loads(body)
-            operation = re.search(r"(?:query|mutation)\s+(\w+)", query["query"])[1]
-            answer = {"data": self.server.data(operation, query.get("variables") or {})}
-        elif self.path.endswith("file_stream"):
-            self.server.streamed.append(json.loads(body))
-        if self.path == "/gone":
-            self.server.gone = True
-        self.send_response(401 if self.server.denies and self.path == "/graphql" else 200)
-        self.end_headers()
-        self.wfile.write(json.dumps(answer).encode())
-
-    do_PUT = do_POST  # noqa: N815
-
-
 @pytest.fixture
 def server(monkeypatch):
-    with Server() as server:
-        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
         yield server
-        server.shutdown()
 
 
 def test_online_sends_the_run(tmp_path, server):
     assert alone(tmp_path, ONLINE) == ""
-    assert (server.runs[0]["project"], server.runs[0]["groupName"], server.runs[0]["displayName"]) == (
-        "x",
-        "x",
-        "x",
-    )
-    assert json.loads(server.runs[-1]["config"])["seed"] == {"value": 0}
-    history = [
-        message["files"].get("wandb-history.jsonl") for message in server.streamed if "files" in message
-    ]
-    assert [json.loads(line)["loss"] for part in history if part for line in part["content"]] == [1]
-    assert [message["exitcode"] for message in server.streamed if message.get("complete")] == [0]
+    run = server.runs["run"]
+    assert (run.project, run.about["groupName"], run.about["displayName"]) == ("x", "x", "x")
+    assert (run.settings["seed"], run.settings["run_id"]) == (0, "run")
+    assert [point["loss"] for point in run.history] == [1]
+    assert run.exit_codes == [0]
 
 
 def test_online_with_a_bad_key_goes_offline(tmp_path, server):
@@ -312,19 +250,46 @@ def test_online_with_a_bad_key_goes_offline(tmp_path, server):
 
 
 @pytest.mark.usefixtures("server")
-def test_a_server_that_vanishes_does_not_hold_up_the_end(tmp_path):
-    script = """
-from urllib.request import Request, urlopen
-with tracking("online") as tracker:
-    tracker.log({"loss": 1.0})
-    urlopen(Request(os.environ["WANDB_BASE_URL"] + "/gone", data=b"")).close()
-    tracker.log({"loss": 2.0})
+def test_an_unknown_entity_goes_offline(tmp_path):
+    script = f"""
+about = About(run_id="run", project="x", entity="{NOWHERE}", name="x", group="x", job_type="x")
+directory = Path(sys.argv[1]) / "run"
+directory.mkdir()
+with tracked(about, mode="online", timeout=5, directory=directory, config={{}}) as tracker:
+    tracker.log({{"loss": 1.0}})
 """
-    start = time.monotonic()
     (warning,) = alone(tmp_path, script).splitlines()
-    assert time.monotonic() - start < 20
-    assert "W&B could not finish; `wandb sync` sends what it has" in warning
-    assert len(records(tmp_path / "run")["history"]) == 2
+    assert "goes on with W&B offline: CommError" in warning
+    assert NOWHERE in warning
+    assert len(records(tmp_path / "run")["history"]) == 1
+
+
+@pytest.mark.usefixtures("server")
+def test_a_server_that_vanishes_costs_one_cell_its_timeout_and_the_next_nothing(tmp_path):
+    script = """
+import time
+import pandas as pd
+from urllib.request import Request, urlopen
+for cell in ("one", "two"):
+    start = time.monotonic()
+    with tracking("online", cell) as tracker:
+        tracker.log({"loss": 1.0})
+        if cell == "one":
+            urlopen(Request(os.environ["WANDB_BASE_URL"] + "/vanish", data=b"")).close()
+        tracker.log({"loss": 2.0})
+        tracker.table("statistics", pd.DataFrame({"value": [1.0]}))
+    print(cell, time.monotonic() - start)
+"""
+    lines = alone(tmp_path, script).splitlines()
+    assert "mirrors this run no further" in lines[0]
+    assert "W&B could not finish" in lines[1]
+    assert [line.split()[0] for line in lines[2:]] == ["one", "two"]
+    assert float(lines[2].split()[1]) < 12
+    assert float(lines[3].split()[1]) < 3
+    assert len(records(tmp_path / "one")["history"]) == 2
+    assert len(records(tmp_path / "two")["history"]) == 3  # offline, with its table
+    assert len(list((tmp_path / "two").glob("wandb/offline-run-*/complete"))) == 1
+    assert list((tmp_path / "one").glob("wandb/run-*/complete")) == []
 
 
 @pytest.mark.parametrize("mode", ["offline", "online", "disabled"])
@@ -333,6 +298,7 @@ def test_the_configs_are_arguments_of_track(tmp_path, mode):
         settings = OmegaConf.to_container(compose("tracking/" + mode).tracking, resolve=True)
     assert settings.pop("mode") == mode
     assert settings.pop("every") == 50
+    settings["tags"] = tuple(settings["tags"])
     with tracking(tmp_path / "run", mode="disabled", **settings):
         pass
-    assert settings == {"project": "swag-repro", "entity": None, "tags": [], "timeout": 15}
+    assert settings == {"project": "swag-repro", "entity": None, "tags": (), "timeout": 15}

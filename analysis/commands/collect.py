@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
+from analysis import remote
 from analysis.commands import Commands, add, add_out
 
 
 def register(commands: Commands) -> None:
     """Adds its parser."""
-    add_out(add(commands, "collect", run, overrides=False, about="all runs in three tables"))
+    parser = add(commands, "collect", run, overrides=False, about="all runs in three tables")
+    add_out(parser)
+    remote.add_arguments(parser)
 
 
 def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
     """Writes the tables; says what is in them, and which runs are not."""
     from analysis.tables.collect import collect
 
-    done = collect(options.runs, options.out)
+    runs, notes = remote.root(options)
+    yield from notes
+    done = collect(runs, options.out)
     yield f"{done.finished} finished runs, {done.rows} rows: {', '.join(map(str, done.files))}"
     for reason, count in done.failed.items():
         yield f"{count} failed: {reason}"

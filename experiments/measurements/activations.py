@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pandas as pd
 from PIL.Image import Image
 from torch import Tensor
 from torchvision.transforms.functional import resize
@@ -15,7 +14,6 @@ from experiments.network import SmoothedExperiment
 from experiments.science import VERSIONS
 from swag_repro.images import Picture, batches, to_pil
 from swag_repro.networks import TappedNetwork
-from swag_repro.runs.tracking import Tracker
 from swag_repro.statistics import activation_statistics
 
 THUMBNAIL = 128
@@ -30,7 +28,7 @@ class MeasureActivations(SmoothedExperiment):
     reads = "measure_activations"
 
     def compute(self, context: Context) -> None:
-        """Writes the rows, and mirrors them."""
+        """Writes the rows."""
         network, rows = self.network(), []
         streamed = batches(self.pictures, self.resize, self.config.compute.batch_size)
         counted = ((len(pictures), (pictures, images)) for pictures, images in streamed)
@@ -38,7 +36,6 @@ class MeasureActivations(SmoothedExperiment):
             rows += list(self._rows(network, pictures, images))
             context.tracker.images("images", _thumbnails(pictures, images))
         context.run.write_rows(rows)
-        _mirror(context.tracker, pd.DataFrame(rows))
 
     def _rows(
         self, network: TappedNetwork, pictures: Sequence[Picture], images: Tensor
@@ -63,15 +60,3 @@ def _thumbnails(pictures: Sequence[Picture], images: Tensor) -> Iterator[tuple[I
     small = resize(images, THUMBNAIL, antialias=True)
     for picture, image in zip(pictures, small, strict=True):
         yield to_pil(image), picture.key
-
-
-def _mirror(tracker: Tracker, rows: pd.DataFrame) -> None:
-    """Means over images, as curves over depth."""
-    name = rows["quantity"] + "/" + rows["statistic"] + ("/" + rows["definition"]).fillna("")
-    means = rows.groupby(["position", "depth", name])["value"].mean().unstack()
-    tracker.axis("depth", *(f"{quantity}/*" for quantity in rows["quantity"].unique()))
-    curves = means.reset_index("depth").to_dict("records")
-    for point in curves:
-        tracker.log({str(name): value for name, value in point.items()})
-    tracker.table("statistics", rows)
-    tracker.summary({f"deepest/{name}": value for name, value in curves[-1].items()})

@@ -11,7 +11,6 @@ from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
@@ -21,7 +20,6 @@ from experiments.building import build
 from experiments.command import command
 from experiments.frame import Context, Experiment
 from experiments.science import VERSIONS, settings_of_judge, wants_judge
-from experiments.stylization.mirror import final_losses
 from swag_repro.errors import SettingError, StoreError
 from swag_repro.measures import HeldOut, Measure, WeightedNetwork
 from swag_repro.runs.records import RunRecord, read_status
@@ -136,7 +134,6 @@ class Judging(Experiment):
         for pair in context.shown(counted, total=len(self.pairs), unit="pictures"):
             rows += [{**origin, **row} for row in self._rows(held_out, pair)]
         context.run.write_rows(rows)
-        self._mirror(context, pd.DataFrame(rows))
 
     def _rows(self, held_out: HeldOut, pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
         about = {"content": pair["content"], "style": pair["style"]}
@@ -159,23 +156,6 @@ class Judging(Experiment):
         with Image.open(BytesIO(self.record.read(name))) as image:
             tensor: Tensor = to_tensor(image.convert("RGB"))
         return tensor.to(self.device)
-
-    def _mirror(self, context: Context, rows: pd.DataFrame) -> None:
-        """Means over pairs, and each finished picture with its measures."""
-        tracker, finished = context.tracker, rows[rows["iteration"].isna()]
-        tracker.table("measures", rows)
-        tracker.images("judged", (self._captioned(pair, finished) for pair in self.pairs))
-        means = finished.groupby("statistic")["value"].mean().dropna()
-        tracker.summary({f"measures/{name}": value for name, value in means.items()})
-        tracker.summary(final_losses(pd.DataFrame(self.pairs)))
-
-    def _captioned(self, pair: dict[str, Any], rows: pd.DataFrame) -> tuple[Image.Image, str]:
-        own = rows[(rows["content"] == pair["content"]) & (rows["style"] == pair["style"])].dropna(
-            subset="value"
-        )
-        measures = (f"{name} {value:.3g}" for name, value in zip(own["statistic"], own["value"], strict=True))
-        with Image.open(BytesIO(self.record.read(pair["image"]))) as image:
-            return image.convert("RGB"), f"{pair['content']} × {pair['style']}: {', '.join(measures)}"
 
 
 def _pictures(pair: dict[str, Any]) -> dict[int | None, str]:

@@ -13,7 +13,7 @@ from experiments.checkpoints import Checkpoints, digest_of
 from experiments.frame import Context
 from experiments.signals import interrupt
 from experiments.stylization.batches import Batch, restart_of, start_of
-from experiments.stylization.mirror import TERMS, Mirror
+from experiments.stylization.mirror import Mirror, losses_of
 from experiments.stylization.pairs import Pair
 from experiments.sweeps.progress import increments
 from experiments.sweeps.sweep import interruptible
@@ -178,8 +178,5 @@ class Painter:
 
 def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:
     """One row of the curves."""
-    return {"scale": scale, "evaluation": step.evaluations, "seconds": step.seconds} | {
-        f"{pair.name}/{term}": getattr(record.losses, term)
-        for pair, record in zip(batch.pairs, step.pairs, strict=True)
-        for term in TERMS
-    }
+    about = {"scale": scale, "evaluation": step.evaluations, "seconds": step.seconds}
+    return about | losses_of(batch, step)

@@ -22,10 +22,9 @@ from experiments.science import VERSIONS, wants_judge
 from experiments.stylization.batches import BATCH_SIZE, COLORS, STARTS, Batch, fixed_size
 from experiments.stylization.judging import Judging
 from experiments.stylization.memory import free_memory, kept_for_gradient
-from experiments.stylization.mirror import Mirror
 from experiments.stylization.painting import Painter
 from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights_of
-from experiments.stylization.pictures import read_png, save_pictures
+from experiments.stylization.pictures import save_pictures
 from experiments.stylization.shares import start_shares
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice
@@ -127,18 +126,9 @@ class Stylization(SmoothedExperiment):
             pd.DataFrame(painter.curves).to_parquet(file)
         rows = [row for pair in pairs for row in rows_of(pair)]
         context.run.write_rows([{**self.origin, **row} for row in (*rows, *shares)])
-        self._tell(context, painter.mirror, pd.DataFrame(pairs))
-
-    def _tell(self, context: Context, mirror: Mirror, pairs: pd.DataFrame) -> None:
-        """Mirrors the end, and prints where the pictures lie."""
-        named = list(zip(pairs["image"], pairs["status"], pairs["reason"], strict=True))
-        mirror.end(
-            pairs,
-            ((read_png(context.run, image), f"{image}: {status}, {why}") for image, status, why in named),
-        )
-        for image, status, why in named:
-            note = "" if status == "finished" else f" {status}: {why}"
-            console.print(f"  {escape(str(context.run.path / image))}[yellow]{escape(note)}[/]")
+        for pair in pairs:
+            note = "" if pair["status"] == "finished" else f" {pair['status']}: {pair['reason']}"
+            console.print(f"  {escape(str(context.run.path / pair['image']))}[yellow]{escape(note)}[/]")
 
     def following(self) -> Judging | None:
         """The judgement of its pictures; None if nothing is to be measured."""

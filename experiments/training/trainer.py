@@ -17,7 +17,7 @@ from experiments.sweeps.progress import increments
 from experiments.sweeps.sweep import interruptible
 from swag_repro.runs.files import digest
 from swag_repro.runs.store import Run
-from swag_repro.runs.tracking import Tracker
+from swag_repro.tracking import Tracker
 from swag_repro.training import Score, Training
 from swag_repro.weights import WEIGHTS, snapshot_name
 
@@ -164,8 +164,6 @@ class Trainer:
         }
         run.write_rows([{**origin, "quantity": KEY, **row} for row in self.state.rows])
         self._write_weights(run, WEIGHTS)
-        last = {(row["definition"], row["statistic"]): row["value"] for row in self.state.rows}
-        self.tracker.summary({f"final/{part}_{name}": value for (part, name), value in last.items()})
         if lost := len(self.training.unreadable):
             logger.warning(
                 "%d unreadable images were left out, such as number %d", lost, min(self.training.unreadable)

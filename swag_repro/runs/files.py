@@ -18,7 +18,7 @@ import yaml
 
 from swag_repro.errors import StoreError
 
-UNSEALED = ("status.json", "run.log", "wandb", "checkpoints")
+UNSEALED = ("status.json", "run.log", "tracking.json", "wandb", "checkpoints")
 """What a run directory holds beside its result: no digest is kept of them. A checkpoint has its own."""
 
 

@@ -197,6 +197,27 @@ class Store:
             if replaces:
                 run.path = _replace(target)
 
+    @contextmanager
+    def at_rest(self, run_id: str) -> Iterator[bool]:
+        """Whether no process computes this run; then none begins to, within.
+
+        Raises:
+            StoreError: The output folder can't be written to.
+        """
+        path = self.lock(run_id)
+        lock = FileLock(path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
     def _clear_leftovers(self, target: Path) -> None:
         """Clears what a killed forced attempt left beside a finished run, unless one is under way."""
         beside = (beside_of(target, "new"), beside_of(target, "old"))

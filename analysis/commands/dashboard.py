@@ -1,0 +1,32 @@
+"""`python -m analysis dashboard [experiment=…]`: the W&B workspace and report of a project, as code."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from analysis.commands import Commands, add
+
+
+def register(commands: Commands) -> None:
+    """Adds its parser."""
+    parser = add(
+        commands,
+        "dashboard",
+        run,
+        overrides=True,
+        about="W&B's workspace and report, as code",
+        usage="[--out DIR] [--save] [--entity NAME] [--project NAME] [experiment=NAME]",
+    )
+    parser.add_argument("--out", type=Path, default=Path("results/dashboard"), help="folder for the JSON")
+    parser.add_argument("--save", action="store_true", help="put both into the W&B project, too")
+    parser.add_argument("--entity", default="", help="W&B's team or user; needed to save")
+    parser.add_argument("--project", default="swag-repro", help="W&B's project")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
+    """Writes both, and says where."""
+    from analysis import dashboard
+
+    return dashboard.run(options, overrides)

@@ -1,0 +1,248 @@
+"""`python -m analysis dashboard`: the W&B workspace and report of a project, as code.
+
+Both are built of what runs send (see `swag_repro.tracking.shown`), checked by W&B's own package, and written
+as JSON, for which no account is needed; `--save` puts them into a project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from analysis.tables import MISSING
+from analysis.tables.cells import compose_cells
+from analysis.tables.runs import frame, settings_of, swept, typed
+from experiments.command import entry_of, experiments
+from swag_repro.errors import SettingError, TrackingError
+from swag_repro.runs.files import write_text
+
+DEPTH = {
+    "activation/maximum": "Maximum of activations",
+    "activation/normalized_entropy/softmax": "Entropy of activations",
+    "gram/maximum": "Maximum of Gram matrices",
+    "gram/normalized_entropy/softmax": "Entropy of Gram matrices",
+}
+"""What SWAG's Figure 3 draws over depth, by its name in W&B."""
+
+UNITS = {"unit/log2_peak/branch": "Change of peaks by the branch", "unit/log2_peak/sum": "Change by the unit"}
+"""SWAG's Figure 4, over the residual units."""
+
+LOSSES = {"loss/total": "Total loss", "loss/style": "Style loss", "loss/content": "Content loss"}
+
+SCORES = {"train/loss": "Loss", "train/accuracy": "Accuracy", "test/loss": "Held-out loss",
+          "test/accuracy": "Held-out accuracy"}  # fmt: skip
+
+PICTURES = ("pictures", "result", "judged")
+
+CONTENT, STYLE = "measures/cfsd", "measures/style_distance"
+"""Summary values that the scatter sets against each other; lower is nearer."""
+
+OUTCOMES = (STYLE, CONTENT, "final/total_loss", "seconds")
+"""Summary values at the right of the parallel coordinates."""
+
+CONFIG = ("network/name", "weights/name", "smoothing/name", "objective/name")
+"""Settings that they begin with, where no experiment says what it sweeps."""
+
+ENTRIES = ("measure_activations", "measure_units", "stylize", "train_classifier")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a dashboard is of.
+
+    Attributes:
+        entity: W&B's team or user.
+        project: W&B's project.
+        known: Whether W&B can be asked for the project.
+        group: The runs' group, such as `fig3`; None for all.
+        entries: Entry points whose curves are drawn.
+        config: Settings for the parallel coordinates, by W&B's names.
+    """
+
+    entity: str
+    project: str
+    known: bool
+    group: str | None
+    entries: tuple[str, ...]
+    config: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the workspace and of the report."""
+        return f"swag-repro: {self.group or 'all runs'}"
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
+    """Writes `workspace.json` and `report.json`; returns their paths, and where both were saved.
+
+    Raises:
+        SettingError: An override other than a known `experiment=…`, or no entity to save to.
+        TrackingError: `wandb-workspaces` is not installed, or W&B does not save.
+    """
+    if options.save and not options.entity:
+        raise SettingError("--entity", "should be given with --save", "none", "Add --entity NAME.")
+    shown = _shown(overrides, options)
+    made = {"workspace": workspace(shown), "report": report(shown)}
+    lines = [_written(options.out / f"{name}.json", one) for name, one in made.items()]
+    return lines + ([_saved(one) for one in made.values()] if options.save else [])
+
+
+def _package(part: str) -> Any:
+    """A part of the optional package `wandb-workspaces`."""
+    try:
+        return import_module(f"wandb_workspaces.{part}")
+    except ModuleNotFoundError as error:
+        rule, remedy = "needs the package wandb-workspaces", "pip install 'swag-repro[dashboard]'"
+        raise TrackingError("dashboard", rule, "none", f"{remedy} installs it.") from error
+
+
+def _shown(overrides: Sequence[str], options: argparse.Namespace) -> Shown:
+    names = [item.removeprefix("experiment=") for item in overrides]
+    if len(overrides) > 1 or names == list(overrides) != []:
+        rule, remedy = "takes nothing but experiment=NAME", "Leave it out for all runs."
+        raise SettingError("dashboard", rule, " ".join(overrides), remedy)
+    place = (options.entity or "entity", options.project, options.save)
+    if not names:
+        return Shown(*place, None, ENTRIES, CONFIG)
+    [name] = names
+    if (entry := entry_of(name)) is None:
+        rule = f"should be one of {', '.join(experiments())}"
+        raise SettingError("experiment", rule, repr(name), "Leave it out for all runs.")
+    configs = [settings_of(cell.config) for cell in compose_cells(overrides, entry)]
+    rows = [MISSING | {"experiment": entry} | config for config in configs]
+    columns = swept(frame(typed(rows, sorted({key for config in configs for key in config} - {"name"}))))
+    return Shown(*place, name, (entry,), tuple(column.replace(".", "/") for column in columns))
+
+
+def workspace(shown: Shown) -> Any:
+    """The project's workspace: a section for each kind of run, and the failures in the list of runs."""
+    ws = _package("workspaces")
+    columns = ["run:displayName", "summary:state", "summary:reason", "summary:seconds"]
+    return ws.Workspace(
+        entity=shown.entity,
+        project=shown.project,
+        name=shown.name.replace(":", ","),
+        sections=_sections(shown),
+        runset_settings=ws.RunsetSettings(filters=_filters(shown), pinned_columns=columns),
+    )
+
+
+def _sections(shown: Shown) -> list[Any]:
+    ws = _package("workspaces")
+    return [
+        ws.Section(name=name, panels=panels, is_open=True)
+        for name, panels in _panels(shown).items()
+        if panels
+    ]
+
+
+def _panels(shown: Shown) -> dict[str, list[Any]]:
+    """Panels by section, of the entry points that are shown."""
+    stylizes = "stylize" in shown.entries
+    lines = {
+        "measure_activations": ("Over depth", "depth", DEPTH),
+        "measure_units": ("Unit by unit", "position", UNITS),
+        "stylize": ("Losses", "evaluation", LOSSES),
+        "train_classifier": ("Training", "epoch", SCORES),
+    }
+    curves = {
+        section: _lines(axis, metrics)
+        for entry, (section, axis, metrics) in lines.items()
+        if entry in shown.entries
+    }
+    return {
+        **curves,
+        "Pictures": [_pictures(name) for name in PICTURES] if stylizes else [],
+        "Style and content": [_scatter()] if stylizes else [],
+        "Settings": [_coordinates(shown, OUTCOMES if stylizes else ("seconds",))],
+    }
+
+
+def _lines(axis: str, metrics: dict[str, str]) -> list[Any]:
+    v2 = _package("reports.v2")
+    return [
+        v2.LinePlot(title=title, x=axis, y=[name], title_x=axis, max_runs_to_show=50)
+        for name, title in metrics.items()
+    ]
+
+
+def _pictures(name: str) -> Any:
+    v2 = _package("reports.v2")
+    return v2.MediaBrowser(title=name, media_keys=[name], num_columns=4)
+
+
+def _scatter() -> Any:
+    v2 = _package("reports.v2")
+    x, y = (v2.SummaryMetric(name) for name in (CONTENT, STYLE))
+    return v2.ScatterPlot(title="Style against content", x=x, y=y)
+
+
+def _coordinates(shown: Shown, outcomes: Sequence[str]) -> Any:
+    v2 = _package("reports.v2")
+    metrics = [*map(v2.Config, shown.config), *map(v2.SummaryMetric, outcomes)]
+    columns = [v2.ParallelCoordinatesPlotColumn(metric=metric) for metric in metrics]
+    return v2.ParallelCoordinatesPlot(title="Settings and outcomes", columns=columns)
+
+
+def report(shown: Shown) -> Any:
+    """The same panels with a word on each, and the runs that failed, with their reasons."""
+    v2 = _package("reports.v2")
+    runs = _runs(shown, "Runs")
+    blocks: list[Any] = [v2.TableOfContents()]
+    for name, panels in _panels(shown).items():
+        if panels:
+            blocks += [v2.H2(text=name), v2.PanelGrid(runsets=[runs], panels=panels)]
+    failed = _runs(shown, "Failed", state="failed", columns=["summary:reason", "run:displayName"])
+    blocks += [v2.H2(text="Failed runs"), v2.PanelGrid(runsets=[failed], panels=[])]
+    return v2.Report(
+        project=shown.project, entity=shown.entity, title=shown.name, blocks=blocks, width="fluid"
+    )
+
+
+def _runs(shown: Shown, name: str, *, state: str | None = None, columns: Sequence[str] = ()) -> Any:
+    v2 = _package("reports.v2")
+    filters = _filters(shown, state)
+    # The package asks W&B for a project that is named; without, runs are those of the report's own.
+    place = {"entity": shown.entity, "project": shown.project} if shown.known else {}
+    return v2.Runset(name=name, filters=filters, pinned_columns=list(columns), **place)
+
+
+def _filters(shown: Shown, state: str | None = None) -> str:
+    wanted = {"Group": shown.group, "State": state}
+    return " and ".join(f"Metric('{key}') = '{value}'" for key, value in wanted.items() if value)
+
+
+def plain(made: Any) -> dict[str, Any]:
+    """What W&B would be sent, checked by the package's own schema.
+
+    Raises:
+        ValueError: The schema has no place for a part of it.
+    """
+    model = made._to_model()
+    sent = model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    with warnings.catch_warnings(action="error"):  # it warns of parts that it can't place
+        try:
+            type(model).model_validate(sent)
+        except UserWarning as warning:
+            raise ValueError(str(warning)) from warning
+    return dict(sent)
+
+
+def _written(path: Path, made: Any) -> str:
+    write_text(path, json.dumps(plain(made), indent=2) + "\n")
+    return str(path)
+
+
+def _saved(made: Any) -> str:
+    try:
+        return str(made.save().url)
+    except Exception as error:  # of any kind: the package passes on what its parts raise
+        found = f"{type(error).__name__}: {error}"
+        remedy = "Check --entity, --project and the key."
+        raise TrackingError("dashboard", "should be saved by W&B", found, remedy) from error

@@ -1,0 +1,113 @@
+"""`python -m swag_repro.tracking sync` and `… rebuild`: run directories sent to W&B, or made ready for it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from swag_repro.errors import StoreError, UserError
+from swag_repro.runs.records import RunRecord, all_runs, read_status
+from swag_repro.runs.store import Store
+from swag_repro.tracking.rebuild import rebuild
+from swag_repro.tracking.sync import sync
+
+STATES = {
+    "sent": "sent",
+    "there": "sent before",
+    "unmirrored": "without W&B (`rebuild` makes what can be sent)",
+    "busy": "not finished",
+    "failed": "failed",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; 1 if a run could not be sent or rebuilt, or for a user's mistake."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s")
+    try:
+        if not options.runs.is_dir():
+            found = f"no folder {options.runs}"
+            raise StoreError("--runs", "should be an output folder of experiments", found, "Run one.")
+        return _sync(options) if options.command == "sync" else _rebuild(options)
+    except UserError as error:
+        _say(f"Error: {error}", sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    folder = argparse.ArgumentParser(add_help=False)
+    folder.add_argument("--runs", type=Path, default=Path("outputs"), help="output folder of the experiments")
+    parser = argparse.ArgumentParser(prog="python -m swag_repro.tracking", description="Runs in W&B.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    sending = commands.add_parser(
+        "sync", parents=[folder], help="send what W&B has not got yet; may be repeated and interrupted"
+    )
+    sending.add_argument(
+        "--timeout", type=_positive, default=120.0, metavar="SECONDS", help="to wait for a server (120)"
+    )
+    making = commands.add_parser(
+        "rebuild", parents=[folder], help="make W&B's offline run anew from a run directory; `sync` sends it"
+    )
+    making.add_argument("run", nargs="*", help="run ids, or run directories")
+    making.add_argument("--all", action="store_true", help="all runs that have ended")
+    return parser
+
+
+def _positive(text: str) -> float:
+    if not (number := float(text)) > 0:
+        raise ValueError
+    return number
+
+
+def _sync(options: argparse.Namespace) -> int:
+    counts: Counter[str] = Counter()
+    for sent in sync(all_runs(options.runs), options.runs, timeout=options.timeout):
+        counts[sent.state] += 1
+        if sent.state in ("sent", "failed"):
+            _say(f"{sent.run_id} {sent.state}{sent.reason and ': '}{sent.reason}")
+    counted = [f"{counts[state]} {label}" for state, label in STATES.items() if counts[state]]
+    _say(", ".join(counted) or "no runs")
+    return 1 if counts["failed"] else 0
+
+
+def _rebuild(options: argparse.Namespace) -> int:
+    if options.all == bool(options.run):
+        found = "both" if options.all else "neither"
+        raise StoreError("run", "should be named, or else --all given", found, "Name run ids, or give --all.")
+    records = (
+        list(all_runs(options.runs)) if options.all else [_named(options.runs, run) for run in options.run]
+    )
+    failed = 0
+    for record in records:
+        try:
+            state = _rebuilt(record, Store(options.runs))
+        except UserError as error:
+            state, failed = f"failed: {error}", failed + 1
+        _say(f"{record.path.name} {state}")
+    return 1 if failed else 0
+
+
+def _named(root: Path, run: str) -> RunRecord:
+    directory = Store(root).directory(Path(run).name)
+    return RunRecord(directory, read_status(directory))
+
+
+def _rebuilt(record: RunRecord, store: Store) -> str:
+    with store.at_rest(record.path.name) as rests:
+        if not rests or record.status.state == "running":
+            return "left: not finished"
+        rebuild(record)
+        return "rebuilt"
+
+
+def _say(text: str, to: TextIO | None = None) -> None:
+    print(text, file=to, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""Run directories made again from W&B: the files that each run has sent as its artifact, bit for bit.
+
+Nothing is taken from W&B's own histories, which may be sampled and have no schema of ours.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swag_repro.errors import StoreError, TrackingError
+from swag_repro.runs.files import digest, refuse_newer, unreadable, write_text
+from swag_repro.runs.records import RunRecord, read_status
+from swag_repro.runs.schema import SCHEMA_VERSION
+from swag_repro.runs.store import Store
+from swag_repro.tracking.server import Server, line_of
+from swag_repro.tracking.shown import COSTS
+from swag_repro.tracking.tracker import failures, quiet_below
+
+if TYPE_CHECKING:
+    import wandb
+
+AT_ONCE = 8
+"""Runs that are fetched side by side."""
+
+TIMEOUT = 60.0
+"""Seconds for W&B's server to answer."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of a project's runs.
+
+    Attributes:
+        new: How many were fetched.
+        there: How many had been, and are the same.
+        without: How many runs have no tables in W&B, by their state there.
+    """
+
+    new: int
+    there: int
+    without: Counter[str]
+
+
+def fetch(project: str, entity: str | None, folder: Path) -> Fetched:
+    """Makes `<folder>/runs/<run id>/` of all runs of a W&B project that have sent their tables.
+
+    Args:
+        project: W&B's project.
+        entity: W&B's team or user; the user's default if None.
+        folder: What is there already, and the same, is kept.
+
+    Raises:
+        TrackingError: W&B's server does not answer, or has no such project.
+        StoreError: What a run has sent has no schema, or that of a later version, or was changed.
+    """
+    with tempfile.TemporaryDirectory() as place, quiet_below(Path(place)):
+        server = Server(timeout=TIMEOUT)
+        path = f"{entity or server.entity}/{project}"
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        with _answered(path), ThreadPoolExecutor(AT_ONCE) as pool:
+            runs = list(server.api.runs(path, lazy=False))
+            states = list(pool.map(partial(_fetch_run, server=server, path=path, folder=folder), runs))
+    without = Counter(run.state for run, state in zip(runs, states, strict=True) if state == "without")
+    return Fetched(states.count("new"), states.count("there"), without)
+
+
+@contextmanager
+def _answered(path: str) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
+    except failures() as error:
+        remedy = "Check --project and --entity."
+        raise TrackingError(path, "should be read from W&B", line_of(error), remedy) from error
+
+
+def _fetch_run(run: Any, *, server: Server, path: str, folder: Path) -> str:
+    """`new`, `there` or `without`."""
+    import wandb
+
+    name = f"{path}/run-{run.id}:latest"
+    try:
+        artifact = server.api.artifact(name)
+    except wandb.errors.CommError as error:
+        if "not found" in str(error):
+            return "without"
+        raise
+    expected = _expected(artifact, name)
+    target = Store(folder).directory(run.id)
+    if _has(target, expected):
+        return "there"
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        artifact.download(root=place, skip_cache=True)
+        made = Path(place)
+        _check(made, expected)
+        status = replace(read_status(made), **{cost: run.summary.get(cost) for cost in COSTS})
+        write_text(made / "status.json", status.to_json())
+        shutil.rmtree(target, ignore_errors=True)
+        made.rename(target)
+        made.mkdir()  # for its end
+    return "new"
+
+
+def _expected(artifact: wandb.Artifact, name: str) -> dict[str, str]:
+    """SHA-256 of its files by their names."""
+    about = artifact.metadata
+    if not {"schema", "sha256"} <= about.keys():
+        found, remedy = "none", "Rebuild and sync the run with this version."
+        raise StoreError(name, "should have a schema", found, remedy)
+    refuse_newer(name, int(about["schema"]), SCHEMA_VERSION)
+    return dict(about["sha256"])
+
+
+def _has(target: Path, expected: dict[str, str]) -> bool:
+    try:
+        files = RunRecord(target, read_status(target)).status.files or {}
+    except StoreError:
+        return False
+    return expected.items() <= files.items()
+
+
+def _check(directory: Path, expected: dict[str, str]) -> None:
+    for name, sha256 in expected.items():
+        path = directory / name
+        if not path.exists() or digest(path.read_bytes()) != sha256:
+            raise unreadable(path, "a checksum other than that of what was sent")
