@@ -1,7 +1,6 @@
 """Commands that can't be meant are refused before anything runs."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -43,7 +42,7 @@ def test_one_cell_of_a_sweep_needs_no_m(run):
 
 
 def test_every_wrong_choice_names_the_right_ones():
-    assert Path(CONF, "weights").is_dir()
+    assert (CONF / "weights").is_dir()
     with pytest.raises(
         SettingError, match="`weights` should be one of file, imagenet, random, run, trained; found 2"
     ):

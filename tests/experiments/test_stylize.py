@@ -10,8 +10,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from experiments.command import CONF
 from experiments.config import checked
-from experiments.launching import CONF
 from experiments.stylization.stylization import Stylization
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.errors import SettingError
@@ -33,7 +33,7 @@ def photos(tmp_path):
 
 
 def composed(*overrides):
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return checked(compose("stylize", list(overrides)), "stylize")
 
 

@@ -26,7 +26,8 @@ import experiments.stylize as stylize
 from analysis.__main__ import main as analyse
 from analysis.figures import FIGURES
 from experiments import command
-from experiments.launching import CONF, launch
+from experiments.command import CONF
+from experiments.launching import launch
 from experiments.sweeps import progress
 from experiments.sweeps.sweep import Sweep
 from tests.composing import composed_once
@@ -231,7 +232,7 @@ def _composed_as(entry: str, choice: tuple[str, ...]) -> tuple[str, tuple[str, .
 @cache
 def _keys(entry: str, overrides: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Dotted keys of values, and of nodes."""
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         config = OmegaConf.to_container(compose(entry, list(overrides)))
     leaves: list[str] = []
     nodes: list[str] = []
@@ -251,4 +252,4 @@ def _keys(entry: str, overrides: tuple[str, ...]) -> tuple[list[str], list[str]]
 
 @cache
 def _groups() -> list[str]:
-    return sorted(path.name for path in Path(CONF).iterdir() if path.is_dir() and any(path.glob("*.yaml")))
+    return sorted(path.name for path in CONF.iterdir() if path.is_dir() and any(path.glob("*.yaml")))

@@ -14,8 +14,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.nn import functional as F
 
+from experiments.command import CONF
 from experiments.config import checked
-from experiments.launching import CONF
 from experiments.stylization.batches import start_of
 from experiments.stylization.stylization import Stylization
 from swag_repro.losses.base import PIXELS, Look
@@ -44,7 +44,7 @@ def golden(name):
 
 def loaded(*overrides):
     """What a preset's settings make of the pair: cell, network and batch."""
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         cell = Stylization.build(checked(compose("stylize", [*PAIR, *overrides]), "stylize"))
     network = cell.network()
     [batch] = cell.batches(1)

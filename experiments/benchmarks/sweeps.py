@@ -1,0 +1,116 @@
+"""What a sweep costs beside what its cells compute, at once and far into it; and what workers gain."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from hydra import initialize_config_dir
+from rich.table import Table
+
+from experiments.benchmarks.cells import Trivial
+from experiments.command import CONF
+from experiments.running import Cell
+from experiments.sweeps.composing import Composer
+from experiments.sweeps.grid import Grid
+from experiments.sweeps.ledger import Log, Outcome
+from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.worker import work
+
+FAR = 10_000
+"""Cells that ended before, where a sweep is far advanced."""
+
+WORKLOAD = [
+    "experiment=smoke",
+    "network=resnet18",
+    "smoothing=none,swag",
+    "images.size=128",
+    "images.source.limit=2",
+]
+
+
+def overhead(modes: Sequence[str], *, cells: int) -> Table:
+    """Milliseconds of a cell that computes nothing, in a sweep, by W&B's modes."""
+    table = Table(title=f"A cell of a sweep that computes nothing, medians of {cells}")
+    table.add_column("tracking")
+    for column in ("ms a cell, from the first on", f"after {FAR} others", "ratio"):
+        table.add_column(column, justify="right")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for mode in modes:
+            first, far = (_milliseconds(mode, before, cells) for before in (0, FAR))
+            table.add_row(mode, f"{first:.0f}", f"{far:.0f}", f"{far / first:.2f}")
+    return table
+
+
+def _milliseconds(mode: str, before: int, cells: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = tuple(f"weights.seed={seed}" for seed in range(before + cells))
+        axes = (seeds, (f"tracking={mode}",), (f"output={folder}",), ("progress=false",))
+        directory = Path(folder) / "sweeps" / "now"
+        sweep = Sweep.start(directory, Trivial.reads, Grid(axes), command=[], launcher="basic", workers=1)
+        _advance(sweep, before)
+        composer = Composer(sweep.entry)
+
+        def compute(place: Place, *, wait: bool) -> Outcome:
+            overrides = sweep.grid[place.number]
+            return Cell(composer(overrides), overrides, place, Trivial, wait=wait).run()
+
+        work(sweep, compute, _tell)
+        took = [attempt.since for number, attempt in sweep.ledger.read().latest.items() if number >= before]
+        return 1e3 * median(after - one for one, after in zip(sorted(took), sorted(took)[1:], strict=False))
+
+
+def _tell(place: Place, _: Outcome) -> None:
+    """What an entry point looks up to print a line."""
+    place.sweep.time_left()
+
+
+def _advance(sweep: Sweep, cells: int) -> None:
+    """Has a worker take so many cells, all of which were there."""
+    log = Log(sweep.directory / "workers")
+    for _ in range(cells):
+        number = sweep.take(log)
+        assert number is not None
+        log.ended(Outcome(number, "skipped", 0.0))
+    log.close()
+
+
+def speedup(*, seeds: int, workers: int) -> Table:
+    """Cells a minute of one worker and of several, each beside what it began with."""
+    table = Table(title=f"{2 * seeds} cells of ResNet-18 at 128 px, one thread a worker")
+    for column in ("workers", "cells a minute", "× one worker"):
+        table.add_column(column, justify="right")
+    rates = {count: _cells_a_minute(seeds, count) for count in (1, workers)}
+    for count, rate in rates.items():
+        table.add_row(str(count), f"{rate:.1f}", f"{rate / rates[1]:.2f}")
+    return table
+
+
+def _cells_a_minute(seeds: int, workers: int) -> float:
+    """From the moment on at which all workers have computed one: starting them is not counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [
+            "tracking=disabled",
+            "compute.threads=1",
+            f"output={folder}",
+            f"weights.seed=range(0,{seeds})",
+        ]
+        launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}"]
+        script = Path(__file__).parents[1] / "measure_activations.py"
+        command = [sys.executable, str(script), "-m", *WORKLOAD, *settings, *launcher]
+        subprocess.run(command, check=True, capture_output=True)
+        [directory] = Path(folder).glob("sweeps/*")
+        return _rate(directory, workers)
+
+
+def _rate(directory: Path, workers: int) -> float:
+    ledger = Sweep.read(directory).ledger.read()
+    ends = sorted(
+        attempt.since + (attempt.outcome.seconds if attempt.outcome else 0)
+        for attempt in ledger.latest.values()
+    )
+    return 60 * (len(ends) - workers) / (ends[-1] - ends[workers - 1])
