@@ -53,8 +53,7 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
     flush_subnormals()
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        with _quick_collections():
-            _work(Sweep.read(Path(hydra.sweep.dir)), kind)
+        _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
     overrides = _overrides()
     outcome = Cell(composed, overrides, None, kind).run()
@@ -63,16 +62,6 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
         interrupt(outcome.signal)
     if outcome.state == "failed":
         sys.exit(1)
-
-
-@contextmanager
-def _quick_collections() -> Iterator[None]:
-    """Within, garbage is not looked for in all that was imported before: that takes half a second."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def _overrides() -> list[str]:

@@ -294,7 +294,8 @@ def _computing(
         write_text(run.path / "status.json", status.to_json())
         write_text(run.path / "identity.json", run.identity.to_json())
         write_text(
-            run.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+            run.path / "config.yaml",
+            yaml.dump(dict(config), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True),
         )
         yield
         end("finished")
