@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing
-from analysis.tables.collect import pairs_of, read_records, tidy
+from analysis.tables.collect import pairs_of, tidy
+from analysis.tables.index import read_index
 from analysis.tables.judged import JUDGE, MEASURES, has_random_weights, judge_of, judgements
 from analysis.tables.runs import described, frame, lines, settings_of, swept, typed
 from experiments.science import wants_judge
@@ -115,12 +116,13 @@ def load(overrides: Sequence[str], root: Path, entry: str, *, partial: bool) -> 
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    records, _ = read_records(root)
+    known = read_index(root)
     answer = answered(
-        compose_cells(overrides, entry), records, computing(overrides, root, entry), partial=partial
+        compose_cells(overrides, entry), known, computing(overrides, root, entry), partial=partial
     )
     found = _distinct(answer.runs)
-    judges = judgements(records) if any(wants_judge(cell.config) for cell, _ in found) else {}
+    names = {record.path.name for _, record in answer.found}
+    judges = judgements(known, names) if any(wants_judge(cell.config) for cell, _ in found) else {}
     judged = [record and judge_of(cell.config, record, judges) for cell, record in found]
     own = list({record.path: record for _, record in found if record}.values())
     others = [judge for judge in judged if judge is not None and judge not in own]
