@@ -6,13 +6,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.tables.contents import READERS, Contents, checked_rows, concatenated_settings, read_contents
+from analysis.tables.contents import (
+    PIECE,
+    READERS,
+    Contents,
+    checked_rows,
+    concatenated_settings,
+    read_contents,
+)
 from analysis.tables.index import FOLDER, check_output, keep_index, scan, warn_unkept
 from analysis.tables.parts import RUNS_OF_PART, Parts, UnkeptError, parts_folder
 from analysis.tables.runs import RUNS_VERSION
@@ -102,15 +110,19 @@ def _collect(root: Path, folder: Path, out: Path) -> Collected:
     signs, left = scan(root)
     parts = Parts(folder, signs)
     rest = _read_missing(root, signs, parts)
-    runs = pa.concat_tables([*(part.counted for part in parts.parts), rest.runs])
+    runs = pa.concat_tables([*(part.counted for part in parts.parts), rest.runs]).combine_chunks()
     settings = concatenated_settings([*(part.settings() for part in parts.parts), rest.settings])
     keep_index(runs.sort_by("run_id"), root)
-    files = [out / name for name in ("table.parquet", "table.csv", "runs.parquet", "pairs.parquet")]
-    rows = write_rows(sorted_rows(parts, "numbers", NUMBERS, ORDER), NUMBERS, files[:2])
-    write_runs(runs, settings, files[2])
-    write_rows(sorted_rows(parts, "pairs", PAIRS, ["run_id"]), PAIRS, files[3:])
+    numbers, csv, of_runs, pairs = files = tuple(
+        out / name for name in ("table.parquet", "table.csv", "runs.parquet", "pairs.parquet")
+    )
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(write_runs, runs, settings, of_runs)
+        rows = write_rows(sorted_rows(parts, "numbers", NUMBERS, ORDER), NUMBERS, [numbers, csv])
+        write_rows(sorted_rows(parts, "pairs", PAIRS, ["run_id"]), PAIRS, [pairs])
+        written.result()
     states = Counter(runs["state"].to_pylist())
-    return Collected(states["finished"], _reasons(runs), states["running"] + left, rows, tuple(files))
+    return Collected(states["finished"], _reasons(runs), states["running"] + left, rows, files)
 
 
 def _read_missing(root: Path, signs: Mapping[str, str], parts: Parts) -> Contents:
@@ -118,13 +130,17 @@ def _read_missing(root: Path, signs: Mapping[str, str], parts: Parts) -> Content
 
     These are the ones that have yet to write who they are.
     """
-    ids = sorted(signs.keys() - parts.ids)
-    rest = []
-    for start in range(0, len(ids), RUNS_OF_PART):
-        read = read_contents(root, {run_id: signs[run_id] for run_id in ids[start : start + RUNS_OF_PART]})
+    rest: list[Contents] = []
+
+    def kept(read: Contents) -> Contents:
         signed = [sign != "" for sign in read.runs["sign"].to_pylist()]
-        parts.add(read.of(signed))
         rest.append(read.of([not there for there in signed]))
+        return read.of(signed)
+
+    missing = {run_id: signs[run_id] for run_id in sorted(signs.keys() - parts.ids)}
+    pieces = map(kept, read_contents(root, missing))
+    for first in pieces:
+        parts.add(chain([first], islice(pieces, RUNS_OF_PART // PIECE - 1)))
     parts.compact()
     return Contents.concatenated(rest)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,10 +28,14 @@ from swag_repro.runs.files import parse_yaml, parsed
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import NUMBERS, PAIRS
 
-READERS = 4
+PIECE = 500
+"""So many runs are read in one go."""
 
-CHUNK = 100
-"""So many runs one thread reads in one go."""
+READERS = 4
+"""Threads, or at most so many processes."""
+
+MANY = 2000
+"""Runs whose reading is worth the start of processes: more than half of it is Python's own work."""
 
 _PLACE = (pa.field("run", pa.string(), nullable=False), pa.field("row", pa.int32(), nullable=False))
 
@@ -81,8 +89,8 @@ def concatenated_settings(tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables([_settings([]), *tables], promote_options="default").unify_dictionaries()
 
 
-def read_contents(root: Path, signs: Mapping[str, str]) -> Contents:
-    """What is in run directories.
+def read_contents(root: Path, signs: Mapping[str, str]) -> Iterator[Contents]:
+    """What is in run directories, in pieces of `PIECE` runs; some are read ahead.
 
     Args:
         root: The output folder.
@@ -92,10 +100,23 @@ def read_contents(root: Path, signs: Mapping[str, str]) -> Contents:
         StoreError: A status, or a file of a finished run, can't be read, or a run has not as many rows as its
             status says.
     """
-    ids = list(signs)
-    chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
-    with ThreadPoolExecutor(READERS) as pool:
-        return Contents.concatenated(list(pool.map(lambda chunk: _read(root, signs, chunk), chunks)))
+    runs, waiting = iter(signs.items()), deque[Future[Contents]]()
+    with _readers(len(signs)) as pool:
+        try:
+            while piece := dict(islice(runs, PIECE)):
+                waiting.append(pool.submit(_read, root, piece))
+                if len(waiting) > READERS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _readers(runs: int) -> Executor:
+    if runs < MANY:
+        return ThreadPoolExecutor(READERS)
+    return ProcessPoolExecutor(min(READERS, os.cpu_count() or 1), mp_context=get_context("spawn"))
 
 
 @dataclass(frozen=True)
@@ -106,8 +127,10 @@ class _Run:
     pairs: pa.Table
 
 
-def _read(root: Path, signs: Mapping[str, str], ids: Iterable[str]) -> Contents:
-    found = (settled(root / "runs" / run_id, signs[run_id], lambda path: _run(path, root)) for run_id in ids)
+def _read(root: Path, signs: Mapping[str, str]) -> Contents:
+    found = (
+        settled(root / "runs" / run_id, sign, lambda path: _run(path, root)) for run_id, sign in signs.items()
+    )
     runs = {run.row["run_id"]: run for run in found if run is not None}
     rows = [run.row | {"sign": signs[run_id] if run.settings else ""} for run_id, run in runs.items()]
     return Contents(

@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,12 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from analysis.tables.contents import Contents
+from analysis.tables.contents import PLACED_NUMBERS, PLACED_PAIRS, Contents, concatenated_settings
 from analysis.tables.index import INDEX, current, read_kept
 from swag_repro.errors import StoreError
 
-RUNS_OF_PART = 2000
-"""At most; half of it is small."""
+RUNS_OF_PART = 10_000
+"""At most; less than half of it is small."""
 
 SMALL_PARTS = 8
 """More of them are written together."""
@@ -78,11 +79,14 @@ class Part:
     @property
     def counted(self) -> pa.Table:
         """The runs that count, in `INDEX`."""
-        return self.runs.filter(pa.array(self.counts, pa.bool_()))
+        return self._counting(self.runs)
 
     def settings(self) -> pa.Table:
         """Of the runs that count, row by row; see `Contents`."""
-        return pq.read_table(self.file("settings")).filter(pa.array(self.counts, pa.bool_()))
+        return self._counting(pq.read_table(self.file("settings")))
+
+    def _counting(self, rows: pa.Table) -> pa.Table:
+        return rows if all(self.counts) else rows.filter(pa.array(self.counts, pa.bool_()))
 
     def contents(self) -> Contents:
         """All of the runs that count."""
@@ -114,25 +118,22 @@ class Parts:
         """Of all runs that count."""
         return {run_id for part in self.parts for run_id in part.ids}
 
-    def add(self, contents: Contents) -> None:
-        """Keeps what was read of runs that are in no part.
+    def add(self, read: Iterable[Contents]) -> None:
+        """Keeps as one part what was read of runs that are in none, a piece in memory at a time.
 
         Raises:
             UnkeptError: It can't be written.
         """
-        if len(contents.runs) > 0:
-            with keeping(self.folder):
-                self.parts.append(self._written(contents))
-
-    def _written(self, contents: Contents) -> Part:
         last = max((int(part.path.name) for part in self.parts), default=0)
         path, beside = self.folder / f"{last + 1:06}", self.folder / f".{uuid4().hex}"
-        beside.mkdir()
-        digests = {name: _write(getattr(contents, name), beside / f"{name}.parquet") for name in OTHERS}
-        told = INDEX.metadata | {DIGESTS_KEY: json.dumps(digests)}
-        _write(contents.runs.replace_schema_metadata(told), beside / "runs.parquet")
-        beside.rename(path)
-        return Part(path, contents.runs, [True] * len(contents.runs))
+        with keeping(self.folder):
+            beside.mkdir()
+            runs = _write_part(beside, read)
+            if len(runs) == 0:
+                shutil.rmtree(beside)
+                return
+            beside.rename(path)
+        self.parts.append(Part(path, runs, [True] * len(runs)))
 
     def compact(self) -> None:
         """Writes small parts together where there are many.
@@ -148,7 +149,7 @@ class Parts:
             while small and runs + len(small[-1].ids) <= RUNS_OF_PART:
                 together.append(small.pop())
                 runs += len(together[-1].ids)
-            self.add(Contents.concatenated([part.contents() for part in together]))
+            self.add(part.contents() for part in together)
             for part in together:
                 self.parts.remove(part)
                 shutil.rmtree(part.path)
@@ -165,9 +166,34 @@ def _opened(path: Path) -> pa.Table:
     return runs if whole else INDEX.empty_table()
 
 
-def _write(table: pa.Table, path: Path) -> str:
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
-    return _digest(path)
+def _write_part(folder: Path, read: Iterable[Contents]) -> pa.Table:
+    """Writes a part's files, and returns its runs."""
+    runs, settings = [INDEX.empty_table()], []
+    with (
+        _writer(folder / "numbers.parquet", PLACED_NUMBERS) as numbers,
+        _writer(folder / "pairs.parquet", PLACED_PAIRS) as pairs,
+    ):
+        for piece in read:
+            runs.append(piece.runs)
+            settings.append(piece.settings)
+            numbers.write_table(piece.numbers)
+            pairs.write_table(piece.pairs)
+    _write(concatenated_settings(settings), folder / "settings.parquet")
+    digests = {name: _digest(folder / f"{name}.parquet") for name in OTHERS}
+    table = pa.concat_tables(runs)
+    _write(
+        table.replace_schema_metadata(INDEX.metadata | {DIGESTS_KEY: json.dumps(digests)}),
+        folder / "runs.parquet",
+    )
+    return table
+
+
+_writer = partial(pq.ParquetWriter, compression="zstd", write_page_checksum=True)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    with _writer(path, table.schema) as file:
+        file.write_table(table)
 
 
 def _digest(path: Path) -> str:

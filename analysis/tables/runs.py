@@ -143,7 +143,7 @@ def decoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
     used = set(pc.unique(encoded.indices).to_pylist())
     texts = enumerate(encoded.dictionary.to_pylist())
     values = column_of([json.loads(text) if index in used else None for index, text in texts])
-    return pa.DictionaryArray.from_arrays(encoded.indices, values)
+    return pa.DictionaryArray.from_arrays(encoded.indices, values, safe=False)
 
 
 def _json(value: Any) -> str:

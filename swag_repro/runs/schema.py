@@ -19,6 +19,10 @@ SCHEMA_VERSION = 3
 SCHEMA_KEY = b"swag_repro.schema"
 
 
+LARGE = 100_000
+"""Rows; of smaller files threads cost more than they save."""
+
+
 def _declared(*fields: pa.Field) -> pa.Schema:
     return pa.schema(fields, metadata={SCHEMA_KEY: str(SCHEMA_VERSION)})
 
@@ -118,10 +122,11 @@ def parse_table(
         StoreError: It is missing, malformed or of a later schema.
     """
     try:
-        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+        with pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False) as file:
             version = int((file.schema_arrow.metadata or {})[SCHEMA_KEY])
             refuse_newer(str(path), version, newest)
-            return todays(file.read(), version)
+            large = file.metadata.num_rows > LARGE
+            return todays(file.read(use_threads=large), version)
     except (*MALFORMED, KeyError) as error:
         raise unreadable(path, error) from error
 
