@@ -501,7 +501,7 @@ class TestCollect:
             read_table(path)
 
     def test_runs_of_before_the_tables_are_collected(self, tmp_path: Path) -> None:
-        collect(SCHEMA2, tmp_path)
+        collect(shutil.copytree(SCHEMA2, tmp_path / "outputs"), tmp_path)
         [pair] = read_table(tmp_path / "pairs.parquet").to_pylist()
         assert (pair["content"], pair["style"]) == ("astronaut", "circles")
         assert set(read_table(tmp_path / "runs.parquet")["experiment"].to_pylist()) == {
