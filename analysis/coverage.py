@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import fmean
 
 from analysis.progress import COLORS, CellStatus, Progress
-from analysis.tables.cells import Cell, compose_cells, computing, records_of
+from analysis.tables.cells import Cell, compose_cells, computing
+from analysis.tables.index import read_index
 from analysis.tables.runs import FILES, settings_of
 from experiments.command import entry_asked
 from experiments.science import VERSIONS
@@ -32,7 +33,7 @@ def of_command(overrides: Sequence[str], root: Path) -> Progress:
         StoreError: There is no such folder.
     """
     cells = compose_cells(overrides, entry := entry_asked(overrides))
-    found = records_of(cells, root)
+    found = read_index(root).by_cell({entry}, {cell.key for cell in cells})
     states = [_state(number, cell, found.get(cell.key, []), root) for number, cell in enumerate(cells)]
     seconds = [record.status.seconds for records in found.values() for record in records]
     known = [value for value in seconds if value is not None]

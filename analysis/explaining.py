@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.cells import OUTPUT, SHOWN
-from analysis.tables.collect import read_records
+from analysis.tables.index import read_index
 from analysis.tables.provenance import (
+    TRAINING,
     Origin,
     Provenance,
     Source,
@@ -238,7 +239,7 @@ def _of_run(path: Path, directory: Path) -> Explanation:
     record, root = RunRecord(directory, read_status(directory)), directory.parents[1]
     behind = []
     if record.status.state == "finished":
-        behind = [*trainings_of([record], read_records(root)[0]), record]
+        behind = [*trainings_of([record], read_index(root).finished(TRAINING)), record]
     steps = [*map(again, behind[:-1]), again(record)]
     known = replace(Provenance.of(behind, root, steps, cells=1, missing=0), command=())
     sources: Mapping[str, Source | None] = known.runs or {directory.name: None}

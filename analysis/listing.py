@@ -14,10 +14,10 @@ from rich.text import Text
 
 from analysis.drawing import labels
 from analysis.tables import provenance
-from analysis.tables.cells import compose_cells, key_of_run
-from analysis.tables.collect import output_folder
+from analysis.tables.cells import compose_cells
+from analysis.tables.index import check_output
 from analysis.tables.provenance import Provenance
-from analysis.tables.runs import RUNS, described, frame, settings_of, told, typed
+from analysis.tables.runs import RUNS, cell_key, described, frame, settings_of, told, typed
 from swag_repro.errors import StoreError
 from swag_repro.runs.records import RunRecord, all_runs
 
@@ -103,7 +103,8 @@ def load(overrides: Sequence[str], root: Path, entry: str | None, states: Sequen
         lost.append(_lost(directory, root, error))
 
     belongs = _belongs(overrides, entry)
-    records = [record for record in all_runs(output_folder(root), skipped=skipped) if belongs(record)]
+    check_output(root)
+    records = [record for record in all_runs(root, skipped=skipped) if belongs(record)]
     listed = [_listed(record, root) for record in records] + (lost if entry is None else [])
     listed = [row for row in listed if not states or row["state"] in states]
     listed.sort(key=lambda row: (row.get("started_at") or "", row["run_id"]))
@@ -124,7 +125,7 @@ def _belongs(overrides: Sequence[str], entry: str | None) -> Callable[[RunRecord
         if record.status.experiment != entry:
             return False
         try:
-            return key_of_run(record) in keys
+            return cell_key(entry, record.identity.config) in keys
         except StoreError:
             return record.status.name in names
 

@@ -7,6 +7,7 @@ python experiments/benchmark.py stylize --quick --networks vgg19
 python experiments/benchmark.py losses --network vgg19 --size 256
 python experiments/benchmark.py cells
 python experiments/benchmark.py training --networks small_residual
+python experiments/benchmark.py sweep --runs 10000
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.benchmarks.cells import cells
+from experiments.benchmarks.collection import collection
 from experiments.benchmarks.engine import Setup, architecture_of, stylization, variants
 from experiments.benchmarks.losses import OBJECTIVES, losses
 from experiments.benchmarks.statistics import statistics
@@ -68,6 +70,10 @@ def _training(options: argparse.Namespace) -> Iterator[Table]:
     )
 
 
+def _sweep(options: argparse.Namespace) -> Iterator[Table]:
+    yield collection(options.runs, new=options.new, rows=options.rows)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -107,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--workers", type=int, default=1, help="processes that read images")
     train.add_argument("--repeats", type=int, default=3, help="rounds of which the median is taken")
     train.set_defaults(tables=_training)
+    sweep = commands.add_parser("sweep", help="collecting many runs")
+    sweep.add_argument("--runs", type=int, default=100_000, help="synthetic run directories, some 30 KB each")
+    sweep.add_argument("--new", type=int, default=100, help="more of them at each collection")
+    sweep.add_argument("--rows", type=int, default=20, help="numbers that each of them measured")
+    sweep.set_defaults(tables=_sweep)
     return parser
 
 

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Says what is wrong in one message: name, rule, finding, remedy."""
+    """Says what is wrong in one message: name, rule, finding, remedy. Passes from process to process."""
 
     def __init__(self, name: str, rule: str, found: object, remedy: str) -> None:
-        super().__init__(f"`{name}` {rule}; found {found}. {remedy}")
+        super().__init__(name, rule, str(found), remedy)
+
+    def __str__(self) -> str:
+        name, rule, found, remedy = self.args
+        return f"`{name}` {rule}; found {found}. {remedy}"
 
 
 class SettingError(UserError, ValueError):

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing
-from analysis.tables.collect import pairs_of, read_records, tidy
+from analysis.tables.collect import pairs_of, tidy
+from analysis.tables.index import read_index
 from analysis.tables.judged import JUDGE, MEASURES, has_random_weights, judge_of, judgements
-from analysis.tables.provenance import Provenance, again, trainings_of
+from analysis.tables.provenance import TRAINING, Provenance, again, trainings_of
 from analysis.tables.runs import described, frame, lines, settings_of, swept, typed
 from experiments.science import wants_judge
 from swag_repro.runs.files import unreadable
@@ -125,15 +126,15 @@ def load(overrides: Sequence[str], root: Path, entry: str, *, partial: bool) -> 
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    records, _ = read_records(root)
-    command = computing(overrides, root, entry)
-    answer = answered(compose_cells(overrides, entry), records, command, partial=partial)
+    known, command = read_index(root), computing(overrides, root, entry)
+    answer = answered(compose_cells(overrides, entry), known, command, partial=partial)
     found = _distinct(answer.runs)
-    judges = judgements(records) if any(wants_judge(cell.config) for cell, _ in found) else {}
+    names = {record.path.name for _, record in answer.found}
+    judges = judgements(known, names) if any(wants_judge(cell.config) for cell, _ in found) else {}
     judged = [record and judge_of(cell.config, record, judges) for cell, record in found]
     own = list({record.path: record for _, record in found if record}.values())
     others = [judge for judge in judged if judge is not None and judge not in own]
-    trained = trainings_of([*own, *others], records)
+    trained = trainings_of([*own, *others], known.finished(TRAINING))
     return Tables(
         _runs(found, root),
         _judges(judged),

@@ -24,13 +24,14 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from analysis.tables.runs import key
+from analysis.tables.index import Index
+from analysis.tables.runs import cell_key, key
 from experiments.command import CONF, check
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
 from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.grid import Grid, as_typed, common
-from swag_repro.errors import StoreError, UserError
+from swag_repro.errors import UserError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import RunRecord
 
@@ -81,7 +82,7 @@ class Cell:
     @property
     def key(self) -> str:
         """What cells of the same result have in common, and no others."""
-        return _key(self.entry, scientific(self.config, self.entry))
+        return cell_key(self.entry, scientific(self.config, self.entry))
 
     @property
     def figure_key(self) -> str:
@@ -160,38 +161,19 @@ def _cell(overrides: list[str], composer: Composer, entry: str, common: frozense
     return Cell(tuple(overrides), config, entry, common)  # type: ignore[arg-type]
 
 
-def records_of(cells: Iterable[Cell], root: Path) -> dict[str, list[RunRecord]]:
-    """All runs of an output folder that answer one of these cells, whatever their state, by `Cell.key`.
-
-    Raises:
-        StoreError: There is no such folder, or a run can't be read.
-    """
-    from analysis.tables.collect import read_records
-
-    keys = {cell.key for cell in cells}
-    found: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in read_records(root)[0]:
-        if (key := key_of_run(record)) in keys:
-            found[key].append(record)
-    return found
-
-
-def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
+def match(cells: Iterable[Cell], index: Index) -> Answer:
     """The run of each cell.
 
     Args:
         cells: From `compose_cells`.
-        records: All runs, whatever their state.
+        index: Of all runs, whatever their state.
 
     Raises:
         CellsError: Several runs fit one cell, or the runs don't belong together.
+        StoreError: The identity of a finished run of these cells' experiments can't be read.
     """
     cells = list(cells)
-    entries = {cell.entry for cell in cells}
-    by_key: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in records:
-        if record.status.experiment in entries:
-            by_key[key_of_run(record)].append(record)
+    by_key = index.by_cell({cell.entry for cell in cells}, {cell.key for cell in cells})
     runs: list[tuple[Cell, RunRecord | None]] = []
     missing = []
     for cell in cells:
@@ -203,26 +185,6 @@ def match(cells: Iterable[Cell], records: Iterable[RunRecord]) -> Answer:
     answer = Answer(runs, missing)
     _check_together(answer.found)
     return answer
-
-
-def _key(entry: str, settings: dict[str, Any]) -> str:
-    """Of what decides the result. A judge changes no picture, but stood in it before schema 3."""
-    judged = {"measures"} if entry == "stylize" else set()
-    return key([entry, {name: value for name, value in settings.items() if name not in judged}])
-
-
-def key_of_run(record: RunRecord) -> str:
-    """What it has in common with its cell, see `Cell.key`; nothing of a run killed before it wrote who it is.
-
-    Raises:
-        StoreError: It is finished, and its identity can't be read.
-    """
-    try:
-        return _key(record.status.experiment, record.identity.config)
-    except StoreError:
-        if record.status.state == "finished":
-            raise
-        return ""
 
 
 def _choose(cell: Cell, records: list[RunRecord]) -> RunRecord:
@@ -282,21 +244,20 @@ def _check_alike(records: Iterable[RunRecord], part: Callable[[Identity], object
         )
 
 
-def answered(
-    cells: Iterable[Cell], records: Iterable[RunRecord], command: Sequence[str], *, partial: bool
-) -> Answer:
+def answered(cells: Iterable[Cell], index: Index, command: Sequence[str], *, partial: bool) -> Answer:
     """The run of each cell, where all have one; or some, where only some are asked for.
 
     Args:
         cells: From `compose_cells`.
-        records: All runs, whatever their state.
+        index: Of all runs, whatever their state.
         command: From `computing`: what computes missing ones.
         partial: Whether cells may be missing; not all of them.
 
     Raises:
         CellsError: As `match`, or a cell is missing.
+        StoreError: As `match`.
     """
-    answer = match(cells, records)
+    answer = match(cells, index)
     if not partial or not answer.found:
         check_complete(answer, command)
     return answer

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from analysis.tables.provenance import COLUMN, Provenance, column, stamped
-from analysis.tables.runs import RUNS_VERSION, table_of_runs
-from swag_repro.errors import StoreError
-from swag_repro.runs.files import whole_file
-from swag_repro.runs.records import RunRecord, all_runs
+from analysis.tables.contents import (
+    PIECE,
+    READERS,
+    Contents,
+    checked_rows,
+    concatenated_settings,
+    read_contents,
+)
+from analysis.tables.index import FOLDER, check_output, keep_index, scan, warn_unkept
+from analysis.tables.parts import RUNS_OF_PART, Parts, UnkeptError, parts_folder
+from analysis.tables.provenance import Provenance
+from analysis.tables.runs import RUNS_VERSION
+from analysis.tables.writing import sorted_rows, write_rows, write_runs
+from swag_repro.runs.records import RunRecord
 from swag_repro.runs.schema import NUMBERS, PAIRS, SCHEMA_VERSION, parse_table
 
 ORDER = (
@@ -25,8 +34,6 @@ ORDER = (
     "quantity", "statistic", "definition", "iteration", "run_id",
 )  # fmt: skip
 """The columns by which numbers are sorted: one set of runs always gives the same bytes."""
-
-READERS = 8
 
 FILES = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
 """The tables that `collect` writes, and their versions."""
@@ -51,41 +58,13 @@ class Collected:
     files: tuple[Path, ...]
 
 
-def output_folder(root: Path) -> Path:
-    """An output folder of experiments.
-
-    Raises:
-        StoreError: There is no such folder.
-    """
-    if not root.is_dir():
-        raise StoreError("runs", "should be an output folder of experiments", f"no folder {root}", "Run one.")
-    return root
-
-
-def read_records(root: Path) -> tuple[list[RunRecord], int]:
-    """All runs below an output folder, and how many directories were left before they had a status.
-
-    Raises:
-        StoreError: There is no such folder, or a status is malformed or of a later version: its run would
-            be lost silently.
-    """
-    left: list[Path] = []
-
-    def skipped(directory: Path, error: StoreError) -> None:
-        if (directory / "status.json").exists():
-            raise error
-        left.append(directory)
-
-    return list(all_runs(output_folder(root), skipped=skipped)), len(left)
-
-
 def tidy(records: Sequence[RunRecord]) -> pa.Table:
     """The rows of finished runs, in `NUMBERS`, sorted.
 
     Raises:
         StoreError: A run's rows can't be read, or are not as many as its status says.
     """
-    table = _concatenated(records, _checked_rows, NUMBERS)
+    table = _concatenated(records, checked_rows, NUMBERS)
     return table.sort_by([(column, "ascending") for column in ORDER])
 
 
@@ -105,22 +84,11 @@ def _concatenated(
         return pa.concat_tables([schema.empty_table(), *pool.map(read, records)])
 
 
-def _checked_rows(record: RunRecord) -> pa.Table:
-    rows = record.rows()
-    if rows.num_rows != record.status.rows:
-        raise StoreError(
-            str(record.path / "rows.parquet"),
-            f"should have the {record.status.rows} rows its status tells of",
-            rows.num_rows,
-            "The command that made it computes it anew; or delete its folder.",
-        )
-    return rows
-
-
 def collect(root: Path, out: Path) -> Collected:
     """Writes `table.parquet`, `table.csv`, `runs.parquet` and `pairs.parquet`.
 
-    Numbers and pairs are those of finished runs; `runs.parquet` has them all.
+    Numbers and pairs are those of finished runs; `runs.parquet` has them all. Only runs that changed since
+    the last collection are read: `analysis.tables.index` says how they are told.
 
     Args:
         root: The output folder of the experiments.
@@ -129,27 +97,60 @@ def collect(root: Path, out: Path) -> Collected:
     Raises:
         StoreError: A run can't be read, or the tables can't be written.
     """
-    records, left = read_records(root)
-    states = Counter(record.status.state for record in records)
-    failed = Counter(record.status.reason or "?" for record in records if record.status.state == "failed")
-    finished = [record for record in records if record.status.state == "finished"]
-    numbers = tidy(finished)
-    tables = {"table": numbers, "runs": table_of_runs(records, root), "pairs": pairs_of(finished)}
-    origin = Provenance.of([], root, [], cells=len(finished), missing=0)
-    files = [_written(stamped(table, origin), out / f"{name}.parquet") for name, table in tables.items()]
-    files.insert(1, _written(_with_column(numbers, origin), out / "table.csv"))
-    return Collected(states["finished"], dict(failed), states["running"] + left, len(numbers), tuple(files))
+    check_output(root)
+    try:
+        with parts_folder(root / FOLDER) as folder:
+            return _collect(root, folder, out)
+    except UnkeptError as error:
+        warn_unkept(error)
+    with TemporaryDirectory() as folder:
+        return _collect(root, Path(folder), out)
 
 
-def _with_column(table: pa.Table, origin: Provenance) -> pa.Table:
-    return table.append_column(COLUMN, column(origin, len(table)))
+def _collect(root: Path, folder: Path, out: Path) -> Collected:
+    signs, left = scan(root)
+    parts = Parts(folder, signs)
+    rest = _read_missing(root, signs, parts)
+    runs = pa.concat_tables([*(part.counted for part in parts.parts), rest.runs]).combine_chunks()
+    settings = concatenated_settings([*(part.settings() for part in parts.parts), rest.settings])
+    keep_index(runs.sort_by("run_id"), root)
+    numbers, csv, of_runs, pairs = files = tuple(
+        out / name for name in ("table.parquet", "table.csv", "runs.parquet", "pairs.parquet")
+    )
+    states = Counter(runs["state"].to_pylist())
+    origin = Provenance.of([], root, [], cells=states["finished"], missing=0)
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(write_runs, runs, settings, of_runs, origin)
+        rows = write_rows(sorted_rows(parts, "numbers", NUMBERS, ORDER), NUMBERS, [numbers, csv], origin)
+        write_rows(sorted_rows(parts, "pairs", PAIRS, ["run_id"]), PAIRS, [pairs], origin)
+        written.result()
+    return Collected(states["finished"], _reasons(runs), states["running"] + left, rows, files)
 
 
-def _written(table: pa.Table, path: Path) -> Path:
-    parquet = partial(pq.write_table, write_page_checksum=True)
-    with whole_file(path) as file:
-        (parquet if path.suffix == ".parquet" else pyarrow.csv.write_csv)(table, file)
-    return path
+def _read_missing(root: Path, signs: Mapping[str, str], parts: Parts) -> Contents:
+    """Reads the runs that are in no part, and keeps them there; returns those that can't be kept.
+
+    These are the ones that have yet to write who they are.
+    """
+    rest: list[Contents] = []
+
+    def kept(read: Contents) -> Contents:
+        signed = [sign != "" for sign in read.runs["sign"].to_pylist()]
+        rest.append(read.of([not there for there in signed]))
+        return read.of(signed)
+
+    missing = {run_id: signs[run_id] for run_id in sorted(signs.keys() - parts.ids)}
+    pieces = map(kept, read_contents(root, missing))
+    for first in pieces:
+        parts.add(chain([first], islice(pieces, RUNS_OF_PART // PIECE - 1)))
+    parts.compact()
+    return Contents.concatenated(rest)
+
+
+def _reasons(runs: pa.Table) -> dict[str, int]:
+    """Why runs failed, and how many, in the order of their ids."""
+    failed = runs.filter(pc.equal(runs["state"], "failed")).sort_by("run_id")
+    return dict(Counter(reason or "?" for reason in failed["reason"].to_pylist()))
 
 
 def read_table(path: Path) -> pa.Table:

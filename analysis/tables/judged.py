@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from analysis.tables.index import Index
 from analysis.tables.runs import key
 from experiments.science import settings_of_judge, wants_judge
 from swag_repro.runs.records import RunRecord
@@ -17,16 +18,16 @@ MEASURES = ("style_distance", "sliced_wasserstein", "sifid", "cfsd", "ssim", "lp
 """The statistics of a judge."""
 
 
-def judgements(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
-    """The finished judgements of each stylisation, by its run id, oldest first.
+def judgements(index: Index, stylizations: Collection[str]) -> dict[str, list[RunRecord]]:
+    """The finished judgements of each of these stylisations, by its run id, oldest first.
 
     Raises:
         StoreError: An identity can't be read.
     """
     found: dict[str, list[RunRecord]] = defaultdict(list)
+    records = index.judgements(JUDGE, stylizations)
     for record in sorted(records, key=lambda record: (record.status.started_at, record.path.name)):
-        if record.status.experiment == JUDGE and record.status.state == "finished":
-            found[record.identity.config["stylization"]].append(record)
+        found[record.identity.config["stylization"]].append(record)
     return found
 
 

@@ -219,10 +219,9 @@ def column(provenance: Provenance, rows: int) -> pa.Array:
     return pa.array([provenance.to_json(), *[None] * (rows - 1)][:rows], pa.string())
 
 
-def stamped(table: pa.Table, provenance: Provenance) -> pa.Table:
-    """A table whose Parquet file carries it."""
-    known = table.schema.metadata or {}
-    return table.replace_schema_metadata({**known, PARQUET_KEY: provenance.to_json().encode()})
+def stamped(schema: pa.Schema, provenance: Provenance) -> pa.Schema:
+    """A schema whose Parquet file carries it."""
+    return schema.with_metadata({**(schema.metadata or {}), PARQUET_KEY: provenance.to_json().encode()})
 
 
 def read(path: Path) -> Provenance:

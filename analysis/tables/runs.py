@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from experiments.science import NOT_SCIENCE, NOT_SCIENCE_OF
 from swag_repro.errors import StoreError
@@ -65,20 +65,35 @@ def key(content: object) -> str:
     return digest(json.dumps(content, sort_keys=True).encode())
 
 
+def cell_key(entry: str, settings: Mapping[str, Any]) -> str:
+    """Of what decides the result. A judge changes no picture, but stood in it before schema 3.
+
+    Args:
+        entry: The experiment.
+        settings: What `scientific` keeps of its config.
+    """
+    judged = {"measures"} if entry == "stylize" else set()
+    return key([entry, {name: value for name, value in settings.items() if name not in judged}])
+
+
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a config by dotted key; an empty group, such as `measures=none`, has none."""
     return {at: value for at, value in leaves(config, ".").items() if not isinstance(value, Mapping)}
 
 
 def described(record: RunRecord, root: Path) -> dict[str, Any]:
-    """The row of a run in `RUNS`.
+    """The row of a run in `RUNS`; and its `cell_key`, and the `stylization` that it judged, if any.
 
     Raises:
         StoreError: It is finished, and its identity can't be read.
     """
-    status = asdict(record.status) | leaves({"versions": record.status.versions}, ".")
-    path = record.path.relative_to(root).as_posix()
-    return {**status, **_identified(record), "run_id": record.path.name, "path": path}
+    return status_of(record, root) | _identified(record)
+
+
+def status_of(record: RunRecord, root: Path) -> dict[str, Any]:
+    """That part of a run's row which its status tells."""
+    status = vars(record.status) | leaves({"versions": record.status.versions}, ".")
+    return {**status, "run_id": record.path.name, "path": record.path.relative_to(root).as_posix()}
 
 
 def _identified(record: RunRecord) -> dict[str, Any]:
@@ -93,16 +108,9 @@ def _identified(record: RunRecord) -> dict[str, Any]:
         "weights_digest": who.weights,
         "images_digest": key(who.images),
         "config_key": key([who.experiment, who.config]),
+        "cell_key": cell_key(who.experiment, who.config),
+        "stylization": who.config.get("stylization"),
     }
-
-
-def _config(record: RunRecord) -> dict[str, Any]:
-    try:
-        return settings_of(record.config)
-    except StoreError:
-        if record.status.state == "finished":
-            raise
-        return {}
 
 
 def typed(rows: Sequence[Mapping[str, Any]], config: Iterable[str]) -> pa.Table:
@@ -111,14 +119,15 @@ def typed(rows: Sequence[Mapping[str, Any]], config: Iterable[str]) -> pa.Table:
     A column of a config has the type of its values: an integer beside a float is one; lists, and values of
     several types, become JSON.
     """
-    columns = {name: _column([row.get(name) for row in rows]) for name in config}
+    columns = {name: column_of([row.get(name) for row in rows]) for name in config}
     core = pa.Table.from_pylist([dict(row) for row in rows], schema=RUNS).cast(RUNS)
     for name, column in columns.items():
         core = core.append_column(name, column)
     return core
 
 
-def _column(values: list[Any]) -> pa.Array:
+def column_of(values: Sequence[Any]) -> pa.Array:
+    """Values of one setting, None where a run has it not; see `typed`."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         return pa.array(values, pa.float64())
@@ -127,22 +136,21 @@ def _column(values: list[Any]) -> pa.Array:
     return pa.array(values, None if kinds else pa.string())
 
 
+def decoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """The values of a setting from their JSON, each of which is decoded once: `column_of` them.
+
+    Args:
+        column: Strings, in dictionaries.
+    """
+    encoded = column.unify_dictionaries().combine_chunks()
+    used = set(pc.unique(encoded.indices).to_pylist())
+    texts = enumerate(encoded.dictionary.to_pylist())
+    values = column_of([json.loads(text) if index in used else None for index, text in texts])
+    return pa.DictionaryArray.from_arrays(encoded.indices, values, safe=False)
+
+
 def _json(value: Any) -> str:
     return json.dumps(normal({"value": value}, ())["value"], ensure_ascii=False)
-
-
-def table_of_runs(records: Iterable[RunRecord], root: Path) -> pa.Table:
-    """All runs, by id; a column of the config for each setting that one of them has.
-
-    Raises:
-        StoreError: A finished run's identity or config can't be read.
-    """
-    configs, rows = [], []
-    for record in records:
-        configs.append(_config(record))
-        rows.append(configs[-1] | described(record, root))
-    names = {name for config in configs for name in config} - set(RUNS.names)
-    return typed(rows, sorted(names))
 
 
 def frame(table: pa.Table) -> pd.DataFrame:

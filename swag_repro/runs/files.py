@@ -34,6 +34,9 @@ MALFORMED = (OSError, ValueError, TypeError, yaml.YAMLError)
 
 T = TypeVar("T")
 
+SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's where it is there, ten times as fast; what it makes of a text is the same."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
@@ -118,6 +121,11 @@ def parsed(path: Path, content: bytes, parse: Callable[[str], T]) -> T:
         return parse(content.decode())
     except MALFORMED as error:
         raise unreadable(path, error) from error
+
+
+def parse_yaml(text: str) -> Any:
+    """What `yaml.safe_load` makes of a text."""
+    return yaml.load(text, SafeLoader)
 
 
 def unreadable(path: Path, error: Exception | str) -> StoreError:

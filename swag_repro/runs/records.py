@@ -13,13 +13,14 @@ from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from swag_repro.errors import StoreError, UserError
-from swag_repro.runs.files import MALFORMED, T, digest, ignore, parsed, refuse_newer, unreadable
+from swag_repro.runs.files import MALFORMED, T, digest, ignore, parse_yaml, parsed, refuse_newer, unreadable
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
-from swag_repro.runs.schema import PAIRS, pairs_of_json, parse_table, todays_numbers, todays_pairs
+from swag_repro.runs.schema import PAIRS, pairs_2_to_3, parse_table, todays_numbers, todays_pairs
+
+NO_PAIRS = PAIRS.empty_table()
 
 STATUS_VERSION = 3
 """Of `status.json`; from 2 on it holds checksums, `Status.files` and its own `sha256`, as later ones will."""
@@ -181,7 +182,7 @@ class RunRecord:
         Raises:
             StoreError: `config.yaml` is missing or malformed.
         """
-        return self._parsed("config.yaml", yaml.safe_load)
+        return self._parsed("config.yaml", parse_yaml)
 
     def rows(self) -> pa.Table:
         """The measured rows, in `NUMBERS`.
@@ -197,14 +198,16 @@ class RunRecord:
         Raises:
             StoreError: Their file is malformed or of a later schema, or was changed.
         """
-        if (self.path / "pairs.json").exists():  # before schema 3
+        if self._has("pairs.json"):  # before schema 3
             try:
-                return pairs_of_json(self.read("pairs.json"), self.path.name)
+                return pairs_2_to_3(self.read("pairs.json"), self.path.name)
             except (*MALFORMED, KeyError) as error:
                 raise unreadable(self.path / "pairs.json", error) from error
-        if (self.status.files or {}).get("pairs.parquet") is None:
-            return PAIRS.empty_table()
-        return self._table("pairs.parquet", todays_pairs)
+        return self._table("pairs.parquet", todays_pairs) if self._has("pairs.parquet") else NO_PAIRS
+
+    def _has(self, name: str) -> bool:
+        files = self.status.files
+        return name in files if files is not None else (self.path / name).exists()
 
     def _table(self, name: str, todays: Callable[[pa.Table, int], pa.Table]) -> pa.Table:
         return parse_table(self.path / name, pa.BufferReader(self.read(name)), todays)

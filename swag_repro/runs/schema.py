@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ SCHEMA_VERSION = 3
 """Of all tables. A file of a later version is refused, never guessed at."""
 
 SCHEMA_KEY = b"swag_repro.schema"
+
+
+LARGE = 100_000
+"""Rows; of smaller files threads cost more than they save."""
 
 
 def _declared(*fields: pa.Field) -> pa.Schema:
@@ -91,6 +95,14 @@ are those of a mix, with a sum of 1. Losses are those of the picture, and of its
 """
 
 
+def encoded(table: pa.Table) -> pa.Buffer:
+    """A table as the Parquet file that a run holds."""
+    whole = pa.BufferOutputStream()
+    # Of so few rows zstd makes no smaller a file, and one that takes twice as long to read.
+    pq.write_table(table, whole, compression="snappy", write_page_checksum=True)
+    return whole.getvalue()
+
+
 def parse_table(
     path: Path,
     source: Path | pa.NativeFile,
@@ -110,30 +122,53 @@ def parse_table(
         StoreError: It is missing, malformed or of a later schema.
     """
     try:
-        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+        with pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False) as file:
             version = int((file.schema_arrow.metadata or {})[SCHEMA_KEY])
             refuse_newer(str(path), version, newest)
-            return todays(file.read(), version)
+            large = file.metadata.num_rows > LARGE
+            return todays(file.read(use_threads=large), version)
     except (*MALFORMED, KeyError) as error:
         raise unreadable(path, error) from error
 
 
 def todays_numbers(rows: pa.Table, version: int) -> pa.Table:
-    """Rows in `NUMBERS`: schema 1 had no `iteration`, and in 2 a run measured its own pictures only."""
-    if version < 2:
-        rows = rows.append_column("iteration", pa.nulls(len(rows), pa.int32()))
-    if version < 3:
-        for column in ("of_run", "reason"):
-            rows = rows.append_column(column, pa.nulls(len(rows), pa.string()))
-    return rows.select(NUMBERS.names).cast(NUMBERS)
+    """Rows of this or an earlier version in `NUMBERS`."""
+    return _todays(rows, version, NUMBERS, NUMBERS_STEPS)
 
 
-def todays_pairs(pairs: pa.Table, version: int) -> pa.Table:  # noqa: ARG001  (the first of their own files)
-    """Pairs in `PAIRS`."""
-    return pairs.select(PAIRS.names).cast(PAIRS)
+def todays_pairs(pairs: pa.Table, version: int) -> pa.Table:
+    """Pairs of this or an earlier version in `PAIRS`."""
+    return _todays(pairs, version, PAIRS, PAIRS_STEPS)
 
 
-def pairs_of_json(content: bytes, run_id: str) -> pa.Table:
+def _todays(table: pa.Table, version: int, schema: pa.Schema, steps: Mapping[int, Step]) -> pa.Table:
+    if version == SCHEMA_VERSION and table.schema.equals(schema, check_metadata=True):
+        return table
+    for step in range(version, SCHEMA_VERSION):
+        table = steps[step](table)
+    return table.select(schema.names).cast(schema)
+
+
+# --- From version to version ------------------------------------------------------------------------------
+
+
+def numbers_1_to_2(rows: pa.Table) -> pa.Table:
+    """Pictures on their way came to be measured: an `iteration`, which was none."""
+    return _with_nulls(rows, NUMBERS.field("iteration"))
+
+
+def numbers_2_to_3(rows: pa.Table) -> pa.Table:
+    """Judges came to measure pictures of other runs, `of_run`, and to say why they can't: a `reason`."""
+    return _with_nulls(rows, NUMBERS.field("of_run"), NUMBERS.field("reason"))
+
+
+def _with_nulls(table: pa.Table, *fields: pa.Field) -> pa.Table:
+    for field in fields:
+        table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
+
+
+def pairs_2_to_3(content: bytes, run_id: str) -> pa.Table:
     """What a stylisation before schema 3 wrote as `pairs.json`, in `PAIRS`; its inputs had fixed places.
 
     Raises:
@@ -155,3 +190,12 @@ def _pair_of_json(pair: dict[str, Any], run_id: str) -> dict[str, Any]:
         **{column: pair["losses"][term] for term, column in LOSSES.items()},
         **{f"first_{column}": pair["first"][term] for term, column in LOSSES.items()},
     }
+
+
+Step = Callable[[pa.Table], pa.Table]
+
+NUMBERS_STEPS: dict[int, Step] = {1: numbers_1_to_2, 2: numbers_2_to_3}
+"""What makes a table of the next version, by that of `rows.parquet`."""
+
+PAIRS_STEPS: dict[int, Step] = {}
+"""Likewise of `pairs.parquet`, of which version 3 is the first; `pairs_2_to_3` reads what was before."""

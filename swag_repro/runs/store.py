@@ -18,7 +18,6 @@ from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from filelock import FileLock, Timeout
 
@@ -39,7 +38,7 @@ from swag_repro.runs.files import (
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import peak_memory
 from swag_repro.runs.records import INTERRUPTED, Status, damage_of, is_finished, read_status, reason_of
-from swag_repro.runs.schema import NUMBERS, PAIRS
+from swag_repro.runs.schema import NUMBERS, PAIRS, encoded
 
 ABANDONED = 60 * BEAT
 """Seconds without a heartbeat after which the holder of a lock is taken for dead."""
@@ -114,11 +113,10 @@ class Run:
         if unknown := {column for row in rows for column in row} - set(schema.names):
             raise ValueError(f"rows have unknown columns: {sorted(unknown)}")
         table = pa.Table.from_pylist([{**row, **origin} for row in rows], schema=schema)
-        whole = pa.BufferOutputStream()
         # `from_pylist` lets nulls into any column; a cast does not.
-        pq.write_table(table.cast(schema), whole, compression="zstd", write_page_checksum=True)
+        content = encoded(table.cast(schema))
         with self.write_file(name) as file:
-            file.write(whole.getvalue())
+            file.write(content)
         return int(table.num_rows)
 
 

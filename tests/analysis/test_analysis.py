@@ -26,7 +26,8 @@ from analysis.drawing.lines import ASIDE
 from analysis.figures import FIGURES, fig3
 from analysis.tables import cells as cells_of
 from analysis.tables.cells import CONF, Cell, CellsError, match
-from analysis.tables.collect import collect, read_records, read_table
+from analysis.tables.collect import collect, read_table
+from analysis.tables.index import read_index
 from analysis.tables.runs import frame, swept
 from experiments.science import scientific
 from swag_repro.errors import StoreError, UserError
@@ -113,25 +114,25 @@ class TestCells:
             compose_cells(["experiment=fig3", wrong])
 
     def test_match_each_its_own_run(self, computed: Outputs) -> None:
-        answer = match(computed.cells, read_records(computed.root)[0])
+        answer = match(computed.cells, read_index(computed.root))
         assert [record.path for _, record in answer.found] == computed.paths
         assert answer.missing == []
 
     @pytest.mark.parametrize("other", ["images.size=128", "batchnorm=batch", "smoothing.temperature=2"])
     def test_never_match_other_settings(self, computed: Outputs, other: str) -> None:
         cells = compose_cells(["network=resnet50", "smoothing=softmax", other])
-        answer = match(cells, read_records(computed.root)[0])
+        answer = match(cells, read_index(computed.root))
         assert answer.found == []
         assert len(answer.missing) == 1
 
     def test_match_in_spite_of_device_and_progress(self, computed: Outputs) -> None:
         same = compose_cells([*EXPERIMENT, "compute.device=cpu", "progress=false", "tracking=disabled"])
-        assert len(match(same, read_records(computed.root)[0]).found) == 8
+        assert len(match(same, read_index(computed.root)).found) == 8
 
     def test_ambiguous_runs(self, outputs: Outputs) -> None:
         other = measured(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
         with pytest.raises(CellsError, match="should be one") as error:
-            match(outputs.cells, read_records(outputs.root)[0])
+            match(outputs.cells, read_index(outputs.root))
         assert str(other) in str(error.value)
         assert str(outputs.paths[0]) in str(error.value)
 
@@ -139,20 +140,20 @@ class TestCells:
         cell = outputs.cells[0]
         elsewhere = {**cell.config, "images": {**cell.config["images"], "path": "elsewhere"}}
         measured(outputs.root, cell, images={"content/other": "e" * 64}, config=elsewhere)
-        answer = match(outputs.cells, read_records(outputs.root)[0])
+        answer = match(outputs.cells, read_index(outputs.root))
         assert [record.path for _, record in answer.found] == outputs.paths
 
     def test_runs_of_different_images_never_share_a_figure(self, outputs: Outputs) -> None:
         shutil.rmtree(outputs.paths[0])
         measured(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
         with pytest.raises(CellsError, match="the same images"):
-            match(outputs.cells, read_records(outputs.root)[0])
+            match(outputs.cells, read_index(outputs.root))
 
     def test_nor_do_runs_of_different_weights_of_one_network(self, tmp_path: Path) -> None:
         cells = compose_cells(["weights=imagenet", "network=resnet50,vgg19", "smoothing=none,softmax"])
         for cell, weights in zip(cells, ("r", "r", "v", "other"), strict=True):
             measured(tmp_path, cell, weights=weights * 64)
-        records = read_records(tmp_path)[0]
+        records = read_index(tmp_path)
         assert len(match(cells[:3], records).found) == 3
         with pytest.raises(CellsError, match="weight files"):
             match(cells, records)
@@ -160,7 +161,7 @@ class TestCells:
     def test_killed_before_its_identity(self, outputs: Outputs) -> None:
         (outputs.paths[0] / "identity.json").unlink()
         change_status(outputs.paths[0], state="running", files=None)
-        answer = match(outputs.cells, read_records(outputs.root)[0])
+        answer = match(outputs.cells, read_index(outputs.root))
         assert answer.missing == [(outputs.cells[0], None)]
 
 
@@ -501,7 +502,7 @@ class TestCollect:
             read_table(path)
 
     def test_runs_of_before_the_tables_are_collected(self, tmp_path: Path) -> None:
-        collect(SCHEMA2, tmp_path)
+        collect(shutil.copytree(SCHEMA2, tmp_path / "outputs"), tmp_path)
         [pair] = read_table(tmp_path / "pairs.parquet").to_pylist()
         assert (pair["content"], pair["style"]) == ("astronaut", "circles")
         assert set(read_table(tmp_path / "runs.parquet")["experiment"].to_pylist()) == {

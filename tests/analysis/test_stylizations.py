@@ -25,7 +25,7 @@ from analysis.__main__ import main
 from analysis.drawing import captions, style
 from analysis.figures import FIGURES, curve, grid, matrix
 from analysis.tables.cells import Cell, CellsError, compose_cells, match
-from analysis.tables.collect import read_records
+from analysis.tables.index import read_index
 from swag_repro.errors import StoreError
 from swag_repro.runs import files, records
 from tests.analysis.drawn import assert_legible, box, by_label, caption, legend, words
@@ -75,14 +75,14 @@ class TestCells:
         cell = outputs.cells[0]
         elsewhere = {**cell.config, "content": "elsewhere.jpg"}
         other = stylized(outputs.root, cell, pairs=[("other", "other")], config=elsewhere)
-        records = read_records(outputs.root)[0]
+        records = read_index(outputs.root)
         assert [record.path for _, record in match(outputs.cells, records).found] == outputs.paths
         [named] = compose_cells([*cell.overrides, "content=elsewhere.jpg"], "stylize")
         assert [record.path for _, record in match([named], records).found] == [other]
 
     def test_runs_of_another_entry_point_never_match(self, outputs: Outputs) -> None:
         cells = [Cell(cell.overrides, cell.config, "measure_activations") for cell in outputs.cells]
-        assert match(cells, read_records(outputs.root)[0]).found == []
+        assert match(cells, read_index(outputs.root)).found == []
 
 
 class TestTable:

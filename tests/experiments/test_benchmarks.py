@@ -1,9 +1,15 @@
-"""What the benchmarks compare minimises one and the same."""
+"""What benchmarks compare minimises one and the same, and the runs that they make are the store's."""
+
+from collections import Counter
 
 import pytest
 import torch
+import yaml
 
+from experiments.benchmarks.collection import collection
 from experiments.benchmarks.engine import FULL, Engine, Setup, Textbook, architecture_of
+from experiments.benchmarks.synthetic import PICTURE, make_run
+from swag_repro.runs.records import all_runs
 
 
 def test_the_engine_comes_to_the_textbook_s_loss():
@@ -11,3 +17,29 @@ def test_the_engine_comes_to_the_textbook_s_loss():
     setup = Setup(architecture=architecture, size=32, batch=2, closures=3, device=torch.device("cpu"))
     expected = Textbook(setup, frozen=True)()
     assert Engine(setup, FULL)() == pytest.approx(expected, rel=1e-3)
+
+
+def test_synthetic_runs_are_as_the_store_writes_them(tmp_path):
+    paths = [make_run(tmp_path, number, rows=7) for number in range(8)]
+    (tmp_path / "runs").mkdir()
+    for path in paths:
+        path.rename(tmp_path / "runs" / path.name)
+    records = list(all_runs(tmp_path))
+    finished = [record for record in records if record.status.state == "finished"]
+    assert Counter(record.status.state for record in records) == {"finished": 6, "failed": 1, "running": 1}
+    for record in finished:
+        assert record.damage() == [PICTURE]  # none was made
+        assert len(record.rows()) == record.status.rows == 7
+        assert len(record.pairs()) == (record.status.experiment == "stylize")
+        assert record.identity.run_id == record.path.name
+        text = (record.path / "config.yaml").read_text()
+        assert text == yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True)
+    [judge] = [record for record in finished if record.status.experiment == "judge"]
+    assert judge.identity.config["stylization"] in {record.path.name for record in finished}
+
+
+@pytest.mark.slow
+def test_collection_is_measured():
+    table = collection(16, new=8, rows=3)
+    assert table.row_count == 5
+    assert "do not differ" in str(table.caption)

@@ -1,0 +1,427 @@
+"""Collecting again gives what collecting from nothing gives, whatever happened to runs or to what was kept of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.tables import contents, parts
+from analysis.tables.collect import collect, read_table
+from analysis.tables.contents import parse_settings, read_contents
+from analysis.tables.index import (
+    FOLDER,
+    KEPT_KEY,
+    STATUSES,
+    read_index,
+    scan,
+    settled,
+    sign_of,
+    statuses,
+)
+from analysis.tables.runs import settings_of
+from swag_repro.errors import StoreError
+from swag_repro.runs.identity import Identity
+from swag_repro.runs.records import read_status
+from swag_repro.runs.store import Store
+
+DATA = Path(__file__).parents[1] / "data"
+LAYERS = ("conv2_1", "conv1_1")
+PAIR = {
+    "content": "astronaut", "style": "waves", "image": "images/a.png", "content_image": "images/c.png",
+    "style_image": "images/s.png", "styles": [{"name": "waves", "image": "images/s.png", "weight": 1.0}],
+    "status": "finished", "iterations": 3,
+}  # fmt: skip
+
+
+def config_of(seed: int) -> dict[str, Any]:
+    """Settings of several types, some of which not all runs have."""
+    group = {"seed": seed, "scale": seed / 2 if seed % 3 else seed, "taps": list(LAYERS), "path": None}
+    return {"name": "sweep", "weights": group, "smoothing": {"temperature": 1.5} if seed % 2 else {}}
+
+
+def identity_of(seed: int, experiment: str = "measure_activations") -> Identity:
+    return Identity(experiment, 1, {"weights": {"seed": seed}}, {"content/astronaut": "a" * 64})
+
+
+def compute(root: Path, seed: int, *, value: float = 0.5, fails: bool = False, force: bool = False) -> Path:
+    """A run of the store's own: of two layers; one of three stylises a pair, too."""
+    who = identity_of(seed, "measure_activations" if seed % 3 else "stylize")
+    with (
+        suppress(MemoryError),
+        Store(root).claim(who, config=config_of(seed), name="sweep", device="cpu", force=force) as run,
+    ):
+        if fails:
+            raise MemoryError(f"of {seed % 2}")
+        about = {"network": f"n{seed % 2}", "seed": seed, "statistic": "maximum", "value": value}
+        run.write_rows([about | {"layer": layer, "position": 2 - at} for at, layer in enumerate(LAYERS)])
+        if who.experiment == "stylize":
+            run.write_pairs([PAIR])
+    return Store(root).directory(who.run_id)
+
+
+def kill(path: Path, *, named: bool = True) -> None:
+    """Leaves a run as a process that was killed leaves it: soon after its start, or before it wrote who it is."""
+    started = replace(read_status(path), state="running", reason=None, seconds=None, rows=None, files=None)
+    (path / "status.json").unlink()
+    (path / "status.json").write_text(started.to_json())
+    for name in ("rows.parquet", "pairs.parquet", *(() if named else ("identity.json", "config.yaml"))):
+        (path / name).unlink(missing_ok=True)
+
+
+def tables(root: Path, out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in collect(root, out).files}
+
+
+def from_nothing(root: Path, out: Path) -> dict[str, bytes]:
+    """What a collection gives that knows nothing; what was kept stays as it was."""
+    kept = root / FOLDER
+    kept.rename(kept.with_name("aside"))
+    made = tables(root, out)
+    shutil.rmtree(kept)
+    kept.with_name("aside").rename(kept)
+    return made
+
+
+@pytest.fixture
+def few_runs_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that parts fill up, and are written together, also of few runs."""
+    monkeypatch.setattr(parts, "RUNS_OF_PART", 4)
+    monkeypatch.setattr(parts, "SMALL_PARTS", 2)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven runs: one failed, one killed, one killed before it wrote who it is."""
+    root = tmp_path_factory.mktemp("runs")
+    for seed in range(7):
+        path = compute(root, seed, fails=seed == 4)
+        if seed > 4:
+            kill(path, named=seed == 5)
+    return root
+
+
+@pytest.fixture
+def root(runs: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return shutil.copytree(runs, tmp_path / "outputs")
+
+
+class Sweep:
+    """An output folder to which things happen."""
+
+    def __init__(self, root: Path, number: int) -> None:
+        self.root, self.rng, self.seeds = root, random.Random(number), iter(range(10**6))
+        (root / "runs").mkdir(parents=True)
+
+    def any(self) -> Path | None:
+        return self.rng.choice(sorted((self.root / "runs").iterdir()) or [None])
+
+    def happen(self) -> str:
+        happening = self.rng.choice(
+            [self.new, self.new, self.fail, self.killed, self.vanish, self.again, self.torn]
+        )
+        happening()
+        return happening.__name__
+
+    def new(self) -> None:
+        for _ in range(self.rng.randint(1, 3)):
+            compute(self.root, next(self.seeds))
+
+    def fail(self) -> None:
+        compute(self.root, next(self.seeds), fails=True)
+
+    def killed(self) -> None:
+        kill(compute(self.root, next(self.seeds)), named=self.rng.random() < 0.5)
+
+    def vanish(self) -> None:
+        if path := self.any():
+            shutil.rmtree(path)
+
+    def again(self) -> None:
+        """A finished run forced again with another result; a failed or killed one computed at last."""
+        seed = self.rng.randrange(20)
+        if Store(self.root).directory(identity_of(seed).run_id).exists():
+            compute(self.root, seed, value=self.rng.random(), force=True)
+
+    def torn(self) -> None:
+        """What the kill of a collection leaves."""
+        folder = self.root / FOLDER / "parts"
+        if folder.is_dir() and (whole := sorted(folder.iterdir())):
+            shutil.copytree(self.rng.choice(whole), folder / ".torn", dirs_exist_ok=True)
+            shutil.copytree(
+                whole[0], folder / "999999", dirs_exist_ok=True
+            )  # written, the old ones not yet gone
+            (folder / "999999" / "pairs.parquet").write_bytes(b"PAR1")
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.usefixtures("few_runs_a_part")
+def test_again_is_as_from_nothing(tmp_path: Path, number: int) -> None:
+    sweep, happened = Sweep(tmp_path / "outputs", number), []
+    for _ in range(14):
+        happened.append(sweep.happen())
+        assert tables(sweep.root, tmp_path / "again") == from_nothing(sweep.root, tmp_path / "anew"), happened
+        kept = list((sweep.root / FOLDER / "parts").iterdir())
+        assert len(kept) <= 2 + len(scan(sweep.root)[0]) // 2
+    assert len(set(happened)) > 4
+
+
+class TestWhatIsRead:
+    def test_only_what_changed(self, root: Path, tmp_path: Path) -> None:
+        before = tables(root, tmp_path / "out")
+        [path, other] = [Store(root).directory(identity_of(seed).run_id) for seed in (1, 2)]
+        (path / "rows.parquet").write_bytes(b"damaged")
+        assert tables(root, tmp_path / "out") == before
+        status = other / "status.json"
+        status.write_text(replace(read_status(other), seconds=9.0).to_json())
+        collect(root, tmp_path / "out")
+        seconds = read_table(tmp_path / "out" / "runs.parquet").to_pandas().set_index("run_id")["seconds"]
+        assert seconds[other.name] == 9.0
+        os.utime(path / "status.json")
+        with pytest.raises(StoreError, match="a checksum other than"):
+            collect(root, tmp_path / "out")
+
+    def test_a_failure_loses_nothing_that_was_read(self, root: Path, tmp_path: Path) -> None:
+        collect(root, tmp_path / "out")
+        damaged = compute(root, 8)
+        rows = (damaged / "rows.parquet").read_bytes()
+        (damaged / "rows.parquet").write_bytes(b"damaged")
+        with pytest.raises(StoreError, match="a checksum other than"):
+            collect(root, tmp_path / "out")
+        (damaged / "rows.parquet").write_bytes(rows)
+        assert tables(root, tmp_path / "out") == from_nothing(root, tmp_path / "anew")
+
+    def test_processes_read_what_threads_read(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        by_threads = tables(root, tmp_path / "threads")
+        monkeypatch.setattr(contents, "MANY", 1)
+        monkeypatch.setattr(contents, "PIECE", 2)
+        assert from_nothing(root, tmp_path / "processes") == by_threads
+
+    def test_processes_say_what_is_wrong(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(contents, "MANY", 1)
+        path = Store(root).directory(identity_of(1).run_id)
+        (path / "config.yaml").write_bytes(b"damaged")
+        with pytest.raises(StoreError, match=f"{path.name}/config.yaml` should be a complete file"):
+            collect(root, tmp_path / "out")
+
+    def test_a_run_that_changes_meanwhile_is_read_again(self, root: Path) -> None:
+        path = Store(root).directory(identity_of(1).run_id)
+        values = []
+
+        def read(path: Path) -> float:
+            values.append(read_contents_of(path))
+            if len(values) == 1:
+                compute(root, 1, value=0.75, force=True)
+                raise StoreError("rows.parquet", "should be as it was", "another", "")
+            return values[-1]
+
+        assert settled(path, sign_of(path), read) == 0.75
+        assert values == [0.5, 0.75]
+        with pytest.raises(StoreError, match="for good"):
+            settled(path, sign_of(path), fail_for_good)
+        shutil.rmtree(path)
+        assert settled(path, "gone", read_status) is None
+
+
+def read_contents_of(path: Path) -> float:
+    [piece] = read_contents(path.parents[1], {path.name: sign_of(path)})
+    return piece.numbers["value"].to_pylist()[0]
+
+
+def fail_for_good(_: Path) -> None:
+    raise StoreError("rows.parquet", "is lost", "nothing", "for good")
+
+
+class TestKept:
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda path: path.unlink(),
+            lambda path: path.write_bytes(b""),
+            lambda path: path.write_bytes(path.read_bytes()[:-50]),
+            lambda path: path.write_bytes(flipped(path.read_bytes())),
+        ],
+        ids=["missing", "empty", "torn", "flipped"],
+    )
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "index.parquet",
+            *(f"parts/000001/{name}.parquet" for name in ("runs", "settings", "numbers", "pairs")),
+        ],
+    )
+    def test_damage_is_mended(
+        self, root: Path, tmp_path: Path, name: str, spoil: Callable[[Path], None]
+    ) -> None:
+        expected, known = tables(root, tmp_path / "out"), statuses(root)
+        spoil(root / FOLDER / name)
+        assert statuses(root).equals(known)
+        assert tables(root, tmp_path / "out") == expected
+
+    def test_of_another_version_is_read_anew(self, root: Path, tmp_path: Path) -> None:
+        expected = tables(root, tmp_path / "out")
+        for path in (root / FOLDER).rglob("*.parquet"):
+            table = pq.read_table(path)
+            metadata = (table.schema.metadata or {}) | {KEPT_KEY: b"0"}
+            pq.write_table(table.slice(0, 1).replace_schema_metadata(metadata), path)
+        assert len(statuses(root)) == 7
+        assert tables(root, tmp_path / "out") == expected
+
+    def test_of_another_output_folder_is_no_use(self, root: Path, tmp_path: Path) -> None:
+        """Copies are other files; all that was kept of the first ones is thrown away."""
+        collect(root, tmp_path / "out")
+        other = shutil.copytree(root, tmp_path / "copy")
+        path = Store(other).directory(identity_of(1).run_id)
+        (path / "rows.parquet").write_bytes(b"damaged")
+        with pytest.raises(StoreError, match="a checksum other than"):
+            collect(other, tmp_path / "out")
+
+    def test_where_nothing_can_be_kept(
+        self, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (root / FOLDER).write_text("a file")
+        made = tables(root, tmp_path / "out")
+        assert "can't be kept" in caplog.text
+        assert len(statuses(root)) == 7
+        (root / FOLDER).unlink()
+        assert made == tables(root, tmp_path / "out")
+
+    @pytest.mark.slow
+    def test_kills(self, tmp_path: Path) -> None:
+        """Of collections at any moment; the last one is let live."""
+        root, rng = tmp_path / "outputs", random.Random(0)
+        for seed in range(40):
+            compute(root, seed)
+        expected = tables(root, tmp_path / "expected")
+        began = time.monotonic()
+        assert collecting(root, tmp_path / "out").wait() == 0
+        seconds = time.monotonic() - began
+        for _ in range(12):
+            if rng.random() < 0.5:
+                shutil.rmtree(root / FOLDER, ignore_errors=True)
+            process = collecting(root, tmp_path / "out")
+            time.sleep(rng.uniform(0.5, 1.0) * seconds)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert tables(root, tmp_path / "out") == expected
+        assert not list((root / FOLDER).rglob(".*"))
+
+    @pytest.mark.slow
+    def test_several_at_the_same_time(self, tmp_path: Path) -> None:
+        root = tmp_path / "outputs"
+        for seed in range(40):
+            compute(root, seed)
+        processes = [collecting(root, tmp_path / f"out{number}") for number in range(3)]
+        assert [process.wait() for process in processes] == [0, 0, 0]
+        expected = from_nothing(root, tmp_path / "anew")
+        for number in range(3):
+            found = {path.name: path.read_bytes() for path in (tmp_path / f"out{number}").iterdir()}
+            assert found == expected
+
+
+def flipped(content: bytes) -> bytes:
+    """With one bit of the first page another."""
+    return content[:60] + bytes([content[60] ^ 1]) + content[61:]
+
+
+def collecting(root: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "analysis", "collect", "--runs", str(root), "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+class TestStatuses:
+    def test_one_row_a_run(self, root: Path) -> None:
+        known = statuses(root)
+        assert tuple(known.columns) == STATUSES
+        assert known["run_id"].tolist() == sorted(path.name for path in (root / "runs").iterdir())
+        assert known["state"].value_counts().to_dict() == {"finished": 4, "running": 2, "failed": 1}
+        [failed] = known[known["state"] == "failed"].to_dict("records")
+        assert (failed["reason"], failed["experiment"]) == ("MemoryError: of 0", "measure_activations")
+        assert failed["path"] == f"runs/{identity_of(4).run_id}"
+        assert known["cell_key"].isna().sum() == 1
+
+    def test_a_run_is_named_as_soon_as_it_says_who_it_is(self, root: Path) -> None:
+        path = Store(root).directory(identity_of(6, "stylize").run_id)
+        assert statuses(root).set_index("run_id")["cell_key"].isna()[path.name]
+        (path / "identity.json").write_text(identity_of(6, "stylize").to_json())
+        assert statuses(root).set_index("run_id")["cell_key"].notna()[path.name]
+
+    def test_are_kept(self, root: Path) -> None:
+        first = statuses(root)
+        for path in (root / "runs").glob("*/identity.json"):
+            path.write_text("damaged")
+        assert statuses(root).equals(first)
+
+    def test_a_damaged_identity_matters_to_whom_it_concerns(self, root: Path) -> None:
+        path = Store(root).directory(identity_of(1).run_id)
+        (path / "identity.json").write_text("damaged")
+        index = read_index(root)
+        assert index.by_cell({"stylize"}, []) == {}
+        with pytest.raises(StoreError, match="identity.json"):
+            index.by_cell({"measure_activations"}, [])
+
+    def test_a_malformed_status_is_never_passed_over(self, root: Path) -> None:
+        statuses(root)
+        path = Store(root).directory(identity_of(1).run_id)
+        (path / "status.json").write_text("{")
+        for _ in range(2):
+            with pytest.raises(StoreError, match="status.json"):
+                statuses(root)
+
+
+def test_runs_of_earlier_schemas(tmp_path: Path) -> None:
+    """As they were written by the versions of then."""
+    for version in (1, 2):
+        shutil.copytree(DATA / f"schema{version}" / "runs", tmp_path / "runs", dirs_exist_ok=True)
+    collect(tmp_path, tmp_path / "out")
+    numbers = read_table(tmp_path / "out" / "table.parquet").to_pandas()
+    told = numbers.groupby("run_id").size().to_dict()
+    assert told["ed538acfee2727a6"] == 3
+    assert set(told) == {path.name for path in (tmp_path / "runs").iterdir()}
+    first = numbers[numbers["run_id"] == "ed538acfee2727a6"]
+    assert first["value"].tolist() == [0.5, 1.0, 1.5]
+    assert first[["iteration", "of_run", "reason"]].isna().all(axis=None)
+
+
+NAMES = st.text("abc_d1: -#'\"\n", min_size=1, max_size=5)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+def test_settings_parsed_group_by_group(config: dict[str, Any]) -> None:
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    whole = settings_of(yaml.safe_load(text))
+    assert parse_settings(text) == {name: json.dumps(value) for name, value in whole.items()}
+
+
+@pytest.mark.parametrize(
+    "text", ["a: &x [1]\nb: *x\n", "? a\n: 1\n", "{a: 1,\nb: 2}\n", "a: 1\n# b\nc: |\n  d\n\n  e\n"]
+)
+def test_settings_that_no_group_tells(text: str) -> None:
+    whole = settings_of(yaml.safe_load(text))
+    assert parse_settings(text) == {name: json.dumps(value) for name, value in whole.items()}
