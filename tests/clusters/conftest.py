@@ -21,7 +21,11 @@ def ray_cluster():
 
 @pytest.fixture(scope="session")
 def slurm_engine(slurm_cluster):
-    arguments = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=main", "hydra.launcher.array_parallelism=2"]
+    arguments = [
+        "hydra/launcher=submitit_slurm",
+        "hydra.launcher.partition=main",
+        "hydra.launcher.array_parallelism=2",
+    ]
     return Engine(arguments, slurm_cluster.environment)
 
 
