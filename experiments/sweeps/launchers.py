@@ -182,7 +182,7 @@ def _slurm(name: str, rule: str, remedy: str, *command: str) -> str:
 
 def _options(config: DictConfig) -> list[str]:
     """What a job takes, as sbatch's options."""
-    plain: Any = OmegaConf.to_container(config, resolve=False)  # an interpolation may be the job's to resolve
+    plain: Any = OmegaConf.to_container(config, resolve=True)
     taken = {key: value for key, value in plain.items() if key not in SUBMITIT and value is not None}
     if "mem_gb" in taken:
         taken["mem_gb"] = f"{taken['mem_gb']}G"

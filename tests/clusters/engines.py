@@ -18,7 +18,7 @@ REQUIRED = "SWAG_REPRO_CLUSTERS"
 """Where this is `required`, as in CI, an engine that is not installed is a failure."""
 
 MARK = "SWAG_REPRO_RIG"
-"""The environment of all processes of an engine, and of what they start, has the engine's folder here."""
+"""Names the engine's folder, in the environment of its processes and of what they start."""
 
 PATIENCE = 60.0
 """Seconds after which what should happen soon counts as not happening."""
@@ -76,11 +76,11 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 
 def processes(folder: Path) -> dict[int, str]:
-    """The processes that an engine has started, with their command lines."""
-    found, mark = {}, f"{MARK}={folder}".encode()
+    """The processes whose environment names an engine's folder, with their command lines."""
+    found, mark = {}, f"={folder}".encode()
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
-            if mark in (place / "environ").read_bytes().split(b"\0") and int(place.name) != os.getpid():
+            if mark in (place / "environ").read_bytes() and int(place.name) != os.getpid():
                 found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return {pid: command for pid, command in found.items() if command}  # those without have ended
 

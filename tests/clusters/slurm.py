@@ -145,7 +145,9 @@ class Slurm:
 
     def workers(self, job: Job) -> list[int]:
         """The ids of a running job's processes that compute."""
-        lines = (line.split() for line in self.run("scontrol", "listpids", job.number).splitlines()[1:])
+        command = ["scontrol", "listpids", job.number]  # fails where nothing has begun, or all has ended
+        listed = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        lines = (line.split() for line in listed.stdout.splitlines()[1:] if line[0].isdigit())
         return [int(pid) for pid, _job, step, *_ in lines if step == "0"]
 
     def kill_worker(self, job: Job) -> None:
@@ -220,10 +222,12 @@ def _daemons(cluster: Slurm) -> Iterator[None]:
             daemon(["slurmd", "-D"], folder / "slurmd.out", variables),
         ):
             wait_until(lambda: _ready(cluster), "the node is idle")
-            yield
-            cluster.run("scancel", f"--user={getpass.getuser()}")
-            wait_until(cluster.idle, "the jobs are cancelled")
-            wait_until(lambda: not _steps(folder), "the jobs' processes have ended")
+            try:
+                yield
+            finally:
+                cluster.run("scancel", f"--user={getpass.getuser()}")
+                wait_until(cluster.idle, "the jobs are cancelled")
+                wait_until(lambda: not _steps(folder), "the jobs' processes have ended")
 
 
 def _ready(cluster: Slurm) -> bool:
@@ -233,4 +237,6 @@ def _ready(cluster: Slurm) -> bool:
 
 
 def _steps(folder: Path) -> list[int]:
-    return [pid for pid, command in processes(folder).items() if not command.split()[0].endswith(DAEMONS)]
+    """The processes of jobs: all but those of the cluster."""
+    own = (*DAEMONS, "slurmscriptd")
+    return [pid for pid, command in processes(folder).items() if not any(name in command for name in own)]

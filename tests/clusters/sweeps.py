@@ -8,9 +8,19 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from experiments.launching import CONF
+
 ROOT = Path(__file__).parents[2]
 SMOKE = ["experiment=smoke", "images.size=32", "compute.threads=1"]
 """Four cells."""
+
+
+MERGED = pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/:UserWarning")
+"""Of tests that call `launcher`: pytest forgets what `experiments.sweeps.launchers` says of warnings."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,12 @@ class Engine:
         process = self.start(folder, *arguments)
         printed = process.communicate()[0]
         return process.returncode, printed
+
+
+def launcher(*overrides: str) -> DictConfig:
+    """`hydra.launcher`, as a command's overrides make it."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return compose("measure_activations", list(overrides), return_hydra_config=True).hydra.launcher
 
 
 def table(folder: Path) -> bytes:

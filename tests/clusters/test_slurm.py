@@ -4,25 +4,90 @@ import signal
 
 import pytest
 
+from experiments.sweeps import launchers
+from swag_repro.errors import SettingError
 from swag_repro.runs.records import all_runs
 from tests.clusters.engines import wait_until
-from tests.clusters.sweeps import SMOKE
+from tests.clusters.sweeps import MERGED, SMOKE, launcher, table
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [MERGED, pytest.mark.slow, pytest.mark.timeout(900)]
+
+SLURM = "hydra/launcher=submitit_slurm"
+
+
+@pytest.fixture
+def in_cluster(slurm_cluster, monkeypatch):
+    """This process is on a machine of the cluster."""
+    for name in ("PATH", "SLURM_CONF"):
+        monkeypatch.setenv(name, slurm_cluster.environment[name])
+
+
+@pytest.fixture
+def submitted(slurm_cluster, tmp_path):
+    """Submits a job as the launcher does, whose step is a command; a function that tells what became of it."""
+
+    def submit(command):
+        script = tmp_path / "job.sh"
+        script.write_text("\n".join(["#!/bin/bash", *launcher(SLURM).setup, f"srun {command}"]))
+        printed = slurm_cluster.run("sbatch", "--partition=main", f"--output={tmp_path / 'log'}", str(script))
+        number = printed.split()[-1]
+
+        def job():
+            return next(job for job in slurm_cluster.jobs() if job.number == number)
+
+        wait_until(lambda: job().ended or slurm_cluster.workers(job()), "the job begins")
+        return job
+
+    return submit
 
 
 def finished(folder):
-    if not (folder / "out" / "runs").is_dir():
-        return 0
-    return sum(
-        record.status.state == "finished" for record in all_runs(folder / "out", skipped=lambda *_: None)
+    runs = all_runs(folder / "out", skipped=lambda *_: None) if (folder / "out" / "runs").is_dir() else ()
+    return sum(record.status.state == "finished" for record in runs)
+
+
+@pytest.mark.parametrize("fault", ["told to end", "preempted", "requeued"])
+def test_a_job_that_has_to_make_room_waits_again(fault, slurm_cluster, submitted):
+    job = submitted("sleep 300")
+    if fault == "told to end":
+        slurm_cluster.run("scancel", "--signal=TERM", job().number)  # as before the end of its time
+    elif fault == "preempted":
+        slurm_cluster.preempt(seconds=1)
+    else:
+        slurm_cluster.requeue(job())
+    wait_until(lambda: job().restarts == 1, "it waits again")
+    slurm_cluster.run("scancel", job().number)
+    wait_until(lambda: job().state == "CANCELLED", "it is cancelled")
+
+
+def test_a_job_that_fails_is_killed_or_cancelled_does_not(slurm_cluster, submitted):
+    failed, killed, cancelled = submitted("false"), submitted("sleep 300"), submitted("sleep 300")
+    slurm_cluster.kill_worker(killed())
+    slurm_cluster.run("scancel", cancelled().number)
+    wait_until(slurm_cluster.idle, "all have ended")
+    assert [(job().state, job().restarts) for job in (failed, killed, cancelled)] == [
+        ("FAILED", 0),
+        ("FAILED", 0),
+        ("CANCELLED", 0),
+    ]
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_the_step_of_a_job_has_the_cpus_that_were_asked_for(cpus, slurm_cluster, tmp_path):
+    setup = launcher(SLURM).setup
+    script = tmp_path / "job.sh"
+    script.write_text(
+        "\n".join(["#!/bin/bash", *setup, "srun printenv SLURM_CPUS_PER_TASK SLURM_CPUS_ON_NODE"])
     )
+    slurm_cluster.run(
+        "sbatch", "--wait", f"--cpus-per-task={cpus}", f"--output={tmp_path / 'log'}", str(script)
+    )
+    assert (tmp_path / "log").read_text().split()[0] == str(cpus)
 
 
 @pytest.mark.parametrize("fault", ["requeue", "preempt"])
-def test_a_job_that_was_queued_again_computes_its_cells(
-    fault, slurm_cluster, slurm_engine, undisturbed, tmp_path
-):
+def test_a_sweep_whose_jobs_waited_again_is_whole(fault, slurm_cluster, slurm_engine, undisturbed, tmp_path):
+    before = len(slurm_cluster.jobs())
     process = slurm_engine.start(tmp_path, *SMOKE, "tracking=disabled")
     wait_until(slurm_cluster.running, "a job begins")
     if fault == "requeue":
@@ -31,16 +96,48 @@ def test_a_job_that_was_queued_again_computes_its_cells(
         slurm_cluster.preempt(seconds=1)
     printed = process.communicate()[0]
     assert process.returncode == 0, printed
-    assert finished(tmp_path) == 4
-    assert sum(job.restarts for job in slurm_cluster.jobs())
+    assert table(tmp_path) == undisturbed
+    assert sum(job.restarts for job in slurm_cluster.jobs()[before:])
 
 
 def test_ctrl_c_leaves_no_job(slurm_cluster, slurm_engine, tmp_path):
-    process = slurm_engine.start(tmp_path, *SMOKE, "weights.seed=0,1,2,3", "tracking=disabled")
+    process = slurm_engine.start(tmp_path, *SMOKE, "weights.seed=0,1", "tracking=disabled")
     wait_until(lambda: finished(tmp_path) > 0, "a cell is finished", seconds=120)
     process.send_signal(signal.SIGINT)
     printed = process.communicate()[0]
     assert process.returncode == 130, printed
     assert "The same command goes on" in printed
-    wait_until(slurm_cluster.idle, "no job is left", seconds=20)
-    assert finished(tmp_path) < 16
+    wait_until(slurm_cluster.idle, "no job is left")
+    assert finished(tmp_path) < 8
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("partition=nowhere", "`hydra.launcher.partition` should be one of main, urgent; found nowhere"),
+        ("gpus_per_node=1", r"should ask for what SLURM gives; .*\(error: Invalid generic resource"),
+        ("mem_gb=1000", "Requested node configuration is not available"),
+        ("cpus_per_task=64", "Requested node configuration is not available"),
+        ("additional_parameters.nonsense=1", "unrecognized option '--nonsense=1'"),
+    ],
+)
+@pytest.mark.usefixtures("in_cluster")
+def test_what_slurm_would_refuse_is_refused_before(setting, message, slurm_cluster):
+    before = len(slurm_cluster.jobs())
+    with pytest.raises(SettingError, match=message):
+        launchers.check(launcher(SLURM, f"++hydra.launcher.{setting}"))
+    launchers.check(launcher(SLURM, "hydra.launcher.partition=main"))
+    assert len(slurm_cluster.jobs()) == before
+
+
+@pytest.mark.usefixtures("in_cluster")
+def test_a_controller_that_is_not_there_is_told_within_seconds(slurm_cluster, tmp_path, monkeypatch):
+    configuration = (slurm_cluster.folder / "slurm.conf").read_text()
+    (tmp_path / "slurm.conf").write_text(configuration.replace("SlurmctldPort=", "SlurmctldPort=1\n#"))
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    monkeypatch.setattr(launchers, "PATIENCE", 2.0)
+    with pytest.raises(SettingError, match="needs SLURM's controller; found no answer to sinfo in 2 s"):
+        launchers.check(launcher(SLURM))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SettingError, match="no sbatch on the PATH"):
+        launchers.check(launcher(SLURM))

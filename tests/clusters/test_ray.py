@@ -1,0 +1,83 @@
+"""What only Ray does: it is asked in a process of its own, and waits long for clusters that are not there."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from experiments.sweeps import launchers
+from swag_repro.runs.records import all_runs
+from tests.clusters.engines import free_ports, wait_until
+from tests.clusters.sweeps import ROOT, SMOKE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ASK = """
+import json, sys
+from experiments.sweeps import launchers
+from tests.clusters.sweeps import launcher
+config = launcher("hydra/launcher=ray", *sys.argv[1:])
+try:
+    launchers.check(config)
+    print(json.dumps(launchers.workers(config)))
+except launchers.SettingError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+@pytest.fixture
+def asked(ray_cluster):
+    """How many workers there would be, or why none: `asked(*overrides)`, where Ray is installed."""
+
+    def ask(*settings, cluster=True):
+        overrides = [f"++hydra.launcher.ray.{setting}" for setting in settings]
+        environment = {**ray_cluster.environment, "PYTHONPATH": str(ROOT)}
+        if not cluster:
+            del environment["RAY_ADDRESS"]
+        command = [str(ray_cluster.python), "-c", ASK, *overrides]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("takes", "workers"),
+    [(["num_cpus=1"], 2), (["num_cpus=0.5"], 4), (["num_cpus=2"], 1), (["num_cpus=0"], None)],
+)
+def test_as_many_workers_as_fit_into_the_cluster(takes, workers, asked):
+    assert asked(*(f"remote.{setting}" for setting in takes)) == workers
+
+
+@pytest.mark.parametrize("takes", ["num_cpus=3", "num_gpus=1", "resources.tpu=1"])
+def test_what_no_node_has_is_refused(takes, asked):
+    message = asked(f"remote.{takes}")
+    assert (
+        "`hydra.launcher.ray.remote` should be at most what a node of the cluster has (2 CPUs, 0 GPUs"
+        in message
+    )
+
+
+def test_an_address_without_a_cluster_is_told_within_seconds(asked):
+    [port] = free_ports(1)
+    message = asked(f"init.address='127.0.0.1:{port}'", cluster=False)
+    assert f"found 127.0.0.1:{port} (no answer in {launchers.PATIENCE:.0f} s)" in message
+    assert "ray start --head" in message
+    assert "found garbage (ValueError: Invalid address" in asked("init.address=garbage", cluster=False)
+
+
+def test_ctrl_c_leaves_no_worker_at_a_cell(ray_engine, tmp_path):
+    process = ray_engine.start(tmp_path, *SMOKE, "weights.seed=0,1", "tracking=disabled")
+    place = tmp_path / "out" / "runs"
+
+    def states():
+        runs = all_runs(tmp_path / "out", skipped=lambda *_: None) if place.is_dir() else ()
+        return [record.status.state for record in runs]
+
+    wait_until(lambda: "finished" in states(), "a cell is finished", seconds=120)
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate()[0]
+    assert process.returncode == 130, printed
+    assert "running" not in states()
+    assert states().count("finished") < 8
