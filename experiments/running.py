@@ -29,12 +29,16 @@ from experiments.sweeps.grid import as_typed
 from experiments.sweeps.ledger import FAILURES, Outcome, State, alike
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.sweep import Place, Sweep
-from experiments.sweeps.worker import give_way, work
+from experiments.sweeps.worker import work
 from swag_repro.errors import UserError
 from swag_repro.runs.store import BusyError, Run, Store
 from swag_repro.tracking import About, Tracker, tracked
 
 logger = logging.getLogger(__name__)
+
+
+IN_SLURM = "SLURM_JOB_ID"
+"""Set in SLURM's jobs; conf/hydra/launcher/submitit_slurm.yaml has their script."""
 
 
 def flush_subnormals() -> None:
@@ -83,10 +87,10 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
     ended = work(sweep, compute, lambda place, outcome: _announce(outcome, place.own, place))
     if ended is None or ended.signal is None:
         return
-    if launched:
-        give_way(ended.signal)
-    else:
+    if not launched:
         interrupt(ended.signal)
+    if IN_SLURM in os.environ:
+        sys.exit(128 + ended.signal)  # of which its script makes that the job waits again
 
 
 def _settle(sweep: Sweep) -> None:

@@ -10,12 +10,9 @@ from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-PREEMPTING = (signal.SIGUSR1, signal.SIGUSR2)
-"""By which a cluster tells a job to make room; they end a process only where a launcher listens to them."""
-
 
 class Interrupted(KeyboardInterrupt):
-    """One of `ENDING` or `PREEMPTING` came; `number` is its own."""
+    """One of `ENDING` came; `number` is its own."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
@@ -33,7 +30,7 @@ def interrupt(number: int) -> None:
 
 @contextmanager
 def handled(handler: Callable[[int], None]) -> Iterator[None]:
-    """Within, calls this for each of these signals, but for those to be ignored, as by `nohup`."""
+    """Within, calls this for each of `ENDING`, but for those to be ignored, as by `nohup`."""
     before = handle(handler)
     try:
         yield
@@ -43,15 +40,11 @@ def handled(handler: Callable[[int], None]) -> Iterator[None]:
 
 
 def handle(handler: Callable[[int], None]) -> dict[int, Callable[[int, FrameType | None], object] | int]:
-    """Calls this for each of these signals from now on; the former handlers. In the main thread only."""
+    """Calls this for each of `ENDING` from now on; the former handlers. In the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    former = {number: signal.getsignal(number) for number in (*ENDING, *PREEMPTING)}
-    handled_before = {
-        number: before
-        for number, before in former.items()
-        if before not in (None, signal.SIG_IGN) and (number in ENDING or callable(before))
-    }
+    former = {number: signal.getsignal(number) for number in ENDING}
+    handled_before = {n: before for n, before in former.items() if before not in (None, signal.SIG_IGN)}
     for number in handled_before:
         signal.signal(number, lambda got, _frame: handler(got))
     return handled_before  # type: ignore[return-value]  # None is sorted out

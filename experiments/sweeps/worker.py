@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from experiments.signals import PREEMPTING, handled
+from experiments.signals import handled
 from experiments.sweeps.ledger import Log, Outcome, logged_worker
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Place, Sweep
@@ -93,10 +92,3 @@ def patiently(look: Callable[[], T], sweep: Sweep) -> T:
             if time.monotonic() - began < PAUSE:
                 console.print(f"[yellow]waiting for the sweep's folder[/] ({error})")
             time.sleep(PAUSE)
-
-
-def give_way(number: int) -> None:
-    """Passes a signal on to who handled it before the worker did: SLURM's launcher asks for a requeue."""
-    handler = signal.getsignal(number)
-    if number in PREEMPTING and callable(handler):
-        handler(number, None)

@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from experiments.launching import CONF
+from experiments.command import CONF
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ["experiment=smoke", "images.size=32", "compute.threads=1"]
@@ -58,7 +58,7 @@ class Engine:
 
 def launcher(*overrides: str) -> DictConfig:
     """`hydra.launcher`, as a command's overrides make it."""
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("measure_activations", list(overrides), return_hydra_config=True).hydra.launcher
 
 
