@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from experiments.command import CONF
+from tests.tables import measured
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ["experiment=smoke", "images.size=32", "compute.threads=1"]
@@ -63,7 +64,7 @@ def launcher(*overrides: str) -> DictConfig:
 
 
 def table(folder: Path) -> bytes:
-    """`table.csv`, collected from the output in `folder/out`."""
+    """The rows of `table.csv`, collected from the output in `folder/out`."""
     command = [sys.executable, "-m", "analysis", "collect", "--runs", str(folder / "out")]
     subprocess.run(
         [*command, "--out", str(folder / "results")],
@@ -72,7 +73,7 @@ def table(folder: Path) -> bytes:
         capture_output=True,
         cwd=folder,
     )
-    return (folder / "results" / "table.csv").read_bytes()
+    return measured(folder / "results" / "table.csv")
 
 
 def _importable(environment: dict[str, str] | None) -> dict[str, str]:

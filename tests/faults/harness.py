@@ -22,6 +22,7 @@ from swag_repro.errors import StoreError
 from swag_repro.runs import files
 from swag_repro.runs.records import all_runs
 from tests.faults.processes import Child, collect, command, start
+from tests.tables import measured
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 CELL = ["network=resnet18", "compute.threads=1", "tracking=disabled"]
@@ -101,8 +102,9 @@ class Harness:
         if (child := start(collect(output, tables), tables / "log")).wait():
             raise StoreError("collect", "should be possible", child.output(), "")
         pictures = (path for run in output.glob("runs/*") for path in run.rglob("*.png"))
-        files = {"table": tables / "table.csv"} | {str(p.relative_to(output)): p for p in pictures}
-        return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
+        contents = {str(path.relative_to(output)): path.read_bytes() for path in pictures}
+        contents["table"] = measured(tables / "table.csv")
+        return {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
 
     def finished(self, output: Path) -> dict[str, str]:
         """When each finished run of an output folder began."""
@@ -257,7 +259,7 @@ class Harness:
         child = start(collect(folder / "out", folder / "tables"), folder / "collect.log")
         status, told = child.wait(), child.output()
         if status == 0 and "1 running or killed" not in told:
-            same = hashlib.sha256((folder / "tables" / "table.csv").read_bytes()).hexdigest()
+            same = hashlib.sha256(measured(folder / "tables" / "table.csv")).hexdigest()
             self.expect(same == scenario.truth["table"], kind, child, f"a damaged {path} is in the table")
         elif status:
             self.expect("should be a complete file of a run" in told, kind, child, f"no message of {path}")
