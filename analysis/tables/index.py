@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from analysis.tables.runs import RUNS, RUNS_VERSION, described, frame, status_of
 from swag_repro.errors import StoreError
-from swag_repro.runs.files import whole_file
+from swag_repro.runs.files import unreadable, whole_file
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import SCHEMA_VERSION
 
@@ -78,7 +78,7 @@ def scan(root: Path) -> tuple[dict[str, str], int]:
         directories have none: their run was killed at once.
 
     Raises:
-        StoreError: There is no such folder.
+        StoreError: There is no such folder, or it can't be read.
     """
     check_output(root)
     try:
@@ -92,11 +92,17 @@ def scan(root: Path) -> tuple[dict[str, str], int]:
 
 
 def sign_of(path: Path) -> str | None:
-    """What tells a run's status from any other it has had, without reading it; None where there is none."""
+    """What tells a run's status from any other it has had, without reading it; None where there is none.
+
+    Raises:
+        StoreError: The system does not say.
+    """
     try:
         found = os.stat(f"{path}/status.json")  # noqa: PTH116  (half of the time of Path.stat)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise unreadable(path / "status.json", error) from error
     return f"{found.st_ino}.{found.st_mtime_ns}.{found.st_size}"
 
 

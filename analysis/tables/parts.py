@@ -49,7 +49,7 @@ def keeping(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         rule, remedy = "should be a folder that can be written to", "Make room there."
-        raise UnkeptError("collected", rule, f"{folder}: {error.strerror}", remedy) from error
+        raise UnkeptError("collected", rule, f"{folder}: {error}", remedy) from error
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,15 @@ class Parts:
         """
         last = max((int(part.path.name) for part in self.parts), default=0)
         path, beside = self.folder / f"{last + 1:06}", self.folder / f".{uuid4().hex}"
-        with keeping(self.folder):
-            beside.mkdir()
-            runs = _write_part(beside, read)
-            if len(runs) == 0:
-                shutil.rmtree(beside)
-                return
-            beside.rename(path)
-        self.parts.append(Part(path, runs, [True] * len(runs)))
+        try:
+            with keeping(self.folder):
+                beside.mkdir()
+                runs = _write_part(beside, read)
+                if len(runs) > 0:
+                    beside.rename(path)
+                    self.parts.append(Part(path, runs, [True] * len(runs)))
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
     def compact(self) -> None:
         """Writes small parts together where there are many.

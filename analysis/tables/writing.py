@@ -64,7 +64,9 @@ def sorted_rows(parts: Parts, name: str, schema: pa.Schema, order: Sequence[str]
 
 
 def _database(spill: str) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"memory_limit": SORTING_MEMORY, "temp_directory": spill})
+    database = duckdb.connect(config={"memory_limit": SORTING_MEMORY, "temp_directory": spill})
+    database.execute("SET enable_progress_bar = false")
+    return database
 
 
 def write_rows(
