@@ -9,7 +9,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,7 +22,7 @@ import conf
 from experiments.sweeps import launchers
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
-from swag_repro.runs.files import check_writable
+from swag_repro.runs.files import check_writable, parse_yaml
 
 CONF = Path(conf.__file__).parent
 
@@ -149,7 +148,7 @@ def entry_of(experiment: str) -> str | None:
     path = CONF / "experiment" / f"{experiment}.yaml"
     if not path.is_file():
         return None
-    entry: str | None = yaml.load(path.read_text(), yaml.CSafeLoader).get("entry")
+    entry: str | None = parse_yaml(path.read_text()).get("entry")
     return entry
 
 

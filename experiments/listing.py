@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
@@ -23,6 +22,7 @@ from rich.table import Table
 from experiments.command import CONF, experiments
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import duration
+from swag_repro.runs.files import parse_yaml
 from swag_repro.runs.records import RunRecord, all_runs
 
 WIDE = 140
@@ -68,7 +68,7 @@ def listed(runs: Path) -> list[Listed]:
 
 def _listed(name: str, found: dict[str, list[RunRecord]]) -> Listed:
     text = (CONF / "experiment" / f"{name}.yaml").read_text()
-    settings: dict[str, Any] = yaml.load(text, yaml.CSafeLoader)
+    settings: dict[str, Any] = parse_yaml(text)
     cells = len(_grid(settings.get("hydra", {}).get("sweeper", {}).get("params") or {}))
     known = found.get(str(settings.get("name")), [])
     return Listed(

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,8 +19,6 @@ from swag_repro.runs.files import MALFORMED, T, digest, ignore, parse_yaml, pars
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
 from swag_repro.runs.schema import PAIRS, pairs_2_to_3, parse_table, todays_numbers, todays_pairs
-
-NO_PAIRS = PAIRS.empty_table()
 
 STATUS_VERSION = 3
 """Of `status.json`; from 2 on it holds checksums, `Status.files` and its own `sha256`, as later ones will."""
@@ -156,6 +154,11 @@ def _count_rows(path: Path) -> int | None:
         return None
 
 
+@cache
+def _no_pairs() -> pa.Table:
+    return PAIRS.empty_table()  # which imports pandas
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """A run directory to read from; its files are opened when they are asked for."""
@@ -203,7 +206,7 @@ class RunRecord:
                 return pairs_2_to_3(self.read("pairs.json"), self.path.name)
             except (*MALFORMED, KeyError) as error:
                 raise unreadable(self.path / "pairs.json", error) from error
-        return self._table("pairs.parquet", todays_pairs) if self._has("pairs.parquet") else NO_PAIRS
+        return self._table("pairs.parquet", todays_pairs) if self._has("pairs.parquet") else _no_pairs()
 
     def _has(self, name: str) -> bool:
         files = self.status.files

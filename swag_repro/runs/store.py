@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import (
     BEAT,
+    SafeDumper,
     beating,
     beside_of,
     clear,
@@ -293,7 +294,7 @@ def _computing(
         write_text(run.path / "identity.json", run.identity.to_json())
         write_text(
             run.path / "config.yaml",
-            yaml.dump(dict(config), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True),
+            yaml.dump(dict(config), Dumper=SafeDumper, sort_keys=False, allow_unicode=True),
         )
         yield
         end("finished")
