@@ -1,0 +1,67 @@
+"""`swag`, the installed command, as a process of its own."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import COMMANDS
+from experiments.cli import ABOUT, ANALYSIS, EXPERIMENTS
+from experiments.command import entry_of, experiments
+from experiments.listing import listed
+
+SWAG = Path(sys.executable).with_name("swag")
+
+
+def swag(*arguments, folder):
+    done = subprocess.run([SWAG, *arguments], capture_output=True, text=True, cwd=folder, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_help_names_all_commands(tmp_path):
+    status, printed, _ = swag("--help", folder=tmp_path)
+    assert status == 0
+    assert all(f"\n  {name} " in printed for name in ABOUT)
+
+
+def test_its_commands_are_those_there_are():
+    assert {command.__name__.rpartition(".")[2] for command in COMMANDS} == set(ANALYSIS)
+    assert all(importlib.import_module(f"experiments.{entry}").main for entry in EXPERIMENTS.values())
+    assert {entry_of(name) for name in experiments()} <= set(EXPERIMENTS.values())
+
+
+def test_an_unknown_command_is_one_message(tmp_path):
+    status, _, printed = swag("stylise", folder=tmp_path)
+    assert status == 2
+    assert printed.startswith("error: `swag` has no command 'stylise'\n")
+    assert "Traceback" not in printed
+
+
+def test_commands_run_as_their_entry_points_do(tmp_path):
+    assert swag("status", folder=tmp_path)[::2] == (
+        1,
+        "Error: `--runs` should be an output folder with a sweep, or the folder of one; found outputs."
+        " Begin one with -m.\n",
+    )
+    status, _, printed = swag("measure", "-m", "experiment=smoke", "--dry-run", folder=tmp_path)
+    assert status == 0
+    assert "4 cells for 1 workers. Nothing was computed." in printed
+    assert not list(tmp_path.glob("outputs/runs"))
+
+
+def test_experiments_are_listed_with_their_cells(tmp_path):
+    rows = {one.name: one for one in listed(tmp_path)}
+    assert list(rows) == experiments()
+    assert (rows["fig3"].entry, rows["fig3"].cells, rows["fig3"].seconds) == ("measure_activations", 50, None)
+    assert rows["smoke"].about == "Seconds: whether everything works on this machine"
+    status, printed, _ = swag("experiments", folder=tmp_path)
+    assert status == 0
+    assert [line.split()[0] for line in printed.splitlines()[1:-1]] == experiments()
+
+
+@pytest.mark.parametrize("entry", EXPERIMENTS.values())
+def test_entry_points_load_no_torch_before_they_compute(entry):
+    script = f"import sys, experiments.{entry}, experiments.launching; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
