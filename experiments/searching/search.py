@@ -21,7 +21,7 @@ from rich.markup import escape
 from experiments.config import Search, checked, checked_search
 from experiments.frame import Experiment
 from experiments.running import Cell, flush_subnormals
-from experiments.science import settings_of_judge, wants_judge
+from experiments.science import settings_of_judge
 from experiments.searching.objectives import Objective, values
 from experiments.searching.space import as_override, distributions, ends
 from experiments.searching.study import Definition, Study
@@ -136,11 +136,14 @@ class Searching:
     def definition(self) -> Definition:
         """What the study is of; that builds the ends of the space, which object now to what they can't do."""
         experiments = [self._built(self._overrides(params)) for params in ends(self.space)]
-        for experiment in experiments:
-            experiment.following()
-        first = experiments[0]
-        judge = settings_of_judge(first.plain) if wants_judge(first.plain) else None
-        return Definition(self.settings.space, self.objectives, first.identity.run_id, judge)
+        judges = [experiment.following() for experiment in experiments]
+        first, judge = experiments[0], judges[0]
+        return Definition(
+            space=self.settings.space,
+            objectives=self.objectives,
+            cell=first.identity.run_id,
+            judge=None if judge is None else [settings_of_judge(first.plain), judge.weights_digest],
+        )
 
     def _overrides(self, params: dict[str, Any]) -> list[str]:
         return [*self.common, *(as_override(key, value) for key, value in params.items())]

@@ -43,7 +43,7 @@ class Definition:
         space: as it is given.
         objectives: what is sought.
         cell: run id of the space's first end: it stands for all settings that are not searched.
-        judge: what decides what the judge says.
+        judge: what decides what the judge of its pictures says; None without one.
     """
 
     space: Mapping[str, Any]
@@ -251,7 +251,7 @@ class Study:
         return counted - running, running
 
     def table(self) -> pd.DataFrame:
-        """All trials that are done; first the best, of several objectives those that no other beats in all."""
+        """All trials that are done; first the best, or of several objectives those that no other beats."""
         assert self.definition is not None
         names = [objective["name"] for objective in self.definition["objectives"]]
         ended = [trial for trial in self.trials() if trial.state.is_finished() and _counts(trial)]
