@@ -91,7 +91,8 @@ def _help(entry: str, overrides: Sequence[str], computes: str) -> str:
     """What Hydra's own help takes three seconds for, as it lists all groups with all their files twice."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = OmegaConf.to_yaml(compose(entry, list(overrides)))
-    usage = f"python experiments/{entry}.py [-m] [experiment=...] [group=choice ...] [key=value ...]"
+    sweeps = "[-m] " if computes == entry else ""
+    usage = f"python experiments/{entry}.py {sweeps}[experiment=...] [group=choice ...] [key=value ...]"
     return f"{usage}\n\n== Groups ==\n{_groups(computes)}\n\n== Config ==\n{config}\n{NOTES}"
 
 
@@ -187,6 +188,7 @@ class CommandCallback(Callback):
         # As they were typed: an interpolation is the job's to resolve.
         overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
+        given |= set(OmegaConf.select(config, "search.space", default={}))
         swept = [key for key in config.hydra.sweeper.params or {} if key not in given]
         if swept:
             rule, remedy = "should be given, or one value for each", command(config.entry, overrides)

@@ -82,9 +82,10 @@ def ends(space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:
 
 
 def _ends(distribution: BaseDistribution) -> tuple[Any, ...]:
-    if isinstance(distribution, CategoricalDistribution):
-        return tuple(distribution.choices)
-    return distribution.low, distribution.high  # type: ignore[attr-defined]
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return distribution.low, distribution.high
+    assert isinstance(distribution, CategoricalDistribution)
+    return tuple(distribution.choices)
 
 
 def as_override(key: str, value: Any) -> str:

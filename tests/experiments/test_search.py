@@ -126,7 +126,10 @@ def test_a_query_that_fits_no_row_ends_the_search_and_may_be_mended(run, tmp_pat
         (["+search.space={objective.style_wieght:[1,2]}"], "Could not override 'objective.style_wieght'"),
         (["+search.space={seed:{low:3,high:1}}"], "`search.space.seed.low` should be below high, 1; found 3"),
         (["objective.style_weight=3"], "`objective.style_weight` should be searched or given; found both."),
-        (["search.objectives.style_distance.query=x="], "should be a query of pandas over the columns"),
+        (
+            ["search.objectives.style_distance.query='statistics == 1'"],
+            "should be a query of pandas over the columns",
+        ),
         (["search.objectives.style_distance.aggregate=mode"], "should be one of mean, median, min, max"),
         (["search.name=a/b"], "`search.name` should be the name of a file; found 'a/b'"),
         (["search.trials=0"], "`search.trials` should be 1 or more; found 0"),
@@ -148,6 +151,17 @@ def test_a_search_is_not_swept(run):
     status, printed = run("-m", *SHORT, "search.seed=0,1")
     assert status == 1
     assert "`-m` should be left out; found a sweep over search.py." in printed
+
+
+def test_an_experiment_may_sweep_what_is_searched(run):
+    """Its other swept settings have one value each; what is refused then is a missing picture."""
+    arguments = ["experiment=style_content_curve", *SHORT, "weights=random", "content=nowhere.png"]
+    status, printed = run(*arguments, "smoothing=softmax")
+    assert status == 1
+    assert "`content` should be an image file" in printed
+    status, printed = run(*arguments)
+    assert status == 1
+    assert "found a sweep over smoothing." in printed
 
 
 def test_a_missing_package_names_the_extra(run, monkeypatch):
