@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "stylize": "stylize",
     "judge": "judge",
     "train": "train_classifier",
+    "search": "search",
 }
 """Command → entry point."""
 
@@ -31,6 +32,7 @@ ABOUT = {
     "stylize": "pictures, and their judgement",
     "judge": "judgement of finished pictures by another judge",
     "train": "a classifier, whose weights all others take",
+    "search": "the settings of a stylisation that its judge likes best",
     "status": "how far a sweep is",
     "collect": "all runs in three tables",
     "figure": "a figure of the papers, and the numbers behind it",

@@ -34,11 +34,15 @@ OPTIONAL = ("experiment", "preset")
 """Groups of which nothing may be chosen."""
 
 
-def checked_command(reads: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def checked_command(
+    reads: str, *, computes: str | None = None
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Makes an entry point refuse a command that can't be meant, with status 1 and one message.
 
     Args:
         reads: The name of the config that the entry point takes.
+        computes: The entry point whose cells it computes, of one that is no cell itself; then there is no
+            sweep over it.
     """
 
     def decorate(main: Callable[[], None]) -> Callable[[], None]:
@@ -46,11 +50,14 @@ def checked_command(reads: str) -> Callable[[Callable[[], None]], Callable[[], N
         def checked_main() -> None:
             given = get_args_parser().parse_known_args()[0]
             try:
-                check(reads, given.overrides)
+                if computes is not None and given.multirun:
+                    rule, remedy = "should be left out", "Several processes share it: give it several times."
+                    raise SettingError("-m", rule, f"a sweep over {reads}.py", remedy)
+                check(computes or reads, given.overrides)
             except UserError as error:
                 _refuse(error)
             if given.help:
-                print(_help(reads, given.overrides))
+                print(_help(reads, given.overrides, computes or reads))
             else:
                 main()
 
@@ -79,12 +86,13 @@ def check(entry: str, overrides: Sequence[str]) -> None:
             )
 
 
-def _help(entry: str, overrides: Sequence[str]) -> str:
+def _help(entry: str, overrides: Sequence[str], computes: str) -> str:
     """What Hydra's own help takes three seconds for, as it lists all groups with all their files twice."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = OmegaConf.to_yaml(compose(entry, list(overrides)))
-    usage = f"python experiments/{entry}.py [-m] [experiment=...] [group=choice ...] [key=value ...]"
-    return f"{usage}\n\n== Groups ==\n{_groups(entry)}\n\n== Config ==\n{config}\n{NOTES}"
+    sweeps = "[-m] " if computes == entry else ""
+    usage = f"python experiments/{entry}.py {sweeps}[experiment=...] [group=choice ...] [key=value ...]"
+    return f"{usage}\n\n== Groups ==\n{_groups(computes)}\n\n== Config ==\n{config}\n{NOTES}"
 
 
 def _parsed(argument: str) -> Override:
@@ -179,6 +187,7 @@ class CommandCallback(Callback):
         # As they were typed: an interpolation is the job's to resolve.
         overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
+        given |= set(OmegaConf.select(config, "search.space", default={}))
         swept = [key for key in config.hydra.sweeper.params or {} if key not in given]
         if swept:
             rule, remedy = "should be given, or one value for each", command(config.entry, overrides)

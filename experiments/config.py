@@ -266,6 +266,29 @@ class TrainConfig(Config):
     checkpoint_seconds: float = MISSING
 
 
+@dataclass
+class Sought:
+    """Arguments of `experiments.searching.objectives.Objective`, but for its name."""
+
+    query: str = MISSING
+    aggregate: str = MISSING
+    direction: str = MISSING
+
+
+@dataclass
+class Search:
+    """`conf/search`: what is searched, by what, and how long; its trials have a config of their own."""
+
+    name: str = MISSING
+    trials: int = MISSING
+    seed: int = MISSING
+    startup: int = MISSING
+    show: bool = MISSING
+    overrides: list[str] = MISSING
+    space: dict[str, Any] = MISSING
+    objectives: dict[str, Sought] = MISSING
+
+
 GROUPS = ("network", "weights", "smoothing", "images", "data", "recipe", "tracking", "sweep", "compute")
 """Nodes without which an entry point that has them can't do."""
 
@@ -291,30 +314,46 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
     Raises:
         SettingError: a key is unknown, a value of the wrong type, or a mandatory one missing.
     """
-    try:
-        _check_given(OmegaConf.to_container(composed, resolve=False))
-        plain = OmegaConf.to_container(composed, resolve=True)
-        _check_text(plain)
-        config = OmegaConf.unsafe_merge(OmegaConf.structured(SCHEMAS[name]), plain)
-        _check_given(OmegaConf.to_container(config))  # what an override has taken out
-    except OmegaConfBaseException as error:
-        raise SettingError(
-            str(error.full_key or "config"),
-            "should be a known key with a value of its type",
-            str(error).splitlines()[0],
-            "conf/ shows the keys and their values.",
-        ) from error
+    config = _typed(composed, SCHEMAS[name])
     for group in GROUPS:
         if group in config and OmegaConf.select(config, group) is None:
             raise SettingError(group, "should be a choice of its group", "null", f"conf/{group} shows them.")
     if config.entry != name:
         rule = f"should be an experiment of {name}.py"
         raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
-    _check_numbers(config)  # type: ignore[arg-type]
+    _check_numbers(config)
     _check_compute(config.compute, auto=name in BATCHES_SETTLED_BY_RUN)
     check_choice("sweep.failed", config.sweep.failed, RETRIES)
     if "precision" in config:
         check_choice("precision", config.precision, PRECISIONS)
+    return config
+
+
+def checked_search(node: DictConfig) -> Search:
+    """`search` of `conf/search.yaml`, with its types.
+
+    Raises:
+        As `checked`.
+    """
+    search: Search = OmegaConf.to_object(_typed(node, Search, "search."))  # type: ignore[assignment]
+    return search
+
+
+def _typed(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
+    """A node with its types; interpolations are resolved. `below` stands before its keys in messages."""
+    try:
+        _check_given(OmegaConf.to_container(composed, resolve=False), below)
+        plain = OmegaConf.to_container(composed, resolve=True)
+        _check_text(plain)
+        config = OmegaConf.unsafe_merge(OmegaConf.structured(schema), plain)
+        _check_given(OmegaConf.to_container(config), below)  # what an override has taken out
+    except OmegaConfBaseException as error:
+        raise SettingError(
+            f"{below}{error.full_key or 'config'}",
+            "should be a known key with a value of its type",
+            str(error).splitlines()[0],
+            "conf/ shows the keys and their values.",
+        ) from error
     return config  # type: ignore[return-value]
 
 
@@ -327,11 +366,12 @@ def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield from _values(value, f"{key}.{name}" if key else str(name))
 
 
-def _check_given(config: Any) -> None:
+def _check_given(config: Any, below: str = "") -> None:
     """Names a mandatory value that is missing; `OmegaConf.missing_keys` would stop at what refers to it."""
     for key, value in _values(config):
         if value == "???":
-            raise SettingError(key, "should be given", "nothing", f"Add {key}=... to the command.")
+            name = f"{below}{key}"
+            raise SettingError(name, "should be given", "nothing", f"Add {name}=... to the command.")
 
 
 def _check_text(config: Any) -> None:

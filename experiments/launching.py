@@ -29,6 +29,10 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """Where a user sets it, exceptions of Hydra and its launchers are printed whole."""
 
 
+EXPLAINED = (UserError, CompositionError, HydraException, OmegaConfBaseException)
+"""What is the user's to mend."""
+
+
 def launch(main: Callable[[], None]) -> None:
     """Runs an entry point; prints a multirun's summary.
 
@@ -68,7 +72,7 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
         stopped_by.append(getattr(error, "number", signal.SIGINT))
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    except (UserError, CompositionError, HydraException, OmegaConfBaseException) as error:
+    except EXPLAINED as error:
         _explain(error)
         return 1
     except Exception as error:  # of a launcher: it lost a worker, or the disk is full
@@ -92,6 +96,16 @@ def _errors_raised() -> Iterator[None]:
         del os.environ[FULL_ERROR]
         if before is not None:
             os.environ[FULL_ERROR] = before
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Within an entry point's main, such an exception ends the process at once; Hydra would say more."""
+    try:
+        yield
+    except EXPLAINED as error:
+        _explain(error)
+        sys.exit(1)
 
 
 def _explain(error: Exception) -> None:

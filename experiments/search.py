@@ -1,0 +1,39 @@
+"""Search of the settings of a stylisation that its judge likes best, by Optuna.
+
+python experiments/search.py search=style network=resnet50 images.size=128
+python experiments/search.py search=style search.show=true
+
+The same command goes on where it stopped. Given several times at once, also on several hosts that share the
+output folder, its processes share the trials.
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from experiments.command import CONF, checked_command
+
+ENTRY = "search"
+
+
+@checked_command(ENTRY, computes="stylize")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
+def main(config: DictConfig) -> None:
+    """Computes trials until there are as many as asked for, and shows the best."""
+    from experiments.launching import explained
+    from experiments.searching.installed import check_installed
+
+    with explained():
+        check_installed()
+        from experiments.searching.search import run
+        from experiments.stylization.stylization import Stylization
+
+        run(config, Stylization)
+
+
+if __name__ == "__main__":
+    from experiments import search as importable
+    from experiments.launching import launch
+
+    launch(importable.main)

@@ -1,0 +1,1 @@
+"""Searches of settings: space, objectives, and the study that processes share."""

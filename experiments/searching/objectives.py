@@ -1,0 +1,84 @@
+"""What a search seeks: a number of each trial's rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from swag_repro.errors import NonFiniteError, SettingError, check_choice
+from swag_repro.runs.schema import NUMBERS
+
+AGGREGATES = ("mean", "median", "min", "max")
+DIRECTIONS = ("minimize", "maximize")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A number to be made small, or large.
+
+    Args:
+        name: of the number.
+        query: of pandas, over the columns of `NUMBERS`: which rows it is made of.
+        aggregate: what it is of their values.
+        direction: `minimize` or `maximize`.
+
+    Raises:
+        SettingError: one of these is none of its choices, or the query can't be meant.
+    """
+
+    name: str
+    query: str
+    aggregate: str
+    direction: str
+
+    def __post_init__(self) -> None:
+        check_choice(f"{self._setting}.aggregate", self.aggregate, AGGREGATES)
+        check_choice(f"{self._setting}.direction", self.direction, DIRECTIONS)
+        self._fitting(NUMBERS.empty_table().to_pandas())
+
+    @property
+    def _setting(self) -> str:
+        return f"search.objectives.{self.name}"
+
+    def _fitting(self, rows: pd.DataFrame) -> pd.DataFrame:
+        try:
+            return rows.query(self.query, engine="python")
+        except Exception as error:  # whatever Python raises of an expression
+            rule = f"should be a query of pandas over the columns {', '.join(NUMBERS.names)}"
+            found = f"{self.query!r} ({type(error).__name__}: {error})"
+            raise SettingError(
+                f"{self._setting}.query", rule, found, 'For example: statistic == "ssim"'
+            ) from error
+
+    def value(self, rows: pd.DataFrame) -> float:
+        """The number of a trial.
+
+        Args:
+            rows: of its runs, in `NUMBERS`.
+
+        Raises:
+            SettingError: no row fits the query, or one that fits has no value.
+            NonFiniteError: the number is infinite or NaN.
+        """
+        fitting = self._fitting(rows)
+        if fitting.empty:
+            known = ", ".join(sorted(set(rows["statistic"])))
+            rule = "should fit at least one row of a trial"
+            raise SettingError(
+                f"{self._setting}.query", rule, f"none for {self.query!r}", f"Its statistics are {known}."
+            )
+        if len(without := fitting[fitting["value"].isna()]):
+            rule, found = "should fit rows that have a value", f"one without: {without.iloc[0]['reason']}"
+            raise SettingError(f"{self._setting}.query", rule, found, "Choose another statistic.")
+        value = float(fitting["value"].agg(self.aggregate))
+        if not math.isfinite(value):
+            raise NonFiniteError(self.name, "should be finite", value, "Make the space smaller.")
+        return value
+
+
+def values(objectives: Sequence[Objective], rows: pd.DataFrame) -> list[float]:
+    """One number for each objective; raises as `Objective.value`."""
+    return [objective.value(rows) for objective in objectives]
