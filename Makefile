@@ -1,8 +1,8 @@
-# make reproduce | test | test-slow | faults | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
+# make reproduce | test | test-slow | ray | faults | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test test-slow faults lint format clean
+.PHONY: reproduce test test-slow ray faults lint format clean
 
 reproduce: .venv/ready
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3
@@ -28,8 +28,10 @@ reproduce: .venv/ready
 test: .venv/ready
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
-test-slow: .venv/ready  # every experiment, network and launcher; processes that are killed; faults
+test-slow: .venv/ready  # every experiment, network and launcher; processes that are killed; faults; clusters, if they are there
 	$(BIN)/pytest -n auto --dist worksteal -m slow
+
+ray: .venv-ray/ready  # an environment for hydra/launcher=ray, which wants an older library than SLURM's launcher does
 
 faults: .venv/ready  # over a hundred kills, full disks and damaged files; some minutes
 	$(BIN)/python -m tests.faults
@@ -44,9 +46,17 @@ format: .venv/ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-ray .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	@echo "outputs/ and results/ are kept: they are yours."
+
+.venv-ray/ready: requirements-ray.lock .venv/ready
+	$(BIN)/python -m venv .venv-ray
+	.venv-ray/bin/pip install --quiet --no-deps --require-hashes -r requirements-ray.lock
+	@# All else is that of .venv, behind what lies here.
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$(.venv-ray/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/swag-repro.pth
+	touch $@
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
