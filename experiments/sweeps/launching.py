@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,4 +163,8 @@ def summarize(sweep: Sweep) -> bool:
     done = counts["computed"] + counts["judged"] + counts["skipped"]
     if done < cells:
         console.print("The same command computes what is missing, and skips the rest.")
+    else:
+        given = [item for item in sweep.command if not item.startswith(("hydra", "output="))]
+        looked_at = shlex.join(["python", "-m", "analysis", "runs", *given, "--runs", sweep.output])
+        console.print(f"Next: {escape(looked_at)}\n      figure, sheet and plot take the same.")
     return done == cells

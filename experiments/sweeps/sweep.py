@@ -158,6 +158,12 @@ class Sweep:
         return self.untaken() < len(self.grid) or next(self.ledger.read().remaining(), None) is not None
 
     @property
+    def output(self) -> str:
+        """The folder of run directories; relative to where the command was given, if it lies below."""
+        output, given = self.directory.parents[1], Path(self.folder)
+        return str(output.relative_to(given) if output.is_relative_to(given) else output)
+
+    @property
     def age(self) -> float:
         """Seconds since it was started, by this host's clock."""
         return time.time() - self.started_at
