@@ -104,6 +104,7 @@ class Launch:
             workers=self.workers,
         )
         Sweep.launched = sweep
+        launchers.connect(hydra.launcher)
         begun = in_vain = 0
         while in_vain < IN_VAIN and sweep.cells_left() and not sweep.stopped:
             done = sweep.ended()
