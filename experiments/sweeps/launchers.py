@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -18,6 +19,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.signals import ENDING
 from swag_repro.errors import SettingError
 
 EXTRAS = {
@@ -93,6 +95,22 @@ def check(config: DictConfig) -> None:
     check_installed(name := _name(config))
     if name in CHECKS:
         CHECKS[name](config)
+
+
+def connect(config: DictConfig) -> None:
+    """Connects this process to Ray, which would else put its own handlers in the place of its signals'.
+
+    Args:
+        config: `hydra.launcher`, checked.
+    """
+    if _name(config) == "ray":
+        import ray  # type: ignore[import-not-found]
+
+        init: Any = OmegaConf.to_container(config.ray.init, resolve=True)
+        handlers = {number: signal.getsignal(number) for number in ENDING}
+        ray.init(**init)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def workers(config: DictConfig) -> int | None:

@@ -44,16 +44,13 @@ def wait_until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE) 
         time.sleep(0.1)
 
 
-def free_ports(count: int, below: int = 2**16) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, all different."""
     with ExitStack() as stack:
-        found: list[int] = []
-        while len(found) < count:
-            one = stack.enter_context(closing(socket.socket()))
+        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
+        for one in sockets:
             one.bind(("", 0))
-            if (port := one.getsockname()[1]) < below:
-                found.append(port)
-        return found
+        return [one.getsockname()[1] for one in sockets]
 
 
 @contextmanager

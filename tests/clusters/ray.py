@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,15 +42,28 @@ def ray(*, cpus: int = 2) -> Iterator[Ray]:
     """A cluster of one node that runs so many jobs of one CPU, and none of its processes afterwards."""
     programs = _programs()
     with rig("ray") as folder:
-        client, agent, dashboard = free_ports(3)
-        command = [str(programs / "ray"), "start", "--head", "--block", "--port=0", f"--num-cpus={cpus}"]
-        command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"]
-        command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
-        command += [f"--dashboard-port={dashboard}", "--object-store-memory=100000000"]
-        with daemon(command, folder / "ray.out", environment(folder, **{UNHURRIED: "0"})):
+        variables = environment(folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+        command = [str(programs / "ray"), "start", "--head", "--block", *_options(folder, cpus)]
+        with daemon(command, folder / "ray.out", {**variables, UNHURRIED: "0"}):
             wait_until(lambda: "Ray runtime started" in (folder / "ray.out").read_text(), "Ray starts")
             address = (folder / "ray_current_cluster").read_text().strip()
-            yield Ray(folder, environment(folder, RAY_ADDRESS=address), programs / "python", address)
+            yield Ray(folder, {**variables, "RAY_ADDRESS": address}, programs / "python", address)
+
+
+def _options(folder: Path, cpus: int) -> list[str]:
+    client, agent, dashboard = free_ports(3)
+    return [
+        f"--num-cpus={cpus}",
+        f"--temp-dir={folder}",
+        "--node-ip-address=127.0.0.1",
+        "--port=0",
+        f"--ray-client-server-port={client}",
+        f"--dashboard-agent-listen-port={agent}",
+        f"--dashboard-port={dashboard}",
+        "--include-dashboard=false",
+        "--disable-usage-stats",
+        "--object-store-memory=100000000",
+    ]
 
 
 def _programs() -> Path:

@@ -26,6 +26,18 @@ except launchers.SettingError as error:
 """
 
 
+CONNECT = """
+import os, signal
+from experiments.sweeps import launchers
+from tests.clusters.sweeps import launcher
+came = []
+signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+launchers.connect(launcher("hydra/launcher=ray"))
+os.kill(os.getpid(), signal.SIGTERM)
+print(came)
+"""
+
+
 @pytest.fixture
 def asked(ray_cluster):
     """How many workers there would be, or why none: `asked(*overrides)`, where Ray is installed."""
@@ -65,6 +77,14 @@ def test_an_address_without_a_cluster_is_told_within_seconds(asked):
     assert f"found 127.0.0.1:{port} (no answer in {launchers.PATIENCE:.0f} s)" in message
     assert "ray start --head" in message
     assert "found garbage (ValueError: Invalid address" in asked("init.address=garbage", cluster=False)
+
+
+def test_signals_stay_the_commands_own(ray_cluster):
+    environment = {**ray_cluster.environment, "PYTHONPATH": str(ROOT)}
+    command = [str(ray_cluster.python), "-c", CONNECT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[15]\n"
+    assert "SIGTERM received" not in done.stderr
 
 
 def test_ctrl_c_leaves_no_worker_at_a_cell(ray_engine, tmp_path):
