@@ -115,27 +115,19 @@ def _collect(root: Path, folder: Path, out: Path) -> Collected:
     numbers, csv, of_runs, pairs = files = tuple(
         out / name for name in ("table.parquet", "table.csv", "runs.parquet", "pairs.parquet")
     )
-<<<<<<< HEAD
-=======
+    states = Counter(runs["state"].to_pylist())
+    origin = Provenance.of([], root, [], cells=states["finished"], missing=0)
 
     def write_about_runs() -> None:
         settings = concatenated_settings([*(part.settings() for part in parts.parts), rest.settings])
-        write_runs(runs, settings, of_runs)
+        write_runs(runs, settings, of_runs, origin)
         keep_index(runs.sort_by("run_id"), root)
 
     with ThreadPoolExecutor() as pool:
         about_runs = pool.submit(write_about_runs)
-        rows = write_rows(sorted_rows(parts, "numbers", NUMBERS, ORDER), NUMBERS, [numbers, csv])
-        write_rows(sorted_rows(parts, "pairs", PAIRS, ["run_id"]), PAIRS, [pairs])
-        about_runs.result()
->>>>>>> h/collect
-    states = Counter(runs["state"].to_pylist())
-    origin = Provenance.of([], root, [], cells=states["finished"], missing=0)
-    with ThreadPoolExecutor() as pool:
-        written = pool.submit(write_runs, runs, settings, of_runs, origin)
         rows = write_rows(sorted_rows(parts, "numbers", NUMBERS, ORDER), NUMBERS, [numbers, csv], origin)
         write_rows(sorted_rows(parts, "pairs", PAIRS, ["run_id"]), PAIRS, [pairs], origin)
-        written.result()
+        about_runs.result()
     return Collected(states["finished"], _reasons(runs), states["running"] + left, rows, files)
 
 
