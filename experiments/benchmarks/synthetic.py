@@ -15,6 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from experiments.benchmarks.timing import composed
+from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
 from swag_repro.runs.files import digest
 from swag_repro.runs.identity import Identity
@@ -98,7 +99,7 @@ def _config(entry: str, number: int) -> Row:
 
 @cache
 def _first_config(entry: str) -> Row:
-    config: Row = OmegaConf.to_container(composed(entry, *OVERRIDES))  # type: ignore[assignment]
+    config: Row = OmegaConf.to_container(checked(composed(entry, *OVERRIDES), entry))  # type: ignore[assignment]
     return config
 
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 import yaml
 
+from analysis.tables.cells import compose_cells, match
+from analysis.tables.index import read_index
 from experiments.benchmarks.collection import collection
 from experiments.benchmarks.engine import FULL, Engine, Setup, Textbook, architecture_of
-from experiments.benchmarks.synthetic import PICTURE, make_run
+from experiments.benchmarks.synthetic import OVERRIDES, PICTURE, make_run
 from swag_repro.runs.records import all_runs
 
 
@@ -36,6 +38,11 @@ def test_synthetic_runs_are_as_the_store_writes_them(tmp_path):
         assert text == yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True)
     [judge] = [record for record in finished if record.status.experiment == "judge"]
     assert judge.identity.config["stylization"] in {record.path.name for record in finished}
+    cells = compose_cells(
+        [*OVERRIDES, "weights.seed=2,3", "smoothing.temperature=1.2,1.3"], "measure_activations"
+    )
+    found = [cell.overrides for cell, _ in match(cells, read_index(tmp_path)).found]
+    assert [{"weights.seed=2", "smoothing.temperature=1.2"} <= {*found[0]}, len(found)] == [True, 2]
 
 
 @pytest.mark.slow
