@@ -57,6 +57,8 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
     flush_subnormals()
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
+        if Sweep.launched is None:
+            os.chdir(hydra.runtime.cwd)  # Ray's workers begin elsewhere
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
     overrides = _overrides()
@@ -94,8 +96,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
 
 
 def _settle(sweep: Sweep) -> None:
-    """Takes this process's part of what workers share; its folder becomes that of the command."""
-    os.chdir(sweep.folder)
+    """Takes this process's part of what workers share."""
     hydra = HydraConfig.get()
     torch.set_num_threads(launchers.threads(hydra.launcher, sweep.workers))
     if (count := torch.accelerator.device_count()) > 1:

@@ -79,14 +79,3 @@ def test_workers_share_the_cores_that_their_process_may_use(monkeypatch):
     assert launchers.threads(slurm, 100) == 2
     ray = ["hydra/launcher=ray", "hydra.launcher.ray.remote.num_cpus"]
     assert [launchers.threads(launcher(ray[0], f"{ray[1]}={cpus}"), 100) for cpus in (0.5, 1, 3)] == [1, 1, 3]
-
-
-def test_each_worker_has_the_next_accelerator():
-    assert [launchers.device(index, "cuda", 2) for index in range(4)] == [
-        "cuda:0",
-        "cuda:1",
-        "cuda:0",
-        "cuda:1",
-    ]
-    assert [launchers.device(index, "cuda", 1) for index in range(2)] == ["cuda:0", "cuda:0"]
-    assert launchers.device(0, "cuda", 0) == "cpu"
