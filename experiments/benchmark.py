@@ -28,6 +28,7 @@ from experiments.benchmarks.collection import collection
 from experiments.benchmarks.engine import Setup, architecture_of, stylization, variants
 from experiments.benchmarks.losses import OBJECTIVES, losses
 from experiments.benchmarks.statistics import statistics
+from experiments.benchmarks.sweeps import overhead, speedup
 from experiments.benchmarks.training import training
 from experiments.running import flush_subnormals
 from swag_repro.runs.provenance import peak_memory
@@ -71,6 +72,8 @@ def _training(options: argparse.Namespace) -> Iterator[Table]:
 
 
 def _sweep(options: argparse.Namespace) -> Iterator[Table]:
+    yield overhead(options.modes, cells=options.cells)
+    yield speedup(seeds=options.cells // 2, workers=2)
     yield collection(options.runs, new=options.new, rows=options.rows)
 
 
@@ -113,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--workers", type=int, default=1, help="processes that read images")
     train.add_argument("--repeats", type=int, default=3, help="rounds of which the median is taken")
     train.set_defaults(tables=_training)
-    sweep = commands.add_parser("sweep", help="collecting many runs")
+    sweep = commands.add_parser("sweep", help="cells of a sweep, two workers, collecting many runs")
+    sweep.add_argument("--modes", nargs="+", default=["disabled", "offline"], help="of W&B")
+    sweep.add_argument("--cells", type=int, default=40, help="of which medians are taken")
     sweep.add_argument("--runs", type=int, default=100_000, help="synthetic run directories, some 30 KB each")
     sweep.add_argument("--new", type=int, default=100, help="more of them at each collection")
     sweep.add_argument("--rows", type=int, default=20, help="numbers that each of them measured")

@@ -31,6 +31,7 @@ CONFIG = {
         "size": 256,
     },
     "tracking": {"mode": "offline", "tags": []},
+    "sweep": {"failed": "retry", "workers": None},
     "compute": {"device": "cpu", "batch_size": 8, "threads": 2},
     "batchnorm": "eval",
     "precision": "float32",

@@ -521,7 +521,7 @@ class TestCollect:
         ("spoil", "message"),
         [
             (lambda path: change_status(path, rows=7), "should have the 7 rows"),
-            (lambda path: change_status(path, schema=99), "schema 2 or older"),
+            (lambda path: change_status(path, schema=99), "schema 3 or older"),
             (lambda path: change_rows_schema(path, b"99"), "schema 3 or older"),
             (lambda path: (path / "status.json").write_text("{"), "should be a complete file"),
             (lambda path: (path / "rows.parquet").write_bytes(b"PAR1"), "should be a complete file"),
