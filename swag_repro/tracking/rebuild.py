@@ -15,6 +15,7 @@ from swag_repro.tracking.tracker import Tracker, opened
 
 if TYPE_CHECKING:
     import pandas as pd
+
     import wandb
 
 TIMEOUT = 15.0

@@ -258,7 +258,7 @@ class Launched:
             time.sleep(0.02)
 
 
-LONG = ["steps=300", "evaluations=null", "optimizer=adam"]
+LONG = ["steps=2000", "evaluations=null", "optimizer=adam"]
 
 
 @pytest.mark.slow
