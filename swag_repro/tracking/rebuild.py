@@ -15,7 +15,6 @@ from swag_repro.tracking.tracker import Tracker, opened
 
 if TYPE_CHECKING:
     import pandas as pd
-
     import wandb
 
 TIMEOUT = 15.0

@@ -22,9 +22,8 @@ from swag_repro.tracking.about import About
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from PIL.Image import Image as Picture
-
     import wandb
+    from PIL.Image import Image as Picture
 
 logger = logging.getLogger(__name__)
 
@@ -331,12 +330,11 @@ def _warn(consequence: str, error: Exception) -> None:
 
 def failures() -> tuple[type[Exception], ...]:
     """What W&B raises if it can't do what it is asked."""
+    import wandb
     from wandb.sdk.lib.service.service_connection import WandbApiFailedError
     from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
     from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
     from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
-
-    import wandb
 
     of_service = (
         HandleAbandonedError,
