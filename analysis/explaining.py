@@ -25,7 +25,7 @@ from analysis.tables.provenance import (
     trainings_of,
 )
 from swag_repro.errors import StoreError
-from swag_repro.runs.files import digest
+from swag_repro.runs.files import digest_of
 from swag_repro.runs.records import RunRecord, read_status
 
 RUN_ID = "run_id"
@@ -256,7 +256,7 @@ def _words(path: Path, record: RunRecord) -> str:
     if path.is_dir():
         return run
     names = {sha256: name for name, sha256 in (status.files or {}).items()}
-    name = names.get(digest(path.read_bytes()))
+    name = names.get(digest_of(path))
     if name is None:
         return f"not among what was written when it finished, or changed since; in {run}"
     words = [said for row in record.pairs().to_pylist() for said in _roles(row, name)]

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from swag_repro.runs.files import digest, whole_file
+from swag_repro.runs.files import digest_of, whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +115,3 @@ def _is(path: Path, expected: str) -> bool:
         return digest_of(path) == expected
     except OSError:
         return False
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    return digest(path.read_bytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import warnings
 from abc import ABC, abstractmethod
@@ -22,7 +21,7 @@ from torchvision.models import WeightsEnum, get_weight
 from swag_repro.errors import SettingError, WeightsError, check_choice
 from swag_repro.networks import Architecture
 from swag_repro.networks.shortcuts import idle_modules
-from swag_repro.runs.files import MALFORMED
+from swag_repro.runs.files import MALFORMED, digest_of
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import is_finished
 
@@ -323,8 +322,7 @@ def _not_a_state_dict(path: str, found: str) -> WeightsError:
 
 def _check_sha256(path: Path, announced: str, setting: str, remedy: str) -> str:
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = digest_of(path)
     except OSError as error:
         raise WeightsError(
             setting, "should be a readable file", f"{path} ({error.strerror})", remedy

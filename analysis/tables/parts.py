@@ -9,7 +9,6 @@ count no more; small parts, and those of which little still counts, are written 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +25,7 @@ from filelock import FileLock
 from analysis.tables.contents import PLACED_NUMBERS, PLACED_PAIRS, Contents, concatenated_settings
 from analysis.tables.index import INDEX, current, read_kept
 from swag_repro.errors import StoreError
+from swag_repro.runs.files import digest_of
 
 RUNS_OF_PART = 10_000
 """At most; less than half of it is small."""
@@ -161,7 +161,7 @@ def _opened(path: Path) -> pa.Table:
     runs = read_kept(path / "runs.parquet", INDEX)
     digests = json.loads((runs.schema.metadata or {}).get(DIGESTS_KEY, "{}"))
     try:
-        whole = all(_digest(path / f"{name}.parquet") == digests[name] for name in OTHERS)
+        whole = all(digest_of(path / f"{name}.parquet") == digests[name] for name in OTHERS)
     except (OSError, KeyError):
         whole = False
     return runs if whole else INDEX.empty_table()
@@ -180,7 +180,7 @@ def _write_part(folder: Path, read: Iterable[Contents]) -> pa.Table:
             numbers.write_table(piece.numbers)
             pairs.write_table(piece.pairs)
     _write(concatenated_settings(settings), folder / "settings.parquet")
-    digests = {name: _digest(folder / f"{name}.parquet") for name in OTHERS}
+    digests = {name: digest_of(folder / f"{name}.parquet") for name in OTHERS}
     table = pa.concat_tables(runs)
     _write(
         table.replace_schema_metadata(INDEX.metadata | {DIGESTS_KEY: json.dumps(digests)}),
@@ -195,11 +195,6 @@ _writer = partial(pq.ParquetWriter, compression="zstd", write_page_checksum=True
 def _write(table: pa.Table, path: Path) -> None:
     with _writer(path, table.schema) as file:
         file.write_table(table)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

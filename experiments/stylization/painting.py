@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from experiments.checkpoints import Checkpoints, digest_of
+from experiments.checkpoints import Checkpoints
 from experiments.frame import Context
 from experiments.signals import interrupt
 from experiments.stylization.batches import Batch, restart_of, start_of
@@ -19,6 +19,7 @@ from experiments.sweeps.progress import increments
 from experiments.sweeps.sweep import interruptible
 from swag_repro.images import save_png
 from swag_repro.networks import TappedNetwork
+from swag_repro.runs.files import digest_of
 from swag_repro.transfer import PairRecord, Step, Transfer
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import warnings
 import zlib
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from swag_repro.errors import ImageError
+from swag_repro.runs.files import digest_of
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Endings of the files taken for images, in lower or upper case."""
@@ -42,8 +42,7 @@ def sha256_of(path: Path) -> str:
         ImageError: The file can't be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of(path)
     except OSError as error:
         raise ImageError(
             str(path), "should be readable", error.strerror, "Check path and permissions."

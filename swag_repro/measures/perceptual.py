@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,8 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights, WeightsEnum
+
+from swag_repro.runs.files import digest_of
 
 PACKAGE = "torchmetrics.image.lpip"
 # AlexNet's last layer that LPIPS reads has no position left below this.
@@ -55,8 +56,7 @@ def cached_file(weights: WeightsEnum) -> Path:
 def _why_no_backbone(path: Path) -> str | None:
     if not path.is_file():
         return f"AlexNet's weights are not at {path}: put torchvision's file there"
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = digest_of(path)
     announced = path.stem.rsplit("-", 1)[-1]
     return None if found.startswith(announced) else f"{path} is not torchvision's file (sha256 {found})"
 

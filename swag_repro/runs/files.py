@@ -150,14 +150,18 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits; an `OSError` where it can't be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digests(directory: Path) -> dict[str, str]:
     """SHA-256 of each file of a run's result, by its path in the run directory."""
     results = (path for path in directory.iterdir() if path.name not in UNSEALED)
     files = (file for path in results for file in ([path] if path.is_file() else path.rglob("*")))
     return {
-        file.relative_to(directory).as_posix(): digest(file.read_bytes())
-        for file in sorted(files)
-        if file.is_file()
+        file.relative_to(directory).as_posix(): digest_of(file) for file in sorted(files) if file.is_file()
     }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swag_repro.errors import StoreError, TrackingError
-from swag_repro.runs.files import digest, refuse_newer, unreadable, write_text
+from swag_repro.runs.files import digest_of, refuse_newer, unreadable, write_text
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import SCHEMA_VERSION
 from swag_repro.runs.store import Store
@@ -132,5 +132,5 @@ def _has(target: Path, expected: dict[str, str]) -> bool:
 def _check(directory: Path, expected: dict[str, str]) -> None:
     for name, sha256 in expected.items():
         path = directory / name
-        if not path.exists() or digest(path.read_bytes()) != sha256:
+        if not path.exists() or digest_of(path) != sha256:
             raise unreadable(path, "a checksum other than that of what was sent")
