@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal
@@ -141,9 +141,8 @@ class Store:
         overrides: Sequence[str] = (),
         device: str,
         force: bool = False,
-        wait: bool = True,
         resumable: Collection[str] = (),
-        waiting: Callable[[Path], None] = ignore,
+        waiting: Callable[[Path], None] | None = ignore,
         damaged: Callable[[Path, list[str]], None] = ignore,
     ) -> Iterator[Run]:
         """The run with this identity: already finished, or this process's alone to compute.
@@ -160,10 +159,10 @@ class Store:
             overrides: The command line's.
             device: Where it is computed.
             force: Whether to compute a finished run again.
-            wait: Whether to wait for another process that computes it.
             resumable: Files and folders, such as `images/steps`, that an unfinished attempt may leave to the
                 next one.
-            waiting: Called with the run's directory before waiting for another process that computes it.
+            waiting: Called with the run's directory before waiting for another process that computes it; None
+                not to wait.
             damaged: Called with the run's directory and the files that are not as they were written.
 
         Raises:
@@ -175,7 +174,7 @@ class Store:
             self._clear_leftovers(target)
             yield Run(target, identity, finished=True)
             return
-        with self._locked(target, waiting if wait else None):
+        with self._locked(target, waiting):
             _settle(target)
             if lost := damage_of(target):
                 damaged(target, lost)
@@ -203,25 +202,19 @@ class Store:
         Raises:
             StoreError: The output folder can't be written to.
         """
-        path = self.lock(run_id)
-        lock = FileLock(path)
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with ExitStack() as held:
+            rests = True
+            try:
+                held.enter_context(self._locked(self.directory(run_id), None))
+            except BusyError:
+                rests = False
+            yield rests
 
     def _clear_leftovers(self, target: Path) -> None:
         """Clears what a killed forced attempt left beside a finished run, unless one is under way."""
         beside = (beside_of(target, "new"), beside_of(target, "old"))
         if any(path.is_dir() and not path.is_symlink() for path in beside):
-            with suppress(Timeout, StoreError), FileLock(self.lock(target.name), timeout=0):
+            with suppress(BusyError, StoreError), self._locked(target, None):
                 _settle(target)
 
     def failures(self, run_id: str) -> list[str]:
