@@ -14,13 +14,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 from rich.table import Table
 
 from experiments.command import CONF, experiments
-from experiments.sweeps.grid import Grid
+from experiments.sweeps.composing import grid_along
 from experiments.sweeps.progress import duration
 from swag_repro.runs.files import parse_yaml
 from swag_repro.runs.records import RunRecord, all_runs
@@ -69,7 +68,9 @@ def listed(runs: Path) -> list[Listed]:
 def _listed(name: str, found: dict[str, list[RunRecord]]) -> Listed:
     text = (CONF / "experiment" / f"{name}.yaml").read_text()
     settings: dict[str, Any] = parse_yaml(text)
-    cells = len(_grid(settings.get("hydra", {}).get("sweeper", {}).get("params") or {}))
+    params = settings.get("hydra", {}).get("sweeper", {}).get("params") or {}
+    parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+    cells = len(grid_along(parsed))
     known = found.get(str(settings.get("name")), [])
     return Listed(
         name,
@@ -79,12 +80,6 @@ def _listed(name: str, found: dict[str, list[RunRecord]]) -> Listed:
         cells * fmean(record.status.seconds or 0.0 for record in known) if known else None,
         cells * fmean(_size(record.path) for record in known[:KNOWN]) if known else None,
     )
-
-
-def _grid(params: dict[str, Any]) -> Grid:
-    parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
-    axes = (BasicSweeper.split_arguments([override], None)[0] for override in parsed)
-    return Grid(tuple(tuple(override for [override] in axis) for axis in axes))
 
 
 def _about(text: str) -> str:

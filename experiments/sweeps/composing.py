@@ -36,8 +36,16 @@ def grid_of(hydra: DictConfig) -> Grid:
     plain: Any = OmegaConf.to_container(hydra, resolve=False)  # interpolations are each cell's to resolve
     params = [f"{key}={value}" for key, value in (plain["sweeper"]["params"] or {}).items()]
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which lists files of a `glob`
-    parsed = parser.parse_overrides([*params, *plain["overrides"]["task"]])
-    last = {override.get_key_element(): override for override in parsed}  # at the place of the first
+    return grid_along(parser.parse_overrides([*params, *plain["overrides"]["task"]]))
+
+
+def grid_along(overrides: Sequence[Override]) -> Grid:
+    """The product of what each key is swept over, last.
+
+    Raises:
+        As `grid_of`.
+    """
+    last = {override.get_key_element(): override for override in overrides}  # at the place of the first
     # One key at a time: the product of all may be larger than memory.
     alone = {key: BasicSweeper.split_arguments([override], None)[0] for key, override in last.items()}
     for key in (key for key, axis in alone.items() if not axis):
@@ -63,7 +71,8 @@ class Composer:
             raise TypeError(f"Hydra's own loader should be in use; found {type(loader).__name__}")
         self._entry, self._loader, self._always = entry, loader, list(always)
         self._base = lru_cache(MOST_BASES)(self._composed)
-        self._is_group = lru_cache(None)(self._exists)
+        _, repository = loader._parse_overrides_and_create_caching_repo(entry, list(always))
+        self._is_group = lru_cache(None)(repository.group_exists)
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
         """The config of a job, as `hydra.compose` gives it.
@@ -84,10 +93,6 @@ class Composer:
             return True
         # Hydra takes a mapping for a value, also of a group.
         return not isinstance(parsed.value(), dict) and self._is_group(parsed.key_or_group)
-
-    def _exists(self, group: str) -> bool:
-        _, repository = self._loader._parse_overrides_and_create_caching_repo(self._entry, self._always)
-        return repository.group_exists(group)
 
     def _composed(self, choices: tuple[str, ...]) -> DictConfig:
         overrides = [*self._always, *choices]
