@@ -86,13 +86,13 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
         overrides = sweep.grid[place.number]
         return Cell(composer(overrides), overrides, place, kind, wait=wait).run()
 
-    ended = work(sweep, compute, lambda place, outcome: _announce(outcome, place.own, place))
-    if ended is None or ended.signal is None:
+    came = work(sweep, compute, lambda place, outcome: _announce(outcome, place.own, place))
+    if came is None:
         return
     if not launched:
-        interrupt(ended.signal)
+        interrupt(came)
     if IN_SLURM in os.environ:
-        sys.exit(128 + ended.signal)  # of which its script makes that the job waits again
+        sys.exit(128 + came)  # of which its script makes that the job waits again
 
 
 def _settle(sweep: Sweep) -> None:
@@ -182,9 +182,8 @@ class Cell:
             overrides=self.overrides,
             device=_device_name(experiment.device),
             force=config.force,
-            wait=self.wait,
             resumable=experiment.resumable,
-            waiting=lambda path: console.print(f"waiting for another process that computes {path.name}"),
+            waiting=_say_waiting if self.wait else None,
             damaged=lambda path, files: console.print(
                 f"computed again, as files of {path} are damaged or missing: {', '.join(files)}", markup=False
             ),
@@ -238,6 +237,10 @@ def _announce(outcome: Outcome, own: list[str], place: Place | None) -> None:
     left = place.sweep.time_left() if place is not None else ""
     told = f"{start} {outcome.state} in {duration(outcome.seconds)}{where}{f', {left}' if left else ''}"
     console.print(told.lstrip())
+
+
+def _say_waiting(path: Path) -> None:
+    console.print(f"waiting for another process that computes {path.name}")
 
 
 def _device_name(chosen: torch.device) -> str:

@@ -25,11 +25,12 @@ from experiments.science import settings_of_judge
 from experiments.searching.objectives import Objective, values
 from experiments.searching.space import as_override, distributions, ends
 from experiments.searching.study import Definition, Study
-from experiments.signals import handled, interrupt
+from experiments.signals import interrupt
 from experiments.sweeps.composing import Composer
 from experiments.sweeps.launching import CompositionError
-from experiments.sweeps.ledger import Log, Outcome, logged_worker
+from experiments.sweeps.ledger import Log, Outcome
 from experiments.sweeps.progress import console, duration
+from experiments.sweeps.worker import one_by_one
 from swag_repro.errors import NonFiniteError, SettingError, UserError
 from swag_repro.names import file_stem
 from swag_repro.runs.records import RunRecord, read_status
@@ -116,15 +117,9 @@ class Searching:
     def run(self) -> None:
         """Computes trials until none is left to be begun."""
         self.study.begin(self.definition)
-        came: list[int] = []
-        with logged_worker(self.study.workers) as log, handled(came.append):
-            while not came and (trial := self._take(log)) is not None:
-                outcome = self._end(trial)
-                log.ended(outcome)
-                if outcome.signal is not None:
-                    came.append(outcome.signal)
-        if came:
-            interrupt(came[0])
+        came = one_by_one(self.study.workers, self._take, lambda trial, _: self._end(trial))
+        if came is not None:
+            interrupt(came)
 
     def _take(self, log: Log) -> Trial | None:
         settings = self.settings

@@ -6,12 +6,15 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from experiments.signals import handled
 from experiments.sweeps.ledger import Log, Outcome, logged_worker
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Place, Sweep
+from swag_repro.runs.files import ignore
 
 PATIENCE = 300.0
 """Seconds for which a folder that can't be reached is waited for."""
@@ -29,21 +32,43 @@ class Compute(Protocol):
         """What became of it; `wait` tells whether to wait where another process computes it."""
 
 
-def work(sweep: Sweep, compute: Compute, tell: Callable[[Place, Outcome], None]) -> Outcome | None:
-    """Computes cells of a sweep until none is left; the outcome that ended it before, where a signal did.
+def one_by_one(
+    folder: Path,
+    take: Callable[[Log], T | None],
+    compute: Callable[[T, Log], Outcome],
+    tell: Callable[[T, Outcome], None] = ignore,
+) -> int | None:
+    """Computes what there is to take until that is None; the signal that ended it before, if one did.
+
+    Args:
+        folder: of the workers' logs.
+        take: the next, which it writes to the log.
+        compute: what became of it.
+        tell: called once that is logged.
+    """
+    came: list[int] = []
+    with logged_worker(folder) as log, handled(came.append):
+        while not came and (taken := take(log)) is not None:
+            outcome = compute(taken, log)
+            log.ended(outcome)
+            tell(taken, outcome)
+            if outcome.signal is not None:
+                came.append(outcome.signal)
+    return came[0] if came else None
+
+
+def work(sweep: Sweep, compute: Compute, tell: Callable[[Place, Outcome], None]) -> int | None:
+    """Computes cells of a sweep until none is left; the signal that ended it before, if one did.
 
     Raises:
         OSError: the sweep's folder could not be reached for minutes.
     """
-    came: list[int] = []
-    with logged_worker(sweep.directory / "workers") as log, handled(came.append), _quick_collections():
-        while not came and (place := _next(sweep, log)) is not None:
-            outcome = _computed(place, log, compute)
-            log.ended(outcome)
-            tell(place, outcome)
-            if outcome.signal is not None:
-                return outcome
-    return Outcome(0, "interrupted", 0.0, signal=came[0]) if came else None
+
+    def computed(place: Place, log: Log) -> Outcome:
+        return _computed(place, log, compute)
+
+    with _quick_collections():
+        return one_by_one(sweep.directory / "workers", partial(_next, sweep), computed, tell)
 
 
 @contextmanager
