@@ -70,15 +70,16 @@ class Launch:
 
     @property
     def dry_run(self) -> bool:
-        """Whether the cells are only to be listed; lists them, if so."""
-        if not self.config.sweep.dry_run:
-            return False
+        """Whether its cells are only to be listed."""
+        return bool(self.config.sweep.dry_run)
+
+    def list_cells(self) -> None:
+        """Prints what would be computed."""
         for number in range(min(LISTED, len(self.grid))):
             console.print(escape(f"[{number + 1}/{len(self.grid)}] {' '.join(self.grid.own(number))}"))
         if len(self.grid) > LISTED:
             console.print(f"... and {len(self.grid) - LISTED} more")
         console.print(f"{len(self.grid)} cells for {self.workers} workers. Nothing was computed.")
-        return True
 
     @property
     def workers(self) -> int:

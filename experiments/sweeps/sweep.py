@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,6 +27,9 @@ from experiments.sweeps.progress import duration
 from swag_repro.runs.files import MALFORMED, parsed, refuse_newer, unreadable, whole_file
 
 PLAN_VERSION = 1
+
+KEPT = ("entry", "started_at", "command", "launcher", "workers", "folder")
+"""Attributes that stand in the plan as they are."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,6 @@ class Sweep:
     launcher: str
     workers: int
     folder: str
-    host: str = field(default_factory=socket.gethostname)
 
     launched: ClassVar[Sweep | None] = None
     """In the process that launches it; None in others."""
@@ -69,18 +70,8 @@ class Sweep:
         """
         now, folder = time.time(), str(Path.cwd())
         sweep = cls(directory.absolute(), entry, grid, now, tuple(command), launcher, workers, folder)
-        plan = {
-            "schema": PLAN_VERSION,
-            "entry": entry,
-            "cells": len(grid),
-            "axes": grid.axes,
-            "started_at": sweep.started_at,
-            "command": command,
-            "launcher": launcher,
-            "workers": workers,
-            "folder": sweep.folder,
-            "host": sweep.host,
-        }
+        kept = {name: getattr(sweep, name) for name in KEPT}
+        plan = {"schema": PLAN_VERSION, "cells": len(grid), "axes": grid.axes, **kept}
         with whole_file(directory / "queue") as file:
             file.write(_counted(0))
         with whole_file(directory / "plan.json") as file:
@@ -103,9 +94,8 @@ class Sweep:
         try:
             refuse_newer("plan.json", plan["schema"], PLAN_VERSION)
             grid = Grid(tuple(tuple(axis) for axis in plan["axes"]))
-            names = ("entry", "started_at", "launcher", "workers", "folder", "host")
-            rest: dict[str, Any] = {name: plan[name] for name in names}
-            return cls(directory.absolute(), grid=grid, command=tuple(plan["command"]), **rest)
+            kept: dict[str, Any] = {name: plan[name] for name in KEPT}
+            return cls(directory.absolute(), grid=grid, **kept | {"command": tuple(plan["command"])})
         except (*MALFORMED, KeyError) as error:
             raise unreadable(path, error) from error
 

@@ -42,5 +42,7 @@ class QueueSweeper(Sweeper):
 
         assert self.config is not None
         launch = Launch.of(self.config, arguments)
-        if not launch.dry_run:
+        if launch.dry_run:
+            launch.list_cells()
+        else:
             launch.run(self._launcher)
