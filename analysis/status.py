@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from analysis.progress import CellStatus, Progress
@@ -42,7 +43,7 @@ def of_sweep(directory: Path) -> Progress:
         cells,
         len(alive),
         sweep.seconds_left() if alive else None,
-        " ".join(["python", f"experiments/{sweep.entry}.py", "-m", *sweep.command]),
+        shlex.join(["python", f"experiments/{sweep.entry}.py", "-m", *sweep.command]),
     )
 
 

@@ -68,7 +68,7 @@ def _command(name: str) -> Callable[[], object]:
     if name in ANALYSIS:
         from analysis.__main__ import main as analyse
 
-        return lambda: sys.exit(analyse(sys.argv[0].split()[1:] + sys.argv[1:]))
+        return lambda: sys.exit(analyse([name, *sys.argv[1:]]))
     if name in MIRROR:
         from swag_repro.tracking.__main__ import main as mirror
 

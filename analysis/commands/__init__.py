@@ -6,7 +6,8 @@ Each has two functions: `register` adds its parser, and `run` does it and gives 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -56,6 +57,17 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 def add_partial(parser: argparse.ArgumentParser) -> None:
     """What it does where cells are missing."""
     parser.add_argument("--allow-partial", action="store_true", help="draw what is there, with a mark")
+
+
+def drawn(renderable: object, *, soft_wrap: bool = False) -> Iterator[str]:
+    """The lines of what rich draws: as wide as the terminal; elsewhere as it needs, without colours."""
+    from rich.console import Console
+
+    on_terminal = sys.stdout.isatty()
+    console = Console(width=None if on_terminal else 400, force_terminal=on_terminal)
+    with console.capture() as capture:
+        console.print(renderable, soft_wrap=soft_wrap)
+    yield from (line.rstrip() for line in capture.get().splitlines())
 
 
 def positive(text: str) -> int:

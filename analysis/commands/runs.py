@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from analysis.commands import Commands, add
+from analysis.commands import Commands, add, drawn
 
 STATES = ("finished", "failed", "running", "damaged")
 
@@ -44,15 +43,4 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     elif options.csv:
         yield listing.to_csv().rstrip("\n")
     else:
-        yield from _drawn(listing.to_table())
-
-
-def _drawn(table: object) -> Iterator[str]:
-    """As wide as the terminal; elsewhere as wide as it needs, without colours."""
-    from rich.console import Console
-
-    on_terminal = sys.stdout.isatty()
-    console = Console(width=None if on_terminal else 400, force_terminal=on_terminal)
-    with console.capture() as capture:
-        console.print(table)
-    yield from (line.rstrip() for line in capture.get().splitlines())
+        yield from drawn(listing.to_table())

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.commands import Commands, add
+from analysis.commands import Commands, add, drawn
 
 if TYPE_CHECKING:
     from analysis.progress import Progress
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     elif options.watch and sys.stdout.isatty():
         _watch(options.runs, overrides)
     else:
-        yield from _drawn(_look(options.runs, overrides))
+        yield from drawn(_look(options.runs, overrides).shown(), soft_wrap=True)
 
 
 def _look(runs: Path, overrides: Sequence[str]) -> Progress:
@@ -62,14 +62,3 @@ def _watch(runs: Path, overrides: Sequence[str]) -> None:
             live.update(progress.shown(), refresh=True)
             time.sleep(EVERY)
         live.update(progress.shown(), refresh=True)
-
-
-def _drawn(progress: Progress) -> Iterator[str]:
-    """As wide as the terminal; elsewhere as wide as it needs, without colours."""
-    from rich.console import Console
-
-    on_terminal = sys.stdout.isatty()
-    console = Console(width=None if on_terminal else 400, force_terminal=on_terminal)
-    with console.capture() as capture:
-        console.print(progress.shown(), soft_wrap=True)
-    yield from (line.rstrip() for line in capture.get().splitlines())
