@@ -10,6 +10,11 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 # isort: split
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is the machine's doing; so is the first text, for which tables of Unicode are made.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)

@@ -181,7 +181,7 @@ def test_relative_distances_of_zeros(name):
 
 
 @given(scale=st.floats(1e-3, 1e3), seed=st.integers(0, 100))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_scale_invariance(scale, seed):
     features, others = drawn(2, 5, 4, 3, seed=seed), drawn(2, 5, 4, 3, seed=seed + 1)
     for name in ("gram", "sliced", "structure"):
@@ -194,7 +194,7 @@ def test_scale_invariance(scale, seed):
 
 
 @given(seed=st.integers(0, 100))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_positions_matter_to_structure_only(seed):
     features, others = drawn(1, 6, 5, 5, seed=seed), drawn(1, 6, 5, 5, seed=seed + 1)
     moved = permuted_positions(features, seed)
@@ -209,7 +209,7 @@ def test_positions_matter_to_structure_only(seed):
 
 
 @given(seed=st.integers(0, 100), name=st.sampled_from(sorted(ON_FEATURES)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_distances_are_not_negative(seed, name):
     assert (ON_FEATURES[name](drawn(3, 4, 3, 3, seed=seed), drawn(3, 4, 3, 3, seed=seed + 1)) > 0).all()
 

@@ -38,7 +38,7 @@ def runs(configs: list[dict[str, object]]) -> pd.DataFrame:
     return frame(typed(told, [*VALUES, "network.label", "objective.label"]))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(CONFIGS)
 def test_different_settings_never_share_a_label(configs: list[dict[str, object]]) -> None:
     made = runs(configs)
@@ -48,7 +48,7 @@ def test_different_settings_never_share_a_label(configs: list[dict[str, object]]
             assert (numbers[one] == numbers[other]) == (names[one] == names[other])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(CONFIGS)
 def test_what_was_swept_tells_all_runs_apart(configs: list[dict[str, object]]) -> None:
     made = runs(configs)

@@ -232,7 +232,7 @@ def test_truncated(tmp_path, kind):
         read_rgb(path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(sorted(FILES)), cut=st.floats(0, 1), place=st.floats(0, 1), byte=st.integers(0, 255)
 )

@@ -64,7 +64,7 @@ def test_gram_distance_by_hand_on_the_smaller_side():
     torch.testing.assert_close(gram_distance(features, style).item(), 17.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     channels=st.integers(1, 24), positions=st.integers(1, 9), style=st.integers(1, 9), seed=st.integers(0, 99)
 )

@@ -35,7 +35,7 @@ def test_common_quantiles_by_hand():
     assert steps == [(0, 0, 2.0), (0, 1, 1.0), (1, 1, 1.0), (1, 2, 2.0)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=st.integers(1, 40), other=st.integers(1, 40))
 def test_common_quantiles_cover_each_value_by_its_share(size, other):
     widths, at, at_other = common_quantiles(size, other, torch.device("cpu"))
@@ -46,7 +46,7 @@ def test_common_quantiles_cover_each_value_by_its_share(size, other):
         torch.testing.assert_close(covered, torch.full_like(covered, 1 / count))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=st.integers(1, 12), other=st.integers(1, 12), seed=st.integers(0, 99))
 def test_weighted_quantiles_cover_each_value_by_its_share(size, other, seed):
     shares = noise(2, size, seed=seed).relu() + torch.eye(size, dtype=torch.float64)[: 2 if size > 1 else 1]
@@ -70,7 +70,7 @@ def test_squared_wasserstein_by_hand():
     torch.testing.assert_close(squared_wasserstein(values, style, shares).item(), (1 + 1 + 4) / 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(size=st.integers(1, 12), other=st.integers(1, 12), seed=st.integers(0, 99))
 def test_against_repetition_to_a_common_size(size, other, seed):
     values, style = noise(2, size, seed=seed), noise(2, other, seed=seed + 1).sort(dim=1).values
