@@ -1,8 +1,8 @@
-# make reproduce | test | test-slow | ray | faults | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
+# make reproduce | claims | test | test-slow | ray | faults | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test test-slow ray faults lint format clean
+.PHONY: reproduce claims test test-slow ray faults lint format clean
 
 reproduce: .venv/ready
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3
@@ -24,6 +24,11 @@ reproduce: .venv/ready
 	@echo "  source .venv/bin/activate"
 	@echo "  python experiments/measure_activations.py -m experiment=fig3 images=folder images.path=my/images"
 	@echo "  python -m analysis figure fig3 images=folder images.path=my/images"
+
+claims: .venv/ready  # which statements of the papers hold; an hour or so, resumable: finished runs are skipped
+	$(BIN)/python -m analysis claims --commands > .venv/claims.sh
+	PATH="$(abspath $(BIN)):$$PATH" bash -e .venv/claims.sh
+	$(BIN)/python -m analysis claims
 
 test: .venv/ready
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"

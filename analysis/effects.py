@@ -45,21 +45,30 @@ def bootstrap(values: pd.Series) -> Effect:
     Raises:
         ValueError: a pair without one of the seeds.
     """
+    table = by_pair_and_seed(values)
+    means = resampled(table)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(means, [tail, 100 - tail])
+    by_pair, (pairs, seeds) = table.mean(axis=1), table.shape
+    positive = float((by_pair > 0).mean())
+    return Effect(float(by_pair.mean()), float(low), float(high), pairs, seeds, positive)
+
+
+def by_pair_and_seed(values: pd.Series) -> NDArray[np.float64]:
+    """`(pairs, seeds)` of values that are indexed by both.
+
+    Raises:
+        ValueError: a pair without one of the seeds.
+    """
     table = values.unstack("seed")
     if table.isna().any(axis=None):
         raise ValueError("every pair should have a value under every seed")
-    means = _resampled(table.to_numpy())
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    by_pair = table.mean(axis=1)
-    return Effect(
-        float(by_pair.mean()), float(low), float(high), *table.shape, positive=float((by_pair > 0).mean())
-    )
+    return table.to_numpy(float)
 
 
-def _resampled(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`(DRAWS,)` means of the table `(pairs, seeds)` with rows and columns drawn again."""
+def resampled(table: NDArray[np.float64], draws: int = DRAWS) -> NDArray[np.float64]:
+    """`(draws,)` means of the table `(pairs, seeds)` with rows and columns drawn again."""
     generator = np.random.default_rng(0)
-    counts = [generator.multinomial(n, np.full(n, 1 / n), size=DRAWS) / n for n in table.shape]
+    counts = [generator.multinomial(n, np.full(n, 1 / n), size=draws) / n for n in table.shape]
     means: NDArray[np.float64] = np.einsum("dp,ps,ds->d", counts[0], table, counts[1])
     return means

@@ -22,7 +22,7 @@ EXPERIMENTS = {
 }
 """Command → entry point."""
 
-ANALYSIS = ("status", "collect", "figure", "plot", "sheet", "runs", "explain", "dashboard")
+ANALYSIS = ("status", "collect", "figure", "plot", "sheet", "runs", "explain", "claims", "dashboard")
 MIRROR = ("sync", "rebuild")
 
 ABOUT = {
@@ -40,6 +40,7 @@ ABOUT = {
     "sheet": "the pictures of a sweep, by what was swept",
     "runs": "runs, by what was swept",
     "explain": "where a file comes from, and what makes it again",
+    "claims": "which statements of the papers hold, and by how much",
     "dashboard": "a W&B workspace and a report",
     "sync": "sends what W&B does not have yet",
     "rebuild": "makes the W&B run of a run directory anew",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -189,6 +189,14 @@ class Provenance:
             tuple(fields.pop("command")), tuple(map(tuple, fields.pop("steps"))), runs=runs,
             drawn=Origin(**fields.pop("drawn")), **fields,
         )  # fmt: skip
+
+
+def merged(parts: Sequence[Provenance]) -> Provenance:
+    """That of one file made of several, of one output folder."""
+    steps = dict.fromkeys(step for part in parts for step in part.steps)
+    runs = {run_id: source for part in parts for run_id, source in part.runs.items()}
+    cells, missing = sum(part.cells for part in parts), sum(part.missing for part in parts)
+    return replace(parts[0], steps=tuple(steps), cells=cells, missing=missing, runs=runs)
 
 
 def again(record: RunRecord) -> list[str]:

@@ -1,0 +1,1 @@
+"""What the papers state, what our runs say of it, and by how much."""

@@ -1,0 +1,227 @@
+"""What the numbers say to one question: an effect with its interval, and whether its threshold holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from statsmodels.stats.power import TTestPower
+
+from analysis.claims.definitions import Along, Asked, ClaimError, Expect
+from analysis.claims.units import COLUMNS, SEED
+from analysis.effects import CONFIDENCE, by_pair_and_seed, resampled
+from analysis.tables import swept
+
+DRAWS = 20_000
+"""Of the bootstrap: after Holm's correction p must be able to fall below 0.05."""
+
+SEEDS = 2
+"""Of random or trained weights: fewer decide nothing."""
+
+POWER = 0.8
+
+TINY, PLAIN = 1e-6, 20.0
+"""Standard deviations: no distance at all; and one for which two pairs are enough."""
+
+Numbers: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The mean of what was asked for over pairs and seeds.
+
+    Attributes:
+        mean: In the units of the question.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+        pairs: How many there are.
+        seeds: Likewise; 1 of weights that have none.
+        agreeing: Of the pairs (means over seeds), the part on the claim's side of the threshold.
+        size: Distance from the threshold in standard deviations over pairs, positive on the claim's side.
+        size_low: Lower end of its interval.
+        size_high: Upper end.
+        p_holds: Of a mean that is not as the claim says, one-sided.
+        p_refuted: Of a mean that is.
+        pairs_needed: That would settle it with a power of 80 %, if the mean and the spread stay.
+        run_ids: What it rests on.
+    """
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+    seeds: int
+    agreeing: float
+    size: float
+    size_low: float
+    size_high: float
+    p_holds: float
+    p_refuted: float
+    pairs_needed: int | None
+    run_ids: tuple[str, ...]
+
+
+def answer(units: pd.DataFrame, asked: Asked) -> Answer:
+    """The answer of a sweep's numbers, of `units.load`.
+
+    Raises:
+        ClaimError: The question names what the numbers don't have, leaves several of them open, or has
+            too few pairs or seeds.
+    """
+    rows = _chosen(units, asked)
+    _check_told(rows, asked)
+    values = _compared(_reduced(rows, asked), asked)
+    table = by_pair_and_seed(values)
+    _check_enough(table.shape, asked, seeded=SEED in rows and bool(rows[SEED].notna().all()))
+    return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
+
+
+def _chosen(units: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+    rows = units
+    compare = asked.question.compare
+    sides = {compare.column: [*compare.these, *compare.against]} if compare is not None else {}
+    for column, values in (asked.where | sides).items():
+        if column not in rows:
+            rule = "should ask for a column of the numbers"
+            settings = ", ".join(swept(units))
+            raise ClaimError(_name(asked), rule, column, f"There are {', '.join(COLUMNS)}, {settings}.")
+        if absent := [value for value in values if not _among(rows[column], [value]).any()]:
+            rule = f"should ask for a {column} that there is"
+            known = ", ".join(map(str, rows[column].unique()[:20]))
+            raise ClaimError(_name(asked), rule, absent[0], f"There are {known}.")
+        rows = rows[_among(rows[column], values)]
+    return rows.assign(asked=_wanted(rows, asked))
+
+
+def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
+    """Whether each is one of these, of which null is one."""
+    return column.isin([value for value in values if value is not None]) | (column.isna() & (None in values))
+
+
+def _wanted(rows: pd.DataFrame, asked: Asked) -> pd.Series[float]:
+    value = asked.question.value
+    column = value if value in ("gain", "relative") else "value"
+    if column not in rows or rows[column].isna().any():
+        rule = f"should have a {value} for every number"
+        raise ClaimError(_name(asked), rule, "none for some", "Ask for another, or measure the start.")
+    numbers = rows[column].astype(float)
+    return numbers.map(math.log2) if value == "log2" else numbers
+
+
+def _check_told(rows: pd.DataFrame, asked: Asked) -> None:
+    """That what is averaged is only what no number of one pair, seed and side tells apart."""
+    compare, along = asked.question.compare, asked.question.along
+    told = {*asked.where, SEED, *([compare.column] if compare else []), *([along.column] if along else [])}
+    open_ = [
+        column
+        for column in (*COLUMNS, *swept(rows))
+        if column in rows and column not in told and not _follows(rows, column, told)
+    ]
+    if open_:
+        rule = "should say which, or compare them"
+        found = f"several values of {', '.join(open_)}"
+        raise ClaimError(_name(asked), rule, found, "Name them in where, each, along or compare.")
+
+
+def _follows(rows: pd.DataFrame, column: str, told: set[str]) -> bool:
+    """Whether a column has one value where all that is told has one."""
+    keys = [name for name in told if name in rows]
+    return len(rows[[*keys, column]].drop_duplicates()) == len(rows[keys].drop_duplicates())
+
+
+def _reduced(rows: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+    """One number for each pair, seed and value of the compared column."""
+    question = asked.question
+    sides = [question.compare.column] if question.compare is not None else []
+    keys = ["pair", "seed", *sides]
+    if question.along is None:
+        return rows.groupby(keys, sort=False)["asked"].mean().reset_index()
+    along = question.along
+    points = rows.groupby([*keys, along.column], sort=True)["asked"].mean().reset_index(along.column)
+    one = points.groupby(keys, sort=False)[[along.column, "asked"]]
+    return one.apply(lambda part: _along(part, along)).rename("asked").reset_index()
+
+
+def _along(part: pd.DataFrame, along: Along) -> float:
+    values = part["asked"].to_numpy(float)
+    if along.by == "mean":
+        return float(values.mean())
+    if along.by == "log2_ratio":
+        return float(np.log2(values[-1] / values[0]))
+    if along.by == "change":
+        return float(values[-1] - values[0])
+    return float(spearmanr(part[along.column].to_numpy(float), values).statistic)
+
+
+def _compared(numbers: pd.DataFrame, asked: Asked) -> pd.Series[float]:
+    compare = asked.question.compare
+    keys = ["pair", "seed"]
+    if compare is None:
+        return numbers.set_index(keys)["asked"]
+    sides = [
+        numbers[_among(numbers[compare.column], side)].groupby(keys)["asked"].mean()
+        for side in (compare.these, compare.against)
+    ]
+    difference: pd.Series[float] = sides[0] - sides[1]
+    return difference
+
+
+def _check_enough(shape: tuple[int, ...], asked: Asked, *, seeded: bool) -> None:
+    pairs, seeds = shape
+    fewest = asked.question.fewest
+    if pairs < fewest or (seeded and seeds < SEEDS):
+        rule = f"should rest on {fewest} pairs" + f" and {SEEDS} seeds" * seeded
+        raise ClaimError(_name(asked), rule, f"{pairs} and {seeds}", "Compute more.")
+
+
+def _name(asked: Asked) -> str:
+    return f"{asked.claim}: {asked.name}"
+
+
+def _answer(table: Numbers, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
+    (pairs, seeds), by_pair, means = table.shape, table.mean(axis=1), resampled(table, DRAWS)
+    low, high = _interval(means)
+    distances = _distance(means, expect)
+    spread = max(float(by_pair.std(ddof=1)), TINY)
+    size = float(_distance(table.mean(), expect)) / spread
+    size_low, size_high = (end / spread for end in _interval(distances))
+    return Answer(
+        mean=float(table.mean()), low=low, high=high, pairs=pairs, seeds=seeds,
+        agreeing=float((_distance(by_pair, expect) > 0).mean()),
+        size=size, size_low=size_low, size_high=size_high,
+        p_holds=float(((distances <= 0).sum() + 1) / (DRAWS + 1)),
+        p_refuted=float(((distances > 0).sum() + 1) / (DRAWS + 1)),
+        pairs_needed=_needed(size),
+        run_ids=run_ids,
+    )  # fmt: skip
+
+
+def _interval(draws: Numbers) -> tuple[float, float]:
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(draws, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _distance(values: Numbers, expect: Expect) -> Numbers:
+    """From the threshold, positive on the claim's side."""
+    if expect.more_than is not None:
+        return np.subtract(values, expect.more_than)
+    if expect.less_than is not None:
+        return np.subtract(expect.less_than, values)
+    assert expect.within is not None
+    return np.subtract(expect.within, np.abs(values))
+
+
+def _needed(size: float) -> int | None:
+    """None where the mean lies on the threshold."""
+    if abs(size) < TINY:
+        return None
+    if abs(size) > PLAIN:
+        return 2
+    return int(np.ceil(TTestPower().solve_power(abs(size), alpha=1 - CONFIDENCE, power=POWER)))

@@ -1,0 +1,302 @@
+"""Claims as data: what a paper states, and the questions to our tables that decide it (`conf/claims`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from analysis.tables.judged import MEASURES
+from experiments.command import CONF
+from swag_repro.errors import UserError
+from swag_repro.runs.files import MALFORMED
+
+FOLDER = CONF / "claims"
+
+EVIDENCE = "evidence"
+"""The file of sweeps; each other file is a claim."""
+
+TRAINED = "trained"
+"""No entry point: the table of weights that ship."""
+
+ENTRIES = ("measure_activations", "measure_units", "stylize", TRAINED)
+"""Entry points whose runs a claim can rest on."""
+
+VALUES = ("value", "log2", "gain", "relative")
+"""What is compared of a number: itself; its log₂; log₂ of how much nearer to its style a picture came; a loss
+over that of the start."""
+
+REDUCTIONS = ("log2_ratio", "change", "rank_correlation", "mean")
+"""How numbers along a column become one: last over first, or less first; Spearman's with the column; mean."""
+
+BOUNDS = {"rank_correlation": (-1.0, 1.0)}
+"""Of reductions that have some."""
+
+BOUNDED = {
+    "entropy": (0.0, 1.0),
+    "ssim": (-1.0, 1.0),
+    "style_share": (0.0, 1.0),
+    "peaks_shrunk": (0.0, 1.0),
+}
+"""Of statistics that have some: a threshold at or beyond them can't fail, or can't hold."""
+
+
+class ClaimError(UserError):
+    """A claim can't be tested as it stands."""
+
+
+@dataclass
+class Sweep:
+    """A sweep that claims rest on.
+
+    Attributes:
+        entry: The entry point that computes it.
+        overrides: Of its command, after `-m`.
+        figure: To look at, of `python -m analysis figure`.
+    """
+
+    entry: str = MISSING
+    overrides: list[str] = field(default_factory=list)
+    figure: str | None = None
+
+
+@dataclass
+class Evidence:
+    """All sweeps.
+
+    Attributes:
+        judges: Choices of `measures=`, each of which measures all pictures; the first as they are made.
+        sweeps: By name.
+    """
+
+    judges: list[str] = field(default_factory=list)
+    sweeps: dict[str, Sweep] = field(default_factory=dict)
+
+
+@dataclass
+class Along:
+    """Several numbers of one pair and seed that become one.
+
+    Attributes:
+        column: Such as `position`; they are sorted by it.
+        by: One of `REDUCTIONS`.
+    """
+
+    column: str = MISSING
+    by: str = MISSING
+
+
+@dataclass
+class Compare:
+    """Two sides of one pair and seed, of which the difference is taken; each the mean of what it has.
+
+    Attributes:
+        column: A setting that tells them apart.
+        these: Its values on one side.
+        against: Those on the other.
+    """
+
+    column: str = MISSING
+    these: list[Any] = field(default_factory=list)
+    against: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class Expect:
+    """What the claim says of the mean; one of these.
+
+    Attributes:
+        more_than: It is above this.
+        less_than: It is below this.
+        within: It is nearer to 0 than this.
+    """
+
+    more_than: float | None = None
+    less_than: float | None = None
+    within: float | None = None
+
+
+@dataclass
+class Question:
+    """One question to the tables.
+
+    Attributes:
+        evidence: Name of a `Sweep`.
+        where: Columns and the values to be looked at: settings, `statistic`, `quantity`, `layer`, `judge`, ….
+        each: Columns and values for each of which the question is asked by itself.
+        value: One of `VALUES`.
+        along: How numbers of one pair and seed become one, else their mean.
+        compare: What is compared; else the number itself is.
+        expect: What the claim says of it.
+        fewest: Pairs, without which there is no answer.
+    """
+
+    evidence: str = MISSING
+    where: dict[str, Any] = field(default_factory=dict)
+    each: dict[str, list[Any]] = field(default_factory=dict)
+    value: str = "value"
+    along: Along | None = None
+    compare: Compare | None = None
+    expect: Expect = field(default_factory=Expect)
+    fewest: int = 5
+
+
+@dataclass
+class Claim:
+    """What a paper states.
+
+    Attributes:
+        text: The statement.
+        paper: `SWAG`, `Demystifying` or `AdaIN`.
+        source: Section or figure.
+        refuted_by: What would show that it does not hold, in words.
+        questions: By name; all of them decide.
+        untestable: Why it can't be tested here, if so.
+        notes: What a reader should know, such as that it was changed after looking.
+    """
+
+    text: str = MISSING
+    paper: str = MISSING
+    source: str = MISSING
+    refuted_by: str = MISSING
+    questions: dict[str, Question] = field(default_factory=dict)
+    untestable: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question about one choice of `each`, to one judge.
+
+    Attributes:
+        claim: Its name.
+        name: Its own, with that choice.
+        question: As it stands in the file.
+        where: Columns and the values to be looked at, with that choice.
+    """
+
+    claim: str
+    name: str
+    question: Question
+    where: dict[str, list[Any]]
+
+
+def read_evidence(folder: Path = FOLDER) -> Evidence:
+    """All sweeps that claims rest on, and who judges their pictures.
+
+    Raises:
+        ClaimError: The file is missing, malformed, or names an entry point that has no numbers.
+    """
+    path = folder / f"{EVIDENCE}.yaml"
+    evidence: Evidence = _checked(path, Evidence)
+    for name, sweep in evidence.sweeps.items():
+        _one_of(path, f"{name}.entry", sweep.entry, ENTRIES)
+    return evidence
+
+
+def read_claims(sweeps: Mapping[str, Sweep], folder: Path = FOLDER) -> dict[str, Claim]:
+    """All claims, by the names of their files, in order.
+
+    Raises:
+        ClaimError: A file is malformed, or asks what has no answer.
+    """
+    paths = [path for path in sorted(folder.glob("*.yaml")) if path.stem != EVIDENCE]
+    claims = {path.stem: _checked(path, Claim) for path in paths}
+    for path, claim in zip(paths, claims.values(), strict=True):
+        if bool(claim.questions) == bool(claim.untestable):
+            rule = "should have questions, or say why it is untestable"
+            raise ClaimError(str(path), rule, "both" if claim.questions else "neither", "Give one.")
+        for name, question in claim.questions.items():
+            _check(path, name, question, sweeps)
+    return claims
+
+
+def asked(name: str, claim: Claim, judges: Sequence[str]) -> list[Asked]:
+    """The questions of a claim, one for each choice of `each`; of what judges measure, for each judge."""
+    found = []
+    for title, question in claim.questions.items():
+        statistics = {*_listed(question.where.get("statistic")), *question.each.get("statistic", [])}
+        each = question.each | ({"judge": list(judges)} if statistics & {*MEASURES} else {})
+        for values in product(*each.values()):
+            choice = dict(zip(each, values, strict=True))
+            words = ", ".join([title, *map(str, choice.values())])
+            where = {column: _listed(value) for column, value in (question.where | choice).items()}
+            found.append(Asked(name, words, question, where))
+    return found
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (*MALFORMED, OmegaConfBaseException) as error:
+        raise ClaimError(str(path), "should be YAML", str(error), "Mend it.") from error
+    if not isinstance(content, dict):
+        raise ClaimError(str(path), "should be a mapping", type(content).__name__, "Mend it.")
+    return {str(key): value for key, value in content.items()}
+
+
+def _checked(path: Path, kind: type) -> Any:
+    """The content as a `kind`."""
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), _loaded(path)))
+    except (OmegaConfBaseException, ValueError) as error:
+        rule, found = f"should be a {kind.__name__.lower()}", str(error).splitlines()[0]
+        raise ClaimError(str(path), rule, found, "conf/claims shows some.") from error
+
+
+def _check(path: Path, name: str, question: Question, sweeps: Mapping[str, Sweep]) -> None:
+    at = f"{path.stem}.{name}"
+    _one_of(path, f"{name}.evidence", question.evidence, sweeps)
+    _one_of(path, f"{name}.value", question.value, VALUES)
+    if question.along is not None:
+        _one_of(path, f"{name}.along.by", question.along.by, REDUCTIONS)
+    if question.compare is not None and not (question.compare.these and question.compare.against):
+        raise ClaimError(at, "should compare these with others", "an empty side", "Name values on both.")
+    given = {key: value for key, value in vars(question.expect).items() if value is not None}
+    if len(given) != 1:
+        rule = "should expect one of more_than, less_than, within"
+        raise ClaimError(at, rule, ", ".join(given) or "none", "Give one.")
+    _check_threshold(at, question, *given.items())
+
+
+def _check_threshold(at: str, question: Question, given: tuple[str, float]) -> None:
+    """That it can fail, and can hold."""
+    bounds = _bounds(question)
+    if bounds is None:
+        return
+    low, high = bounds
+    kind, threshold = given
+    can = {
+        "more_than": low < threshold < high or threshold == low == -high,
+        "less_than": low < threshold < high,
+        "within": 0 < threshold < max(-low, high),
+    }
+    if not can[kind]:
+        rule = f"should expect what can fail and can hold, within {low:g} and {high:g}"
+        raise ClaimError(at, rule, f"{kind} {threshold:g}", "Choose another threshold.")
+
+
+def _bounds(question: Question) -> tuple[float, float] | None:
+    """The least and the largest that the compared number can be, where that is known."""
+    statistic = question.where.get("statistic")
+    bounds = BOUNDS.get(question.along.by) if question.along is not None else None
+    if bounds is None and question.value == "value" and question.along is None:
+        bounds = BOUNDED.get(str(statistic))
+    if bounds is None or question.compare is None:
+        return bounds
+    return bounds[0] - bounds[1], bounds[1] - bounds[0]
+
+
+def _one_of(path: Path, at: str, value: object, known: Any) -> None:
+    if value not in known:
+        rule = f"should be one of {', '.join(known)}"
+        raise ClaimError(f"{path.stem}.{at}", rule, repr(value), "Choose one.")

@@ -1,0 +1,104 @@
+"""The ledger as a figure: how far each answer lies from its threshold, a row for each claim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from textwrap import fill
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.claims.ledger import Ledger
+from analysis.drawing import captions, style
+from analysis.tables import Tables
+from analysis.tables.provenance import merged
+
+COLORS = {"holds": "#009E73", "refuted": "#D55E00", "open": "#7F7F7F"}
+"""Of the states of answers."""
+
+MARKERS = {"holds": "o", "refuted": "X", "open": "D"}
+
+ROW, QUESTION, WORDS = 0.21, 0.055, 0.62
+"""Inches: of a claim, of each of its questions, and of the words around all."""
+
+LETTERS = 56
+"""Of a line of a statement."""
+
+FARTHEST = 30.0
+"""Standard deviations: what lies farther off is drawn here."""
+
+CAPTION = (
+    "Each mark is one answer: its distance from the threshold that the claim was given beforehand, in "
+    "standard deviations over pairs; right of the line is what the claim says. Bars: 95 % intervals over "
+    "pairs and seeds (crossed bootstrap). Colours: what holds or is refuted after Holm's correction."
+)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the figure is drawn from.
+
+    Attributes:
+        ledger: All of it.
+    """
+
+    ledger: Ledger
+
+    @property
+    def tables(self) -> Tables:
+        """One for what says where the figure comes from."""
+        parts = self.ledger.tables
+        runs = pd.concat([part.runs for part in parts], ignore_index=True)
+        return replace(parts[0], runs=runs, provenance=merged([part.provenance for part in parts]))
+
+    @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """The answers."""
+        return {"": self.ledger.questions}
+
+
+def make(ledger: Ledger) -> Figure:
+    """Claims that have answers, in the order of the papers; each answer with its interval."""
+    questions = ledger.questions
+    known = questions[questions["state"] != "missing"]
+    shown = ledger.verdicts[ledger.verdicts["claim"].isin(known["claim"])]
+    counts = known["claim"].value_counts()
+    heights = [max(ROW, 0.14 + QUESTION * counts[claim]) for claim in shown["claim"]]
+    caption = captions.lines(CAPTION)
+    with style.figure(sum(heights) + WORDS, caption=caption, data=Drawn(ledger)) as (drawn, [part]):
+        axes = part.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for axis, (_, row) in zip(axes, shown.iterrows(), strict=True):
+            _draw(axis, known[known["claim"] == row["claim"]])
+            statement = fill(f"{str(row['claim']).split('_')[0]}  {row['text']}", LETTERS)
+            axis.set_ylabel(statement, rotation=0, ha="left", va="center", x=-1.0, fontsize=6.5)
+            axis.yaxis.set_label_coords(-0.85, 0.5)
+            axis.text(1.01, 0.5, row["verdict"], transform=axis.transAxes, va="center", fontsize=6.5)
+        axes[-1].set_xlabel("distance from the threshold, standard deviations over pairs")
+        axes[-1].set_xscale("symlog", linthresh=1, linscale=1.5)
+        axes[-1].set_xlim(-FARTHEST, FARTHEST)
+        _add_legend(axes[0])
+    return drawn
+
+
+def _draw(axis: Axes, answers: pd.DataFrame) -> None:
+    axis.axvline(0, color="0.3", linewidth=0.8)
+    for place, (_, answer) in enumerate(answers.iterrows()):
+        size, low, high = (
+            min(max(float(answer[end]), -FARTHEST), FARTHEST) for end in ("size", "size_low", "size_high")
+        )
+        color = COLORS[answer["state"]]
+        axis.plot([low, high], [place, place], color=color, linewidth=1.0)
+        axis.plot(size, place, MARKERS[answer["state"]], color=color, markersize=3)
+    axis.set_ylim(len(answers) - 0.3, -0.7)
+    axis.set_yticks([])
+    axis.grid(visible=False, axis="y")
+
+
+def _add_legend(axis: Axes) -> None:
+    handles = [
+        Line2D([], [], color=color, marker=MARKERS[state], linestyle="none", markersize=4, label=state)
+        for state, color in COLORS.items()
+    ]
+    axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)

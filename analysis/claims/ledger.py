@@ -1,0 +1,217 @@
+"""Verdicts: of each question whether its threshold holds, of each claim whether all of them do."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from analysis.claims import units
+from analysis.claims.answers import Answer, answer
+from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, asked
+from analysis.effects import CONFIDENCE
+from analysis.tables import CellsError, Tables
+
+State = Literal["holds", "refuted", "open", "missing"]
+
+Verdict = Literal["reproduced", "partly", "not reproduced", "open", "not testable yet", "not testable here"]
+
+VERDICTS: tuple[Verdict, ...] = (
+    "reproduced", "partly", "not reproduced", "open", "not testable yet", "not testable here",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One question, answered or not.
+
+    Attributes:
+        asked: It.
+        answer: None where runs are missing.
+        why: Why they are, or what else stands in the way.
+        commands: That fill it.
+        figure: To look at.
+    """
+
+    asked: Asked
+    answer: Answer | None
+    why: str | None
+    commands: tuple[str, ...]
+    figure: str | None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All claims with their verdicts.
+
+    Attributes:
+        claims: By name.
+        entries: All questions, in the order of the claims.
+        tables: Behind them.
+    """
+
+    claims: dict[str, Claim]
+    entries: tuple[Entry, ...]
+    tables: tuple[Tables, ...]
+
+    @property
+    def questions(self) -> pd.DataFrame:
+        """One row for each question: its answer, its state, and p by Holm's correction over all answers."""
+        known = {at: one.answer for at, one in enumerate(self.entries) if one.answer is not None}
+        smaller = [min(1.0, 2 * min(one.p_holds, one.p_refuted)) for one in known.values()]
+        corrected = multipletests(smaller, method="holm")[1] if known else []
+        of = dict(zip(known, map(float, corrected), strict=True))
+        return pd.DataFrame([_row(entry, of.get(at)) for at, entry in enumerate(self.entries)])
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """One row for each claim."""
+        questions = self.questions
+        rows = []
+        for name, claim in self.claims.items():
+            own = questions[questions["claim"] == name]
+            rows.append(
+                {
+                    "claim": name,
+                    "paper": claim.paper,
+                    "verdict": _verdict(claim, list(own["state"])),
+                    "holds": int((own["state"] == "holds").sum()),
+                    "refuted": int((own["state"] == "refuted").sum()),
+                    "open": int((own["state"] == "open").sum()),
+                    "missing": int((own["state"] == "missing").sum()),
+                    "text": claim.text,
+                    "source": claim.source,
+                    "notes": " ".join([*claim.notes, *filter(None, [claim.untestable])]),
+                }
+            )
+        return pd.DataFrame(rows)
+
+
+def load(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path) -> Ledger:
+    """The ledger of all runs of a folder.
+
+    Args:
+        claims: By name.
+        evidence: That they rest on.
+        overrides: Added to all sweeps: other seeds, another size.
+        runs: The output folder.
+
+    Raises:
+        ClaimError: A claim asks what the tables don't have.
+        CellsError: Runs don't belong together.
+        StoreError: A run can't be read.
+    """
+    sources = {name: _source(name, evidence, overrides, runs) for name in _wanted(claims, evidence)}
+    entries = [
+        _entry(one, sources[one.question.evidence])
+        for name, claim in claims.items()
+        for one in asked(name, claim, evidence.judges)
+    ]
+    behind = [data for source in sources.values() for data in source.behind]
+    return Ledger(claims, tuple(entries), tuple(behind))
+
+
+def commands(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path) -> list[str]:
+    """What computes all that these claims rest on, as typed; cheap sweeps first."""
+    wanted = [evidence.sweeps[name] for name in _wanted(claims, evidence)]
+    return [
+        shlex.join(one) for sweep in wanted for one in units.commands(sweep, evidence.judges, overrides, runs)
+    ]
+
+
+def _wanted(claims: dict[str, Claim], evidence: Evidence) -> list[str]:
+    named = {question.evidence for claim in claims.values() for question in claim.questions.values()}
+    return [name for name in evidence.sweeps if name in named]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The numbers of one sweep, or why there are none."""
+
+    numbers: pd.DataFrame | None
+    why: str | None
+    behind: tuple[Tables, ...]
+    commands: tuple[str, ...]
+    figure: str | None
+
+
+def _source(name: str, evidence: Evidence, overrides: Sequence[str], runs: Path) -> _Source:
+    sweep = evidence.sweeps[name]
+    given = tuple(shlex.join(one) for one in units.commands(sweep, evidence.judges, overrides, runs))
+    if not runs.is_dir():
+        return _Source(None, f"no folder {runs}", (), given, sweep.figure)
+    try:
+        numbers, behind = units.load(sweep, evidence.judges, overrides, runs)
+    except CellsError as error:
+        return _Source(None, str(error.args[2]), (), given, sweep.figure)
+    return _Source(numbers, None, tuple(behind), given, sweep.figure)
+
+
+def _entry(one: Asked, source: _Source) -> Entry:
+    if source.numbers is None:
+        return Entry(one, None, source.why, source.commands, source.figure)
+    [judge] = one.where.get("judge", [None])
+    if judge is not None and judge not in set(source.numbers["judge"]):
+        return Entry(one, None, f"{judge} has not judged", source.commands, source.figure)
+    return Entry(one, answer(source.numbers, one), None, source.commands, source.figure)
+
+
+def _row(entry: Entry, corrected: float | None) -> dict[str, object]:
+    expect = {name: value for name, value in vars(entry.asked.question.expect).items() if value is not None}
+    [(kind, threshold)] = expect.items()
+    known = {} if entry.answer is None else asdict(entry.answer)
+    return {
+        "claim": entry.asked.claim,
+        "question": entry.asked.name,
+        "state": _state(entry.answer, corrected),
+        "expected": kind.replace("_", " "),
+        "threshold": threshold,
+        **{name: value for name, value in known.items() if name != "run_ids"},
+        "p_holm": corrected,
+        "runs": len(known.get("run_ids", ())),
+        "evidence": entry.asked.question.evidence,
+        "figure": entry.figure,
+        "why": entry.why,
+    }
+
+
+def _state(found: Answer | None, corrected: float | None) -> State:
+    if found is None or corrected is None:
+        return "missing"
+    if corrected >= 1 - CONFIDENCE:
+        return "open"
+    return "holds" if found.p_holds < found.p_refuted else "refuted"
+
+
+def _verdict(claim: Claim, states: Sequence[str]) -> Verdict:
+    """All hold: reproduced; none, and one is refuted: not; some do, some don't: partly; else open."""
+    if claim.untestable is not None:
+        return "not testable here"
+    known = [state for state in states if state != "missing"]
+    if not known:
+        return "not testable yet"
+    if all(state == "holds" for state in states):
+        return "reproduced"
+    if "holds" in known:
+        return "partly"
+    return "not reproduced" if "refuted" in known else "open"
+
+
+def chosen(claims: dict[str, Claim], names: Sequence[str]) -> dict[str, Claim]:
+    """The claims of these names, whole or their first part, such as `C6`.
+
+    Raises:
+        ClaimError: There is none of that name.
+    """
+    found: dict[str, Claim] = {}
+    for name in names:
+        fitting = [one for one in claims if one == name or one.split("_")[0].lower() == name.lower()]
+        if not fitting:
+            raise ClaimError("claims", f"should be some of {', '.join(claims)}", repr(name), "Choose one.")
+        found |= {one: claims[one] for one in fitting}
+    return found or claims

@@ -1,0 +1,165 @@
+"""The numbers of a sweep, one row each, with the pair, the seed and all settings they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from skimage.color import rgb2gray
+
+import swag_repro
+from analysis import tables
+from analysis.claims.definitions import TRAINED, Sweep
+from analysis.tables import MEASURES, Pixels, Tables
+from analysis.tables.cells import computing
+from swag_repro.runs.schema import LOSSES
+
+COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge")
+"""Of numbers, beside the settings of their runs."""
+
+GAINED = ("style_distance", "sliced_wasserstein", "sifid")
+"""Measures by which a picture comes nearer to its style."""
+
+SEED = "weights.seed"
+
+SHIPPED = Path(swag_repro.__file__).parent / "trained" / "table.csv"
+"""Of the networks that we trained."""
+
+
+def load(
+    sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path
+) -> tuple[pd.DataFrame, list[Tables]]:
+    """All numbers of a sweep, and the tables they are from.
+
+    Args:
+        sweep: Whose cells must all be there.
+        judges: Choices of `measures=`; those that have not judged, or have random weights, say nothing.
+        overrides: Added to its own.
+        runs: The output folder.
+
+    Returns:
+        `pair`, `seed`, `value`, `gain` (log₂ of how much nearer to its style a picture came than its start,
+        for `GAINED`), `relative` (over that of the start, for losses), `run_id`, `cell` (its number in the
+        sweep), `COLUMNS`, and the settings of the runs.
+
+    Raises:
+        CellsError: Runs or judgements are missing, ambiguous, or don't belong together.
+        StoreError: A run can't be read.
+    """
+    if sweep.entry == TRAINED:
+        return _trained(), []
+    given = [*sweep.overrides, *overrides]
+    if sweep.entry != "stylize":
+        data = tables.load(given, runs, sweep.entry, partial=False)
+        return _with_settings(_of_layers(data), data), [data]
+    behind = [
+        tables.load([*given, f"measures={judge}"], runs, sweep.entry, partial=False) for judge in judges
+    ]
+    known = [(judge, data) for judge, data in zip(judges, behind, strict=True) if _knows(data)]
+    parts = [_with_settings(_measures(data).assign(judge=judge), data) for judge, data in known]
+    own = [_losses(behind[0]), _spectra(behind[0])]
+    parts += [_with_settings(part, behind[0]) for part in own]
+    return pd.concat(parts, ignore_index=True), behind
+
+
+def _knows(data: Tables) -> bool:
+    """Whether a judge has measured all pictures, and is more than noise."""
+    return not data.unjudged and not data.judges["random"].astype(bool).any()
+
+
+def commands(sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path) -> list[list[str]]:
+    """What computes a sweep, and has all judges measure it."""
+    given = [*sweep.overrides, *overrides]
+    if sweep.entry == TRAINED:
+        return []
+    if sweep.entry != "stylize":
+        return [computing(given, runs, sweep.entry)]
+    entries = ["stylize", *["judge"] * (len(judges) - 1)]
+    return [
+        computing([*given, f"measures={judge}"], runs, entry)
+        for judge, entry in zip(judges, entries, strict=True)
+    ]
+
+
+def _trained() -> pd.DataFrame:
+    """How well the networks that ship tell classes; what their trainings have in common is their seed."""
+    table = pd.read_csv(SHIPPED)
+    numbers = table.melt(
+        ["network", "seed", "run_id"], ["test_accuracy", "train_accuracy"], var_name="statistic"
+    )
+    return numbers.rename(columns={"network": "network.name"}).assign(pair=numbers["seed"], seed=0, cell=0)
+
+
+def _of_layers(data: Tables) -> pd.DataFrame:
+    """Numbers by image, which is a content or a style."""
+    numbers = data.numbers.assign(pair=data.numbers["content"].fillna(data.numbers["style"]))
+    cells = data.runs["run_id"].rename_axis("cell").reset_index()
+    return cells.merge(numbers, on="run_id")
+
+
+def _measures(data: Tables) -> pd.DataFrame:
+    """Of finished pictures, by the judge."""
+    measured = _paired(data.measures)
+    final = measured[measured["iteration"].isna()]
+    same = ["cell", "pair", "statistic"]
+    starts = measured[measured["iteration"] == 0].set_index(same)["value"].rename("start")
+    final = final.join(starts, on=same)
+    ratio = (final["start"] / final["value"]).where(final["statistic"].isin(GAINED))
+    return final.assign(gain=np.log2(ratio)).drop(columns="definition")  # the judge, in words
+
+
+def _losses(data: Tables) -> pd.DataFrame:
+    """Losses of pairs, and shares of layers, which no judge has measured."""
+    cells = data.runs["run_id"].rename_axis("cell").reset_index()
+    same = ["run_id", "content", "style"]
+    parts = [
+        data.pairs[same].assign(
+            statistic=name,
+            value=data.pairs[name],
+            relative=data.pairs[name] / data.pairs[f"first_{name}"].where(lambda first: first > 0),
+        )
+        for name in LOSSES.values()
+    ]
+    own = data.numbers[~data.numbers["statistic"].isin(MEASURES) & data.numbers["iteration"].isna()]
+    return _paired(cells.merge(pd.concat([*parts, own], ignore_index=True), on="run_id"))
+
+
+def _spectra(data: Tables) -> pd.DataFrame:
+    """Where the power of finished pictures lies."""
+    cells = data.runs["run_id"].rename_axis("cell").reset_index()
+    pairs = _paired(cells.merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id"))
+    values = [
+        spectral_centroid(data.picture(cell, name))
+        for cell, name in zip(pairs["cell"], pairs["image"], strict=True)
+    ]
+    return pairs.assign(statistic="spectral_centroid", value=values)
+
+
+def spectral_centroid(picture: Pixels) -> float:
+    """Mean spatial frequency of a picture's luminance, weighted by power: cycles per pixel.
+
+    Args:
+        picture: 8-bit `(H, W, 3)`.
+    """
+    luminance = rgb2gray(picture)
+    windows = np.outer(*(np.hanning(side) for side in luminance.shape))
+    power = np.abs(np.fft.fft2((luminance - luminance.mean()) * windows)) ** 2
+    rows, columns = (np.fft.fftfreq(side) for side in luminance.shape)
+    frequency = np.hypot(rows[:, None], columns[None, :])
+    return float((frequency * power).sum() / power.sum())
+
+
+def _paired(numbers: pd.DataFrame) -> pd.DataFrame:
+    return numbers.assign(pair=numbers["content"] + " × " + numbers["style"])
+
+
+def _with_settings(numbers: pd.DataFrame, data: Tables) -> pd.DataFrame:
+    known = [
+        name for name in ("cell", "run_id", "pair", "value", "gain", "relative", *COLUMNS) if name in numbers
+    ]
+    settings = data.runs.drop(columns=["run_id", "content", "style"], errors="ignore")
+    units = numbers[known].join(settings.drop(columns=[*COLUMNS], errors="ignore"), on="cell")
+    seeds = units[SEED].fillna(0) if SEED in units else 0
+    return units.assign(seed=seeds)

@@ -1,0 +1,53 @@
+"""`python -m analysis claims [C6 ...]`: which statements of the papers hold, and by how much."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+from analysis.commands import Commands, add, add_out, drawn
+
+
+def register(commands: Commands) -> None:
+    """Adds its parser."""
+    parser = add(
+        commands,
+        "claims",
+        run,
+        overrides=True,
+        about="which statements of the papers hold, and by how much",
+        usage="[--explain] [--commands] [--judge NAME ...] [--out OUT] [claim ... | override ...]",
+    )
+    parser.add_argument("--explain", action="store_true", help="all behind each verdict")
+    parser.add_argument("--commands", action="store_true", help="only what computes all they rest on")
+    parser.add_argument(
+        "--judge",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a choice of measures=, instead of those of conf/claims/evidence.yaml; may be given again",
+    )
+    add_out(parser)
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
+    """Prints the ledger, and writes it; with claims named, only theirs is printed, and nothing written."""
+    from dataclasses import replace
+
+    from analysis.claims import ledger, printing
+    from analysis.claims.definitions import read_claims, read_evidence
+
+    overrides = [argument for argument in arguments if "=" in argument]
+    names = [argument for argument in arguments if "=" not in argument]
+    evidence = read_evidence()
+    evidence = replace(evidence, judges=options.judge or evidence.judges)
+    claims = ledger.chosen(read_claims(evidence.sweeps), names)
+    if options.commands:
+        yield from ledger.commands(claims, evidence, overrides, options.runs)
+        return
+    found = ledger.load(claims, evidence, overrides, options.runs)
+    yield from drawn(printing.table(found))
+    if options.explain:
+        yield from printing.explained(found)
+    if not names:
+        yield from map(str, printing.save(found, options.out / "claims"))
