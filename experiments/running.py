@@ -175,7 +175,7 @@ class Cell:
             BusyError: another process computes it.
         """
         config = experiment.config
-        with Store(config.output).claim(
+        with Store(config.output, there=self.place is not None).claim(
             experiment.identity,
             config=experiment.plain,
             name=config.name,

@@ -677,3 +677,17 @@ def test_identities_of_two_seeds_lie_side_by_side(tmp_path):
         with suppress(ZeroDivisionError), Store(tmp_path).claim(identity, **DETAILS) as run:
             run.write_rows([row(seed=seed, value=1 / seed)])
     assert sorted(record.status.state for record in all_runs(tmp_path)) == ["failed", "finished", "finished"]
+
+
+def test_a_share_that_is_away_is_not_made_anew(tmp_path):
+    root = tmp_path / "share"
+    with (
+        pytest.raises(StoreError, match="no such folder any more"),
+        Store(root, there=True).claim(IDENTITY, **DETAILS),
+    ):
+        pass
+    assert not root.exists()
+    root.mkdir()
+    with Store(root, there=True).claim(IDENTITY, **DETAILS) as run:
+        run.write_rows([])
+    assert Store(root).directory(IDENTITY.run_id).is_dir()

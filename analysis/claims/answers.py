@@ -14,9 +14,9 @@ from scipy.stats import spearmanr
 from statsmodels.stats.power import TTestPower
 
 from analysis.claims.definitions import Along, Asked, ClaimError, Expect
-from analysis.claims.units import COLUMNS, SEED
+from analysis.claims.units import SEED
 from analysis.effects import CONFIDENCE, by_pair_and_seed, resampled
-from analysis.tables import swept
+from analysis.tables.runs import RUNS
 
 DRAWS = 20_000
 """Of the bootstrap: after Holm's correction p must be able to fall below 0.05."""
@@ -25,6 +25,9 @@ SEEDS = 2
 """Of random or trained weights: fewer decide nothing."""
 
 POWER = 0.8
+
+OF_NUMBERS = {"pair", "seed", "cell", "value", "gain", "relative", "asked", *RUNS.names}
+"""Columns that are no setting."""
 
 TINY, PLAIN = 1e-6, 20.0
 """Standard deviations: no distance at all; and one for which two pairs are enough."""
@@ -77,7 +80,11 @@ def answer(units: pd.DataFrame, asked: Asked) -> Answer:
     rows = _chosen(units, asked)
     _check_told(rows, asked)
     values = _compared(_reduced(rows, asked), asked)
-    table = by_pair_and_seed(values)
+    try:
+        table = by_pair_and_seed(values)
+    except ValueError as error:
+        rule = "should have every pair under every seed"
+        raise ClaimError(_name(asked), rule, "some without", "Compute the same pairs for all.") from error
     _check_enough(table.shape, asked, seeded=SEED in rows and bool(rows[SEED].notna().all()))
     return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
 
@@ -89,8 +96,8 @@ def _chosen(units: pd.DataFrame, asked: Asked) -> pd.DataFrame:
     for column, values in (asked.where | sides).items():
         if column not in rows:
             rule = "should ask for a column of the numbers"
-            settings = ", ".join(swept(units))
-            raise ClaimError(_name(asked), rule, column, f"There are {', '.join(COLUMNS)}, {settings}.")
+            known = ", ".join(name for name in _columns(units) if len(units[name].unique()) > 1)
+            raise ClaimError(_name(asked), rule, column, f"There are {known}.")
         if absent := [value for value in values if not _among(rows[column], [value]).any()]:
             rule = f"should ask for a {column} that there is"
             known = ", ".join(map(str, rows[column].unique()[:20]))
@@ -118,15 +125,16 @@ def _check_told(rows: pd.DataFrame, asked: Asked) -> None:
     """That what is averaged is only what no number of one pair, seed and side tells apart."""
     compare, along = asked.question.compare, asked.question.along
     told = {*asked.where, SEED, *([compare.column] if compare else []), *([along.column] if along else [])}
-    open_ = [
-        column
-        for column in (*COLUMNS, *swept(rows))
-        if column in rows and column not in told and not _follows(rows, column, told)
-    ]
+    open_ = [column for column in _columns(rows) if column not in told and not _follows(rows, column, told)]
     if open_:
         rule = "should say which, or compare them"
         found = f"several values of {', '.join(open_)}"
         raise ClaimError(_name(asked), rule, found, "Name them in where, each, along or compare.")
+
+
+def _columns(rows: pd.DataFrame) -> list[str]:
+    """Those that tell what a number is of: settings, and `COLUMNS`."""
+    return [name for name in rows.columns if name not in OF_NUMBERS]
 
 
 def _follows(rows: pd.DataFrame, column: str, told: set[str]) -> bool:
@@ -141,10 +149,12 @@ def _reduced(rows: pd.DataFrame, asked: Asked) -> pd.DataFrame:
     sides = [question.compare.column] if question.compare is not None else []
     keys = ["pair", "seed", *sides]
     if question.along is None:
-        return rows.groupby(keys, sort=False)["asked"].mean().reset_index()
+        return rows.groupby(keys, sort=False, dropna=False)["asked"].mean().reset_index()
     along = question.along
-    points = rows.groupby([*keys, along.column], sort=True)["asked"].mean().reset_index(along.column)
-    one = points.groupby(keys, sort=False)[[along.column, "asked"]]
+    points = (
+        rows.groupby([*keys, along.column], sort=True, dropna=False)["asked"].mean().reset_index(along.column)
+    )
+    one = points.groupby(keys, sort=False, dropna=False)[[along.column, "asked"]]
     return one.apply(lambda part: _along(part, along)).rename("asked").reset_index()
 
 

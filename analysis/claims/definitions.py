@@ -38,7 +38,7 @@ BOUNDS = {"rank_correlation": (-1.0, 1.0)}
 """Of reductions that have some."""
 
 BOUNDED = {
-    "entropy": (0.0, 1.0),
+    "normalized_entropy": (0.0, 1.0),
     "ssim": (-1.0, 1.0),
     "style_share": (0.0, 1.0),
     "peaks_shrunk": (0.0, 1.0),

@@ -122,10 +122,17 @@ class Run:
 
 
 class Store:
-    """The run directories below one output folder, which any number of processes may share."""
+    """The run directories below one output folder, which any number of processes may share.
 
-    def __init__(self, root: Path | str) -> None:
+    Args:
+        root: The output folder.
+        there: It was made before, so that where it is missing a share is away: a new one would lie on another
+            disk.
+    """
+
+    def __init__(self, root: Path | str, *, there: bool = False) -> None:
         self.root = Path(root).absolute()
+        self._there = there
 
     def directory(self, run_id: str) -> Path:
         """Where the run with this id lies, or will lie."""
@@ -183,6 +190,7 @@ class Store:
                 yield Run(target, identity, finished=True)
                 return
             run = Run(beside_of(target, "new") if replaces else target, identity, finished=False)
+            self._make(run.path)
             status = Status.start(
                 experiment=identity.experiment,
                 name=name,
@@ -232,12 +240,18 @@ class Store:
         """The file that the process which computes a run has locked, and touches every few seconds."""
         return self.root / "locks" / f"{run_id}.lock"
 
+    def _make(self, folder: Path) -> None:
+        if self._there and not self.root.is_dir():
+            raise unreadable(self.root, "no such folder any more")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
     @contextmanager
     def _locked(self, target: Path, waiting: Callable[[Path], None] | None) -> Iterator[None]:
         path = self.lock(target.name)
         lock = FileLock(path)
+        self._make(path.parent)
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(timeout=0)
             except Timeout:

@@ -62,6 +62,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory):
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_fits_its_page(name: str, outputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = FIGURES[name]

@@ -536,6 +536,7 @@ def drawn_balance(balance: matrix.Matrix) -> Figure:
     return matrix.make(balance)
 
 
+@pytest.mark.slow
 class TestMatrix:
     def test_each_picture_stands_in_its_row_and_column(
         self, balance: matrix.Matrix, drawn_balance: Figure

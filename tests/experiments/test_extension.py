@@ -46,6 +46,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from analysis import tables
 
+pytestmark = pytest.mark.slow
+
 def load(overrides, runs, *, partial):
     return tables.load(overrides, runs, "stylize", partial=partial)
 

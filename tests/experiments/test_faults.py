@@ -148,6 +148,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
     assert not (tmp_path / "evil").exists()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file just opened is left
 def test_an_interrupted_sweep_tells_what_is_left(run, tmp_path, photos):
     arguments = ["-m", *S, *photos, "steps=30", "weights.seed=0,1,2", "keep.checkpoint_seconds=0"]
     with signalled_when("out/runs/*/images/content__style.png", tmp_path, signal.SIGTERM):

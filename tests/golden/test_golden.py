@@ -32,6 +32,8 @@ from swag_repro.losses.strotss import (
     self_similarity_distance,
 )
 
+pytestmark = pytest.mark.slow
+
 PAIR = [
     "content=astronaut", "style=starry_night", "weights=random", "weights.seed=0", "measures=none", "precision=float64",
     "images.size=64", "images.resize=squash",

@@ -1,0 +1,357 @@
+"""The claims ledger: from questions to verdicts."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from analysis.__main__ import main
+from analysis.claims import ledger, units
+from analysis.claims.answers import answer
+from analysis.claims.definitions import (
+    EVIDENCE,
+    TRAINED,
+    Along,
+    Asked,
+    ClaimError,
+    Compare,
+    Expect,
+    Question,
+    asked,
+    read_claims,
+    read_evidence,
+)
+from analysis.effects import bootstrap
+from analysis.figures import FIGURES
+from analysis.tables.cells import compose_cells
+from tests.analysis.made import Outputs
+
+PAIRS, SEEDS = 6, 2
+
+
+# --- What ships ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_all_sweeps_of_the_evidence_compose():
+    evidence = read_evidence()
+    for name, sweep in evidence.sweeps.items():
+        assert sweep.figure is None or sweep.figure in FIGURES, name
+        if sweep.entry != TRAINED:
+            assert compose_cells([*sweep.overrides], sweep.entry), name
+
+
+def test_each_claim_is_tested_or_says_why_not_and_each_sweep_serves_one():
+    evidence = read_evidence()
+    claims = read_claims(evidence.sweeps)
+    served = {question.evidence for claim in claims.values() for question in claim.questions.values()}
+    assert served == set(evidence.sweeps)
+    assert {claim.paper for claim in claims.values()} == {"SWAG", "Demystifying", "AdaIN"}
+    parts = [name.split("_")[0] for name in claims]
+    assert len(set(parts)) == len(parts)
+
+
+def test_what_judges_measure_is_asked_of_each_judge():
+    claims = read_claims(read_evidence().sweeps)
+    [name] = [name for name in claims if name.startswith("C14")]
+    questions = asked(name, claims[name], ["one", "two"])
+    assert [one.where["judge"] for one in questions] == [["one"], ["two"]] * 2
+    assert len({one.name for one in questions}) == 4
+
+
+# --- Answers --------------------------------------------------------------------------------------------
+
+
+def made(effect=1.0, noise=0.1, pairs=PAIRS, seeds=SEEDS):
+    """Three layers of two networks: the second is `effect` higher, times the layer; `gain` is its negative."""
+    generator = np.random.default_rng(0)
+    rows = [
+        {
+            "run_id": f"{network}{seed}", "cell": 0, "pair": f"p{pair}", "seed": seed, "weights.seed": seed,
+            "network.name": network, "position": position, "layer": f"l{position}", "statistic": "maximum",
+            "judge": None, "value": 8 + pair + (network == "b") * effect * position + generator.normal() * noise,
+        }
+        for network in "ab" for seed in range(seeds) for pair in range(pairs) for position in (1, 2, 4)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table.assign(gain=-table["value"], relative=table["value"] / 2)
+
+
+def ask(where=None, **settings):
+    given = {"expect": Expect(more_than=0.5), "compare": Compare("network.name", ["b"], ["a"])} | settings
+    return Asked("claim", "question", Question(evidence="e", **given), where or {"layer": ["l1"]})
+
+
+def test_an_effect_is_the_mean_of_paired_differences_with_the_interval_of_bootstrap():
+    numbers = made()
+    found = answer(numbers, ask())
+    own = numbers[numbers["layer"] == "l1"].set_index(["network.name", "pair", "seed"])["value"]
+    differences = own["b"] - own["a"]
+    assert found.mean == pytest.approx(differences.mean())
+    same = bootstrap(differences)
+    assert (found.low, found.high) == pytest.approx((same.low, same.high), abs=0.01)
+    assert (found.pairs, found.seeds, found.agreeing) == (PAIRS, SEEDS, 1.0)
+    assert found.run_ids == ("a0", "a1", "b0", "b1")
+    assert found.size == pytest.approx((found.mean - 0.5) / differences.unstack().mean(axis=1).std())
+
+
+@pytest.mark.parametrize(
+    ("expect", "holds"),
+    [
+        (Expect(more_than=0.5), True), (Expect(more_than=1.5), False), (Expect(less_than=1.5), True),
+        (Expect(less_than=0.5), False), (Expect(within=1.5), True), (Expect(within=0.5), False),
+    ],
+)  # fmt: skip
+def test_the_side_of_the_threshold_decides(expect, holds):
+    found = answer(made(), ask(expect=expect))
+    assert (found.p_holds < 0.001) is holds
+    assert (found.p_refuted < 0.001) is not holds
+    assert (found.size > 0) is holds
+    assert found.size_low <= found.size <= found.size_high
+    assert found.agreeing == (1.0 if holds else 0.0)
+
+
+def test_what_noise_hides_is_open_and_needs_more_pairs():
+    found = answer(made(effect=0.6, noise=1.0), ask())
+    assert min(found.p_holds, found.p_refuted) > 0.025
+    assert found.pairs_needed > PAIRS
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"), [("change", 3.0), ("mean", 7 / 3), ("rank_correlation", 1.0), ("log2_ratio", None)]
+)
+def test_numbers_along_a_column_become_one(by, expected):
+    numbers = made(noise=0.0).query("`network.name` == 'b'").assign(value=lambda rows: rows["position"] * 1.0)
+    asking = ask(
+        {"statistic": ["maximum"]}, compare=None, along=Along("position", by), expect=Expect(within=9)
+    )
+    assert answer(numbers, asking).mean == pytest.approx(2.0 if by == "log2_ratio" else expected)
+
+
+@pytest.mark.parametrize(("value", "of"), [("gain", -1.0), ("relative", 0.5), ("value", 1.0)])
+def test_what_is_compared(value, of):
+    assert answer(made(noise=0.0), ask(value=value)).mean == pytest.approx(of)
+
+
+def test_logarithms_are_compared():
+    numbers = made(noise=0.0).assign(value=lambda rows: 2.0 ** (rows["network.name"] == "b"))
+    assert answer(numbers, ask(value="log2")).mean == pytest.approx(1.0)
+
+
+def test_null_is_a_value_that_can_be_compared():
+    numbers = made(noise=0.0).replace({"network.name": {"a": None}})
+    assert answer(numbers, ask(compare=Compare("network.name", ["b"], [None]))).mean == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "asking", "message"),
+    [
+        (made(), ask({"color": ["red"]}), "should ask for a column of the numbers; found color"),
+        (made(), ask({"layer": ["l9"]}), "should ask for a layer that there is; found l9. There are l1, l2, l4"),
+        (made(), ask(compare=Compare("network.name", ["c"], ["a"])), "found c. There are a, b"),
+        (made(), ask({"statistic": ["maximum"]}), "should say which, or compare them; found several values of position, layer"),
+        (made(), ask(compare=None), "several values of network.name"),
+        (made(pairs=4), ask(), "should rest on 5 pairs and 2 seeds; found 4 and 2"),
+        (made(seeds=1), ask(), "should rest on 5 pairs and 2 seeds; found 6 and 1"),
+        (made().assign(gain=math.nan), ask(value="gain"), "should have a gain for every number"),
+    ],
+)  # fmt: skip
+def test_a_question_without_an_answer_is_refused(numbers, asking, message):
+    with pytest.raises(ClaimError, match=message):
+        answer(numbers, asking)
+
+
+def test_a_seed_without_one_of_the_pairs_is_refused():
+    numbers = made()
+    with pytest.raises(ClaimError, match="every pair under every seed"):
+        answer(numbers[~((numbers["pair"] == "p3") & (numbers["seed"] == 1))], ask())
+
+
+def test_frequencies_of_a_wave():
+    rows = np.arange(64)
+    wave = 127 + 100 * np.sin(2 * np.pi * rows / 8)
+    picture = np.repeat(np.tile(wave, (64, 1))[..., None], 3, axis=2).astype(np.uint8)
+    assert units.spectral_centroid(picture) == pytest.approx(1 / 8, rel=0.05)
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    assert units.spectral_centroid(noise) > 0.3
+
+
+# --- Files ----------------------------------------------------------------------------------------------
+
+SWEEP = {
+    "entry": "measure_activations",
+    "overrides": ["experiment=smoke", "network=resnet18", "weights.seed=0,1"],
+}
+QUESTION = {
+    "evidence": "smoke",
+    "where": {"quantity": "activation", "statistic": "maximum", "smoothing.name": "none"},
+    "along": {"column": "position", "by": "log2_ratio"},
+    "expect": {"more_than": 1},
+    "fewest": 3,
+}
+CLAIM = {"text": "T", "paper": "SWAG", "source": "S", "refuted_by": "R", "questions": {"grows": QUESTION}}
+
+
+def write(folder, claim=CLAIM, sweep=SWEEP):
+    folder.mkdir(exist_ok=True)
+    evidence = {"judges": [], "sweeps": {"smoke": sweep}}
+    (folder / f"{EVIDENCE}.yaml").write_text(yaml.safe_dump(evidence))
+    (folder / "X1_x.yaml").write_text(yaml.safe_dump(claim))
+    return folder
+
+
+def changed(**settings):
+    return CLAIM | {"questions": {"grows": QUESTION | settings}}
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        (changed(evidence="none"), "X1_x.grows.evidence. should be one of smoke; found 'none'"),
+        (changed(value="size"), "grows.value. should be one of value, log2, gain, relative"),
+        (changed(along={"column": "position", "by": "sum"}), "grows.along.by. should be one of"),
+        (changed(expect={}), "should expect one of more_than, less_than, within; found none"),
+        (changed(expect={"more_than": 1, "within": 1}), "found more_than, within"),
+        (changed(compare={"column": "a", "these": [1]}), "found an empty side"),
+        (changed(color="red"), "should be a claim"),
+        (changed(fewest="many"), "should be a claim"),
+        (changed(along={"column": "position", "by": "rank_correlation"}), "what can fail and can hold, within -1 and 1"),
+        (changed(where={"statistic": "normalized_entropy"}, along=None, expect={"more_than": -0.1}), "within 0 and 1"),
+        (CLAIM | {"questions": {}}, "should have questions, or say why it is untestable; found neither"),
+        (CLAIM | {"untestable": "no"}, "found both"),
+    ],
+)  # fmt: skip
+def test_a_claim_that_cannot_be_tested_as_it_stands_is_refused(tmp_path, claim, message):
+    folder = write(tmp_path / "claims", claim)
+    with pytest.raises(ClaimError, match=message):
+        read_claims(read_evidence(folder).sweeps, folder)
+
+
+def test_an_entry_point_without_numbers_is_refused(tmp_path):
+    folder = write(tmp_path / "claims", sweep=SWEEP | {"entry": "search"})
+    with pytest.raises(ClaimError, match=r"smoke.entry. should be one of measure_activations"):
+        read_evidence(folder)
+
+
+def test_a_file_that_is_no_yaml_is_refused(tmp_path):
+    folder = write(tmp_path / "claims")
+    (folder / "X1_x.yaml").write_text("text: [")
+    with pytest.raises(ClaimError, match="should be YAML"):
+        read_claims(read_evidence(folder).sweeps, folder)
+
+
+# --- Verdicts -------------------------------------------------------------------------------------------
+
+
+def loaded(folder, root, overrides=()):
+    evidence = read_evidence(folder)
+    return ledger.load(read_claims(evidence.sweeps, folder), evidence, overrides, root)
+
+
+def test_from_runs_to_a_verdict(tmp_path):
+    folder, root = write(tmp_path / "claims"), tmp_path / "out"
+    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
+    found = loaded(folder, root)
+    [row] = found.questions.to_dict("records")
+    # `made` doubles maxima from layer to layer, of which there are five
+    assert (row["state"], row["mean"], row["pairs"], row["seeds"]) == ("holds", pytest.approx(4), 3, 2)
+    assert found.verdicts["verdict"].tolist() == ["reproduced"]
+    assert loaded(folder, root).questions.equals(found.questions)
+
+
+def test_of_other_seeds_the_verdict_is_not_known_yet(tmp_path):
+    folder, root = write(tmp_path / "claims"), tmp_path / "out"
+    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
+    found = loaded(folder, root, ["weights.seed=2,3"])
+    [row] = found.questions.to_dict("records")
+    assert (row["state"], row["why"]) == ("missing", "4 of 4 cells missing")
+    assert found.verdicts["verdict"].tolist() == ["not testable yet"]
+    assert "weights.seed=2,3" in found.entries[0].commands[0]
+
+
+@pytest.mark.parametrize(
+    ("states", "verdict"),
+    [
+        (["holds", "holds"], "reproduced"), (["holds", "refuted"], "partly"), (["holds", "open"], "partly"),
+        (["holds", "missing"], "partly"), (["refuted", "open"], "not reproduced"), (["open"], "open"),
+        (["refuted", "missing"], "not reproduced"), (["missing"], "not testable yet"),
+    ],
+)  # fmt: skip
+def test_all_answers_decide(states, verdict):
+    claims = read_claims(read_evidence().sweeps)
+    testable = next(claim for claim in claims.values() if claim.questions)
+    assert ledger._verdict(testable, states) == verdict
+    assert ledger._verdict(replace(testable, untestable="no"), states) == "not testable here"
+
+
+def test_many_answers_ask_more_of_each():
+    """Holm: of an effect that alone would hold, less is sure beside twenty that are open."""
+    alone = replace(answer(made(), ask()), p_holds=0.01, p_refuted=0.99)
+    entry = ledger.Entry(ask(), alone, None, (), None)
+    others = [replace(entry, answer=replace(alone, p_holds=0.5, p_refuted=0.5))] * 20
+    claims = {"claim": read_claims(read_evidence().sweeps)["C08_accuracy"]}
+    assert ledger.Ledger(claims, (entry,), ()).questions["state"].tolist() == ["holds"]
+    states = ledger.Ledger(claims, (entry, *others), ()).questions["state"]
+    assert set(states) == {"open"}
+
+
+# --- Command --------------------------------------------------------------------------------------------
+
+
+def test_without_runs_every_verdict_names_what_fills_it(tmp_path, capsys):
+    assert main(["claims", "C15", "--explain", "--runs", str(tmp_path / "none")]) == 0
+    printed = capsys.readouterr().out
+    assert "C15_mechanism: not testable yet" in printed
+    assert "python experiments/stylize.py -m experiment=claims_style" in printed
+
+
+def test_commands_are_those_of_all_judges(capsys):
+    assert (
+        main(
+            ["claims", "C14", "--commands", "--judge", "vgg16", "--judge", "densenet121", "weights.seed=7,8"]
+        )
+        == 0
+    )
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("python experiments/stylize.py")
+    assert first.endswith("weights.seed=7,8 measures=vgg16")
+    assert second.startswith("python experiments/judge.py")
+    assert second.endswith("weights.seed=7,8 measures=densenet121")
+
+
+def test_an_unknown_claim_is_refused(capsys):
+    assert main(["claims", "C99"]) == 1
+    assert "should be some of A1_feedforward" in capsys.readouterr().err
+
+
+def test_files(tmp_path, capsys):
+    """Accuracies ship, and statistics of trained networks are made up: a part of the ledger has answers."""
+    root, out = tmp_path / "out", tmp_path / "results"
+    sweep = read_evidence().sweeps["statistics_dial"]
+    Outputs.of(root, sweep.overrides, sweep.entry)
+    (root / "unused").mkdir()
+    status = main(["claims", "--runs", str(root), "--out", str(out)])
+    printed = capsys.readouterr()
+    assert status == 1, "three made-up images are too few"
+    assert "should rest on 5 pairs" in printed.err
+
+
+def test_what_is_written_says_the_same(tmp_path, monkeypatch, capsys):
+    folder, root, out = write(tmp_path / "claims"), tmp_path / "out", tmp_path / "results"
+    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
+    monkeypatch.setattr(read_evidence, "__defaults__", (folder,))
+    monkeypatch.setattr(read_claims, "__defaults__", (folder,))
+    assert main(["claims", "--runs", str(root), "--out", str(out)]) == 0
+    assert "X1_x" in capsys.readouterr().out
+    table = pd.read_csv(out / "claims" / "claims.csv")
+    plain = json.loads((out / "claims" / "claims.json").read_text())
+    assert table["state"].tolist() == [row["state"] for row in plain["questions"]] == ["holds"]
+    assert "| X1_x | **reproduced** | T |" in (out / "claims" / "claims.md").read_text()
+    assert (out / "claims" / "claims.png").stat().st_size > 10_000
+    assert main(["explain", str(out / "claims" / "claims.png"), "--runs", str(root)]) == 0
