@@ -6,9 +6,11 @@ Torch-free: `analysis` checks configs as the experiments do.
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import reduce
+from typing import Any, TypeAlias
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -345,7 +347,7 @@ def _typed(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
         _check_given(OmegaConf.to_container(composed, resolve=False), below)
         plain = OmegaConf.to_container(composed, resolve=True)
         _check_text(plain)
-        config = OmegaConf.unsafe_merge(OmegaConf.structured(schema), plain)
+        config = _merged(schema, plain)
         _check_given(OmegaConf.to_container(config), below)  # what an override has taken out
     except OmegaConfBaseException as error:
         raise SettingError(
@@ -354,7 +356,56 @@ def _typed(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
             str(error).splitlines()[0],
             "conf/ shows the keys and their values.",
         ) from error
+    return config
+
+
+_last: dict[type, tuple[Any, bytes]] = {}
+"""By schema: the plain config that got its types last, and what it became, pickled: that is a quick copy."""
+
+
+def _merged(schema: type, plain: Any) -> DictConfig:
+    """The config with the types of its schema.
+
+    To merge takes some 20 ms, most of what a cell of a sweep costs beside its computation; cells differ in
+    few values, which are set in a copy of the last one.
+    """
+    config = _changed(schema, plain) or OmegaConf.unsafe_merge(OmegaConf.structured(schema), plain)
+    _last[schema] = (plain, pickle.dumps(config))
     return config  # type: ignore[return-value]
+
+
+def _changed(schema: type, plain: Any) -> DictConfig | None:
+    """The last config with other values; None where more differs, or they don't fit."""
+    before, typed = _last.get(schema, (None, b""))
+    changes = _changes(before, plain)
+    if changes is None:
+        return None
+    config: DictConfig = pickle.loads(typed)
+    try:
+        for (*path, name), value in changes:
+            reduce(lambda node, key: node[key], path, config)[name] = value
+    except OmegaConfBaseException:
+        return None
+    return config
+
+
+Change: TypeAlias = tuple[tuple[str, ...], str | int | float]
+"""A key, part by part, and its new value."""
+
+
+def _changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[Change] | None:
+    """Values that differ; None where more than that does: keys, lists, or what is or was null."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        kinds = (str, int, float)
+        if repr(before) == repr(now):
+            return []
+        return [(path, now)] if isinstance(before, kinds) and isinstance(now, kinds) else None
+    if list(before) != list(now):
+        return None
+    parts = [_changes(before[key], value, (*path, key)) for key, value in now.items()]
+    if None in parts:
+        return None
+    return [change for part in parts for change in part or ()]
 
 
 def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from statsmodels.stats.power import TTestPower
 
-from analysis.claims.definitions import Along, Asked, ClaimError, Expect
+from analysis.claims.definitions import Along, Asked, ClaimError, Expect, TooFewError
 from analysis.claims.units import SEED
 from analysis.effects import CONFIDENCE, by_pair_and_seed, resampled
 from analysis.tables.runs import RUNS
@@ -29,8 +29,11 @@ POWER = 0.8
 OF_NUMBERS = {"pair", "seed", "cell", "value", "gain", "relative", "asked", *RUNS.names}
 """Columns that are no setting."""
 
-TINY, PLAIN = 1e-6, 20.0
-"""Standard deviations: no distance at all; and one for which two pairs are enough."""
+TINY = 1e-6
+"""The least spread that is divided by."""
+
+SMALLEST, LARGEST = 0.01, 1.5
+"""Standard deviations: distances for which the number of pairs is told."""
 
 Numbers: TypeAlias = NDArray[np.float64]
 
@@ -51,7 +54,8 @@ class Answer:
         size_high: Upper end.
         p_holds: Of a mean that is not as the claim says, one-sided.
         p_refuted: Of a mean that is.
-        pairs_needed: That would settle it with a power of 80 %, if the mean and the spread stay.
+        pairs_needed: That would settle it with a power of 80 %, if the mean and the spread stay; None
+            where the distance is tiny or large.
         run_ids: What it rests on.
     """
 
@@ -74,8 +78,8 @@ def answer(units: pd.DataFrame, asked: Asked) -> Answer:
     """The answer of a sweep's numbers, of `units.load`.
 
     Raises:
-        ClaimError: The question names what the numbers don't have, leaves several of them open, or has
-            too few pairs or seeds.
+        ClaimError: The question names what the numbers don't have, or leaves several of them open.
+        TooFewError: There are too few pairs or seeds.
     """
     rows = _chosen(units, asked)
     _check_told(rows, asked)
@@ -187,7 +191,7 @@ def _check_enough(shape: tuple[int, ...], asked: Asked, *, seeded: bool) -> None
     fewest = asked.question.fewest
     if pairs < fewest or (seeded and seeds < SEEDS):
         rule = f"should rest on {fewest} pairs" + f" and {SEEDS} seeds" * seeded
-        raise ClaimError(_name(asked), rule, f"{pairs} and {seeds}", "Compute more.")
+        raise TooFewError(_name(asked), rule, f"{pairs} and {seeds}", "Compute more.")
 
 
 def _name(asked: Asked) -> str:
@@ -229,9 +233,7 @@ def _distance(values: Numbers, expect: Expect) -> Numbers:
 
 
 def _needed(size: float) -> int | None:
-    """None where the mean lies on the threshold."""
-    if abs(size) < TINY:
+    """None where the mean lies on the threshold, or so far off that any number would do."""
+    if not SMALLEST < abs(size) < LARGEST:
         return None
-    if abs(size) > PLAIN:
-        return 2
     return int(np.ceil(TTestPower().solve_power(abs(size), alpha=1 - CONFIDENCE, power=POWER)))

@@ -13,17 +13,13 @@ from statsmodels.stats.multitest import multipletests
 
 from analysis.claims import units
 from analysis.claims.answers import Answer, answer
-from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, asked
+from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, TooFewError, asked
 from analysis.effects import CONFIDENCE
 from analysis.tables import CellsError, Tables
 
 State = Literal["holds", "refuted", "open", "missing"]
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "open", "not testable yet", "not testable here"]
-
-VERDICTS: tuple[Verdict, ...] = (
-    "reproduced", "partly", "not reproduced", "open", "not testable yet", "not testable here",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,11 @@ def _entry(one: Asked, source: _Source) -> Entry:
     [judge] = one.where.get("judge", [None])
     if judge is not None and judge not in set(source.numbers["judge"]):
         return Entry(one, None, f"{judge} has not judged", source.commands, source.figure)
-    return Entry(one, answer(source.numbers, one), None, source.commands, source.figure)
+    try:
+        found = answer(source.numbers, one)
+    except TooFewError as error:
+        return Entry(one, None, str(error), source.commands, source.figure)
+    return Entry(one, found, None, source.commands, source.figure)
 
 
 def _row(entry: Entry, corrected: float | None) -> dict[str, object]:

@@ -79,15 +79,19 @@ def save(ledger: Ledger, folder: Path) -> list[Path]:
         StoreError: They can't be written.
     """
     questions, verdicts = ledger.questions, ledger.verdicts
-    write_text(folder / "claims.md", markdown(ledger))
-    write_text(folder / "claims.csv", questions.to_csv(index=False, lineterminator="\n"))
     plain = {
         "claims": json.loads(verdicts.to_json(orient="records")),
         "questions": json.loads(questions.to_json(orient="records")),
         "commit": provenance.Origin.here().commit,
     }
-    write_text(folder / "claims.json", json.dumps(plain, indent=1, ensure_ascii=False))
-    paths = [folder / f"claims.{suffix}" for suffix in ("md", "csv", "json")]
+    texts = {
+        "claims.md": markdown(ledger),
+        "claims.json": json.dumps(plain, indent=1, ensure_ascii=False),
+        "claims.csv": questions.to_csv(index=False, lineterminator="\n"),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    paths = [folder / name for name in texts]
     if ledger.tables and (questions["state"] != "missing").any():
         paths += style.save(drawing.make(ledger), drawing.Drawn(ledger), folder, "claims")
     return list(dict.fromkeys(paths))
