@@ -13,16 +13,19 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 # isort: split
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load, save
 
+from experiments.command import CONF
 from experiments.config import checked
+from experiments.science import NOT_SCIENCE
 from experiments.sweeps.progress import console
 from experiments.training.training import ClassifierTraining
 from swag_repro.errors import UserError, WeightsError
@@ -115,10 +118,20 @@ def _exported(record: RunRecord, folder: Path) -> dict[str, Any]:
 
 def _accuracy(record: RunRecord, state: dict[str, torch.Tensor]) -> float:
     """Of weights as they are stored, on the held-out images of the run."""
-    config = checked(OmegaConf.create(record.config), ClassifierTraining.reads)
+    config = checked(_todays(record.config), ClassifierTraining.reads)
     training = ClassifierTraining.build(config).training()
     training.network.load_state_dict(state, strict=False)
     return training.test().accuracy
+
+
+def _todays(config: Mapping[str, Any]) -> DictConfig:
+    """The config of a run, of an earlier version maybe, with today's settings of what is no science."""
+    entry = ClassifierTraining.reads
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        today: Any = OmegaConf.to_container(compose(entry))
+    scientific = {name: value for name, value in config.items() if name not in NOT_SCIENCE}
+    config: DictConfig = OmegaConf.create(today | scientific)
+    return config
 
 
 def _curve(record: RunRecord) -> pd.DataFrame:
