@@ -130,8 +130,8 @@ def _todays(config: Mapping[str, Any]) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         today: Any = OmegaConf.to_container(compose(entry))
     scientific = {name: value for name, value in config.items() if name not in NOT_SCIENCE}
-    config: DictConfig = OmegaConf.create(today | scientific)
-    return config
+    todays: DictConfig = OmegaConf.create(today | scientific)
+    return todays
 
 
 def _curve(record: RunRecord) -> pd.DataFrame:
