@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.transfer.canvas import NormalizedPixels, Pixels, finest_level
+from swag_repro.transfer.canvas import FourierSpectrum, NormalizedPixels, Pixels, finest_level
 from tests.parts import LaplacianPyramid
 
-CANVASES = [Pixels(), LaplacianPyramid(), LaplacianPyramid(levels=1), LaplacianPyramid(levels=2)]
+FOURIER = FourierSpectrum(decay=1.0, colors=[0.46, 0.13, 0.06])
+CANVASES = [Pixels(), LaplacianPyramid(), LaplacianPyramid(levels=1), LaplacianPyramid(levels=2), FOURIER]
 SIZES = [(32, 48), (37, 21), (1, 5), (2, 1), (1, 1)]
 
 
@@ -100,3 +101,26 @@ def test_normalized_pixels_by_hand():
 def test_wrong_units(wrong):
     with pytest.raises(SettingError, match=f"`canvas.{next(iter(wrong))}` should be three"):
         NormalizedPixels(**{"mean": [0.0] * 3, "std": [1.0] * 3} | wrong)
+
+
+def test_a_step_in_the_spectrum_moves_low_frequencies_most():
+    """The gradient of white noise, in units of the canvas, is as strong in low frequencies as photographs are."""
+    values = FOURIER.encode(torch.zeros(1, 3, 32, 32)).requires_grad_()
+    (FOURIER.decode(values, (32, 32)) * noise(1, 3, 32, 32, dtype=torch.float32)).sum().backward()
+    moved = FOURIER.decode(values.grad, (32, 32))
+    power = torch.fft.rfft2(moved).abs()[0].mean(dim=0)
+    assert power[:4, :4].mean() > 20 * power[12:16, 12:16].mean()
+
+
+def test_a_grey_image_has_lightness_only():
+    values = FOURIER.encode(torch.rand(1, 1, 8, 8).expand(1, 3, 8, 8))
+    assert values[:, 0].abs().max() > 0.1
+    assert values[:, 1:].abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"), [({"decay": -1.0}, "canvas.decay"), ({"colors": [1.0, 0.0, 1.0]}, "canvas.colors")]
+)
+def test_a_spectrum_without_units_is_refused(settings, name):
+    with pytest.raises(SettingError, match=name):
+        FourierSpectrum(**{"decay": 1.0, "colors": [1.0, 1.0, 1.0]} | settings)

@@ -131,6 +131,64 @@ class LaplacianPyramid:
         return found
 
 
+OPPONENTS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
+"""Lightness, red against blue, and green against both: nearly uncorrelated in photographs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierSpectrum:
+    """Spatial frequencies of opponent colours, each in units of what photographs have of it.
+
+    In these numbers natural images are decorrelated, so that a step moves low frequencies as readily as
+    high ones; Mordvintsev et al., *Differentiable image parameterizations*, Distill 2018, stylise by networks other
+    than VGG so.
+
+    Attributes:
+        decay: a frequency's unit is one over its power of this; 0 for equal units.
+        colors: units of lightness and of the two opponent colours, above 0.
+
+    Raises:
+        SettingError: a negative decay, or not three units above 0.
+    """
+
+    decay: float
+    colors: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < math.inf:
+            raise SettingError("canvas.decay", "should be 0 or more", self.decay, "1 is that of photographs.")
+        if len(self.colors) != 3 or not all(0 < unit < math.inf for unit in self.colors):
+            rule = "should be three numbers above 0"
+            raise SettingError("canvas.colors", rule, list(self.colors), "One for each opponent colour.")
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Real and imaginary parts of the half spectrum: `(B, 3, H, W)` → `(B, 3, H, W // 2 + 1, 2)`."""
+        opponents = torch.einsum("oc,bchw->bohw", self._basis(images).inverse(), images)
+        spectrum = torch.fft.rfft2(opponents, norm="ortho")
+        return torch.view_as_real(spectrum / self._units(images, images.shape[2:]))
+
+    def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:
+        """The images `(B, 3, H, W)` of this size."""
+        spectrum = torch.view_as_complex(values.contiguous()) * self._units(values, size)
+        opponents = torch.fft.irfft2(spectrum, s=tuple(size), norm="ortho")
+        return torch.einsum("co,bohw->bchw", self._basis(values), opponents)
+
+    def _basis(self, like: Tensor) -> Tensor:
+        """`(3, 3)`: a column for each opponent colour, of its unit's length."""
+        rows = torch.tensor(OPPONENTS, dtype=like.dtype, device=like.device)
+        units = torch.tensor(list(self.colors), dtype=like.dtype, device=like.device)
+        return (rows / rows.norm(dim=1, keepdim=True) * units[:, None]).T
+
+    def _units(self, like: Tensor, size: Sequence[int]) -> Tensor:
+        """`(H, W // 2 + 1)`: of each frequency; that of the mean is that of the lowest other."""
+        height, width = size
+        options = {"dtype": like.dtype, "device": like.device}
+        rows, columns = torch.fft.fftfreq(height, **options), torch.fft.rfftfreq(width, **options)
+        frequency = torch.hypot(rows[:, None], columns[None, :])
+        units: Tensor = frequency.clamp_min(1 / max(height, width)) ** -self.decay
+        return units
+
+
 def finest_level(images: Tensor) -> Tensor:
     """What images lose when halved: `(B, 3, H, W)` → the same shape.
 
