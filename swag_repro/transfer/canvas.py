@@ -140,8 +140,8 @@ class FourierSpectrum:
     """Spatial frequencies of opponent colours, each in units of what photographs have of it.
 
     In these numbers natural images are decorrelated, so that a step moves low frequencies as readily as
-    high ones; Mordvintsev et al., *Differentiable image parameterizations*, Distill 2018, stylise by networks other
-    than VGG so.
+    high ones; Mordvintsev et al., *Differentiable image parameterizations*, Distill 2018, stylise so by
+    networks other than VGG.
 
     Attributes:
         decay: a frequency's unit is one over its power of this; 0 for equal units.
@@ -177,7 +177,8 @@ class FourierSpectrum:
         """`(3, 3)`: a column for each opponent colour, of its unit's length."""
         rows = torch.tensor(OPPONENTS, dtype=like.dtype, device=like.device)
         units = torch.tensor(list(self.colors), dtype=like.dtype, device=like.device)
-        return (rows / rows.norm(dim=1, keepdim=True) * units[:, None]).T
+        basis: Tensor = (rows / rows.norm(dim=1, keepdim=True) * units[:, None]).T
+        return basis
 
     def _units(self, like: Tensor, size: Sequence[int]) -> Tensor:
         """`(H, W // 2 + 1)`: of each frequency; that of the mean is that of the lowest other."""
@@ -185,7 +186,7 @@ class FourierSpectrum:
         options = {"dtype": like.dtype, "device": like.device}
         rows, columns = torch.fft.fftfreq(height, **options), torch.fft.rfftfreq(width, **options)
         frequency = torch.hypot(rows[:, None], columns[None, :])
-        units: Tensor = frequency.clamp_min(1 / max(height, width)) ** -self.decay
+        units: Tensor = torch.pow(frequency.clamp_min(1 / max(height, width)), -self.decay)
         return units
 
 
