@@ -79,7 +79,7 @@ def answer(units: pd.DataFrame, asked: Asked) -> Answer:
 
     Raises:
         ClaimError: The question names what the numbers don't have, or leaves several of them open.
-        TooFewError: There are too few pairs or seeds.
+        TooFewError: There are too few pairs or seeds, or not the same on both sides.
     """
     rows = _chosen(units, asked)
     _check_told(rows, asked)
@@ -88,7 +88,7 @@ def answer(units: pd.DataFrame, asked: Asked) -> Answer:
         table = by_pair_and_seed(values)
     except ValueError as error:
         rule = "should have every pair under every seed"
-        raise ClaimError(_name(asked), rule, "some without", "Compute the same pairs for all.") from error
+        raise TooFewError(_name(asked), rule, "some without", "Compute the same pairs for all.") from error
     _check_enough(table.shape, asked, seeded=SEED in rows and bool(rows[SEED].notna().all()))
     return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
 

@@ -149,6 +149,12 @@ class Question:
     expect: Expect = field(default_factory=Expect)
     fewest: int = 5
 
+    @property
+    def columns(self) -> set[str]:
+        """That it names."""
+        named = {part.column for part in (self.along, self.compare) if part is not None}
+        return {*self.where, *self.each, *named}
+
 
 @dataclass
 class Claim:

@@ -20,10 +20,10 @@ COLORS = {"holds": "#009E73", "refuted": "#D55E00", "open": "#7F7F7F"}
 
 MARKERS = {"holds": "o", "refuted": "X", "open": "D"}
 
-ROW, QUESTION, WORDS = 0.21, 0.055, 0.62
+ROW, QUESTION, WORDS = 0.34, 0.05, 0.62
 """Inches: of a claim, of each of its questions, and of the words around all."""
 
-LETTERS = 56
+LETTERS = 66
 """Of a line of a statement."""
 
 FARTHEST = 30.0
@@ -68,16 +68,19 @@ def make(ledger: Ledger) -> Figure:
     heights = [max(ROW, 0.14 + QUESTION * counts[claim]) for claim in shown["claim"]]
     caption = captions.lines(CAPTION)
     with style.figure(sum(heights) + WORDS, caption=caption, data=Drawn(ledger)) as (drawn, [part]):
-        axes = part.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        for axis, (_, row) in zip(axes, shown.iterrows(), strict=True):
+        words, axes = part.subplots(
+            len(shown), 2, sharex="col", squeeze=False, height_ratios=heights, width_ratios=[1.1, 1]
+        ).T
+        for said, axis, (_, row) in zip(words, axes, shown.iterrows(), strict=True):
             _draw(axis, known[known["claim"] == row["claim"]])
-            statement = fill(f"{str(row['claim']).split('_')[0]}  {row['text']}", LETTERS)
-            axis.set_ylabel(statement, rotation=0, ha="left", va="center", x=-1.0, fontsize=6.5)
-            axis.yaxis.set_label_coords(-0.85, 0.5)
-            axis.text(1.01, 0.5, row["verdict"], transform=axis.transAxes, va="center", fontsize=6.5)
+            name = str(row["claim"]).split("_")[0]
+            statement = fill(f"{name}, {row['verdict']}: {row['text']}", LETTERS)
+            said.text(0, 0.5, statement, va="center", fontsize=6.5, parse_math=False)
+            said.axis("off")
         axes[-1].set_xlabel("distance from the threshold, standard deviations over pairs")
         axes[-1].set_xscale("symlog", linthresh=1, linscale=1.5)
         axes[-1].set_xlim(-FARTHEST, FARTHEST)
+        axes[-1].set_xticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "1", "10"])
         _add_legend(axes[0])
     return drawn
 

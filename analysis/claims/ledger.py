@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -102,7 +102,8 @@ def load(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str],
         CellsError: Runs don't belong together.
         StoreError: A run can't be read.
     """
-    sources = {name: _source(name, evidence, overrides, runs) for name in _wanted(claims, evidence)}
+    columns = {name for claim in claims.values() for one in claim.questions.values() for name in one.columns}
+    sources = {name: _source(name, evidence, overrides, runs, columns) for name in _wanted(claims, evidence)}
     entries = [
         _entry(one, sources[one.question.evidence])
         for name, claim in claims.items()
@@ -136,13 +137,15 @@ class _Source:
     figure: str | None
 
 
-def _source(name: str, evidence: Evidence, overrides: Sequence[str], runs: Path) -> _Source:
+def _source(
+    name: str, evidence: Evidence, overrides: Sequence[str], runs: Path, columns: Collection[str]
+) -> _Source:
     sweep = evidence.sweeps[name]
     given = tuple(shlex.join(one) for one in units.commands(sweep, evidence.judges, overrides, runs))
     if not runs.is_dir():
         return _Source(None, f"no folder {runs}", (), given, sweep.figure)
     try:
-        numbers, behind = units.load(sweep, evidence.judges, overrides, runs)
+        numbers, behind = units.load(sweep, evidence.judges, overrides, runs, columns)
     except CellsError as error:
         return _Source(None, str(error.args[2]), (), given, sweep.figure)
     return _Source(numbers, None, tuple(behind), given, sweep.figure)

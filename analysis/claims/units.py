@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from analysis import tables
 from analysis.claims.definitions import TRAINED, Sweep
 from analysis.tables import MEASURES, Pixels, Tables
 from analysis.tables.cells import computing
+from analysis.tables.runs import RUNS
 from swag_repro.runs.schema import LOSSES
 
 COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge")
@@ -29,7 +30,7 @@ SHIPPED = Path(swag_repro.__file__).parent / "trained" / "table.csv"
 
 
 def load(
-    sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path
+    sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path, asked: Collection[str]
 ) -> tuple[pd.DataFrame, list[Tables]]:
     """All numbers of a sweep, and the tables they are from.
 
@@ -38,11 +39,12 @@ def load(
         judges: Choices of `measures=`; those that have not judged, or have random weights, say nothing.
         overrides: Added to its own.
         runs: The output folder.
+        asked: Settings that are kept beside those that were swept.
 
     Returns:
         `pair`, `seed`, `value`, `gain` (log₂ of how much nearer to its style a picture came than its start,
         for `GAINED`), `relative` (over that of the start, for losses), `run_id`, `cell` (its number in the
-        sweep), `COLUMNS`, and the settings of the runs.
+        sweep), `COLUMNS`, and settings of the runs.
 
     Raises:
         CellsError: Runs or judgements are missing, ambiguous, or don't belong together.
@@ -53,14 +55,14 @@ def load(
     given = [*sweep.overrides, *overrides]
     if sweep.entry != "stylize":
         data = tables.load(given, runs, sweep.entry, partial=False)
-        return _with_settings(_of_layers(data), data), [data]
+        return _with_settings(_of_layers(data), data, asked), [data]
     behind = [
         tables.load([*given, f"measures={judge}"], runs, sweep.entry, partial=False) for judge in judges
     ]
     known = [(judge, data) for judge, data in zip(judges, behind, strict=True) if _knows(data)]
-    parts = [_with_settings(_measures(data).assign(judge=judge), data) for judge, data in known]
+    parts = [_with_settings(_measures(data).assign(judge=judge), data, asked) for judge, data in known]
     own = [_losses(behind[0]), _spectra(behind[0])]
-    parts += [_with_settings(part, behind[0]) for part in own]
+    parts += [_with_settings(part, behind[0], asked) for part in own]
     return pd.concat(parts, ignore_index=True), behind
 
 
@@ -155,11 +157,12 @@ def _paired(numbers: pd.DataFrame) -> pd.DataFrame:
     return numbers.assign(pair=numbers["content"] + " × " + numbers["style"])
 
 
-def _with_settings(numbers: pd.DataFrame, data: Tables) -> pd.DataFrame:
+def _with_settings(numbers: pd.DataFrame, data: Tables, asked: Collection[str]) -> pd.DataFrame:
     known = [
         name for name in ("cell", "run_id", "pair", "value", "gain", "relative", *COLUMNS) if name in numbers
     ]
-    settings = data.runs.drop(columns=["run_id", "content", "style"], errors="ignore")
-    units = numbers[known].join(settings.drop(columns=[*COLUMNS], errors="ignore"), on="cell")
+    runs = data.runs.drop(columns=[*RUNS.names, *COLUMNS, "content", "style"], errors="ignore")
+    kept = [name for name in runs if name in (*asked, SEED) or len(runs[name].unique()) > 1]
+    units = numbers[known].join(runs[kept], on="cell")
     seeds = units[SEED].fillna(0) if SEED in units else 0
     return units.assign(seed=seeds)

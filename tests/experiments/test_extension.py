@@ -10,6 +10,8 @@ from analysis.tables.cells import UsersSettings
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.runs.records import all_runs
 
+pytestmark = pytest.mark.slow
+
 S = [
     "images.size=32",
     "images.source.limit=1",
@@ -45,8 +47,6 @@ FIGURE = """
 import seaborn as sns
 from matplotlib.figure import Figure
 from analysis import tables
-
-pytestmark = pytest.mark.slow
 
 def load(overrides, runs, *, partial):
     return tables.load(overrides, runs, "stylize", partial=partial)
