@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,8 +112,9 @@ def _chosen(units: pd.DataFrame, asked: Asked) -> pd.DataFrame:
 
 
 def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
-    """Whether each is one of these, of which null is one."""
-    return column.isin([value for value in values if value is not None]) | (column.isna() & (None in values))
+    """Whether each is one of these, or null if that is; settings of several types stand there as JSON."""
+    known = [value for value in values if value is not None]
+    return column.isin([*known, *map(json.dumps, known)]) | (column.isna() & (None in values))
 
 
 def _wanted(rows: pd.DataFrame, asked: Asked) -> pd.Series[float]:

@@ -354,3 +354,9 @@ def test_what_is_written_says_the_same(tmp_path, monkeypatch, capsys):
     assert "| X1_x | **reproduced** | T |" in (out / "claims" / "claims.md").read_text()
     assert (out / "claims" / "claims.png").stat().st_size > 10_000
     assert main(["explain", str(out / "claims" / "claims.png"), "--runs", str(root)]) == 0
+
+
+def test_settings_of_several_types_are_compared():
+    """A table of runs holds them as JSON."""
+    numbers = made(noise=0.0).replace({"network.name": {"a": "1", "b": '"peak/2"'}})
+    assert answer(numbers, ask(compare=Compare("network.name", ["peak/2"], [1]))).mean == pytest.approx(1.0)
