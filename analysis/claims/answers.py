@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from statsmodels.stats.power import TTestPower
 
-from analysis.claims.definitions import Along, Asked, ClaimError, Expect, TooFewError
+from analysis.claims.definitions import Along, Asked, ClaimError, Expect
 from analysis.claims.units import SEED
 from analysis.effects import CONFIDENCE, by_pair_and_seed, resampled
 from analysis.tables.runs import RUNS
@@ -79,8 +79,8 @@ def answer(units: pd.DataFrame, asked: Asked) -> Answer:
     """The answer of a sweep's numbers, of `units.load`.
 
     Raises:
-        ClaimError: The question names what the numbers don't have, or leaves several of them open.
-        TooFewError: There are too few pairs or seeds, or not the same on both sides.
+        ClaimError: The question names what the numbers don't have, or leaves several of them open; or there
+            are too few pairs or seeds, or not the same on both sides.
     """
     rows = _chosen(units, asked)
     _check_told(rows, asked)
@@ -89,7 +89,7 @@ def answer(units: pd.DataFrame, asked: Asked) -> Answer:
         table = by_pair_and_seed(values)
     except ValueError as error:
         rule = "should have every pair under every seed"
-        raise TooFewError(_name(asked), rule, "some without", "Compute the same pairs for all.") from error
+        raise ClaimError(_name(asked), rule, "some without", "Compute the same pairs for all.") from error
     _check_enough(table.shape, asked, seeded=SEED in rows and bool(rows[SEED].notna().all()))
     return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
 
@@ -193,7 +193,7 @@ def _check_enough(shape: tuple[int, ...], asked: Asked, *, seeded: bool) -> None
     fewest = asked.question.fewest
     if pairs < fewest or (seeded and seeds < SEEDS):
         rule = f"should rest on {fewest} pairs" + f" and {SEEDS} seeds" * seeded
-        raise TooFewError(_name(asked), rule, f"{pairs} and {seeds}", "Compute more.")
+        raise ClaimError(_name(asked), rule, f"{pairs} and {seeds}", "Compute more.")
 
 
 def _name(asked: Asked) -> str:

@@ -50,10 +50,6 @@ class ClaimError(UserError):
     """A claim can't be tested as it stands."""
 
 
-class TooFewError(ClaimError):
-    """There are too few pairs or seeds for an answer."""
-
-
 @dataclass
 class Sweep:
     """A sweep that claims rest on.

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from analysis.claims import units
 from analysis.claims.answers import Answer, answer
-from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, TooFewError, asked
+from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, asked
 from analysis.effects import CONFIDENCE
 from analysis.tables import CellsError, Tables
 
@@ -98,7 +98,6 @@ def load(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str],
         runs: The output folder.
 
     Raises:
-        ClaimError: A claim asks what the tables don't have.
         CellsError: Runs don't belong together.
         StoreError: A run can't be read.
     """
@@ -159,7 +158,7 @@ def _entry(one: Asked, source: _Source) -> Entry:
         return Entry(one, None, f"{judge} has not judged", source.commands, source.figure)
     try:
         found = answer(source.numbers, one)
-    except TooFewError as error:
+    except ClaimError as error:
         return Entry(one, None, str(error), source.commands, source.figure)
     return Entry(one, found, None, source.commands, source.figure)
 
