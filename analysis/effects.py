@@ -46,12 +46,17 @@ def bootstrap(values: pd.Series) -> Effect:
         ValueError: a pair without one of the seeds.
     """
     table = by_pair_and_seed(values)
-    means = resampled(table)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
+    low, high = interval(resampled(table))
     by_pair, (pairs, seeds) = table.mean(axis=1), table.shape
     positive = float((by_pair > 0).mean())
-    return Effect(float(by_pair.mean()), float(low), float(high), pairs, seeds, positive)
+    return Effect(float(by_pair.mean()), low, high, pairs, seeds, positive)
+
+
+def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
+    """Both ends of what holds `CONFIDENCE` of the draws, by percentiles."""
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(draws, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def by_pair_and_seed(values: pd.Series) -> NDArray[np.float64]:

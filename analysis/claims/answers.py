@@ -16,7 +16,7 @@ from statsmodels.stats.power import TTestPower
 
 from analysis.claims.definitions import Along, Asked, ClaimError, Expect
 from analysis.claims.units import SEED
-from analysis.effects import CONFIDENCE, by_pair_and_seed, resampled
+from analysis.effects import CONFIDENCE, by_pair_and_seed, interval, resampled
 from analysis.tables.runs import RUNS
 
 DRAWS = 20_000
@@ -202,11 +202,11 @@ def _name(asked: Asked) -> str:
 
 def _answer(table: Numbers, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
     (pairs, seeds), by_pair, means = table.shape, table.mean(axis=1), resampled(table, DRAWS)
-    low, high = _interval(means)
+    low, high = interval(means)
     distances = _distance(means, expect)
     spread = max(float(by_pair.std(ddof=1)), TINY)
     size = float(_distance(table.mean(), expect)) / spread
-    size_low, size_high = (end / spread for end in _interval(distances))
+    size_low, size_high = (end / spread for end in interval(distances))
     return Answer(
         mean=float(table.mean()), low=low, high=high, pairs=pairs, seeds=seeds,
         agreeing=float((_distance(by_pair, expect) > 0).mean()),
@@ -216,12 +216,6 @@ def _answer(table: Numbers, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
         pairs_needed=_needed(size),
         run_ids=run_ids,
     )  # fmt: skip
-
-
-def _interval(draws: Numbers) -> tuple[float, float]:
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return float(low), float(high)
 
 
 def _distance(values: Numbers, expect: Expect) -> Numbers:

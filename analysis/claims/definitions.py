@@ -120,6 +120,11 @@ class Expect:
     less_than: float | None = None
     within: float | None = None
 
+    @property
+    def given(self) -> dict[str, float]:
+        """Those that are not null."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
 
 @dataclass
 class Question:
@@ -267,7 +272,7 @@ def _check(path: Path, name: str, question: Question, sweeps: Mapping[str, Sweep
         _one_of(path, f"{name}.along.by", question.along.by, REDUCTIONS)
     if question.compare is not None and not (question.compare.these and question.compare.against):
         raise ClaimError(at, "should compare these with others", "an empty side", "Name values on both.")
-    given = {key: value for key, value in vars(question.expect).items() if value is not None}
+    given = question.expect.given
     if len(given) != 1:
         rule = "should expect one of more_than, less_than, within"
         raise ClaimError(at, rule, ", ".join(given) or "none", "Give one.")
@@ -282,7 +287,7 @@ def _check_threshold(at: str, question: Question, given: tuple[str, float]) -> N
     low, high = bounds
     kind, threshold = given
     can = {
-        "more_than": low < threshold < high or threshold == low == -high,
+        "more_than": low < threshold < high,
         "less_than": low < threshold < high,
         "within": 0 < threshold < max(-low, high),
     }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
@@ -18,6 +19,8 @@ from analysis.effects import CONFIDENCE
 from analysis.tables import CellsError, Tables
 
 State = Literal["holds", "refuted", "open", "missing"]
+
+STATES: tuple[State, ...] = get_args(State)
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "open", "not testable yet", "not testable here"]
 
@@ -55,7 +58,7 @@ class Ledger:
     entries: tuple[Entry, ...]
     tables: tuple[Tables, ...]
 
-    @property
+    @cached_property
     def questions(self) -> pd.DataFrame:
         """One row for each question: its answer, its state, and p by Holm's correction over all answers."""
         known = {at: one.answer for at, one in enumerate(self.entries) if one.answer is not None}
@@ -64,22 +67,19 @@ class Ledger:
         of = dict(zip(known, map(float, corrected), strict=True))
         return pd.DataFrame([_row(entry, of.get(at)) for at, entry in enumerate(self.entries)])
 
-    @property
+    @cached_property
     def verdicts(self) -> pd.DataFrame:
         """One row for each claim."""
-        questions = self.questions
         rows = []
         for name, claim in self.claims.items():
-            own = questions[questions["claim"] == name]
+            own = self.questions[self.questions["claim"] == name]
+            counts: dict[str, object] = {state: int((own["state"] == state).sum()) for state in STATES}
             rows.append(
                 {
                     "claim": name,
                     "paper": claim.paper,
                     "verdict": _verdict(claim, list(own["state"])),
-                    "holds": int((own["state"] == "holds").sum()),
-                    "refuted": int((own["state"] == "refuted").sum()),
-                    "open": int((own["state"] == "open").sum()),
-                    "missing": int((own["state"] == "missing").sum()),
+                    **counts,
                     "text": claim.text,
                     "source": claim.source,
                     "notes": " ".join([*claim.notes, *filter(None, [claim.untestable])]),
@@ -164,8 +164,7 @@ def _entry(one: Asked, source: _Source) -> Entry:
 
 
 def _row(entry: Entry, corrected: float | None) -> dict[str, object]:
-    expect = {name: value for name, value in vars(entry.asked.question.expect).items() if value is not None}
-    [(kind, threshold)] = expect.items()
+    [(kind, threshold)] = entry.asked.question.expect.given.items()
     known = {} if entry.answer is None else asdict(entry.answer)
     return {
         "claim": entry.asked.claim,

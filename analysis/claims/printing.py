@@ -11,14 +11,12 @@ import pandas as pd
 from rich.table import Table
 
 from analysis.claims import drawing
-from analysis.claims.ledger import Entry, Ledger
+from analysis.claims.ledger import STATES, Entry, Ledger
 from analysis.drawing import style
 from analysis.tables import provenance
 from swag_repro.runs.files import write_text
 
 COLORS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red", "open": "cyan"}
-
-COUNTS = ("holds", "refuted", "open", "missing")
 
 
 def table(ledger: Ledger) -> Table:
@@ -26,12 +24,12 @@ def table(ledger: Ledger) -> Table:
     shown = Table(box=None, pad_edge=False)
     for column in ("claim", "verdict"):
         shown.add_column(column, no_wrap=True)
-    for column in COUNTS:
+    for column in STATES:
         shown.add_column(column, justify="right")
     shown.add_column("statement")
     for row in ledger.verdicts.to_dict("records"):
         verdict = f"[{COLORS.get(row['verdict'], 'dim')}]{row['verdict']}[/]"
-        counts = [str(row[column] or "") for column in COUNTS]
+        counts = [str(row[column] or "") for column in STATES]
         shown.add_row(row["claim"], verdict, *counts, row["text"])
     return shown
 

@@ -97,8 +97,7 @@ def _trained() -> pd.DataFrame:
 def _of_layers(data: Tables) -> pd.DataFrame:
     """Numbers by image, which is a content or a style."""
     numbers = data.numbers.assign(pair=data.numbers["content"].fillna(data.numbers["style"]))
-    cells = data.runs["run_id"].rename_axis("cell").reset_index()
-    return cells.merge(numbers, on="run_id")
+    return _cells(data).merge(numbers, on="run_id")
 
 
 def _measures(data: Tables) -> pd.DataFrame:
@@ -114,24 +113,18 @@ def _measures(data: Tables) -> pd.DataFrame:
 
 def _losses(data: Tables) -> pd.DataFrame:
     """Losses of pairs, and shares of layers, which no judge has measured."""
-    cells = data.runs["run_id"].rename_axis("cell").reset_index()
-    same = ["run_id", "content", "style"]
-    parts = [
-        data.pairs[same].assign(
-            statistic=name,
-            value=data.pairs[name],
-            relative=data.pairs[name] / data.pairs[f"first_{name}"].where(lambda first: first > 0),
-        )
-        for name in LOSSES.values()
-    ]
     own = data.numbers[~data.numbers["statistic"].isin(MEASURES) & data.numbers["iteration"].isna()]
-    return _paired(cells.merge(pd.concat([*parts, own], ignore_index=True), on="run_id"))
+    pair, columns = ["run_id", "content", "style"], {f"first_{name}": name for name in LOSSES.values()}
+    firsts = data.pairs[[*pair, *columns]].rename(columns=columns)
+    firsts = firsts.melt(pair, var_name="statistic", value_name="first")
+    own = own.merge(firsts, on=[*pair, "statistic"], how="left")
+    relative = own["value"] / own["first"].where(own["first"] > 0)
+    return _paired(_cells(data).merge(own.assign(relative=relative), on="run_id"))
 
 
 def _spectra(data: Tables) -> pd.DataFrame:
     """Where the power of finished pictures lies."""
-    cells = data.runs["run_id"].rename_axis("cell").reset_index()
-    pairs = _paired(cells.merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id"))
+    pairs = _paired(_cells(data).merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id"))
     values = [
         spectral_centroid(data.picture(cell, name))
         for cell, name in zip(pairs["cell"], pairs["image"], strict=True)
@@ -151,6 +144,11 @@ def spectral_centroid(picture: Pixels) -> float:
     rows, columns = (np.fft.fftfreq(side) for side in luminance.shape)
     frequency = np.hypot(rows[:, None], columns[None, :])
     return float((frequency * power).sum() / power.sum())
+
+
+def _cells(data: Tables) -> pd.DataFrame:
+    """The run of each cell: one may answer two."""
+    return data.runs["run_id"].rename_axis("cell").reset_index()
 
 
 def _paired(numbers: pd.DataFrame) -> pd.DataFrame:
