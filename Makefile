@@ -25,7 +25,7 @@ reproduce: .venv/ready
 	@echo "  python experiments/measure_activations.py -m experiment=fig3 images=folder images.path=my/images"
 	@echo "  python -m analysis figure fig3 images=folder images.path=my/images"
 
-claims: .venv/ready  # which statements of the papers hold; an hour or so, resumable: finished runs are skipped
+claims: .venv/ready  # which statements of the papers hold; resumable: finished runs are skipped
 	$(BIN)/python -m analysis claims --commands > .venv/claims.sh
 	PATH="$(abspath $(BIN)):$$PATH" bash -e .venv/claims.sh
 	$(BIN)/python -m analysis claims
