@@ -114,7 +114,7 @@ class Trainer:
             "epoch %d: accuracy %.4f while training, %.4f held out; loss %.4f and %.4f",
             self.training.epoch, train.accuracy, test.accuracy, train.loss, test.loss,
         )  # fmt: skip
-        self.training.begin_epoch()
+        self.training.forget_sums()
 
     def _save(self, signal: int | None) -> None:
         if self.checkpoints is not None and (signal is not None or self.checkpoints.due()):

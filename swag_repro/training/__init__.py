@@ -1,12 +1,14 @@
 """Training of classifiers: data, recipe, and the loop."""
 
+from swag_repro.training.base import Loop, Machine
 from swag_repro.training.data import Dataset, Preparation, folder, torchvision_dataset
-from swag_repro.training.loop import Machine, Score, Training
+from swag_repro.training.loop import Score, Training
 from swag_repro.training.recipe import Recipe
 from swag_repro.training.world import World
 
 __all__ = [
     "Dataset",
+    "Loop",
     "Machine",
     "Preparation",
     "Recipe",

@@ -6,15 +6,16 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from swag_repro.errors import DataError
-from swag_repro.training.data import Labelled, Preparation
+from swag_repro.errors import DataError, ImageError
+from swag_repro.training.data import Labelled
 from swag_repro.training.world import World
 
 UNREADABLE = 0.01
@@ -41,6 +42,13 @@ class Batch(NamedTuple):
     unreadable: tuple[int, ...]
 
 
+class Reading(Protocol):
+    """What is done to each image once."""
+
+    def read(self, image: Image.Image) -> Tensor:
+        """PIL's → `(3, H, W)`, uint8."""
+
+
 class Images:
     """One part of a dataset, ready for a `DataLoader`.
 
@@ -56,7 +64,7 @@ class Images:
     """
 
     def __init__(
-        self, labelled: Labelled, preparation: Preparation, each: v2.Transform, *, seed: int, kept: bool
+        self, labelled: Labelled, preparation: Reading, each: v2.Transform, *, seed: int, kept: bool
     ) -> None:
         self.labelled, self.preparation, self.each, self.seed = labelled, preparation, each, seed
         self.kept, self._memory = kept, list[tuple[Tensor, int] | None]()
@@ -91,7 +99,7 @@ class Images:
         try:
             image, rank = self.labelled[index]
             return self.preparation.read(image), int(rank)
-        except (OSError, SyntaxError, ValueError, EOFError):  # of decoders, all of them
+        except (ImageError, OSError, SyntaxError, ValueError, EOFError):  # of decoders, all of them
             return None
 
 
@@ -135,6 +143,16 @@ class Order:
     def steps_an_epoch(self) -> int:
         """Whole batches only."""
         return self.images // self.batch_size
+
+    def check(self, setting: str) -> None:
+        """Whether there is a whole batch.
+
+        Raises:
+            DataError: there are fewer images.
+        """
+        if not self.steps_an_epoch:
+            rule = f"should be at most the number of images, {self.images}"
+            raise DataError(setting, rule, self.batch_size, "Choose a smaller one.")
 
     def __len__(self) -> int:
         return self.epochs * self.steps_an_epoch - self.first

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from swag_repro.errors import SettingError, check_choice
@@ -80,7 +80,7 @@ class Recipe:
             weight_decay=self.weight_decay,
         )
 
-    def scheduler(self, optimizer: SGD, steps: int) -> LambdaLR:
+    def scheduler(self, optimizer: Optimizer, steps: int) -> LambdaLR:
         """Of so many steps in all."""
         return LambdaLR(optimizer, lambda step: self.part_of_lr(min(step / steps, 1.0)))
 

@@ -1,0 +1,202 @@
+"""What every training has in common: steps by a recipe, and a state that holds it whole."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from swag_repro.errors import DataError, TrainingError
+from swag_repro.memory import out_of_memory
+from swag_repro.training.batches import UNREADABLE, number
+from swag_repro.training.world import World
+
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How a training is run; apart from rounding by `precision`, no result depends on it.
+
+    Attributes:
+        device: of this process.
+        precision: of the forward pass: float32, or bfloat16 or float16 by autocast.
+        compiled: whether torch.compile is used.
+        workers: processes that read images; 0 reads them in this one.
+        world: the processes that train together.
+    """
+
+    device: torch.device
+    precision: str
+    compiled: bool
+    workers: int
+    world: World
+
+    def memory_format(self, network: nn.Module) -> torch.memory_format:
+        """Of images and weights, for speed: on a CPU, too, a step is shorter by up to a quarter."""
+        convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+        # torch 2.15 crashes in the gradient of layers with 4 channels on a CPU.
+        wide = all(convolution.out_channels % 8 == 0 for convolution in convolutions)
+        return torch.channels_last if wide or self.device.type == "cuda" else torch.contiguous_format
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """In which the network runs."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.precision))
+
+
+class Steps(Protocol):
+    """The part of a recipe that every step asks for."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a step, on all devices together."""
+
+    @property
+    def clip(self) -> float | None:
+        """Largest norm of the gradient; None for any."""
+
+    def optimizer(self, network: nn.Module) -> Optimizer:
+        """Of the parameters that are trained."""
+
+    def scheduler(self, optimizer: Optimizer, steps: int) -> LambdaLR:
+        """Of the learning rate, over so many steps in all."""
+
+
+class Loop(ABC, Generic[B]):
+    """A network on its way, which `state` holds whole: what goes on from it ends with the same weights.
+
+    Args:
+        network: with the weights it starts from; trained in place.
+        recipe: how its steps are made.
+        steps: of the whole training.
+        seed: of what is drawn for the batches, and of the network's own draws.
+        machine: how it is run.
+        sums: how many numbers are added up over an epoch; the first is of the losses.
+    """
+
+    def __init__(
+        self, network: nn.Module, recipe: Steps, *, steps: int, seed: int, machine: Machine, sums: int
+    ) -> None:
+        self.recipe, self.seed, self.machine, self.steps = recipe, seed, machine, steps
+        self.memory_format = machine.memory_format(network)
+        self.network = network.to(machine.device).to(memory_format=self.memory_format)
+        self.optimizer = recipe.optimizer(network)
+        self.scheduler = recipe.scheduler(self.optimizer, steps)
+        self.scaler = torch.amp.GradScaler(machine.device.type, enabled=machine.precision == "float16")
+        self.done = 0
+        self.unreadable: set[int] = set()
+        self.sums = torch.zeros(sums, dtype=torch.float64, device=machine.device)
+        parallel = machine.world.parallel(self.network, machine.device)
+        self.forward: nn.Module = torch.compile(parallel) if machine.compiled else parallel  # type: ignore[assignment]
+
+    @abstractmethod
+    def batches(self) -> Iterable[B]:
+        """Those of the steps that are not done yet."""
+
+    @abstractmethod
+    def loss_of(self, batch: B) -> tuple[Tensor, Tensor]:
+        """What a step minimises, and what it adds to `sums`."""
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def __iter__(self) -> Iterator[int]:
+        """Trains to the end; yields the number of steps that are done after each of them."""
+        for batch in self.batches():
+            self._step(batch)
+            self.done += 1
+            yield self.done
+
+    def _step(self, batch: B) -> None:
+        torch.manual_seed(number(self.seed, self.done, self.machine.world.rank))  # of dropout
+        self.network.train()
+        self.optimizer.zero_grad()
+        with self._memory_problems():
+            loss, numbers = self.loss_of(batch)
+            self.scaler.scale(loss).backward()
+        if self.recipe.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.scheduler.step()
+        self.sums += numbers.detach()
+
+    def _memory_problems(self) -> AbstractContextManager[None]:
+        return out_of_memory(
+            lambda words: TrainingError(
+                "recipe.batch_size",
+                "should leave a step room in memory",
+                f"{self.recipe.batch_size // self.machine.world.size} images ({words})",
+                "Choose a smaller one, or precision=bfloat16.",
+            )
+        )
+
+    def note_unreadable(self, lost: Iterable[int], images: int) -> None:
+        """Counts images that could not be read.
+
+        Args:
+            lost: their numbers.
+            images: how many there are in all.
+
+        Raises:
+            DataError: more than one in a hundred.
+        """
+        self.unreadable.update(lost)
+        if len(self.unreadable) > UNREADABLE * images:
+            found = f"{len(self.unreadable)} of {images}, such as number {min(self.unreadable)}"
+            raise DataError(
+                "data", f"should have at most {UNREADABLE:.0%} unreadable images", found, "Replace them."
+            )
+
+    def check_finite(self) -> None:
+        """Objects to a network that has diverged, in this process.
+
+        Raises:
+            TrainingError: a loss since the epoch began is NaN or infinite.
+        """
+        if not self.sums.isfinite().all():
+            raise TrainingError(
+                "loss", "should stay finite", f"NaN or infinity by step {self.done} of {self.steps}",
+                "Choose a smaller recipe.lr, or recipe.clip=1; the last checkpoint is kept.",
+            )  # fmt: skip
+
+    def forget_sums(self) -> None:
+        """Begins to add up anew."""
+        self.sums.zero_()
+
+    def state(self) -> dict[str, Any]:
+        """Plain containers, numbers and tensors."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "done": self.done,
+            "sums": self.sums,
+            "unreadable": sorted(self.unreadable),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` returned.
+
+        Raises:
+            RuntimeError, KeyError, ValueError: it is of another network.
+        """
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.done, self.unreadable = state["done"], set(state["unreadable"])
+        self.sums.copy_(state["sums"])
