@@ -18,6 +18,8 @@ EXPERIMENTS = {
     "stylize": "stylize",
     "judge": "judge",
     "train": "train_classifier",
+    "train-feedforward": "train_feedforward",
+    "transfer": "transfer",
     "search": "search",
 }
 """Command → entry point."""
@@ -32,6 +34,8 @@ ABOUT = {
     "stylize": "pictures, and their judgement",
     "judge": "judgement of finished pictures by another judge",
     "train": "a classifier, whose weights all others take",
+    "train-feedforward": "a network that stylises in one pass",
+    "transfer": "pictures by a network that was trained to stylise, in one pass",
     "search": "the settings of a stylisation that its judge likes best",
     "status": "how far a sweep is",
     "collect": "all runs in three tables",

@@ -94,11 +94,9 @@ class Sweeping:
 
 
 @dataclass
-class Config:
+class Frame:
     """What every entry point's config has."""
 
-    network: Network = MISSING
-    weights: dict[str, Any] = MISSING
     tracking: Tracking = MISSING
     sweep: Sweeping = MISSING
     compute: Compute = MISSING
@@ -107,6 +105,14 @@ class Config:
     output: str = MISSING
     force: bool = MISSING
     progress: bool = MISSING
+
+
+@dataclass
+class Config(Frame):
+    """That of one which runs a network of `conf/network`."""
+
+    network: Network = MISSING
+    weights: dict[str, Any] = MISSING
 
 
 @dataclass
@@ -269,6 +275,71 @@ class TrainConfig(Config):
 
 
 @dataclass
+class Corpus:
+    """`conf/corpus`: contents and styles that a network is trained on."""
+
+    name: str = MISSING
+    source: dict[str, Any] = MISSING
+    content: str | None = None
+    style: str | None = None
+
+
+@dataclass
+class Crop:
+    """See `swag_repro.feedforward.Cropping`."""
+
+    short: int = MISSING
+    size: int = MISSING
+
+
+@dataclass
+class TrainFeedforwardConfig(Config):
+    """All of `conf/train_feedforward.yaml`."""
+
+    compute: Training = MISSING
+    images: Images = MISSING
+    smoothing: dict[str, Any] = MISSING
+    batchnorm: str = MISSING
+    precision: str = MISSING
+    mean_one: bool = MISSING
+    content: Any = None
+    style: Any = None
+    pairing: str = MISSING
+    objective: Objective = MISSING
+    generator: dict[str, Any] = MISSING
+    corpus: Corpus = MISSING
+    crop: Crop = MISSING
+    padding: str = MISSING
+    recipe: dict[str, Any] = MISSING
+    seed: int = MISSING
+    measures: dict[str, Any] = MISSING
+    snapshots: list[float] = MISSING
+    shown: list[float] = MISSING
+    checkpoint_seconds: float = MISSING
+    arm: Arm | None = None
+
+
+@dataclass
+class TransferConfig(Frame):
+    """All of `conf/transfer.yaml`."""
+
+    compute: Batched = MISSING
+    images: Images = MISSING
+    run: str = MISSING
+    content: Any = None
+    style: Any = None
+    pairing: str = MISSING
+    style_weights: Any = None
+    masks: Any = None
+    feather: float = MISSING
+    color: str = MISSING
+    alpha: float = MISSING
+    tile: int | None = None
+    precision: str = MISSING
+    measures: dict[str, Any] = MISSING
+
+
+@dataclass
 class Sought:
     """Arguments of `experiments.searching.objectives.Objective`, but for its name."""
 
@@ -291,7 +362,10 @@ class Search:
     objectives: dict[str, Sought] = MISSING
 
 
-GROUPS = ("network", "weights", "smoothing", "images", "data", "recipe", "tracking", "sweep", "compute")
+GROUPS = (
+    "network", "weights", "smoothing", "images", "data", "recipe", "generator", "corpus", "tracking", "sweep",
+    "compute",
+)  # fmt: skip
 """Nodes without which an entry point that has them can't do."""
 
 SCHEMAS = {
@@ -299,6 +373,8 @@ SCHEMAS = {
     "measure_units": UnitsConfig,
     "stylize": StylizeConfig,
     "train_classifier": TrainConfig,
+    "train_feedforward": TrainFeedforwardConfig,
+    "transfer": TransferConfig,
 }
 """By the config's name, which is that of the entry point that computes it."""
 
@@ -434,6 +510,8 @@ def _check_text(config: Any) -> None:
 
 def _check_numbers(config: DictConfig) -> None:
     """What the types of a schema can't say."""
+    if "network" not in config:
+        return
     mean, std = list(config.network.mean), list(config.network.std)
     for name, values, holds in (("mean", mean, True), ("std", std, all(value > 0 for value in std))):
         if len(values) != 3 or not all(map(math.isfinite, values)) or not holds:

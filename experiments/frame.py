@@ -118,6 +118,11 @@ class Experiment(ABC):
         return None
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """What each of its rows says of it."""
+        return {}
+
+    @property
     @abstractmethod
     def label(self) -> str:
         """What tells it from others, for people."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import nn
 
 from experiments.building import build, build_network
 from experiments.frame import Experiment
@@ -108,9 +109,13 @@ class SmoothedExperiment(NetworkExperiment):
             _LAST[key] = self._network()
         return _LAST[key]
 
+    def raw_network(self) -> nn.Module:
+        """The network with its weights, before it is read at taps."""
+        return build_network(self.weights, self.architecture)
+
     def _network(self) -> TappedNetwork:
         tapped = TappedNetwork(
-            build_network(self.weights, self.architecture),
+            self.raw_network(),
             self.architecture.paths(self.taps),
             mean=self.architecture.mean,
             std=self.architecture.std,

@@ -7,7 +7,15 @@ from typing import Any
 
 from swag_repro.runs.identity import normal
 
-VERSIONS = {"judge": 1, "measure_activations": 3, "measure_units": 1, "stylize": 4, "train_classifier": 1}
+VERSIONS = {
+    "judge": 1,
+    "measure_activations": 3,
+    "measure_units": 1,
+    "stylize": 4,
+    "train_classifier": 1,
+    "train_feedforward": 1,
+    "transfer": 1,
+}
 """Of the experiments' own code: raised when the same settings come to give other numbers."""
 
 NOT_SCIENCE = frozenset(
@@ -57,6 +65,18 @@ NOT_SCIENCE_OF = {
     # Another judge changes no picture.
     "stylize": frozenset({"measures"}),
     # Where the data are, and how they are read; a digest in `Identity` stands for what they are.
+    # The trained weights have a digest; tiles and neighbours change rounding only.
+    "transfer": frozenset({"run", "tile", "compute.batch_size", "measures", "corpus"}),
+    "train_feedforward": frozenset(
+        {
+            "corpus",
+            "checkpoint_seconds",
+            "compute.workers",
+            "compute.keep_images",
+            "compute.compile",
+            "measures",
+        }
+    ),
     "train_classifier": frozenset(
         {
             "data.name",

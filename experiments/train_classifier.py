@@ -19,14 +19,10 @@ ENTRY = "train_classifier"
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Trains one network."""
-    from experiments.running import run
-    from experiments.training.training import ClassifierTraining, assist
-    from swag_repro.training import World
+    from experiments.training.alongside import train_with_others
+    from experiments.training.training import ClassifierTraining
 
-    if World.current().rank:
-        assist(config)
-    else:
-        run(config, ClassifierTraining)
+    train_with_others(config, ClassifierTraining)
 
 
 if __name__ == "__main__":

@@ -26,18 +26,20 @@ from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 
 if TYPE_CHECKING:
+    from experiments.feedforward.training import FeedforwardExperiment
+    from experiments.feedforward.transfer import Transfer
     from experiments.stylization.stylization import Stylization
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judging(Experiment):
-    """What a held-out network says of a stylisation's pictures."""
+    """What a held-out network says of the pictures of a stylisation, or of a network that was trained to."""
 
     name = "judge"
     version = VERSIONS[name]
     reads = "stylize"
 
-    stylization: Stylization
+    stylization: Stylization | FeedforwardExperiment | Transfer
 
     def __post_init__(self) -> None:
         _ = self.judge  # objects now rather than after the optimisation
@@ -50,7 +52,7 @@ class Judging(Experiment):
         return {**super().parts(config), "stylization": Stylization.build(config)}
 
     @classmethod
-    def of(cls, stylization: Stylization) -> Self:
+    def of(cls, stylization: Stylization | FeedforwardExperiment | Transfer) -> Self:
         """The judgement of a stylisation."""
         return cls(config=stylization.config, device=stylization.device, stylization=stylization)
 

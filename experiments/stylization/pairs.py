@@ -76,10 +76,10 @@ def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
     contents = _chosen("content", config.content, pictures)
     styles = _chosen("style", config.style, pictures)
     if config.pairing == "mix":
-        masks = _masks(_for_each("masks", config.masks, len(styles)))
+        masks = _masks(_for_each("masks", OmegaConf.select(config, "masks"), len(styles)))
         return tuple(Pair(content, tuple(styles), masks) for content in contents)
     for name in ("style_weights", "masks"):
-        if config[name] is not None:
+        if OmegaConf.select(config, name) is not None:
             raise SettingError(name, "needs pairing=mix", f"pairing={config.pairing}", "Add pairing=mix.")
     every = config.pairing == "product" or 1 in (len(contents), len(styles))
     met = product(contents, styles) if every else zip(contents, styles, strict=False)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.markup import escape
 from torch import Tensor
 
 from experiments.building import build
 from experiments.frame import Context
 from experiments.network import SmoothedExperiment
+from experiments.objective import objective_of
 from experiments.science import VERSIONS, wants_judge
 from experiments.stylization.batches import BATCH_SIZE, COLORS, STARTS, Batch, fixed_size
 from experiments.stylization.judging import Judging
@@ -29,8 +29,8 @@ from experiments.stylization.shares import start_shares
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice
 from swag_repro.images import Picture, load_mask
-from swag_repro.losses import MATCHES, Like, Objective, Side, check_weight
-from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.losses import MATCHES, Objective, check_weight
+from swag_repro.networks import Levers, TappedNetwork
 from swag_repro.runs.schema import LOSSES
 from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
 
@@ -73,7 +73,7 @@ class Stylization(SmoothedExperiment):
             "pairs": pairs,
             "style_weights": weights_of(config, len(pairs[0].styles)),
             "start": start_picture(config.start, STARTS),
-            "objective": _objective(config, parts),
+            "objective": objective_of(config.objective, parts["architecture"], parts["smoothing"]),
             "optimizer": optimizer,
             "canvas": build(config.canvas),
             "guards": Guards(**config.guards),
@@ -254,84 +254,3 @@ def _check_observations(config: DictConfig) -> None:
     if any(step < 0 for step in config.measured_steps):
         rule = "should be numbers of steps from 0"
         raise SettingError("measured_steps", rule, list(config.measured_steps), "[] measures the end only.")
-
-
-# --- The objective --------------------------------------------------------------------------------------
-
-
-def _objective(config: DictConfig, parts: Mapping[str, Any]) -> Objective:
-    settings = config.objective
-    taps = _style_taps(parts["architecture"], settings)
-    return Objective(
-        content=Side(
-            loss=build(settings.content),
-            taps=dict.fromkeys(_content_taps(parts["architecture"], settings), 1.0),
-            weight=settings.content_weight,
-            smoothed=None if settings.smoothed_content else (),
-        ),
-        style=Side(
-            loss=build(settings.style),
-            taps=taps,
-            weight=settings.style_weight,
-            smoothed=_smoothed(list(taps), settings),
-        ),
-        smoothing=parts["smoothing"],
-        total_variation_weight=settings.total_variation_weight,
-        balance=settings.balance,
-        like=None if settings.like is None else Like(smoothing=build(settings.like), match=settings.match),
-    )
-
-
-def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, float]:
-    """Tap → weight."""
-    known = {
-        "style": architecture.style_taps,
-        "hypercolumn": architecture.columns,
-        "all": list(architecture.taps),
-    }
-    taps = list(_known("objective.taps", settings.taps, known))
-    if settings.layers is not None:
-        _check_layer("objective.layers", settings.layers, taps)
-        taps = taps[: settings.layers]
-    given = settings.tap_weights
-    weights = list(given) if OmegaConf.is_list(given) else [given] * len(taps)
-    if len(weights) != len(taps):
-        rule = f"should have one weight for each of the taps {taps}"
-        raise SettingError(
-            "objective.tap_weights", rule, f"{len(weights)} weights", "A number weighs all alike."
-        )
-    return dict(zip(taps, weights, strict=True))
-
-
-def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[str]:
-    if settings.content_layer is not None:
-        _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
-        return [architecture.style_taps[settings.content_layer - 1]]
-    known = {"content": [architecture.content_tap], "hypercolumn": architecture.columns}
-    return _known("objective.content_taps", settings.content_taps, known)
-
-
-def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None:
-    """Which of the taps are smoothed; None for all."""
-    number, pattern = settings.smoothed_deepest, settings.smoothed_taps
-    if pattern is None:
-        return None if number is None else taps[max(0, len(taps) - number) :]
-    if number is not None:
-        rule, remedy = "should be null beside objective.smoothed_deepest", "Give one of the two."
-        raise SettingError("objective.smoothed_taps", rule, repr(pattern), remedy)
-    matching = fnmatch.filter(taps, pattern)
-    if not matching:
-        rule = f"should match one of the taps {', '.join(taps)}"
-        raise SettingError("objective.smoothed_taps", rule, repr(pattern), "* stands for anything.")
-    return matching
-
-
-def _known(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    check_choice(setting, value, known)
-    return known[value]
-
-
-def _check_layer(setting: str, number: int, taps: Sequence[str]) -> None:
-    if not 1 <= number <= len(taps):
-        rule = f"should be from 1 to {len(taps)}, the number of taps"
-        raise SettingError(setting, rule, number, f"The taps are {', '.join(taps)}.")

@@ -1,28 +1,26 @@
-"""One training in its run directory: checkpoints, snapshots, curves, and the weights at its end."""
+"""A training in its run directory: checkpoints, snapshots, curves, and the weights at its end."""
 
 from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 from safetensors.torch import save
 
 from experiments.checkpoints import Checkpoints
-from experiments.frame import Context
+from experiments.frame import Context, Experiment
 from experiments.signals import interrupt
 from experiments.sweeps.progress import increments
 from experiments.sweeps.sweep import interruptible
 from swag_repro.runs.files import digest
 from swag_repro.runs.store import Run
 from swag_repro.tracking import Tracker
-from swag_repro.training import Score, Training
+from swag_repro.training import Loop, Score, Training
 from swag_repro.weights import WEIGHTS, snapshot_name
-
-if TYPE_CHECKING:
-    from experiments.training.training import ClassifierTraining
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +47,10 @@ class State:
     files: dict[str, str] = field(default_factory=dict)
 
 
-class Trainer:
+T = TypeVar("T", bound=Loop[Any])
+
+
+class Trainer(ABC, Generic[T]):
     """Takes a training to its end, from its last checkpoint on.
 
     Args:
@@ -58,7 +59,10 @@ class Trainer:
         context: where results go; None in a process beside the first, which writes nothing.
     """
 
-    def __init__(self, experiment: ClassifierTraining, training: Training, context: Context | None) -> None:
+    axis: ClassVar[tuple[str, ...]]
+    """Of the live curves: what they are drawn over, and they."""
+
+    def __init__(self, experiment: Experiment, training: T, context: Context | None) -> None:
         self.experiment, self.training, self.context = experiment, training, context
         self.tracker = Tracker(None) if context is None else context.tracker
         seconds = experiment.config.checkpoint_seconds
@@ -67,18 +71,33 @@ class Trainer:
         self.state = State()
         self.began = time.monotonic()
 
+    def begin(self) -> None:
+        """What comes before the first step of this process."""
+
+    @abstractmethod
+    def after(self, done: int) -> None:
+        """What follows a step: curves."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """What follows the last step: rows, and what else the first process writes."""
+
     def train(self) -> None:
         """Trains; the first process writes rows and weights."""
         self._resume()
-        self.tracker.axis("epoch", "train/*", "test/*", "lr")
+        self.tracker.axis(*self.axis)
         self._snap()
+        self.begin()
         with interruptible(None if self.context is None else self.context.place) as interrupted:
             for done in self._shown():
-                self._after(done)
+                self.after(done)
+                self._snap()
                 self._save(interrupted())
-        fitted = self.training.fitted()
-        self._note("fitted", fitted)
-        self._finish()
+        self.end()
+        if self.context is not None and self.checkpoints is not None:
+            self._write_weights(self.context.run, WEIGHTS)
+            self._tell_unreadable()
+            self.checkpoints.clear()
 
     def _resume(self) -> None:
         saved = self.checkpoints.load(KEY) if self.checkpoints is not None else None
@@ -97,45 +116,30 @@ class Trainer:
         counted = increments((done, done) for done in self.training)
         return self.context.shown(counted, total=self.training.steps, unit="steps")
 
-    def _after(self, done: int) -> None:
-        """What follows a step: curves, and the weights if they were asked for."""
-        if done % LIVE == 0:
-            self._log("train", self.training.running())
-        if self.training.ends_epoch:
-            self._end_epoch()
-        self._snap()
-
-    def _end_epoch(self) -> None:
-        train, test = self.training.running(), self.training.test()
-        for part, score in (("train", train), ("test", test)):
-            self._note(part, score)
-            self._log(part, score)
-        logger.info(
-            "epoch %d: accuracy %.4f while training, %.4f held out; loss %.4f and %.4f",
-            self.training.epoch, train.accuracy, test.accuracy, train.loss, test.loss,
-        )  # fmt: skip
-        self.training.forget_sums()
-
     def _save(self, signal: int | None) -> None:
         if self.checkpoints is not None and (signal is not None or self.checkpoints.due()):
             if signal is None:
                 self.training.check_finite()  # what diverged is not kept
-            self.state.training, self.state.seconds = self.training.state(), time.monotonic() - self.began
+            self.state.training, self.state.seconds = self.training.state(), self.seconds
             self.checkpoints.save(KEY, vars(self.state))
         if signal is not None:
             interrupt(signal)
 
-    def _log(self, part: str, score: Score) -> None:
-        values = {f"{part}/loss": score.loss, f"{part}/accuracy": score.accuracy}
-        self.tracker.log({"epoch": self.training.epoch, "lr": self.training.lr, **values})
+    @property
+    def seconds(self) -> float:
+        """That the training took so far, over all attempts."""
+        return time.monotonic() - self.began
 
-    def _note(self, part: str, score: Score) -> None:
-        """Rows of a score."""
-        seconds = time.monotonic() - self.began
-        for statistic, value in (("accuracy", score.accuracy), ("loss", score.loss), ("seconds", seconds)):
-            self.state.rows.append(
-                {"iteration": self.training.done, "statistic": statistic, "definition": part, "value": value}
-            )
+    def note(self, statistic: str, definition: str, value: float) -> None:
+        """Keeps a number for the rows of the run."""
+        self.state.rows.append(
+            {
+                "iteration": self.training.done,
+                "statistic": statistic,
+                "definition": definition,
+                "value": value,
+            }
+        )
 
     def _snap(self) -> None:
         """Writes the weights as they are, if they were asked for."""
@@ -153,19 +157,52 @@ class Trainer:
             file.write(content)
         return digest(content)
 
-    def _finish(self) -> None:
-        if self.context is None or self.checkpoints is None:
-            return
-        run, experiment = self.context.run, self.experiment
-        origin = {
-            "network": experiment.architecture.name,
-            "weights": experiment.weights.name,
-            "seed": experiment.config.seed,
-        }
-        run.write_rows([{**origin, "quantity": KEY, **row} for row in self.state.rows])
-        self._write_weights(run, WEIGHTS)
+    def _tell_unreadable(self) -> None:
         if lost := len(self.training.unreadable):
             logger.warning(
                 "%d unreadable images were left out, such as number %d", lost, min(self.training.unreadable)
             )
-        self.checkpoints.clear()
+
+
+class ClassifierTrainer(Trainer[Training]):
+    """Of a classifier: accuracy and loss, while training and held out."""
+
+    axis = ("epoch", "train/*", "test/*", "lr")
+
+    def after(self, done: int) -> None:
+        """Live curves, and the scores of an epoch that ends."""
+        if done % LIVE == 0:
+            self._log("train", self.training.running())
+        if self.training.ends_epoch:
+            self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        train, test = self.training.running(), self.training.test()
+        for part, score in (("train", train), ("test", test)):
+            self._note(part, score)
+            self._log(part, score)
+        logger.info(
+            "epoch %d: accuracy %.4f while training, %.4f held out; loss %.4f and %.4f",
+            self.training.epoch, train.accuracy, test.accuracy, train.loss, test.loss,
+        )  # fmt: skip
+        self.training.forget_sums()
+
+    def _log(self, part: str, score: Score) -> None:
+        values = {f"{part}/loss": score.loss, f"{part}/accuracy": score.accuracy}
+        self.tracker.log({"epoch": self.training.epoch, "lr": self.training.lr, **values})
+
+    def _note(self, part: str, score: Score) -> None:
+        """Rows of a score."""
+        for statistic, value in (
+            ("accuracy", score.accuracy),
+            ("loss", score.loss),
+            ("seconds", self.seconds),
+        ):
+            self.note(statistic, part, value)
+
+    def end(self) -> None:
+        """How well it fits what it was trained on; rows."""
+        self._note("fitted", self.training.fitted())
+        if self.context is not None:
+            origin = {**self.experiment.origin, "quantity": KEY}
+            self.context.run.write_rows([{**origin, **row} for row in self.state.rows])

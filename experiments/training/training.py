@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -11,28 +9,22 @@ from typing import Any
 from omegaconf import DictConfig
 
 from experiments.building import build, build_network
-from experiments.config import checked
-from experiments.frame import Context, Experiment
+from experiments.frame import Context
 from experiments.science import VERSIONS
-from experiments.training.trainer import Trainer
-from swag_repro.errors import SettingError, UserError
+from experiments.training.alongside import TrainingExperiment
+from experiments.training.trainer import ClassifierTrainer
 from swag_repro.networks import Architecture
-from swag_repro.runs.records import is_finished
-from swag_repro.runs.store import Store
-from swag_repro.training import Dataset, Machine, Preparation, Recipe, Training, World
-from swag_repro.weights import SNAPSHOTS, Weights
-
-MOST_WORKERS = 8
+from swag_repro.training import Dataset, Preparation, Recipe, Training
+from swag_repro.weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierTraining(Experiment):
+class ClassifierTraining(TrainingExperiment):
     """A network, where its weights start, and what it is trained on, how."""
 
     name = "train_classifier"
     version = VERSIONS[name]
     reads = "train_classifier"
-    resumable = ("checkpoints", SNAPSHOTS)
 
     architecture: Architecture
     weights: Weights
@@ -42,14 +34,9 @@ class ClassifierTraining(Experiment):
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """The attributes of the experiment of this config."""
-        for share in config.snapshots:
-            if not 0 <= share <= 1:
-                rule = "should be shares of the training, from 0 to 1"
-                raise SettingError("snapshots", rule, share, "0 is its start, 1 its end.")
         data, parts = config.data, super().parts(config)
         return {
             **parts,
-            "device": World.current().device(parts["device"]),
             "architecture": build(config.network),
             "weights": build(config.weights),
             "preparation": Preparation(size=data.size, crop=data.crop, flip=data.flip),
@@ -73,6 +60,15 @@ class ClassifierTraining(Experiment):
         return self.weights.digest(self._trained_architecture)
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """What each of its rows says of the network."""
+        return {
+            "network": self.architecture.name,
+            "weights": self.weights.name,
+            "seed": self.config.seed,
+        }
+
+    @property
     def label(self) -> str:
         """The network, the data and the seed, for people."""
         return f"{self.architecture.name} on {self.config.data.name}, seed {self.config.seed}"
@@ -82,12 +78,9 @@ class ClassifierTraining(Experiment):
         """By which W&B finds it."""
         return [self.architecture.name, self.config.data.name]
 
-    def compute(self, context: Context) -> None:
-        """Trains to the end, from the last checkpoint on; writes weights and curves."""
-        if context.place is not None and World.current().size > 1:
-            raise SettingError("-m", "should be left out under torchrun", "a sweep", "Train one by one.")
-        with World.current().joined(self.device):
-            Trainer(self, self.training(), context).train()
+    def trainer(self, context: Context | None) -> ClassifierTrainer:
+        """What takes it to its end."""
+        return ClassifierTrainer(self, self.training(), context)
 
     @cached_property
     def _trained_architecture(self) -> Architecture:
@@ -97,11 +90,6 @@ class ClassifierTraining(Experiment):
 
     def training(self) -> Training:
         """At its start."""
-        compute = self.config.compute
-        workers = compute.workers
-        if workers is None:
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            workers = 1 if self.device.type == "cpu" else min(MOST_WORKERS, cores)
         return Training(
             build_network(self.weights, self._trained_architecture),
             self.architecture,
@@ -109,28 +97,6 @@ class ClassifierTraining(Experiment):
             self.preparation,
             self.recipe,
             seed=self.config.seed,
-            machine=Machine(
-                device=self.device,
-                precision=self.config.precision,
-                compiled=compute.compile,
-                workers=workers,
-                world=World.current(),
-            ),
-            kept=compute.keep_images,
+            machine=self.machine,
+            kept=self.config.compute.keep_images,
         )
-
-
-def assist(composed: DictConfig) -> None:
-    """What the processes of torchrun beside the first do: the same, and write nothing.
-
-    Ends with status 1, and no message, where the first has one.
-    """
-    try:
-        experiment = ClassifierTraining.build(checked(composed, ClassifierTraining.reads))
-        target = Store(experiment.config.output).directory(experiment.identity.run_id)
-        if is_finished(target) and not experiment.config.force:
-            return
-        with World.current().joined(experiment.device):
-            Trainer(experiment, experiment.training(), None).train()
-    except UserError:
-        sys.exit(1)

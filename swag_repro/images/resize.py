@@ -10,7 +10,7 @@ from PIL import Image
 from swag_repro.errors import ImageError, SettingError, check_choice
 from swag_repro.images.files import MIN_SIDE
 
-Policy = Literal["short", "long", "squash"]
+Policy = Literal["short", "long", "squash", "none"]
 Interpolation = Literal["lanczos", "bilinear"]
 
 MAX_PIXELS = 2**26
@@ -22,7 +22,8 @@ class Resize:
     """Resizes by antialiased interpolation.
 
     `short` and `long` set that side to `size` pixels and keep the ratio; `squash` makes any image `size` x
-    `size`, as the authors' release does. `bilinear` is what torchvision's transforms do.
+    `size`, as the authors' release does; `none` leaves images as they are. `bilinear` is what torchvision's
+    transforms do.
 
     Raises:
         SettingError: `size` is below 16 or no integer, or an unknown policy or interpolation.
@@ -43,6 +44,8 @@ class Resize:
         """Width and height, in pixels, to which an image of `width` x `height` is brought."""
         if self.policy == "squash":
             return self.size, self.size
+        if self.policy == "none":
+            return width, height
         side = min(width, height) if self.policy == "short" else max(width, height)
         return round(width * self.size / side), round(height * self.size / side)
 

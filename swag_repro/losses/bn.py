@@ -13,9 +13,10 @@ from swag_repro.losses.base import LayerLoss, squares
 from swag_repro.losses.moments import channel_moments
 from swag_repro.smoothing import at_least_float32
 
-BN_NORMALIZERS: Mapping[str, Callable[[int], float]] = {
-    "mean": lambda _: 1.0,
-    "demystifying": lambda positions: 1e3 * positions / 2,  # 1e3 M · ½, authors' code
+BN_NORMALIZERS: Mapping[str, Callable[[int, int], float]] = {  # of D and M
+    "mean": lambda *_: 1.0,
+    "sum": lambda channels, _: channels,  # AdaIN, authors' code (StyleINLossModule.lua)
+    "demystifying": lambda _, positions: 1e3 * positions / 2,  # 1e3 M · ½, authors' code
 }
 
 
@@ -39,7 +40,7 @@ class BatchNormLoss(LayerLoss):
     """Squared differences of the channels' means and standard deviations.
 
     Attributes:
-        normalizer: `mean`, the equation, or `demystifying`, the authors' code, see `BN_NORMALIZERS`.
+        normalizer: `mean`, the equation; `sum` over channels, or `demystifying`: see `BN_NORMALIZERS`.
 
     Raises:
         SettingError: an unknown normaliser.
@@ -67,4 +68,4 @@ class BatchNormLoss(LayerLoss):
         mean, deviation = channel_moments(at_least_float32(matrix), shares)
         means, deviations = zip(*kept, strict=True)
         distance = moments_distance(mean, deviation, (torch.cat(means), torch.cat(deviations)))
-        return distance * BN_NORMALIZERS[self.normalizer](matrix.shape[2])
+        return distance * BN_NORMALIZERS[self.normalizer](*matrix.shape[1:])

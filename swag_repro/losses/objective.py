@@ -229,26 +229,60 @@ class Objective:
         ]
         return Targets(tuple(content for content, _ in pairs), tuple(mixed for _, mixed in pairs))
 
+    @torch.no_grad()
+    def targets_of(
+        self, of_contents: Features, of_styles: Features, wanted: Mapping[str, Tensor] | None = None
+    ) -> Targets:
+        """What pairs of one style each are compared with, whose features are at hand.
+
+        All pairs have the units that they have in the mean: a pair that is nearly alike weighs no more.
+
+        Args:
+            of_contents: of B contents at each tap of `taps()`, `(B, D, H, W)`, and `PIXELS`.
+            of_styles: likewise of their styles.
+            wanted: taps at which the content term is to find other features than the contents' own.
+
+        Raises:
+            SettingError: `like` matches gradients, for which there is no network.
+        """
+        if self.like is not None and self.like.match == "gradient":
+            rule = "should be loss where networks are trained"
+            raise SettingError("objective.match", rule, self.like.match, "Choose objective.match=loss.")
+        pairs = []
+        for index in range(len(of_contents[PIXELS])):
+            content, style, asked = (
+                {tap: layer[index : index + 1] for tap, layer in features.items()}
+                for features in (of_contents, of_styles, {**of_contents, **(wanted or {})})
+            )
+            reference = self._style_reference(None, Style(style[PIXELS][0]), 1.0, style, content)
+            own = self._balanced(self.content, self._reference(self.content, asked), style)
+            pairs.append((own, reference))
+        contents, styles = (_in_mean_units(side) for side in zip(*pairs, strict=True))
+        return Targets(tuple(contents), tuple((style,) for style in styles))
+
     def _pair(
         self, network: Network, content: Tensor, styles: Sequence[Style]
     ) -> tuple[Reference, tuple[Reference, ...]]:
         features = self._features(network, content)
         own = self._reference(self.content, features)
-        weights = style_weights(styles)
         references, others = [], []
-        for style, weight in zip(styles, weights, strict=True):
-            mask = None if style.mask is None else style.mask.unsqueeze(0)
+        for style, weight in zip(styles, style_weights(styles), strict=True):
             image = style.image.unsqueeze(0)
             of_style = self._features(network, image)
-            reference = replace(self._reference(self.style, of_style), weight=weight, mask=mask)
-            if self.like is None or not self.style.read:
-                references.append(self._balanced(self.style, reference, features))
-            else:
-                references.append(self._matched(network, self.like, reference, of_style, features))
+            references.append(self._style_reference(network, style, weight, of_style, features))
             if self._needs_units(self.content) and image.shape != content.shape:
                 of_style = self._features(network, _resized(image, content))
             others.append(of_style)
         return self._balanced(self.content, own, *others), tuple(references)
+
+    def _style_reference(
+        self, network: Network | None, style: Style, weight: float, of_style: Features, of_content: Features
+    ) -> Reference:
+        mask = None if style.mask is None else style.mask.unsqueeze(0)
+        reference = replace(self._reference(self.style, of_style), weight=weight, mask=mask)
+        if self.like is None or not self.style.read:
+            return self._balanced(self.style, reference, of_content)
+        return self._matched(network, self.like, reference, of_style, of_content)
 
     def _reference(self, side: Side, features: Features) -> Reference:
         peaks = {tap: peak(features[tap]) for tap in side.read}
@@ -269,13 +303,18 @@ class Objective:
         return replace(reference, units=units)
 
     def _matched(
-        self, network: Network, like: Like, reference: Reference, of_style: Features, of_content: Features
+        self,
+        network: Network | None,
+        like: Like,
+        reference: Reference,
+        of_style: Features,
+        of_content: Features,
     ) -> Reference:
         """With the units that give each part of the style term the share it has in another arm."""
         other = replace(self, smoothing=like.smoothing, like=None)
         theirs = replace(other._reference(other.style, of_style), mask=reference.mask)
         weights, distances = self._parts(self.style), self._distances(self.style, reference, [of_content])
-        if like.match == "gradient":
+        if like.match == "gradient" and network is not None:
             image = of_content[PIXELS]
             own, wanted = (arm._norms(network, of, image) for arm, of in ((self, reference), (other, theirs)))
             wanted = shares({part: weight * wanted[part] for part, weight in weights.items()})
@@ -387,6 +426,13 @@ class Objective:
 
     def _features(self, network: Network, images: Tensor) -> dict[str, Tensor]:
         return {**network(images), PIXELS: images}
+
+
+def _in_mean_units(references: Sequence[Reference]) -> list[Reference]:
+    means = {
+        part: torch.stack([of.units[part] for of in references]).mean(dim=0) for part in references[0].units
+    }
+    return [replace(of, units=means) for of in references]
 
 
 def style_weights(styles: Sequence[Style]) -> list[float]:

@@ -1,0 +1,1 @@
+"""Networks that stylise in one pass: their training and their use."""

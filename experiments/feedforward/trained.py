@@ -1,0 +1,97 @@
+"""A finished training of a network that stylises, found by the id of its run or among what ships."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from experiments.config import checked
+from experiments.feedforward.training import FeedforwardExperiment
+from swag_repro.errors import WeightsError
+from swag_repro.runs.files import MALFORMED, digest_of, parse_yaml
+from swag_repro.runs.records import is_finished
+from swag_repro.weights import WEIGHTS
+
+SHIPPED = "shipped"
+
+TRAIN_ONE = "python experiments/train_feedforward.py trains one."
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training and its weights.
+
+    Attributes:
+        experiment: what was trained; its pictures are of no matter.
+        path: of the weights.
+    """
+
+    experiment: FeedforwardExperiment
+    path: Path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the trained weights, and what tells those of the encoder."""
+        return f"{digest_of(self.path)} {self.experiment.weights_digest}"
+
+    def network(self) -> nn.Module:
+        """The trained network, on its device.
+
+        Raises:
+            WeightsError: the file is damaged, or of another network.
+        """
+        network = self.experiment.generator_network()
+        try:
+            network.load_state_dict(load_file(self.path))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            found = f"{self.path} ({str(error).splitlines()[0]})"
+            raise WeightsError("run", "should have weights of its own network", found, TRAIN_ONE) from error
+        return network.to(self.experiment.device).requires_grad_(requires_grad=False)
+
+
+def trained(run: str, output: str, beside: DictConfig) -> Trained:
+    """The training of a run.
+
+    Args:
+        run: its id, or `SHIPPED`.
+        output: the folder of the run directories.
+        beside: the config that wants it: its images, device and precision are used.
+
+    Raises:
+        WeightsError: there is no such finished training.
+    """
+    directory = _shipped() if run == SHIPPED else Path(output).expanduser() / "runs" / run
+    if run != SHIPPED and not is_finished(directory):
+        rule = "should be the id of a finished training, or shipped"
+        raise WeightsError("run", rule, f"none of this id in {directory.parent}", TRAIN_ONE)
+    try:
+        settings: Any = parse_yaml((directory / "config.yaml").read_text(encoding="utf-8"))
+    except MALFORMED as error:
+        raise WeightsError("run", "should have its config", f"{directory} ({error})", TRAIN_ONE) from error
+    if settings.get("entry") != FeedforwardExperiment.reads:
+        found = f"{settings.get('entry')}: {directory}"
+        raise WeightsError("run", f"should be a training of {FeedforwardExperiment.reads}", found, TRAIN_ONE)
+    return Trained(_experiment(settings, beside), directory / WEIGHTS)
+
+
+def _experiment(settings: Mapping[str, Any], beside: DictConfig) -> FeedforwardExperiment:
+    own = {
+        "images": OmegaConf.to_container(beside.images),
+        "output": beside.output,
+        "precision": beside.precision,
+        "compute": {**settings["compute"], "device": beside.compute.device},
+    }
+    config = OmegaConf.create({**settings, **own})
+    return FeedforwardExperiment.build(checked(config, FeedforwardExperiment.reads))
+
+
+def _shipped() -> Path:
+    return Path(str(files("swag_repro.feedforward"))) / SHIPPED

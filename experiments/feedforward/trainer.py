@@ -1,0 +1,130 @@
+"""The training of a network that stylises, in its run directory: curves, pictures on its way, weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.utils import make_grid
+
+from experiments.stylization.batches import Batch
+from experiments.stylization.painting import Painted, step_image
+from experiments.stylization.pictures import save_pictures
+from experiments.training.trainer import LIVE, Trainer
+from swag_repro.feedforward import FeedforwardTraining, Score
+from swag_repro.images import save_png, to_pil
+from swag_repro.transfer import PairRecord
+from swag_repro.transfer.records import Losses, Status
+
+if TYPE_CHECKING:
+    from experiments.feedforward.training import FeedforwardExperiment
+
+GRIDS = "images/grids"
+"""Where pictures on the way lie: contents, styles and pictures below each other."""
+
+CELL = 128
+"""Pixels of a picture's height in a grid."""
+
+
+class FeedforwardTrainer(Trainer[FeedforwardTraining]):
+    """Of a network that stylises: the objective's terms, and pictures of some pairs.
+
+    Args:
+        experiment: what is trained.
+        training: at its start.
+        context: where results go; None in a process beside the first, which writes nothing.
+    """
+
+    axis = ("step", "train/*", "pairs/*", "lr")
+    experiment: FeedforwardExperiment
+
+    def after(self, done: int) -> None:
+        """Live curves; pictures where they were asked for."""
+        if done % LIVE == 0 or done == self.training.steps:
+            self._log("train", self.training.running())
+            if done % (10 * LIVE) == 0 or done == self.training.steps:
+                self._note("train", self.training.running())
+                self.training.forget_sums()
+        self._show(done)
+
+    def begin(self) -> None:
+        """Pictures of the start."""
+        if self.training.done == 0:
+            self._show(0)
+
+    def end(self) -> None:
+        """The pairs as the network has them at its end, their table, and all rows."""
+        if self.context is None:
+            return
+        run, pairs = self.context.run, []
+        for batch, picture in self._stylized():
+            first, last = self._losses(batch, batch.contents), self._losses(batch, picture)
+            status = Status.FINISHED if math.isfinite(last.total) else Status.DIVERGED
+            record = PairRecord(last, last, first, self.training.done, status=status, reason="trained")
+            save_png(batch.contents[0], run.path / step_image(batch.pairs[0], 0, 0), {})
+            painted = Painted(batch, picture, (record,), steps=(0,), last_scale=0)
+            pairs += list(save_pictures(run, painted, label=self.context.label, animation=False))
+        run.write_pairs(pairs)
+        rows = [{"quantity": "training", **row} for row in self.state.rows]
+        run.write_rows([{**self.experiment.origin, **row} for row in (*rows, *_pair_rows(pairs))])
+
+    def _show(self, done: int) -> None:
+        """Stylises the pairs, and keeps a grid of them, after the shares that `shown` names."""
+        steps = {round(share * self.training.steps) for share in self.experiment.config.shown}
+        if self.context is None or done not in steps:
+            return
+        cells: list[Tensor] = []
+        scores: list[Losses] = []
+        for batch, picture in self._stylized():
+            cells += [batch.contents[0], batch.styles[0][0].image, picture[0]]
+            scores.append(self._losses(batch, picture))
+        grid = _grid(cells)
+        save_png(grid, self.context.run.path / GRIDS / f"{done:07}.png", {"step": str(done)})
+        self.tracker.images("pairs", [(to_pil(grid), f"step {done}: content, style, picture")])
+        mean = Score(
+            *(sum(getattr(one, term) for one in scores) / len(scores) for term in Score.__annotations__)
+        )
+        self._note("pairs", mean)
+        self._log("pairs", mean)
+
+    def _stylized(self) -> Iterator[tuple[Batch, Tensor]]:
+        """Each pair, and its picture `(1, 3, H, W)`."""
+        stylizer = self.experiment.stylizer(self.training.network)
+        for batch in self.experiment.batches():
+            yield batch, stylizer(batch.contents, batch.styles[0])
+
+    @torch.no_grad()
+    def _losses(self, batch: Batch, picture: Tensor) -> Losses:
+        """Of a picture, by the objective of the training, with the content's own features as target."""
+        experiment, encoder = self.experiment, self.training.encoder
+        targets = experiment.objective.targets(encoder, batch.contents, batch.styles)
+        terms = experiment.objective(encoder, picture, targets)
+        return Losses(*(float(term) for term in terms))
+
+    def _log(self, part: str, score: Score) -> None:
+        values = {f"{part}/{term}": getattr(score, term) for term in Score.__annotations__}
+        self.tracker.log({"step": self.training.done, "lr": self.training.lr, **values})
+
+    def _note(self, part: str, score: Score) -> None:
+        for term in Score.__annotations__:
+            self.note(f"{term}_loss", part, getattr(score, term))
+        self.note("seconds", part, self.seconds)
+
+
+def _grid(cells: list[Tensor]) -> Tensor:
+    """Contents, styles and pictures `(3, H, W)`, three a row, each brought to a square."""
+    squares = [F.interpolate(cell[None], (CELL, CELL), mode="bilinear", antialias=True)[0] for cell in cells]
+    grid: Tensor = make_grid([square.cpu() for square in squares], nrow=3, padding=2, pad_value=1.0)
+    return grid
+
+
+def _pair_rows(pairs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Terms of each pair at its end."""
+    for pair in pairs:
+        for statistic in ("content_loss", "style_loss", "total_loss"):
+            about = {"content": pair["content"], "style": pair["style"], "statistic": statistic}
+            yield {**about, "value": float(pair[statistic])}

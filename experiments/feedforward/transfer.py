@@ -1,0 +1,167 @@
+"""The experiment `transfer`: pictures by a network that was trained to stylise."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.markup import escape
+from torch import Tensor
+
+from experiments.building import build
+from experiments.feedforward.trained import Trained, trained
+from experiments.frame import Context, Experiment
+from experiments.science import VERSIONS, wants_judge
+from experiments.stylization.batches import COLORS, Batch
+from experiments.stylization.judging import Judging
+from experiments.stylization.painting import Painted
+from experiments.stylization.pairs import Pair, pairs_of, weights_of
+from experiments.stylization.pictures import save_pictures
+from experiments.sweeps.progress import console
+from swag_repro.errors import SettingError, check_choice
+from swag_repro.feedforward import Stylizer
+from swag_repro.images import Picture, Resize
+from swag_repro.networks import Architecture
+from swag_repro.transfer import PairRecord
+from swag_repro.transfer.records import Losses, Status
+from swag_repro.weights import Weights
+
+UNKNOWN = Losses(*[math.nan] * 4)
+"""Terms of an objective that nothing minimised here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Experiment):
+    """Pairs, and the trained network that stylises them."""
+
+    name = "transfer"
+    version = VERSIONS[name]
+    reads = "transfer"
+
+    trained: Trained
+    pictures: tuple[Picture, ...]
+    resize: Resize
+    pairs: tuple[Pair, ...]
+    style_weights: Sequence[float]
+
+    @classmethod
+    def parts(cls, config: DictConfig) -> dict[str, Any]:
+        """The attributes of the cell of this config."""
+        check_choice("color", config.color, COLORS)
+        if not 0 <= config.alpha <= 1:
+            raise SettingError("alpha", "should be from 0 to 1", config.alpha, "1 is the whole style.")
+        if config.tile is not None and config.tile < 1:
+            raise SettingError("tile", "should be a number of pixels, or null", config.tile, "Choose 1024.")
+        images = config.images
+        pictures = build(images.source)
+        pairs = pairs_of(config, pictures)
+        return {
+            **super().parts(config),
+            "trained": trained(config.run, config.output, config),
+            "pictures": pictures,
+            "resize": Resize(size=images.size, policy=images.resize, interpolation=images.interpolation),
+            "pairs": pairs,
+            "style_weights": weights_of(config, len(pairs[0].styles)),
+        }
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """The config, with that of the network."""
+        of_training = self.trained.experiment.plain
+        kept = ("network", "weights", "smoothing", "objective", "generator", "recipe", "corpus", "seed")
+        return {**super().plain, **{key: of_training[key] for key in kept}}
+
+    @property
+    def images(self) -> dict[str, str]:
+        """SHA-256 of each pair."""
+        return {pair.name: pair.sha256 for pair in self.pairs}
+
+    @property
+    def weights_digest(self) -> str:
+        """Of the trained network and its encoder."""
+        return self.trained.digest
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the encoder, which no judge may be."""
+        return self.trained.experiment.architecture
+
+    @property
+    def weights(self) -> Weights:
+        """Of the encoder."""
+        return self.trained.experiment.weights
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What each of its rows says of the network."""
+        return self.trained.experiment.origin
+
+    @property
+    def label(self) -> str:
+        """The network, for people."""
+        return f"{self.config.run} {self.trained.experiment.label}"
+
+    @property
+    def tags(self) -> list[str]:
+        """By which W&B finds it."""
+        return self.trained.experiment.tags
+
+    def compute(self, context: Context) -> None:
+        """Stylises all pairs; writes pictures, their table and how long each took."""
+        network = self.trained.network()
+        stylizer = self.trained.experiment.stylizer(network)
+        pairs: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
+        counted = ((len(batch.pairs), batch) for batch in self.batches())
+        for batch in context.shown(counted, total=len(self.pairs), unit="pictures"):
+            began = time.monotonic()
+            images = self._stylized(stylizer, batch)
+            seconds = (time.monotonic() - began) / len(batch.pairs)
+            record = PairRecord(UNKNOWN, UNKNOWN, UNKNOWN, status=Status.FINISHED, reason="one pass")
+            painted = Painted(batch, images, (record,) * len(batch.pairs), steps=(), last_scale=0)
+            pairs += save_pictures(context.run, painted, label=self.label, animation=False)
+            rows += [self._row(pair, seconds) for pair in batch.pairs]
+        context.run.write_pairs(pairs)
+        context.run.write_rows(rows)
+        for pair in pairs:
+            console.print(f"  {escape(str(context.run.path / pair['image']))}")
+
+    def _row(self, pair: Pair, seconds: float) -> dict[str, Any]:
+        about = {"content": pair.content.name, "style": pair.style_name}
+        return {**self.origin, **about, "statistic": "seconds", "value": seconds}
+
+    def _stylized(self, stylizer: Stylizer, batch: Batch) -> Tensor:
+        """The pictures of a batch, whose pairs share their styles, on the CPU: their time is over."""
+        seen = batch.seen(self.config.color)
+        with self.trained.experiment.machine.autocast():
+            images = stylizer(
+                seen.contents, seen.styles[0], alpha=self.config.alpha, tile=self.config.tile
+            ).float()
+        return batch.finished(images, self.config.color).cpu()
+
+    def batches(self) -> Iterator[Batch]:
+        """Pairs that share styles and masks, and whose contents have one size."""
+        groups: dict[Any, list[Pair]] = {}
+        for pair in self.pairs:
+            size = self.resize.target(*pair.content.read().size)
+            alone = pair.name if self.config.color == "matched" else None
+            groups.setdefault((size, pair.styles, pair.masks, alone), []).append(pair)
+        most = self.config.compute.batch_size
+        for group in groups.values():
+            for first in range(0, len(group), most):
+                yield Batch.load(
+                    group[first : first + most],
+                    self.resize,
+                    device=self.device,
+                    weights=self.style_weights,
+                    feather=self.config.feather,
+                )
+
+    def following(self) -> Judging | None:
+        """The judgement of its pictures; None if nothing is to be measured."""
+        return Judging.of(self) if wants_judge(self.config) else None

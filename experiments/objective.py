@@ -1,0 +1,96 @@
+"""The objective of a config: losses, and where they read the network."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.building import build
+from swag_repro.errors import SettingError, check_choice
+from swag_repro.losses import Like, Objective, Side
+from swag_repro.networks import Architecture
+from swag_repro.smoothing import Smoothing
+
+
+def objective_of(settings: DictConfig, architecture: Architecture, smoothing: Smoothing) -> Objective:
+    """What `objective` asks for.
+
+    Raises:
+        SettingError: it names no taps of the network, or the objective objects.
+    """
+    taps = _style_taps(architecture, settings)
+    return Objective(
+        content=Side(
+            loss=build(settings.content),
+            taps=dict.fromkeys(_content_taps(architecture, settings), 1.0),
+            weight=settings.content_weight,
+            smoothed=None if settings.smoothed_content else (),
+        ),
+        style=Side(
+            loss=build(settings.style),
+            taps=taps,
+            weight=settings.style_weight,
+            smoothed=_smoothed(list(taps), settings),
+        ),
+        smoothing=smoothing,
+        total_variation_weight=settings.total_variation_weight,
+        balance=settings.balance,
+        like=None if settings.like is None else Like(smoothing=build(settings.like), match=settings.match),
+    )
+
+
+def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, float]:
+    """Tap → weight."""
+    known = {
+        "style": architecture.style_taps,
+        "hypercolumn": architecture.columns,
+        "all": list(architecture.taps),
+    }
+    taps = list(_known("objective.taps", settings.taps, known))
+    if settings.layers is not None:
+        _check_layer("objective.layers", settings.layers, taps)
+        taps = taps[: settings.layers]
+    given = settings.tap_weights
+    weights = list(given) if OmegaConf.is_list(given) else [given] * len(taps)
+    if len(weights) != len(taps):
+        rule = f"should have one weight for each of the taps {taps}"
+        raise SettingError(
+            "objective.tap_weights", rule, f"{len(weights)} weights", "A number weighs all alike."
+        )
+    return dict(zip(taps, weights, strict=True))
+
+
+def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[str]:
+    if settings.content_layer is not None:
+        _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
+        return [architecture.style_taps[settings.content_layer - 1]]
+    known = {"content": [architecture.content_tap], "hypercolumn": architecture.columns}
+    return _known("objective.content_taps", settings.content_taps, known)
+
+
+def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None:
+    """Which of the taps are smoothed; None for all."""
+    number, pattern = settings.smoothed_deepest, settings.smoothed_taps
+    if pattern is None:
+        return None if number is None else taps[max(0, len(taps) - number) :]
+    if number is not None:
+        rule, remedy = "should be null beside objective.smoothed_deepest", "Give one of the two."
+        raise SettingError("objective.smoothed_taps", rule, repr(pattern), remedy)
+    matching = fnmatch.filter(taps, pattern)
+    if not matching:
+        rule = f"should match one of the taps {', '.join(taps)}"
+        raise SettingError("objective.smoothed_taps", rule, repr(pattern), "* stands for anything.")
+    return matching
+
+
+def _known(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    check_choice(setting, value, known)
+    return known[value]
+
+
+def _check_layer(setting: str, number: int, taps: Sequence[str]) -> None:
+    if not 1 <= number <= len(taps):
+        rule = f"should be from 1 to {len(taps)}, the number of taps"
+        raise SettingError(setting, rule, number, f"The taps are {', '.join(taps)}.")

@@ -1,0 +1,91 @@
+"""Experiments that several processes of torchrun compute together."""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from experiments.config import checked
+from experiments.frame import Context, Experiment
+from experiments.running import run
+from experiments.training.trainer import Trainer
+from swag_repro.errors import SettingError, UserError
+from swag_repro.runs.records import is_finished
+from swag_repro.runs.store import Store
+from swag_repro.training import Machine, World
+from swag_repro.weights import SNAPSHOTS
+
+MOST_WORKERS = 8
+
+
+class TrainingExperiment(Experiment):
+    """A training; the first process writes what there is to write."""
+
+    resumable = ("checkpoints", SNAPSHOTS)
+
+    @classmethod
+    def parts(cls, config: DictConfig) -> dict[str, Any]:
+        """The attributes of the experiment of this config."""
+        for share in config.snapshots:
+            if not 0 <= share <= 1:
+                rule = "should be shares of the training, from 0 to 1"
+                raise SettingError("snapshots", rule, share, "0 is its start, 1 its end.")
+        parts = super().parts(config)
+        return {**parts, "device": World.current().device(parts["device"])}
+
+    @abstractmethod
+    def trainer(self, context: Context | None) -> Trainer[Any]:
+        """What takes it to its end; without a context it writes nothing."""
+
+    def compute(self, context: Context) -> None:
+        """Trains to the end, from the last checkpoint on; writes weights and curves."""
+        if context.place is not None and World.current().size > 1:
+            raise SettingError("-m", "should be left out under torchrun", "a sweep", "Train one by one.")
+        with World.current().joined(self.device):
+            self.trainer(context).train()
+
+    @property
+    def machine(self) -> Machine:
+        """How it is run."""
+        compute = self.config.compute
+        workers = compute.workers
+        if workers is None:
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            workers = 1 if self.device.type == "cpu" else min(MOST_WORKERS, cores)
+        return Machine(
+            device=self.device,
+            precision=self.config.precision,
+            compiled=compute.compile,
+            workers=workers,
+            world=World.current(),
+        )
+
+
+def train_with_others(composed: DictConfig, kind: type[TrainingExperiment]) -> None:
+    """What the entry point of a training does, in each of the processes that train it."""
+    if World.current().rank:
+        _assist(composed, kind)
+    else:
+        run(composed, kind)
+
+
+def _assist(composed: DictConfig, kind: type[TrainingExperiment]) -> None:
+    """What the processes of torchrun beside the first do: the same, and write nothing.
+
+    Ends with status 1, and no message, where the first has one.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        experiment = kind.build(checked(composed, kind.reads))
+        target = Store(experiment.config.output).directory(experiment.identity.run_id)
+        if is_finished(target) and not experiment.config.force:
+            return
+        with World.current().joined(experiment.device):
+            experiment.trainer(None).train()
+    except UserError:
+        sys.exit(1)

@@ -1,0 +1,110 @@
+"""Adaptive instance normalisation (Huang and Belongie, ICCV 2017), with its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NOWHERE = 1e-9
+"""A share of a style that counts as none."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of each channel over the positions of a layer.
+
+    Attributes:
+        mean: `(B, D, 1, 1)`.
+        deviation: the same shape.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """How deviations are taken: the paper and its code divide the sum of squares by M, the port by M − 1.
+
+    Attributes:
+        correction: 0 divides by M, 1 by M − 1.
+        eps: added to the variance of what is normalised.
+    """
+
+    correction: int
+    eps: float
+
+    def moments(self, features: Tensor, where: Tensor | None = None) -> Moments:
+        """Those of features `(B, D, H, W)`; of some positions only, by `where`, `(B, 1, H, W)` in [0, 1].
+
+        A deviation has no `eps` in it: of constant channels it is 0.
+        """
+        if where is None:
+            variance, mean = torch.var_mean(features, (2, 3), correction=self.correction, keepdim=True)
+            return Moments(mean, variance.sqrt())
+        shares = where / where.sum((2, 3), keepdim=True)
+        mean = (shares * features).sum((2, 3), keepdim=True)
+        squared = (shares * (features - mean).square()).sum((2, 3), keepdim=True)
+        positions = where.sum((2, 3), keepdim=True)
+        return Moments(mean, (squared * positions / (positions - self.correction).clamp_min(1)).sqrt())
+
+    def __call__(self, content: Tensor, style: Moments, where: Tensor | None = None) -> Tensor:
+        """`σ(y) (x − μ(x)) / √(σ²(x) + ε) + μ(y)` (eq. 8).
+
+        Args:
+            content: x, `(B, D, H, W)`.
+            style: of y.
+            where: positions by which μ(x) and σ(x) are taken, `(B, 1, H, W)`; None for all.
+
+        Returns:
+            `(B, D, H, W)`.
+        """
+        own = self.moments(content, where)
+        scale = style.deviation * (own.deviation.square() + self.eps).rsqrt()
+        return (content - own.mean) * scale + style.mean
+
+
+def blended(
+    normalize: Normalization,
+    content: Tensor,
+    styles: Sequence[Moments],
+    *,
+    weights: Sequence[float],
+    alpha: float,
+    masks: Sequence[Tensor | None],
+) -> Tensor:
+    """Several styles, each with its weight and place, and the content as it is beside them (section 7.2).
+
+    `(1 − αm) x + αm Σ_s w_s m_s AdaIN(x, y_s) / Σ_s w_s m_s`, m_s the mask of a style and m that of all
+    together: x stays where no style is wanted. By a style's mask the content's own moments are taken, too.
+
+    Args:
+        normalize: how deviations are taken.
+        content: `(B, D, H, W)`.
+        styles: of each style.
+        weights: of each, 0 or more, not all 0.
+        alpha: from 0, the content, to 1.
+        masks: of each, `(B, 1, H', W')` in [0, 1]; None for everywhere.
+
+    Returns:
+        `(B, D, H, W)`.
+    """
+    places = [None if mask is None else _pooled(mask, content) for mask in masks]
+    whole = content.new_ones(len(content), 1, *content.shape[2:])
+    shares = [w * (whole if place is None else place) for w, place in zip(weights, places, strict=True)]
+    total = torch.stack(shares).sum(dim=0)
+    mixed = torch.zeros_like(content)
+    for style, share, place in zip(styles, shares, places, strict=True):
+        mixed = mixed + share / total.clamp_min(NOWHERE) * normalize(content, style, place)
+    masked = [place for place in places if place is not None]
+    covered = torch.stack(masked).sum(dim=0).clamp(max=1) if len(masked) == len(places) else whole
+    return content.lerp(mixed, alpha * covered)
+
+
+def _pooled(mask: Tensor, like: Tensor) -> Tensor:
+    height, width = like.shape[2:]
+    return F.adaptive_avg_pool2d(mask, (height, width))

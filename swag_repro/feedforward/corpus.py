@@ -1,0 +1,165 @@
+"""Contents and styles to train on: any number of images, read when their turn comes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import center_crop, pil_to_tensor
+
+from swag_repro import images
+from swag_repro.errors import DataError, SettingError, check_choice
+from swag_repro.images import Resize
+from swag_repro.images.files import SUFFIXES, read_rgb
+from swag_repro.training.data import Labelled
+
+REMEDY = "Name a folder with image files, at any depth."
+
+
+class Files:
+    """Image files of a folder; what a `DataLoader` wants of a dataset, with one class."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """One image, upright and in sRGB.
+
+        Raises:
+            ImageError: it can't be read.
+        """
+        return read_rgb(self.paths[index]), 0
+
+
+class Pictures:
+    """Pictures of a set, likewise."""
+
+    def __init__(self, pictures: Sequence[images.Picture]) -> None:
+        self.pictures = list(pictures)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """One image."""
+        return self.pictures[index].read(), 0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a network that stylises is trained on.
+
+    Attributes:
+        contents: photographs.
+        styles: paintings.
+        digest: what tells these images from others.
+    """
+
+    contents: Labelled
+    styles: Labelled
+    digest: str
+
+
+def bundled(*, style: str | None = None) -> Corpus:
+    """The photographs and procedural paintings that ship: enough to see that a training works.
+
+    Args:
+        style: the one painting to take; None for all.
+
+    Raises:
+        SettingError: there is none of this name.
+    """
+    pictures = images.bundled()
+    contents, styles = (
+        [picture for picture in pictures if picture.role == role] for role in ("content", "style")
+    )
+    if style is not None:
+        check_choice("corpus.style", style, [picture.name for picture in styles])
+        styles = [picture for picture in styles if picture.name == style]
+    digest = _digest((picture.key, picture.sha256) for picture in (*contents, *styles))
+    return Corpus(Pictures(contents), Pictures(styles), digest)
+
+
+def folders(*, content: str, style: str) -> Corpus:
+    """All image files of two folders, at any depth. Their digest is of names and sizes.
+
+    Args:
+        content: folder of photographs, such as COCO's.
+        style: folder of paintings, such as WikiArt's; or one file.
+
+    Raises:
+        DataError: one of them isn't there, or has no image file.
+    """
+    found = {name: _files(f"corpus.{name}", path) for name, path in (("content", content), ("style", style))}
+    digest = _digest(
+        (role, str(file.relative_to(root)), file.stat().st_size)
+        for role, (root, files) in found.items()
+        for file in files
+    )
+    return Corpus(Files(found["content"][1]), Files(found["style"][1]), digest)
+
+
+def _files(setting: str, path: str) -> tuple[Path, list[Path]]:
+    place = Path(path).expanduser()
+    if place.is_file():
+        return place.parent, [place]
+    if not place.is_dir():
+        raise DataError(setting, "should be a folder", f"no {path}", REMEDY)
+    files = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        raise DataError(setting, "should hold image files", f"none in {path}", REMEDY)
+    return place, files
+
+
+def _digest(entries: Iterable[tuple[object, ...]]) -> str:
+    return hashlib.sha256(repr(sorted(entries)).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cropping:
+    """From an image file to what the network sees (AdaIN, section 6).
+
+    Attributes:
+        short: pixels to which the short side is brought, the ratio kept.
+        size: side in pixels of the square that is cropped at random.
+
+    Raises:
+        SettingError: the square is larger.
+    """
+
+    short: int
+    size: int
+
+    def __post_init__(self) -> None:
+        _ = self._resize
+        if not 16 <= self.size <= self.short:
+            rule = f"should be from 16 to crop.short, {self.short}"
+            raise SettingError("crop.size", rule, self.size, "Choose a smaller one.")
+
+    @property
+    def _resize(self) -> Resize:
+        return Resize(size=self.short, policy="short", interpolation="bilinear")
+
+    def read(self, image: Image.Image) -> Tensor:
+        """What is done to each image once: PIL's → `(3, H, W)`, uint8."""
+        pixels: Tensor = pil_to_tensor(self._resize(image))
+        return pixels
+
+    @property
+    def each(self) -> v2.Transform:
+        """What is drawn anew each time: → `(3, size, size)`."""
+        return v2.RandomCrop(self.size)
+
+    def middle(self, image: Image.Image) -> Tensor:
+        """The square in the middle, `(3, size, size)`, of an image whose short side is brought to `size`."""
+        pixels = pil_to_tensor(Resize(size=self.size, policy="short", interpolation="bilinear")(image))
+        square: Tensor = center_crop(pixels, [self.size])
+        return square

@@ -1,0 +1,146 @@
+"""Networks that stylise in one pass: what they are made of, what goes in, and what is asked of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from swag_repro.errors import SettingError, check_choice
+from swag_repro.feedforward.adain import Moments, Normalization
+from swag_repro.feedforward.johnson import JohnsonNetwork, Upsampling
+from swag_repro.feedforward.mirror import NORMS, mirrored, stages
+
+Norm = Literal["none", "batch", "instance"]
+Fusion = Literal["adain", "concat"]
+ContentTarget = Literal["adain", "content"]
+
+
+class Generator(ABC):
+    """One choice of `conf/generator`.
+
+    Attributes:
+        name: what rows call it.
+        reads_styles: whether a picture's style is given with it; else it is learnt.
+    """
+
+    name: str
+    reads_styles: bool
+
+    @abstractmethod
+    def network(self, encoder: nn.Module, path: str, *, seed: int) -> nn.Module:
+        """What is trained, with fresh weights; the global random state is left as it was.
+
+        Args:
+            encoder: whose layers it may mirror.
+            path: of the module that it decodes.
+            seed: of the weights.
+        """
+
+    @abstractmethod
+    def given(self, contents: Tensor, of_content: Tensor, of_style: Tensor) -> Tensor:
+        """What the network gets.
+
+        Args:
+            contents: `(B, 3, H, W)`, RGB in [0, 1].
+            of_content: their features at the tap, `(B, D, H', W')`.
+            of_style: those of the styles.
+        """
+
+    @abstractmethod
+    def wanted(self, of_content: Tensor, of_style: Tensor) -> Tensor:
+        """Features that the picture is to have at the tap: the content term's target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaIN(Generator):
+    """A decoder of features whose moments are the style's (Huang and Belongie, ICCV 2017).
+
+    Attributes:
+        name: what rows call it.
+        norm: in the decoder; `none` in the paper, the others are its ablation (section 7.1).
+        fusion: `adain`, or `concat`: both features side by side (Enc-Concat-Dec, section 7.1).
+        content_target: of the content term: `adain`, the decoded features (eq. 12), or the content's own.
+        normalization: how deviations are taken.
+
+    Raises:
+        SettingError: an unknown choice, or `concat` with the target `adain`.
+    """
+
+    name: str
+    norm: Norm
+    fusion: Fusion
+    content_target: ContentTarget
+    normalization: Normalization
+    reads_styles = True
+
+    def __post_init__(self) -> None:
+        check_choice("generator.norm", self.norm, get_args(Norm))
+        check_choice("generator.fusion", self.fusion, get_args(Fusion))
+        check_choice("generator.content_target", self.content_target, get_args(ContentTarget))
+        if self.fusion == "concat" and self.content_target == "adain":
+            rule = "should be content where features are not normalised"
+            raise SettingError("generator.content_target", rule, "adain with fusion=concat", "Change one.")
+
+    def network(self, encoder: nn.Module, path: str, *, seed: int) -> nn.Module:
+        """The mirrored decoder."""
+        path_, channels = stages(encoder, path)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return mirrored(path_, channels * (2 if self.fusion == "concat" else 1), norm=self.norm)
+
+    def given(self, contents: Tensor, of_content: Tensor, of_style: Tensor) -> Tensor:  # noqa: ARG002
+        """The features to decode, `(B, D, H', W')`; side by side `(B, 2D, H', W')`."""
+        if self.fusion == "concat":
+            return torch.cat([of_content, of_style], dim=1)
+        return self.normalization(of_content, self.normalization.moments(of_style))
+
+    def wanted(self, of_content: Tensor, of_style: Tensor) -> Tensor:
+        """`(B, D, H', W')`."""
+        if self.content_target == "content":
+            return of_content
+        return self.normalization(of_content, self.normalization.moments(of_style))
+
+    def moments(self, of_style: Tensor) -> Moments:
+        """What is kept of a style, to be used for any content."""
+        return self.normalization.moments(of_style)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Johnson(Generator):
+    """A network of one style (Johnson, Alahi, Fei-Fei, ECCV 2016).
+
+    Attributes:
+        name: what rows call it.
+        norm: `batch` in the paper, `instance` since Ulyanov et al. 2016, or `none`.
+        upsampling: see `JohnsonNetwork`.
+
+    Raises:
+        SettingError: an unknown choice.
+    """
+
+    name: str
+    norm: Norm
+    upsampling: Upsampling
+    reads_styles = False
+
+    def __post_init__(self) -> None:
+        check_choice("generator.norm", self.norm, NORMS)
+        check_choice("generator.upsampling", self.upsampling, get_args(Upsampling))
+
+    def network(self, encoder: nn.Module, path: str, *, seed: int) -> nn.Module:  # noqa: ARG002
+        """The transformation network; no part of the encoder is in it."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return JohnsonNetwork(norm=self.norm, upsampling=self.upsampling)
+
+    def given(self, contents: Tensor, of_content: Tensor, of_style: Tensor) -> Tensor:  # noqa: ARG002
+        """The contents themselves."""
+        return contents
+
+    def wanted(self, of_content: Tensor, of_style: Tensor) -> Tensor:  # noqa: ARG002
+        """The content's own features."""
+        return of_content

@@ -1,0 +1,168 @@
+"""A decoder that mirrors an encoder: convolutions backwards, up-sampling for pooling (AdaIN, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn.modules.conv import _ConvNd
+from torchvision.models.feature_extraction import create_feature_extractor
+
+SIDE = 224
+"""Pixels of the image by which layers' sizes are told; multiples of 32 shrink evenly."""
+
+NORMS: dict[str, Callable[[int], nn.Module] | None] = {
+    "none": None,  # the paper
+    "batch": nn.BatchNorm2d,
+    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One convolution of an encoder, or a place where it shrinks.
+
+    Attributes:
+        channels: that go into the convolution; None for a place where it only shrinks.
+        kernel: of the convolution, height and width.
+        shrinks: by what the sides are divided there.
+    """
+
+    channels: int | None
+    kernel: tuple[int, int]
+    shrinks: int
+
+
+def stages(network: nn.Module, path: str) -> tuple[list[Stage], int]:
+    """The convolutions on the longest path from the image to a module's output, and that output's channels.
+
+    Shortcuts and their projections are no part of it.
+
+    Args:
+        network: any module that torch.fx can trace.
+        path: of the module whose output is decoded.
+    """
+    extractor = create_feature_extractor(network.eval(), [path], suppress_diff_warning=True)
+    with torch.inference_mode():
+        ShapeProp(extractor).propagate(torch.zeros(1, 3, SIDE, SIDE))
+    modules = dict(extractor.named_modules())
+    found: list[Stage] = []
+    nodes = _longest_path(extractor, modules)
+    for before, node in pairwise(nodes):
+        shrinks = max(1, round(_shape(before)[2] / max(1, _shape(node)[2])))
+        found += _stages_of(_convolutions(modules.get(str(node.target))), shrinks)
+    return found, _shape(nodes[-1])[1]
+
+
+def _stages_of(convolutions: Sequence[_ConvNd], shrinks: int) -> list[Stage]:
+    if not convolutions:
+        return [Stage(None, (1, 1), shrinks)] if shrinks > 1 else []
+    first, *rest = [
+        (one.in_channels, (int(one.kernel_size[0]), int(one.kernel_size[1]))) for one in convolutions
+    ]
+    return [Stage(*first, shrinks), *(Stage(*one, 1) for one in rest)]
+
+
+def _longest_path(extractor: fx.GraphModule, modules: dict[str, nn.Module]) -> list[fx.Node]:
+    """From the image to the output, past the most convolutions."""
+    depth: dict[fx.Node, int] = {}
+    before: dict[fx.Node, fx.Node | None] = {}
+    last = extractor.graph.output_node().all_input_nodes[0]
+    for node in extractor.graph.nodes:
+        before[node] = max(node.all_input_nodes, key=depth.__getitem__, default=None)
+        own = len(_convolutions(modules.get(str(node.target)))) if node.op == "call_module" else 0
+        depth[node] = own + (depth[before[node]] if before[node] is not None else 0)  # type: ignore[index]
+        if node is last:
+            break
+    path: list[fx.Node] = []
+    step: fx.Node | None = last
+    while step is not None:
+        path.append(step)
+        step = before[step]
+    return path[::-1]
+
+
+def _convolutions(module: nn.Module | None) -> list[_ConvNd]:
+    return [] if module is None else [one for one in module.modules() if isinstance(one, _ConvNd)]
+
+
+def _shape(node: fx.Node) -> torch.Size:
+    shape: torch.Size = node.meta["tensor_meta"].shape
+    return shape
+
+
+class Decoder(nn.Sequential):
+    """From a layer's features back to an image; see `mirrored`."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(B, D, H, W)` → `(B, 3, H', W')`, near [0, 1] once it is trained."""
+        images: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
+        return images
+
+
+def mirrored(path: Sequence[Stage], channels: int, *, norm: str) -> Decoder:
+    """The decoder of an encoder with these stages.
+
+    For VGG-19 up to relu4_1 it is the paper's: nine 3×3 convolutions with reflection padding, nearest
+    up-sampling in place of each pooling, ReLU behind all but the last, no normalisation.
+
+    Args:
+        path: from the image on, by `stages`.
+        channels: of the features that it gets.
+        norm: in front of each ReLU: one of `NORMS`.
+    """
+    layers: list[nn.Module] = []
+    made = NORMS[norm]
+    for stage in reversed(path):
+        if stage.shrinks > 1:
+            layers.append(nn.Upsample(scale_factor=stage.shrinks, mode="nearest"))
+        if stage.channels is None:
+            continue
+        layers.append(_convolution(channels, stage.channels, stage.kernel))
+        layers += [made(stage.channels)] if made is not None else []
+        layers.append(nn.ReLU())
+        channels = stage.channels
+    while not isinstance(layers[-1], nn.Conv2d):
+        layers.pop()
+    return Decoder(*layers)
+
+
+def _convolution(channels_in: int, channels_out: int, kernel: tuple[int, int]) -> nn.Conv2d:
+    """Odd kernels keep the size; an even one is made odd."""
+    odd = (kernel[0] | 1, kernel[1] | 1)
+    convolution = nn.Conv2d(
+        channels_in, channels_out, odd, padding=(odd[0] // 2, odd[1] // 2), padding_mode="reflect"
+    )
+    # torch's own start shrinks signals by three at each layer without normalisation.
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    return convolution
+
+
+def stride(path: Sequence[Stage]) -> int:
+    """Pixels of the image for each position of the features."""
+    product = 1
+    for stage in path:
+        product *= stage.shrinks
+    return product
+
+
+def reach(path: Sequence[Stage]) -> int:
+    """How far, in pixels, the features of a position depend on the image around it; and so for the mirror."""
+    pixels, total = 1, 0
+    for stage in path:
+        total += pixels * max(*(side // 2 for side in stage.kernel), stage.shrinks - 1)
+        pixels *= stage.shrinks
+    return total
+
+
+def reflect(network: nn.Module) -> nn.Module:
+    """Reflection padding in each convolution that pads, in place: fewer artefacts at borders (section 6)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and any(int(side) > 0 for side in module.padding):
+            module.padding_mode = "reflect"
+    return network

@@ -1,0 +1,195 @@
+"""Pictures by a trained network: of any size, of several styles, each in its place, as strong as wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from swag_repro.errors import SettingError
+from swag_repro.feedforward.adain import Moments, blended
+from swag_repro.feedforward.generators import AdaIN, Generator
+from swag_repro.feedforward.mirror import Stage, reach, stride
+from swag_repro.feedforward.training import fitted
+from swag_repro.losses import Style
+
+FLAT = 1e-3
+"""Standard deviation of a style's pixels below which it is one colour: AdaIN would leave no content."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image that is computed by itself.
+
+    Attributes:
+        core: rows and columns that are kept, as slices of the image.
+        whole: those that are computed: the core with what the network sees around it.
+    """
+
+    core: tuple[slice, slice]
+    whole: tuple[slice, slice]
+
+    def inner(self, shrink: int = 1) -> tuple[slice, slice]:
+        """The core within what is computed, in units of `shrink` pixels."""
+        rows, columns = (
+            slice((core.start - whole.start) // shrink, (core.stop - whole.start) // shrink)
+            for core, whole in zip(self.core, self.whole, strict=True)
+        )
+        return rows, columns
+
+
+def tiles(height: int, width: int, *, size: int, margin: int) -> Iterator[Tile]:
+    """Tiles that cover an image.
+
+    Args:
+        height: of the image.
+        width: likewise.
+        size: largest side of a core, in pixels.
+        margin: pixels computed around each core, as far as the image goes.
+    """
+
+    def spans(length: int) -> list[tuple[slice, slice]]:
+        starts = range(0, length, size)
+        return [
+            (
+                slice(start, min(start + size, length)),
+                slice(max(0, start - margin), min(start + size + margin, length)),
+            )
+            for start in starts
+        ]
+
+    for rows, columns in product(spans(height), spans(width)):
+        yield Tile((rows[0], columns[0]), (rows[1], columns[1]))
+
+
+class Stylizer:
+    """A trained network in use; its pictures depend on no other picture of a batch.
+
+    Args:
+        generator: what was trained.
+        network: with its weights.
+        encode: images `(B, 3, H, W)` in [0, 1] → features of the decoded layer.
+        path: of the encoder to that layer, see `swag_repro.feedforward.stages`.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        network: nn.Module,
+        encode: Callable[[Tensor], Tensor],
+        path: Sequence[Stage],
+    ) -> None:
+        self.generator, self.network, self.encode = generator, network.eval(), encode
+        self.stride = stride(path)
+        self.margin = -(-2 * reach(path) // self.stride) * self.stride
+
+    @torch.inference_mode()
+    def __call__(
+        self, contents: Tensor, styles: Sequence[Style], *, alpha: float = 1.0, tile: int | None = None
+    ) -> Tensor:
+        """The pictures, in the contents' size.
+
+        Args:
+            contents: `(B, 3, H, W)`, RGB in [0, 1].
+            styles: those that all of them take, with weights and masks; of a network of one style they don't
+                matter.
+            alpha: from 0, the content as the network gives it back, to 1.
+            tile: side in pixels above which an image is computed in parts; None for never.
+
+        Returns:
+            `(B, 3, H, W)` in [0, 1].
+
+        Raises:
+            SettingError: an alpha out of range, a style of one colour, weights that are all 0, or settings
+                that the network has no use for.
+        """
+        _check(self.generator, styles, alpha)
+        height, width = contents.shape[2:]
+        padded = self._padded(contents)
+        if tile is None or max(height, width) <= tile:
+            pictures = self._whole(padded, styles, alpha)
+        else:
+            pictures = self._tiled(padded, styles, alpha, tile)
+        return pictures[..., :height, :width].clamp(0, 1)
+
+    def moments(self, style: Tensor) -> Moments:
+        """What AdaIN takes of a style `(3, H, W)`; to be used for any number of contents."""
+        assert isinstance(self.generator, AdaIN)
+        return self.generator.moments(self.encode(self._padded(style[None])))
+
+    def _padded(self, images: Tensor) -> Tensor:
+        """By reflection, so that the encoder's strides fit."""
+        height, width = images.shape[2:]
+        more = (0, -width % self.stride, 0, -height % self.stride)
+        if max(more) >= min(height, width):
+            rule = f"should leave pictures at least {self.stride} pixels a side"
+            raise SettingError("images.size", rule, f"{height}×{width}", "Choose a larger one.")
+        return F.pad(images, more, mode="reflect") if any(more) else images
+
+    def _whole(self, contents: Tensor, styles: Sequence[Style], alpha: float) -> Tensor:
+        if not isinstance(self.generator, AdaIN):
+            return fitted(self.network(contents), contents)
+        return fitted(self.network(self._blended(self.encode(contents), styles, alpha)), contents)
+
+    def _blended(self, features: Tensor, styles: Sequence[Style], alpha: float) -> Tensor:
+        assert isinstance(self.generator, AdaIN)
+        if self.generator.fusion == "concat":
+            of_style = self.encode(self._padded(styles[0].image[None]))
+            height, width = features.shape[2:]
+            resized = F.interpolate(of_style, (height, width), mode="bilinear")
+            return torch.cat([features, resized.expand_as(features)], dim=1)
+        return blended(
+            self.generator.normalization,
+            features,
+            [self.moments(style.image) for style in styles],
+            weights=[style.weight for style in styles],
+            alpha=alpha,
+            masks=[None if style.mask is None else self._padded(style.mask[None]) for style in styles],
+        )
+
+    def _tiled(self, contents: Tensor, styles: Sequence[Style], alpha: float, size: int) -> Tensor:
+        """In parts: features and pictures of each with all that the network sees around them.
+
+        Features of the whole image are kept (a 64th of its positions, for VGG to relu4_1), for AdaIN's
+        moments are of all.
+        """
+        height, width = contents.shape[2:]
+        size = max(self.stride, size // self.stride * self.stride)
+        parts = list(tiles(height, width, size=size, margin=self.margin))
+        features: Tensor | None = None
+        for part in parts:
+            own = self.encode(contents[(..., *part.whole)])[(..., *part.inner(self.stride))]
+            if features is None:
+                shape = (len(own), own.shape[1], height // self.stride, width // self.stride)
+                features = own.new_empty(shape)
+            features[(..., *_shrunk(part.core, self.stride))] = own
+        assert features is not None
+        wanted = self._blended(features, styles, alpha)
+        pictures = torch.empty_like(contents)
+        for part in parts:
+            painted = self.network(wanted[(..., *_shrunk(part.whole, self.stride))])
+            pictures[(..., *part.core)] = painted[(..., *part.inner())]
+        return pictures
+
+
+def _shrunk(place: tuple[slice, slice], by: int) -> tuple[slice, slice]:
+    rows, columns = (slice(one.start // by, one.stop // by) for one in place)
+    return rows, columns
+
+
+def _check(generator: Generator, styles: Sequence[Style], alpha: float) -> None:
+    if not 0 <= alpha <= 1:
+        raise SettingError("alpha", "should be from 0 to 1", repr(alpha), "1 is the whole style.")
+    if not generator.reads_styles:
+        return
+    if not sum(style.weight for style in styles) > 0:
+        weights = [style.weight for style in styles]
+        raise SettingError("style_weights", "should have a sum above 0", weights, "Raise one of them.")
+    for style in styles:
+        if float(style.image.std()) < FLAT:
+            rule = "should not be of one colour: its deviations are 0, and nothing of a content would be left"
+            raise SettingError("style", rule, "one colour", "Choose another picture.")

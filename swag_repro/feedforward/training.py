@@ -1,0 +1,175 @@
+"""The training of a network that stylises in one pass, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from swag_repro.feedforward.corpus import Corpus, Cropping
+from swag_repro.feedforward.generators import Generator
+from swag_repro.feedforward.recipe import Recipe
+from swag_repro.losses import PIXELS, Objective, Terms
+from swag_repro.networks import TappedNetwork
+from swag_repro.training.base import Loop, Machine
+from swag_repro.training.batches import Batch, Images, Order, loader, number
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over pairs of the objective's terms.
+
+    Attributes:
+        content: the content term, without its weight.
+        style: the style term, likewise.
+        total: what is minimised.
+    """
+
+    content: float
+    style: float
+    total: float
+
+
+class Encoder:
+    """A frozen network, and the one tap that is decoded.
+
+    Args:
+        tapped: read at the objective's taps, and at that one.
+        tap: its name.
+    """
+
+    def __init__(self, tapped: TappedNetwork, tap: str) -> None:
+        self.tapped, self.tap = tapped, tap
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Features at each tap, and the images themselves, `(B, 3, H, W)`, as `PIXELS`."""
+        return {**self.tapped(images), PIXELS: images}
+
+
+class FeedforwardTraining(Loop[tuple[Batch, ...]]):
+    """A network that is to stylise contents as an objective has it.
+
+    Args:
+        generator: what is made of a network's input and output.
+        network: that is trained, in place.
+        encoder: by which the objective compares, and which AdaIN's network decodes.
+        objective: content and style terms.
+        corpus: what it is trained on; a generator of one style takes the first.
+        cropping: of its images.
+        recipe: how it is trained.
+        seed: of the order of the images, and of what is drawn for them.
+        machine: how it is run.
+        kept: whether images are read once, and kept in memory.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        network: nn.Module,
+        encoder: Encoder,
+        objective: Objective,
+        corpus: Corpus,
+        cropping: Cropping,
+        recipe: Recipe,
+        *,
+        seed: int,
+        machine: Machine,
+        kept: bool,
+    ) -> None:
+        self.generator, self.encoder, self.objective = generator, encoder, objective
+        super().__init__(network, recipe, steps=recipe.steps, seed=seed, machine=machine, sums=4)
+        parts = {"content": corpus.contents, **({"style": corpus.styles} if generator.reads_styles else {})}
+        self.images = {
+            name: Images(images, cropping, cropping.each, seed=self._seed(name), kept=kept)
+            for name, images in parts.items()
+        }
+        self.orders = {name: self._order(name, len(images), recipe) for name, images in self.images.items()}
+        self.only_style: dict[str, Tensor] = {}
+        if not generator.reads_styles:
+            self.only_style = self._encoded(cropping.middle(corpus.styles[0][0]))
+
+    def _order(self, name: str, images: int, recipe: Recipe) -> Order:
+        world = self.machine.world
+        order = Order(images, recipe.batch_size, 1, self._seed(name), first=0, world=world)
+        order.check("recipe.batch_size")
+        return replace(order, epochs=math.ceil(recipe.steps / order.steps_an_epoch))
+
+    def _seed(self, part: str) -> int:
+        """Contents and styles have orders and crops of their own."""
+        return number(self.seed, ("content", "style").index(part))
+
+    def _encoded(self, image: Tensor) -> dict[str, Tensor]:
+        """Features of one image `(3, H, W)`, uint8."""
+        with torch.no_grad():
+            return self.encoder(self._placed(image[None]))
+
+    def batches(self) -> Iterator[tuple[Batch, ...]]:
+        """Contents and styles of the steps that are not done yet; contents alone where there is one style."""
+        machine = self.machine
+        parts = [
+            loader(self.images[name], replace(order, first=self.done), machine.workers, machine.device)
+            for name, order in self.orders.items()
+        ]
+        return islice(zip(*parts, strict=False), self.steps - self.done)
+
+    def loss_of(self, batch: tuple[Batch, ...]) -> tuple[Tensor, Tensor]:
+        """The mean of a step's pairs; and sums of terms, total first, with the number of pairs, `(4,)`."""
+        for part, images in zip(batch, self.images.values(), strict=True):
+            self.note_unreadable(part.unreadable, len(images))
+        fewest = min(len(part.images) for part in batch)
+        contents, *styles = (self._placed(part.images[:fewest]) for part in batch)
+        draws = [number(self.seed, self.done, index) for index in range(fewest)]
+        terms = self.terms(contents, styles[0] if styles else None, draws)
+        total = terms.total.mean()
+        sums = [terms.total.sum(), terms.content.sum(), terms.style.sum(), total.new_tensor(fewest)]
+        return total, torch.stack(sums)
+
+    def _placed(self, images: Tensor) -> Tensor:
+        moved = images.to(self.machine.device, non_blocking=True, memory_format=self.memory_format)
+        return moved.float() / 255
+
+    def terms(self, contents: Tensor, styles: Tensor | None, draws: Sequence[int]) -> Terms:
+        """Of pairs, `(B,)` each.
+
+        Args:
+            contents: `(B, 3, H, W)`, RGB in [0, 1].
+            styles: the same shape; None for the one that is learnt.
+            draws: of a loss that samples, see `swag_repro.losses.Look`.
+        """
+        tap = self.encoder.tap
+        with self.machine.autocast():
+            with torch.no_grad():
+                of_content = self.encoder(contents)
+                of_style = self._style_features(styles, len(contents))
+            given = self.generator.given(contents, of_content[tap], of_style[tap])
+            images = fitted(self.forward(given), contents)
+            wanted = {tap: self.generator.wanted(of_content[tap], of_style[tap])}
+            targets = self.objective.targets_of(of_content, of_style, wanted)
+            return self.objective(self.encoder, images, targets, draws)
+
+    def _style_features(self, styles: Tensor | None, count: int) -> dict[str, Tensor]:
+        if styles is not None:
+            return self.encoder(styles)
+        return {tap: layer.expand(count, -1, -1, -1) for tap, layer in self.only_style.items()}
+
+    def running(self) -> Score:
+        """Means since they were last forgotten.
+
+        Raises:
+            TrainingError: a loss is NaN or infinite.
+        """
+        self.check_finite()
+        total, content, style, pairs = self.machine.world.total(self.sums).tolist()
+        return Score(content / max(pairs, 1), style / max(pairs, 1), total / max(pairs, 1))
+
+
+def fitted(images: Tensor, like: Tensor) -> Tensor:
+    """Images in the size of others: networks that pad nothing give them smaller."""
+    if images.shape[2:] == like.shape[2:]:
+        return images
+    return F.interpolate(images, like.shape[2:], mode="bilinear")
