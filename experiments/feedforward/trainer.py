@@ -92,10 +92,17 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         self._log("pairs", mean)
 
     def _stylized(self) -> Iterator[tuple[Batch, Tensor]]:
-        """Each pair, and its picture `(1, 3, H, W)`."""
+        """Each pair, and its picture `(1, 3, H, W)`.
+
+        Raises:
+            TrainingError: a picture is NaN or infinite.
+        """
         stylizer = self.experiment.stylizer(self.training.network)
         for batch in self.experiment.batches():
-            yield batch, stylizer(batch.contents, batch.styles[0])
+            picture = stylizer(batch.contents, batch.styles[0])
+            if not picture.isfinite().all():
+                raise self.training.diverged()
+            yield batch, picture
 
     @torch.no_grad()
     def _losses(self, batch: Batch, picture: Tensor) -> Losses:

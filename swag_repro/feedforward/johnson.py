@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from swag_repro.errors import SettingError
 from swag_repro.feedforward.mirror import NORMS
 
 Upsampling = Literal["transposed", "nearest"]
@@ -54,8 +55,15 @@ class JohnsonNetwork(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → the same shape, in [0, 1] by a scaled tanh. Both sides need 41 pixels or more."""
+        """`(B, 3, H, W)` → the same shape, in [0, 1] by a scaled tanh.
+
+        Raises:
+            SettingError: a side of 40 pixels or fewer.
+        """
         height, width = images.shape[2:]
+        if min(height, width) <= BORDER:
+            rule = f"should leave Johnson's network more than {BORDER} pixels a side"
+            raise SettingError("crop.size and images.size", rule, f"{height}×{width}", "Choose larger ones.")
         more = (BORDER, BORDER + -width % 4, BORDER, BORDER + -height % 4)
         painted = self.layers(F.pad(images - 0.5, more, mode="reflect"))[..., :height, :width]
         scaled: Tensor = (painted.tanh() + 1) / 2

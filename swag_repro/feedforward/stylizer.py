@@ -190,6 +190,6 @@ def _check(generator: Generator, styles: Sequence[Style], alpha: float) -> None:
         weights = [style.weight for style in styles]
         raise SettingError("style_weights", "should have a sum above 0", weights, "Raise one of them.")
     for style in styles:
-        if float(style.image.std()) < FLAT:
+        if float(style.image.std(dim=(1, 2)).max()) < FLAT:
             rule = "should not be of one colour: its deviations are 0, and nothing of a content would be left"
             raise SettingError("style", rule, "one colour", "Choose another picture.")

@@ -119,8 +119,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
 
     def loss_of(self, batch: tuple[Batch, ...]) -> tuple[Tensor, Tensor]:
         """The mean of a step's pairs; and sums of terms, total first, with the number of pairs, `(4,)`."""
-        for part, images in zip(batch, self.images.values(), strict=True):
-            self.note_unreadable(part.unreadable, len(images))
+        self._note_unreadable(batch)
         fewest = min(len(part.images) for part in batch)
         contents, *styles = (self._placed(part.images[:fewest]) for part in batch)
         draws = [number(self.seed, self.done, index) for index in range(fewest)]
@@ -128,6 +127,14 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         total = terms.total.mean()
         sums = [terms.total.sum(), terms.content.sum(), terms.style.sum(), total.new_tensor(fewest)]
         return total, torch.stack(sums)
+
+    def _note_unreadable(self, batch: tuple[Batch, ...]) -> None:
+        """Styles are numbered behind the contents."""
+        first = 0
+        total = sum(map(len, self.images.values()))
+        for part, images in zip(batch, self.images.values(), strict=True):
+            self.note_unreadable((first + index for index in part.unreadable), total)
+            first += len(images)
 
     def _placed(self, images: Tensor) -> Tensor:
         moved = images.to(self.machine.device, non_blocking=True, memory_format=self.memory_format)

@@ -167,10 +167,14 @@ class Loop(ABC, Generic[B]):
             TrainingError: a loss since the epoch began is NaN or infinite.
         """
         if not self.sums.isfinite().all():
-            raise TrainingError(
-                "loss", "should stay finite", f"NaN or infinity by step {self.done} of {self.steps}",
-                "Choose a smaller recipe.lr, or recipe.clip=1; the last checkpoint is kept.",
-            )  # fmt: skip
+            raise self.diverged()
+
+    def diverged(self) -> TrainingError:
+        """What is said of a network whose loss or output is NaN or infinite."""
+        return TrainingError(
+            "loss", "should stay finite", f"NaN or infinity by step {self.done} of {self.steps}",
+            "Choose a smaller recipe.lr, or recipe.clip=1; the last checkpoint is kept.",
+        )  # fmt: skip
 
     def forget_sums(self) -> None:
         """Begins to add up anew."""

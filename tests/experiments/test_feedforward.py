@@ -1,0 +1,340 @@
+"""Networks that stylise in one pass, as users train and use them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from experiments import transfer
+from experiments.train_feedforward import main  # noqa: F401  (the fixture `run` calls it)
+from swag_repro.runs.records import all_runs
+from tests.feedforward.conftest import write_pictures
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "network=small_no_shortcut",
+    "network.builder.width=8",
+    "recipe.steps=4",
+    "recipe.batch_size=2",
+    "crop.short=48",
+    "crop.size=32",
+    "images.size=32",
+    "images.source.limit=2",
+    "compute.workers=0",
+]
+
+
+LONGER = [setting for setting in SMALL if "steps" not in setting] + ["recipe.steps=80", "recipe.lr=3e-3"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("corpus")
+    content, style = write_pictures(root / "content", 5), write_pictures(root / "style", 3, seed=1)
+    return ["corpus=folder", f"corpus.content={content}", f"corpus.style={style}"]
+
+
+def finished(output, experiment):
+    return [
+        record
+        for record in all_runs(output)
+        if record.status.experiment == experiment and record.status.state == "finished"
+    ]
+
+
+def numbers(record):
+    return record.rows().to_pandas().query("statistic != 'seconds'").drop(columns=["run_id"])
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.float64)
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory, folders):
+    """The output folder of a training, and its run."""
+    output = tmp_path_factory.mktemp("trained")
+    done = subprocess.run(
+        command(output, *LONGER, *folders, "snapshots=[0.5]"),
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [record] = finished(output, "train_feedforward")
+    return output, record
+
+
+def command(output, *arguments, entry="train_feedforward"):
+    script = str(ROOT / "experiments" / f"{entry}.py")
+    return [sys.executable, script, *arguments, f"output={output}", "tracking=disabled"]
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def test_a_training_leaves_weights_curves_and_pictures(decoder):
+    _, record = decoder
+    state = load_file(record.path / "weights.safetensors")
+    assert all(value.isfinite().all() for value in state.values())
+    assert set(record.status.files) >= {"weights.safetensors", "snapshots/0.5.safetensors", "pairs.parquet"}
+    rows = record.rows().to_pandas()
+    assert set(rows["network"]) == {"small_no_shortcut"}
+    assert set(rows["loss"]) == {"adain adain"}
+    shown = rows[(rows["definition"] == "pairs") & (rows["statistic"] == "style_loss")]
+    assert shown["iteration"].tolist() == [0, 1, 2, 8, 24, 48]
+    assert len(list((record.path / "images/grids").iterdir())) == 6
+    pairs = record.pairs().to_pandas()
+    assert pairs["status"].tolist() == ["finished", "finished"]
+    for pair in pairs.itertuples():
+        assert pixels(record.path / pair.image).shape == pixels(record.path / pair.content_image).shape
+        assert pixels(record.path / pair.image).std() > 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["generator=johnson", "corpus.style=woodcut", "crop.size=44"],
+        ["generator=adain_batch", "loss@objective.style=gram"],
+        ["generator=concat", "smoothing=softmax"],
+        ["generator=adain_instance", "arm=weights_of_softmax"],
+        ["loss@objective.style=sliced_wasserstein"],
+        ["loss@objective.style=mmd_gaussian", "padding=zeros"],
+        ["preset=adain_port", "crop.short=48", "crop.size=32"],
+    ],
+    ids=" ".join,
+)
+def test_other_generators_objectives_and_arms(run, tmp_path, more):
+    smaller = [setting for setting in SMALL if "size=32" not in setting]
+    status, printed = run(*smaller, "images.size=64", "crop.size=32", *more, "recipe.steps=2", "shown=[]")
+    assert status == 0, printed
+    [record] = finished(tmp_path / "out", "train_feedforward")
+    losses = record.rows().to_pandas().query("definition == 'train'")
+    assert losses["value"].notna().all()
+
+
+def test_a_judge_measures_its_pictures(run, tmp_path):
+    judge = [
+        "measures=small_before_relu", "measures.network.builder.width=16", "measures.projections=4", "shown=[]"
+    ]  # fmt: skip
+    status, printed = run(*SMALL, "recipe.steps=1", *judge)
+    assert status == 0, printed
+    [record] = finished(tmp_path / "out", "judge")
+    rows = record.rows().to_pandas()
+    assert set(rows["iteration"].dropna()) == {0}
+    assert set(rows["content"]) == {"astronaut", "chelsea"}
+    assert set(rows["of_run"]) == {finished(tmp_path / "out", "train_feedforward")[0].path.name}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "interrupted"])
+def test_a_stopped_training_ends_with_the_same_weights(tmp_path, folders, number):
+    long = [*SMALL, *folders, "recipe.steps=120", "checkpoint_seconds=0.01", "shown=[0,0.1]"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert subprocess.run(command(whole, *long), env=environment(), check=False).returncode == 0
+    process = subprocess.Popen(command(stopped, *long), env=environment(), stderr=subprocess.DEVNULL)
+    while not list(stopped.glob("runs/*/checkpoints/*.pt")) and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(number)
+    assert process.wait() in (-9, 128 + number), "it ended before it was stopped"
+    again = subprocess.run(command(stopped, *long), env=environment(), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    [one], [other] = finished(whole, "train_feedforward"), finished(stopped, "train_feedforward")
+    assert "goes on from step" in (other.path / "run.log").read_text()
+    first, second = (load_file(record.path / "weights.safetensors") for record in (one, other))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert numbers(one).equals(numbers(other))
+
+
+@pytest.mark.slow
+def test_torchrun_trains_as_one_process_does(tmp_path, folders):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    chosen = [*SMALL, *folders, "objective.balance=none"]  # units would be each process's own
+    for output, start in ((tmp_path / "one", []), (tmp_path / "two", torchrun)):
+        asked = [*start, *command(output, *chosen)[1 if start else 0 :]]
+        done = subprocess.run(asked, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    one, two = (
+        load_file(finished(tmp_path / name, "train_feedforward")[0].path / "weights.safetensors")
+        for name in ("one", "two")
+    )
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+
+
+# --- Use --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def use(call, decoder):
+    """Calls `transfer` with the trained decoder."""
+    output, record = decoder
+
+    def used(*arguments):
+        return call(transfer.main, f"run={record.path.name}", *arguments, f"output={output}")
+
+    return used
+
+
+def pictures_of(output, **about):
+    """The pictures of the newest transfer with such settings, by the names of their pairs."""
+    fitting = [
+        record
+        for record in finished(output, "transfer")
+        if all(record.config[name] == value for name, value in about.items())
+    ]
+    record = max(fitting, key=lambda one: one.path.stat().st_mtime)
+    pairs = record.pairs().to_pandas()
+    return {(row.content, row.style): pixels(record.path / row.image) for row in pairs.itertuples()}, record
+
+
+def test_transfer_of_pictures_at_their_own_size(use, decoder, tmp_path):
+    photo = next(write_pictures(tmp_path / "photo", 1, size=(50, 71)).iterdir())
+    status, printed = use(f"content={photo}", "style=[woodcut,circles]", "pairing=product")
+    assert status == 0, printed
+    found, record = pictures_of(decoder[0], pairing="product")
+    assert {image.shape for image in found.values()} == {(50, 71, 3)}
+    assert len(found) == 2
+    rows = record.rows().to_pandas()
+    assert (rows["statistic"] == "seconds").all()
+    assert set(rows["network"]) == {"small_no_shortcut"}
+    assert "skipped" in use(f"content={photo}", "style=[woodcut,circles]", "pairing=product")[1]
+
+
+def test_alpha_mixes_and_tiles(use, decoder):
+    base = ["content=chelsea", "images.resize=short", "images.size=64"]
+    for more in (
+        ["style=woodcut", "alpha=0"],
+        ["style=woodcut", "alpha=0.5"],
+        ["style=woodcut"],
+        ["style=[woodcut,circles]", "pairing=mix", "style_weights=[0.5,0.5]"],
+        ["style=woodcut", "tile=32", "force=true"],
+    ):
+        status, printed = use(*base, *more)
+        assert status == 0, printed
+    alphas = {
+        record.config["alpha"]: pixels(record.path / record.pairs().to_pylist()[0]["image"])
+        for record in finished(decoder[0], "transfer")
+        if record.config["content"] == "chelsea" and record.config["style"] == "woodcut"
+    }
+    assert set(alphas) == {0.0, 0.5, 1.0}
+    far = [np.abs(alphas[alpha] - alphas[0.0]).mean() for alpha in (0.0, 0.5, 1.0)]
+    assert far[0] < far[1] < far[2]
+
+
+def test_a_mask_leaves_the_rest_of_the_picture_as_it_is(use, decoder, tmp_path):
+    photo = next(write_pictures(tmp_path / "photo", 1, size=(64, 64)).iterdir())
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:, :32] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    chosen = [
+        f"content={photo}",
+        "style=[woodcut]",
+        "pairing=mix",
+        f"masks=[{tmp_path / 'mask.png'}]",
+        "feather=0",
+    ]
+    status, printed = use(*chosen)
+    assert status == 0, printed
+    [(_, found)] = pictures_of(decoder[0], pairing="mix", feather=0.0)[0].items()
+    assert np.abs(found[:, 32:] - pixels(photo)[:, 32:]).max() <= 1
+    assert np.abs(found[:, :32] - pixels(photo)[:, :32]).mean() > 1
+
+
+def test_colours_of_the_content_are_kept(use, decoder):
+    status, printed = use(
+        "content=chelsea", "style=circles", "color=luminance", "images.resize=short", "images.size=48"
+    )
+    assert status == 0, printed
+    found, record = pictures_of(decoder[0], color="luminance")
+    content = pixels(record.path / record.pairs().to_pylist()[0]["content_image"])
+    [image] = found.values()
+    inside = ((image > 2) & (image < 253)).all(axis=2)
+    for one, other in ((0, 1), (1, 2)):  # a number added to all channels leaves their differences
+        difference = (image[..., one] - image[..., other]) - (content[..., one] - content[..., other])
+        assert np.abs(difference[inside]).max() <= 2
+
+
+def test_frames_of_a_video_as_a_folder(use, decoder, tmp_path):
+    frames = write_pictures(tmp_path / "frames", 5, size=(32, 40))
+    status, printed = use(
+        "images=folder", f"images.path={frames}", "images.resize=none", f"style={frames / '003.png'}"
+    )
+    assert status == 0, printed
+    found, _ = pictures_of(decoder[0], style=str(frames / "003.png"))
+    assert len(found) == 5
+
+
+BAD_USE = {
+    "alpha": (["alpha=1.5"], "`alpha` should be from 0 to 1; found 1.5"),
+    "run": (["run=0123456789abcdef"], "`run` should be the id of a finished training"),
+    "weights": (["style_weights=[0]", "pairing=mix"], "`style_weights` should be numbers from 0, not all 0"),
+    "tile": (["tile=0"], "`tile` should be a number of pixels, or null"),
+    "color": (["color=blue"], "`color` should be one of style, luminance, matched"),
+    "unknown": (["alhpa=1"], "alhpa"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_USE)
+def test_bad_use(use, case):
+    more, message = BAD_USE[case]
+    status, printed = use("content=chelsea", "style=woodcut", *more)
+    assert status == 1
+    assert message in printed.replace("\n", " ")
+    assert "Traceback" not in printed
+
+
+def test_a_style_of_one_colour_is_refused(use, tmp_path):
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
+    status, printed = use("content=chelsea", f"style={tmp_path / 'red.png'}")
+    assert status == 1
+    assert "`style` should not be of one colour" in printed.replace("\n", " ")
+
+
+BAD_TRAINING = {
+    "folder": (["corpus=folder", "corpus.content=nowhere", "corpus.style=nowhere"], "`corpus.content` should be"),
+    "crop": (["crop.size=64"], "`crop.size` should be from 16 to crop.short, 48"),
+    "batch": (["recipe.batch_size=50"], "`recipe.batch_size` should be at most the number of images, 7"),
+    "johnson": (["generator=johnson"], "should leave Johnson's network more than 40 pixels a side; found 32×32"),
+    "norm": (["generator.norm=layer"], "`generator.norm` should be"),
+    "shown": (["shown=[2]"], "`shown` should be shares of the training"),
+    "layer": (["objective.layers=9"], "`objective.layers` should be from 1 to 5"),
+    "gradient": (
+        ["arm=weights_of_softmax", "objective.match=gradient"], "`objective.match` should be loss where",
+    ),
+    "diverges": (["recipe.lr=1e30", "recipe.steps=20"], "`loss` should stay finite; found NaN or infinity by step"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_TRAINING)
+def test_bad_training(run, case):
+    more, message = BAD_TRAINING[case]
+    status, printed = run(*SMALL, *more)
+    assert status == 1
+    assert message in printed.replace("\n", " ")
+    assert "Traceback" not in printed
+
+
+def test_weights_of_another_network_or_damaged_ones(use, decoder):
+    _, record = decoder
+    path = record.path / "weights.safetensors"
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content[: len(content) // 2])
+        status, printed = use("content=chelsea", "style=woodcut", "alpha=0.9")
+    finally:
+        path.write_bytes(content)
+    assert status == 1
+    assert "`run` should" in printed.replace("\n", " ")
+    assert "Traceback" not in printed
