@@ -7,6 +7,7 @@ python experiments/benchmark.py stylize --quick --networks vgg19
 python experiments/benchmark.py losses --network vgg19 --size 256
 python experiments/benchmark.py cells
 python experiments/benchmark.py training --networks small_residual
+python experiments/benchmark.py feedforward --network vgg19 --sizes 256 512
 python experiments/benchmark.py sweep --runs 10000
 """
 
@@ -26,6 +27,7 @@ from rich.table import Table
 from experiments.benchmarks.cells import cells
 from experiments.benchmarks.collection import collection
 from experiments.benchmarks.engine import Setup, architecture_of, stylization, variants
+from experiments.benchmarks.feedforward import feedforward
 from experiments.benchmarks.losses import OBJECTIVES, losses
 from experiments.benchmarks.statistics import statistics
 from experiments.benchmarks.sweeps import overhead, speedup
@@ -53,6 +55,12 @@ def _stylize(options: argparse.Namespace) -> Iterator[Table]:
                 architecture=architecture_of(name), size=size, batch=batch, closures=closures, device=device
             )
             yield stylization(setup, chosen, repeats=repeats)
+
+
+def _feedforward(options: argparse.Namespace) -> Iterator[Table]:
+    yield from feedforward(
+        options.network, options.sizes, repeats=options.repeats, steps=options.steps, device=options.device
+    )
 
 
 def _losses(options: argparse.Namespace) -> Iterator[Table]:
@@ -116,6 +124,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--workers", type=int, default=1, help="processes that read images")
     train.add_argument("--repeats", type=int, default=3, help="rounds of which the median is taken")
     train.set_defaults(tables=_training)
+    fast = commands.add_parser("feedforward", help="pictures in one pass, beside Gatys; and their training")
+    fast.add_argument("--network", default="vgg19", help="the encoder")
+    fast.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="pixels")
+    fast.add_argument("--steps", type=int, default=4, help="of a training's round")
+    fast.add_argument("--device", default="auto", help="compute.device")
+    fast.add_argument("--repeats", type=int, default=5, help="rounds of which the median is taken")
+    fast.set_defaults(tables=_feedforward)
     sweep = commands.add_parser("sweep", help="cells of a sweep, two workers, collecting many runs")
     sweep.add_argument("--modes", nargs="+", default=["disabled", "offline"], help="of W&B")
     sweep.add_argument("--cells", type=int, default=40, help="of which medians are taken")

@@ -290,6 +290,8 @@ class Crop:
 
     short: int = MISSING
     size: int = MISSING
+    look: str = MISSING
+    style: str | None = None
 
 
 @dataclass

@@ -70,6 +70,7 @@ NOT_SCIENCE_OF = {
     "train_feedforward": frozenset(
         {
             "corpus",
+            "crop.style",
             "checkpoint_seconds",
             "compute.workers",
             "compute.keep_images",

@@ -57,18 +57,17 @@ class Trained:
         return network.to(self.experiment.device).requires_grad_(requires_grad=False)
 
 
-def trained(run: str, output: str, beside: DictConfig) -> Trained:
+def trained(run: str, beside: DictConfig) -> Trained:
     """The training of a run.
 
     Args:
         run: its id, or `SHIPPED`.
-        output: the folder of the run directories.
-        beside: the config that wants it: its images, device and precision are used.
+        beside: the config that wants it: its output folder, images, device and precision are used.
 
     Raises:
         WeightsError: there is no such finished training.
     """
-    directory = _shipped() if run == SHIPPED else Path(output).expanduser() / "runs" / run
+    directory = _shipped() if run == SHIPPED else Path(beside.output).expanduser() / "runs" / run
     if run != SHIPPED and not is_finished(directory):
         rule = "should be the id of a finished training, or shipped"
         raise WeightsError("run", rule, f"none of this id in {directory.parent}", TRAIN_ONE)

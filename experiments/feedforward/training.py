@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from experiments.building import build, build_network
+from experiments.feedforward.looks import Look, look_of
 from experiments.feedforward.trainer import FeedforwardTrainer
 from experiments.frame import Context
 from experiments.network import SmoothedExperiment
@@ -49,6 +50,7 @@ class FeedforwardExperiment(TrainingExperiment, SmoothedExperiment):
 
     objective: Objective
     generator: Generator
+    look: Look
     cropping: Cropping
     recipe: Recipe
 
@@ -65,6 +67,7 @@ class FeedforwardExperiment(TrainingExperiment, SmoothedExperiment):
             **parts,
             "objective": objective_of(config.objective, parts["architecture"], parts["smoothing"]),
             "generator": build(config.generator),
+            "look": look_of(config, parts["pictures"]),
             "cropping": Cropping(short=config.crop.short, size=config.crop.size),
             "recipe": build(config.recipe),
         }
@@ -83,7 +86,8 @@ class FeedforwardExperiment(TrainingExperiment, SmoothedExperiment):
     @property
     def images(self) -> dict[str, str]:
         """What tells the corpus and the pairs from others."""
-        return {"corpus": self.corpus.digest, **{pair.name: pair.sha256 for pair in self.pairs}}
+        pairs = {pair.name: pair.sha256 for pair in self.pairs}
+        return {"corpus": self.corpus.digest, **self.look.images, **pairs}
 
     @property
     def seed(self) -> int:
@@ -144,7 +148,7 @@ class FeedforwardExperiment(TrainingExperiment, SmoothedExperiment):
             Encoder(self.network(), self.tap),
             self.objective,
             self.corpus,
-            self.cropping,
+            replace(self.cropping, stylize=self.look.stylize(self.cropping.short)),
             self.recipe,
             seed=self.config.seed,
             machine=self.machine,

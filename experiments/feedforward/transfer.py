@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -62,7 +62,7 @@ class Transfer(Experiment):
         pairs = pairs_of(config, pictures)
         return {
             **super().parts(config),
-            "trained": trained(config.run, config.output, config),
+            "trained": trained(config.run, config),
             "pictures": pictures,
             "resize": Resize(size=images.size, policy=images.resize, interpolation=images.interpolation),
             "pairs": pairs,
@@ -153,14 +153,20 @@ class Transfer(Experiment):
             groups.setdefault((size, pair.styles, pair.masks, alone), []).append(pair)
         most = self.config.compute.batch_size
         for group in groups.values():
+            styles = None
             for first in range(0, len(group), most):
-                yield Batch.load(
-                    group[first : first + most],
-                    self.resize,
-                    device=self.device,
-                    weights=self.style_weights,
-                    feather=self.config.feather,
-                )
+                batch = self._batch(group[first : first + most])
+                styles = styles or batch.styles[0]  # the same tensors, which are encoded once
+                yield replace(batch, styles=(styles,) * len(batch.pairs))
+
+    def _batch(self, pairs: Sequence[Pair]) -> Batch:
+        return Batch.load(
+            pairs,
+            self.resize,
+            device=self.device,
+            weights=self.style_weights,
+            feather=self.config.feather,
+        )
 
     def following(self) -> Judging | None:
         """The judgement of its pictures; None if nothing is to be measured."""

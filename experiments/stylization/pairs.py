@@ -73,8 +73,8 @@ def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...
 
 def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
     check_choice("pairing", config.pairing, PAIRINGS)
-    contents = _chosen("content", config.content, pictures)
-    styles = _chosen("style", config.style, pictures)
+    contents = chosen("content", config.content, pictures)
+    styles = chosen("style", config.style, pictures)
     if config.pairing == "mix":
         masks = _masks(_for_each("masks", OmegaConf.select(config, "masks"), len(styles)))
         return tuple(Pair(content, tuple(styles), masks) for content in contents)
@@ -130,7 +130,12 @@ def _masks(given: Sequence[Any]) -> tuple[Picture | None, ...]:
     return tuple(None if file is None else read[file] for file in files)
 
 
-def _chosen(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture]:
+def chosen(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures of a role that a config asks for: names of the set, or files; None for all of the set.
+
+    Raises:
+        ImageError: none, or neither a name nor a file.
+    """
     known = {picture.name: picture for picture in pictures if picture.role == role}
     if asked is None:
         if not known:

@@ -1,7 +1,7 @@
 """Style transfer in one pass: AdaIN, networks of one style, and their training."""
 
 from swag_repro.feedforward.adain import Moments, Normalization, blended
-from swag_repro.feedforward.corpus import Corpus, Cropping, bundled, folders
+from swag_repro.feedforward.corpus import Corpus, Cropping, bundled, equalized, folders
 from swag_repro.feedforward.generators import AdaIN, Generator, Johnson
 from swag_repro.feedforward.mirror import Stage, mirrored, reach, reflect, stages, stride
 from swag_repro.feedforward.recipe import Recipe
@@ -24,6 +24,7 @@ __all__ = [
     "Stylizer",
     "blended",
     "bundled",
+    "equalized",
     "fitted",
     "folders",
     "mirrored",

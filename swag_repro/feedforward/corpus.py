@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image
+from skimage.exposure import equalize_hist
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor
 
 from swag_repro import images
 from swag_repro.errors import DataError, SettingError, check_choice
-from swag_repro.images import Resize
+from swag_repro.images import Resize, luminance
 from swag_repro.images.files import SUFFIXES, read_rgb
 from swag_repro.training.data import Labelled
 
@@ -130,6 +132,8 @@ class Cropping:
     Attributes:
         short: pixels to which the short side is brought, the ratio kept.
         size: side in pixels of the square that is cropped at random.
+        stylize: what is done to each resized content once, `(3, H, W)` in [0, 1] → the same; None for
+            nothing.
 
     Raises:
         SettingError: the square is larger.
@@ -137,6 +141,7 @@ class Cropping:
 
     short: int
     size: int
+    stylize: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         _ = self._resize
@@ -151,7 +156,9 @@ class Cropping:
     def read(self, image: Image.Image) -> Tensor:
         """What is done to each image once: PIL's → `(3, H, W)`, uint8."""
         pixels: Tensor = pil_to_tensor(self._resize(image))
-        return pixels
+        if self.stylize is None:
+            return pixels
+        return (self.stylize(pixels.float() / 255) * 255).round().to(torch.uint8)
 
     @property
     def each(self) -> v2.Transform:
@@ -163,3 +170,13 @@ class Cropping:
         pixels = pil_to_tensor(Resize(size=self.size, policy="short", interpolation="bilinear")(image))
         square: Tensor = center_crop(pixels, [self.size])
         return square
+
+
+def equalized(image: Tensor) -> Tensor:
+    """An image `(3, H, W)` in [0, 1] whose luminance has a flat histogram (AdaIN, section 3.2).
+
+    The colours' differences stay, but where a channel leaves [0, 1].
+    """
+    before = luminance(image)
+    after = equalize_hist(before.numpy())  # type: ignore[no-untyped-call]
+    return (image + torch.from_numpy(after).to(image) - before).clamp(0, 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.weak import WeakIdKeyDictionary
 
 from swag_repro.errors import SettingError
 from swag_repro.feedforward.adain import Moments, blended
@@ -84,6 +85,7 @@ class Stylizer:
         path: Sequence[Stage],
     ) -> None:
         self.generator, self.network, self.encode = generator, network.eval(), encode
+        self._known: MutableMapping[Tensor, Moments] = WeakIdKeyDictionary()
         self.stride = stride(path)
         self.margin = -(-2 * reach(path) // self.stride) * self.stride
 
@@ -117,9 +119,13 @@ class Stylizer:
         return pictures[..., :height, :width].clamp(0, 1)
 
     def moments(self, style: Tensor) -> Moments:
-        """What AdaIN takes of a style `(3, H, W)`; to be used for any number of contents."""
+        """What AdaIN takes of a style `(3, H, W)`; of one tensor it is computed once."""
         assert isinstance(self.generator, AdaIN)
-        return self.generator.moments(self.encode(self._padded(style[None])))
+        if (known := self._known.get(style)) is not None:
+            return known
+        found = self.generator.moments(self.encode(self._padded(style[None])))
+        self._known[style] = found
+        return found
 
     def _padded(self, images: Tensor) -> Tensor:
         """By reflection, so that the encoder's strides fit."""

@@ -83,10 +83,12 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
     ) -> None:
         self.generator, self.encoder, self.objective = generator, encoder, objective
         super().__init__(network, recipe, steps=recipe.steps, seed=seed, machine=machine, sums=4)
-        parts = {"content": corpus.contents, **({"style": corpus.styles} if generator.reads_styles else {})}
+        parts = {"content": (corpus.contents, cropping)}
+        if generator.reads_styles:
+            parts["style"] = (corpus.styles, replace(cropping, stylize=None))
         self.images = {
-            name: Images(images, cropping, cropping.each, seed=self._seed(name), kept=kept)
-            for name, images in parts.items()
+            name: Images(images, how, how.each, seed=self._seed(name), kept=kept)
+            for name, (images, how) in parts.items()
         }
         self.orders = {name: self._order(name, len(images), recipe) for name, images in self.images.items()}
         self.only_style: dict[str, Tensor] = {}

@@ -1,6 +1,6 @@
 """Content and style images: bundled or one's own, read correctly, resized, as tensors."""
 
-from swag_repro.images.colors import grey, match_colors, match_luminance, with_luminance_of
+from swag_repro.images.colors import grey, luminance, match_colors, match_luminance, with_luminance_of
 from swag_repro.images.files import existing
 from swag_repro.images.masks import load_mask
 from swag_repro.images.picture import Picture, Role
@@ -20,6 +20,7 @@ __all__ = [
     "grey",
     "load",
     "load_mask",
+    "luminance",
     "match_colors",
     "match_luminance",
     "save_png",

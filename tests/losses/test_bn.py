@@ -123,7 +123,7 @@ def test_gradients_lie_in_memory_like_the_features():
 
 def test_unknown_normalizer():
     with pytest.raises(SettingError, match="`normalizer of BatchNormLoss` should be one of"):
-        BatchNormLoss(normalizer="sum")
+        BatchNormLoss(normalizer="median")
 
 
 def test_deviations_count_half_of_a_shift():
