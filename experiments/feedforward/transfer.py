@@ -23,9 +23,10 @@ from experiments.stylization.painting import Painted
 from experiments.stylization.pairs import Pair, pairs_of, weights_of
 from experiments.stylization.pictures import save_pictures
 from experiments.sweeps.progress import console
-from swag_repro.errors import SettingError, check_choice
+from swag_repro.errors import SettingError, UserError, check_choice
 from swag_repro.feedforward import Stylizer
 from swag_repro.images import Picture, Resize
+from swag_repro.memory import out_of_memory
 from swag_repro.networks import Architecture
 from swag_repro.transfer import PairRecord
 from swag_repro.transfer.records import Losses, Status
@@ -138,7 +139,7 @@ class Transfer(Experiment):
     def _stylized(self, stylizer: Stylizer, batch: Batch) -> Tensor:
         """The pictures of a batch, whose pairs share their styles, on the CPU: their time is over."""
         seen = batch.seen(self.config.color)
-        with self.trained.experiment.machine.autocast():
+        with self.trained.experiment.machine.autocast(), out_of_memory(_too_large):
             images = stylizer(
                 seen.contents, seen.styles[0], alpha=self.config.alpha, tile=self.config.tile
             ).float()
@@ -171,3 +172,8 @@ class Transfer(Experiment):
     def following(self) -> Judging | None:
         """The judgement of its pictures; None if nothing is to be measured."""
         return Judging.of(self) if wants_judge(self.config) else None
+
+
+def _too_large(words: str) -> UserError:
+    rule, remedy = "should leave pictures room in memory", "Choose tile=1024, or compute.batch_size=1."
+    return SettingError("tile", rule, words, remedy)

@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from analysis.figures import draw
 from experiments import transfer
 from experiments.train_feedforward import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.runs.records import all_runs
@@ -121,6 +123,30 @@ def test_other_generators_objectives_and_arms(run, tmp_path, more):
     [record] = finished(tmp_path / "out", "train_feedforward")
     losses = record.rows().to_pandas().query("definition == 'train'")
     assert losses["value"].notna().all()
+
+
+FIGURES = {
+    "in_bn": ["content=[astronaut]", "generator=johnson,johnson_batch", "crop.look=contrast"],
+    "decoders": ["generator=adain,concat"],
+    "feedforward_swag": ["network=small_residual", "weights.seed=0", "arm=plain,weights_of_softmax"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", FIGURES)
+def test_every_experiment_runs_in_smoke_size_and_has_a_figure(run, tmp_path, experiment):
+    chosen = [
+        f"experiment={experiment}", "recipe.steps=2", "recipe.batch_size=2", "crop.short=48", "crop.size=44",
+        "images.size=48", "images.source.limit=1", "compute.workers=0", "shown=[0,0.5]", *FIGURES[experiment],
+    ]  # fmt: skip
+    status, printed = run("-m", *chosen)
+    assert status == 0, printed
+    assert "2 computed" in printed or "2 judged" in printed
+    paths = draw(experiment, chosen[1:], tmp_path / "out", tmp_path / "results")
+    assert {path.suffix for path in paths} == {".png", ".pdf", ".csv"}
+    table = pd.read_csv(next(path for path in paths if path.suffix == ".csv"))
+    assert table["label"].nunique() == 2
+    assert set(table["definition"]) == {"train", "pairs"}
 
 
 def test_a_judge_measures_its_pictures(run, tmp_path):
