@@ -38,6 +38,12 @@ LOSSES = {"loss/total": "Total loss", "loss/style": "Style loss", "loss/content"
 SCORES = {"train/loss": "Loss", "train/accuracy": "Accuracy", "test/loss": "Held-out loss",
           "test/accuracy": "Held-out accuracy"}  # fmt: skip
 
+TERMS = {
+    "train/style_loss": "Style term, training",
+    "pairs/style_loss": "Style term, pairs shown",
+    "pairs/content_loss": "Content term, pairs shown",
+}
+
 PICTURES = ("pictures", "result", "judged")
 
 CONTENT, STYLE = "measures/cfsd", "measures/style_distance"
@@ -49,7 +55,7 @@ OUTCOMES = (STYLE, CONTENT, "final/total_loss", "seconds")
 CONFIG = ("network/name", "weights/name", "smoothing/name", "objective/name")
 """Settings that they begin with, where no experiment says what it sweeps."""
 
-ENTRIES = ("measure_activations", "measure_units", "stylize", "train_classifier")
+ENTRIES = ("measure_activations", "measure_units", "stylize", "train_classifier", "train_feedforward")
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,7 @@ def _panels(shown: Shown) -> dict[str, list[Any]]:
         "measure_units": ("Unit by unit", "position", UNITS),
         "stylize": ("Losses", "evaluation", LOSSES),
         "train_classifier": ("Training", "epoch", SCORES),
+        "train_feedforward": ("Training to stylise", "step", TERMS),
     }
     curves = {
         section: _lines(axis, metrics)

@@ -56,7 +56,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Trainings:
     """
     data = tables.load(overrides, runs, TRAININGS, partial=partial)
     context = data.context("seed").assign(label=labels.label(data.runs, ["seed", "weights"]))
-    numbers = data.numbers[data.numbers["quantity"] == "training"]
+    numbers = data.numbers[data.numbers["quantity"] == "feedforward"]
     columns = ["run_id", "iteration", "statistic", "definition", "value"]
     return Trainings(data, context.merge(numbers[columns], on="run_id"))
 

@@ -69,7 +69,7 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
             painted = Painted(batch, picture, (record,), steps=(0,), last_scale=0)
             pairs += list(save_pictures(run, painted, label=self.context.label, animation=False))
         run.write_pairs(pairs)
-        rows = [{"quantity": "training", **row} for row in self.state.rows]
+        rows = [{"quantity": "feedforward", **row} for row in self.state.rows]
         run.write_rows([{**self.experiment.origin, **row} for row in (*rows, *_pair_rows(pairs))])
 
     def _show(self, done: int) -> None:
@@ -113,7 +113,7 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         return Losses(*(float(term) for term in terms))
 
     def _log(self, part: str, score: Score) -> None:
-        values = {f"{part}/{term}": getattr(score, term) for term in Score.__annotations__}
+        values = {f"{part}/{term}_loss": getattr(score, term) for term in Score.__annotations__}
         self.tracker.log({"step": self.training.done, "lr": self.training.lr, **values})
 
     def _note(self, part: str, score: Score) -> None:

@@ -31,6 +31,9 @@ COSTS = ("seconds", "peak_memory_bytes")
 POINTS = "evaluation"
 """The axis of a stylisation's losses."""
 
+TRAININGS = {"training": "epoch", "feedforward": "step"}
+"""Quantities that a training measures on its way, and what their curves are drawn over."""
+
 PLACES = ("depth", "position")
 """Columns that say where in a network a number was measured; the first that a run fills is its axis."""
 
@@ -54,7 +57,7 @@ def show(tracker: Tracker, record: RunRecord) -> None:
     """
     numbers, pairs = record.rows().to_pandas(), record.pairs().to_pandas()
     _over_places(tracker, numbers)
-    _over_epochs(tracker, numbers)
+    _over_training(tracker, numbers)
     _judged(tracker, record, numbers)
     tracker.summary({name: getattr(record.status, name) for name in COSTS} | {"rows": len(numbers)})
     if len(pairs):
@@ -121,16 +124,19 @@ def _over_places(tracker: Tracker, numbers: pd.DataFrame) -> None:
     tracker.summary({f"deepest/{name}": value for name, value in last.items()})
 
 
-def _over_epochs(tracker: Tracker, numbers: pd.DataFrame) -> None:
-    """The scores of a training at the end of each epoch, and of the last."""
-    scores = numbers[(numbers["quantity"] == "training") & (numbers["statistic"] != "seconds")]
+def _over_training(tracker: Tracker, numbers: pd.DataFrame) -> None:
+    """The scores of a training on its way, and the last."""
+    scores = numbers[numbers["quantity"].isin(TRAININGS) & (numbers["statistic"] != "seconds")]
     if scores.empty:
         return
+    axis = TRAININGS[scores["quantity"].iloc[0]]
     name = scores["definition"] + "/" + scores["statistic"]
-    points = scores.groupby(["iteration", name])["value"].first().unstack().reset_index(drop=True)
-    tracker.axis("epoch", "train/*", "test/*", "fitted/*", "lr")
-    for epoch, point in enumerate(points.to_dict("records"), start=1):
-        tracker.log({"epoch": epoch, **{str(key): value for key, value in point.items() if pd.notna(value)}})
+    points = scores.groupby(["iteration", name])["value"].first().unstack()
+    tracker.axis(axis, *(f"{part}/*" for part in scores["definition"].unique()), "lr")
+    for rank, point in enumerate(points.reset_index().to_dict("records"), start=1):
+        step = point.pop("iteration")
+        found = {str(key): value for key, value in point.items() if pd.notna(value)}
+        tracker.log({axis: rank if axis == "epoch" else step, **found})
     last = scores.groupby(name.str.replace("/", "_"))["value"].last()
     tracker.summary({f"final/{key}": value for key, value in last.items()})
 

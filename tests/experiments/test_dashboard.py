@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from analysis.__main__ import main as analysis
-from experiments import measure_activations, measure_units, stylize, train_classifier
+from experiments import measure_activations, measure_units, stylize, train_classifier, train_feedforward
 from swag_repro.runs.records import all_runs
 from tests.training.conftest import write_images
 from tests.wandb_files import read_offline
@@ -55,6 +55,12 @@ def named(made):
     return history, media, summary, settings
 
 
+FEEDFORWARD = [
+    "network=small_no_shortcut", "network.builder.width=8", "recipe.steps=2", "recipe.batch_size=2",
+    "crop.short=32", "crop.size=32", "images.size=32", "images.source.limit=1", "compute.workers=0",
+]  # fmt: skip
+
+
 @pytest.fixture
 def logged(call, tmp_path, two_pairs):
     """What runs of all kinds logged: history, media, summary, settings."""
@@ -66,6 +72,7 @@ def logged(call, tmp_path, two_pairs):
         (measure_units.main, *two_pairs),
         (stylize.main, *two_pairs, *steps),
         (train_classifier.main, "data=folder", f"data.path={data}", "data.size=16", "data.crop=pad", *tiny),
+        (train_feedforward.main, *FEEDFORWARD),
         (stylize.main, *two_pairs, "steps=1", "network.taps.conv1=nowhere"),
     ):
         call(main, *arguments, tracking="offline")
