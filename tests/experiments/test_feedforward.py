@@ -16,7 +16,10 @@ from safetensors.torch import load_file
 
 from analysis.figures import draw
 from experiments import transfer
+from experiments.export_decoder import export
+from experiments.feedforward import trained
 from experiments.train_feedforward import main  # noqa: F401  (the fixture `run` calls it)
+from swag_repro.errors import WeightsError
 from swag_repro.runs.records import all_runs
 from tests.feedforward.conftest import write_pictures
 
@@ -350,6 +353,42 @@ def test_bad_training(run, case):
     assert status == 1
     assert message in printed.replace("\n", " ")
     assert "Traceback" not in printed
+
+
+def test_the_decoder_that_ships_takes_the_style_s_colours(call, tmp_path):
+    """Offline, at once: pictures keep what is to be seen, and have means nearer to the style's."""
+    chosen = [
+        "content=[astronaut,chelsea]",
+        "style=[starry_night,woodcut]",
+        "images.resize=short",
+        "images.size=96",
+    ]
+    status, printed = call(transfer.main, *chosen)
+    assert status == 0, printed
+    [record] = finished(tmp_path / "out", "transfer")
+    for pair in record.pairs().to_pylist():
+        image, content, style = (
+            pixels(record.path / pair[name]) for name in ("image", "content_image", "style_image")
+        )
+        means = [one.mean(axis=(0, 1)) for one in (image, content, style)]
+        assert np.linalg.norm(means[0] - means[2]) < 0.5 * np.linalg.norm(means[1] - means[2])
+        structure = np.corrcoef(image.mean(axis=2).ravel(), content.mean(axis=2).ravel())[0, 1]
+        assert structure > 0.5
+
+
+def test_an_exported_decoder_is_that_of_its_run(decoder, tmp_path, monkeypatch, call):
+    _, record = decoder
+    export(record.path, tmp_path / "shipped")
+    config = (tmp_path / "shipped" / "config.yaml").read_text()
+    assert str(record.path.parents[1]) not in config
+    assert "/corpus" not in config
+    monkeypatch.setattr(trained, "_shipped", lambda: tmp_path / "shipped")
+    status, printed = call(
+        transfer.main, "content=chelsea", "style=woodcut", "images.resize=short", "images.size=48"
+    )
+    assert status == 0, printed
+    with pytest.raises(WeightsError, match="should be the id of a finished training"):
+        export(tmp_path / "nowhere", tmp_path / "shipped")
 
 
 def test_weights_of_another_network_or_damaged_ones(use, decoder):

@@ -1,12 +1,22 @@
 """The training loop: what it learns, that it repeats and resumes, and what it objects to."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from skimage.metrics import structural_similarity
 
 from swag_repro.errors import DataError, SettingError, TrainingError
-from swag_repro.feedforward import Cropping, FeedforwardTraining, Stylizer, bundled, folders, stages
-from swag_repro.images import Resize, load
+from swag_repro.feedforward import (
+    Cropping,
+    FeedforwardTraining,
+    Stylizer,
+    bundled,
+    equalized,
+    folders,
+    stages,
+)
+from swag_repro.images import Resize, load, luminance
 from swag_repro.images import bundled as bundled_pictures
 from swag_repro.losses import Like, Style
 from swag_repro.networks.small import small_vgg
@@ -194,3 +204,21 @@ def test_a_decoder_that_overfits_four_images_gives_them_back():
             found.permute(1, 2, 0).numpy(), image.permute(1, 2, 0).numpy(), channel_axis=2, data_range=1.0
         )
         assert similarity >= 0.8
+
+
+def test_equalized_luminance_has_no_contrast_left_to_tell():
+    dark = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)) ** 4
+    found = [
+        luminance(equalized(image)).flatten().quantile(torch.tensor([0.25, 0.5, 0.75]))
+        for image in (dark, 1 - dark)
+    ]
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0.05)
+    torch.testing.assert_close(found[0], torch.tensor([0.25, 0.5, 0.75]), rtol=0, atol=0.05)
+
+
+def test_contents_are_prepared_and_styles_are_not(corpus):
+    grey = replace(CROPPING, stylize=lambda image: torch.full_like(image, 0.5))
+    loop = training(corpus, cropping=grey)
+    contents, styles = next(iter(loop.batches()))
+    assert contents.images.unique().tolist() == [128]
+    assert len(styles.images.unique()) > 100

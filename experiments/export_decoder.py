@@ -1,0 +1,79 @@
+"""A trained decoder as a small file, with the config that builds it: what `run=shipped` of `transfer` reads.
+
+python experiments/export_decoder.py --run <id> --to swag_repro/feedforward/shipped
+"""
+
+from __future__ import annotations
+
+import experiments  # noqa: F401  (before torch: it sets how threads wait)
+
+# isort: split
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors.torch import load, save
+
+from experiments.feedforward.training import FeedforwardExperiment
+from experiments.sweeps.progress import console
+from swag_repro.errors import UserError, WeightsError
+from swag_repro.runs.files import SafeDumper, whole_file, write_text
+from swag_repro.runs.records import RunRecord, read_status
+from swag_repro.weights import WEIGHTS
+
+ELSEWHERE = {"output": "outputs", "content": None, "style": None}
+"""Settings that name places of the machine it was trained on, and what they become."""
+
+
+def main() -> None:
+    """Exports one run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", default="outputs", help="folder of the run directories")
+    parser.add_argument("--run", required=True, help="id of a finished training of train_feedforward")
+    parser.add_argument("--to", type=Path, required=True, help="folder of the files")
+    arguments = parser.parse_args()
+    try:
+        export(Path(arguments.output) / "runs" / arguments.run, arguments.to)
+    except UserError as error:
+        console.print(f"[bold red]error:[/] {error}")
+        sys.exit(1)
+
+
+def export(directory: Path, folder: Path) -> None:
+    """Writes weights in float16, the config, and the run's identity, which has no paths.
+
+    Raises:
+        UserError: there is no such finished run, or it is damaged.
+    """
+    if not (directory / "status.json").is_file():
+        raise WeightsError("--run", "should be the id of a finished training", f"no {directory}", "Check it.")
+    record = RunRecord(directory, read_status(directory))
+    if (record.status.experiment, record.status.state) != (FeedforwardExperiment.name, "finished"):
+        found = f"{record.status.state} {record.status.experiment}: {directory}"
+        raise WeightsError("--run", "should be the id of a finished training", found, "Choose another.")
+    state = load(record.read(WEIGHTS))
+    halved = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / WEIGHTS) as file:
+        file.write(save(halved))
+    config = yaml.dump(_portable(record.config), Dumper=SafeDumper, sort_keys=False, allow_unicode=True)
+    write_text(folder / "config.yaml", config)
+    write_text(folder / "identity.json", record.read("identity.json").decode())
+    console.print(f"{record.path.name} → {folder}")
+
+
+def _portable(config: dict[str, Any]) -> dict[str, Any]:
+    corpus = {**config["corpus"], "content": "content", "style": "style"}
+    corpus["source"] = {
+        **corpus["source"],
+        **{k: corpus[k] for k in ("content", "style") if k in corpus["source"]},
+    }
+    return {**config, **ELSEWHERE, "corpus": corpus}
+
+
+if __name__ == "__main__":
+    main()
