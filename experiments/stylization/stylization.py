@@ -25,11 +25,11 @@ from experiments.stylization.memory import free_memory, kept_for_gradient
 from experiments.stylization.painting import Painter
 from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights_of
 from experiments.stylization.pictures import save_pictures
-from experiments.stylization.shares import start_shares
+from experiments.stylization.shares import ENTRIES, SHARES, entry_shares, start_shares
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice
 from swag_repro.images import Picture, load_mask
-from swag_repro.losses import MATCHES, Like, Objective, Side, check_weight
+from swag_repro.losses import Like, Objective, Side, check_weight
 from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.runs.schema import LOSSES
 from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
@@ -111,14 +111,17 @@ class Stylization(SmoothedExperiment):
         shares: list[dict[str, Any]] = []
         size = fixed_size(context.run, self.config.compute.batch_size, partial(self.fitting, network))
         for batch in self.batches(size):
+            painted = painter.paint(batch)
             pairs += save_pictures(
                 context.run,
-                painter.paint(batch),
+                painted,
                 label=self.label,
                 animation=self.config.keep.animation,
             )
             seen = batch.seen(self.config.color)
             shares += start_shares(network, self.objective, seen, self.config.shares)
+            if self.config.shares == ENTRIES:
+                shares += entry_shares(network, self.objective, seen, painted.images)
         painter.clear()
         _check_any_finite(pairs)
         context.run.write_pairs(pairs)
@@ -250,7 +253,7 @@ def _check_factors(config: DictConfig) -> None:
 
 def _check_observations(config: DictConfig) -> None:
     check_weight("start_noise", config.start_noise)
-    check_choice("shares", config.shares, MATCHES)
+    check_choice("shares", config.shares, SHARES)
     if any(step < 0 for step in config.measured_steps):
         rule = "should be numbers of steps from 0"
         raise SettingError("measured_steps", rule, list(config.measured_steps), "[] measures the end only.")

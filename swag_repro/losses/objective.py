@@ -347,6 +347,17 @@ class Objective:
                 parts[part] = parts.get(part, 0) + term
         return parts
 
+    def style_features(self, network: Network, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """What the style term compares with its first style: tap → `(A, D, H, W)`, smoothed.
+
+        Arguments as of a call. Empty without a style.
+        """
+        if not self.style.read:
+            return {}
+        references = [mixed[0] for mixed in targets.styles]
+        peaks = {tap: torch.cat([of.peaks[tap] for of in references]) for tap in self.style.read}
+        return self._smoothed(self.style, self._features(network, images), peaks)
+
     def _term(
         self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
     ) -> Tensor:
