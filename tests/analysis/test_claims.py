@@ -23,6 +23,7 @@ from analysis.claims.definitions import (
     Compare,
     Expect,
     Question,
+    Sweep,
     asked,
     read_claims,
     read_evidence,
@@ -299,6 +300,57 @@ def test_many_answers_ask_more_of_each():
     assert ledger.Ledger(claims, (entry,), ()).questions["state"].tolist() == ["holds"]
     states = ledger.Ledger(claims, (entry, *others), ()).questions["state"]
     assert set(states) == {"open"}
+
+
+# --- Pictures -------------------------------------------------------------------------------------------
+
+
+def fusions(root, weights="[1,0],[0.5,0.5],[0,2]"):
+    overrides = [
+        "experiment=claims_style", "objective=bn_poly,linear_gaussian", "arm=plain", "weights.seed=0,1",
+        f"objective.style.weights={weights}",
+    ]  # fmt: skip
+    Outputs.of(root, overrides)
+    return units.load(Sweep("stylize", overrides), ["vgg16"], [], root, {"objective.name"})
+
+
+def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
+    numbers, [data] = fusions(tmp_path)
+    assert set(numbers["fusion"].dropna()) == {0, 0.5, 1}
+    for statistic, end in units.ENDS.items():
+        own = numbers[numbers["statistic"] == statistic]
+        assert len(own) == len(data.pairs)
+        assert (own[own["fusion"] == end]["value"] == 0).all()
+        assert (own[own["fusion"] != end]["value"] > 0.1).all()  # pictures of noise
+    one, other = (
+        numbers[
+            (numbers["statistic"] == statistic) & (numbers["fusion"] == 1 - end)
+        ].sort_values(["objective.name", "pair", "seed"])["value"].to_numpy()
+        for statistic, end in units.ENDS.items()
+    )  # fmt: skip
+    np.testing.assert_array_equal(one, other)  # from here to there as from there to here
+    row = data.pairs.iloc[0]
+    cells = data.runs[data.runs["run_id"] == row["run_id"]]
+    alike = data.runs[
+        (data.runs["objective.name"] == cells["objective.name"].item())
+        & (data.runs["weights.seed"] == cells["weights.seed"].item())
+    ]
+    first = alike[alike["objective.style.weights"] == "[1, 0]"].index[0]
+    second = alike[alike["objective.style.weights"] == "[0, 2]"].index[0]
+    pixels = [data.picture(cell, row["image"]).astype(float) / 255 for cell in (first, second)]
+    expected = np.sqrt(((pixels[0] - pixels[1]) ** 2).mean())
+    found = numbers[
+        (numbers["cell"] == second)
+        & (numbers["statistic"] == "distance_to_first")
+        & (numbers["pair"] == f"{row['content']} × {row['style']}")
+    ]
+    assert found["value"].item() == pytest.approx(expected)
+
+
+def test_a_fusion_without_one_of_its_ends_has_no_distance_to_it(tmp_path):
+    numbers, _ = fusions(tmp_path, "[1,0],[0.5,0.5]")
+    assert "distance_to_first" in set(numbers["statistic"])
+    assert "distance_to_last" not in set(numbers["statistic"])
 
 
 # --- Command --------------------------------------------------------------------------------------------
