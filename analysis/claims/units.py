@@ -13,8 +13,8 @@ import swag_repro
 from analysis import tables
 from analysis.claims.definitions import TRAINED, Sweep
 from analysis.stylizations import first_weight
-from analysis.tables import MEASURES, Pixels, Tables
-from analysis.tables.cells import computing
+from analysis.tables import MEASURES, Cell, Pixels, Tables
+from analysis.tables.cells import compose_cells, computing, judged_again
 from analysis.tables.runs import RUNS
 from swag_repro.runs.schema import LOSSES
 
@@ -63,14 +63,21 @@ def load(
     if sweep.entry != "stylize":
         data = tables.load(given, runs, sweep.entry, partial=False)
         return _with_settings(_of_layers(data), data, asked), [data]
-    behind = [
-        tables.load([*given, f"measures={judge}"], runs, sweep.entry, partial=False) for judge in judges
-    ]
+    behind = list(_judged(given, judges, runs, sweep.entry))
     known = [(judge, data) for judge, data in zip(judges, behind, strict=True) if _knows(data)]
     parts = [_with_settings(_measures(data).assign(judge=judge), data, asked) for judge, data in known]
     own = [_losses(behind[0]), _pictured(behind[0])]
     parts += [_with_settings(part, behind[0], asked) for part in own]
     return pd.concat(parts, ignore_index=True), behind
+
+
+def _judged(given: Sequence[str], judges: Sequence[str], runs: Path, entry: str) -> Iterator[Tables]:
+    """The tables by each judge, of cells that are composed once."""
+    cells: list[Cell] = []
+    for judge in judges:
+        named = [*given, f"measures={judge}"]
+        cells = judged_again(cells, named, entry) if cells else compose_cells(named, entry)
+        yield tables.load(named, runs, entry, partial=False, cells=cells)
 
 
 def _knows(data: Tables) -> bool:

@@ -13,7 +13,7 @@ import yaml
 
 from analysis.__main__ import main
 from analysis.claims import ledger, units
-from analysis.claims.answers import answer
+from analysis.claims.answers import _follows, answer
 from analysis.claims.definitions import (
     EVIDENCE,
     TRAINED,
@@ -30,7 +30,7 @@ from analysis.claims.definitions import (
 )
 from analysis.effects import bootstrap
 from analysis.figures import FIGURES
-from analysis.tables.cells import compose_cells
+from analysis.tables.cells import compose_cells, judged_again
 from tests.analysis.made import Outputs
 
 PAIRS, SEEDS = 6, 2
@@ -412,3 +412,33 @@ def test_settings_of_several_types_are_compared():
     """A table of runs holds them as JSON."""
     numbers = made(noise=0.0).replace({"network.name": {"a": "1", "b": '"peak/2"'}})
     assert answer(numbers, ask(compare=Compare("network.name", ["peak/2"], [1]))).mean == pytest.approx(1.0)
+
+
+# --- Quickly --------------------------------------------------------------------------------------------
+
+JUDGED = ["experiment=claims_style", "network=resnet50,small_residual", "weights.seed=0,1", "arm=plain,even"]
+
+
+def test_cells_of_another_judge_are_those_that_hydra_composes():
+    cells = compose_cells([*JUDGED, "measures=vgg16"], "stylize")
+    again = judged_again(cells, named := [*JUDGED, "measures=densenet121"], "stylize")
+    composed = compose_cells(named, "stylize")
+    assert again == composed
+    assert repr(again) == repr(composed), "types, order of keys"
+    assert {cell.config["measures"]["network"]["name"] for cell in again} == {"densenet121"}
+
+
+def test_where_cells_have_judges_of_their_own_all_are_composed():
+    swept = [*JUDGED, "network@measures.network=vgg16,resnet34"]
+    cells = compose_cells([*swept, "measures=vgg16"], "stylize")
+    named = [*swept, "measures=densenet121"]
+    assert repr(judged_again(cells, named, "stylize")) == repr(compose_cells(named, "stylize"))
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 1, 2, 2], [1, 2, 2, 2], [None, np.nan, 2, 2], [None, 1, 2, 2], list("aabb"), list("abbb")]
+)
+def test_what_follows_from_groups_is_as_pandas_has_it(values):
+    groups, column = np.array([0, 0, 1, 1]), pd.Series(values)
+    rows = pd.DataFrame({"group": groups, "value": column})
+    assert _follows(column, groups) is (len(rows.drop_duplicates()) == 2)
