@@ -44,6 +44,7 @@ LBFGS = part("optimizer/lbfgs")
 RMSprop = part("optimizer/rmsprop")
 SGD = part("optimizer/sgd")
 
+RandomTransformations = part("transformations/random")
 RandomWeights = part("weights/random")
 Softmax = part("smoothing/softmax")
 

@@ -254,6 +254,9 @@ def _check_factors(config: DictConfig) -> None:
 def _check_observations(config: DictConfig) -> None:
     check_weight("start_noise", config.start_noise)
     check_choice("shares", config.shares, SHARES)
+    if config.transformations and config.masks is not None:
+        rule = "should be null with transformations: masks are of places, which move"
+        raise SettingError("masks", rule, list(config.masks), "Leave out one of the two.")
     if any(step < 0 for step in config.measured_steps):
         rule = "should be numbers of steps from 0"
         raise SettingError("measured_steps", rule, list(config.measured_steps), "[] measures the end only.")
@@ -282,6 +285,7 @@ def _objective(config: DictConfig, parts: Mapping[str, Any]) -> Objective:
         total_variation_weight=settings.total_variation_weight,
         balance=settings.balance,
         like=None if settings.like is None else Like(smoothing=build(settings.like), match=settings.match),
+        transformations=build(config.transformations) if config.transformations else None,
     )
 
 

@@ -39,6 +39,7 @@ from swag_repro.losses.objective import (
 )
 from swag_repro.losses.sliced import SlicedWasserstein
 from swag_repro.losses.strotss import SelfSimilarity, Strotss
+from swag_repro.losses.transformations import RandomTransformations
 
 __all__ = [
     "BALANCING_DRAWS",
@@ -61,6 +62,7 @@ __all__ = [
     "Network",
     "Objective",
     "PolynomialMMD",
+    "RandomTransformations",
     "RobustGramLoss",
     "SelfSimilarity",
     "Side",
