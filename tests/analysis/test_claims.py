@@ -353,6 +353,31 @@ def test_a_fusion_without_one_of_its_ends_has_no_distance_to_it(tmp_path):
     assert "distance_to_last" not in set(numbers["statistic"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["D2_depth", "D4_fusion", "E1_overfitting", "K3_transformations"])
+def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
+    """As far as pictures decide it: whatever the answers, none is missing for its wording."""
+    evidence = read_evidence()
+    evidence = replace(
+        evidence,
+        judges=["vgg16"],
+        sweeps={key: sweep for key, sweep in evidence.sweeps.items() if sweep.entry == "stylize"},
+    )
+    claim = read_claims(read_evidence().sweeps)[name]
+    asking = {key: one for key, one in claim.questions.items() if one.evidence in evidence.sweeps}
+    for one in asking.values():
+        one.each = {
+            key: [one for one in values if one != "sifid"] for key, values in one.each.items()
+        }  # unmade
+    claim = replace(claim, questions=asking)
+    for sweep in {one.evidence for one in asking.values()}:
+        pairs = [(f"content{index}", f"painting/{index}") for index in range(PAIRS)]
+        Outputs.of(tmp_path, [*evidence.sweeps[sweep].overrides, "measures=vgg16"], pairs=pairs)
+    found = ledger.load({name: claim}, evidence, [], tmp_path)
+    assert found.questions["why"].isna().all(), found.questions["why"].dropna().tolist()
+    assert len(found.questions) >= len(asking)
+
+
 # --- Command --------------------------------------------------------------------------------------------
 
 

@@ -691,6 +691,7 @@ FEWER = {
     ],
     "mechanism_small": ["network=resnet18", "arm=plain,softmax", "objective.style_weight=1", *ONE],
     "mechanism_style": ["network=resnet18", "weights.seed=0", "arm=plain,softmax", *ONE],
+    "chain_style": ["network=chain_stem,chain_stem_pooling", "arm=plain", *ONE],
     "claims_style": ["network=resnet18", "weights.seed=0", "arm=plain", *ONE],
     "mechanism_pretrained": ["network=resnet18", "arm=plain,even", *ONE],
     "mechanism_trained": ["network=small_residual", "weights.seed=0", "arm=even", *ONE],
