@@ -147,7 +147,7 @@ def _columns(rows: pd.DataFrame) -> list[str]:
     return [name for name in rows.columns if name not in OF_NUMBERS]
 
 
-def _follows(column: pd.Series[Any], groups: NDArray[np.int64]) -> bool:
+def _follows(column: pd.Series[Any], groups: NDArray[np.integer[Any]]) -> bool:
     """Whether a column has one value, which may be null, in each of these groups."""
     codes, values = pd.factorize(column)
     together = groups * (len(values) + 1) + codes + 1

@@ -28,7 +28,7 @@ class RandomTransformations:
         seed: of all of it; equal draws then move images of any batch alike.
 
     Raises:
-        SettingError: a number below 0, a `scale` from 1, or a seed that is no whole number.
+        SettingError: a number below 0, a `scale` from 1, or a seed that is no whole number from 0.
     """
 
     jitter: float
@@ -42,8 +42,8 @@ class RandomTransformations:
             if not 0 <= getattr(self, name) < below:
                 rule = "should be 0 or more" + (", and below 1" if below == 1 else "")
                 raise SettingError(f"transformations.{name}", rule, getattr(self, name), "0 leaves it out.")
-        if not isinstance(self.seed, int):
-            rule = "should be a whole number"
+        if not isinstance(self.seed, int) or not self.seed >= 0:
+            rule = "should be a whole number from 0"
             raise SettingError("transformations.seed", rule, repr(self.seed), "Choose one.")
 
     def __call__(self, images: Tensor, draws: Sequence[int]) -> Tensor:
