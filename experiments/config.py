@@ -219,6 +219,7 @@ class StylizeConfig(MeasureConfig):
     objective: Objective = MISSING
     optimizer: dict[str, Any] = MISSING
     canvas: dict[str, Any] = MISSING
+    transformations: dict[str, Any] | None = None
     start: str = MISSING
     start_noise: float = MISSING
     seed: int = MISSING

@@ -57,6 +57,9 @@ NOT_SCIENCE = frozenset(
 )
 """Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""
 
+LATER = frozenset({"transformations"})
+"""Settings that came when there were runs already: empty, they leave all as it was, and are in no id."""
+
 NOT_SCIENCE_OF = {
     # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with
     # other neighbours in its batch nearly all pixels of a picture come to differ.
@@ -103,7 +106,7 @@ def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
     kept = normal(config, NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset()))
     if not kept.get("compute", True):
         del kept["compute"]
-    return kept
+    return {name: value for name, value in kept.items() if name not in LATER or value}
 
 
 def wants_judge(config: Mapping[str, Any]) -> bool:

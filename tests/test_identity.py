@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.science import NOT_SCIENCE, NOT_SCIENCE_OF, scientific
+from experiments.science import LATER, NOT_SCIENCE, NOT_SCIENCE_OF, scientific
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity, leaves
 
@@ -129,6 +129,15 @@ def test_a_batch_decides_what_is_optimised_and_not_what_is_measured():
 
 def test_every_excluded_key_is_tried_above():
     assert all(any(f"{leaf}.".startswith(f"{key}.") for leaf in LEAVES) for key in NOT_SCIENCE)
+
+
+@pytest.mark.parametrize("key", sorted(LATER))
+def test_a_setting_that_came_later_changes_no_id_until_it_is_given(key):
+    assert run_id(STYLIZE | {key: None}) == run_id(STYLIZE | {key: {}}) == run_id(STYLIZE)
+    assert run_id(STYLIZE | {key: {"seed": None}}) not in (
+        run_id(STYLIZE),
+        run_id(STYLIZE | {key: {"seed": 0}}),
+    )
 
 
 @given(st.randoms(use_true_random=False))

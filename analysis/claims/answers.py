@@ -131,7 +131,11 @@ def _check_told(rows: pd.DataFrame, asked: Asked) -> None:
     """That what is averaged is only what no number of one pair, seed and side tells apart."""
     compare, along = asked.question.compare, asked.question.along
     told = {*asked.where, SEED, *([compare.column] if compare else []), *([along.column] if along else [])}
-    open_ = [column for column in _columns(rows) if column not in told and not _follows(rows, column, told)]
+    keys = [name for name in told if name in rows]
+    groups = (
+        rows.groupby(keys, dropna=False).ngroup().to_numpy() if keys else np.zeros(len(rows), dtype=np.int64)
+    )
+    open_ = [column for column in _columns(rows) if column not in told and not _follows(rows[column], groups)]
     if open_:
         rule = "should say which, or compare them"
         found = f"several values of {', '.join(open_)}"
@@ -143,10 +147,11 @@ def _columns(rows: pd.DataFrame) -> list[str]:
     return [name for name in rows.columns if name not in OF_NUMBERS]
 
 
-def _follows(rows: pd.DataFrame, column: str, told: set[str]) -> bool:
-    """Whether a column has one value where all that is told has one."""
-    keys = [name for name in told if name in rows]
-    return len(rows[[*keys, column]].drop_duplicates()) == len(rows[keys].drop_duplicates())
+def _follows(column: pd.Series[Any], groups: NDArray[np.integer[Any]]) -> bool:
+    """Whether a column has one value, which may be null, in each of these groups."""
+    codes, values = pd.factorize(column)
+    together = groups * (len(values) + 1) + codes + 1
+    return len(np.unique(together)) == len(np.unique(groups))
 
 
 def _reduced(rows: pd.DataFrame, asked: Asked) -> pd.DataFrame:

@@ -41,6 +41,7 @@ BOUNDED = {
     "normalized_entropy": (0.0, 1.0),
     "ssim": (-1.0, 1.0),
     "style_share": (0.0, 1.0),
+    "largest_entries": (0.0, 1.0),
     "peaks_shrunk": (0.0, 1.0),
 }
 """Of statistics that have some: a threshold at or beyond them can't fail, or can't hold."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,23 @@ from skimage.color import rgb2gray
 import swag_repro
 from analysis import tables
 from analysis.claims.definitions import TRAINED, Sweep
-from analysis.tables import MEASURES, Pixels, Tables
-from analysis.tables.cells import computing
+from analysis.stylizations import first_weight
+from analysis.tables import MEASURES, Cell, Pixels, Tables
+from analysis.tables.cells import compose_cells, computing, judged_again
 from analysis.tables.runs import RUNS
 from swag_repro.runs.schema import LOSSES
 
-COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge")
-"""Of numbers, beside the settings of their runs."""
+COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge", "fusion")
+"""Of numbers, beside the settings of their runs; `fusion` is the first loss's part of a fusion's weights."""
 
 GAINED = ("style_distance", "sliced_wasserstein", "sifid")
 """Measures by which a picture comes nearer to its style."""
+
+FUSED = "objective.style.weights"
+"""The setting of a fusion's weights."""
+
+ENDS = {"distance_to_first": 1.0, "distance_to_last": 0.0}
+"""Distances to a picture by one loss of a fusion alone, and its `fusion`."""
 
 SEED = "weights.seed"
 
@@ -56,14 +63,21 @@ def load(
     if sweep.entry != "stylize":
         data = tables.load(given, runs, sweep.entry, partial=False)
         return _with_settings(_of_layers(data), data, asked), [data]
-    behind = [
-        tables.load([*given, f"measures={judge}"], runs, sweep.entry, partial=False) for judge in judges
-    ]
+    behind = list(_judged(given, judges, runs, sweep.entry))
     known = [(judge, data) for judge, data in zip(judges, behind, strict=True) if _knows(data)]
     parts = [_with_settings(_measures(data).assign(judge=judge), data, asked) for judge, data in known]
-    own = [_losses(behind[0]), _spectra(behind[0])]
+    own = [_losses(behind[0]), _pictured(behind[0])]
     parts += [_with_settings(part, behind[0], asked) for part in own]
     return pd.concat(parts, ignore_index=True), behind
+
+
+def _judged(given: Sequence[str], judges: Sequence[str], runs: Path, entry: str) -> Iterator[Tables]:
+    """The tables by each judge, of cells that are composed once."""
+    cells: list[Cell] = []
+    for judge in judges:
+        named = [*given, f"measures={judge}"]
+        cells = judged_again(cells, named, entry) if cells else compose_cells(named, entry)
+        yield tables.load(named, runs, entry, partial=False, cells=cells)
 
 
 def _knows(data: Tables) -> bool:
@@ -122,14 +136,40 @@ def _losses(data: Tables) -> pd.DataFrame:
     return _paired(_cells(data).merge(own.assign(relative=relative), on="run_id"))
 
 
-def _spectra(data: Tables) -> pd.DataFrame:
-    """Where the power of finished pictures lies."""
+def _pictured(data: Tables) -> pd.DataFrame:
+    """What finished pictures tell by themselves: where their power lies, and how far fused ones are apart."""
     pairs = _paired(_cells(data).merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id"))
-    values = [
-        spectral_centroid(data.picture(cell, name))
-        for cell, name in zip(pairs["cell"], pairs["image"], strict=True)
-    ]
-    return pairs.assign(statistic="spectral_centroid", value=values)
+    pictures = [data.picture(cell, name) for cell, name in zip(pairs["cell"], pairs["image"], strict=True)]
+    centroids = [spectral_centroid(picture) for picture in pictures]
+    spectra = pairs.assign(statistic="spectral_centroid", value=centroids)
+    if FUSED not in data.runs or len(data.runs[FUSED].unique()) == 1:
+        return spectra
+    return pd.concat([spectra, *_fused(data, pairs, pictures)], ignore_index=True)
+
+
+def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[Pixels]) -> Iterator[pd.DataFrame]:
+    """How far each picture of a fusion is from those by either loss alone, of the same pair and seed."""
+    lines, weights = tables.lines(data.runs, [FUSED]), data.runs[FUSED].map(first_weight, na_action="ignore")
+    known = pairs.assign(
+        line=pairs["cell"].map(lines), fusion=pairs["cell"].map(weights), place=range(len(pairs))
+    ).dropna(subset="fusion")
+    same = ["line", "pair"]
+    for statistic, end in ENDS.items():
+        ends = known[known["fusion"] == end].set_index(same)["place"].rename("end")
+        met = known.join(ends, on=same, how="inner")
+        places = met[["place", "end"]].itertuples(index=False)
+        apart = [distance(pictures[place], pictures[at]) for place, at in places]
+        yield met.assign(statistic=statistic, value=apart).drop(columns=["line", "place", "end"])
+
+
+def distance(one: Pixels, other: Pixels) -> float:
+    """Root mean square of the differences of two pictures' values, of 1 for white less black.
+
+    Args:
+        one: 8-bit `(H, W, 3)`.
+        other: Likewise.
+    """
+    return float(np.sqrt(np.square(one.astype(float) - other).mean())) / 255
 
 
 def spectral_centroid(picture: Pixels) -> float:

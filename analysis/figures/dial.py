@@ -1,14 +1,21 @@
-"""Statistics of activations against λ of `ReLU(R(F) + λF)`: a row for each network, a line for each layer."""
+"""Statistics of activations against one setting, such as λ of `ReLU(R(F) + λF)`: a line for each layer.
+
+A row for each network; one for all where the setting is the network. A setting without numbers has its values
+in the order of the sweep.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pandas.api.types import is_numeric_dtype
 
 from analysis import points, tables
 from analysis.drawing import captions, labels, lines, style
@@ -34,7 +41,10 @@ AXES = {"network.shortcut": "λ, 1: with shortcuts", "weights.at": "part of the 
 """Of settings."""
 
 FEW = 6
-"""Values of the setting that have a tick each."""
+"""Numbers that have a tick each."""
+
+LETTER, SLANT = 0.062, 55
+"""Inches of a letter below an axis, and degrees of words there."""
 
 MARKERS = "oXsPD"
 """Of layers, shallow to deep."""
@@ -53,17 +63,24 @@ class Dial:
         table: One row for each network, value of it, seed, layer and statistic: settings, the mean over
             images, how many there are, and the run; `row` is that of panels.
         names: Of the rows of panels.
+        words: Of the values of a setting without numbers, in the order of the sweep; none where it has some.
     """
 
     setting: str
     tables: Tables
     table: pd.DataFrame
     names: dict[int, str]
+    words: dict[Any, str]
 
     @property
-    def values(self) -> list[float]:
+    def values(self) -> list[Any]:
         """Of the setting."""
-        return sorted(self.table[self.setting].unique())
+        return list(self.words) or sorted(self.table[self.setting].unique())
+
+    @property
+    def slanted(self) -> float:
+        """Inches that the words below an axis take more than numbers do."""
+        return LETTER * max(map(len, self.words.values()), default=0) * math.sin(math.radians(SLANT))
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
@@ -82,12 +99,25 @@ def load(overrides: list[str], runs: Path, *, partial: bool, setting: str) -> Di
     if (without := data.runs[data.runs[setting].isna()]["network.name"]).size:
         remedy = "Leave it out of the sweep."
         raise CellsError("network", f"should have {setting}", ", ".join(without.unique()), remedy)
-    beside = [setting, "weights.seed"]
+    beside = [setting.removesuffix(".name"), "weights.seed"]
     rows = tables.lines(data.runs, beside)
-    names = dict(zip(rows, labels.label(data.runs, beside), strict=True))
+    named = labels.label(data.runs, beside) if setting != "network.name" else _others(data.runs, beside)
+    names = dict(zip(rows, named, strict=True))
     context = data.context(setting).assign(row=rows).rename_axis("cell").reset_index()
     table = context.merge(means(points.by_image(data)), on="cell").drop(columns="cell")
-    return Dial(setting, data, table, names)
+    return Dial(setting, data, table, names, _words(data.runs, setting))
+
+
+def _others(runs: pd.DataFrame, beside: list[str]) -> pd.Series[str]:
+    """What else was swept, in words; nothing where nothing was."""
+    columns = tables.swept(runs, beside)
+    return labels.settings(runs, columns) if columns else pd.Series("", index=runs.index)
+
+
+def _words(runs: pd.DataFrame, setting: str) -> dict[Any, str]:
+    if is_numeric_dtype(runs[setting]):
+        return {}
+    return dict(zip(runs[setting], labels.values(runs, setting), strict=True))
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +134,8 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 def make(dial: Dial) -> Figure:
     """A row of panels for each network, a line for each layer; bands from seed to seed."""
-    with style.figure(WORDS + ROW * len(dial.names), caption=_caption(dial), data=dial) as (drawn, [part]):
+    height = WORDS + ROW * len(dial.names) + dial.slanted
+    with style.figure(height, caption=_caption(dial), data=dial) as (drawn, [part]):
         grid = part.subplots(len(dial.names), len(PANELS), squeeze=False, sharex=True)
         for row, (number, name) in zip(grid, dial.names.items(), strict=True):
             of_network = dial.table[dial.table["row"] == number]
@@ -114,7 +145,7 @@ def make(dial: Dial) -> Figure:
         for axis, title in zip(grid[0], PANELS.values(), strict=True):
             axis.set_title(title)
         for axis in grid[-1]:
-            axis.set_xlabel(AXES.get(dial.setting, dial.setting))
+            axis.set_xlabel(AXES.get(dial.setting, ""))
         lines.add_legend(part, grid.flat, list(dial.table.sort_values("position")["layer"].unique()))
     return drawn
 
@@ -129,13 +160,21 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, dial: Dial, panel: tuple[str, s
     }
     table = table.assign(label=table["layer"], x=table[dial.setting].map(dial.values.index))
     lines.draw_seeds(axis, table, panel, looks, x="x")
-    shown = range(0, len(dial.values), 1 if len(dial.values) <= FEW else 3)
-    axis.set_xticks(list(shown), [f"{dial.values[index]:g}" for index in shown], fontsize=6.5)
+    _name_values(axis, dial)
     axis.set(xlabel="", ylabel="")
     if statistic == "maximum":
         axis.set_yscale("log")
     elif statistic == ENTROPY:
         axis.set_ylim(-0.04, 1.06)
+
+
+def _name_values(axis: Axes, dial: Dial) -> None:
+    if dial.words:
+        words: dict[str, Any] = {"rotation": SLANT, "ha": "right", "rotation_mode": "anchor", "fontsize": 6}
+        axis.set_xticks(range(len(dial.words)), list(dial.words.values()), **words)
+        return
+    shown = range(0, len(dial.values), 1 if len(dial.values) <= FEW else 3)
+    axis.set_xticks(list(shown), [f"{dial.values[index]:g}" for index in shown], fontsize=6.5)
 
 
 def _caption(dial: Dial) -> str:

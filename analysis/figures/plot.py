@@ -30,7 +30,7 @@ COLUMNS, MOST = 3, 30
 LETTER, SLANT = 0.062, 35
 """Inches of a letter below an axis, and degrees of words that would run into each other."""
 
-SHARES = ("normalized_entropy", "style_share", "peaks_shrunk", "accuracy", "ssim")
+SHARES = ("normalized_entropy", "style_share", "largest_entries", "peaks_shrunk", "accuracy", "ssim")
 """Numbers of at most 1, which no logarithm makes plainer."""
 
 INTERVALS: dict[str, tuple[Any, str]] = {

@@ -113,7 +113,9 @@ class Tables:
             raise unreadable(path / name, error) from error
 
 
-def load(overrides: Sequence[str], root: Path, entry: str, *, partial: bool) -> Tables:
+def load(
+    overrides: Sequence[str], root: Path, entry: str, *, partial: bool, cells: Sequence[Cell] | None = None
+) -> Tables:
     """The tables of one experiment; only its runs' files are read, and those of their judges.
 
     Args:
@@ -121,13 +123,15 @@ def load(overrides: Sequence[str], root: Path, entry: str, *, partial: bool) -> 
         root: The output folder of the experiments.
         entry: The entry point that computes it.
         partial: Whether cells may be missing.
+        cells: As these overrides compose them, where that is known.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
     known, command = read_index(root), computing(overrides, root, entry)
-    answer = answered(compose_cells(overrides, entry), known, command, partial=partial)
+    composed = compose_cells(overrides, entry) if cells is None else cells
+    answer = answered(composed, known, command, partial=partial)
     found = _distinct(answer.runs)
     names = {record.path.name for _, record in answer.found}
     judges = judgements(known, names) if any(wants_judge(cell.config) for cell, _ in found) else {}

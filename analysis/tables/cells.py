@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +38,9 @@ from swag_repro.runs.records import RunRecord
 
 FILES = ("images", "weights", "content", "style")
 """Settings that name files; `content` and `style` are those of a stylisation."""
+
+JUDGE = "measures"
+"""The setting of who judges pictures."""
 
 OUTPUT = Path("outputs")
 """Where experiments write if nothing else is said, see `conf/`."""
@@ -87,7 +91,7 @@ class Cell:
     @property
     def figure_key(self) -> str:
         """What cells have in common that are one in a figure: the result, and who judges it."""
-        judged = "measures" in self.config
+        judged = JUDGE in self.config
         return self.key + (key(settings_of_judge(self.config)) if judged else "")
 
     @property
@@ -130,13 +134,48 @@ def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
         CellsError: Hydra can't compose them.
         SettingError: A key is unknown, a value of the wrong type, or a mandatory one missing.
     """
+    with _composing(overrides, entry) as (jobs, composer):
+        shared = common(jobs)
+        return [_cell(job, composer, entry, shared) for job in jobs]
+
+
+def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) -> list[Cell]:
+    """What `compose_cells` gives for overrides that name another judge; quick, as only one is composed.
+
+    A judge is the same for all cells of a sweep, and changes nothing else; where that is not so, all are
+    composed.
+
+    Args:
+        cells: Of the same overrides, but for `measures=`.
+        overrides: As for `compose_cells`.
+        entry: Likewise.
+
+    Raises:
+        As `compose_cells`.
+    """
+    with _composing(overrides, entry) as (jobs, composer):
+        shared = common(jobs)
+        first = _cell(jobs[0], composer, entry, shared)
+        again = [
+            replace(
+                cell, overrides=tuple(job), config=cell.config | {JUDGE: first.config[JUDGE]}, common=shared
+            )
+            for cell, job in zip(cells, jobs, strict=False)
+        ]
+        alike = all(cell.config[JUDGE] == cells[0].config[JUDGE] for cell in cells)
+        if alike and len(again) == len(jobs) == len(cells) and again[0].config == first.config:
+            return again
+        return [first, *(_cell(job, composer, entry, shared) for job in jobs[1:])]
+
+
+@contextmanager
+def _composing(overrides: Sequence[str], entry: str) -> Iterator[tuple[list[list[str]], Composer]]:
+    """The jobs of a sweep, and what composes them within."""
     check(entry, overrides)
     try:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
-            grid, composer = _grid(overrides, entry), Composer(entry)
-            jobs = [grid[number] for number in range(len(grid))]
-            shared = common(jobs)
-            return [_cell(job, composer, entry, shared) for job in jobs]
+            grid = _grid(overrides, entry)
+            yield [grid[number] for number in range(len(grid))], Composer(entry)
     except (HydraException, OmegaConfBaseException) as error:
         raise CellsError(
             "overrides",

@@ -1,4 +1,4 @@
-"""Each layer's share of the style loss, and of its gradient, at the start."""
+"""Each layer's share of the style loss, and of its gradient, at the start; and that of a layer's entries."""
 
 from __future__ import annotations
 
@@ -6,9 +6,28 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from experiments.stylization.batches import Batch
-from swag_repro.losses import Network, Objective, gradient_norms, shares
+from swag_repro.losses import (
+    MATCHES,
+    Network,
+    Objective,
+    Targets,
+    gradient_norms,
+    largest,
+    share_of_entries,
+    shares,
+)
+from swag_repro.statistics import gram
+
+ENTRIES = "entries"
+
+SHARES = (*MATCHES, ENTRIES)
+"""What is told of the start; `ENTRIES` of the finished picture, too."""
+
+PART = 0.01
+"""Of a Gram matrix's entries, the largest: declared choice."""
 
 
 def start_shares(network: Network, objective: Objective, batch: Batch, kind: str) -> Iterator[dict[str, Any]]:
@@ -18,7 +37,7 @@ def start_shares(network: Network, objective: Objective, batch: Batch, kind: str
         network: images → features of the objective's taps.
         objective: as it is minimised.
         batch: as the objective sees it.
-        kind: `loss`; or `gradient`, for the shares of the gradients' norms at the content image as well.
+        kind: one of `SHARES`; `gradient` has the shares of the gradients' norms at the content image as well.
     """
     targets = objective.targets(network, batch.contents, batch.styles)
     images = batch.contents.detach().requires_grad_(kind == "gradient")
@@ -46,3 +65,62 @@ def start_shares(network: Network, objective: Objective, batch: Batch, kind: str
                     "definition": definition,
                     "value": float(share),
                 }
+
+
+@torch.no_grad()
+def entry_shares(
+    network: Network, objective: Objective, batch: Batch, finished: Tensor
+) -> Iterator[dict[str, Any]]:
+    """Rows: the part of `‖G/M − G_s/M_s‖²` that its largest entries hold, of each style layer, as smoothed.
+
+    `start` and `finished` take the largest of the content image and of the finished picture; `same` asks what
+    the largest of the start hold in the finished picture. Of a mix, its first style counts.
+
+    Args:
+        network: images → features of the objective's taps.
+        objective: as it is minimised.
+        batch: B pairs, as the objective sees them.
+        finished: `(B, 3, H, W)`, their pictures.
+    """
+    targets = objective.targets(network, batch.contents, batch.styles)
+    before, after = (
+        _differences(network, objective, batch, targets, images) for images in (batch.contents, finished)
+    )
+    for layer, at_start in before.items():
+        at_end, first = after[layer], largest(at_start, PART)
+        found = {
+            "start": share_of_entries(at_start, first),
+            "finished": share_of_entries(at_end, largest(at_end, PART)),
+            "same": share_of_entries(at_end, first),
+        }
+        for definition, values in found.items():
+            for pair, value in zip(batch.pairs, values, strict=True):
+                yield {
+                    "content": pair.content.name,
+                    "style": pair.style_name,
+                    "layer": layer,
+                    "statistic": "largest_entries",
+                    "definition": definition,
+                    "value": float(value),
+                }
+
+
+def _differences(
+    network: Network, objective: Objective, batch: Batch, targets: Targets, images: Tensor
+) -> dict[str, Tensor]:
+    """Of Gram matrices per position, each layer's: images' less styles', `(B, D, D)`."""
+    own = objective.style_features(network, images, targets)
+    styles = [
+        objective.style_features(network, mixed[0].image[None], targets.of([index]))
+        for index, mixed in enumerate(batch.styles)
+    ]
+    return {
+        layer: _per_position(features) - torch.cat([_per_position(style[layer]) for style in styles])
+        for layer, features in own.items()
+    }
+
+
+def _per_position(features: Tensor) -> Tensor:
+    """Gram matrices `(B, D, D)`, divided by the number of positions."""
+    matrix = features.flatten(2)
+    return gram(matrix) / matrix.shape[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -25,11 +25,11 @@ from experiments.stylization.memory import free_memory, kept_for_gradient
 from experiments.stylization.painting import Painter
 from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights_of
 from experiments.stylization.pictures import save_pictures
-from experiments.stylization.shares import start_shares
+from experiments.stylization.shares import ENTRIES, SHARES, entry_shares, start_shares
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice
 from swag_repro.images import Picture, load_mask
-from swag_repro.losses import MATCHES, Objective, check_weight
+from swag_repro.losses import Objective, check_weight
 from swag_repro.networks import Levers, TappedNetwork
 from swag_repro.runs.schema import LOSSES
 from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
@@ -73,7 +73,10 @@ class Stylization(SmoothedExperiment):
             "pairs": pairs,
             "style_weights": weights_of(config, len(pairs[0].styles)),
             "start": start_picture(config.start, STARTS),
-            "objective": objective_of(config.objective, parts["architecture"], parts["smoothing"]),
+            "objective": replace(
+                objective_of(config.objective, parts["architecture"], parts["smoothing"]),
+                transformations=build(config.transformations) if config.transformations else None,
+            ),
             "optimizer": optimizer,
             "canvas": build(config.canvas),
             "guards": Guards(**config.guards),
@@ -111,14 +114,17 @@ class Stylization(SmoothedExperiment):
         shares: list[dict[str, Any]] = []
         size = fixed_size(context.run, self.config.compute.batch_size, partial(self.fitting, network))
         for batch in self.batches(size):
+            painted = painter.paint(batch)
             pairs += save_pictures(
                 context.run,
-                painter.paint(batch),
+                painted,
                 label=self.label,
                 animation=self.config.keep.animation,
             )
             seen = batch.seen(self.config.color)
             shares += start_shares(network, self.objective, seen, self.config.shares)
+            if self.config.shares == ENTRIES:
+                shares += entry_shares(network, self.objective, seen, painted.images)
         painter.clear()
         _check_any_finite(pairs)
         context.run.write_pairs(pairs)
@@ -250,7 +256,10 @@ def _check_factors(config: DictConfig) -> None:
 
 def _check_observations(config: DictConfig) -> None:
     check_weight("start_noise", config.start_noise)
-    check_choice("shares", config.shares, MATCHES)
+    check_choice("shares", config.shares, SHARES)
+    if config.transformations and config.masks is not None:
+        rule = "should be null with transformations: masks are of places, which move"
+        raise SettingError("masks", rule, list(config.masks), "Leave out one of the two.")
     if any(step < 0 for step in config.measured_steps):
         rule = "should be numbers of steps from 0"
         raise SettingError("measured_steps", rule, list(config.measured_steps), "[] measures the end only.")

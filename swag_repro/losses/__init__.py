@@ -17,8 +17,12 @@ from swag_repro.losses.gram import (
     NORMALIZERS,
     GramLoss,
     GramTarget,
+    RobustGramLoss,
     gram_distance_in_style_basis,
     gram_distance_to,
+    largest,
+    robust_squares,
+    share_of_entries,
     takes_style_basis,
 )
 from swag_repro.losses.mmd import GaussianMMD, LinearMMD, PolynomialMMD
@@ -35,6 +39,7 @@ from swag_repro.losses.objective import (
 )
 from swag_repro.losses.sliced import SlicedWasserstein
 from swag_repro.losses.strotss import SelfSimilarity, Strotss
+from swag_repro.losses.transformations import RandomTransformations
 
 __all__ = [
     "BALANCING_DRAWS",
@@ -57,6 +62,8 @@ __all__ = [
     "Network",
     "Objective",
     "PolynomialMMD",
+    "RandomTransformations",
+    "RobustGramLoss",
     "SelfSimilarity",
     "Side",
     "SlicedWasserstein",
@@ -69,6 +76,9 @@ __all__ = [
     "gradient_norms",
     "gram_distance_in_style_basis",
     "gram_distance_to",
+    "largest",
+    "robust_squares",
+    "share_of_entries",
     "shares",
     "style_weights",
     "takes_style_basis",

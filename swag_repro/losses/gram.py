@@ -13,7 +13,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.linalg import vecdot
 from torch.nn import functional as F
 
-from swag_repro.errors import check_choice
+from swag_repro.errors import SettingError, check_choice
 from swag_repro.losses.base import LayerLoss, column, squares
 from swag_repro.statistics import gram
 
@@ -169,8 +169,7 @@ def gram_distance_to_targets(
         `(A,)` float64.
     """
     _, channels, positions = matrix.shape
-    if shares is not None:
-        matrix = matrix * (shares * positions).sqrt().unsqueeze(1).to(matrix.dtype)
+    matrix = _guided(matrix, shares)
     most = max(target.positions for target in targets)
     # The style's side takes the factor M, for it is the smaller one.
     if smaller_side and takes_style_basis(channels, positions, most):
@@ -180,6 +179,13 @@ def gram_distance_to_targets(
     else:
         distance = gram_distance_to(matrix, torch.stack([target.gram for target in targets]) * positions)
     return distance / positions**2
+
+
+def _guided(matrix: Tensor, shares: Tensor | None) -> Tensor:
+    """Columns `(A, D, M)` whose Gram matrix counts each by its share, `(A, M)`; None leaves them."""
+    if shares is None:
+        return matrix
+    return matrix * (shares * matrix.shape[2]).sqrt().unsqueeze(1).to(matrix.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +222,88 @@ class GramLoss(LayerLoss):
         matrix = matrix.double() if self.precise else matrix
         distance = gram_distance_to_targets(matrix, kept, shares=shares, smaller_side=self.smaller_side)
         return distance * NORMALIZERS[self.normalizer](matrix.shape[1])
+
+
+def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
+    """`Σ 2δ² (√(1 + (Δ/δ)²) − 1)` of each image: Δ² where Δ is small, 2δ|Δ| where it is large.
+
+    Huber's loss without his corner (Charbonnier et al., ICIP 1994); twice it, to have Δ² as its limit.
+
+    Args:
+        differences: Δ, `(A, ...)`.
+        threshold: δ, `(A,)`; 0 gives 0.
+
+    Returns:
+        `(A,)` float64.
+    """
+    unit = torch.where(threshold > 0, threshold, 1.0)
+    relative = (differences / column(unit, differences)).flatten(1).square()
+    # √(1 + x) − 1, exact for small x
+    summed = (relative / (1 + (1 + relative).sqrt())).sum(dim=1).double()
+    return 2 * threshold.square() * summed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustGramLoss(LayerLoss):
+    """As `GramLoss`, but a difference of two entries counts by its square only where it is small.
+
+    What tells whether the squares over-fit the few largest entries: the gradient of each of these is at
+    most that of a difference of δ.
+
+    Attributes:
+        normalizer: `paper`, `mean` or `gatys`, see `NORMALIZERS`.
+        threshold: δ in units of the root mean square of the style's entries, above 0; layers keep their
+            shares of the loss, as both grow with the entries' square.
+
+    Raises:
+        SettingError: an unknown normaliser, or no threshold above 0.
+    """
+
+    normalizer: str
+    threshold: float
+
+    def __post_init__(self) -> None:
+        check_choice("normalizer of RobustGramLoss", self.normalizer, NORMALIZERS)
+        if not 0 < self.threshold < math.inf:
+            rule = "should be a number above 0"
+            raise SettingError("threshold of RobustGramLoss", rule, self.threshold, "0.1 is a usual one.")
+
+    def keep(self, matrix: Tensor) -> GramTarget:
+        """The style image's side of the loss, from a layer `(1, D, M)`."""
+        return GramTarget(matrix)
+
+    def distance(
+        self, matrix: Tensor, kept: Sequence[GramTarget], *, shares: Tensor | None, draws: Sequence[int]
+    ) -> Tensor:
+        """`(A,)` float64."""
+        del draws
+        wanted = torch.stack([target.gram for target in kept])
+        differences = gram(_guided(matrix, shares)) / matrix.shape[2] - wanted
+        threshold = self.threshold * squares(wanted).sqrt() / matrix.shape[1]
+        return robust_squares(differences, threshold) * NORMALIZERS[self.normalizer](matrix.shape[1])
+
+
+def largest(differences: Tensor, part: float) -> Tensor:
+    """Which entries of each image's matrix are its largest in magnitude: `(A, D, D)` → the same, bool.
+
+    Args:
+        differences: Of Gram matrices.
+        part: How many of all, in (0, 1]; at least one, and more where several are alike.
+    """
+    sizes = differences.flatten(1).abs()
+    count = max(1, round(part * sizes.shape[1]))
+    least = sizes.topk(count, dim=1).values[:, -1:]
+    return (sizes >= least).view_as(differences)
+
+
+def share_of_entries(differences: Tensor, chosen: Tensor) -> Tensor:
+    """Part of `‖Δ‖²` that chosen entries hold, of each image: `(A,)` float64; NaN where it is 0.
+
+    Args:
+        differences: Δ, `(A, D, D)`.
+        chosen: Likewise, bool.
+    """
+    return squares(differences.double() * chosen) / squares(differences.double())
 
 
 def _padded(matrices: Sequence[Tensor]) -> Tensor:

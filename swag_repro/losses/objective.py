@@ -27,6 +27,9 @@ from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak
 
 Network = Callable[[Tensor], Features]
 
+Transformation = Callable[[Tensor, Sequence[int]], Tensor]
+"""Images `(A, 3, H, W)` and a draw for each → as many, moved."""
+
 # Samples by which a stochastic loss is balanced; their numbers are no iteration's.
 BALANCING_DRAWS = range(-8, 0)
 
@@ -166,6 +169,8 @@ class Objective:
             equations as they are. What tells the two images apart by rounding alone is divided by its value
             for features of zeros. See `swag_repro.losses.balance`.
         like: the arm whose shares the style's parts take; None for their own. Needs `sides`.
+        transformations: moves the images before the network sees them, another way for each draw; None for
+            images as they are. Content and masks are of places, and stand against it.
 
     Raises:
         SettingError: a weight that is negative or not finite, weights that are all 0, an unknown balance, or
@@ -178,6 +183,7 @@ class Objective:
     total_variation_weight: float
     balance: str
     like: Like | None = None
+    transformations: Transformation | None = None
 
     def __post_init__(self) -> None:
         check_weight("objective.content_weight", self.content.weight)
@@ -192,11 +198,18 @@ class Objective:
         if self.like is not None and self.balance != "sides":
             rule = "should be sides where objective.like takes over another arm's shares"
             raise SettingError("objective.balance", rule, self.balance, "Leave out one of the two.")
+        if self.transformations is not None and self.content.read:
+            rule = "should be 0 with transformations: the content term compares places, which move"
+            raise SettingError(
+                "objective.content_weight", rule, self.content.weight, "Leave out one of the two."
+            )
 
     @property
     def stochastic(self) -> bool:
         """Whether two evaluations of one image may differ."""
-        return any(side.loss.stochastic for side in (self.content, self.style) if side.read)
+        return self.transformations is not None or any(
+            side.loss.stochastic for side in (self.content, self.style) if side.read
+        )
 
     def taps(self) -> tuple[str, ...]:
         """What the network must be read at."""
@@ -359,8 +372,9 @@ class Objective:
             targets: of these images, in their order.
             draws: A numbers of samples, see `Look`; None for the same one.
         """
-        features = self._features(network, images)
         draws = [0] * len(images) if draws is None else draws
+        seen = images if self.transformations is None else self.transformations(images, draws)
+        features = self._features(network, seen)
         zero = torch.zeros(len(images), dtype=torch.float64, device=images.device)
         content = self._term(self.content, features, targets.contents, draws) if self.content.read else zero
         style = zero
@@ -385,6 +399,17 @@ class Objective:
             for part, term in self._terms(self.style, features, mixed, draws).items():
                 parts[part] = parts.get(part, 0) + term
         return parts
+
+    def style_features(self, network: Network, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """What the style term compares with its first style: tap → `(A, D, H, W)`, smoothed.
+
+        Arguments as of a call. Empty without a style.
+        """
+        if not self.style.read:
+            return {}
+        references = [mixed[0] for mixed in targets.styles]
+        peaks = {tap: torch.cat([of.peaks[tap] for of in references]) for tap in self.style.read}
+        return self._smoothed(self.style, self._features(network, images), peaks)
 
     def _term(
         self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]

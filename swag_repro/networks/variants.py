@@ -8,14 +8,17 @@ haven't published them; the choice made here is declared in the docstring of `ps
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops.misc import Conv2dNormActivation
 
+from swag_repro.errors import check_choice
+
 RESNET50_GROUPS = (3, 4, 6, 3)
+RESNET50_WIDTHS = (64, 128, 256, 512)
 
 
 class BeforeReLU:
@@ -147,6 +150,98 @@ def pseudo_resvgg(*, batchnorm: bool = False, num_classes: int = 1000) -> Pseudo
     (fan-out), as torchvision's VGG. Pseudo-VGG is the same with its shortcuts scaled by 0.
     """
     return PseudoResVGG(batchnorm=batchnorm, num_classes=num_classes)
+
+
+class PlainNetwork(nn.Module):
+    """See `between_resnet_and_vgg`."""
+
+    def __init__(
+        self,
+        *,
+        stem_kernel: int,
+        expansion: int,
+        kernel: int,
+        strides: bool,
+        stem_pooling: nn.Module,
+        batchnorm: bool,
+        num_classes: int,
+    ) -> None:
+        super().__init__()
+
+        def convolution(width_in: int, width: int, size: int, stride: int = 1) -> nn.Module:
+            norm = nn.BatchNorm2d if batchnorm else None
+            step = stride if strides else 1
+            return Conv2dNormActivation(width_in, width, size, step, norm_layer=norm)  # type: ignore[no-any-return]
+
+        def group(width_in: int, width: int, stride: int) -> nn.Sequential:
+            pooling = [] if strides or stride == 1 else [nn.MaxPool2d(stride)]
+            return nn.Sequential(
+                *pooling,
+                convolution(width_in, width, kernel),
+                convolution(width, width, 3, stride),
+                convolution(width, width * expansion, kernel),
+            )
+
+        def stage(width_in: int, width: int, groups: int, stride: int) -> nn.Sequential:
+            rest = (group(width * expansion, width, 1) for _ in range(groups - 1))
+            return nn.Sequential(group(width_in, width, stride), *rest)
+
+        self.stem = convolution(3, 64, stem_kernel, 2)
+        self.maxpool = stem_pooling if strides else nn.Sequential(nn.MaxPool2d(2), stem_pooling)
+        widths = (64, *(width * expansion for width in RESNET50_WIDTHS))
+        stages = zip(widths, RESNET50_WIDTHS, RESNET50_GROUPS, (1, 2, 2, 2), strict=False)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (stage(*settings) for settings in stages)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(widths[-1], num_classes)
+        _initialize_as_torchvision_vgg(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
+        x = self.maxpool(self.stem(x))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+
+
+def between_resnet_and_vgg(
+    *,
+    stem_kernel: int,
+    expansion: int,
+    kernel: int,
+    downsampling: Literal["stride", "max_pool"],
+    stem_pooling: int,
+    batchnorm: bool,
+    num_classes: int = 1000,
+) -> PlainNetwork:
+    """What lies between NoResNet and pseudo-VGG, one difference at a time; without shortcuts.
+
+    As many convolutions as ResNet-50, in groups of three. The chain's first, `7, 4, 1, stride, 3, True`,
+    computes what ResNet-50 without shortcuts does, and its last, `3, 1, 3, max_pool, 2, False`, what
+    pseudo-VGG does.
+
+    Args:
+        stem_kernel: side of the first convolution: 7 in ResNet-50, 3 in VGG.
+        expansion: a group has so many times more channels at its end than inside: 4 and 1.
+        kernel: side of the first and third convolution of a group: 1 and 3.
+        downsampling: what halves the sides in the stem and at the start of stages: a convolution's stride,
+            or max-pooling behind the stem and before the stage.
+        stem_pooling: side of the max-pooling before the first stage, which halves the sides in any case:
+            3, overlapping and padded, and 2.
+        batchnorm: behind each convolution; without, convolutions have biases, which are 0 at first.
+        num_classes: of the classifier.
+
+    Raises:
+        SettingError: an unknown `downsampling`.
+    """
+    check_choice("network.builder.downsampling", downsampling, ("stride", "max_pool"))
+    return PlainNetwork(
+        stem_kernel=stem_kernel,
+        expansion=expansion,
+        kernel=kernel,
+        strides=downsampling == "stride",
+        stem_pooling=nn.MaxPool2d(stem_pooling, stride=2, padding=(stem_pooling - 1) // 2),
+        batchnorm=batchnorm,
+        num_classes=num_classes,
+    )
 
 
 def average_pooled(*, model: str, **settings: Any) -> nn.Module:

@@ -13,7 +13,7 @@ import yaml
 
 from analysis.__main__ import main
 from analysis.claims import ledger, units
-from analysis.claims.answers import answer
+from analysis.claims.answers import _follows, answer
 from analysis.claims.definitions import (
     EVIDENCE,
     TRAINED,
@@ -23,13 +23,14 @@ from analysis.claims.definitions import (
     Compare,
     Expect,
     Question,
+    Sweep,
     asked,
     read_claims,
     read_evidence,
 )
 from analysis.effects import bootstrap
 from analysis.figures import FIGURES
-from analysis.tables.cells import compose_cells
+from analysis.tables.cells import compose_cells, judged_again
 from tests.analysis.made import Outputs
 
 PAIRS, SEEDS = 6, 2
@@ -301,6 +302,82 @@ def test_many_answers_ask_more_of_each():
     assert set(states) == {"open"}
 
 
+# --- Pictures -------------------------------------------------------------------------------------------
+
+
+def fusions(root, weights="[1,0],[0.5,0.5],[0,2]"):
+    overrides = [
+        "experiment=claims_style", "objective=bn_poly,linear_gaussian", "arm=plain", "weights.seed=0,1",
+        f"objective.style.weights={weights}",
+    ]  # fmt: skip
+    Outputs.of(root, overrides)
+    return units.load(Sweep("stylize", overrides), ["vgg16"], [], root, {"objective.name"})
+
+
+def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
+    numbers, [data] = fusions(tmp_path)
+    assert set(numbers["fusion"].dropna()) == {0, 0.5, 1}
+    for statistic, end in units.ENDS.items():
+        own = numbers[numbers["statistic"] == statistic]
+        assert len(own) == len(data.pairs)
+        assert (own[own["fusion"] == end]["value"] == 0).all()
+        assert (own[own["fusion"] != end]["value"] > 0.1).all()  # pictures of noise
+    one, other = (
+        numbers[
+            (numbers["statistic"] == statistic) & (numbers["fusion"] == 1 - end)
+        ].sort_values(["objective.name", "pair", "seed"])["value"].to_numpy()
+        for statistic, end in units.ENDS.items()
+    )  # fmt: skip
+    np.testing.assert_array_equal(one, other)  # from here to there as from there to here
+    row = data.pairs.iloc[0]
+    cells = data.runs[data.runs["run_id"] == row["run_id"]]
+    alike = data.runs[
+        (data.runs["objective.name"] == cells["objective.name"].item())
+        & (data.runs["weights.seed"] == cells["weights.seed"].item())
+    ]
+    first = alike[alike["objective.style.weights"] == "[1, 0]"].index[0]
+    second = alike[alike["objective.style.weights"] == "[0, 2]"].index[0]
+    pixels = [data.picture(cell, row["image"]).astype(float) / 255 for cell in (first, second)]
+    expected = np.sqrt(((pixels[0] - pixels[1]) ** 2).mean())
+    found = numbers[
+        (numbers["cell"] == second)
+        & (numbers["statistic"] == "distance_to_first")
+        & (numbers["pair"] == f"{row['content']} × {row['style']}")
+    ]
+    assert found["value"].item() == pytest.approx(expected)
+
+
+def test_a_fusion_without_one_of_its_ends_has_no_distance_to_it(tmp_path):
+    numbers, _ = fusions(tmp_path, "[1,0],[0.5,0.5]")
+    assert "distance_to_first" in set(numbers["statistic"])
+    assert "distance_to_last" not in set(numbers["statistic"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["D2_depth", "D4_fusion", "E1_overfitting", "K3_transformations"])
+def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
+    """As far as pictures decide it: whatever the answers, none is missing for its wording."""
+    evidence = read_evidence()
+    evidence = replace(
+        evidence,
+        judges=["vgg16"],
+        sweeps={key: sweep for key, sweep in evidence.sweeps.items() if sweep.entry == "stylize"},
+    )
+    claim = read_claims(read_evidence().sweeps)[name]
+    asking = {key: one for key, one in claim.questions.items() if one.evidence in evidence.sweeps}
+    for one in asking.values():
+        one.each = {
+            key: [one for one in values if one != "sifid"] for key, values in one.each.items()
+        }  # unmade
+    claim = replace(claim, questions=asking)
+    for sweep in {one.evidence for one in asking.values()}:
+        pairs = [(f"content{index}", f"painting/{index}") for index in range(PAIRS)]
+        Outputs.of(tmp_path, [*evidence.sweeps[sweep].overrides, "measures=vgg16"], pairs=pairs)
+    found = ledger.load({name: claim}, evidence, [], tmp_path)
+    assert found.questions["why"].isna().all(), found.questions["why"].dropna().tolist()
+    assert len(found.questions) >= len(asking)
+
+
 # --- Command --------------------------------------------------------------------------------------------
 
 
@@ -360,3 +437,33 @@ def test_settings_of_several_types_are_compared():
     """A table of runs holds them as JSON."""
     numbers = made(noise=0.0).replace({"network.name": {"a": "1", "b": '"peak/2"'}})
     assert answer(numbers, ask(compare=Compare("network.name", ["peak/2"], [1]))).mean == pytest.approx(1.0)
+
+
+# --- Quickly --------------------------------------------------------------------------------------------
+
+JUDGED = ["experiment=claims_style", "network=resnet50,small_residual", "weights.seed=0,1", "arm=plain,even"]
+
+
+def test_cells_of_another_judge_are_those_that_hydra_composes():
+    cells = compose_cells([*JUDGED, "measures=vgg16"], "stylize")
+    again = judged_again(cells, named := [*JUDGED, "measures=densenet121"], "stylize")
+    composed = compose_cells(named, "stylize")
+    assert again == composed
+    assert repr(again) == repr(composed), "types, order of keys"
+    assert {cell.config["measures"]["network"]["name"] for cell in again} == {"densenet121"}
+
+
+def test_where_cells_have_judges_of_their_own_all_are_composed():
+    swept = [*JUDGED, "network@measures.network=vgg16,resnet34"]
+    cells = compose_cells([*swept, "measures=vgg16"], "stylize")
+    named = [*swept, "measures=densenet121"]
+    assert repr(judged_again(cells, named, "stylize")) == repr(compose_cells(named, "stylize"))
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 1, 2, 2], [1, 2, 2, 2], [None, np.nan, 2, 2], [None, 1, 2, 2], list("aabb"), list("abbb")]
+)
+def test_what_follows_from_groups_is_as_pandas_has_it(values):
+    groups, column = np.array([0, 0, 1, 1]), pd.Series(values)
+    rows = pd.DataFrame({"group": groups, "value": column})
+    assert _follows(column, groups) is (len(rows.drop_duplicates()) == 2)

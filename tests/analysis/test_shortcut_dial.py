@@ -163,6 +163,42 @@ class TestStatistics:
         assert written["value"].tolist() == turned.table["value"].tolist()
 
 
+class TestWords:
+    """A setting without numbers has its values in the order of the sweep, by their names."""
+
+    def ticks(self, drawn: Figure) -> list[str]:
+        return [label.get_text() for label in drawn.axes[-1].get_xticklabels()]
+
+    def test_initialisations(self, tmp_path: Path) -> None:
+        overrides = [
+            "experiment=initialisations", "weights.init=xavier_normal,torchvision,orthogonal", "weights.seed=0,1",
+        ]  # fmt: skip
+        Outputs.of(tmp_path, overrides, "measure_activations")
+        made = dial.load(overrides, tmp_path, partial=False, setting="weights.init")
+        drawn = dial.make(made)
+        assert self.ticks(drawn) == ["xavier_normal", "torchvision", "orthogonal"]
+        assert [axis.get_ylabel() for axis in np.reshape(drawn.axes, (2, 4))[:, 0]] == [
+            "r-ResNet-50", "r-NoResNet",
+        ]  # fmt: skip
+        assert drawn.axes[0].get_lines()[0].get_xdata().tolist() == [0, 1, 2]
+        assert_legible(drawn)
+
+    def test_networks_stand_side_by_side_in_one_row(self, tmp_path: Path) -> None:
+        overrides = ["experiment=chain", "network=resnet50,chain_stem,chain_width", "weights.seed=0,1"]
+        Outputs.of(tmp_path, overrides, "measure_activations")
+        made = dial.load(overrides, tmp_path, partial=False, setting="network.name")
+        drawn = dial.make(made)
+        assert len(drawn.axes) == 4
+        assert self.ticks(drawn) == ["ResNet-50", "3×3 stem", "no widening"]
+        conv1 = drawn.axes[0].get_lines()[0].get_ydata()
+        with_shortcuts, without = (
+            np.mean([(1 + seed) * (1 + image) for seed in (0, 1) for image in range(3)]) * base
+            for base in (2, 0.5)
+        )
+        assert conv1.tolist() == pytest.approx([with_shortcuts, without, without])
+        assert_legible(drawn)
+
+
 STYLE = ["experiment=shortcut_dial_style", SWEPT, "weights.seed=0,1"]
 
 

@@ -4,8 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
+import torchvision
+from PIL import Image
 
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
+from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
 from swag_repro.runs.records import all_runs
 
 ARMS = (
@@ -55,6 +59,52 @@ def test_each_arm_has_the_shares_that_it_is_named_for(cells):
     }
     np.testing.assert_allclose(start["plain"], start["even"])
     assert not np.allclose(start["plain"], start["softmax"], rtol=0.5)
+
+
+def test_the_largest_entries_hold_what_the_equation_says(run, tmp_path):
+    """Before and after, by a product of matrices that no code of ours has touched; pictures stay as they are."""
+    status, printed = run(
+        "-m", *TINY, "shares=loss,entries", "levers.fold_batchnorm=false", "start=style", "steps=1"
+    )
+    assert status == 0, printed
+    plain, told = sorted(all_runs(tmp_path / "out"), key=lambda record: record.config["shares"])[::-1]
+    assert [row["total_loss"] for row in plain.pairs().to_pylist()] == [
+        row["total_loss"] for row in told.pairs().to_pylist()
+    ]
+    rows = told.rows().to_pandas().query("statistic == 'largest_entries'")
+    assert len(rows) == 2 * 5 * 3  # pairs, layers, definitions
+    assert rows["value"].between(0.01, 1).all()
+    wide = rows.pivot_table(index=["content", "style", "layer"], columns="definition", values="value")
+    assert (wide["same"] <= wide["finished"] + 1e-12).all()
+    assert (wide["same"] < wide["finished"]).any()
+    network = torchvision_resnet18(told.config["weights"]["seed"])
+    with torch.no_grad():
+        grams = {role: gram_of(network, record_image(told, role)) for role in ("content", "style")}
+    difference = (grams["content"] - grams["style"]).flatten().square()
+    share = float(
+        difference.sort(descending=True).values[: round(0.01 * len(difference))].sum() / difference.sum()
+    )
+    pair = told.pairs().to_pylist()[0]
+    found = wide.loc[(pair["content"], pair["style"], "conv1"), "start"]
+    assert found == pytest.approx(share, rel=0.02)  # its pictures are 8-bit
+
+
+def torchvision_resnet18(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return torchvision.models.resnet18().eval()
+
+
+def record_image(record, role):
+    """Of the first pair, `(3, H, W)` in [0, 1]."""
+    path = record.path / record.pairs().to_pylist()[0][f"{role}_image"]
+    return torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1) / 255
+
+
+def gram_of(network, image):
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    matrix = network.relu(network.bn1(network.conv1(((image - mean) / std)[None])))[0].flatten(1)
+    return (matrix @ matrix.T / matrix.shape[1]).double()
 
 
 def test_an_arm_without_other_settings_is_the_run_that_it_names(run, tmp_path):

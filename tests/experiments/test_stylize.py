@@ -381,6 +381,7 @@ def test_every_objective_lowers_its_loss(objective, run, tmp_path):
 # Demystifying's γ of its Figure 3, and STROTSS's weights and schedule.
 OBJECTIVES = {
     "gram": {"style_weight": 10, "balance": "sides"},
+    "robust_gram": {"style_weight": 10, "balance": "sides"},
     "mmd_linear": {"style_weight": 2},
     "mmd_poly": {"style_weight": 2},
     "mmd_gaussian": {"style_weight": 2, "optimizer": "Adam"},
@@ -410,6 +411,30 @@ def test_settings_of_objectives_are_frozen(objective):
     assert found["name"] == objective
     assert {key: found[key] for key in OBJECTIVES[objective]} == OBJECTIVES[objective]
     assert {path.stem for path in (ROOT / "conf" / "objective").glob("*.yaml")} == set(OBJECTIVES)
+
+
+def test_pictures_that_are_moved_at_each_look(run, tmp_path):
+    """In batches of one and of two, which move alike; with a content term they are refused."""
+    moved = [
+        *TINY,
+        "transformations=random",
+        "transformations.jitter=2",
+        "optimizer=adam",
+        "images.resize=squash",
+    ]
+    status, printed = run(*moved)
+    assert status == 1
+    assert "`objective.content_weight` should be 0 with transformations" in " ".join(printed.split())
+    status, printed = run("-m", *moved, "objective.content_weight=0", "compute.batch_size=1,2")
+    assert status == 0, printed
+    one, two = records(tmp_path)
+    for alone, beside in zip(pairs(one), pairs(two), strict=True):
+        assert alone["status"] == "finished"
+        assert alone["total_loss"] == pytest.approx(beside["total_loss"], rel=1e-3)
+    plain = run("-m", *TINY, "optimizer=adam", "objective.content_weight=0", "transformations=none,random")
+    assert plain[0] == 0, plain[1]
+    found = [record.identity.config.get("transformations", "none") for record in records(tmp_path)]
+    assert found.count("none") == 1
 
 
 def test_any_loss_can_be_fused_with_any(run, tmp_path):
@@ -666,6 +691,7 @@ FEWER = {
     ],
     "mechanism_small": ["network=resnet18", "arm=plain,softmax", "objective.style_weight=1", *ONE],
     "mechanism_style": ["network=resnet18", "weights.seed=0", "arm=plain,softmax", *ONE],
+    "chain_style": ["network=chain_stem,chain_stem_pooling", "arm=plain", *ONE],
     "claims_style": ["network=resnet18", "weights.seed=0", "arm=plain", *ONE],
     "mechanism_pretrained": ["network=resnet18", "arm=plain,even", *ONE],
     "mechanism_trained": ["network=small_residual", "weights.seed=0", "arm=even", *ONE],

@@ -10,11 +10,14 @@ from swag_repro.losses import (
     content_distance,
     gram_distance_in_style_basis,
     gram_distance_to,
+    largest,
+    robust_squares,
+    share_of_entries,
     takes_style_basis,
     total_variation,
 )
 from swag_repro.statistics import gram
-from tests.parts import GramLoss
+from tests.parts import GramLoss, RobustGramLoss
 
 
 def noise(*shape, seed=0, dtype=torch.float64):
@@ -187,3 +190,63 @@ def test_a_mask_counts_its_half_only():
 def test_unknown_normalizer():
     with pytest.raises(SettingError, match="`normalizer of GramLoss` should be one of"):
         GramLoss(normalizer="sum")
+
+
+# --- Largest entries --------------------------------------------------------------------------------------
+
+
+def test_robust_squares_by_hand():
+    """Squares where differences are small beside δ, 2δ|Δ| where they are large; a δ of 0 gives 0."""
+    differences = torch.tensor([[[1e-4, 0.0]], [[1e6, -1e6]], [[3.0, 4.0]]], dtype=torch.float64)
+    small, large, none = robust_squares(differences, torch.tensor([1.0, 1.0, 0.0]))
+    assert float(small) == pytest.approx(1e-8)
+    assert float(large) == pytest.approx(4e6, rel=1e-5)
+    assert float(none) == 0
+
+
+def test_a_robust_loss_without_a_bound_is_gram_s():
+    features, styles = noise(2, 6, 5, 4), [noise(1, 6, 3, 3, seed=seed) for seed in (1, 2)]
+    mask = torch.rand(2, 1, 20, 16, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    for masked in (None, mask):
+        squared = compared(GramLoss(), features, *styles, mask=masked)
+        robust = compared(RobustGramLoss(threshold=1e6), features, *styles, mask=masked)
+        torch.testing.assert_close(robust, squared)
+        assert (compared(RobustGramLoss(), features, *styles, mask=masked) < 0.7 * squared).all()
+
+
+def test_a_robust_loss_follows_scale_as_gram_s_does():
+    """Layers then keep their shares of the loss, whatever their scale."""
+    features, style = noise(2, 6, 5, 4), noise(1, 6, 3, 3, seed=1)
+    once, tenfold = (compared(RobustGramLoss(), k * features, k * style, k * style) for k in (1, 10))
+    torch.testing.assert_close(tenfold, 1e4 * once)
+
+
+def test_gradients_of_a_robust_loss():
+    features, style = noise(1, 3, 4).requires_grad_(), noise(1, 3, 5, seed=1)
+    torch.autograd.gradcheck(lambda values: compared(RobustGramLoss(), values, style), features)
+
+
+def test_an_outlier_pulls_a_robust_loss_no_further():
+    """The gradient of a difference has a bound, that of its square has none."""
+    pulls = []
+    for size in (1e2, 1e4):
+        difference = torch.tensor([[size]], dtype=torch.float64, requires_grad=True)
+        robust_squares(difference, torch.tensor([1.0])).backward()
+        pulls.append(float(difference.grad))
+    assert pulls == pytest.approx([2, 2], rel=1e-3)
+
+
+@pytest.mark.parametrize("threshold", [0, -1, float("inf"), float("nan")])
+def test_a_threshold_is_above_0(threshold):
+    with pytest.raises(SettingError, match="threshold"):
+        RobustGramLoss(threshold=threshold)
+
+
+def test_the_share_of_the_largest_entries_by_hand():
+    differences = torch.zeros(2, 10, 10)
+    differences[0, 3, 4] = -3.0
+    differences[0, 0, 0] = 4.0
+    differences[1] = 1.0
+    assert share_of_entries(differences, largest(differences, 0.01)).tolist() == pytest.approx([16 / 25, 1])
+    assert share_of_entries(differences, largest(differences, 0.02)).tolist() == pytest.approx([1, 1])
+    assert int(largest(differences, 0.01)[0].sum()) == 1

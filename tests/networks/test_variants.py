@@ -1,12 +1,32 @@
+from itertools import pairwise
+
 import pytest
 import torch
 import torchvision
+from hydra import compose, initialize_config_dir
 from torch import nn
 
+from experiments.building import build
+from experiments.command import CONF
+from experiments.config import checked
+from swag_repro.errors import SettingError
+from swag_repro.networks import TappedNetwork
 from swag_repro.networks.shortcuts import scale_shortcuts
-from swag_repro.networks.variants import average_pooled, pseudo_resvgg, resnet50_before_relu
+from swag_repro.networks.variants import (
+    average_pooled,
+    between_resnet_and_vgg,
+    pseudo_resvgg,
+    resnet50_before_relu,
+)
 
 IMAGES = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def architecture(name):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return build(
+            checked(compose("measure_activations", [f"network={name}"]), "measure_activations").network
+        )
 
 
 def randomized(network, seed=0):
@@ -120,3 +140,59 @@ def test_average_pooling_takes_the_place_of_max_pooling_only():
                 else theirs(y)
             )
     torch.testing.assert_close(x, y)
+
+
+RESNET_END = {
+    "stem_kernel": 7, "expansion": 4, "kernel": 1, "downsampling": "stride", "stem_pooling": 3, "batchnorm": True,
+}  # fmt: skip
+
+
+def with_weights_of(network, original, *, left_out):
+    """The network with the original's tensors, which come in the same order."""
+    theirs = [value for key, value in original.state_dict().items() if left_out not in key]
+    network.load_state_dict(dict(zip(network.state_dict(), theirs, strict=True)))
+    return network.eval()
+
+
+@torch.no_grad()
+def test_the_chain_begins_as_resnet_without_shortcuts(resnet50):
+    """Any network of it is one builder's: that of `conf/network/chain_stem.yaml`, with a 7×7 stem, is NoResNet."""
+    network = with_weights_of(between_resnet_and_vgg(**RESNET_END), resnet50, left_out="downsample")
+    original = torchvision.models.resnet50().eval()
+    scale_shortcuts(original, 0)
+    original.load_state_dict(resnet50.state_dict())
+    torch.testing.assert_close(network(IMAGES), original(IMAGES))
+
+
+@torch.no_grad()
+def test_the_chain_ends_as_pseudo_vgg():
+    """Its last network lacks batch norm only."""
+    last = architecture("chain_stem_pooling").builder(batchnorm=False)
+    original = architecture("pseudo_vgg").build().eval()
+    network = with_weights_of(last, original, left_out="downsample")
+    torch.testing.assert_close(network(IMAGES), original(IMAGES))
+
+
+def test_each_network_of_the_chain_differs_in_one_thing_from_the_one_before():
+    names = "stem", "width", "kernels", "pooling", "stem_pooling"
+    settings = [RESNET_END, *(architecture(f"chain_{name}").builder.keywords for name in names)]
+    settings.append(settings[-1] | {"batchnorm": False})
+    changed = [{key for key in before if before[key] != after[key]} for before, after in pairwise(settings)]
+    assert [len(keys) for keys in changed] == [1] * 6
+    assert set.union(*changed) == set(RESNET_END)
+    assert len({str(between_resnet_and_vgg(**each)) for each in settings}) == len(settings)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["stem", "width", "kernels", "pooling", "stem_pooling"])
+def test_networks_of_the_chain_are_read_where_resnet_is(name):
+    """At as many layers, of half, a quarter, … of the image's sides; a stem without a stride at all of them."""
+    described = architecture(f"chain_{name}")
+    tapped = TappedNetwork(described.build(), described.paths(described.style_taps))
+    sides = [features.shape[-1] for features in tapped(IMAGES).values()]
+    assert sides == [64 if "pooling" in name else 32, 16, 8, 4, 2]
+
+
+def test_an_unknown_way_to_halve_the_sides():
+    with pytest.raises(SettingError, match="downsampling"):
+        between_resnet_and_vgg(**RESNET_END | {"downsampling": "hope"})

@@ -1,0 +1,65 @@
+"""Images that move a little before each look: robustness against what no eye would notice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from swag_repro.errors import SettingError
+from swag_repro.losses.draws import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomTransformations:
+    """Each image shifted, turned and scaled at random, anew at each step (Olah et al., Distill 2017).
+
+    A pattern that only a network sees must then survive being moved; Mordvintsev et al., Distill 2018,
+    stylise so by networks other than VGG. What comes in at the sides is the image's reflection.
+
+    Attributes:
+        jitter: pixels of a shift along either side, at most.
+        rotation: degrees around the centre, at most.
+        scale: a part of the sides by which they grow or shrink, at most; below 1.
+        seed: of all of it; equal draws then move images of any batch alike.
+
+    Raises:
+        SettingError: a number below 0, a `scale` from 1, or a seed that is no whole number from 0.
+    """
+
+    jitter: float
+    rotation: float
+    scale: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        bounds = {"jitter": math.inf, "rotation": math.inf, "scale": 1}
+        for name, below in bounds.items():
+            if not 0 <= getattr(self, name) < below:
+                rule = "should be 0 or more" + (", and below 1" if below == 1 else "")
+                raise SettingError(f"transformations.{name}", rule, getattr(self, name), "0 leaves it out.")
+        if not isinstance(self.seed, int) or not self.seed >= 0:
+            rule = "should be a whole number from 0"
+            raise SettingError("transformations.seed", rule, repr(self.seed), "Choose one.")
+
+    def __call__(self, images: Tensor, draws: Sequence[int]) -> Tensor:
+        """Images `(A, 3, H, W)`, each moved as its draw says; differentiable, of the same shape."""
+        maps = torch.stack([self._map(draw, *images.shape[2:]) for draw in draws]).to(images)
+        grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+    def _map(self, draw: int, height: int, width: int) -> Tensor:
+        """`(2, 3)`: from places in the moved image to those in the image, in units of half its sides."""
+        chance = 2 * torch.rand(4, generator=generator(self.seed, draw), dtype=torch.float64) - 1
+        across, down, turn, growth = chance.tolist()
+        angle, size = math.radians(self.rotation * turn), 1 + self.scale * growth
+        cosine, sine = math.cos(angle) / size, math.sin(angle) / size
+        shift = 2 * self.jitter * across / width, 2 * self.jitter * down / height
+        return torch.tensor(
+            [[cosine, -sine * height / width, shift[0]], [sine * width / height, cosine, shift[1]]],
+            dtype=torch.float64,
+        )
