@@ -10,6 +10,7 @@ from analysis.tables.cells import compose_cells, match
 from analysis.tables.index import read_index
 from experiments.benchmarks.collection import collection
 from experiments.benchmarks.engine import FULL, Engine, Setup, Textbook, architecture_of
+from experiments.benchmarks.feedforward import feedforward
 from experiments.benchmarks.synthetic import OVERRIDES, PICTURE, make_run
 from swag_repro.runs.records import all_runs
 
@@ -50,3 +51,11 @@ def test_collection_is_measured():
     table = collection(16, new=8, rows=3)
     assert table.row_count == 5
     assert "do not differ" in str(table.caption)
+
+
+@pytest.mark.slow
+def test_one_pass_is_measured_beside_the_bare_one():
+    use, training = feedforward("small_no_shortcut", [64], repeats=1, steps=1, device="cpu")
+    assert [use.row_count, training.row_count] == [1, 1]
+    [share] = training.columns[3].cells
+    assert 0 < float(share.rstrip("%")) < 200
