@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from skimage.filters import sobel
 
 from analysis.figures import draw
 from experiments import transfer
@@ -356,24 +357,22 @@ def test_bad_training(run, case):
 
 
 def test_the_decoder_that_ships_takes_the_style_s_colours(call, tmp_path):
-    """Offline, at once: pictures keep what is to be seen, and have means nearer to the style's."""
-    chosen = [
-        "content=[astronaut,chelsea]",
-        "style=[starry_night,woodcut]",
-        "images.resize=short",
-        "images.size=96",
-    ]
-    status, printed = call(transfer.main, *chosen)
+    """Offline, at once: edges stay where they are, and mean colours come nearer to the style's."""
+    chosen = ["content=[astronaut,chelsea]", "style=[starry_night,woodcut]", "pairing=product"]
+    status, printed = call(transfer.main, *chosen, "images.resize=short", "images.size=96")
     assert status == 0, printed
     [record] = finished(tmp_path / "out", "transfer")
+    nearer = []
     for pair in record.pairs().to_pylist():
         image, content, style = (
             pixels(record.path / pair[name]) for name in ("image", "content_image", "style_image")
         )
-        means = [one.mean(axis=(0, 1)) for one in (image, content, style)]
-        assert np.linalg.norm(means[0] - means[2]) < 0.5 * np.linalg.norm(means[1] - means[2])
-        structure = np.corrcoef(image.mean(axis=2).ravel(), content.mean(axis=2).ravel())[0, 1]
-        assert structure > 0.5
+        colors = [one.mean(axis=(0, 1)) for one in (image, content, style)]
+        nearer.append(np.linalg.norm(colors[0] - colors[2]) / np.linalg.norm(colors[1] - colors[2]))
+        edges = [sobel(one.mean(axis=2)).ravel() for one in (image, content)]
+        assert np.corrcoef(edges)[0, 1] > 0.3
+    assert max(nearer) < 1
+    assert np.mean(nearer) < 0.7
 
 
 def test_an_exported_decoder_is_that_of_its_run(decoder, tmp_path, monkeypatch, call):
