@@ -30,7 +30,7 @@ QUOTING = """Values with signs go in two kinds of quotes: "content='a, b (1).jpg
 
 NOTES = f"-m computes a sweep. {QUOTING} --hydra-help: Hydra's own flags."
 
-OPTIONAL = ("experiment", "preset")
+OPTIONAL = ("experiment", "preset", "preset/feedforward")
 """Groups of which nothing may be chosen."""
 
 

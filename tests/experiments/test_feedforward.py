@@ -11,14 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.torch import load_file
 from skimage.filters import sobel
 
 from analysis.figures import draw
 from experiments import transfer
+from experiments.command import CONF
+from experiments.config import checked
 from experiments.export_decoder import export
 from experiments.feedforward import trained
+from experiments.feedforward.training import FeedforwardExperiment
 from experiments.train_feedforward import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.errors import WeightsError
 from swag_repro.runs.records import all_runs
@@ -116,7 +120,7 @@ def test_a_training_leaves_weights_curves_and_pictures(decoder):
         ["generator=adain_instance", "arm=weights_of_softmax"],
         ["loss@objective.style=sliced_wasserstein"],
         ["loss@objective.style=mmd_gaussian", "padding=zeros"],
-        ["preset=adain_port", "crop.short=48", "crop.size=32"],
+        ["preset/feedforward=adain_port", "crop.short=48", "crop.size=32"],
     ],
     ids=" ".join,
 )
@@ -402,3 +406,39 @@ def test_weights_of_another_network_or_damaged_ones(use, decoder):
     assert status == 1
     assert "`run` should" in printed.replace("\n", " ")
     assert "Traceback" not in printed
+
+
+ORIGINALS = {
+    "adain_code": {
+        "balance": "none", "style": "sum", "content": "mean", "weights": (1.0, 1e-2), "correction": 0,
+        "taps": ["relu1_1", "relu2_1", "relu3_1", "relu4_1"], "tap": "relu4_1", "crop": (512, 256), "padding": "reflect",
+        "recipe": (160000, 8, 1e-4, 5e-5),
+    },
+    "adain_port": {"style": "mean", "content": "mean", "weights": (1.0, 10.0), "correction": 1, "tap": "relu4_1"},
+    "johnson": {
+        "taps": ["relu1_2", "relu2_2", "relu3_3", "relu4_3"], "tap": "relu3_3", "recipe": (40000, 4, 1e-3, 0.0),
+        "crop": (256, 256), "padding": "zeros",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", ORIGINALS)
+def test_numbers_of_the_originals_are_frozen(preset):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("train_feedforward", [f"preset/feedforward={preset}", "network=vgg16"])
+    config = checked(composed, "train_feedforward")
+    experiment = FeedforwardExperiment.build(config)
+    found = {
+        "balance": config.objective.balance,
+        "style": config.objective.style.normalizer,
+        "content": config.objective.content.normalizer,
+        "weights": (config.objective.content_weight, config.objective.style_weight),
+        "correction": config.generator.get("normalization", {}).get("correction"),
+        "taps": list(experiment.objective.style.taps),
+        "tap": experiment.tap,
+        "crop": (config.crop.short, config.crop.size),
+        "padding": config.padding,
+        "recipe": tuple(config.recipe[name] for name in ("steps", "batch_size", "lr", "decay")),
+    }
+    assert {name: found[name] for name in ORIGINALS[preset]} == ORIGINALS[preset]
+    assert {path.stem for path in (CONF / "preset/feedforward").glob("*.yaml")} == set(ORIGINALS)
