@@ -1,5 +1,7 @@
 """Types of configs: a config that differs little from the last one gets them as any other does."""
 
+from itertools import pairwise
+
 import pytest
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
@@ -39,19 +41,17 @@ def composers():
         yield {entry: Composer(entry) for entry in ("stylize", "measure_activations")}
 
 
-def test_after_any_other_config_types_are_the_same(composers):
-    for before in COMMANDS:
-        for entry, overrides in COMMANDS:
-            composed = composers[entry](overrides)
-            config._last.clear()
-            alone = checked(composed, entry)
-            checked(composers[before[0]](before[1]), before[0])
-            after = checked(composed, entry)
-            assert repr(OmegaConf.to_container(after)) == repr(OmegaConf.to_container(alone)), (
-                before,
-                overrides,
-            )
-            assert after._metadata.object_type is alone._metadata.object_type
+def test_after_another_config_types_are_the_same(composers):
+    """One after the other, there and back: each command has two others before it."""
+    for before, (entry, overrides) in pairwise([*COMMANDS, *reversed(COMMANDS)]):
+        composed = composers[entry](overrides)
+        config._last.clear()
+        alone = checked(composed, entry)
+        checked(composers[before[0]](before[1]), before[0])
+        after = checked(composed, entry)
+        plain = [repr(OmegaConf.to_container(found)) for found in (after, alone)]
+        assert plain[0] == plain[1], (before, overrides)
+        assert after._metadata.object_type is alone._metadata.object_type
 
 
 @pytest.mark.parametrize(("override", "name"), MISTAKES)
