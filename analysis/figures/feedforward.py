@@ -21,9 +21,9 @@ HEIGHT = 2.6
 """Inches of the panels with their titles."""
 
 PANELS = {
-    ("style_loss", "train"): "(a) Style term, training",
-    ("style_loss", "pairs"): "(b) Style term, pairs shown",
-    ("content_loss", "pairs"): "(c) Content term, pairs shown",
+    ("style_loss", "train"): "(a) Style, training",
+    ("style_loss", "pairs"): "(b) Style, pairs shown",
+    ("content_loss", "pairs"): "(c) Content, pairs shown",
 }
 """By statistic and definition."""
 
@@ -69,7 +69,7 @@ def make(trainings: Trainings) -> Figure:
         axes = part.subplots(1, len(PANELS))
         for axis, (panel, title) in zip(axes, PANELS.items(), strict=True):
             lines.draw_seeds(axis, trainings.table, panel, looks, x="iteration")
-            axis.set(title=title, xlabel="step", ylabel="without its weight", yscale="log")
+            axis.set(title=title, xlabel="step", ylabel="term of the loss", yscale="log")
         lines.add_legend(part, axes, list(looks))
     return drawn
 

@@ -95,10 +95,12 @@ class Server:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends it with the service that it started, which would go on sending."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    for child in children.read_text().split() if children.exists() else ():
-        with suppress(ProcessLookupError):
-            os.kill(int(child), signal.SIGKILL)
+    process.send_signal(signal.SIGSTOP)  # that it starts no more
+    threads = Path(f"/proc/{process.pid}/task")  # any of which may have started it
+    for children in threads.glob("*/children"):
+        for child in children.read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
     process.kill()
     process.wait()
 

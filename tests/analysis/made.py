@@ -47,6 +47,7 @@ class Outputs:
             "measure_activations": measured,
             "measure_units": met,
             "train_classifier": trained,
+            "train_feedforward": taught,
         }
         run = entries[entry]
         return cls(root, cells, [run(root, cell, **options) for cell in cells])
@@ -174,6 +175,32 @@ def trained(root: Path, cell: Cell) -> Path:
     who = Identity("train_classifier", 1, scientific(cell.config, cell.entry), {"data": "e" * 64})
     with Store(root).claim(who, config=cell.config, name=cell.config["name"], device="cpu") as run:
         run.write_rows(list(epochs(cell.config)))
+    return run.path
+
+
+def taught(root: Path, cell: Cell) -> Path:
+    """A run of `train_feedforward`: terms fall from step to step, more slowly with norms."""
+    config = cell.config
+    slow = 2.0 if config["generator"]["norm"] == "batch" else 1.0
+    images = {"corpus": "e" * 64}
+    who = Identity("train_feedforward", 1, scientific(config, cell.entry), images)
+    about = {"network": config["network"]["name"], "weights": "trained", "seed": config["seed"]}
+    with Store(root).claim(who, config=config, name=config["name"], device="cpu") as run:
+        run.write_rows(
+            [
+                {
+                    **about,
+                    "quantity": "feedforward",
+                    "iteration": step,
+                    "statistic": f"{term}_loss",
+                    "definition": part,
+                    "value": (2.0 + config["seed"]) * slow / (1 + step) + 0.1,
+                }
+                for step in (1, 10, 100)
+                for part in ("train", "pairs")
+                for term in ("content", "style", "total")
+            ]
+        )
     return run.path
 
 

@@ -26,6 +26,8 @@ FEWER = {
     "training_dynamics": ["network=small_residual,small_no_shortcut", "weights.at=0,0.1,1"],
     "family": ["network=small_residual,small_no_shortcut,small_vgg", "weights.seed=0,1"],
     "whack_a_mole": ["network=small_residual,small_leaky_relu"],
+    "decoders": ["generator=adain,adain_batch"],
+    "feedforward_swag": ["arm=plain,softmax", "measures=none"],
     "fig6": ["network=vgg19,inception_v3"],
     "fig7": ["network=vgg19"],
     "reconstruction": ["network=vgg19"],
