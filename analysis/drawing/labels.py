@@ -28,7 +28,7 @@ MARKS = ("*", "†", "‡", "§", "¶")
 SIGNS = {
     "smoothing.temperature": "T", "objective.style_weight": "γ", "network.shortcut": "λ",
     "weights.name": "weights", "network.name": "network", "smoothing.name": "smoothing",
-    "measures.network.name": "judge",
+    "measures.network.name": "judge", "generator.name": "generator",
 }  # fmt: skip
 """Of settings that are not told by the last part of their key."""
 
