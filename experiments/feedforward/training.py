@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 from torch import nn
 
@@ -20,8 +21,8 @@ from experiments.science import VERSIONS, wants_judge
 from experiments.stylization.batches import Batch
 from experiments.stylization.judging import Judging
 from experiments.stylization.pairs import Pair, pairs_of
-from experiments.training.alongside import TrainingExperiment
-from swag_repro.errors import SettingError, check_choice
+from experiments.training.alongside import TrainingExperiment, check_shares
+from swag_repro.errors import check_choice
 from swag_repro.feedforward import (
     Corpus,
     Cropping,
@@ -59,10 +60,7 @@ class FeedforwardExperiment(TrainingExperiment, SmoothedExperiment):
         """The attributes of the experiment of this config."""
         parts = super().parts(config)
         check_choice("padding", config.padding, PADDINGS)
-        for share in config.shown:
-            if not 0 <= share <= 1:
-                rule = "should be shares of the training, from 0 to 1"
-                raise SettingError("shown", rule, share, "0 is its start; the end is always shown.")
+        check_shares("shown", config.shown, "0 is its start; the end is always shown.")
         return {
             **parts,
             "objective": objective_of(config.objective, parts["architecture"], parts["smoothing"]),
@@ -131,14 +129,20 @@ class FeedforwardExperiment(TrainingExperiment, SmoothedExperiment):
         return reflect(network) if self.config.padding == "reflect" else network
 
     @cached_property
+    def structure(self) -> nn.Module:
+        """The encoder without any values, for what only its layers tell."""
+        with torch.device("meta"):
+            return self.architecture.build()
+
+    @cached_property
     def path(self) -> list[Stage]:
         """Of the encoder to the layer that is decoded."""
-        return stages(self.architecture.build(), self.architecture.taps[self.tap])[0]
+        return stages(self.structure, self.architecture.taps[self.tap])[0]
 
     def generator_network(self) -> nn.Module:
         """What is trained, with fresh weights."""
-        encoder, path = self.architecture.build(), self.architecture.taps[self.tap]
-        return self.generator.network(encoder, path, seed=self.config.seed)
+        path = self.architecture.taps[self.tap]
+        return self.generator.network(self.structure, path, seed=self.config.seed)
 
     def training(self) -> FeedforwardTraining:
         """At its start."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
 from experiments.config import checked
 from experiments.frame import Context, Experiment
-from experiments.running import run
+from experiments.running import flush_subnormals, run
 from experiments.training.trainer import Trainer
 from swag_repro.errors import SettingError, UserError
 from swag_repro.runs.records import is_finished
@@ -23,6 +23,17 @@ from swag_repro.weights import SNAPSHOTS
 MOST_WORKERS = 8
 
 
+def check_shares(setting: str, shares: Iterable[float], remedy: str) -> None:
+    """Objects to what is no share of a training.
+
+    Raises:
+        SettingError: one of them is below 0 or above 1.
+    """
+    for share in shares:
+        if not 0 <= share <= 1:
+            raise SettingError(setting, "should be shares of the training, from 0 to 1", share, remedy)
+
+
 class TrainingExperiment(Experiment):
     """A training; the first process writes what there is to write."""
 
@@ -31,10 +42,7 @@ class TrainingExperiment(Experiment):
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """The attributes of the experiment of this config."""
-        for share in config.snapshots:
-            if not 0 <= share <= 1:
-                rule = "should be shares of the training, from 0 to 1"
-                raise SettingError("snapshots", rule, share, "0 is its start, 1 its end.")
+        check_shares("snapshots", config.snapshots, "0 is its start, 1 its end.")
         parts = super().parts(config)
         return {**parts, "device": World.current().device(parts["device"])}
 
@@ -79,7 +87,7 @@ def _assist(composed: DictConfig, kind: type[TrainingExperiment]) -> None:
 
     Ends with status 1, and no message, where the first has one.
     """
-    torch.set_flush_denormal(True)
+    flush_subnormals()
     try:
         experiment = kind.build(checked(composed, kind.reads))
         target = Store(experiment.config.output).directory(experiment.identity.run_id)

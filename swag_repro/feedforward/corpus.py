@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from swag_repro import images
 from swag_repro.errors import DataError, SettingError, check_choice
 from swag_repro.images import Resize, luminance
 from swag_repro.images.files import SUFFIXES, read_rgb
-from swag_repro.training.data import Labelled
+from swag_repro.training.data import Labelled, digest_of_entries
 
 REMEDY = "Name a folder with image files, at any depth."
 
@@ -86,7 +85,7 @@ def bundled(*, style: str | None = None) -> Corpus:
     if style is not None:
         check_choice("corpus.style", style, [picture.name for picture in styles])
         styles = [picture for picture in styles if picture.name == style]
-    digest = _digest((picture.key, picture.sha256) for picture in (*contents, *styles))
+    digest = digest_of_entries((picture.key, picture.sha256) for picture in (*contents, *styles))
     return Corpus(Pictures(contents), Pictures(styles), digest)
 
 
@@ -101,7 +100,7 @@ def folders(*, content: str, style: str) -> Corpus:
         DataError: one of them isn't there, or has no image file.
     """
     found = {name: _files(f"corpus.{name}", path) for name, path in (("content", content), ("style", style))}
-    digest = _digest(
+    digest = digest_of_entries(
         (role, str(file.relative_to(root)), file.stat().st_size)
         for role, (root, files) in found.items()
         for file in files
@@ -119,10 +118,6 @@ def _files(setting: str, path: str) -> tuple[Path, list[Path]]:
     if not files:
         raise DataError(setting, "should hold image files", f"none in {path}", REMEDY)
     return place, files
-
-
-def _digest(entries: Iterable[tuple[object, ...]]) -> str:
-    return hashlib.sha256(repr(sorted(entries)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

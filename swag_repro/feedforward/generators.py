@@ -51,8 +51,13 @@ class Generator(ABC):
         """
 
     @abstractmethod
-    def wanted(self, of_content: Tensor, of_style: Tensor) -> Tensor:
-        """Features that the picture is to have at the tap: the content term's target."""
+    def wanted(self, given: Tensor, of_content: Tensor) -> Tensor:
+        """Features that the picture is to have at the tap: the content term's target.
+
+        Args:
+            given: what the network got.
+            of_content: the contents' features at the tap, `(B, D, H', W')`.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +103,9 @@ class AdaIN(Generator):
             return torch.cat([of_content, of_style], dim=1)
         return self.normalization(of_content, self.normalization.moments(of_style))
 
-    def wanted(self, of_content: Tensor, of_style: Tensor) -> Tensor:
+    def wanted(self, given: Tensor, of_content: Tensor) -> Tensor:
         """`(B, D, H', W')`."""
-        if self.content_target == "content":
-            return of_content
-        return self.normalization(of_content, self.normalization.moments(of_style))
+        return of_content if self.content_target == "content" else given
 
     def moments(self, of_style: Tensor) -> Moments:
         """What is kept of a style, to be used for any content."""
@@ -141,6 +144,6 @@ class Johnson(Generator):
         """The contents themselves."""
         return contents
 
-    def wanted(self, of_content: Tensor, of_style: Tensor) -> Tensor:  # noqa: ARG002
+    def wanted(self, given: Tensor, of_content: Tensor) -> Tensor:  # noqa: ARG002
         """The content's own features."""
         return of_content

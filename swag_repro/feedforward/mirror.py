@@ -43,12 +43,13 @@ def stages(network: nn.Module, path: str) -> tuple[list[Stage], int]:
     Shortcuts and their projections are no part of it.
 
     Args:
-        network: any module that torch.fx can trace.
+        network: any module that torch.fx can trace; on torch's `meta` device, too.
         path: of the module whose output is decoded.
     """
     extractor = create_feature_extractor(network.eval(), [path], suppress_diff_warning=True)
     with torch.inference_mode():
-        ShapeProp(extractor).propagate(torch.zeros(1, 3, SIDE, SIDE))
+        image = torch.zeros(1, 3, SIDE, SIDE, device=next(network.parameters()).device)
+        ShapeProp(extractor).propagate(image)
     modules = dict(extractor.named_modules())
     found: list[Stage] = []
     nodes = _longest_path(extractor, modules)

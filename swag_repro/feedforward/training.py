@@ -157,7 +157,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
                 of_style = self._style_features(styles, len(contents))
             given = self.generator.given(contents, of_content[tap], of_style[tap])
             images = fitted(self.forward(given), contents)
-            wanted = {tap: self.generator.wanted(of_content[tap], of_style[tap])}
+            wanted = {tap: self.generator.wanted(given, of_content[tap])}
             targets = self.objective.targets_of(of_content, of_style, wanted)
             return self.objective(self.encoder, images, targets, draws)
 

@@ -133,7 +133,7 @@ def folder(*, path: str) -> Dataset:
     _check_same_classes(train.classes, test.classes, path)
     files = [Path(file) for part in (train, test) for file, _ in part.samples]
     sizes = ((str(file.relative_to(root)), file.stat().st_size) for file in files)
-    return Dataset(path, train, test, tuple(train.classes), _digest(sizes))
+    return Dataset(path, train, test, tuple(train.classes), digest_of_entries(sizes))
 
 
 def _image_folder(path: Path) -> ImageFolder:
@@ -160,7 +160,8 @@ def _check_same_classes(train: Sequence[str], test: Sequence[str], path: str) ->
         raise DataError("data.path", "should have the same classes in both parts", found, REMEDY)
 
 
-def _digest(entries: Iterable[tuple[Any, ...]]) -> str:
+def digest_of_entries(entries: Iterable[tuple[Any, ...]]) -> str:
+    """What tells a set of files from others: SHA-256 of what is said of each, such as name and size."""
     return hashlib.sha256(repr(sorted(entries)).encode()).hexdigest()
 
 
@@ -215,7 +216,7 @@ def _zipped(path: Path) -> Dataset:
         part: ZippedFolder(path, [(e.filename, ranks[parts[1]]) for e, parts in placed if parts[0] == part])
         for part in ("train", held_out)
     }
-    digest = _digest((entry.filename, entry.file_size, entry.CRC) for entry, _ in placed)
+    digest = digest_of_entries((entry.filename, entry.file_size, entry.CRC) for entry, _ in placed)
     return Dataset(str(path), split["train"], split[held_out], tuple(classes["train"]), digest)
 
 
@@ -249,4 +250,6 @@ def torchvision_dataset(*, dataset: str, root: str, download: bool) -> Dataset:
             "data", f"should be torchvision's {dataset}", f"{type(error).__name__}: {error}",
             f"Put its files into {root}, or use data=folder.",
         ) from error  # fmt: skip
-    return Dataset(dataset, train, test, tuple(map(str, train.classes)), _digest([("torchvision", dataset)]))
+    return Dataset(
+        dataset, train, test, tuple(map(str, train.classes)), digest_of_entries([("torchvision", dataset)])
+    )
