@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis import tables
 from analysis.drawing import labels
-from analysis.tables import MEASURES, Tables, swept
+from analysis.tables import MEASURES, TERMS, Tables, swept
 from analysis.tables.runs import RUNS, told
 from swag_repro.errors import SettingError
 
@@ -178,7 +178,7 @@ def load(asked: Asked, overrides: Sequence[str], runs: Path, entry: str, *, part
 def _numbers(data: Tables) -> pd.DataFrame:
     """All numbers of the cells, of their judges and of whole runs, with the `cell` they are of."""
     cells = data.runs.dropna(subset="run_id").rename_axis("cell").reset_index()
-    own = data.numbers[~data.numbers["statistic"].isin(MEASURES)]
+    own = data.numbers[~data.numbers["statistic"].isin([*MEASURES, *TERMS])]
     whole = cells[["run_id", *OF_RUNS]].melt("run_id", var_name="statistic").drop_duplicates()
     whole = whole[~whole["statistic"].isin(own["statistic"])]
     parts = [cells[["cell", "run_id"]].merge(part, on="run_id") for part in (own, whole)]

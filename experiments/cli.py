@@ -24,7 +24,18 @@ EXPERIMENTS = {
 }
 """Command → entry point."""
 
-ANALYSIS = ("status", "collect", "figure", "plot", "sheet", "runs", "explain", "claims", "dashboard")
+ANALYSIS = (
+    "status",
+    "collect",
+    "figure",
+    "plot",
+    "sheet",
+    "runs",
+    "explain",
+    "claims",
+    "quality",
+    "dashboard",
+)
 MIRROR = ("sync", "rebuild")
 
 ABOUT = {
@@ -45,6 +56,7 @@ ABOUT = {
     "runs": "runs, by what was swept",
     "explain": "where a file comes from, and what makes it again",
     "claims": "which statements of the papers hold, and by how much",
+    "quality": "time to a good picture, as the benchmark measured it",
     "dashboard": "a W&B workspace and a report",
     "sync": "sends what W&B does not have yet",
     "rebuild": "makes the W&B run of a run directory anew",

@@ -200,9 +200,9 @@ class Levers:
     fold_batchnorm: bool = MISSING
     in_place: bool = MISSING
     channels_last: bool = MISSING
-    autocast: str | None = None
+    autocast: Any = None
     compile: bool = MISSING
-    checkpoints: int = MISSING
+    checkpoints: bool = MISSING
 
 
 @dataclass
@@ -223,8 +223,8 @@ class StylizeConfig(MeasureConfig):
     start: str = MISSING
     start_noise: float = MISSING
     seed: int = MISSING
-    steps: int = MISSING
-    evaluations: int | None = None
+    steps: Any = MISSING
+    evaluations: Any = None
     result: str = MISSING
     stop: Stop = MISSING
     scales: list[float] = MISSING

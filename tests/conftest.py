@@ -1,7 +1,9 @@
 """For all tests."""
 
+import gc
 import os
 import signal
+import sys
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As behind `nohup ... &`: the processes that tests start would ignore Ctrl-C, too.
@@ -14,7 +16,6 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 
 # isort: split
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
 # How long an example takes is the machine's doing; so is the first text, for which tables of Unicode are made.
@@ -22,8 +23,24 @@ settings.register_profile("tests", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("tests")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Garbage is not looked for in all that tests import: that takes half a second, at the end of each cell."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_sessionfinish():
+    gc.unfreeze()  # triton lists what is left at the end of the process
+
+
 @pytest.fixture(autouse=True)
 def _subnormals():
     """An entry point called in this process changes how the processor treats them, for all that follows."""
     yield
-    torch.set_flush_denormal(False)
+    if "torch" in sys.modules:  # tests of tables and figures need none, nor does who hands out tests
+        sys.modules["torch"].set_flush_denormal(False)

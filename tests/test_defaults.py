@@ -38,7 +38,6 @@ EXCEPTIONS = {
     **dict.fromkeys((f"{part}.name" for part in NAMED), "what tables call it: no setting"),
     "TappedNetwork.batchnorm": "of a judge it is no setting: it measures as it was trained",
     "TappedNetwork.dtype": "likewise",
-    "Levers.checkpoints": "0 is off, as is every lever of a network that conf/ doesn't set",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from analysis.tables.judged import MEASURES
+from analysis.tables.judged import MEASURES, TERMS
 from experiments.command import CONF
 from swag_repro.errors import UserError
 from swag_repro.runs.files import MALFORMED
@@ -24,7 +24,10 @@ EVIDENCE = "evidence"
 TRAINED = "trained"
 """No entry point: the table of weights that ship."""
 
-ENTRIES = ("measure_activations", "measure_units", "stylize", TRAINED)
+PICTURED = ("stylize", "train_feedforward", "transfer")
+"""Entry points whose runs have pictures, which judges measure."""
+
+ENTRIES = ("measure_activations", "measure_units", *PICTURED, TRAINED)
 """Entry points whose runs a claim can rest on."""
 
 VALUES = ("value", "log2", "gain", "relative")
@@ -59,11 +62,15 @@ class Sweep:
         entry: The entry point that computes it.
         overrides: Of its command, after `-m`.
         figure: To look at, of `python -m analysis figure`.
+        judges: Of its pictures, as `Evidence.judges`; None for those.
+        beside: Another sweep, whose numbers stand among its own; settings that it has not are null.
     """
 
     entry: str = MISSING
     overrides: list[str] = field(default_factory=list)
     figure: str | None = None
+    judges: list[str] | None = None
+    beside: str | None = None
 
 
 @dataclass
@@ -77,6 +84,16 @@ class Evidence:
 
     judges: list[str] = field(default_factory=list)
     sweeps: dict[str, Sweep] = field(default_factory=dict)
+
+    def judges_of(self, name: str) -> list[str]:
+        """Who judges the pictures of a sweep."""
+        own = self.sweeps[name].judges
+        return self.judges if own is None else own
+
+    def together(self, name: str) -> list[str]:
+        """A sweep, and the one that stands beside it, if any."""
+        beside = self.sweeps[name].beside
+        return [name] if beside is None else [name, beside]
 
 
 @dataclass
@@ -202,12 +219,15 @@ def read_evidence(folder: Path = FOLDER) -> Evidence:
     """All sweeps that claims rest on, and who judges their pictures.
 
     Raises:
-        ClaimError: The file is missing, malformed, or names an entry point that has no numbers.
+        ClaimError: The file is missing, malformed, or names an entry point that has no numbers, or a sweep
+            that there is not.
     """
     path = folder / f"{EVIDENCE}.yaml"
     evidence: Evidence = _checked(path, Evidence)
     for name, sweep in evidence.sweeps.items():
         _one_of(path, f"{name}.entry", sweep.entry, ENTRIES)
+        if sweep.beside is not None:
+            _one_of(path, f"{name}.beside", sweep.beside, evidence.sweeps)
     return evidence
 
 
@@ -228,12 +248,13 @@ def read_claims(sweeps: Mapping[str, Sweep], folder: Path = FOLDER) -> dict[str,
     return claims
 
 
-def asked(name: str, claim: Claim, judges: Sequence[str]) -> list[Asked]:
+def asked(name: str, claim: Claim, evidence: Evidence) -> list[Asked]:
     """The questions of a claim, one for each choice of `each`; of what judges measure, for each judge."""
     found = []
     for title, question in claim.questions.items():
         statistics = {*_listed(question.where.get("statistic")), *question.each.get("statistic", [])}
-        each = question.each | ({"judge": list(judges)} if statistics & {*MEASURES} else {})
+        judged = bool(statistics & {*MEASURES, *TERMS})
+        each = question.each | ({"judge": evidence.judges_of(question.evidence)} if judged else {})
         for values in product(*each.values()):
             choice = dict(zip(each, values, strict=True))
             words = ", ".join([title, *map(str, choice.values())])

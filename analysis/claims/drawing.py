@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from textwrap import fill
 
 import pandas as pd
@@ -12,8 +12,7 @@ from matplotlib.lines import Line2D
 
 from analysis.claims.ledger import Ledger
 from analysis.drawing import captions, style
-from analysis.tables import Tables
-from analysis.tables.provenance import merged
+from analysis.tables import Tables, together
 
 COLORS = {"holds": "#009E73", "refuted": "#D55E00", "open": "#7F7F7F"}
 """Of the states of answers."""
@@ -49,9 +48,7 @@ class Drawn:
     @property
     def tables(self) -> Tables:
         """One for what says where the figure comes from."""
-        parts = self.ledger.tables
-        runs = pd.concat([part.runs for part in parts], ignore_index=True)
-        return replace(parts[0], runs=runs, provenance=merged([part.provenance for part in parts]))
+        return together(self.ledger.tables)
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:

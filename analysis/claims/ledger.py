@@ -106,7 +106,7 @@ def load(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str],
     entries = [
         _entry(one, sources[one.question.evidence])
         for name, claim in claims.items()
-        for one in asked(name, claim, evidence.judges)
+        for one in asked(name, claim, evidence)
     ]
     behind = [data for source in sources.values() for data in source.behind]
     return Ledger(claims, tuple(entries), tuple(behind))
@@ -114,10 +114,13 @@ def load(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str],
 
 def commands(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path) -> list[str]:
     """What computes all that these claims rest on, as typed; cheap sweeps first."""
-    wanted = [evidence.sweeps[name] for name in _wanted(claims, evidence)]
-    return [
-        shlex.join(one) for sweep in wanted for one in units.commands(sweep, evidence.judges, overrides, runs)
-    ]
+    wanted = dict.fromkeys(part for name in _wanted(claims, evidence) for part in evidence.together(name))
+    return [one for name in wanted for one in _computing(name, evidence, overrides, runs)]
+
+
+def _computing(name: str, evidence: Evidence, overrides: Sequence[str], runs: Path) -> list[str]:
+    found = units.commands(evidence.sweeps[name], evidence.judges_of(name), overrides, runs)
+    return [shlex.join(one) for one in found]
 
 
 def _wanted(claims: dict[str, Claim], evidence: Evidence) -> list[str]:
@@ -139,15 +142,19 @@ class _Source:
 def _source(
     name: str, evidence: Evidence, overrides: Sequence[str], runs: Path, columns: Collection[str]
 ) -> _Source:
-    sweep = evidence.sweeps[name]
-    given = tuple(shlex.join(one) for one in units.commands(sweep, evidence.judges, overrides, runs))
+    parts, figure = evidence.together(name), evidence.sweeps[name].figure
+    given = tuple(one for part in parts for one in _computing(part, evidence, overrides, runs))
     if not runs.is_dir():
-        return _Source(None, f"no folder {runs}", (), given, sweep.figure)
+        return _Source(None, f"no folder {runs}", (), given, figure)
     try:
-        numbers, behind = units.load(sweep, evidence.judges, overrides, runs, columns)
+        loaded = [
+            units.load(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, columns)
+            for part in parts
+        ]
     except CellsError as error:
-        return _Source(None, str(error.args[2]), (), given, sweep.figure)
-    return _Source(numbers, None, tuple(behind), given, sweep.figure)
+        return _Source(None, str(error.args[2]), (), given, figure)
+    numbers = pd.concat([own for own, _ in loaded], ignore_index=True) if len(loaded) > 1 else loaded[0][0]
+    return _Source(numbers, None, tuple(data for _, behind in loaded for data in behind), given, figure)
 
 
 def _entry(one: Asked, source: _Source) -> Entry:

@@ -11,10 +11,10 @@ from skimage.color import rgb2gray
 
 import swag_repro
 from analysis import tables
-from analysis.claims.definitions import TRAINED, Sweep
+from analysis.claims.definitions import PICTURED, TRAINED, Sweep
 from analysis.stylizations import first_weight
 from analysis.tables import MEASURES, Cell, Pixels, Tables
-from analysis.tables.cells import compose_cells, computing, judged_again
+from analysis.tables.cells import compose_cells, computing, judged_again, judging
 from analysis.tables.runs import RUNS
 from swag_repro.runs.schema import LOSSES
 
@@ -60,7 +60,7 @@ def load(
     if sweep.entry == TRAINED:
         return _trained(), []
     given = [*sweep.overrides, *overrides]
-    if sweep.entry != "stylize":
+    if sweep.entry not in PICTURED:
         data = tables.load(given, runs, sweep.entry, partial=False)
         return _with_settings(_of_layers(data), data, asked), [data]
     behind = list(_judged(given, judges, runs, sweep.entry))
@@ -90,9 +90,9 @@ def commands(sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs
     given = [*sweep.overrides, *overrides]
     if sweep.entry == TRAINED:
         return []
-    if sweep.entry != "stylize":
+    if sweep.entry not in PICTURED:
         return [computing(given, runs, sweep.entry)]
-    entries = ["stylize", *["judge"] * (len(judges) - 1)]
+    entries = [sweep.entry, *[judging(sweep.entry)] * (len(judges) - 1)]
     return [
         computing([*given, f"measures={judge}"], runs, entry)
         for judge, entry in zip(judges, entries, strict=True)

@@ -80,7 +80,9 @@ class Data(Protocol):
 
 
 @contextmanager
-def figure(*heights: float, caption: str, data: Data) -> Iterator[tuple[Figure, list[SubFigure]]]:
+def figure(
+    *heights: float, caption: str, data: Data | None = None
+) -> Iterator[tuple[Figure, list[SubFigure]]]:
     """A figure over two columns with the caption at its foot; no window system is ever asked for.
 
     On leaving, what was drawn finds its place, and a figure with missing cells is marked.
@@ -88,7 +90,7 @@ def figure(*heights: float, caption: str, data: Data) -> Iterator[tuple[Figure, 
     Args:
         heights: Inches of its parts, which stand below each other and are given with it.
         caption: Its lines.
-        data: What it is drawn from.
+        data: What it is drawn from; None where that is no run.
     """
     with rc_context(), sns.axes_style("ticks"), rc_context(RC):
         foot = LINE * (caption.count("\n") + 1) + 0.08
@@ -101,7 +103,8 @@ def figure(*heights: float, caption: str, data: Data) -> Iterator[tuple[Figure, 
         drawn.draw_without_rendering()
         drawn.set_layout_engine("none")  # both files show one layout
         _set_whole_pixels(drawn)
-        _mark_partial(drawn, data.tables)
+        if data is not None:
+            _mark_partial(drawn, data.tables)
 
 
 def _set_whole_pixels(drawn: Figure) -> None:
@@ -170,6 +173,11 @@ def save(drawn: Figure | Mapping[str, Figure] | Pages, data: Data, folder: Path,
 
 def _save(drawn: Figure, path: Path, tables: Tables) -> Path:
     metadata = provenance.figure_metadata(path.stem, tables.description, tables.provenance, path.suffix)
+    return write(drawn, path, metadata)
+
+
+def write(drawn: Figure, path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Writes a figure whole, in the format of the path's suffix."""
     buffer = io.BytesIO()
     with rc_context(RC):
         drawn.savefig(buffer, format=path.suffix[1:], dpi="figure", metadata=metadata)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from string import ascii_lowercase
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import tables
 from analysis.drawing import captions, labels, lines, style
+from analysis.drawing.lines import Look
 from analysis.drawing.style import save
 from analysis.tables import Tables
 
@@ -21,11 +26,14 @@ HEIGHT = 2.6
 """Inches of the panels with their titles."""
 
 PANELS = {
-    ("style_loss", "train"): "(a) Style, training",
-    ("style_loss", "pairs"): "(b) Style, pairs shown",
-    ("content_loss", "pairs"): "(c) Content, pairs shown",
+    ("style_loss", "train"): "Style, training",
+    ("style_loss", "pairs"): "Style, pairs shown",
+    ("content_loss", "pairs"): "Content, pairs shown",
 }
 """By statistic and definition."""
+
+SPLIT = 2
+"""So many of these stand below each other where a setting has a column of panels for each of its values."""
 
 
 @dataclass(frozen=True)
@@ -36,42 +44,84 @@ class Trainings:
         tables: Those behind it.
         table: One row for each training, step, statistic and definition, with the training's settings, label
             and run.
+        split: The setting with a column of panels for each of its values; None where there is none.
     """
 
     tables: Tables
     table: pd.DataFrame
+    split: str | None
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
         """What stands beside it: the numbers behind it."""
         return {"": self.table}
 
+    @property
+    def panels(self) -> list[list[Panel]]:
+        """Row by row."""
+        if self.split is None:
+            return [[Panel(title, panel, self.table) for panel, title in PANELS.items()]]
+        parts = self.table.groupby(self.split, sort=False)
+        return [
+            [Panel(f"{title}: {value}", panel, part) for value, part in parts]
+            for panel, title in list(PANELS.items())[:SPLIT]
+        ]
 
-def load(overrides: list[str], runs: Path, *, partial: bool) -> Trainings:
-    """The trainings that these overrides name.
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel.
+
+    Attributes:
+        title: Behind its letter.
+        numbers: Their statistic and definition.
+        table: The rows of `Trainings.table` that it has them of.
+    """
+
+    title: str
+    numbers: tuple[str, str]
+    table: pd.DataFrame
+
+
+def load(overrides: list[str], runs: Path, *, partial: bool, split: str | None = None) -> Trainings:
+    """The trainings that these overrides name; for `split`, see `Trainings`.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
     data = tables.load(overrides, runs, TRAININGS, partial=partial)
-    context = data.context("seed").assign(label=labels.label(data.runs, ["seed", "weights"]))
+    shown = [] if split is None else [split]
+    names = labels.label(data.runs, ["seed", "weights", *shown])
+    context = data.context("seed", *shown).assign(label=names)
     numbers = data.numbers[data.numbers["quantity"] == "feedforward"]
     columns = ["run_id", "iteration", "statistic", "definition", "value"]
-    return Trainings(data, context.merge(numbers[columns], on="run_id"))
+    return Trainings(data, context.merge(numbers[columns], on="run_id"), split)
 
 
 def make(trainings: Trainings) -> Figure:
     """A panel for each term, a line for each training; bands from seed to seed."""
-    looks = lines.looks_of(trainings.table)
-    height = HEIGHT + lines.legend_height(list(looks))
+    looks, panels = lines.looks_of(trainings.table), trainings.panels
+    height = HEIGHT * len(panels) + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
-        axes = part.subplots(1, len(PANELS))
-        for axis, (panel, title) in zip(axes, PANELS.items(), strict=True):
-            lines.draw_seeds(axis, trainings.table, panel, looks, x="iteration")
-            axis.set(title=title, xlabel="step", ylabel="term of the loss", yscale="log")
-        lines.add_legend(part, axes, list(looks))
+        axes = part.subplots(
+            len(panels), len(panels[0]), squeeze=False, sharey="none" if trainings.split is None else "row"
+        )
+        for axis, panel, letter in zip(axes.flat, chain(*panels), ascii_lowercase, strict=False):
+            _draw(axis, panel, looks)
+            axis.set_title(f"({letter}) {panel.title}")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("term of the loss")
+        lines.add_legend(part, axes.flat, list(looks))
     return drawn
+
+
+def _draw(axis: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+    lines.draw_seeds(axis, panel.table, panel.numbers, looks, x="iteration")
+    axis.set(xlabel="step", ylabel="")
+    statistic, definition = panel.numbers
+    of_panel = (panel.table["statistic"] == statistic) & (panel.table["definition"] == definition)
+    style.scale(axis, "y", panel.table[of_panel]["value"])
 
 
 def _caption(trainings: Trainings) -> str:
@@ -80,5 +130,5 @@ def _caption(trainings: Trainings) -> str:
     bands = " Bands: lowest to highest seed." if several else ""
     return captions.lines(
         f"Units of the objective's balance ({', '.join(sorted(set(runs['objective.balance'])))}), "
-        f"{labels.seeds(runs)}. (a): means since the point before, on images as they were drawn.{bands}"
+        f"{labels.seeds(runs)}. Training: means since the point before, on images as they were drawn.{bands}"
     )

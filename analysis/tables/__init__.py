@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,28 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing
+from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing, judging
 from analysis.tables.collect import pairs_of, tidy
 from analysis.tables.index import read_index
-from analysis.tables.judged import JUDGE, MEASURES, has_random_weights, judge_of, judgements
-from analysis.tables.provenance import TRAINING, Provenance, again, trainings_of
+from analysis.tables.judged import MEASURES, TERMS, has_random_weights, judge_of, judgements
+from analysis.tables.provenance import TRAINING, Provenance, again, merged, trainings_of
 from analysis.tables.runs import described, frame, lines, settings_of, swept, typed
 from experiments.science import wants_judge
 from swag_repro.runs.files import unreadable
 from swag_repro.runs.records import RunRecord, read_status
 
-__all__ = ["MEASURES", "Cell", "CellsError", "Pixels", "Tables", "lines", "load", "swept"]
+__all__ = [
+    "MEASURES",
+    "TERMS",
+    "Cell",
+    "CellsError",
+    "Pixels",
+    "Tables",
+    "lines",
+    "load",
+    "swept",
+    "together",
+]
 
 PROVENANCE = [
     "run_id",
@@ -92,7 +103,7 @@ class Tables:
     @property
     def measures(self) -> pd.DataFrame:
         """What judges say of pictures, finished or on their way: `numbers` with the `cell` they are of."""
-        numbers = self.numbers[self.numbers["statistic"].isin(MEASURES)]
+        numbers = self.numbers[self.numbers["statistic"].isin([*MEASURES, *TERMS])]
         numbers = numbers.assign(
             judge_id=numbers["run_id"], run_id=numbers["of_run"].fillna(numbers["run_id"])
         )
@@ -105,12 +116,26 @@ class Tables:
         Raises:
             StoreError: It is missing, broken, or not as it was written.
         """
-        path = self.root / str(self.runs.loc[cell, "path"])
         try:
-            with Image.open(BytesIO(RunRecord(path, read_status(path)).read(name))) as image:
+            with Image.open(BytesIO(self.file(cell, name))) as image:
                 return np.asarray(image.convert("RGB"))
         except OSError as error:
-            raise unreadable(path / name, error) from error
+            raise unreadable(self.root / str(self.runs.loc[cell, "path"]) / name, error) from error
+
+    def file(self, cell: int, name: str) -> bytes:
+        """A file of the result of a cell's run.
+
+        Raises:
+            StoreError: It is missing, or not as it was written.
+        """
+        path = self.root / str(self.runs.loc[cell, "path"])
+        return RunRecord(path, read_status(path)).read(name)
+
+
+def together(parts: Sequence[Tables]) -> Tables:
+    """Several as one, for what says where something comes from that is made of all of them."""
+    runs = pd.concat([part.runs for part in parts], ignore_index=True)
+    return replace(parts[0], runs=runs, provenance=merged([part.provenance for part in parts]))
 
 
 def load(
@@ -145,7 +170,7 @@ def load(
         frame(tidy([*own, *others])),
         frame(pairs_of(own)),
         tuple(cell for cell, _ in found),
-        " ".join(computing(overrides, root, JUDGE)),
+        " ".join(computing(overrides, root, judging(entry))),
         root,
         Provenance.of(
             [*trained, *own, *others],

@@ -36,8 +36,14 @@ from swag_repro.errors import UserError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import RunRecord
 
-FILES = ("images", "weights", "content", "style")
-"""Settings that name files; `content` and `style` are those of a stylisation."""
+FILES = ("images", "weights", "content", "style", "run")
+"""Settings that name files; `content` and `style` are those of a stylisation, `run` a trained network's."""
+
+NETWORK = ("network", "weights", "run")
+"""Settings that name a network; a network that stylises in one pass is that of a `run`."""
+
+LOOK = "look"
+"""Of an identity's images: by which some trainings prepare their contents, and others of a figure don't."""
 
 JUDGE = "measures"
 """The setting of who judges pictures."""
@@ -255,10 +261,13 @@ def _same_judge(cell: Cell, record: RunRecord) -> bool:
 
 def _check_together(found: list[tuple[Cell, RunRecord]]) -> None:
     """One figure means one set of images, one version, and of each network's weights one file."""
-    _check_alike((record for _, record in found), lambda who: [who.version, who.images])
+    records = [record for _, record in found]
+    _check_alike(records, lambda who: [who.version, {**who.images, LOOK: None}])
+    looks = (record for record in records if LOOK in record.identity.images)
+    _check_alike(looks, lambda who: who.images[LOOK])
     by_weights: dict[str, list[RunRecord]] = defaultdict(list)
     for cell, record in found:
-        by_weights[key([cell.config["network"], cell.config["weights"]])].append(record)
+        by_weights[key([cell.config.get(name) for name in NETWORK])].append(record)
     for records in by_weights.values():
         _check_alike(records, _weights)
 
@@ -306,6 +315,11 @@ def computing(overrides: Sequence[str], runs: Path, entry: str) -> list[str]:
     """The command that computes the cells of these overrides, into this output folder."""
     output = [] if runs == OUTPUT else [f"output={runs}"]
     return ["python", f"experiments/{entry}.py", "-m", *overrides, *output]
+
+
+def judging(entry: str) -> str:
+    """The entry point by which another judge measures finished pictures; it skips what is finished."""
+    return "judge" if entry == "stylize" else entry
 
 
 def check_complete(answer: Answer, command: Sequence[str]) -> None:

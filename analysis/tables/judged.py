@@ -15,7 +15,10 @@ JUDGE = "judge"
 """The experiment whose runs measure pictures of others."""
 
 MEASURES = ("style_distance", "sliced_wasserstein", "sifid", "cfsd", "ssim", "lpips")
-"""The statistics of a judge."""
+"""The statistics of a judge that was not optimised."""
+
+TERMS = ("style_term", "content_term")
+"""Those of `measures=adain`: of a loss itself, in units of the pair."""
 
 
 def judgements(index: Index, stylizations: Collection[str]) -> dict[str, list[RunRecord]]:

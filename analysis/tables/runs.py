@@ -51,7 +51,9 @@ before it wrote who it is. `images_digest` tells one set of images from another,
 config of an experiment. `path` is relative to the output folder.
 """
 
-FILES = frozenset({"images.name", "images.path", "content", "style", "masks", "weights.path", "measures"})
+FILES = frozenset(
+    {"images.name", "images.path", "content", "style", "masks", "weights.path", "measures", "run"}
+)
 """Settings that no run id holds, as digests stand for them, but that tell runs of a figure apart."""
 
 ARM = "arm.name"

@@ -86,7 +86,7 @@ def variants() -> Iterator[Variant]:
     yield replace(FULL, name="without batching", batched=False)
     if torch.cuda.is_available():
         yield replace(FULL, name="without TF32", tf32=False)
-    yield replace(FULL, name="+ checkpoints=8", levers=replace(full, checkpoints=8))
+    yield replace(FULL, name="+ checkpoints", levers=replace(full, checkpoints=True))
     yield replace(FULL, name="+ autocast=bfloat16", levers=replace(full, autocast="bfloat16"))
     yield replace(FULL, name="+ compile", levers=replace(full, compile=True))
 
@@ -128,23 +128,33 @@ class Textbook:
         ]
 
     def _pair(self, content: Tensor, style: Tensor) -> float:
+        advance = self.descent(content, style)
+        return advance(self.setup.closures)
+
+    def descent(self, content: Tensor, style: Tensor) -> Callable[[int], float]:
+        """The optimisation of one pair, of images `(1, 3, H, W)`: so many more closures → last loss."""
         with torch.no_grad():
             of_content, of_style = self._read(content), self._read(style)
             terms = partial(self._terms, of_content=of_content, of_style=of_style)
             units = [*terms(of_style)[:1], *terms(of_content)[1:]]
         weights = [1.0] + [STYLE_WEIGHT] * (len(units) - 1)
         image, losses = content.clone().requires_grad_(), list[Tensor]()
-        optimizer = torch.optim.LBFGS([image], max_iter=self.setup.closures)
+        optimizer = torch.optim.LBFGS([image])
 
         def closure() -> Tensor:
             optimizer.zero_grad()
             scaled = [w * t / u for w, t, u in zip(weights, terms(self._read(image)), units, strict=True)]
-            losses.append(torch.stack(scaled).sum())
-            losses[-1].backward()
-            return losses[-1]
+            total = torch.stack(scaled).sum()
+            total.backward()
+            losses[:] = [total.detach()]
+            return total
 
-        optimizer.step(closure)
-        return losses[-1].item()
+        def advance(closures: int) -> float:
+            optimizer.param_groups[0].update(max_iter=closures, max_eval=2 * closures)
+            optimizer.step(closure)
+            return losses[0].item()
+
+        return advance
 
     def _terms(
         self, features: Mapping[str, Tensor], of_content: Mapping[str, Tensor], of_style: Mapping[str, Tensor]

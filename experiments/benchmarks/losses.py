@@ -12,9 +12,9 @@ from torch import Tensor
 from experiments.benchmarks.engine import Setup
 from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
-from experiments.stylization.memory import kept_for_gradient
 from experiments.stylization.stylization import Stylization
 from swag_repro.losses import Style
+from swag_repro.memory import kept_for_gradient
 
 OBJECTIVES = (
     "gram", "mmd_linear", "mmd_poly", "bn", "mmd_gaussian", "sliced_wasserstein", "bn_poly",

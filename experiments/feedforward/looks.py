@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from experiments.stylization.pairs import chosen
@@ -27,7 +27,7 @@ class Look:
 
     Attributes:
         name: one of `LOOKS`.
-        style: of `stylized`.
+        style: of `stylized`; None for the others.
         decoder: that stylises; None for the others.
     """
 
@@ -43,7 +43,7 @@ class Look:
         return {"look": f"{self.style.sha256} {self.decoder.digest}"}
 
     def stylize(self, size: int) -> Callable[[Tensor], Tensor] | None:
-        """What is done to a content `(3, H, W)`; None for nothing.
+        """What is done to a content `(3, H, W)` on the CPU; None for nothing.
 
         Args:
             size: pixels of the style's short side.
@@ -60,18 +60,20 @@ class Look:
 def look_of(config: DictConfig, pictures: tuple[Picture, ...]) -> Look:
     """What `crop.look` asks for.
 
+    `crop.style` may stand beside any look, so that a sweep over looks can have it.
+
     Raises:
-        SettingError: an unknown look, or a style for another one than `stylized`, or none for that.
+        SettingError: an unknown look, or no style for `stylized`.
     """
     crop = config.crop
     check_choice("crop.look", crop.look, LOOKS)
-    if (crop.style is None) == (crop.look == "stylized"):
-        rule = "should be given with crop.look=stylized, and only there"
-        found = f"{crop.style} with crop.look={crop.look}"
-        raise SettingError("crop.style", rule, found, "Change one of them.")
     if crop.look != "stylized":
         return Look(crop.look)
+    if crop.style is None:
+        rule = "should name a style where crop.look=stylized"
+        raise SettingError("crop.style", rule, "null", "Give a file, or the name of a picture of the set.")
     from experiments.feedforward.trained import SHIPPED, trained  # which builds trainings itself
 
     [style] = chosen("style", crop.style, pictures)
-    return Look(crop.look, style, trained(SHIPPED, config))
+    for_readers: Any = OmegaConf.merge(config, {"compute": {"device": "cpu"}, "precision": "float32"})
+    return Look(crop.look, style, trained(SHIPPED, for_readers))

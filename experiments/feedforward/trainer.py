@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 GRIDS = "images/grids"
 """Where pictures on the way lie: contents, styles and pictures below each other."""
 
+POINTS, MOST_LIVE = 20, 10
+"""Of kept curves: how many a short training has, and of how many live points one is made at most."""
+
 CELL = 128
 """Pixels of a picture's height in a grid."""
 
@@ -46,10 +49,15 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         """Live curves; pictures where they were asked for."""
         if done % LIVE == 0 or done == self.training.steps:
             self._log("train", self.training.running())
-            if done % (10 * LIVE) == 0 or done == self.training.steps:
+            if done % self.kept_every == 0 or done == self.training.steps:
                 self._note("train", self.training.running())
                 self.training.forget_sums()
         self._show(done)
+
+    @property
+    def kept_every(self) -> int:
+        """Steps between two points of the curves that the rows hold, means since the point before."""
+        return LIVE * min(MOST_LIVE, max(1, self.training.steps // (POINTS * LIVE)))
 
     def begin(self) -> None:
         """Pictures of the start."""

@@ -169,10 +169,15 @@ class FeedforwardExperiment(TrainingExperiment, SmoothedExperiment):
         return FeedforwardTrainer(self, self.training(), context)
 
     def batches(self) -> Iterator[Batch]:
-        """The pairs that are shown, one by one."""
+        """The pairs that are shown, one by one, their contents prepared as those of the training are."""
+        prepared = self.look.stylize(self.cropping.short)
         for pair in self.pairs:
             weights = [1.0] * len(pair.styles)
-            yield Batch.load([pair], self.resize, device=self.device, weights=weights, feather=0.0)
+            batch = Batch.load([pair], self.resize, device=self.device, weights=weights, feather=0.0)
+            if prepared is not None:
+                [content] = batch.contents
+                batch = replace(batch, contents=prepared(content.cpu())[None].to(self.device))
+            yield batch
 
     def following(self) -> Judging | None:
         """The judgement of its pictures; None if nothing is to be measured."""

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 from torch import Tensor
 
 from experiments.building import build
 from experiments.feedforward.trained import Trained, trained
 from experiments.frame import Context, Experiment
-from experiments.science import VERSIONS, wants_judge
+from experiments.science import VERSIONS, scientific, wants_judge
 from experiments.stylization.batches import COLORS, Batch
 from experiments.stylization.judging import Judging
 from experiments.stylization.painting import Painted
@@ -76,6 +76,12 @@ class Transfer(Experiment):
         of_training = self.trained.experiment.plain
         kept = ("network", "weights", "smoothing", "objective", "generator", "recipe", "corpus", "seed")
         return {**super().plain, **{key: of_training[key] for key in kept}}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its own; the digest of the weights stands for the network and its training."""
+        own: Any = OmegaConf.to_container(self.config)
+        return scientific(own, self.name)
 
     @property
     def images(self) -> dict[str, str]:

@@ -85,11 +85,6 @@ class Batch:
         """Tells it from other batches: with other neighbours a picture's rounding differs."""
         return hashlib.sha256("\n".join(pair.name for pair in self.pairs).encode()).hexdigest()[:16]
 
-    def scales(self, asked: Sequence[float], coarsest: int) -> list[float]:
-        """Those at which the long side has so many pixels, and the last."""
-        longest = max(self.contents.shape[2:])
-        return [scale for scale in asked[:-1] if scale * longest >= coarsest] + [asked[-1]]
-
     def at(self, scale: float) -> Batch:
         """The batch with all sides scaled."""
         if scale == 1.0:

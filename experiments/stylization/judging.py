@@ -1,15 +1,15 @@
-"""Measures of finished pictures, in a network that was not optimised: a stage of its own.
+"""Measures of finished pictures, mostly in a network that was not optimised: a stage of its own.
 
 A judgement is of one stylisation, by one network: another judge never touches the pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from omegaconf import DictConfig
 from PIL import Image
@@ -21,7 +21,7 @@ from experiments.command import command
 from experiments.frame import Context, Experiment
 from experiments.science import VERSIONS, settings_of_judge, wants_judge
 from swag_repro.errors import SettingError, StoreError
-from swag_repro.measures import HeldOut, Measure, WeightedNetwork
+from swag_repro.measures import Measure, WeightedNetwork
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from experiments.feedforward.training import FeedforwardExperiment
     from experiments.feedforward.transfer import Transfer
     from experiments.stylization.stylization import Stylization
+
+Measuring: TypeAlias = Callable[[Tensor, Tensor, Sequence[Tensor]], Iterator[Sequence[Measure]]]
+"""As `swag_repro.measures.HeldOut` does: pictures, contents, styles → the measures of each picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,21 +132,21 @@ class Judging(Experiment):
 
     def compute(self, context: Context) -> None:
         """Writes the measures of each picture, finished or on its way."""
-        held_out: HeldOut = build(self.config.measures).build(self.judge, self.device)
+        measuring: Measuring = build(self.config.measures).build(self.judge, self.device)
         origin = {**self.stylization.origin, "of_run": self.record.path.name}
         rows: list[dict[str, Any]] = []
         counted = ((1, pair) for pair in self.pairs)
         for pair in context.shown(counted, total=len(self.pairs), unit="pictures"):
-            rows += [{**origin, **row} for row in self._rows(held_out, pair)]
+            rows += [{**origin, **row} for row in self._rows(measuring, pair)]
         context.run.write_rows(rows)
 
-    def _rows(self, held_out: HeldOut, pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _rows(self, measuring: Measuring, pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
         about = {"content": pair["content"], "style": pair["style"]}
         content = self._read(pair["content_image"])
         styles = [self._read(style["image"]) for style in pair["styles"]]
         weights = [style["weight"] for style in pair["styles"]]
         for iteration, name in _pictures(pair).items():
-            for measure in _measured(held_out, self._read(name), content, styles, weights):
+            for measure in _measured(measuring, self._read(name), content, styles, weights):
                 yield {
                     **about,
                     "iteration": iteration,
@@ -166,10 +169,10 @@ def _pictures(pair: dict[str, Any]) -> dict[int | None, str]:
 
 
 def _measured(
-    held_out: HeldOut, image: Tensor, content: Tensor, styles: Sequence[Tensor], weights: Sequence[float]
+    measuring: Measuring, image: Tensor, content: Tensor, styles: Sequence[Tensor], weights: Sequence[float]
 ) -> list[Measure]:
     """The measures of a picture; of a mix, means over its styles by their weights."""
-    by_style = [next(held_out(image[None], content[None], [style])) for style in styles]
+    by_style = [next(measuring(image[None], content[None], [style])) for style in styles]
     return [_mean(same, weights) for same in zip(*by_style, strict=True)]
 
 

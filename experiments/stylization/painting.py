@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,17 @@ from torch import Tensor
 from experiments.checkpoints import Checkpoints
 from experiments.frame import Context
 from experiments.signals import interrupt
-from experiments.stylization.batches import Batch, restart_of, start_of
+from experiments.stylization.batches import Batch
 from experiments.stylization.mirror import Mirror, losses_of
+from experiments.stylization.pace import Pace, is_slow
 from experiments.stylization.pairs import Pair
-from experiments.sweeps.progress import increments
+from experiments.stylization.scales import Scale
+from experiments.sweeps.progress import console, increments
 from experiments.sweeps.sweep import interruptible
 from swag_repro.images import save_png
 from swag_repro.networks import TappedNetwork
 from swag_repro.runs.files import digest_of
-from swag_repro.transfer import PairRecord, Step, Transfer
+from swag_repro.transfer import PairRecord, Status, Step, Transfer
 
 if TYPE_CHECKING:
     from experiments.stylization.stylization import Stylization
@@ -92,21 +95,28 @@ class Painter:
         self.checkpoints = Checkpoints(context.run.path, seconds=experiment.config.keep.checkpoint_seconds)
         self.mirror = Mirror(context.tracker, every=experiment.config.tracking.every)
         self.curves: list[dict[str, float]] = []
+        self.pace = self._pace()
 
     def paint(self, batch: Batch) -> Painted:
         """The pictures of a batch."""
         saved = self.checkpoints.load(batch.key)
         state = State(**saved) if saved else self._begun(batch)
         self.mirror.begin(batch)
-        scales = batch.scales(self.config.scales, self.config.coarsest)
-        last = len(scales) - 1
+        scales = self.experiment.scales_for(batch)
         records: tuple[PairRecord, ...] = ()
-        while state.scale <= last:
-            records = self._paint_scale(batch.at(scales[state.scale]), state, last=last)
+        while state.scale < len(scales):
+            records = self._paint_scale(batch, state, scales)
         assert state.start is not None
         self.curves += state.curves
         images = batch.finished(state.start.to(self.experiment.device), self.config.color)
-        return Painted(batch, images, records, tuple(state.steps), last)
+        return Painted(batch, images, records, tuple(state.steps), len(scales) - 1)
+
+    def _pace(self) -> Pace | None:
+        """Of a run than which something would be quicker; cells of a sweep are left as they compare."""
+        experiment = self.experiment
+        if self.context.place or not is_slow(experiment.scales, stochastic=experiment.objective.stochastic):
+            return None
+        return Pace(experiment.work, lambda line: console.print(f"  [dim]{line}[/]"))
 
     def clear(self) -> None:
         """Deletes the checkpoints: the run has its results."""
@@ -118,30 +128,27 @@ class Painter:
             shutil.rmtree(self.context.run.path / "images" / "steps" / pair.name, ignore_errors=True)
         return State()
 
-    def _paint_scale(self, batch: Batch, state: State, last: int) -> tuple[PairRecord, ...]:
-        seen, is_last = batch.seen(self.config.color), state.scale == last
-        start = self._start(seen, state.start, last=is_last)
-        transfer = self.experiment.transfer(self.network, seen, start, scale=state.scale, last=is_last)
+    def _paint_scale(self, batch: Batch, state: State, scales: Sequence[Scale]) -> tuple[PairRecord, ...]:
+        scale, is_last = scales[state.scale], state.scale == len(scales) - 1
+        transfer = self.experiment.begin(self.network, batch, scales, state.scale, state.start)
         if state.transfer is not None:
             transfer.load_state_dict(state.transfer)
-        self._advance(transfer, batch, state, measured=is_last)
+        self._advance(transfer, batch.at(scale.part), state, scale, measured=is_last)
         state.next_scale(transfer.images.cpu())
         return transfer.results
 
-    def _start(self, batch: Batch, before: Tensor | None, *, last: bool) -> Tensor:
-        config = self.config
-        if before is not None:
-            return restart_of(batch, config.start, before, last=last)
-        picture = self.experiment.start
-        return start_of(batch, config.start, noise=config.start_noise, seed=config.seed, picture=picture)
-
-    def _advance(self, transfer: Transfer, batch: Batch, state: State, *, measured: bool) -> None:
+    def _advance(
+        self, transfer: Transfer, batch: Batch, state: State, scale: Scale, *, measured: bool
+    ) -> None:
         """Lets a transfer run to its end; an interrupt leaves a checkpoint of the last whole step."""
+        if state.transfer is None:  # a first-order optimiser's first evaluation makes a step already
+            self._keep(transfer, batch, state, 0, measured=measured)
         with interruptible(self.context.place) as interrupted:
-            for step in self._shown(transfer, batch):
+            for step in self._shown(transfer, batch, scale):
                 state.curves.append(_point(state.scale, batch, step))
+                self._observe(transfer, step)
                 self.mirror.step(batch, step, lambda: batch.finished(transfer.images, self.config.color))
-                self._keep(transfer, batch, state, step, measured=measured)
+                self._keep(transfer, batch, state, step.step, measured=measured)
                 number = interrupted()
                 if number is not None or self.checkpoints.due():
                     current = {**vars(state), "transfer": transfer.state_dict()}
@@ -149,35 +156,39 @@ class Painter:
                 if number is not None:
                     interrupt(number)
 
-    def _shown(self, transfer: Transfer, batch: Batch) -> Iterator[Step]:
+    def _observe(self, transfer: Transfer, step: Step) -> None:
+        if self.pace is not None:
+            running = sum(pair.status == Status.RUNNING for pair in step.pairs)
+            self.pace.observe(running * math.prod(transfer.images.shape[2:]), step.seconds)
+
+    def _shown(self, transfer: Transfer, batch: Batch, scale: Scale) -> Iterator[Step]:
         """Each step, beside a bar of steps, or of evaluations where these end first: a step takes some."""
-        steps, evaluations = self.config.steps, self.config.evaluations
-        bounded = evaluations is not None and evaluations <= steps
+        bounded = scale.evaluations is not None and scale.evaluations <= scale.steps
         size = "×".join(map(str, transfer.images.shape[2:]))
         return self.context.shown(
             increments((step.evaluations if bounded else step.step, step) for step in transfer),
-            total=evaluations if bounded else steps,
+            total=scale.most,
             unit="evaluations" if bounded else "steps",
             detail=f", {len(batch.pairs)} pairs at {size} px",
         )
 
-    def _keep(self, transfer: Transfer, batch: Batch, state: State, step: Step, *, measured: bool) -> None:
+    def _keep(self, transfer: Transfer, batch: Batch, state: State, step: int, *, measured: bool) -> None:
         """Saves pictures on their way that were asked for."""
         every = self.config.keep.every
-        wanted = measured and step.step in self.config.measured_steps and step.step not in state.steps
-        due = every and step.step >= state.kept + every
+        wanted = measured and step in self.config.measured_steps and step not in state.steps
+        due = every and step >= state.kept + every
         if not wanted and not due:
             return
-        state.kept = step.step if due else state.kept
-        state.steps += [step.step] if wanted else []
+        state.kept = step if due else state.kept
+        state.steps += [step] if wanted else []
         finished = batch.finished(transfer.images, self.config.color).cpu()
         for pair, image in zip(batch.pairs, finished, strict=True):
-            name = step_image(pair, state.scale, step.step)
+            name = step_image(pair, state.scale, step)
             save_png(image, self.context.run.path / name, {})
             state.files[name] = digest_of(self.context.run.path / name)
 
 
 def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:
     """One row of the curves."""
-    about = {"scale": scale, "evaluation": step.evaluations, "seconds": step.seconds}
+    about = {"scale": scale, "evaluation": step.evaluations, "step": step.step, "seconds": step.seconds}
     return about | losses_of(batch, step)

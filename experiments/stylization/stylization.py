@@ -19,17 +19,27 @@ from experiments.frame import Context
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
 from experiments.science import VERSIONS, wants_judge
-from experiments.stylization.batches import BATCH_SIZE, COLORS, STARTS, Batch, fixed_size
+from experiments.stylization.batches import (
+    BATCH_SIZE,
+    COLORS,
+    STARTS,
+    Batch,
+    fixed_size,
+    restart_of,
+    start_of,
+)
 from experiments.stylization.judging import Judging
-from experiments.stylization.memory import free_memory, kept_for_gradient
+from experiments.stylization.memory import PEAK, SURE, Needed, small
 from experiments.stylization.painting import Painter
 from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights_of
 from experiments.stylization.pictures import save_pictures
+from experiments.stylization.scales import Scale, scales_of
 from experiments.stylization.shares import ENTRIES, SHARES, entry_shares, start_shares
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice
 from swag_repro.images import Picture, load_mask
 from swag_repro.losses import Objective, check_weight
+from swag_repro.memory import give_back_freed, kept_for_gradient
 from swag_repro.networks import Levers, TappedNetwork
 from swag_repro.runs.schema import LOSSES
 from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
@@ -55,6 +65,7 @@ class Stylization(SmoothedExperiment):
     canvas: Canvas
     guards: Guards
     plateau: Plateau
+    scales: tuple[Scale, ...]
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
@@ -81,6 +92,7 @@ class Stylization(SmoothedExperiment):
             "canvas": build(config.canvas),
             "guards": Guards(**config.guards),
             "plateau": Plateau(**config.stop),
+            "scales": scales_of(config),
         }
 
     @property
@@ -96,8 +108,8 @@ class Stylization(SmoothedExperiment):
 
     @property
     def levers(self) -> Levers:
-        """How the network is run."""
-        settings = dict(self.config.levers)
+        """How the network is run, at the last scale."""
+        settings = {**self.config.levers, "autocast": self.scales[-1].autocast}
         settings["fold_batchnorm"] = settings["fold_batchnorm"] and self.config.batchnorm == "eval"
         return Levers(**settings)
 
@@ -112,7 +124,11 @@ class Stylization(SmoothedExperiment):
         painter = Painter(self, network, context)
         pairs: list[dict[str, Any]] = []
         shares: list[dict[str, Any]] = []
-        size = fixed_size(context.run, self.config.compute.batch_size, partial(self.fitting, network))
+        if self.levers.checkpoints:
+            give_back_freed()
+        setting = self.config.compute.batch_size
+        self._check_fits(network, setting)
+        size = fixed_size(context.run, setting, partial(self.fitting, network))
         for batch in self.batches(size):
             painted = painter.paint(batch)
             pairs += save_pictures(
@@ -140,21 +156,67 @@ class Stylization(SmoothedExperiment):
         """The judgement of its pictures; None if nothing is to be measured."""
         return Judging.of(self) if wants_judge(self.config) else None
 
-    def transfer(
-        self, network: TappedNetwork, batch: Batch, start: Tensor, *, scale: int = 0, last: bool = True
+    def scales_for(self, batch: Batch) -> tuple[Scale, ...]:
+        """Those at which the long side of a batch has at least `coarsest` pixels, and the last."""
+        longest = max(batch.contents.shape[2:])
+        fine = [scale for scale in self.scales[:-1] if scale.part * longest >= self.config.coarsest]
+        return (*fine, self.scales[-1])
+
+    def begin(
+        self, network: TappedNetwork, batch: Batch, scales: Sequence[Scale], index: int, before: Tensor | None
     ) -> Transfer:
-        """The optimisation of a batch from these images `(B, 3, H, W)`, at one of the scales."""
-        settings = self.config.objective
+        """The optimisation of a batch at one of its scales.
+
+        Args:
+            network: as `network` returns it.
+            batch: at its whole size.
+            scales: of the batch.
+            index: of the scale.
+            before: the images of the scale before, `(B, 3, h, w)`; None at the first.
+        """
+        scale, last = scales[index], index == len(scales) - 1
+        seen = batch.at(scale.part).seen(self.config.color)
+        config = self.config
+        if before is None:
+            start = start_of(
+                seen, config.start, noise=config.start_noise, seed=config.seed, picture=self.start
+            )
+        else:
+            start = restart_of(seen, config.start, before, last=last)
+        at_scale = network.with_autocast(scale.autocast)
+        return self.transfer(at_scale, seen, start, scale=scale, index=index, last=last)
+
+    def transfer(
+        self,
+        network: TappedNetwork,
+        batch: Batch,
+        start: Tensor,
+        *,
+        scale: Scale | None = None,
+        index: int = 0,
+        last: bool = True,
+    ) -> Transfer:
+        """The optimisation of a batch as the objective sees it, from these images `(B, 3, H, W)`.
+
+        Args:
+            network: with the scale's precision.
+            batch: at the scale's size.
+            start: images.
+            scale: None for the whole size.
+            index: how many scales came before it.
+            last: whether none comes after it.
+        """
+        settings, scale = self.config.objective, scale or self.scales[-1]
         lr = self.config.optimizer.lr * (self.config.last_step_scale if last else 1.0)
         return Transfer(
             network,
-            self.objective.weighted(settings.content_weight * settings.content_decay**scale),
+            self.objective.weighted(settings.content_weight * settings.content_decay**index),
             batch.contents,
             batch.styles,
             start=start,
             optimizer=partial(self.optimizer, lr=lr),
-            steps=self.config.steps,
-            evaluations=self.config.evaluations,
+            steps=scale.steps,
+            evaluations=scale.evaluations,
             guards=self.guards,
             canvas=self.canvas,
             plateau=self.plateau,
@@ -163,19 +225,26 @@ class Stylization(SmoothedExperiment):
 
     def batches(self, size: int) -> Iterator[Batch]:
         """At most so many pairs each, side by side where their contents have one size."""
-        for group in self._groups:
+        for group in self._groups.values():
             for first in range(0, len(group), size):
-                yield self._batch(group[first : first + size])
+                yield self.batch(group[first : first + size])
 
     @cached_property
-    def _groups(self) -> list[list[Pair]]:
-        """Pairs whose contents have one size."""
+    def _groups(self) -> dict[tuple[int, ...], list[Pair]]:
+        """Pairs whose contents have one size, by its width and height."""
         groups: dict[tuple[int, ...], list[Pair]] = {}
         for pair in self.pairs:
             groups.setdefault(self.resize.target(*pair.content.read().size), []).append(pair)
-        return list(groups.values())
+        return groups
 
-    def _batch(self, pairs: Sequence[Pair]) -> Batch:
+    @property
+    def work(self) -> float:
+        """Pixels times evaluations, of all pairs and scales, where nothing ends a pair early."""
+        pixels = sum(math.prod(size) * len(pairs) for size, pairs in self._groups.items())
+        return pixels * sum(scale.most * scale.part**2 for scale in self.scales)
+
+    def batch(self, pairs: Sequence[Pair]) -> Batch:
+        """Pairs whose contents have one size, as tensors."""
         return Batch.load(
             pairs,
             self.resize,
@@ -185,16 +254,32 @@ class Stylization(SmoothedExperiment):
         )
 
     def fitting(self, network: TappedNetwork) -> int:
-        """How many pairs fit in half of the free memory, by what one evaluation keeps for its gradient."""
-        one = max(
-            (self._batch(group[:1]) for group in self._groups), key=lambda batch: batch.contents.numel()
-        )
-        transfer = self.transfer(network, one, one.contents)
-        with kept_for_gradient() as kept:
+        """How many pairs are optimised side by side where `compute.batch_size` is `auto`.
+
+        Raises:
+            TooLargeError: not even one fits in memory.
+        """
+        return min(MOST_PAIRS, self._needed(network, self._largest()).most(self.device))
+
+    def _check_fits(self, network: TappedNetwork, size: int | str) -> None:
+        """Objects to a given size of batches that doesn't fit; small ones are simply tried."""
+        if isinstance(size, int) and size * max(map(math.prod, self._groups)) > SURE:
+            self._needed(network, self._largest()).check(min(size, len(self.pairs)), self.device)
+
+    def _largest(self) -> Batch:
+        """The pair of most pixels."""
+        return self.batch(self._groups[max(self._groups, key=math.prod)][:1])
+
+    def _needed(self, network: TappedNetwork, one: Batch) -> Needed:
+        """Predicted by one evaluation of that pair, made small."""
+        sample = small(one)
+        transfer = self.transfer(network, sample, sample.contents)
+        with kept_for_gradient(besides=(*network.parameters(), *network.buffers())) as kept:
             transfer.advance()
-        history = 2 * self.config.optimizer.get("history", 4) + 8
-        needed = 2 * sum(kept.values()) + history * one.contents.nbytes
-        return max(1, min(MOST_PAIRS, int(free_memory(self.device) // 2 // needed)))
+        larger = one.contents.numel() / sample.contents.numel()
+        history = 2 * min(self.config.optimizer.get("history", 4), self.scales[-1].steps) + 8
+        gradient = PEAK[self.levers.checkpoints] * sum(kept.values()) * larger
+        return Needed(gradient + history * one.contents.nbytes, *one.contents.shape[2:])
 
     @property
     def label(self) -> str:
@@ -229,10 +314,6 @@ def rows_of(pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _check_run(config: DictConfig) -> None:
-    scales = list(config.scales)
-    if not scales or scales[-1] != 1.0 or not all(0 < scale <= 1 for scale in scales):
-        rule = "should be parts of the size, above 0, that end with 1.0"
-        raise SettingError("scales", rule, scales, "[1.0] is a single scale.")
     for name in ("checkpoint_seconds", "every"):
         if not (value := config.keep[name]) >= 0:  # nor NaN
             raise SettingError(f"keep.{name}", "should be at least 0", value, "Choose a larger number.")

@@ -25,6 +25,7 @@ from swag_repro.losses.gram import (
     share_of_entries,
     takes_style_basis,
 )
+from swag_repro.losses.measured import LossMeasures, MeasuredTerms
 from swag_repro.losses.mmd import GaussianMMD, LinearMMD, PolynomialMMD
 from swag_repro.losses.objective import (
     BALANCING_DRAWS,
@@ -59,6 +60,8 @@ __all__ = [
     "LinearMMD",
     "Look",
     "Loss",
+    "LossMeasures",
+    "MeasuredTerms",
     "Network",
     "Objective",
     "PolynomialMMD",

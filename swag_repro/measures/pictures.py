@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from swag_repro.errors import NonFiniteError
@@ -47,6 +46,8 @@ def ssim(images: Tensor, contents: Tensor) -> Tensor:
     Returns:
         `(B,)` float64 in [−1, 1]; 1 for equal images.
     """
+    from skimage.metrics import structural_similarity  # here: only judges need it, and SciPy
+
     smaller_side = min(images.shape[-2:])
     pairs = zip(_channels_last(images), _channels_last(contents), strict=True)
     similarities = [

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.split_module import split_module
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.utils.checkpoint import checkpoint
 
 from swag_repro.errors import SettingError
+from swag_repro.networks.checkpoints import checkpointed
 
 AUTOCAST_DTYPES = ("bfloat16", "float16")
 
@@ -34,11 +33,11 @@ class Levers:
         autocast: `bfloat16` or `float16` for convolutions, None for none. The one switch whose rounding
             shows: gradients differ by some percent.
         compile: by `torch.compile`; every new size of image costs a compilation.
-        checkpoints: parts of the network of which only the inputs are kept for the backward pass, which
-            computes the rest again; 0 keeps everything.
+        checkpoints: keep the inputs of a few parts of the network only, and compute the rest again for the
+            backward pass.
 
     Raises:
-        SettingError: an unknown autocast dtype, or a negative number of checkpoints.
+        SettingError: an unknown autocast dtype.
     """
 
     fold_batchnorm: bool = False
@@ -46,15 +45,12 @@ class Levers:
     channels_last: bool = False
     autocast: str | None = None
     compile: bool = False
-    checkpoints: int = 0
+    checkpoints: bool = False
 
     def __post_init__(self) -> None:
         if self.autocast is not None and self.autocast not in AUTOCAST_DTYPES:
             rule = f"should be one of {AUTOCAST_DTYPES} or null"
             raise SettingError("levers.autocast", rule, repr(self.autocast), "bfloat16 is a good choice.")
-        if not isinstance(self.checkpoints, int) or self.checkpoints < 0:
-            rule = "should be a whole number from 0"
-            raise SettingError("levers.checkpoints", rule, repr(self.checkpoints), "8 saves most memory.")
 
     def apply(self, extractor: fx.GraphModule) -> nn.Module:
         """The traced network with these switches; `extractor`'s parameters are left alone.
@@ -65,7 +61,7 @@ class Levers:
         if self.fold_batchnorm:
             _fold_batchnorm(extractor)
         if self.checkpoints:
-            extractor = _checkpointed(extractor, self.checkpoints)
+            extractor = checkpointed(extractor)
         if self.in_place:
             # Each part by itself: what a checkpoint keeps must not be overwritten.
             for part in [module for module in extractor.modules() if isinstance(module, fx.GraphModule)]:
@@ -129,30 +125,6 @@ def _may_be_overwritten(node: object, modules: Mapping[str, nn.Module]) -> bool:
         operator.add,
         operator.iadd,
     )
-
-
-def _checkpointed(extractor: fx.GraphModule, parts: int) -> fx.GraphModule:
-    """Cuts the network into `parts` with equally many convolutions."""
-    modules = dict(extractor.named_modules())
-    passed, before = 0, {}
-    for node in extractor.graph.nodes:
-        before[node] = passed
-        passed += isinstance(_module(node, modules), _ConvNd)
-    split = split_module(extractor, extractor, lambda node: before[node] * parts // max(passed, 1))
-    for name, part in list(split.named_children()):
-        split.add_module(name, _Checkpoint(part))
-    return split
-
-
-class _Checkpoint(nn.Module):
-    """Keeps its inputs only, and computes what lies between again when the gradient comes by."""
-
-    def __init__(self, part: nn.Module) -> None:
-        super().__init__()
-        self.part = part
-
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return checkpoint(self.part, *inputs, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
 
 
 def _module(node: object, modules: Mapping[str, nn.Module]) -> nn.Module | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from difflib import get_close_matches
 
 import torch
@@ -83,6 +85,12 @@ class TappedNetwork(nn.Module):
             return self._extract(normalized)
         each = [self._extract(image) for image in torch.split(normalized, 1)]
         return {tap: torch.cat([features[tap] for features in each]) for tap in each[0]}
+
+    def with_autocast(self, dtype: str | None) -> TappedNetwork:
+        """The same network, of one memory with this one, with another `levers.autocast`."""
+        other = copy(self)
+        other.levers = replace(self.levers, autocast=dtype)
+        return other
 
     def _extract(self, normalized: Tensor) -> dict[str, Tensor]:
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from analysis.tables.cells import Cell, compose_cells
@@ -18,7 +19,7 @@ from experiments.science import scientific, settings_of_judge, wants_judge
 from swag_repro.names import file_stem
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import RunRecord, read_status
-from swag_repro.runs.store import Store
+from swag_repro.runs.store import Run, Store
 
 IMAGES = {"content/astronaut": "a" * 64, "style/waves": "b" * 64, "style/dots": "c" * 64}
 PAIRS = [(f"content{index}", f"painting/{index}") for index in range(5)]
@@ -48,6 +49,7 @@ class Outputs:
             "measure_units": met,
             "train_classifier": trained,
             "train_feedforward": taught,
+            "transfer": transferred,
         }
         run = entries[entry]
         return cls(root, cells, [run(root, cell, **options) for cell in cells])
@@ -178,29 +180,63 @@ def trained(root: Path, cell: Cell) -> Path:
     return run.path
 
 
-def taught(root: Path, cell: Cell) -> Path:
-    """A run of `train_feedforward`: terms fall from step to step, more slowly with norms."""
+def taught(root: Path, cell: Cell, *, pairs: Sequence[tuple[str, str]] = PAIRS) -> Path:
+    """A run of `train_feedforward`: terms fall from step to step, more slowly with norms; and its judge's."""
     config = cell.config
     slow = 2.0 if config["generator"]["norm"] == "batch" else 1.0
-    images = {"corpus": "e" * 64}
+    images = {"corpus": "e" * 64, **({"look": "f" * 64} if config["crop"]["look"] == "stylized" else {})}
     who = Identity("train_feedforward", 1, scientific(config, cell.entry), images)
     about = {"network": config["network"]["name"], "weights": "trained", "seed": config["seed"]}
     with Store(root).claim(who, config=config, name=config["name"], device="cpu") as run:
+        if run.finished:  # a cell of two sweeps
+            return run.path
+        ends = [
+            {**about, "content": row["content"], "style": row["style"], "statistic": term, "value": row[term]}
+            for row in painted(run, config, pairs)
+            for term in ("content_loss", "style_loss", "total_loss")
+        ]
         run.write_rows(
             [
-                {
-                    **about,
-                    "quantity": "feedforward",
-                    "iteration": step,
-                    "statistic": f"{term}_loss",
-                    "definition": part,
-                    "value": (2.0 + config["seed"]) * slow / (1 + step) + 0.1,
-                }
-                for step in (1, 10, 100)
-                for part in ("train", "pairs")
-                for term in ("content", "style", "total")
+                *ends,
+                *(
+                    {
+                        **about,
+                        "quantity": "feedforward",
+                        "iteration": step,
+                        "statistic": f"{term}_loss",
+                        "definition": part,
+                        "value": (2.0 + config["seed"]) * slow / (1 + step) + 0.1,
+                    }
+                    for step in (1, 10, 100)
+                    for part in ("train", "pairs")
+                    for term in ("content", "style", "total")
+                ),
             ]
         )
+    if wants_judge(config):
+        judge(root, config, run.path, definition="vgg16(imagenet)")
+    return run.path
+
+
+def transferred(root: Path, cell: Cell, *, pairs: Sequence[tuple[str, str]] = PAIRS) -> Path:
+    """A run of `transfer`, whose config names the network that was trained; and its judge's."""
+    of_training = compose_cells(["network=small_no_shortcut", "objective=adain"], "train_feedforward")[
+        0
+    ].config
+    kept = ("network", "weights", "smoothing", "objective")
+    config = {**cell.config, **{name: of_training[name] for name in kept}}
+    images = {f"pair {content} {style}": "a" * 64 for content, style in pairs}
+    who = Identity("transfer", 1, scientific(cell.config, cell.entry), images, "e" * 64)
+    with Store(root).claim(who, config=config, name=config["name"], device="cpu") as run:
+        painted(run, config, pairs)
+        run.write_rows(
+            [
+                {"content": content, "style": style, "statistic": "seconds", "value": 0.05}
+                for content, style in pairs
+            ]
+        )
+    if wants_judge(config):
+        judge(root, config, run.path)
     return run.path
 
 
@@ -211,8 +247,16 @@ def fused(config: dict[str, Any]) -> list[float]:
     return list(config["objective"]["style"].get("weights") or [])
 
 
+def by_loss(config: dict[str, Any]) -> bool:
+    """Whether pictures are measured by a loss instead of a judge."""
+    return str(config["measures"].get("_target_")).endswith("LossMeasures")
+
+
 def measures(config: dict[str, Any], index: int) -> dict[str, float | None]:
     """More weight, more style, less content; of two losses the first is the worse; λ keeps a plain picture."""
+    if by_loss(config):
+        steps = config.get("steps", 75)  # of one pass
+        return {"style_term": (1 + 0.1 * index) / (1 + steps), "content_term": 1 - 1 / (1 + steps)}
     weight = config["objective"]["style_weight"] or 1.0
     first, *_ = fused(config) or [0.0]
     plain = config["smoothing"]["name"] == "none"
@@ -275,7 +319,25 @@ def pair(config: dict[str, Any], index: int, names: tuple[str, str]) -> dict[str
 
 
 def on_the_way(config: dict[str, Any]) -> list[int]:
-    return list(config["measured_steps"])
+    """Iterations with pictures; a training has that of its start."""
+    return list(config.get("measured_steps", [0] if config["entry"] == "train_feedforward" else []))
+
+
+def painted(run: Run, config: dict[str, Any], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The rows of pairs, whose pictures are written, too."""
+    rows = [pair(config, index, names) for index, names in enumerate(pairs)]
+    for row in rows:
+        steps = {step["image"]: png(step["image"]) for step in row["steps"]}
+        made = {
+            row["image"]: png(f"{run.identity.run_id}{row['image']}"),
+            row["content_image"]: png(row["content"]),
+            row["style_image"]: png(row["style"], (16, 60)),
+        }
+        for name, content in (steps | made).items():
+            with run.write_file(name) as file:
+                file.write(content)
+    run.write_pairs(rows)
+    return rows
 
 
 def origin(config: dict[str, Any]) -> dict[str, Any]:
@@ -322,18 +384,10 @@ def stylized(
     who = Identity("stylize", 3 if own else 4, settings, hashes)
     claimed = Store(root).claim(who, config=config or cell.config, name=cell.config["name"], device="cpu")
     with claimed as run:
-        rows = [pair(cell.config, index, names) for index, names in enumerate(pairs)]
-        for row in rows:
-            steps = {step["image"]: png(step["image"]) for step in row["steps"]}
-            made = {
-                row["image"]: png(f"{run.identity.run_id}{row['image']}"),
-                row["content_image"]: png(row["content"]),
-                row["style_image"]: png(row["style"], (16, 60)),
-            }
-            for name, content in (steps | made).items():
-                with run.write_file(name) as file:
-                    file.write(content)
-        run.write_pairs(rows)
+        rows = painted(run, cell.config, pairs)
+        if by_loss(cell.config):  # whose figure draws them
+            with run.write_file("curves.parquet") as file:
+                pd.DataFrame(curves(cell.config, pairs)).to_parquet(file)
         numbers = [row for names in pairs for row in own_numbers(cell.config, names)]
         if own:
             about = origin(cell.config)
@@ -344,6 +398,20 @@ def stylized(
     return run.path
 
 
+def curves(config: dict[str, Any], pairs: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Pair by pair, a tenth of a second for each step."""
+    for content, style in pairs:
+        for step in range(config["steps"] + 1):
+            name = f"{file_stem(content)}__{file_stem(style)}"
+            yield {
+                "scale": 0,
+                "evaluation": step + 1,
+                "step": step,
+                "seconds": step / 10,
+                f"{name}/total": 1.0,
+            }
+
+
 def judge(
     root: Path,
     config: dict[str, Any],
@@ -352,14 +420,19 @@ def judge(
     pictures: dict[str, str] | None = None,
     worse: float = 0,
     version: int = 1,
+    definition: str | None = None,
 ) -> Path:
-    """A run that measures the pictures of a run of `stylize`; style distances are so much worse."""
+    """A run that measures the pictures of a run; style distances are so much worse."""
     record = RunRecord(stylization, read_status(stylization))
     rows = record.pairs().to_pylist()
     seen = [name for row in rows for name in (row["image"], *(step["image"] for step in row["steps"]))]
     files = {name: (record.status.files or {})[name] for name in seen}
     settings = {"measures": settings_of_judge(config), "stylization": stylization.name}
-    definition = HELD_OUT.get(config["network"]["name"], "vgg19(random)")
+    definition = definition or (
+        "small_no_shortcut(trained)"
+        if by_loss(config)
+        else HELD_OUT.get(config["network"]["name"], "vgg19(random)")
+    )
     weights = None if definition.endswith("(random)") else "d" * 64
     who = Identity("judge", version, settings, files | (pictures or {}), weights)
     about = {**origin(config), "of_run": stylization.name}

@@ -16,6 +16,7 @@ from analysis.claims import ledger, units
 from analysis.claims.answers import _follows, answer
 from analysis.claims.definitions import (
     EVIDENCE,
+    PICTURED,
     TRAINED,
     Along,
     Asked,
@@ -51,19 +52,26 @@ def test_all_sweeps_of_the_evidence_compose():
 def test_each_claim_is_tested_or_says_why_not_and_each_sweep_serves_one():
     evidence = read_evidence()
     claims = read_claims(evidence.sweeps)
-    served = {question.evidence for claim in claims.values() for question in claim.questions.values()}
-    assert served == set(evidence.sweeps)
+    named = {question.evidence for claim in claims.values() for question in claim.questions.values()}
+    assert {part for name in named for part in evidence.together(name)} == set(evidence.sweeps)
     assert {claim.paper for claim in claims.values()} == {"SWAG", "Demystifying", "AdaIN", "control"}
     parts = [name.split("_")[0] for name in claims]
     assert len(set(parts)) == len(parts)
 
 
 def test_what_judges_measure_is_asked_of_each_judge():
-    claims = read_claims(read_evidence().sweeps)
+    evidence = replace(read_evidence(), judges=["one", "two"])
+    claims = read_claims(evidence.sweeps)
     [name] = [name for name in claims if name.startswith("C14")]
-    questions = asked(name, claims[name], ["one", "two"])
+    questions = asked(name, claims[name], evidence)
     assert [one.where["judge"] for one in questions] == [["one"], ["two"]] * 2
     assert len({one.name for one in questions}) == 4
+
+
+def test_a_sweep_may_have_judges_of_its_own():
+    evidence = replace(read_evidence(), judges=["one", "two"])
+    claims = read_claims(evidence.sweeps)
+    assert [one.where["judge"] for one in asked("A1", claims["A1_feedforward"], evidence)] == [["adain"]] * 2
 
 
 # --- Answers --------------------------------------------------------------------------------------------
@@ -354,14 +362,20 @@ def test_a_fusion_without_one_of_its_ends_has_no_distance_to_it(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["D2_depth", "D4_fusion", "E1_overfitting", "K3_transformations"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "A1_feedforward", "A2_feedforward", "A3_feedforward", "A4_feedforward", "D2_depth", "D4_fusion",
+        "E1_overfitting", "K3_transformations",
+    ],
+)  # fmt: skip
 def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
     """As far as pictures decide it: whatever the answers, none is missing for its wording."""
     evidence = read_evidence()
     evidence = replace(
         evidence,
         judges=["vgg16"],
-        sweeps={key: sweep for key, sweep in evidence.sweeps.items() if sweep.entry == "stylize"},
+        sweeps={key: sweep for key, sweep in evidence.sweeps.items() if sweep.entry in PICTURED},
     )
     claim = read_claims(read_evidence().sweeps)[name]
     asking = {key: one for key, one in claim.questions.items() if one.evidence in evidence.sweeps}
@@ -370,9 +384,10 @@ def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
             key: [one for one in values if one != "sifid"] for key, values in one.each.items()
         }  # unmade
     claim = replace(claim, questions=asking)
-    for sweep in {one.evidence for one in asking.values()}:
-        pairs = [(f"content{index}", f"painting/{index}") for index in range(PAIRS)]
-        Outputs.of(tmp_path, [*evidence.sweeps[sweep].overrides, "measures=vgg16"], pairs=pairs)
+    pairs = [(f"content{index}", f"painting/{index}") for index in range(PAIRS)]
+    for part in {part for one in asking.values() for part in evidence.together(one.evidence)}:
+        sweep, [judge] = evidence.sweeps[part], evidence.judges_of(part)
+        Outputs.of(tmp_path, [*sweep.overrides, f"measures={judge}"], sweep.entry, pairs=pairs)
     found = ledger.load({name: claim}, evidence, [], tmp_path)
     assert found.questions["why"].isna().all(), found.questions["why"].dropna().tolist()
     assert len(found.questions) >= len(asking)

@@ -26,7 +26,9 @@ FEWER = {
     "training_dynamics": ["network=small_residual,small_no_shortcut", "weights.at=0,0.1,1"],
     "family": ["network=small_residual,small_no_shortcut,small_vgg", "weights.seed=0,1"],
     "whack_a_mole": ["network=small_residual,small_leaky_relu"],
+    "adain_gatys": ["measured_steps=[0,5,20]"],
     "decoders": ["generator=adain,adain_batch"],
+    "in_bn": ["crop.look=photograph,stylized", "weights.seed=0,1"],
     "feedforward_swag": ["arm=plain,softmax", "measures=none"],
     "fig6": ["network=vgg19,inception_v3"],
     "fig7": ["network=vgg19"],
@@ -51,6 +53,9 @@ FEWER = {
 }
 """A smaller sweep of an experiment, for quick tests."""
 
+BESIDE = {"adain_gatys": "adain_pairs"}
+"""Experiments whose runs a figure draws, too."""
+
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory):
@@ -61,7 +66,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory):
             overrides = [f"experiment={experiment}", *FEWER.get(experiment, [])]
             entry = entry_of(experiment)
             options: dict[str, Any] = {"pairs": PAIRS[:2]} if entry == "stylize" else {}
-            made[experiment] = Outputs.of(tmp_path_factory.mktemp(experiment), overrides, entry, **options)
+            root = tmp_path_factory.mktemp(experiment)
+            made[experiment] = Outputs.of(root, overrides, entry, **options)
+            if (other := BESIDE.get(experiment)) is not None:
+                Outputs.of(root, [f"experiment={other}"], entry_of(other), **options)
         return made[experiment]
 
     return of

@@ -430,4 +430,15 @@ def test_commands_need_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
-    assert names == ["status", "collect", "figure", "plot", "sheet", "runs", "explain", "claims", "dashboard"]
+    assert names == [
+        "status",
+        "collect",
+        "figure",
+        "plot",
+        "sheet",
+        "runs",
+        "explain",
+        "claims",
+        "quality",
+        "dashboard",
+    ]

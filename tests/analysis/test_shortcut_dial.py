@@ -151,10 +151,12 @@ class TestStatistics:
             dial.load(overrides, root, partial=False, setting="network.shortcut")
 
     def test_command(self, statistics: Path, tmp_path: Path, turned: dial.Dial) -> None:
-        assert (
-            main(["figure", "shortcut_dial", SWEPT, "--runs", str(statistics), "--out", str(tmp_path)]) == 0
-        )
+        drawing = ["figure", "shortcut_dial", SWEPT, "--runs", str(statistics), "--out", str(tmp_path)]
         folder = tmp_path / "shortcut_dial"
+        assert main(drawing) == 0
+        first = {path: path.read_bytes() for path in folder.iterdir()}
+        assert main(drawing) == 0
+        assert {path: path.read_bytes() for path in folder.iterdir()} == first
         assert {path.name for path in folder.iterdir()} == {
             f"shortcut_dial.{end}" for end in ("png", "pdf", "csv")
         }

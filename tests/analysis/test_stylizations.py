@@ -66,6 +66,11 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> curve.Curves:
     return curve.load(list(overrides), root, partial=False)
 
 
+@pytest.fixture(scope="module")
+def drawn_curves(curves: curve.Curves) -> Figure:
+    return curve.make(curves)
+
+
 def figure(outputs: Outputs, out: Path, *arguments: str, name: str = "fig1") -> int:
     return main(["figure", name, *SWEEP, "--runs", str(outputs.root), "--out", str(out), *arguments])
 
@@ -354,16 +359,16 @@ class TestCurve:
             assert math.isnan(point.lpips)
             assert (point.pairs, point.not_finished) == (5, int("ResNet" in point.label))
 
-    def test_a_row_of_panels_for_each_judge(self, curves: curve.Curves) -> None:
-        axes = curve.make(curves).axes
+    def test_a_row_of_panels_for_each_judge(self, drawn_curves: Figure) -> None:
+        axes = drawn_curves.axes
         assert [axis.get_title(loc="left") for axis in axes] == [
             "held-out network: resnet50(random)", "", "held-out network: vgg19(imagenet)", "",
         ]  # fmt: skip
         for axis, label in zip(axes, ("r-VGG-19", "r-VGG-19", "r-ResNet-50", "r-ResNet-50"), strict=True):
             assert axis.get_legend_handles_labels()[1] == [label]
 
-    def test_weights_stand_before_error_bars(self, curves: curve.Curves) -> None:
-        for axis in curve.make(curves).axes:
+    def test_weights_stand_before_error_bars(self, drawn_curves: Figure) -> None:
+        for axis in drawn_curves.axes:
             bars = [part.get_zorder() for bar in axis.containers for part in bar.lines[2]]
             assert all(text.get_zorder() > max(bars) and text.get_path_effects() for text in axis.texts)
 
@@ -375,8 +380,8 @@ class TestCurve:
         with pytest.raises(CellsError, match="should have measures"):
             curve.load([], Path(), partial=False)
 
-    def test_lines_follow_the_weight(self, curves: curve.Curves) -> None:
-        axes = curve.make(curves).axes
+    def test_lines_follow_the_weight(self, curves: curve.Curves, drawn_curves: Figure) -> None:
+        axes = drawn_curves.axes
         for axis, measure in zip(axes, ("cfsd", "ssim") * 2, strict=True):
             [label] = axis.get_legend_handles_labels()[1]
             line = axis.get_lines()[0]
@@ -389,14 +394,13 @@ class TestCurve:
             assert (axis.get_xscale() == "log") == (measure == "cfsd")
             assert axis.xaxis_inverted() == (measure == "ssim")
 
-    def test_points_with_unfinished_pairs_have_rings(self, curves: curve.Curves) -> None:
-        drawn = curve.make(curves)
-        rings = [len(axis.collections[-1].get_offsets()) for axis in drawn.axes]
+    def test_points_with_unfinished_pairs_have_rings(self, drawn_curves: Figure) -> None:
+        rings = [len(axis.collections[-1].get_offsets()) for axis in drawn_curves.axes]
         assert rings == [0, 0, 3, 3]
-        assert "Red rings: pairs of that point did not finish (3 in all points" in caption(drawn)
+        assert "Red rings: pairs of that point did not finish (3 in all points" in caption(drawn_curves)
 
-    def test_caption(self, curves: curve.Curves) -> None:
-        said = caption(curve.make(curves))
+    def test_caption(self, drawn_curves: Figure) -> None:
+        said = caption(drawn_curves)
         assert said.startswith("5 pairs (short side 256 px); r-: random, seed 0;")
         assert "Means over pairs and their standard errors." in said
         assert "Caution: a held-out network with random weights" in said
@@ -409,8 +413,8 @@ class TestCurve:
         assert written["style_distance"].tolist() == curves.table["style_distance"].tolist()
         assert len(pd.read_csv(paths[3])) == 2 * 3 * 5
 
-    def test_legible(self, curves: curve.Curves) -> None:
-        assert_legible(curve.make(curves))
+    def test_legible(self, drawn_curves: Figure) -> None:
+        assert_legible(drawn_curves)
 
     def test_losses_have_lines_of_their_own(self, tmp_path: Path) -> None:
         overrides = ("experiment=style_content_curve", "objective=bn,gram", *CURVE)

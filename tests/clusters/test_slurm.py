@@ -87,6 +87,7 @@ def test_the_step_of_a_job_has_the_cpus_that_were_asked_for(cpus, slurm_cluster,
 
 @pytest.mark.parametrize("fault", ["requeue", "preempt"])
 def test_a_sweep_whose_jobs_waited_again_is_whole(fault, slurm_cluster, slurm_engine, undisturbed, tmp_path):
+    wait_until(slurm_cluster.idle, "no job of another test is left, which would wait again instead")
     before = len(slurm_cluster.jobs())
     process = slurm_engine.start(tmp_path, *SMOKE, "tracking=disabled")
     wait_until(slurm_cluster.running, "a job begins")
@@ -94,10 +95,10 @@ def test_a_sweep_whose_jobs_waited_again_is_whole(fault, slurm_cluster, slurm_en
         slurm_cluster.requeue(slurm_cluster.running()[0])
     else:
         slurm_cluster.preempt(seconds=1)
+    wait_until(lambda: any(job.restarts for job in slurm_cluster.jobs()[before:]), "a job waits again")
     printed = process.communicate()[0]
     assert process.returncode == 0, printed
     assert table(tmp_path) == undisturbed
-    assert sum(job.restarts for job in slurm_cluster.jobs()[before:])
 
 
 def test_ctrl_c_leaves_no_job(slurm_cluster, slurm_engine, tmp_path):

@@ -3,11 +3,13 @@
 import functools
 import itertools
 import sys
+from contextlib import nullcontext
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from experiments.launching import launch
+from experiments.sweeps import worker
 from experiments.sweeps.sweep import Sweep
 from tests.composing import composed_once
 
@@ -18,6 +20,24 @@ def _composed_once():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _collected_quickly():
+    """A sweep that ends would undo what `tests/conftest.py` has done for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "_quick_collections", nullcontext)
+        yield
+
+
+def exit_status(main, arguments, patch):
+    """Of an entry point, called in this process."""
+    patch.setattr(sys, "argv", ["main.py", *arguments])
+    patch.setattr(Sweep, "launched", None)
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as exit_:
+        launch(main)
+    return exit_.value.code or 0
+
+
 @pytest.fixture
 def call(tmp_path, monkeypatch, capfd):
     """Calls an entry point in this process: `call(main, arguments) -> exit status, what was printed`."""
@@ -25,13 +45,9 @@ def call(tmp_path, monkeypatch, capfd):
     def called(main, *arguments, tracking="disabled"):
         output = [f"output={tmp_path / 'out'}", f"tracking={tracking}"]
         flags = list(itertools.takewhile(lambda argument: argument.startswith("-"), arguments))
-        monkeypatch.setattr(sys, "argv", ["main.py", *flags, *output, *arguments[len(flags) :]])
-        monkeypatch.setattr(Sweep, "launched", None)
-        GlobalHydra.instance().clear()
-        with pytest.raises(SystemExit) as exit_:
-            launch(main)
+        status = exit_status(main, [*flags, *output, *arguments[len(flags) :]], monkeypatch)
         printed = capfd.readouterr()
-        return exit_.value.code or 0, printed.out + printed.err
+        return status, printed.out + printed.err
 
     return called
 

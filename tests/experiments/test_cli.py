@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from analysis.__main__ import COMMANDS
 from experiments.cli import ABOUT, ANALYSIS, EXPERIMENTS
 from experiments.command import entry_of, experiments
@@ -61,7 +59,28 @@ def test_experiments_are_listed_with_their_cells(tmp_path):
     assert [line.split()[0] for line in printed.splitlines()[1:-1]] == experiments()
 
 
-@pytest.mark.parametrize("entry", EXPERIMENTS.values())
-def test_entry_points_load_no_torch_before_they_compute(entry):
-    script = f"import sys, experiments.{entry}, experiments.launching; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+HEAVY = {
+    "duckdb", "matplotlib", "optuna", "pandas", "pyarrow", "scipy", "seaborn", "skimage", "statsmodels", "submitit",
+    "torch", "torchvision", "wandb",
+}  # fmt: skip
+LATER = {"optuna", "scipy", "seaborn", "wandb"}
+
+
+def test_entry_points_load_what_they_need_when_they_need_it():
+    """Nothing heavy before they compute; then what they compute with."""
+    entries = [f"experiments.{entry}" for entry in EXPERIMENTS.values()]
+    commands = ["experiments.cli", "experiments.launching", "analysis.__main__", *entries]
+    computing = [
+        "experiments.running",
+        "experiments.measurements.activations",
+        "experiments.stylization.stylization",
+    ]
+    script = f"""
+import importlib, sys
+for modules, heavy in (({commands}, {HEAVY}), ({computing}, {LATER})):
+    for module in modules:
+        importlib.import_module(module)
+    print(sorted(heavy & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("[]\n[]\n", 0), done.stderr

@@ -28,7 +28,7 @@ COMMANDS = [
 ]
 
 MISTAKES = [
-    ("steps=many", "steps"),
+    ("coarsest=many", "coarsest"),
     ("images.size=large", "images.size"),
     ("+color2=red", "color2"),
     ("images.size=null", "images.size"),

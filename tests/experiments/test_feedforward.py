@@ -17,15 +17,16 @@ from safetensors.torch import load_file
 from skimage.filters import sobel
 
 from analysis.figures import draw
-from experiments import transfer
+from experiments import stylize, transfer
 from experiments.command import CONF
 from experiments.config import checked
 from experiments.export_decoder import export
 from experiments.feedforward import trained
 from experiments.feedforward.training import FeedforwardExperiment
-from experiments.train_feedforward import main  # noqa: F401  (the fixture `run` calls it)
+from experiments.train_feedforward import main
 from swag_repro.errors import WeightsError
 from swag_repro.runs.records import all_runs
+from tests.experiments.conftest import exit_status
 from tests.feedforward.conftest import write_pictures
 
 ROOT = Path(__file__).parents[2]
@@ -73,13 +74,9 @@ def pixels(path):
 def decoder(tmp_path_factory, folders):
     """The output folder of a training, and its run."""
     output = tmp_path_factory.mktemp("trained")
-    done = subprocess.run(
-        command(output, *LONGER, *folders, "snapshots=[0.5]"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = [*LONGER, *folders, "snapshots=[0.5]", f"output={output}", "tracking=disabled"]
+    with pytest.MonkeyPatch.context() as patch:
+        assert exit_status(main, arguments, patch) == 0
     [record] = finished(output, "train_feedforward")
     return output, record
 
@@ -103,6 +100,8 @@ def test_a_training_leaves_weights_curves_and_pictures(decoder):
     assert set(rows["loss"]) == {"adain adain"}
     shown = rows[(rows["definition"] == "pairs") & (rows["statistic"] == "style_loss")]
     assert shown["iteration"].tolist() == [0, 1, 2, 8, 24, 48]
+    kept = rows[(rows["definition"] == "train") & (rows["statistic"] == "style_loss")]
+    assert kept["iteration"].tolist() == [20, 40, 60, 80]
     assert len(list((record.path / "images/grids").iterdir())) == 6
     pairs = record.pairs().to_pandas()
     assert pairs["status"].tolist() == ["finished", "finished"]
@@ -134,7 +133,12 @@ def test_other_generators_objectives_and_arms(run, tmp_path, more):
 
 
 FIGURES = {
-    "in_bn": ["content=[astronaut]", "generator=johnson,johnson_batch", "crop.look=contrast"],
+    "in_bn": [
+        "content=[astronaut]",
+        "generator=johnson",
+        "crop.look=photograph,stylized",
+        "images.source.limit=null",
+    ],
     "decoders": ["generator=adain,concat"],
     "feedforward_swag": ["network=small_residual", "weights.seed=0", "arm=plain,weights_of_softmax"],
 }
@@ -144,7 +148,7 @@ FIGURES = {
 @pytest.mark.parametrize("experiment", FIGURES)
 def test_every_experiment_runs_in_smoke_size_and_has_a_figure(run, tmp_path, experiment):
     chosen = [
-        f"experiment={experiment}", "recipe.steps=2", "recipe.batch_size=2", "crop.short=48", "crop.size=44",
+        f"experiment={experiment}", "recipe.steps=2", "crop.short=48", "crop.size=44",
         "images.size=48", "images.source.limit=1", "compute.workers=0", "shown=[0,0.5]", *FIGURES[experiment],
     ]  # fmt: skip
     status, printed = run("-m", *chosen)
@@ -153,7 +157,7 @@ def test_every_experiment_runs_in_smoke_size_and_has_a_figure(run, tmp_path, exp
     paths = draw(experiment, chosen[1:], tmp_path / "out", tmp_path / "results")
     assert {path.suffix for path in paths} == {".png", ".pdf", ".csv"}
     table = pd.read_csv(next(path for path in paths if path.suffix == ".csv"))
-    assert table["label"].nunique() == 2
+    assert table["run_id"].nunique() == 2
     assert set(table["definition"]) == {"train", "pairs"}
 
 
@@ -167,7 +171,62 @@ def test_a_judge_measures_its_pictures(run, tmp_path):
     rows = record.rows().to_pandas()
     assert set(rows["iteration"].dropna()) == {0}
     assert set(rows["content"]) == {"astronaut", "chelsea"}
-    assert set(rows["of_run"]) == {finished(tmp_path / "out", "train_feedforward")[0].path.name}
+    [trained_once] = finished(tmp_path / "out", "train_feedforward")
+    assert set(rows["of_run"]) == {trained_once.path.name}
+    status, printed = run(*SMALL, "recipe.steps=1", *judge, "measures.projections=8")
+    assert status == 0, printed
+    assert "judged in" in printed
+    assert len(finished(tmp_path / "out", "judge")) == 2
+    [still] = finished(tmp_path / "out", "train_feedforward")
+    assert still.status.started_at == trained_once.status.started_at
+
+
+def test_contents_in_one_style_are_those_of_the_decoder_that_ships(run, call, tmp_path):
+    """Also of the pairs that are shown; and no run has to come before."""
+    pairs = ["content=[chelsea]", "style=[woodcut]", "images.source.limit=null"]
+    short = [*SMALL, "crop.short=32", "recipe.steps=1", "shown=[]", *pairs]
+    status, printed = run(*short, "crop.look=stylized", "crop.style=circles")
+    assert status == 0, printed
+    [record] = finished(tmp_path / "out", "train_feedforward")
+    [pair] = record.pairs().to_pylist()
+    sizes = ["images.resize=short", "images.size=32"]
+    status, printed = call(transfer.main, "content=chelsea", "style=circles", *sizes)
+    assert status == 0, printed
+    [transferred] = finished(tmp_path / "out", "transfer")
+    [expected] = transferred.pairs().to_pylist()
+    found, wanted = pixels(record.path / pair["content_image"]), pixels(transferred.path / expected["image"])
+    assert np.abs(found - wanted).max() <= 1
+    assert np.abs(found - pixels(transferred.path / expected["content_image"])).mean() > 5
+
+
+def test_one_pass_stands_beside_the_optimisation_of_the_same_loss(call, tmp_path):
+    """Both sides are measured on the saved pictures, in units of which the content has 1 and 0."""
+    chosen = ["content=[astronaut,chelsea]", "style=[starry_night,woodcut]", "images.size=32"]
+    steps = ["steps=6", "measured_steps=[0,2]"]
+    halves = ((stylize.main, "adain_gatys", [*chosen, *steps]), (transfer.main, "adain_pairs", chosen))
+    for entry, experiment, overrides in halves:
+        status, printed = call(entry, "-m", f"experiment={experiment}", *overrides)
+        assert status == 0, printed
+    paths = draw("adain_gatys", [*chosen, *steps], tmp_path / "out", tmp_path / "results")
+    table = pd.read_csv(next(path for path in paths if path.suffix == ".csv"))
+    optimized, one_pass = (table[table["entry"] == entry] for entry in ("stylize", "transfer"))
+    assert len(one_pass) == 4
+    assert (one_pass["seconds"] > 0).all()
+    terms = optimized.pivot_table(index="iteration", columns="statistic", values="value")
+    assert terms.index.tolist() == [0, 2, 6]
+    assert terms.loc[0].to_dict() == pytest.approx({"style_term": 1.0, "content_term": 0.0}, abs=1e-6)
+    assert terms["style_term"].is_monotonic_decreasing
+    assert optimized.groupby("iteration")["seconds"].mean().is_monotonic_increasing
+
+
+def test_terms_of_more_layers_than_there_are_are_refused(call):
+    status, printed = call(
+        transfer.main, "content=chelsea", "style=woodcut", "measures=adain", "measures.layers=6"
+    )
+    assert status == 1
+    assert "`measures.layers` should be from 1 to 5, the number of style taps; found 6" in printed.replace(
+        "\n", " "
+    )
 
 
 @pytest.mark.slow
@@ -342,6 +401,7 @@ BAD_TRAINING = {
     "batch": (["recipe.batch_size=50"], "`recipe.batch_size` should be at most the number of images, 7"),
     "johnson": (["generator=johnson"], "should leave Johnson's network more than 40 pixels a side; found 32×32"),
     "norm": (["generator.norm=layer"], "`generator.norm` should be"),
+    "look": (["crop.look=stylized"], "`crop.style` should name a style where crop.look=stylized; found null"),
     "shown": (["shown=[2]"], "`shown` should be shares of the training"),
     "layer": (["objective.layers=9"], "`objective.layers` should be from 1 to 5"),
     "gradient": (

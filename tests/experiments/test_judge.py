@@ -10,6 +10,10 @@ STEPS = ["steps=4", "measured_steps=[0,2]"]
 HELD_OUT = {"style_distance", "sliced_wasserstein", "sifid", "cfsd"}
 
 
+def judged_by(network):
+    return [f"network@measures.network={network}", "measures.network.builder.width=8"]
+
+
 @pytest.fixture
 def call(call, two_pairs):
     """Calls an entry point: `call(module, arguments) -> exit status, what was printed, in one line`."""
@@ -30,15 +34,28 @@ def runs(folder):
     }
 
 
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_the_start_is_judged_whatever_the_optimizer(call, tmp_path, optimizer):
+    status, printed = call(stylize, *STEPS, f"optimizer={optimizer}", "network@measures.network=resnet34")
+    assert status == 0, printed
+    [_], [judged] = runs(tmp_path).values()
+    rows = judged.rows().to_pandas()
+    starts = rows[(rows["statistic"] == "ssim") & (rows["iteration"] == 0)]
+    assert len(starts) == 2
+    np.testing.assert_allclose(starts["value"], 1)  # the content image
+
+
 def test_a_stylisation_is_judged_and_another_judge_repaints_nothing(call, tmp_path):
-    status, printed = call(stylize, *STEPS, "network@measures.network=resnet34")
+    # Of the same family as what is optimised: the alternative measures.
+    family = ["network@measures.network=resnet34", "network@measures.alternative=small_no_shortcut"]
+    status, printed = call(stylize, *STEPS, *family, "measures.alternative.builder.width=8")
     assert status == 0, printed
     assert " computed in" in printed
     [painted], [judged] = runs(tmp_path).values()
     rows = judged.rows().to_pandas()
     assert set(rows["of_run"]) == {painted.path.name}
-    assert set(rows["definition"].dropna()) == {"resnet50(random)", "alexnet(imagenet)"}  # of the same family
-    assert set(rows[rows["definition"] == "resnet50(random)"]["statistic"]) == HELD_OUT
+    assert set(rows["definition"].dropna()) == {"small_no_shortcut(random)", "alexnet(imagenet)"}
+    assert set(rows[rows["definition"] == "small_no_shortcut(random)"]["statistic"]) == HELD_OUT
     assert set(rows["network"]) == {"resnet18"}
     assert rows.groupby(["content", "style"]).ngroups == 2
     ssim = rows[rows["statistic"] == "ssim"].assign(iteration=rows["iteration"].fillna(-1))
@@ -50,21 +67,21 @@ def test_a_stylisation_is_judged_and_another_judge_repaints_nothing(call, tmp_pa
     assert lpips["value"].isna().all()
     assert lpips["reason"].str.len().all()
 
-    status, printed = call(judge, *STEPS, "network@measures.network=pseudo_resvgg")
+    status, printed = call(judge, *STEPS, *judged_by("small_before_relu"))
     assert status == 0, printed
-    status, printed = call(stylize, *STEPS, "network@measures.network=pseudo_vgg")
+    status, printed = call(stylize, *STEPS, *judged_by("small_vgg"))
     assert status == 0, printed
     assert " judged in" in printed
     found = runs(tmp_path)
     assert [record.status.started_at for record in found["stylize"]] == [painted.status.started_at]
     assert len(found["judge"]) == 3
-    _, printed = call(judge, *STEPS, "network@measures.network=pseudo_resvgg")
+    _, printed = call(judge, *STEPS, *judged_by("small_before_relu"))
     assert " skipped in" in printed
 
 
 def test_of_a_mix_measures_are_means_over_its_styles(call, tmp_path):
     mix = ["pairing=mix", "content=coffee", "style=[starry_night,composition]", "images.source.limit=null"]
-    mix.append("network@measures.network=pseudo_vgg")
+    mix += judged_by("small_vgg")
     measured = {}
     for weights in ("[1,0]", "[0,1]", "[3,1]"):
         status, printed = call(stylize, *mix, "steps=1", "start=grey", f"style_weights={weights}")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from experiments.command import CONF
 from experiments.config import checked
+from experiments.stylization.pace import Pace
 from experiments.stylization.stylization import Stylization
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.errors import SettingError
@@ -216,6 +217,50 @@ def test_scales_that_are_too_coarse_are_left_out(run, tmp_path, photos):
     assert np.array_equal(pixels(coarse, "content__style"), pixels(same, "content__style"))
 
 
+def test_steps_and_precisions_of_each_scale(run, tmp_path, photos):
+    """Two scales with values of their own are as one value for both, but for what each of them changes."""
+    shared = ["scales=[0.5,1.0]", "steps=[3,2]", "evaluations=[9,2]"]
+    status, printed = run(*TINY, *photos, *shared)
+    assert status == 0, printed
+    run(*TINY, *photos, *shared, "levers.autocast=[bfloat16,null]")
+    run(*TINY, *photos, *shared, "levers.autocast=[null,null]")
+    by_precision = {str(record.config["levers"]["autocast"]): record for record in records(tmp_path)}
+    curves = {name: pd.read_parquet(record.path / "curves.parquet") for name, record in by_precision.items()}
+    plain, coarse = curves["None"], curves["['bfloat16', None]"]
+    assert plain.groupby("scale")["evaluation"].max().tolist()[1] == 2
+    assert 4 <= plain.groupby("scale")["evaluation"].max().tolist()[0] <= 9
+    pd.testing.assert_frame_equal(
+        plain.drop(columns="seconds"), curves["[None, None]"].drop(columns="seconds")
+    )
+    first = [each["content__style/style"].iloc[0] for each in (plain, coarse)]
+    assert first[0] != first[1] == pytest.approx(first[0], rel=0.1)  # in bfloat16, and near it
+
+
+def test_a_long_run_is_told_once_what_is_quicker():
+    lines = []
+    pace = Pace(work=1000.0, tell=lines.append)
+    for evaluation in range(9):
+        pace.observe(1.0, seconds=100.0 + 2 * evaluation)  # the first one takes long, and doesn't count
+    assert len(lines) == 1
+    assert "33:20" in lines[0]  # 1000 evaluations of two seconds
+    assert "preset=fast" in lines[0]
+    short = Pace(work=290.0, tell=lines.append)
+    for evaluation in range(9):
+        short.observe(1.0, seconds=2.0 * evaluation)
+    assert len(lines) == 1
+
+
+def test_only_runs_of_one_scale_are_told(run, photos, monkeypatch):
+    monkeypatch.setattr("experiments.stylization.pace.LONG", 0.0)
+    monkeypatch.setattr("experiments.stylization.pace.SHORTEST", 0.0)
+    _, printed = run(*TINY, *photos, "steps=8")
+    assert printed.count("preset=fast takes less") == 1
+    _, printed = run(*TINY, *photos, "preset=fast", "steps=[4,4,4]")
+    assert "quicker" not in printed
+    _, printed = run(*TINY, *photos, "objective=mmd_gaussian", "steps=8")
+    assert "quicker" not in printed
+
+
 def test_adam(run, tmp_path, photos):
     status, printed = run(*TINY, *photos, "optimizer=adam")
     assert status == 0, printed
@@ -234,6 +279,27 @@ def test_batches_change_rounding_only(run, tmp_path):
         assert one["total_loss"] == pytest.approx(other["total_loss"], rel=0.02)
 
 
+@pytest.mark.parametrize("batch", ["auto", 2])
+def test_pictures_too_large_for_the_memory_are_refused_before_the_start(run, tmp_path, monkeypatch, batch):
+    monkeypatch.setattr("experiments.stylization.memory.free_memory", lambda _: 2**20)
+    monkeypatch.setattr("experiments.stylization.stylization.SURE", 0)
+    status, printed = run(*TINY, f"compute.batch_size={batch}")
+    printed = " ".join(printed.split())
+    assert status == 1
+    assert "`images.size` should leave pictures, gradient and optimiser room in the 0.0 GiB" in printed
+    assert ("Choose a smaller compute.batch_size, a smaller size" in printed) == (batch == 2)
+    assert not list(tmp_path.glob("out/runs/*/images/*.png"))
+
+
+def test_memory_is_predicted_for_the_whole_size_by_a_small_picture():
+    """A picture of twice the sides takes four times as much: what it keeps, and the optimiser's history."""
+    settings = ("network=resnet18", "images.resize=squash", "images.source.limit=1", "measures=none")
+    cells = [Stylization.build(composed(*settings, f"images.size={size}")) for size in (256, 512)]
+    small, large = (cell._needed(cell.network(), cell._largest()) for cell in cells)
+    assert (small.height, large.height) == (256, 512)
+    assert large.pair == pytest.approx(4 * small.pair, rel=0.02)
+
+
 def test_a_resumed_run_keeps_its_batches(run, tmp_path, monkeypatch):
     """Its first attempt fits two pairs; when it goes on, memory is left for one."""
     arguments = [*TINY, "images.resize=squash", "compute.batch_size=auto"]
@@ -246,7 +312,7 @@ def test_a_resumed_run_keeps_its_batches(run, tmp_path, monkeypatch):
         run(*arguments)
     [status] = tmp_path.glob("out/runs/*/status.json")
     assert json.loads(status.read_text())["state"] == "failed"
-    monkeypatch.setattr("experiments.stylization.stylization.free_memory", lambda _: 1)
+    monkeypatch.setattr("experiments.stylization.memory.free_memory", lambda _: 1)
     status, printed = run(*arguments)
     assert status == 0, printed
     [record] = records(tmp_path)
@@ -296,6 +362,10 @@ PRESETS = {
         "taps": [1e3 / channels**2 for channels in (64, 128, 256, 512, 512)],
     },
     "mechanism": {"balance": "sides", "normalizer": "paper", "size": 128, "resize": "squash", "steps": 40, "evaluations": 60},
+    "fast": {
+        "balance": "sides", "normalizer": "paper", "line_search": "armijo", "scales": [0.25, 0.5, 1.0], "coarsest": 128,
+        "steps": [150, 100, 75], "evaluations": [200, 150, 100], "result": "best",
+    },
     "demystifying": {
         "balance": "none", "normalizer": "demystifying", "content": "half_sum", "optimizer": "SGD", "start": "grey",
         "steps": 1000, "evaluations": None, "stop": (0.005, 1, "image"), "network": "vgg19_avg", "size": 600,
@@ -328,6 +398,8 @@ def test_numbers_of_presets_are_frozen(preset):
         "size": config.images.size,
         "resize": config.images.resize,
         "evaluations": config.evaluations,
+        "scales": config.scales,
+        "coarsest": config.coarsest,
         "smoothing": config.smoothing.name,
         "smoothed_deepest": config.objective.smoothed_deepest,
         "taps": config.objective.tap_weights,
@@ -616,6 +688,12 @@ BAD = {
     "no weight": (["objective.style_weight=0", "objective.content_weight=0"], "should leave a term"),
     "too few tap weights": (["objective.tap_weights=[1,2]"], "should have one weight for each of the taps"),
     "scales that don't end": (["scales=[0.5]"], "`scales` should be parts of the size"),
+    "fast at one scale": (["preset=fast", "scales=[1.0]", "steps=[4,2,1]"], r"`steps` should have one value for each of the 1 scales.*preset=fast"),
+    "fast, but with steps": (["preset=fast", "steps=500"], "`steps` should have one value for each scale.*preset=fast.*found 500"),
+    "steps for other scales": (["scales=[0.5,1.0]", "steps=[4,2,1]", "evaluations=null"], "`steps` should have one value for each of the 2"),
+    "steps that are words": (["steps=many"], "`steps` should be whole numbers, one for all scales or a list"),
+    "a scale without steps": (["scales=[0.5,1.0]", "steps=[4,0]", "evaluations=null"], "`steps` should be at least 1"),
+    "an unknown precision of a scale": (["scales=[0.5,1.0]", "levers.autocast=[int8,null]"], "`levers.autocast` should be one of"),
     "impossible batch": (["compute.batch_size=0"], "`compute.batch_size` should be a whole number from 1, or auto"),
     "no batch": (["compute.batch_size=many"], "`compute.batch_size` should be a whole number from 1, or auto"),
     "unknown line search": (["optimizer.line_search=golden"], "line_search"),

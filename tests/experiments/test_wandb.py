@@ -10,7 +10,7 @@ from tests.wandb_files import read_offline
 # W&B leaves its temporary directories to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 
-JUDGE = ["network@measures.network=resnet34", "network@measures.alternative=pseudo_vgg"]
+JUDGE = ["network@measures.network=small_vgg", "measures.network.builder.width=8"]
 
 
 def mirrored(folder):

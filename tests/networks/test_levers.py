@@ -5,6 +5,7 @@ from torch import nn
 
 from swag_repro.errors import SettingError
 from swag_repro.networks import Levers, TappedNetwork
+from swag_repro.networks.checkpoints import _parts
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 RESNET = {
@@ -58,9 +59,8 @@ def features_and_gradient(tapped):
         {"fold_batchnorm": True},
         {"in_place": True},
         {"channels_last": True},
-        {"checkpoints": 4},
-        {"checkpoints": 1000},
-        {"fold_batchnorm": True, "in_place": True, "channels_last": True, "checkpoints": 3},
+        {"checkpoints": True},
+        {"fold_batchnorm": True, "in_place": True, "channels_last": True, "checkpoints": True},
     ],
     ids=str,
 )
@@ -120,7 +120,7 @@ def test_checkpoints_keep_less(resnet18):
             tapped(images)
         return sum(sizes)
 
-    assert kept(Levers(checkpoints=4)) < 0.5 * kept(Levers())
+    assert kept(Levers(checkpoints=True)) < 0.5 * kept(Levers())
 
 
 def test_autocast_computes_in_bfloat16_and_stays_near(vgg11):
@@ -136,7 +136,27 @@ def test_batch_statistics_cannot_be_folded(resnet18):
         TappedNetwork(resnet18, {"conv1": "relu"}, batchnorm="batch", levers=Levers(fold_batchnorm=True))
 
 
-@pytest.mark.parametrize("wrong", [{"autocast": "int8"}, {"checkpoints": -1}, {"checkpoints": 1.5}])
-def test_wrong_settings(wrong):
-    with pytest.raises(SettingError, match=f"`levers.{next(iter(wrong))}` should be"):
-        Levers(**wrong)
+def test_another_precision_of_the_same_network(vgg11):
+    """For one scale of several: no weight is copied, and the network itself stays as it is."""
+    network = TappedNetwork(vgg11, VGG)
+    other = network.with_autocast("bfloat16")
+    expected, _ = features_and_gradient(TappedNetwork(vgg11, VGG, levers=Levers(autocast="bfloat16")))
+    before, _ = features_and_gradient(network)
+    found, _ = features_and_gradient(other)
+    after, _ = features_and_gradient(network)
+    assert all(torch.equal(found[tap], expected[tap]) for tap in expected)
+    assert all(torch.equal(before[tap], after[tap]) for tap in before)
+    assert any(not torch.equal(before[tap], found[tap]) for tap in before)
+    assert [p.data_ptr() for p in other.parameters()] == [p.data_ptr() for p in network.parameters()]
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(SettingError, match="`levers.autocast` should be"):
+        Levers(autocast="int8")
+
+
+def test_the_largest_part_and_all_inputs_are_least():
+    """Four layers of 4, 1, 1, 4 bytes, cheapest to cut in the middle: the largest part then has 5 bytes."""
+    assert _parts([4, 1, 1, 4], [3, 1, 3, 0]) == [0, 0, 1, 1]
+    assert _parts([4, 1, 1, 4], [9, 9, 9, 0]) == [0, 0, 0, 0]  # no cut is worth its input
+    assert _parts([1] * 6, [9, 9, 0, 9, 9, 0]) == [0, 0, 0, 1, 1, 1]

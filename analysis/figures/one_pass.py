@@ -1,0 +1,245 @@
+"""One pass against optimisation: AdaIN's loss over the iterations of Gatys's method (AdaIN, Figure 3).
+
+Both sides are measured alike, by one network on the pictures as they were saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import tables
+from analysis.drawing import captions, labels, lines, style
+from analysis.drawing.lines import Look
+from analysis.drawing.style import save
+from analysis.tables import TERMS, CellsError, Tables
+from experiments.config import SCHEMAS
+
+__all__ = ["load", "make", "save"]
+
+OPTIMIZED, ONE_PASS = "stylize", "transfer"
+
+PASSES = "adain_pairs"
+"""The experiment of the pictures in one pass."""
+
+HEIGHT = 2.5
+"""Inches of the panels with their titles."""
+
+NAMES = {OPTIMIZED: "Gatys et al., optimised", ONE_PASS: "AdaIN, one pass"}
+
+LOOKS = {OPTIMIZED: "#0072B2", ONE_PASS: "#D55E00"}
+"""Colours, of Okabe and Ito."""
+
+TERM = {
+    "style_term": "style term (content image: 1)",
+    "content_term": "content term (style image: 1)",
+}
+"""What is drawn, in words."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the figure is drawn from.
+
+    Attributes:
+        parts: Tables of the optimisation, and of the pictures in one pass.
+        table: One row for each picture and term: its `label`, entry point, cell, pair, `iteration` and
+            `seconds` it took; `value`.
+    """
+
+    parts: tuple[Tables, Tables]
+    table: pd.DataFrame
+
+    @property
+    def tables(self) -> Tables:
+        """Those behind it."""
+        return tables.together(self.parts)
+
+    @property
+    def written(self) -> dict[str, pd.DataFrame]:
+        """What stands beside it: the numbers behind it."""
+        return {"": self.table}
+
+    def of(self, entry: str, term: str) -> pd.DataFrame:
+        """The numbers of one side."""
+        return self.table[(self.table["entry"] == entry) & (self.table["statistic"] == term)]
+
+
+def load(overrides: list[str], runs: Path, *, partial: bool) -> Comparison:
+    """The pictures that these overrides name, on both sides; each side takes those that it knows.
+
+    Raises:
+        CellsError: Runs are missing, ambiguous, don't belong together, or were not measured.
+        StoreError: A run can't be read.
+    """
+    optimized = tables.load(_known(OPTIMIZED, overrides), runs, OPTIMIZED, partial=partial)
+    passes = [f"experiment={PASSES}", *_known(ONE_PASS, overrides)]
+    in_one = tables.load(passes, runs, ONE_PASS, partial=partial)
+    for data in (optimized, in_one):
+        if not data.measures["statistic"].isin(TERMS).any():
+            raise CellsError(
+                "measures", "should be of AdaIN's terms", "none", f"This measures them: {data.judging}"
+            )
+    table = pd.concat([_on_the_way(optimized), _at_once(in_one)], ignore_index=True)
+    _check_pairs(table)
+    return Comparison((optimized, in_one), table)
+
+
+def _check_pairs(table: pd.DataFrame) -> None:
+    pairs = {
+        str(entry): frozenset(zip(side["content"], side["style"], strict=True))
+        for entry, side in table.groupby("entry")
+    }
+    if len(set(pairs.values())) > 1:
+        found = ", ".join(f"{len(own)} by {entry}.py" for entry, own in pairs.items())
+        raise CellsError("pairs", "should be the same on both sides", found, "Give both the same images.")
+
+
+def _known(entry: str, overrides: Sequence[str]) -> list[str]:
+    """Those overrides that this side has; what neither has, the optimisation is to refuse."""
+    keys = {name: {field.name for field in fields(SCHEMAS[name])} for name in (OPTIMIZED, ONE_PASS)}
+    roots = {override: _root(override) for override in overrides}
+    if entry == ONE_PASS:
+        return [override for override, root in roots.items() if root in keys[ONE_PASS]]
+    others = keys[ONE_PASS] - keys[OPTIMIZED]
+    return [override for override, root in roots.items() if root not in others]
+
+
+def _root(override: str) -> str:
+    """The first part of the key that it sets."""
+    parsed = OverridesParser.create().parse_override(override)
+    return str(parsed.package or parsed.key_or_group).split(".")[0]
+
+
+def _terms(data: Tables, entry: str) -> pd.DataFrame:
+    measured = data.measures[data.measures["statistic"].isin(TERMS)]
+    names = labels.label(data.runs) if len(data.runs) > 1 else pd.Series("", index=data.runs.index)
+    told = [NAMES[entry] + (f", {names[cell]}" if names[cell] else "") for cell in measured["cell"]]
+    kept = ["cell", "run_id", "content", "style", "iteration", "statistic", "definition", "value"]
+    return measured[kept].assign(entry=entry, label=told)
+
+
+def _on_the_way(data: Tables) -> pd.DataFrame:
+    """With the iterations and seconds of pictures on their way, and of the finished ones."""
+    table = _terms(data, OPTIMIZED).reset_index(drop=True)
+    last = data.pairs.set_index(["run_id", "content", "style"])["iterations"].rename("last")
+    table = table.join(last, on=["run_id", "content", "style"])
+    table["iteration"] = table["iteration"].fillna(table["last"]).astype(int)
+    seconds = pd.concat({cell: _seconds(data, cell) for cell in table["cell"].unique()}, names=["cell"])
+    return table.drop(columns="last").join(seconds.rename("seconds"), on=["cell", "iteration"])
+
+
+def _seconds(data: Tables, cell: int) -> pd.Series[float]:
+    """By iteration, the mean time of a picture until it was reached; pictures side by side share theirs."""
+    curves = pd.read_parquet(BytesIO(data.file(cell, "curves.parquet")))
+    own = curves.filter(like="/total")
+    each = curves.assign(each=curves["seconds"] / own.notna().sum(axis=1), batch=own.notna().idxmax(axis=1))
+    reached = each.groupby(["batch", "step"])["each"].max()
+    return reached.groupby("step").mean().rename_axis("iteration")
+
+
+def _at_once(data: Tables) -> pd.DataFrame:
+    taken = data.numbers[data.numbers["statistic"] == "seconds"]
+    seconds = taken.set_index(["run_id", "content", "style"])["value"].rename("seconds")
+    return _terms(data, ONE_PASS).join(seconds, on=["run_id", "content", "style"])
+
+
+def make(comparison: Comparison) -> Figure:
+    """Both terms over iterations, and the style term over seconds."""
+    looks = _looks(comparison)
+    height = HEIGHT + lines.legend_height(list(looks))
+    with style.figure(height, caption=_caption(comparison), data=comparison) as (drawn, [part]):
+        axes = part.subplots(1, 3)
+        for axis, term, title in zip(axes, TERM, ("(a) Style", "(b) Content"), strict=False):
+            _draw_iterations(axis, comparison, term, looks)
+            axis.set(title=title, xlabel="iterations of the optimisation", ylabel=TERM[term])
+        _draw_seconds(axes[2], comparison, looks)
+        lines.add_legend(part, axes, list(looks))
+    return drawn
+
+
+def _looks(comparison: Comparison) -> dict[str, Look]:
+    """By label: one colour a side."""
+    names = comparison.table.drop_duplicates("label")
+    markers = {OPTIMIZED: "o", ONE_PASS: "D"}
+    counts = names.groupby("entry").cumcount()
+    return {
+        label: Look(LOOKS[entry], markers[entry], ((), *lines.DASHES)[place % 4])
+        for label, entry, place in zip(names["label"], names["entry"], counts, strict=True)
+    }
+
+
+def _draw_iterations(axis: Axes, comparison: Comparison, term: str, looks: Mapping[str, Look]) -> None:
+    optimized = comparison.of(OPTIMIZED, term)
+    own = {label: looks[label] for label in optimized["label"].unique()}
+    lines.draw(axis, optimized, own, x="iteration", y="value", errorbar="se", aside=0)
+    for label, values in comparison.of(ONE_PASS, term).groupby("label", sort=False)["value"]:
+        mean, error = float(values.mean()), float(values.std() / np.sqrt(len(values)))
+        look = looks[str(label)]
+        axis.axhline(mean, color=look.color, linestyle=(0, look.dash) if look.dash else "-", linewidth=1.2)
+        axis.axhspan(mean - error, mean + error, color=look.color, alpha=0.2, linewidth=0)
+    axis.set_xscale("symlog", linthresh=1)
+    axis.set_xlim(left=-0.2)
+    ticks = [0, *(10**power for power in range(int(np.log10(optimized["iteration"].max())) + 1))]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    style.scale(axis, "y", comparison.table[comparison.table["statistic"] == term]["value"])
+
+
+def _draw_seconds(axis: Axes, comparison: Comparison, looks: Mapping[str, Look]) -> None:
+    both = comparison.table[comparison.table["statistic"] == "style_term"]
+    points = both.groupby(["entry", "label", "iteration"], dropna=False, sort=False)
+    means = points.agg(seconds=("seconds", "mean"), value=("value", "mean"), error=("value", "sem"))
+    for label, line in means.groupby("label", sort=False):
+        lines.intervals(
+            axis, line["seconds"], line["value"], looks[str(label)], yerr=line["error"], label=label
+        )
+    axis.set(title="(c) Style, by time", xlabel="seconds a picture", ylabel=TERM["style_term"])
+    style.scale(axis, "x", means["seconds"])
+    style.scale(axis, "y", means["value"])
+
+
+def reached(iterations: Sequence[float], terms: Sequence[float], term: float) -> float | None:
+    """At which iteration falling terms first come down to one; None if they do not.
+
+    Between two points by straight lines over the terms' logarithms.
+    """
+    for place in range(len(terms)):
+        if terms[place] <= term:
+            break
+    else:
+        return None
+    if place == 0:
+        return float(iterations[0])
+    high, low = np.log(terms[place - 1]), np.log(terms[place])
+    part = (high - np.log(term)) / (high - low)
+    return float(iterations[place - 1] + part * (iterations[place] - iterations[place - 1]))
+
+
+def _caption(comparison: Comparison) -> str:
+    optimized = comparison.parts[0].runs
+    pairs = comparison.table[["content", "style"]].drop_duplicates()
+    judges = ", ".join(sorted(comparison.table["definition"].dropna().unique()))
+    return captions.lines(
+        f"{len(pairs)} pairs ({labels.sizes(optimized)}); {', '.join(captions.objective(optimized))}. Terms "
+        f"of the saved pictures by {judges}; means over pairs and their standard errors. "
+        f"{_reached(comparison)}"
+    )
+
+
+def _reached(comparison: Comparison) -> str:
+    """After how many iterations the optimisation's mean style term is that of one pass."""
+    optimized = comparison.of(OPTIMIZED, "style_term")
+    term = comparison.of(ONE_PASS, "style_term")["value"].mean()
+    curve = optimized.groupby("iteration")["value"].mean()
+    found = reached(list(curve.index), list(curve), term)
+    if found is None:
+        return f"No iteration had a mean style term as low as that of one pass, {term:.3g}."
+    return f"The mean style term of one pass, {term:.3g}, is that of {found:.0f} iterations."
