@@ -1,9 +1,9 @@
 """Writes the weights of finished trainings, as float16 and with a table, for `weights=trained` to read.
 
 python experiments/export_weights.py --output outputs --to my/family
-python experiments/export_weights.py --to swag_repro/trained
+python experiments/export_weights.py --to swag_repro/trained --numbers-only small_deep small_wide
 
-Each is tested as it is stored, on the held-out images of its run.
+Each is tested as it is stored, on the held-out images of its run. Other trainings that the folder has stay.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 # isort: split
 import argparse
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from swag_repro.runs.records import RunRecord, all_runs
 from swag_repro.trained import TABLE
 from swag_repro.weights import WEIGHTS
 
+CURVES = "curves.csv"
+
 
 def main() -> None:
     """Exports the trainings of one name."""
@@ -43,16 +45,29 @@ def main() -> None:
     parser.add_argument("--output", default="outputs", help="folder of the run directories")
     parser.add_argument("--name", default="family", help="of the runs: that of their experiment")
     parser.add_argument("--to", type=Path, required=True, help="folder of the table and the files")
+    parser.add_argument(
+        "--numbers-only",
+        nargs="+",
+        default=[],
+        metavar="NETWORK",
+        help="those that are too large to store: they have a line of the table, and no file",
+    )
     arguments = parser.parse_args()
     try:
-        export(Path(arguments.output), arguments.name, arguments.to)
+        export(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only)
     except UserError as error:
         console.print(f"[bold red]error:[/] {error}")
         sys.exit(1)
 
 
-def export(output: Path, name: str, folder: Path) -> None:
-    """Writes weights, their runs' identities, the table and the curves.
+def export(output: Path, name: str, folder: Path, numbers_only: Collection[str] = ()) -> None:
+    """Writes weights, their runs' identities, the table and the curves; adds to those of the folder.
+
+    Args:
+        output: The folder of the run directories.
+        name: Of the runs.
+        folder: Of the table and the files.
+        numbers_only: Networks whose weights are not stored.
 
     Raises:
         UserError: there are no such runs, two of one network and seed, or their data are not at hand.
@@ -63,11 +78,25 @@ def export(output: Path, name: str, folder: Path) -> None:
             "--name", "should be that of finished trainings", f"none of {name!r} in {output}",
             "python experiments/train_classifier.py -m experiment=family computes some.",
         )  # fmt: skip
-    rows = [_exported(record, folder) for _, record in sorted(trained.items())]
-    write_text(folder / TABLE, pd.DataFrame(rows).to_csv(index=False))
-    curves = [_curve(record) for _, record in sorted(trained.items())]
-    write_text(folder / "curves.csv", pd.concat(curves).to_csv(index=False))
+    for network in numbers_only:
+        if network not in {known for known, _ in trained}:
+            raise WeightsError(
+                "--numbers-only", "should be networks with a training", network, "Name others."
+            )
+    rows = [_exported(record, folder, stored=key[0] not in numbers_only) for key, record in trained.items()]
+    _add(folder / TABLE, pd.DataFrame(rows))
+    _add(folder / CURVES, pd.concat(map(_curve, trained.values())))
     console.print(f"{len(rows)} trainings → {folder}")
+
+
+def _add(path: Path, rows: pd.DataFrame) -> None:
+    """Rows take the place of those of the same trainings."""
+    of = ["network", "seed"]
+    if path.exists():
+        there = pd.read_csv(path)
+        others = ~pd.MultiIndex.from_frame(there[of]).isin(pd.MultiIndex.from_frame(rows[of]))
+        rows = pd.concat([there[others], rows])
+    write_text(path, rows.sort_values(of, kind="stable").to_csv(index=False))
 
 
 def _by_network_and_seed(records: Iterable[RunRecord], name: str) -> dict[tuple[str, int], RunRecord]:
@@ -86,8 +115,8 @@ def _by_network_and_seed(records: Iterable[RunRecord], name: str) -> dict[tuple[
     return found
 
 
-def _exported(record: RunRecord, folder: Path) -> dict[str, Any]:
-    """Writes one training's weights and identity; its row of the table."""
+def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any]:
+    """Writes one training's weights, if they are to be stored, and identity; its row of the table."""
     network, seed = record.config["network"]["name"], record.config["seed"]
     state = load(record.read(WEIGHTS))
     halved = {
@@ -96,15 +125,16 @@ def _exported(record: RunRecord, folder: Path) -> dict[str, Any]:
         if not key.endswith("num_batches_tracked")  # no output depends on it
     }
     content, stem = save(halved), f"{network}-{seed}"
-    with whole_file(folder / f"{stem}.safetensors") as file:
-        file.write(content)
+    if stored:
+        with whole_file(folder / f"{stem}.safetensors") as file:
+            file.write(content)
     write_text(folder / f"{stem}.json", record.read("identity.json").decode())
     last = record.rows().to_pandas().groupby(["definition", "statistic"])["value"].last()
     return {
         "network": network,
         "seed": seed,
-        "file": f"{stem}.safetensors",
-        "sha256": digest(content),
+        "file": f"{stem}.safetensors" if stored else None,
+        "sha256": digest(content) if stored else None,
         "epochs": record.config["recipe"]["epochs"],
         "test_accuracy": last["test", "accuracy"],
         "test_accuracy_as_stored": _accuracy(record, halved),

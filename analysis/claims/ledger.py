@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
@@ -21,6 +22,12 @@ from analysis.tables import CellsError, Tables
 State = Literal["holds", "refuted", "open", "missing"]
 
 STATES: tuple[State, ...] = get_args(State)
+
+ANSWERED = [field.name for field in fields(Answer) if field.name != "run_ids"]
+"""Columns of an answer's numbers."""
+
+SAME = ["claim", "question", "evidence", "expected", "threshold"]
+"""By which a question of an earlier ledger is known."""
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "open", "not testable yet", "not testable here"]
 
@@ -52,20 +59,25 @@ class Ledger:
         claims: By name.
         entries: All questions, in the order of the claims.
         tables: Behind them.
+        earlier: Answers that are kept where runs are missing here, of `earlier_answers`.
     """
 
     claims: dict[str, Claim]
     entries: tuple[Entry, ...]
     tables: tuple[Tables, ...]
+    earlier: pd.DataFrame | None = None
 
     @cached_property
     def questions(self) -> pd.DataFrame:
         """One row for each question: its answer, its state, and p by Holm's correction over all answers."""
-        known = {at: one.answer for at, one in enumerate(self.entries) if one.answer is not None}
-        smaller = [min(1.0, 2 * min(one.p_holds, one.p_refuted)) for one in known.values()]
-        corrected = multipletests(smaller, method="holm")[1] if known else []
-        of = dict(zip(known, map(float, corrected), strict=True))
-        return pd.DataFrame([_row(entry, of.get(at)) for at, entry in enumerate(self.entries)])
+        rows = pd.DataFrame([_row(entry) for entry in self.entries])
+        if self.earlier is not None:
+            rows = _kept(rows, self.earlier)
+        known = rows["mean"].notna()
+        ends = rows.loc[known, ["p_holds", "p_refuted"]].astype(float)
+        smaller = (2 * ends.min(axis="columns")).clip(upper=1.0)
+        rows.loc[known, "p_holm"] = multipletests(smaller, method="holm")[1] if known.any() else []
+        return rows.assign(state=[_state(row) for row in rows.to_dict("records")])
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
@@ -88,7 +100,35 @@ class Ledger:
         return pd.DataFrame(rows)
 
 
-def load(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path) -> Ledger:
+def earlier_answers(path: Path) -> pd.DataFrame:
+    """The answers of a ledger that was written before, each with the commit it is of.
+
+    Args:
+        path: A `claims.json`.
+
+    Raises:
+        ClaimError: It is none.
+    """
+    try:
+        written = json.loads(path.read_text())
+        rows = pd.DataFrame(written["questions"])
+        rows["kept_from"] = (
+            rows["kept_from"].fillna(written["commit"]) if "kept_from" in rows else written["commit"]
+        )
+        return rows[rows["state"] != "missing"].set_index(SAME)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClaimError(
+            "--earlier", "should be the claims.json of a ledger", f"{path}: {error}", "Choose one."
+        ) from None
+
+
+def load(
+    claims: dict[str, Claim],
+    evidence: Evidence,
+    overrides: Sequence[str],
+    runs: Path,
+    earlier: pd.DataFrame | None = None,
+) -> Ledger:
     """The ledger of all runs of a folder.
 
     Args:
@@ -96,6 +136,7 @@ def load(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str],
         evidence: That they rest on.
         overrides: Added to all sweeps: other seeds, another size.
         runs: The output folder.
+        earlier: Answers that are kept where runs are missing, of `earlier_answers`.
 
     Raises:
         CellsError: Runs don't belong together.
@@ -109,7 +150,7 @@ def load(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str],
         for one in asked(name, claim, evidence)
     ]
     behind = [data for source in sources.values() for data in source.behind]
-    return Ledger(claims, tuple(entries), tuple(behind))
+    return Ledger(claims, tuple(entries), tuple(behind), earlier)
 
 
 def commands(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path) -> list[str]:
@@ -170,30 +211,39 @@ def _entry(one: Asked, source: _Source) -> Entry:
     return Entry(one, found, None, source.commands, source.figure)
 
 
-def _row(entry: Entry, corrected: float | None) -> dict[str, object]:
+def _row(entry: Entry) -> dict[str, object]:
     [(kind, threshold)] = entry.asked.question.expect.given.items()
     known = {} if entry.answer is None else asdict(entry.answer)
     return {
         "claim": entry.asked.claim,
         "question": entry.asked.name,
-        "state": _state(entry.answer, corrected),
+        "state": "missing",
         "expected": kind.replace("_", " "),
         "threshold": threshold,
-        **{name: value for name, value in known.items() if name != "run_ids"},
-        "p_holm": corrected,
+        **{name: known.get(name) for name in ANSWERED},
+        "p_holm": None,
         "runs": len(known.get("run_ids", ())),
         "evidence": entry.asked.question.evidence,
         "figure": entry.figure,
         "why": entry.why,
+        "kept_from": None,
     }
 
 
-def _state(found: Answer | None, corrected: float | None) -> State:
-    if found is None or corrected is None:
+def _kept(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
+    """Questions without an answer have that of an earlier ledger, where it asked the same."""
+    kept = earlier.reindex(pd.MultiIndex.from_frame(rows[SAME])).set_axis(rows.index)
+    taken = rows["mean"].isna() & kept["mean"].notna()
+    columns = [*ANSWERED, "runs", "why", "kept_from"]
+    return rows.assign(**{name: rows[name].mask(taken, kept[name]) for name in columns})
+
+
+def _state(row: Mapping[Hashable, Any]) -> State:
+    if pd.isna(row["mean"]):
         return "missing"
-    if corrected >= 1 - CONFIDENCE:
+    if row["p_holm"] >= 1 - CONFIDENCE:
         return "open"
-    return "holds" if found.p_holds < found.p_refuted else "refuted"
+    return "holds" if row["p_holds"] < row["p_refuted"] else "refuted"
 
 
 def _verdict(claim: Claim, states: Sequence[str]) -> Verdict:

@@ -51,12 +51,13 @@ def _explained(entry: Entry, row: Mapping[Hashable, Any]) -> Iterator[str]:
     yield f"  {row['state']}: {entry.asked.name}"
     asked = {column: ", ".join(map(str, values)) for column, values in entry.asked.where.items()}
     yield "    of " + "; ".join(f"{column} {values}" for column, values in asked.items())
-    if entry.answer is None:
+    if row["state"] == "missing":
         yield f"    {entry.why}. Compute it by"
     else:
         yield f"    {effect(row)}"
-        found = entry.answer
-        yield f"    {found.pairs} pairs, {found.seeds} seeds, {len(found.run_ids)} runs; computed by"
+        of = f" of an earlier ledger, commit {row['kept_from']}" if entry.answer is None else ""
+        counts = ", ".join(f"{row[name]:.0f} {name}" for name in ("pairs", "seeds", "runs"))
+        yield f"    {counts}{of}; computed by"
     yield from (f"      {command}" for command in entry.commands)
     if entry.figure is not None:
         yield f"    look at: python -m analysis figure {entry.figure}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from analysis.commands import Commands, add, add_out, drawn
 
@@ -16,7 +17,7 @@ def register(commands: Commands) -> None:
         run,
         overrides=True,
         about="which statements of the papers hold, and by how much",
-        usage="[--explain] [--commands] [--judge NAME ...] [--out OUT] [claim ... | override ...]",
+        usage="[--explain] [--commands] [--judge NAME ...] [--earlier FILE] [--out OUT] [claim|override ...]",
     )
     parser.add_argument("--explain", action="store_true", help="all behind each verdict")
     parser.add_argument("--commands", action="store_true", help="only what computes all they rest on")
@@ -26,6 +27,12 @@ def register(commands: Commands) -> None:
         default=[],
         metavar="NAME",
         help="a choice of measures=, instead of those of conf/claims/evidence.yaml; may be given again",
+    )
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        metavar="FILE",
+        help="a claims.json, whose answers are kept where runs are missing here",
     )
     add_out(parser)
 
@@ -45,7 +52,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
     if options.commands:
         yield from ledger.commands(claims, evidence, overrides, options.runs)
         return
-    found = ledger.load(claims, evidence, overrides, options.runs)
+    earlier = None if options.earlier is None else ledger.earlier_answers(options.earlier)
+    found = ledger.load(claims, evidence, overrides, options.runs, earlier)
     yield from drawn(printing.table(found))
     if options.explain:
         yield from printing.explained(found)

@@ -41,7 +41,7 @@ class TrainedWeights(StoredWeights):
             WeightsError: there are none for this network and seed, or no table.
         """
         folder = SHIPPED if self.folder is None else Path(self.folder).expanduser()
-        rows = _rows(folder)
+        rows = [row for row in _rows(folder) if row["file"]]  # some have numbers only
         for row in rows:
             if (row["network"], row["seed"]) == (architecture.name, str(self.seed)):
                 return FileWeights(path=str(folder / row["file"]), sha256=row["sha256"], name=self.name)

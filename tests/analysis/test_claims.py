@@ -310,6 +310,60 @@ def test_many_answers_ask_more_of_each():
     assert set(states) == {"open"}
 
 
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """The folder of a ledger with one answer, that of `CLAIM`."""
+    folder, root, out = write(tmp_path / "claims"), tmp_path / "out", tmp_path / "results"
+    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
+    monkeypatch.setattr(read_evidence, "__defaults__", (folder,))
+    monkeypatch.setattr(read_claims, "__defaults__", (folder,))
+    assert main(["claims", "--runs", str(root), "--out", str(out)]) == 0
+    return out / "claims"
+
+
+def test_answers_of_an_earlier_ledger_are_kept_where_runs_are_missing(written, tmp_path):
+    folder = tmp_path / "later"
+    none = ["claims", "--runs", str(tmp_path / "none"), "--out", str(folder)]
+    assert main([*none, "--earlier", str(written / "claims.json")]) == 0
+    first, later = (json.loads((at / "claims.json").read_text()) for at in (written, folder / "claims"))
+    assert [row["verdict"] for row in later["claims"]] == ["reproduced"]
+    assert later["questions"] == [first["questions"][0] | {"kept_from": first["commit"]}]
+    again = tmp_path / "again"
+    assert main([*none[:-1], str(again), "--earlier", str(folder / "claims" / "claims.json")]) == 0
+    kept = json.loads((again / "claims" / "claims.json").read_text())
+    assert kept["questions"] == later["questions"]
+
+
+def test_an_earlier_answer_to_another_question_is_not_kept(written):
+    earlier = ledger.earlier_answers(written / "claims.json")
+    folder = write(written.parent / "other", changed(expect={"more_than": 5}))
+    found = replace(loaded(folder, written.parent / "none"), earlier=earlier)
+    assert found.questions["state"].tolist() == ["missing"]
+
+
+def test_kept_answers_count_when_p_is_corrected():
+    alone = replace(answer(made(), ask()), p_holds=0.01, p_refuted=0.99)
+    entry = ledger.Entry(ask(), alone, None, (), None)
+    missing = [
+        ledger.Entry(replace(ask(), name=str(number)), None, "no run", (), None) for number in range(20)
+    ]
+    claims = {"claim": read_claims(read_evidence().sweeps)["C08_accuracy"]}
+    open_ = [replace(one, answer=replace(alone, p_holds=0.5, p_refuted=0.5)) for one in missing]
+    before = ledger.Ledger(claims, tuple(open_), ()).questions
+    earlier = before.assign(kept_from="abc").set_index(ledger.SAME)
+    states = ledger.Ledger(claims, (entry, *missing), (), earlier).questions["state"]
+    assert set(states) == {"open"}
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[1]", "nonsense"])
+def test_an_earlier_ledger_that_is_none_is_refused(content, tmp_path, capsys):
+    path = tmp_path / "claims.json"
+    if content is not None:
+        path.write_text(content)
+    assert main(["claims", "--earlier", str(path), "--runs", str(tmp_path)]) == 1
+    assert "should be the claims.json of a ledger" in capsys.readouterr().err
+
+
 # --- Pictures -------------------------------------------------------------------------------------------
 
 
