@@ -91,7 +91,9 @@ class Stylizations:
         }
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool, shown: Collection[str] = ()) -> Stylizations:
+def load(
+    overrides: list[str], runs: Path, *, partial: bool, shown: Collection[str] = (), entry: str = "stylize"
+) -> Stylizations:
     """The stylisations of the experiment that these overrides name.
 
     Args:
@@ -99,12 +101,13 @@ def load(overrides: list[str], runs: Path, *, partial: bool, shown: Collection[s
         runs: The output folder of the experiments.
         partial: Whether cells may be missing.
         shown: Settings that the figure shows otherwise than by the names of arms.
+        entry: The entry point that computes it.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, "stylize", partial=partial)
+    data = tables.load(overrides, runs, entry, partial=partial)
     arms = _arms(data, shown)
     table = _pictures(data, arms)
     pairs = list(dict.fromkeys(zip(table["content"], table["style"], strict=True)))

@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     fast = commands.add_parser("feedforward", help="pictures in one pass, beside Gatys; and their training")
     fast.add_argument("--network", default="vgg19", help="the encoder")
     fast.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="pixels")
-    fast.add_argument("--steps", type=int, default=4, help="of a training's round")
+    fast.add_argument("--steps", type=int, default=10, help="of a training's round")
     fast.add_argument("--device", default="auto", help="compute.device")
     fast.add_argument("--repeats", type=int, default=5, help="rounds of which the median is taken")
     fast.set_defaults(tables=_feedforward)

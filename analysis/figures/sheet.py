@@ -17,10 +17,10 @@ from analysis.stylizations import Arm, Stylizations
 from analysis.tables import CellsError
 from analysis.tables.runs import told
 
-__all__ = ["STYLIZE", "load", "make", "save"]
+__all__ = ["PICTURED", "load", "make", "save"]
 
-STYLIZE = "stylize"
-"""The experiment that has pictures."""
+PICTURED = ("stylize", "train_feedforward")
+"""Experiments that have pictures, of one network each."""
 
 COLUMNS, HEIGHT = 7, 9.0
 """Of a page, inputs included, at most; and inches of its pictures, unless one row takes more."""
@@ -32,10 +32,11 @@ def load(overrides: Sequence[str], runs: Path, entry: str, *, partial: bool) -> 
     Raises:
         CellsError: As there; or the sweep has no pictures.
     """
-    if entry != STYLIZE:
-        rule, remedy = f"should be computed by {STYLIZE}.py, to have pictures", "`plot` draws its numbers."
+    if entry not in PICTURED:
+        scripts = " or ".join(f"{one}.py" for one in PICTURED)
+        rule, remedy = f"should be computed by {scripts}, to have pictures", "`plot` draws its numbers."
         raise CellsError("experiment", rule, f"{entry}.py", remedy)
-    return stylizations.load(list(overrides), runs, partial=partial)
+    return stylizations.load(list(overrides), runs, entry=entry, partial=partial)
 
 
 def make(data: Stylizations, *, pairs: int | None = None) -> Iterator[tuple[str, Figure]]:

@@ -149,9 +149,12 @@ def _bare_steps(training: FeedforwardTraining, steps: int) -> Callable[[], objec
 
 
 def _loop(training: FeedforwardTraining, steps: int) -> Callable[[], object]:
+    """The next steps of a training under way: the processes that read images were started before."""
+    under_way = iter(training)
+    next(under_way)
+
     def run() -> object:
-        training.done = 0
-        for _ in islice(training, steps):
+        for _ in islice(under_way, steps):
             pass
         return float(training.sums[0])
 

@@ -335,7 +335,16 @@ class TestSheet:
 
     def test_of_a_sweep_without_pictures(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["sheet", *MEASURED, "--runs", str(root)]) == 1
-        assert "should be computed by stylize.py, to have pictures" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "should be computed by stylize.py or train_feedforward.py, to have pictures" in said
+
+    def test_networks_that_stylise_have_one_too(self, tmp_path: Path) -> None:
+        asked = ["experiment=decoders", "generator=adain,concat"]
+        Outputs.of(tmp_path, asked, "train_feedforward")
+        loaded = sheet.load(asked, tmp_path, "train_feedforward", partial=False)
+        [(_, drawn)] = sheet.make(loaded)
+        assert "generator concat" in [word.replace("\n", " ") for word in words(drawn)]
+        assert len(loaded.pairs) * 2 == len(loaded.table)
 
 
 class TestRuns:
