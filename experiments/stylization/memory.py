@@ -33,11 +33,13 @@ class Needed:
         pair: bytes for each pair.
         height: of its pictures, in pixels.
         width: likewise.
+        remedies: settings that take less, which are not set yet.
     """
 
     pair: float
     height: int
     width: int
+    remedies: tuple[str, ...] = ()
 
     def most(self, device: torch.device) -> int:
         """How many pairs fit in half of the free memory, at least 1.
@@ -58,12 +60,12 @@ class Needed:
         if pairs * self.pair <= free:
             return
         what = f"{pairs} of {self.height}×{self.width} pixels, about {pairs * self.pair / _GIB:.1f} GiB"
-        remedy = "a smaller compute.batch_size, " if pairs > 1 else ""
+        choices = [*["a smaller compute.batch_size"] * (pairs > 1), "a smaller size", *self.remedies]
         raise TooLargeError(
             "images.size",
             f"should leave pictures, gradient and optimiser room in the {free / _GIB:.1f} GiB of free memory",
             what,
-            f"Choose {remedy}a smaller size, levers.checkpoints=true, or optimizer.history=10.",
+            f"Choose {' or '.join(choices)}.",
         )
 
 

@@ -277,9 +277,13 @@ class Stylization(SmoothedExperiment):
         with kept_for_gradient(besides=(*network.parameters(), *network.buffers())) as kept:
             transfer.advance()
         larger = one.contents.numel() / sample.contents.numel()
-        history = 2 * min(self.config.optimizer.get("history", 4), self.scales[-1].steps) + 8
+        history = self.config.optimizer.get("history", 4)
+        pictures = 2 * min(history, self.scales[-1].steps) + 8
         gradient = PEAK[self.levers.checkpoints] * sum(kept.values()) * larger
-        return Needed(gradient + history * one.contents.nbytes, *one.contents.shape[2:])
+        remedies = {"levers.checkpoints=true": self.levers.checkpoints, "optimizer.history=10": history <= 10}
+        height, width = one.contents.shape[2:]
+        left = tuple(name for name, taken in remedies.items() if not taken)
+        return Needed(gradient + pictures * one.contents.nbytes, height, width, left)
 
     @property
     def label(self) -> str:

@@ -287,8 +287,11 @@ def test_pictures_too_large_for_the_memory_are_refused_before_the_start(run, tmp
     printed = " ".join(printed.split())
     assert status == 1
     assert "`images.size` should leave pictures, gradient and optimiser room in the 0.0 GiB" in printed
-    assert ("Choose a smaller compute.batch_size, a smaller size" in printed) == (batch == 2)
+    first = "a smaller compute.batch_size or " if batch == 2 else ""
+    assert f"Choose {first}a smaller size or levers.checkpoints=true" in printed
     assert not list(tmp_path.glob("out/runs/*/images/*.png"))
+    _, printed = run(*TINY, f"compute.batch_size={batch}", "levers.checkpoints=true", "optimizer.history=100")
+    assert f"Choose {first}a smaller size or optimizer.history=10." in " ".join(printed.split())
 
 
 def test_memory_is_predicted_for_the_whole_size_by_a_small_picture():
