@@ -8,11 +8,14 @@ from experiments.sweeps import launchers
 from swag_repro.errors import SettingError
 from swag_repro.runs.records import all_runs
 from tests.clusters.engines import wait_until
-from tests.clusters.sweeps import MERGED, SMOKE, launcher, table
+from tests.clusters.sweeps import MERGED, SMOKE, Engine, launcher, table
 
 pytestmark = [MERGED, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SLURM = "hydra/launcher=submitit_slurm"
+
+LONG = [*SMOKE, "weights.seed=range(0,6)"]
+"""Twenty-four cells: some are left when a fault comes."""
 
 
 @pytest.fixture
@@ -39,6 +42,15 @@ def submitted(slurm_cluster, tmp_path):
         return job
 
     return submit
+
+
+@pytest.fixture(scope="module")
+def long_undisturbed(tmp_path_factory):
+    """The table of these cells, computed one after the other in one process."""
+    folder = tmp_path_factory.mktemp("basic")
+    status, printed = Engine().run(folder, *LONG, "tracking=disabled")
+    assert status == 0, printed
+    return table(folder)
 
 
 def finished(folder):
@@ -86,11 +98,14 @@ def test_the_step_of_a_job_has_the_cpus_that_were_asked_for(cpus, slurm_cluster,
 
 
 @pytest.mark.parametrize("fault", ["requeue", "preempt"])
-def test_a_sweep_whose_jobs_waited_again_is_whole(fault, slurm_cluster, slurm_engine, undisturbed, tmp_path):
+def test_a_sweep_whose_jobs_waited_again_is_whole(
+    fault, slurm_cluster, slurm_engine, long_undisturbed, tmp_path
+):
     wait_until(slurm_cluster.idle, "no job of another test is left, which would wait again instead")
     before = len(slurm_cluster.jobs())
-    process = slurm_engine.start(tmp_path, *SMOKE, "tracking=disabled")
-    wait_until(slurm_cluster.running, "a job begins")
+    process = slurm_engine.start(tmp_path, *LONG, "tracking=disabled")
+    # Until then submitit bypasses SIGTERM: a job that is told to end goes on, and may end before it is killed.
+    wait_until(lambda: any(tmp_path.glob("out/sweeps/*/workers/*.jsonl")), "a worker begins")
     if fault == "requeue":
         slurm_cluster.requeue(slurm_cluster.running()[0])
     else:
@@ -98,7 +113,7 @@ def test_a_sweep_whose_jobs_waited_again_is_whole(fault, slurm_cluster, slurm_en
     wait_until(lambda: any(job.restarts for job in slurm_cluster.jobs()[before:]), "a job waits again")
     printed = process.communicate()[0]
     assert process.returncode == 0, printed
-    assert table(tmp_path) == undisturbed
+    assert table(tmp_path) == long_undisturbed
 
 
 def test_ctrl_c_leaves_no_job(slurm_cluster, slurm_engine, tmp_path):

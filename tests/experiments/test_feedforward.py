@@ -140,6 +140,9 @@ FIGURES = {
         "images.source.limit=null",
     ],
     "decoders": ["generator=adain,concat"],
+    "decoder_weights": ["objective.style_weight=0.1,10"],
+    "decoder_layers": ["objective.layers=1,3"],
+    "decoder_losses": ["loss@objective.style=gram,sliced_wasserstein", "arm=softmax"],
     "feedforward_swag": ["network=small_residual", "weights.seed=0", "arm=plain,weights_of_softmax"],
 }
 
