@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from multiprocessing import get_start_method
 from typing import NamedTuple, Protocol, Self
 
 import torch
@@ -183,4 +184,10 @@ def loader(
         collate_fn=_collated,
         num_workers=workers,
         pin_memory=device.type == "cuda",
+        multiprocessing_context=_start_method() if workers else None,
     )
+
+
+def _start_method() -> str | None:
+    """Of the processes that read; None is the default. That of joblib's workers can't start any."""
+    return "fork" if get_start_method() == "loky" else None

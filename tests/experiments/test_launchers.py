@@ -53,3 +53,16 @@ def test_pictures_and_their_judges_are_computed_under_joblib(tmp_path):
     judged = swept("judge", tmp_path, *CHEAP["stylize"], *JUDGE, *joblib)
     assert {record.identity.config["stylization"] for record in judged} == {run.path.name for run in painted}
     assert all(record.rows().num_rows == 6 for record in judged)
+
+
+@pytest.mark.slow
+def test_trainings_under_joblib_have_processes_that_read(tmp_path):
+    smallest = ["recipe=decoder", "recipe.steps=2", "recipe.batch_size=2", "crop.short=48", "crop.size=44"]
+    small = [
+        "network=small_no_shortcut",
+        "weights=trained",
+        "images.size=48",
+        "images.source.limit=1",
+        "shown=[]",
+    ]
+    swept("train_feedforward", tmp_path, *smallest, *small, "compute.workers=1", *LAUNCHERS["joblib"])
