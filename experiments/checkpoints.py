@@ -69,7 +69,7 @@ class Checkpoints:
             StoreError: the disk is full, or can't be written to.
         """
         began = time.monotonic()
-        with whole_file(self._path(key)) as file:
+        with whole_file(self._path(key), below=self.run) as file:
             file.write(bytes(DIGEST))
             torch.save(state, hashed := _Hashed(file))  # type: ignore[arg-type]  # it needs no more
             file.seek(0)

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from swag_repro.errors import ImageError, StoreError
 from swag_repro.runs import provenance
 from swag_repro.runs.files import whole_file
 from swag_repro.runs.identity import Identity
-from swag_repro.runs.records import STATUS_VERSION, all_runs, damage_of, read_status
+from swag_repro.runs.records import STATUS_VERSION, all_runs, damage_of, is_finished, read_status
 from swag_repro.runs.schema import NUMBERS, SCHEMA_KEY, parse_table, todays_numbers
 from swag_repro.runs.store import Run, Store
 
@@ -682,7 +682,7 @@ def test_identities_of_two_seeds_lie_side_by_side(tmp_path):
 def test_a_share_that_is_away_is_not_made_anew(tmp_path):
     root = tmp_path / "share"
     with (
-        pytest.raises(StoreError, match="no such folder any more"),
+        pytest.raises(StoreError, match="No such file or directory"),
         Store(root, there=True).claim(IDENTITY, **DETAILS),
     ):
         pass
@@ -691,3 +691,33 @@ def test_a_share_that_is_away_is_not_made_anew(tmp_path):
     with Store(root, there=True).claim(IDENTITY, **DETAILS) as run:
         run.write_rows([])
     assert Store(root).directory(IDENTITY.run_id).is_dir()
+
+
+@pytest.mark.parametrize("write", [Run.write_rows, Run.write_pairs])
+def test_a_share_that_goes_away_while_a_run_is_computed_is_not_made_anew(tmp_path, write):
+    root = tmp_path / "share"
+    with Store(root).claim(IDENTITY, **DETAILS) as run:
+        root.rename(tmp_path / "away")
+        with pytest.raises(StoreError, match="No such file or directory"):
+            write(run, [])
+        assert not root.exists()
+        (tmp_path / "away").rename(root)
+        write(run, [])
+    assert is_finished(root / "runs" / IDENTITY.run_id)
+
+
+def test_a_share_that_goes_away_while_a_run_is_begun_is_not_made_anew(tmp_path):
+    class Leaving(Identity):
+        """Its share leaves between two of a run's first files."""
+
+        def to_json(self):
+            (tmp_path / "share").rename(tmp_path / "away")
+            return super().to_json()
+
+    leaving = Leaving(**{field.name: getattr(IDENTITY, field.name) for field in fields(IDENTITY)})
+    with (
+        pytest.raises(StoreError, match="No such file or directory"),
+        Store(tmp_path / "share").claim(leaving, **DETAILS),
+    ):
+        pass
+    assert not (tmp_path / "share").exists()

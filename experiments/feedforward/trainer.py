@@ -73,7 +73,7 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
             first, last = self._losses(batch, batch.contents), self._losses(batch, picture)
             status = Status.FINISHED if math.isfinite(last.total) else Status.DIVERGED
             record = PairRecord(last, last, first, self.training.done, status=status, reason="trained")
-            save_png(batch.contents[0], run.path / step_image(batch.pairs[0], 0, 0), {})
+            save_png(batch.contents[0], run.path / step_image(batch.pairs[0], 0, 0), {}, below=run.path)
             painted = Painted(batch, picture, (record,), steps=(0,), last_scale=0)
             pairs += list(save_pictures(run, painted, label=self.context.label, animation=False))
         run.write_pairs(pairs)
@@ -90,8 +90,8 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         for batch, picture in self._stylized():
             cells += [batch.contents[0], batch.styles[0][0].image, picture[0]]
             scores.append(self._losses(batch, picture))
-        grid = _grid(cells)
-        save_png(grid, self.context.run.path / GRIDS / f"{done:07}.png", {"step": str(done)})
+        grid, folder = _grid(cells), self.context.run.path
+        save_png(grid, folder / GRIDS / f"{done:07}.png", {"step": str(done)}, below=folder)
         self.tracker.images("pairs", [(to_pil(grid), f"step {done}: content, style, picture")])
         mean = Score(
             *(sum(getattr(one, term) for one in scores) / len(scores) for term in Score.__annotations__)

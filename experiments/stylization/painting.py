@@ -181,11 +181,11 @@ class Painter:
             return
         state.kept = step if due else state.kept
         state.steps += [step] if wanted else []
-        finished = batch.finished(transfer.images, self.config.color).cpu()
+        finished, folder = batch.finished(transfer.images, self.config.color).cpu(), self.context.run.path
         for pair, image in zip(batch.pairs, finished, strict=True):
             name = step_image(pair, state.scale, step)
-            save_png(image, self.context.run.path / name, {})
-            state.files[name] = digest_of(self.context.run.path / name)
+            save_png(image, folder / name, {}, below=folder)
+            state.files[name] = digest_of(folder / name)
 
 
 def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:

@@ -29,7 +29,7 @@ def save_pictures(run: Run, painted: Painted, *, label: str, animation: bool) ->
     ):
         name = f"images/{pair.name}.png"
         origin = {"run_id": run.identity.run_id, "cell": label, "pair": pair.name, "status": record.status}
-        save_png(image, run.path / name, origin)
+        save_png(image, run.path / name, origin, below=run.path)
         _save_inputs(run, batch, index)
         if animation:
             _animate(run, pair)
@@ -87,8 +87,8 @@ def _save_input(run: Run, key: str, image: Tensor, pictures: Sequence[Picture]) 
     path = run.path / _place(key)
     if path.exists():  # for another pair
         return
-    names = ("sha256", "licence")
-    save_png(image.cpu(), path, {name: ", ".join(getattr(one, name) for one in pictures) for name in names})
+    origin = {name: ", ".join(getattr(one, name) for one in pictures) for name in ("sha256", "licence")}
+    save_png(image.cpu(), path, origin, below=run.path)
 
 
 def _side_by_side(images: Sequence[Tensor]) -> Tensor:

@@ -73,8 +73,8 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
-def save_png(image: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
-    """Writes an image `(3, H, W)` in `[0, 1]` as PNG, whole or not at all, with `metadata` as text chunks.
+def save_png(image: Tensor, path: Path, metadata: Mapping[str, str], *, below: Path | None = None) -> None:
+    """Writes an image `(3, H, W)` in `[0, 1]` as a `whole_file` of PNG, with `metadata` as text chunks.
 
     Raises:
         NonFiniteError: A value is NaN or infinite.
@@ -83,5 +83,5 @@ def save_png(image: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
     picture, text = to_pil(image), PngInfo()
     for key, value in metadata.items():
         text.add_text(key, value)
-    with whole_file(path) as file:
+    with whole_file(path, below=below) as file:
         picture.save(file, format="PNG", pnginfo=text)

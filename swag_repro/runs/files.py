@@ -42,21 +42,45 @@ SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, below: Path | None = None) -> Iterator[BinaryIO]:
     """A file opened for writing that takes its place at `path` only once it is complete and on the disk.
+
+    Args:
+        path: Where.
+        below: As for `make_folder`.
 
     Raises:
         StoreError: The disk is full, or the folder can't be made or written to.
     """
     beside = path.with_name(f".{path.name}.{uuid4().hex}")
+    make_folder(path.parent, below=below)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with _written(beside) as file:
                 yield file
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path, *, below: Path | None = None) -> None:
+    """Makes a folder, and those around it, where they are missing.
+
+    Args:
+        folder: The innermost.
+        below: A folder that was made before, and isn't made anew: of a share that is away for a while, that
+            one would lie on another disk.
+
+    Raises:
+        StoreError: It can't be made, or `below` is not there any more.
+    """
+    with writing(folder):
+        if below is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+        for part in reversed([folder, *folder.parents]):
+            if part.is_relative_to(below) and part != below:
+                part.mkdir(exist_ok=True)
 
 
 @contextmanager
@@ -112,9 +136,9 @@ def check_writable(folder: Path) -> None:
     (folder / ".writable").unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """A whole file of UTF-8."""
-    with whole_file(path) as file:
+def write_text(path: Path, text: str, *, below: Path | None = None) -> None:
+    """A `whole_file` of UTF-8."""
+    with whole_file(path, below=below) as file:
         file.write(text.encode())
 
 

@@ -31,7 +31,7 @@ from swag_repro.runs.files import (
     clear_but,
     digests,
     ignore,
-    unreadable,
+    make_folder,
     whole_file,
     write_text,
     writing,
@@ -75,18 +75,8 @@ class Run:
         """
         if self.finished:
             raise RuntimeError(f"Run {self.path.name} is finished: nothing may be written to it")
-        self.check_there()
-        with whole_file(self.path / name) as file:
+        with whole_file(self.path / name, below=self.path) as file:
             yield file
-
-    def check_there(self) -> None:
-        """Whether its folder is: of a share that is away for a while, a new one would lie on another disk.
-
-        Raises:
-            StoreError: it isn't.
-        """
-        if not self.path.is_dir():
-            raise unreadable(self.path, "no such folder any more")
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes all rows of this run, in `NUMBERS`; `experiment` and `run_id` are filled in.
@@ -126,13 +116,12 @@ class Store:
 
     Args:
         root: The output folder.
-        there: It was made before, so that where it is missing a share is away: a new one would lie on another
-            disk.
+        there: It was made before, and isn't made anew.
     """
 
     def __init__(self, root: Path | str, *, there: bool = False) -> None:
         self.root = Path(root).absolute()
-        self._there = there
+        self._made = self.root if there else None
 
     def directory(self, run_id: str) -> Path:
         """Where the run with this id lies, or will lie."""
@@ -190,7 +179,7 @@ class Store:
                 yield Run(target, identity, finished=True)
                 return
             run = Run(beside_of(target, "new") if replaces else target, identity, finished=False)
-            self._make(run.path)
+            make_folder(run.path, below=self._made)
             status = Status.start(
                 experiment=identity.experiment,
                 name=name,
@@ -240,17 +229,11 @@ class Store:
         """The file that the process which computes a run has locked, and touches every few seconds."""
         return self.root / "locks" / f"{run_id}.lock"
 
-    def _make(self, folder: Path) -> None:
-        if self._there and not self.root.is_dir():
-            raise unreadable(self.root, "no such folder any more")
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-
     @contextmanager
     def _locked(self, target: Path, waiting: Callable[[Path], None] | None) -> Iterator[None]:
         path = self.lock(target.name)
         lock = FileLock(path)
-        self._make(path.parent)
+        make_folder(path.parent, below=self._made)
         with writing(path):
             try:
                 lock.acquire(timeout=0)
@@ -287,22 +270,21 @@ def _computing(
 ) -> Iterator[None]:
     start = time.monotonic()
 
+    def write(name: str, text: str) -> None:
+        write_text(run.path / name, text, below=run.path)
+
     def end(state: Literal["finished", "failed"], reason: str | None = None) -> None:
-        run.check_there()
         seconds = round(time.monotonic() - start, 3)
         ended = replace(status, state=state, reason=reason, seconds=seconds, rows=run.rows)
         if state == "finished":
             ended = replace(ended, files=digests(run.path), failures=[])
-        write_text(run.path / "status.json", replace(ended, peak_memory_bytes=peak_memory()).to_json())
+        write("status.json", replace(ended, peak_memory_bytes=peak_memory()).to_json())
 
     try:
         clear_but(run.path, [PurePath(path) for path in resumable])
-        write_text(run.path / "status.json", status.to_json())
-        write_text(run.path / "identity.json", run.identity.to_json())
-        write_text(
-            run.path / "config.yaml",
-            yaml.dump(dict(config), Dumper=SafeDumper, sort_keys=False, allow_unicode=True),
-        )
+        write("status.json", status.to_json())
+        write("identity.json", run.identity.to_json())
+        write("config.yaml", yaml.dump(dict(config), Dumper=SafeDumper, sort_keys=False, allow_unicode=True))
         yield
         end("finished")
     except BaseException as error:

@@ -49,7 +49,7 @@ class About:
         Raises:
             StoreError: It can't be written.
         """
-        write_text(directory / FILE, json.dumps(asdict(self), indent=2) + "\n")
+        write_text(directory / FILE, json.dumps(asdict(self), indent=2) + "\n", below=directory)
 
     @classmethod
     def of(cls, record: RunRecord) -> Self:

@@ -8,10 +8,11 @@ from contextlib import nullcontext
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from experiments.launching import launch
+from experiments import launching
 from experiments.sweeps import worker
 from experiments.sweeps.sweep import Sweep
 from tests.composing import composed_once
+from tests.experiments.launched import Launched
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,7 +35,7 @@ def exit_status(main, arguments, patch):
     patch.setattr(Sweep, "launched", None)
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as exit_:
-        launch(main)
+        launching.launch(main)
     return exit_.value.code or 0
 
 
@@ -50,6 +51,20 @@ def call(tmp_path, monkeypatch, capfd):
         return status, printed.out + printed.err
 
     return called
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Starts an entry point in a process of its own: `launch(entry, *arguments) -> Launched`."""
+    launched = []
+
+    def start(entry, *arguments):
+        launched.append(Launched(tmp_path, entry, *arguments))
+        return launched[-1]
+
+    yield start
+    for one in launched:
+        one.end()
 
 
 @pytest.fixture

@@ -1,11 +1,7 @@
 """Searches as a user runs them: what is tried, what is taken up again, and who shares it."""
 
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -231,31 +227,10 @@ def test_a_torn_line_of_a_journal_is_cut_off(tmp_path):
 # --- Processes -----------------------------------------------------------------------------------------
 
 
-class Launched:
-    """A search in a process of its own."""
-
-    def __init__(self, folder, *arguments):
-        self.log = folder / f"{time.monotonic_ns()}.log"
-        script = str(ROOT / "experiments" / "search.py")
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, script, *TINY, "tracking=disabled", f"output={folder / 'out'}", *arguments],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-
-    def wait(self):
-        return self.process.wait(timeout=240), self.log.read_text()
-
-    def until(self, reached):
-        deadline = time.monotonic() + 120
-        while not reached():
-            assert self.process.poll() is None, self.log.read_text()
-            if time.monotonic() > deadline:
-                raise TimeoutError(self.log.read_text())
-            time.sleep(0.02)
+@pytest.fixture
+def search(launch):
+    """Starts a search in a process of its own: `search(*arguments) -> Launched`."""
+    return lambda *arguments: launch("search", *TINY, *arguments)
 
 
 LONG = ["steps=2000", "evaluations=null", "optimizer=adam"]
@@ -263,14 +238,14 @@ LONG = ["steps=2000", "evaluations=null", "optimizer=adam"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_trial_that_was_cut_short_is_taken_up_again(tmp_path, number):
-    searching = Launched(tmp_path, *LONG, "search.trials=2")
+def test_a_trial_that_was_cut_short_is_taken_up_again(tmp_path, search, number):
+    searching = search(*LONG, "search.trials=2")
     searching.until(lambda: list((tmp_path / "out" / "runs").glob("*/status.json")))
     searching.process.send_signal(number)
     status, printed = searching.wait()
     assert status == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in printed
-    status, printed = Launched(tmp_path, *LONG, "search.trials=2").wait()
+    status, printed = search(*LONG, "search.trials=2").wait()
     assert status == 0, printed
     assert "2 of 2 trials done; 0 of them failed." in printed
     first, again, other = study_of(tmp_path).trials()
@@ -282,8 +257,8 @@ def test_a_trial_that_was_cut_short_is_taken_up_again(tmp_path, number):
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_study(tmp_path):
-    searches = [Launched(tmp_path, "steps=20", "search.trials=8") for _ in range(2)]
+def test_two_processes_share_a_study(tmp_path, search):
+    searches = [search("steps=20", "search.trials=8") for _ in range(2)]
     ends_ = [searching.wait() for searching in searches]
     assert [status for status, _ in ends_] == [0, 0], ends_
     trials = completed(study_of(tmp_path))

@@ -104,42 +104,21 @@ def test_alone_a_failed_run_is_always_tried_again(run):
 # --- Processes -----------------------------------------------------------------------------------------
 
 
-class Launched:
-    """A sweep in a process group of its own."""
+@pytest.fixture
+def sweep_over(launch):
+    """Starts a sweep in a process of its own: `sweep_over(*arguments) -> Launched`."""
+    return lambda *arguments: launch("measure_activations", "-m", *S, *arguments)
 
-    def __init__(self, folder, *arguments, entry="measure_activations"):
-        self.output = folder / "out"
-        self.log = folder / f"{time.monotonic_ns()}.log"
-        command = [
-            sys.executable, str(ROOT / "experiments" / f"{entry}.py"), "-m",
-            *S, "tracking=disabled", f"output={self.output}", *arguments,
-        ]  # fmt: skip
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
 
-    def wait(self):
-        return self.process.wait(timeout=240), self.log.read_text()
+def until(sweep, reached):
+    """The ledger of a sweep that was started, as soon as something is so of it."""
 
-    def ledger(self):
-        return sweep_of(self.output).ledger.read() if list(self.output.glob("sweeps/*/plan.json")) else None
+    def look():
+        begun = any(sweep.output.glob("sweeps/*/plan.json"))
+        ledger = sweep_of(sweep.output).ledger.read() if begun else None
+        return ledger if ledger is not None and reached(ledger) else None
 
-    def until(self, reached):
-        """Waits until something is so of the ledger."""
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            ledger = self.ledger()
-            if ledger is not None and reached(ledger):
-                return ledger
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.05)
-        raise TimeoutError(self.log.read_text())
+    return sweep.until(look)
 
 
 def whole(output, number):
@@ -148,11 +127,9 @@ def whole(output, number):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_replaced(tmp_path):
-    sweep = Launched(
-        tmp_path, *LONG, "weights.seed=range(0,6)", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"
-    )
-    ledger = sweep.until(lambda ledger: len(ledger.running()) == 2)
+def test_a_worker_that_is_killed_is_replaced(sweep_over):
+    sweep = sweep_over(*LONG, "weights.seed=range(0,6)", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    ledger = until(sweep, lambda ledger: len(ledger.running()) == 2)
     victim = ledger.workers[next(iter(ledger.running().values())).worker]
     os.kill(victim.pid, signal.SIGKILL)
     status, printed = sweep.wait()
@@ -164,18 +141,18 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_launcher_and_its_workers_killed_at_once_lose_nothing(tmp_path):
+def test_the_launcher_and_its_workers_killed_at_once_lose_nothing(sweep_over):
     arguments = [*LONG, "weights.seed=range(0,6)", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    sweep = Launched(tmp_path, *arguments)
-    sweep.until(lambda ledger: ledger.counts["computed"] >= 1)
-    workers = [worker.pid for worker in sweep.ledger().workers.values()]
+    sweep = sweep_over(*arguments)
+    until(sweep, lambda ledger: ledger.counts["computed"] >= 1)
+    workers = [worker.pid for worker in sweep_of(sweep.output).ledger.read().workers.values()]
     os.killpg(sweep.process.pid, signal.SIGKILL)
     for pid in workers:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     sweep.process.wait()
     done = {r.path.name: r.status.started_at for r in all_runs(sweep.output) if r.status.state == "finished"}
-    again = Launched(tmp_path, *arguments)
+    again = sweep_over(*arguments)
     status, printed = again.wait()
     assert status == 0, printed
     assert f"{len(done)} skipped" in printed
@@ -185,8 +162,8 @@ def test_the_launcher_and_its_workers_killed_at_once_lose_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_launchers_share_one_grid(tmp_path):
-    launched = [Launched(tmp_path, *LONG, "weights.seed=range(0,16)") for _ in range(2)]
+def test_two_launchers_share_one_grid(sweep_over):
+    launched = [sweep_over(*LONG, "weights.seed=range(0,16)") for _ in range(2)]
     ends = [sweep.wait() for sweep in launched]
     computed = [re.search(r"(\d+) computed, (\d+) skipped\.", printed) for _, printed in ends]
     assert all(computed), ends
@@ -196,9 +173,9 @@ def test_two_launchers_share_one_grid(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_that_goes_away_for_a_while_is_waited_for(tmp_path):
-    sweep = Launched(tmp_path, *LONG, "weights.seed=range(0,4)")
-    sweep.until(lambda ledger: ledger.counts["computed"] >= 1)
+def test_a_folder_that_goes_away_for_a_while_is_waited_for(tmp_path, sweep_over):
+    sweep = sweep_over(*LONG, "weights.seed=range(0,4)")
+    until(sweep, lambda ledger: ledger.counts["computed"] >= 1)
     sweep.output.rename(away := tmp_path / "away")
     time.sleep(6)
     assert not sweep.output.exists()
