@@ -93,7 +93,7 @@ def _add(path: Path, rows: pd.DataFrame) -> None:
     """Rows take the place of those of the same trainings."""
     of = ["network", "seed"]
     if path.exists():
-        there = pd.read_csv(path)
+        there = pd.read_csv(path, float_precision="round_trip")  # or last digits change
         others = ~pd.MultiIndex.from_frame(there[of]).isin(pd.MultiIndex.from_frame(rows[of]))
         rows = pd.concat([there[others], rows])
     write_text(path, rows.sort_values(of, kind="stable").to_csv(index=False))

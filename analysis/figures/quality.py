@@ -79,9 +79,7 @@ def load(folder: Path) -> Curves:
     ends = points[points["variant"] == AUTHORS].groupby("pair")[list(DISTANCES)].last()
     for name in DISTANCES:
         points[f"relative_{name}"] = points[name] / points["pair"].map(ends[name])
-    loop = points[points["variant"] == AUTHORS]
-    loop = loop.assign(variant=LOOP, seconds=loop["closures"] * loop["loop_seconds"])
-    return Curves(folder, pd.concat([loop, points], ignore_index=True), reached)
+    return Curves(folder, points, reached)
 
 
 def make(curves: Curves) -> Iterator[tuple[str, Figure]]:

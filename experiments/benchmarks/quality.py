@@ -18,7 +18,7 @@ from rich.table import Table
 
 from experiments.benchmarks.engine import Setup, Textbook
 from experiments.benchmarks.racing import CONTENT_SIZE, FIRST, GROWTH, Contender, Judge, Pace, race
-from experiments.benchmarks.reaching import AUTHORS, TEXTBOOK, reached
+from experiments.benchmarks.reaching import AUTHORS, TEXTBOOK, reached, with_textbook
 from experiments.benchmarks.timing import composed
 from experiments.building import build
 from experiments.command import CONF
@@ -242,7 +242,7 @@ class Quality:
     def write(self, clock: str) -> Iterator[str]:
         """Writes `curves.csv` and `reached.csv`; how to draw them."""
         curves = self.curves()
-        for name, frame in (("curves", curves), ("reached", reached(curves, clock))):
+        for name, frame in (("curves", with_textbook(curves)), ("reached", reached(curves, clock))):
             with whole_file(self.folder / f"{name}.csv") as file:
                 file.write(frame.to_csv(index=False).encode())
         yield f"python -m analysis quality {self.folder}"

@@ -53,7 +53,7 @@ def reached(curves: pd.DataFrame, clock: str) -> pd.DataFrame:
         settings by this project's engine; `content_then`, the content's distance when the style's target was
         reached, as a part of the authors'; `style`, `content`, `seconds` and `cpu_seconds` at the end.
     """
-    curves = pd.concat([curves, _by_textbook(curves)], ignore_index=True)
+    curves = with_textbook(curves)
     rows = []
     for pair, of_pair in curves.groupby("pair", sort=False):
         authors = of_pair[of_pair["variant"] == AUTHORS]
@@ -64,11 +64,11 @@ def reached(curves: pd.DataFrame, clock: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _by_textbook(curves: pd.DataFrame) -> pd.DataFrame:
-    """The authors' settings with the seconds of the textbook loop."""
+def with_textbook(curves: pd.DataFrame) -> pd.DataFrame:
+    """These, and before them those of the authors' settings with the seconds of the textbook loop."""
     authors = curves[curves["variant"] == AUTHORS]
     seconds = {name: authors["closures"] * authors[f"loop_{name}"] for name in ("seconds", "cpu_seconds")}
-    return authors.assign(variant=TEXTBOOK, **seconds)
+    return pd.concat([authors.assign(variant=TEXTBOOK, **seconds), curves], ignore_index=True)
 
 
 def _taken(curve: pd.DataFrame, authors: pd.DataFrame, clock: str) -> dict[str, float]:

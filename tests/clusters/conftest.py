@@ -4,7 +4,7 @@ import pytest
 
 from tests.clusters.ray import ray
 from tests.clusters.slurm import slurm
-from tests.clusters.sweeps import SMOKE, Engine, table
+from tests.clusters.sweeps import SMOKE, Engine, table_alone
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,4 @@ def engine(request):
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
     """The table of the smoke experiment's four cells, computed one after the other in one process."""
-    folder = tmp_path_factory.mktemp("basic")
-    status, printed = Engine().run(folder, *SMOKE, "tracking=disabled")
-    assert status == 0, printed
-    return table(folder)
+    return table_alone(tmp_path_factory.mktemp("basic"), *SMOKE)

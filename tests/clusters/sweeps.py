@@ -76,5 +76,12 @@ def table(folder: Path) -> bytes:
     return measured(folder / "results" / "table.csv")
 
 
+def table_alone(folder: Path, *arguments: str) -> bytes:
+    """The table of a sweep's cells, computed one after the other in one process."""
+    status, printed = Engine().run(folder, *arguments, "tracking=disabled")
+    assert status == 0, printed
+    return table(folder)
+
+
 def _importable(environment: dict[str, str] | None) -> dict[str, str]:
     return {**(os.environ if environment is None else environment), "PYTHONPATH": str(ROOT)}

@@ -8,7 +8,7 @@ from experiments.sweeps import launchers
 from swag_repro.errors import SettingError
 from swag_repro.runs.records import all_runs
 from tests.clusters.engines import wait_until
-from tests.clusters.sweeps import MERGED, SMOKE, Engine, launcher, table
+from tests.clusters.sweeps import MERGED, SMOKE, launcher, table, table_alone
 
 pytestmark = [MERGED, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -47,10 +47,7 @@ def submitted(slurm_cluster, tmp_path):
 @pytest.fixture(scope="module")
 def long_undisturbed(tmp_path_factory):
     """The table of these cells, computed one after the other in one process."""
-    folder = tmp_path_factory.mktemp("basic")
-    status, printed = Engine().run(folder, *LONG, "tracking=disabled")
-    assert status == 0, printed
-    return table(folder)
+    return table_alone(tmp_path_factory.mktemp("basic"), *LONG)
 
 
 def finished(folder):
