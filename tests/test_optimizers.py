@@ -52,7 +52,7 @@ def closure(points):
 
 
 def step(optimizer):
-    optimizer.observe(*closure(optimizer.propose()[0]))
+    optimizer.observe(*closure(optimizer.propose()))
 
 
 def iterates(optimizer, count):
@@ -121,7 +121,7 @@ def test_a_multiple_of_an_objective_takes_the_same_path(make, dtype):
     for _ in range(8):
         step(plain)
         for factor, optimizer in scaled.items():
-            values, gradients = closure(optimizer.propose()[0])
+            values, gradients = closure(optimizer.propose())
             optimizer.observe(values * factor, gradients * factor)
     for factor, optimizer in scaled.items():
         for index in range(3):
@@ -144,7 +144,7 @@ def test_torchs_constants_leave_a_small_objective_where_it_is():
     ]
     for optimizer in optimizers:
         for _ in range(15):
-            values, gradients = closure(optimizer.propose()[0])
+            values, gradients = closure(optimizer.propose())
             optimizer.observe(values * 1e-8, gradients * 1e-8)
     stuck, free = (
         (loss(torch.stack([o.best(i) for i in range(3)])) / loss(starts())).max() for o in optimizers
@@ -192,7 +192,7 @@ def test_a_saved_state_goes_on_bit_for_bit(make):
         resumed.load_state_dict(state)
         step(optimizer)
         step(resumed)
-        assert torch.equal(resumed.propose()[0], optimizer.propose()[0])
+        assert torch.equal(resumed.propose(), optimizer.propose())
     assert resumed.progress == optimizer.progress
     assert all(torch.equal(resumed.best(i), optimizer.best(i)) for i in range(3))
 
@@ -233,12 +233,12 @@ def test_what_is_not_finite_stops_one_image(make, where):
     optimizer = make(starts())
     step(optimizer)
     before = optimizer.best(1)
-    values, gradients = closure(optimizer.propose()[0])
+    values, gradients = closure(optimizer.propose())
     (values if where == "loss" else gradients[:, 0, 0])[1] = torch.nan
     optimizer.observe(values, gradients)
     assert [image.stopped for image in optimizer.progress] == [None, StopReason.NON_FINITE, None]
     assert torch.equal(optimizer.best(1), before)
-    assert optimizer.propose()[1].tolist() == [0, 2]
+    assert optimizer.active == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from swag_repro.errors import SettingError
 from swag_repro.losses import LayerLoss, Side, Style
@@ -406,6 +407,37 @@ def test_a_resumed_run_draws_the_samples_and_makes_the_checks_that_were_next():
     assert 16 < whole.results[0].iterations < 400
     settings["plateau"] = Plateau(change=0.02, every=3, of="image")
     assert 6 <= check_resumes(lambda: stochastic(**settings), 4).results[0].iterations < 400
+
+
+class Reads(TorchFunctionMode):
+    """Counts what of tensors is read by the host: on a GPU each of them waits for all that it was told."""
+
+    NAMES = ("item", "tolist", "cpu", "numpy", "nonzero", "__float__", "__int__", "__bool__", "__index__")
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.number += getattr(func, "__name__", "") in self.NAMES
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(  # Adam's counter of steps, which torch keeps on the host, is read for each image
+    ("optimizer", "most"),
+    [(partial(LBFGS, line_search="none"), 8), (partial(LBFGS, line_search="armijo"), 8), (RMSprop, 3)],
+)
+def test_what_is_read_of_the_device_does_not_grow_with_the_batch(optimizer, most):
+    numbers = []
+    for pairs in (1, 6):
+        going = transfer(pairs, optimizer=optimizer, steps=20)
+        for _ in range(5):  # after the first: their unit, and how long the first step is
+            going.advance()
+        with Reads() as reads:
+            going.advance()
+        assert all(record.evaluations == 6 and not record.overshoots for record in going.results)
+        numbers.append(reads.number)
+    assert numbers[0] == numbers[1] <= most
 
 
 def test_a_state_of_another_batch_is_refused():

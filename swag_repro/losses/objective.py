@@ -421,10 +421,8 @@ class Objective:
     ) -> dict[str, Tensor]:
         """Part → `(A,)`: weighted, in its units."""
         found = self._parts_of(side, features, references, draws)
-        own = torch.tensor([of.weight for of in references], dtype=torch.float64)
         return {
-            part: found[part]
-            * (weight * own / torch.stack([of.units[part].cpu() for of in references])).to(found[part].device)
+            part: found[part] * _factors(part, weight, references, found[part].device)
             for part, weight in self._parts(side).items()
         }
 
@@ -451,6 +449,12 @@ class Objective:
 
     def _features(self, network: Network, images: Tensor) -> dict[str, Tensor]:
         return {**network(images), PIXELS: images}
+
+
+def _factors(part: str, weight: float, references: Sequence[Reference], device: torch.device) -> Tensor:
+    """A part's weight times each reference's, over its unit: `(A,)` float64. Nothing waits for it."""
+    own = torch.tensor([of.weight for of in references], dtype=torch.float64, device=device)
+    return weight * own / torch.stack([of.units[part].to(device) for of in references])
 
 
 def _in_mean_units(references: Sequence[Reference]) -> list[Reference]:

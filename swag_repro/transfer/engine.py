@@ -151,9 +151,7 @@ class Transfer:
 
     def _evaluate(self) -> tuple[Terms, Tensor]:
         """Terms `(A,)` and gradients of the total, `(A, 3, H, W)`, at the points proposed."""
-        points, indices = self._optimizer.propose()
-        points.requires_grad_()
-        active = indices.tolist()
+        points, active = self._optimizer.propose().requires_grad_(), self._optimizer.active
         draws = [self._pairs[pair].iterations for pair in active]
         with _memory_problems(self._start), torch.enable_grad():
             images = self._canvas.decode(points, self._start.shape[2:])

@@ -5,8 +5,7 @@ told their losses and gradients, and proposes again::
 
     optimizer = LBFGS(start, **settings)  # those of conf/optimizer/lbfgs.yaml
     while not optimizer.done:
-        points, indices = optimizer.propose()
-        optimizer.observe(*closure(points, indices))
+        optimizer.observe(*closure(optimizer.propose()))
 
 Each image has its own history, step, line search and end, and is computed by itself: what it gets does
 not depend on the rest of the batch, to the last bit if the closure's values do not. Between any two calls

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError
+from swag_repro.transfer.optimizers.asking import answer
 from swag_repro.transfer.optimizers.descent import Descent, Progress
 
 
@@ -56,17 +57,13 @@ class Optimizer:
         return self._images[index].best.view(self._shape).clone()
 
     @torch.no_grad()
-    def propose(self) -> tuple[Tensor, Tensor]:
-        """Points (A, ...) to evaluate next and the indices (A,) of their images, the active ones.
+    def propose(self) -> Tensor:
+        """Points (A, ...) to evaluate next, of the active images.
 
         Changes nothing: asked twice, it answers the same.
         """
-        active = self.active
-        points = [self._images[i].point.view(self._shape) for i in active]
-        indices = torch.tensor(active, dtype=torch.long, device=self._device)
-        if not points:
-            return torch.empty(0, *self._shape, device=self._device), indices
-        return torch.stack(points), indices
+        points = [self._images[i].point.view(self._shape) for i in self.active]
+        return torch.stack(points) if points else torch.empty(0, *self._shape, device=self._device)
 
     @torch.no_grad()
     def observe(self, losses: Tensor, gradients: Tensor) -> None:
@@ -80,9 +77,8 @@ class Optimizer:
         if losses.shape != expected[:1] or gradients.shape != expected:
             found = f"{tuple(losses.shape)} and {tuple(gradients.shape)}"
             raise ValueError(f"losses and gradients should fit points {tuple(expected)}; found {found}")
-        for i, loss, gradient in zip(active, losses.tolist(), gradients, strict=True):
-            own = gradient.detach().clone(memory_format=torch.contiguous_format)
-            self._images[i].observe(loss, own.view(-1))
+        told = zip(active, losses.tolist(), flat_images(gradients), strict=True)
+        answer([self._images[i].observe(loss, gradient) for i, loss, gradient in told])
 
     def stop(self, index: int, reason: str) -> None:
         """Freeze one image where it is: it is proposed no more."""

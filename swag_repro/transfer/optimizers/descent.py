@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
+from swag_repro.transfer.optimizers.asking import Asking
+
 Constants = Literal["relative", "torch"]
 
 
@@ -64,14 +66,16 @@ class Descent(ABC):
         """The newest accepted iterate, (N,), evaluated or not."""
         return self.iterate
 
-    def observe(self, loss: float, gradient: Tensor) -> None:
+    def observe(self, loss: float, gradient: Tensor) -> Asking[None]:
         """Go on from the evaluation at `point`; `gradient` (N,) is the image's to keep."""
         if self.unit is None and self.constants == "relative":
-            self.unit = _unit(gradient)
-        self.go_on(*((loss, gradient) if self.unit is None else (loss / self.unit, gradient / self.unit)))
+            [magnitude] = yield [gradient.double().abs().mean()]
+            self.unit = _unit(float(magnitude))
+        told = (loss, gradient) if self.unit is None else (loss / self.unit, gradient / self.unit)
+        yield from self.go_on(*told)
 
     @abstractmethod
-    def go_on(self, loss: float, gradient: Tensor) -> None:
+    def go_on(self, loss: float, gradient: Tensor) -> Asking[None]:
         """The same, in the image's own unit."""
 
     @abstractmethod
@@ -103,10 +107,9 @@ class Descent(ABC):
         vars(self).update(state)
 
 
-def _unit(gradient: Tensor) -> float | None:
-    """The power of 2 below the mean magnitude of a first gradient (N,): dividing by it rounds nothing.
+def _unit(magnitude: float) -> float | None:
+    """The power of 2 below the mean magnitude of a first gradient: dividing by it rounds nothing.
 
     In this unit an objective and any multiple of it take the same path. None if it is 0 or not finite.
     """
-    magnitude = float(gradient.double().abs().mean())
     return 2.0 ** math.floor(math.log2(magnitude)) if 0 < magnitude < math.inf else None

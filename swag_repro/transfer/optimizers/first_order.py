@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError, check_choice
+from swag_repro.transfer.optimizers.asking import Asking
 from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_positive
 from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
 
@@ -41,8 +42,9 @@ class _FirstOrder(Descent):
     def forget(self) -> None:
         self.stepper = self.make([self.iterate.clone()], lr=self.lr)
 
-    def go_on(self, loss: float, gradient: Tensor) -> None:
-        if not math.isfinite(loss) or not math.isfinite(float(gradient.abs().max())):
+    def go_on(self, loss: float, gradient: Tensor) -> Asking[None]:
+        [largest] = map(float, (yield [gradient.abs().max()]))
+        if not math.isfinite(loss) or not math.isfinite(largest):
             self.count(math.inf)
             self.stop(StopReason.NON_FINITE)
             return
@@ -93,9 +95,10 @@ class _Momentum(_FirstOrder):
         super().__init__(start, lr, make, "torch")  # its steps have the objective's unit
 
     def move(self, gradient: Tensor) -> None:
-        schedule, norm = self.schedule, float(gradient.norm())
-        limit = schedule.clip * gradient.numel()
-        clipped = gradient * (limit / norm) if norm > limit else gradient
+        schedule = self.schedule
+        # A tensor: nothing waits for it.
+        shrink = (schedule.clip * gradient.numel() / gradient.norm().double()).clamp(max=1.0)
+        clipped = gradient * shrink.to(gradient)
         lr = self.lr * schedule.decay ** ((self.iterations - 1) // schedule.decay_every)
         super().move(clipped.add(self.iterate, alpha=schedule.weight_decay) * lr)
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from swag_repro.transfer.optimizers.asking import Asking
 from swag_repro.transfer.optimizers.descent import Constants
 
 _LEAST_CURVATURE = 1e-10  # torch keeps a pair only where s·y is above it, whatever the unit of the loss
@@ -44,12 +45,11 @@ class History:
     def __len__(self) -> int:
         return min(self.kept, self.limit)
 
-    def push(self, s: Tensor, y: Tensor) -> None:
+    def push(self, s: Tensor, y: Tensor) -> Asking[None]:
         """Keep a pair of vectors (N,), unless its curvature s·y is rounding, or below torch's constant."""
-        least = _LEAST_CURVATURE
-        if self.constants == "relative":
-            least = torch.finfo(s.dtype).eps * float(s.norm()) * float(y.norm())
-        if not least < float(s.dot(y)) < math.inf:
+        curvature, of_s, of_y = map(float, (yield [s.dot(y), s.norm(), y.norm()]))
+        least = torch.finfo(s.dtype).eps * of_s * of_y if self.constants == "relative" else _LEAST_CURVATURE
+        if not least < curvature < math.inf:
             return
         block, row = divmod(self.kept % self.limit, _BLOCK)
         if block == len(self.blocks):
@@ -58,11 +58,11 @@ class History:
         self.blocks[block][row, 0], self.blocks[block][row, 1] = s, y
         self.kept += 1
 
-    def direction(self, gradient: Tensor) -> Tensor:
+    def direction(self, gradient: Tensor) -> Asking[Tensor]:
         """−H·gradient, shape (N,)."""
         if not self.kept:
             return gradient.neg()
-        sg, yg = self._read(gradient)
+        sg, yg = yield from self._products(gradient)
         scale, for_s, for_y = self._coefficients(sg, yg)
         weights = torch.stack((for_s, for_y), dim=1).flatten().to(gradient)
         result = gradient * -scale
@@ -70,21 +70,22 @@ class History:
             result.addmv_(rows.T, part, alpha=-1)
         return result
 
-    def _read(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def _products(self, gradient: Tensor) -> Asking[tuple[Tensor, Tensor]]:
         """Sᵀg and Yᵀg by slots. The same reading gives the products with the newest y, which are kept."""
         block, row = divmod((self.kept - 1) % self.limit, _BLOCK)
         vectors = torch.stack((gradient, self.blocks[block][row, 1]))
-        products = torch.cat([_products(vectors, rows) for rows in self._rows()], dim=1).double().cpu()
+        [found] = yield [torch.cat([_products(vectors, rows) for rows in self._rows()], dim=1)]
+        products = torch.from_numpy(found)
         newest, size = block * _BLOCK + row, len(self)
         self.sy[:size, newest] = products[1, ::2]
         self.yy[:size, newest] = self.yy[newest, :size] = products[1, 1::2]
         return products[0, ::2], products[0, 1::2]
 
-    def _coefficients(self, sg: Tensor, yg: Tensor) -> tuple[float, Tensor, Tensor]:
+    def _coefficients(self, sg: Tensor, yg: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """H·g = γg + S·for_s + Y·for_y, by two triangular systems in R, the upper triangle of SᵀY."""
         order = torch.arange(self.kept - len(self), self.kept) % self.limit
         sy, yy = self.sy[order][:, order], self.yy[order][:, order]
-        scale = float(sy[-1, -1] / yy[-1, -1])
+        scale = sy[-1, -1] / yy[-1, -1]
         u = _solve(sy, sg[order], upper=True)
         v = _solve(sy.T, sy.diagonal() * u + scale * (yy @ u - yg[order]), upper=False)
         for_s, for_y = torch.empty_like(sg), torch.empty_like(yg)

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from swag_repro.errors import SettingError, check_choice
+from swag_repro.transfer.optimizers.asking import Asking
 from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_positive
 from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
 from swag_repro.transfer.optimizers.history import History
@@ -57,73 +58,80 @@ class _QuasiNewton(Descent):
     def position(self) -> Tensor:
         return self.point if self.line_search == "none" else self.iterate
 
-    def go_on(self, loss: float, gradient: Tensor) -> None:
+    def go_on(self, loss: float, gradient: Tensor) -> Asking[None]:
         search = self.search
-        slope = float(gradient.dot(self.direction if search else gradient))
+        [slope] = map(float, (yield [gradient.dot(self.direction if search else gradient)]))
         finite = math.isfinite(loss) and math.isfinite(slope)
         trial = Point(search.step if search else 0.0, loss if finite else math.inf, slope, gradient)
         self.count(trial.loss)
         accepted = search.observe(trial) if search else trial
         if accepted is not None:
-            self._accept(accepted)
+            yield from self._accept(accepted)
 
     def forget(self) -> None:
         self.history.clear()
         self.search = None
         self.fresh = True
 
-    def _accept(self, accepted: Point) -> None:
+    def _accept(self, accepted: Point) -> Asking[None]:
         search, self.search = self.search, None
         if not math.isfinite(accepted.loss):
             self.stop(StopReason.NON_FINITE)
         elif search is None:
-            self._depart(accepted)
+            yield from self._depart(accepted)
         elif accepted.step == 0:
-            self._turn_back(accepted, StopReason.LINE_SEARCH)
+            yield from self._turn_back(accepted, StopReason.LINE_SEARCH)
         else:
-            self._move(search.start, accepted)
+            yield from self._move(search.start, accepted)
 
-    def _move(self, start: Point, accepted: Point) -> None:
+    def _move(self, start: Point, accepted: Point) -> Asking[None]:
         change = self.direction * accepted.step
         self.iterate = self.iterate.add(self.direction, alpha=accepted.step)
         self.iterations += 1
-        self.history.push(change, accepted.gradient - start.gradient)
-        short = float(change.abs().max()) <= self.tolerances.change
-        if short or abs(accepted.loss - start.loss) < self.tolerances.change:
+        yield from self.history.push(change, accepted.gradient - start.gradient)
+        [longest] = map(float, (yield [change.abs().max()]))
+        if longest <= self.tolerances.change or abs(accepted.loss - start.loss) < self.tolerances.change:
             self.loss = accepted.loss
             self.stop(StopReason.CHANGE)
         else:
-            self._depart(accepted)
+            yield from self._depart(accepted)
 
-    def _depart(self, origin: Point) -> None:
+    def _depart(self, origin: Point) -> Asking[None]:
         """Choose the direction from the iterate, and begin to search along it."""
         self.loss = origin.loss
-        if float(origin.gradient.abs().max()) <= self.tolerances.gradient:
+        [steepest] = map(float, (yield [origin.gradient.abs().max()]))
+        if steepest <= self.tolerances.gradient:
             self.stop(StopReason.GRADIENT)
             return
-        self.direction = self.history.direction(origin.gradient)
-        slope = float(origin.gradient.dot(self.direction))
+        self.direction = yield from self.history.direction(origin.gradient)
+        asked = (origin.gradient.dot(self.direction), self.direction.abs().max(), origin.gradient.abs().sum())
+        slope, width, length = map(float, (yield asked))
         if slope < 0 and slope <= -self.tolerances.change:
-            self._begin(origin._replace(step=0.0, slope=slope))
+            self._begin(origin._replace(step=0.0, slope=slope), width, length)
         else:
-            self._turn_back(origin, StopReason.NO_DESCENT)
+            yield from self._turn_back(origin, StopReason.NO_DESCENT)
 
-    def _begin(self, start: Point) -> None:
-        """The first step is of length lr in the 1-norm (in torch at most), the others are lr."""
+    def _begin(self, start: Point, width: float, length: float) -> None:
+        """The first step is of length lr in the 1-norm (in torch at most), the others are lr.
+
+        Args:
+            start: the iterate.
+            width: of the direction, its largest component.
+            length: of the gradient, in the 1-norm.
+        """
         longest = 1.0 if self.constants == "torch" else math.inf
-        step = min(longest, 1.0 / float(start.gradient.abs().sum())) * self.lr if self.fresh else self.lr
+        step = min(longest, 1.0 / length) * self.lr if self.fresh else self.lr
         self.fresh = False
-        width = float(self.direction.abs().max())
         self.search = SEARCHES[self.line_search](start, step, self.tolerances.change / width)
 
-    def _turn_back(self, origin: Point, reason: StopReason) -> None:
+    def _turn_back(self, origin: Point, reason: StopReason) -> Asking[None]:
         """Try the gradient itself where a search along a quasi-Newton direction came to nothing."""
         if self.line_search == "none" or not self.history:
             self.loss = origin.loss
             self.stop(reason)
         else:
             self.forget()
-            self._depart(origin)
+            yield from self._depart(origin)
 
     def state_dict(self) -> dict[str, Any]:
         search = None
