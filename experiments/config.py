@@ -70,10 +70,11 @@ class Tracking:
 
 @dataclass
 class Compute:
-    """Where and in what portions; no result depends on it."""
+    """Where and in what portions; no result depends on it, but for what `tf32` rounds."""
 
     device: str = MISSING
     threads: int | None = None
+    tf32: bool = MISSING
 
 
 @dataclass

@@ -57,8 +57,8 @@ NOT_SCIENCE = frozenset(
 )
 """Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""
 
-LATER = frozenset({"transformations"})
-"""Settings that came when there were runs already: empty, they leave all as it was, and are in no id."""
+LATER = frozenset({"transformations", "compute.tf32"})
+"""Settings, by dotted key, that came when there were runs already: empty or false they are in no id."""
 
 NOT_SCIENCE_OF = {
     # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with
@@ -103,10 +103,18 @@ def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
         SettingError: A number is NaN or infinite.
         TypeError: A value is none of mapping, list, tuple, string, number, boolean and None.
     """
-    kept = normal(config, NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset()))
+    unset = {key for key in LATER if not _at(config, key)}
+    kept = normal(config, NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset()) | unset)
     if not kept.get("compute", True):
         del kept["compute"]
-    return {name: value for name, value in kept.items() if name not in LATER or value}
+    return kept
+
+
+def _at(config: Any, key: str) -> Any:
+    """The value of a dotted key; None without one."""
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, Mapping) else None
+    return config
 
 
 def wants_judge(config: Mapping[str, Any]) -> bool:
