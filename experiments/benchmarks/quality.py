@@ -136,6 +136,12 @@ VARIANTS: Mapping[str, Any] = {
     "coarse to fine, Adam": _coarse(ADAM, **THREE),
     BATCH: _coarse(**THREE),
     "preset=fast": lambda _: list(_stated("preset/fast.yaml")),
+    "preset=fast, three scales": lambda _: [
+        *_stated("preset/fast.yaml"),
+        "scales=[0.25,0.5,1.0]",
+        "steps=[150,100,75]",
+        "evaluations=[200,150,100]",
+    ],
 }
 """By name: closures of the authors' settings → what is changed beside `ours`."""
 

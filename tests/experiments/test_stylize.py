@@ -255,7 +255,7 @@ def test_only_runs_of_one_scale_are_told(run, photos, monkeypatch):
     monkeypatch.setattr("experiments.stylization.pace.SHORTEST", 0.0)
     _, printed = run(*TINY, *photos, "steps=8")
     assert printed.count("preset=fast takes less") == 1
-    _, printed = run(*TINY, *photos, "preset=fast", "steps=[4,4,4]")
+    _, printed = run(*TINY, *photos, "preset=fast", "steps=[4,4]")
     assert "quicker" not in printed
     _, printed = run(*TINY, *photos, "objective=mmd_gaussian", "steps=8")
     assert "quicker" not in printed
@@ -366,8 +366,8 @@ PRESETS = {
     },
     "mechanism": {"balance": "sides", "normalizer": "paper", "size": 128, "resize": "squash", "steps": 40, "evaluations": 60},
     "fast": {
-        "balance": "sides", "normalizer": "paper", "line_search": "armijo", "scales": [0.25, 0.5, 1.0], "coarsest": 128,
-        "steps": [150, 100, 75], "evaluations": [200, 150, 100], "result": "best",
+        "balance": "sides", "normalizer": "paper", "line_search": "armijo", "scales": [0.5, 1.0], "coarsest": 128,
+        "steps": [100, 75], "evaluations": [150, 100], "result": "best",
     },
     "demystifying": {
         "balance": "none", "normalizer": "demystifying", "content": "half_sum", "optimizer": "SGD", "start": "grey",
