@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,12 +23,10 @@ from swag_repro.images import (
 )
 from swag_repro.losses import Style
 from swag_repro.networks.architecture import IMAGENET_MEAN
-from swag_repro.runs.store import Run
 from swag_repro.transfer.canvas import finest_level
 
 STARTS = ("content", "noise", "grey", "style", "laplacian")
 GREY_NOISE = 0.1 / 256  # Demystifying, authors' code
-BATCH_SIZE = "batch_size.json"
 COLORS = ("style", "luminance", "matched")
 
 
@@ -152,28 +149,6 @@ def _covered(styles: Sequence[Style]) -> Tensor | None:
 def _to_size(images: Tensor, size: Sequence[int]) -> Tensor:
     resized = F.interpolate(images, list(size), mode="bicubic", antialias=True)
     return resized.clamp(0, 1)
-
-
-def fixed_size(run: Run, setting: int | str, fitting: Callable[[], int]) -> int:
-    """How many pairs of a run are optimised side by side: `auto` is settled by its first attempt.
-
-    On another machine, or beside other processes, another number would fit; then the pictures would be
-    others, and checkpoints of no use.
-
-    Args:
-        run: Keeps the number in `batch_size.json`.
-        setting: `compute.batch_size`.
-        fitting: How many fit in memory now.
-    """
-    if isinstance(setting, int):
-        return setting
-    try:
-        return int(json.loads((run.path / BATCH_SIZE).read_text())["batch_size"])
-    except (OSError, ValueError, TypeError, KeyError):
-        size = fitting()
-    with run.write_file(BATCH_SIZE) as file:
-        file.write(json.dumps({"batch_size": size}).encode())
-    return size
 
 
 def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Picture | None) -> Tensor:

@@ -19,20 +19,13 @@ from experiments.frame import Context
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
 from experiments.science import VERSIONS, wants_judge
-from experiments.stylization.batches import (
-    BATCH_SIZE,
-    COLORS,
-    STARTS,
-    Batch,
-    fixed_size,
-    restart_of,
-    start_of,
-)
+from experiments.stylization.batches import COLORS, STARTS, Batch, restart_of, start_of
 from experiments.stylization.judging import Judging
 from experiments.stylization.memory import PEAK, SURE, Needed, small
-from experiments.stylization.painting import Painter
+from experiments.stylization.painting import Painted, Painter
 from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights_of
 from experiments.stylization.pictures import save_pictures
+from experiments.stylization.portions import BATCH_SIZE, Portions
 from experiments.stylization.scales import Scale, scales_of
 from experiments.stylization.shares import ENTRIES, SHARES, entry_shares, start_shares
 from experiments.sweeps.progress import console
@@ -42,7 +35,7 @@ from swag_repro.losses import Objective, check_weight
 from swag_repro.memory import give_back_freed, kept_for_gradient
 from swag_repro.networks import Levers, TappedNetwork
 from swag_repro.runs.schema import LOSSES
-from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
+from swag_repro.transfer import Canvas, Guards, Plateau, TooLargeError, Transfer
 
 MOST_PAIRS = 16
 """In a batch of `auto`: more gain nothing on machines we know."""
@@ -128,9 +121,9 @@ class Stylization(SmoothedExperiment):
             give_back_freed()
         setting = self.config.compute.batch_size
         self._check_fits(network, setting)
-        size = fixed_size(context.run, setting, partial(self.fitting, network))
-        for batch in self.batches(size):
-            painted = painter.paint(batch)
+        portions = Portions(context.run, setting, partial(self.fitting, network))
+        for painted in self._painted(painter, portions):
+            batch = painted.batch
             pairs += save_pictures(
                 context.run,
                 painted,
@@ -223,11 +216,24 @@ class Stylization(SmoothedExperiment):
             result=self.config.result,
         )
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """At most so many pairs each, side by side where their contents have one size."""
+    def _painted(self, painter: Painter, portions: Portions) -> Iterator[Painted]:
+        """Batches of pairs whose contents have one size; in halves, from their start, where memory runs out.
+
+        Raises:
+            TooLargeError: it runs out for one pair, or for a number of pairs that was asked for.
+        """
+        position = 0
         for group in self._groups.values():
-            for first in range(0, len(group), size):
-                yield self.batch(group[first : first + size])
+            left = group
+            while left:
+                together = left[: portions.at(position)]
+                painted = _tried(painter, self.batch(together))
+                if isinstance(painted, TooLargeError):
+                    if not portions.halve(position, len(together)):
+                        raise painted
+                    continue
+                yield painted
+                left, position = left[len(together) :], position + len(together)
 
     @cached_property
     def _groups(self) -> dict[tuple[int, ...], list[Pair]]:
@@ -294,6 +300,18 @@ class Stylization(SmoothedExperiment):
     def tags(self) -> list[str]:
         """By which W&B finds it."""
         return [*super().tags, self.config.objective.name]
+
+
+def _tried(painter: Painter, batch: Batch) -> Painted | TooLargeError:
+    """A painted batch, or how memory ran out; then what it held is free again."""
+    try:
+        return painter.paint(batch)
+    except TooLargeError as error:
+        # Tracebacks hold all that their frames do.
+        error.__cause__ = error.__context__ = error.__traceback__ = None
+        ran_out = error
+    torch.cuda.empty_cache()
+    return ran_out
 
 
 def _check_any_finite(pairs: Sequence[dict[str, Any]]) -> None:

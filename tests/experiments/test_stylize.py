@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
@@ -16,6 +17,7 @@ from experiments.stylization.pace import Pace
 from experiments.stylization.stylization import Stylization
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.errors import SettingError
+from swag_repro.networks import TappedNetwork
 from swag_repro.runs.records import all_runs
 
 ROOT = Path(__file__).parents[2]
@@ -329,6 +331,36 @@ def test_a_resumed_run_keeps_its_batches(run, tmp_path, monkeypatch):
     )
 
 
+def test_memory_that_runs_out_in_the_middle_halves_what_is_side_by_side(run, tmp_path, monkeypatch):
+    """Of the second of two sizes of contents; then pictures are those of batches that were so small from the start."""
+    arguments = [*TINY, "images.source.limit=5", "images.resize=squash"]
+    whole, evaluations = TappedNetwork.forward, []
+
+    def starved(network, images):
+        if images.requires_grad:
+            evaluations.append(len(images))
+            if len(evaluations) > 1 and len(images) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return whole(network, images)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TappedNetwork, "forward", starved)
+        status, printed = run(*arguments, "compute.batch_size=auto")
+        assert status == 0, printed
+        assert evaluations[:3] == [1, 5, 2]  # a prediction's, and two batches'
+        status, printed = run(*arguments, "compute.batch_size=5")
+        assert status == 1
+        assert "Choose a smaller batch" in " ".join(printed.split())
+    [record] = [record for record in records(tmp_path) if record.status.state == "finished"]
+    assert json.loads((record.path / "batch_size.json").read_text())["halved"] == {"0": 2}
+    assert "memory ran out with 5 pairs side by side: from here on 2" in (record.path / "run.log").read_text()
+    run(*arguments, "compute.batch_size=2")
+    [other] = [one for one in records(tmp_path) if one.config["compute"]["batch_size"] == 2]
+    names = [Path(pair["image"]).stem for pair in pairs(record)]
+    assert len(names) == 5
+    assert all(np.array_equal(pixels(record, name), pixels(other, name)) for name in names)
+
+
 def test_the_release_s_scaling_is_a_re_weighting(run, tmp_path, photos):
     """0.001 · F at the two deepest layers, and weights of 1e-6 and 1e-12 there: the same function."""
     small = [*SMALL, *photos, "images.size=48", "evaluations=6"]
@@ -568,7 +600,7 @@ def test_the_last_scale_has_a_smaller_step():
         )
     )
     network = cell.network()
-    [batch] = cell.batches(1)
+    batch = cell.batch(cell.pairs[:1])
     found = [
         cell.transfer(network, batch, batch.contents, last=last)._optimizer._images[0].lr
         for last in (False, True)

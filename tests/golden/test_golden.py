@@ -49,7 +49,7 @@ def loaded(*overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cell = Stylization.build(checked(compose("stylize", [*PAIR, *overrides]), "stylize"))
     network = cell.network()
-    [batch] = cell.batches(1)
+    batch = cell.batch(cell.pairs[:1])
     batch = replace(batch, contents=exact(batch.contents))
     return cell, network, batch.with_styles(lambda style, _: replace(style, image=exact(style.image)))
 
