@@ -70,11 +70,11 @@ class Tracking:
 
 @dataclass
 class Compute:
-    """Where and in what portions; no result depends on it, but for what `tf32` rounds."""
+    """Where and in what portions; results depend on `tf32` alone, which earlier runs' settings lack."""
 
     device: str = MISSING
     threads: int | None = None
-    tf32: bool = MISSING
+    tf32: bool | None = None
 
 
 @dataclass

@@ -93,7 +93,7 @@ def _add(path: Path, rows: pd.DataFrame) -> None:
     """Rows take the place of those of the same trainings."""
     of = ["network", "seed"]
     if path.exists():
-        there = pd.read_csv(path, float_precision="round_trip")  # or last digits change
+        there = pd.read_csv(path)
         others = ~pd.MultiIndex.from_frame(there[of]).isin(pd.MultiIndex.from_frame(rows[of]))
         rows = pd.concat([there[others], rows])
     write_text(path, rows.sort_values(of, kind="stable").to_csv(index=False))
@@ -125,6 +125,7 @@ def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any
         if not key.endswith("num_batches_tracked")  # no output depends on it
     }
     content, stem = save(halved), f"{network}-{seed}"
+    as_stored = _accuracy(record, halved)
     if stored:
         with whole_file(folder / f"{stem}.safetensors") as file:
             file.write(content)
@@ -137,7 +138,7 @@ def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any
         "sha256": digest(content) if stored else None,
         "epochs": record.config["recipe"]["epochs"],
         "test_accuracy": last["test", "accuracy"],
-        "test_accuracy_as_stored": _accuracy(record, halved),
+        "test_accuracy_as_stored": as_stored,
         "train_accuracy": last["fitted", "accuracy"],
         "minutes": round(last["fitted", "seconds"] / 60, 1),
         "device": record.status.device,

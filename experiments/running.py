@@ -147,7 +147,7 @@ class Cell:
         config = checked(self.composed, self.kind.reads)
         if config.compute.threads is not None:
             torch.set_num_threads(config.compute.threads)
-        torch.backends.cudnn.allow_tf32 = config.compute.tf32
+        torch.backends.cudnn.allow_tf32 = bool(config.compute.tf32)
         experiment = self.kind.build(config)
         following = experiment.following()  # which objects now to what it can't do
         if why := self._given_up(experiment):
