@@ -50,8 +50,10 @@ def reached(curves: pd.DataFrame, clock: str) -> pd.DataFrame:
     Returns:
         `seconds_style` and `seconds_both` (style and content not above the target), infinite if never;
         `times_loop_*`, how many times as fast as the textbook loop, and `times_settings_*`, as the authors'
-        settings by this project's engine; `content_then`, the content's distance when the style's target was
-        reached, as a part of the authors'; `style`, `content`, `seconds` and `cpu_seconds` at the end.
+        settings by this project's engine: until these are first so near, which may be early, by chance.
+        `times_whole_*`, as the textbook loop for all closures of the authors' settings; `content_then`, the
+        content's distance when the style's target was reached, as a part of the authors'; `style`, `content`,
+        `seconds` and `cpu_seconds` at the end.
     """
     curves = with_textbook(curves)
     rows = []
@@ -92,7 +94,9 @@ def _compared(taken: dict[str, float], authors: dict[str, float]) -> dict[str, f
     # What a closure of the authors' settings takes by this engine, in closures of the textbook loop.
     closure = authors["clock"] / (authors["closures"] * authors["loop"])
     for name in ("style", "both"):
-        loop = authors[f"closures_{name}"] * taken["loop"]
-        times = loop / taken[f"seconds_{name}"] if taken[f"seconds_{name}"] else math.inf
+        seconds = taken[f"seconds_{name}"]
+        pace = taken["loop"] / seconds if seconds else math.inf
+        times = authors[f"closures_{name}"] * pace
         taken |= {f"times_loop_{name}": times, f"times_settings_{name}": times * closure}
+        taken[f"times_whole_{name}"] = authors["closures"] * pace
     return taken

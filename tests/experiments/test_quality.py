@@ -55,6 +55,15 @@ def test_variants_are_compared_with_the_loop_that_ran_beside_them():
     assert by_processors.loc["ours", "times_loop_style"] == pytest.approx(10)
 
 
+def test_authors_that_pass_their_end_by_chance_are_credited_with_it():
+    """Of 20 closures the fourth was as near as the last: a quarter of the whole, but not by design."""
+    early = curve(AUTHORS, (0, 0, 1, 0, 1), (5, 5, 0.375, 0.1, 1), (20, 20, 0.5, 0.2, 1), loop=1.0)
+    ours = curve("ours", (0, 0, 1, 0, 1), (5, 2, 0.5, 0.1, 1), loop=1.0)
+    found = reached(pd.concat([early, ours]), "seconds").set_index("variant").loc["ours"]
+    assert found["times_loop_style"] == pytest.approx(4 / 2)
+    assert found["times_whole_style"] == pytest.approx(20 / 2)
+
+
 def test_a_blurred_picture_and_one_that_lost_its_content_do_not_count():
     coarse = curve(
         "coarse", (0, 0, 1, 0, 1), (5, 1, 0.1, 0.1, 0.5), (9, 3, 0.4, 0.3, 1), (12, 6, 0.4, 0.2, 1)
