@@ -28,7 +28,10 @@ class Portions:
 
     def __init__(self, run: Run, setting: int | str, fitting: Callable[[], int]) -> None:
         self._run, self._given = run, isinstance(setting, int)
-        self._size, self._halved = (setting, {}) if isinstance(setting, int) else self._settled(fitting)
+        kept = None if self._given else self._kept()
+        self._size, self._halved = kept or (setting if isinstance(setting, int) else fitting(), {})
+        if not self._given:
+            self._keep()
 
     def at(self, position: int) -> int:
         """How many go together from the pair on before which there are so many."""
@@ -44,15 +47,13 @@ class Portions:
         logger.warning("memory ran out with %d pairs side by side: from here on %d", pairs, pairs // 2)
         return True
 
-    def _settled(self, fitting: Callable[[], int]) -> tuple[int, dict[int, int]]:
+    def _kept(self) -> tuple[int, dict[int, int]] | None:
         try:
             kept = json.loads((self._run.path / BATCH_SIZE).read_text())
             halved = {int(position): int(size) for position, size in kept["halved"].items()}
             return int(kept["batch_size"]), halved
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            self._size, self._halved = fitting(), {}
-            self._keep()
-            return self._size, self._halved
+            return None
 
     def _keep(self) -> None:
         with self._run.write_file(BATCH_SIZE) as file:
