@@ -128,10 +128,12 @@ def network(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
 
 
 def _parts(runs: pd.DataFrame, shown: Collection[str]) -> pd.Series[str]:
-    """What the figure calls an arm, or else its loss; nothing where there is neither."""
+    """What the figure calls an arm, or else its loss, or both where both differ; nothing without either."""
     groups = [group for group in ("arm", "objective") if group not in shown and f"{group}.label" in runs]
-    labels = runs[[f"{group}.label" for group in groups]].bfill(axis=1)
-    parts = labels.iloc[:, 0] if groups else pd.Series("", index=runs.index)
+    labels = runs[[f"{group}.label" for group in groups]]
+    if len(groups) > 1 and labels.nunique().gt(1).all():
+        return labels.iloc[:, ::-1].apply(lambda row: ", ".join(row.dropna().astype(str)), axis=1)
+    parts = labels.bfill(axis=1).iloc[:, 0] if groups else pd.Series("", index=runs.index)
     return parts.fillna("").astype(str)
 
 

@@ -68,6 +68,18 @@ def test_a_temperature_that_was_swept_stands_behind_the_mark() -> None:
     assert labels.label(made, ["smoothing"]).tolist() == ["r-ResNet-50"] * 2
 
 
+def test_an_arm_and_a_loss_stand_side_by_side_where_both_differ() -> None:
+    config = dict.fromkeys(VALUES) | {"network.name": "resnet50", "weights.name": "random"}
+    made = runs(
+        [config | {"objective.name": loss, "steps": steps} for loss in ("gram", "bn") for steps in (1, 2)]
+    )
+    made["objective.label"] = made["objective.name"].map({"gram": "Gram", "bn": "BN"})
+    made["arm.label"] = made["steps"].map({1: "plain", 2: "SWAG"})
+    assert labels.label(made, ["steps"]).tolist() == ["Gram, plain", "Gram, SWAG", "BN, plain", "BN, SWAG"]
+    same = made[made["steps"] == 2]
+    assert labels.label(same, ["arm", "steps"]).tolist() == ["Gram", "BN"]
+
+
 def test_types_of_columns() -> None:
     rows = [
         {"run_id": "a", "experiment": "e", "state": "finished", "path": "p"} | columns
