@@ -207,10 +207,11 @@ def _pair(curves: Curves, pair: str, variants: Sequence[str]) -> PairPictures:
 def _result(curves: Curves, curve: pd.DataFrame, pair: str, name: str) -> Picture:
     if curve.empty:
         return Picture(name, f"{pair}__{name}", None, status="missing")
-    near = curve[(curve["relative_style"] <= 1) & (curve["scale"] == 1)]
+    near = curve[(curve["relative_style"] <= 1) & (curve["scale"] == 1) & (curve["closures"] > 0)]
     point = curve.iloc[-1] if near.empty or name == AUTHORS else near.iloc[0]
     mark = "– " if near.empty else ""
-    below = f"{mark}{point['seconds']:.3g} s\n{point['style']:.3g}, {point['content']:.2g}"
+    seconds = f"{point['seconds']:.3g}" if point["seconds"] < 100 else f"{point['seconds']:.0f}"
+    below = f"{mark}{seconds} s\n{point['style']:.3g}, {point['content']:.2g}"
     return Picture(name, f"{pair}__{name}", _read(curves.folder / point["image"]), below)
 
 

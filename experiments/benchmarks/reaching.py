@@ -37,9 +37,10 @@ def reached(curves: pd.DataFrame, clock: str) -> pd.DataFrame:
     """For each variant and pair: what it took to come where the authors' settings end, and where it ended.
 
     A picture counts when it has its whole size: smaller ones, enlarged, are blurred, and a blur may be nearer
-    to a style by chance. Pairs of which the authors' settings are missing are left out. The seconds of a
-    variant are compared with those that the textbook loop would have taken for as many closures as the
-    authors' settings needed, by what its closures took while this variant ran.
+    to a style by chance. The start doesn't: a judge may find the content itself nearer to the style than the
+    end of the authors' settings. Pairs of which these are missing are left out. The seconds of a variant are
+    compared with those that the textbook loop would have taken for as many closures as the authors' settings
+    needed, by what its closures took while this variant ran.
 
     Args:
         curves: a row for each point: `variant`, `pair`, `scale`, `closures`, `seconds`, `cpu_seconds`, the
@@ -76,7 +77,8 @@ def with_textbook(curves: pd.DataFrame) -> pd.DataFrame:
 def _taken(curve: pd.DataFrame, authors: pd.DataFrame, clock: str) -> dict[str, float]:
     """What it took to come where the authors' settings end."""
     target = authors.iloc[-1]
-    style = (curve["style"] / target["style"]).where(curve["scale"] == 1, math.inf)
+    counts = (curve["scale"] == 1) & (curve["closures"] > 0)
+    style = (curve["style"] / target["style"]).where(counts, math.inf)
     both = np.maximum(style, curve["content"] / target["content"])
     end = curve.iloc[-1]
     found = {name: float(end[name]) for name in ENDS}

@@ -56,12 +56,20 @@ def test_variants_are_compared_with_the_loop_that_ran_beside_them():
 
 
 def test_authors_that_pass_their_end_by_chance_are_credited_with_it():
-    """Of 20 closures the fourth was as near as the last: a quarter of the whole, but not by design."""
+    """Of 20 closures the fifth was nearer than the last: a quarter of the whole, but not by design."""
     early = curve(AUTHORS, (0, 0, 1, 0, 1), (5, 5, 0.375, 0.1, 1), (20, 20, 0.5, 0.2, 1), loop=1.0)
     ours = curve("ours", (0, 0, 1, 0, 1), (5, 2, 0.5, 0.1, 1), loop=1.0)
     found = reached(pd.concat([early, ours]), "seconds").set_index("variant").loc["ours"]
-    assert found["times_loop_style"] == pytest.approx(4 / 2)
+    assert found["times_loop_style"] == pytest.approx(5 / 2)
     assert found["times_whole_style"] == pytest.approx(20 / 2)
+
+
+def test_the_start_is_no_result():
+    """A judge may find the content nearer to the style than where the authors' settings end."""
+    worse = curve(AUTHORS, (0, 0, 0.4, 0, 1), (10, 10, 0.45, 0.1, 1), (20, 20, 0.5, 0.2, 1), loop=1.0)
+    ours = curve("ours", (0, 0, 0.4, 0, 1), (5, 3, 0.3, 0.1, 1), loop=1.0)
+    found = reached(pd.concat([worse, ours]), "seconds").set_index("variant")
+    assert found["seconds_style"].to_dict() == {TEXTBOOK: 10, AUTHORS: 10, "ours": 3}
 
 
 def test_a_blurred_picture_and_one_that_lost_its_content_do_not_count():
