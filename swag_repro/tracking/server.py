@@ -76,7 +76,9 @@ class Server:
 
     def _watched(self, command: Sequence[str], logs: Sequence[Path], output: IO[str]) -> bool:
         """Whether it had to be ended."""
-        speaking = {**os.environ, "WANDB_SILENT": "false"}
+        # A service of its own: by WANDB_SERVICE it would use this process's, which goes on when it is ended.
+        own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+        speaking = {**own, "WANDB_SILENT": "false"}
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=speaking)
         arrived, since = 0, time.monotonic()
         try:
