@@ -53,7 +53,7 @@ def compute(root: Path, seed: int, *, mode: str, fails: bool = False, during=lam
     store = Store(root)
     with (
         store.claim(identity, config=config, name="fig2", device="cpu") as run,
-        tracked(about, mode=mode, directory=run.path, config=config, timeout=2) as tracker,
+        tracked(about, mode=mode, directory=run.path, config=config, timeout=5) as tracker,
     ):
         loss_axis(tracker)
         curves = [
