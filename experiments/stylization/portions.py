@@ -28,9 +28,9 @@ class Portions:
 
     def __init__(self, run: Run, setting: int | str, fitting: Callable[[], int]) -> None:
         self._run, self._given = run, isinstance(setting, int)
-        kept = None if self._given else self._kept()
-        self._size, self._halved = kept or (setting if isinstance(setting, int) else fitting(), {})
-        if not self._given:
+        kept = (setting, {}) if isinstance(setting, int) else self._kept()
+        self._size, self._halved = kept or (fitting(), {})
+        if kept is None:
             self._keep()
 
     def at(self, position: int) -> int:

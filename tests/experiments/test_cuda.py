@@ -1,4 +1,4 @@
-"""Every entry point on a GPU, beside a CPU: the same numbers but for rounding, and no more waiting than need be.
+"""Experiments on a GPU, beside a CPU: the same numbers but for rounding, and no more waiting than need be.
 
 `SWAG_REPRO_TEST_DEVICE=cpu pytest tests/experiments/test_cuda.py` tries the tests themselves without a GPU.
 """

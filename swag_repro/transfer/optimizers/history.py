@@ -47,8 +47,9 @@ class History:
 
     def push(self, s: Tensor, y: Tensor) -> Asking[None]:
         """Keep a pair of vectors (N,), unless its curvature s·y is rounding, or below torch's constant."""
-        curvature, of_s, of_y = map(float, (yield [s.dot(y), s.norm(), y.norm()]))
-        least = torch.finfo(s.dtype).eps * of_s * of_y if self.constants == "relative" else _LEAST_CURVATURE
+        asked = [s.norm(), y.norm()] if self.constants == "relative" else []
+        curvature, *norms = map(float, (yield [s.dot(y), *asked]))
+        least = torch.finfo(s.dtype).eps * math.prod(norms) if norms else _LEAST_CURVATURE
         if not least < curvature < math.inf:
             return
         block, row = divmod(self.kept % self.limit, _BLOCK)

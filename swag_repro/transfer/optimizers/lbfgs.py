@@ -104,20 +104,21 @@ class _QuasiNewton(Descent):
             self.stop(StopReason.GRADIENT)
             return
         self.direction = yield from self.history.direction(origin.gradient)
-        asked = (origin.gradient.dot(self.direction), self.direction.abs().max(), origin.gradient.abs().sum())
-        slope, width, length = map(float, (yield asked))
+        first = [origin.gradient.abs().sum()] if self.fresh else []
+        asked = [origin.gradient.dot(self.direction), self.direction.abs().max(), *first]
+        slope, width, *length = map(float, (yield asked))
         if slope < 0 and slope <= -self.tolerances.change:
-            self._begin(origin._replace(step=0.0, slope=slope), width, length)
+            self._begin(origin._replace(step=0.0, slope=slope), width, *length)
         else:
             yield from self._turn_back(origin, StopReason.NO_DESCENT)
 
-    def _begin(self, start: Point, width: float, length: float) -> None:
+    def _begin(self, start: Point, width: float, length: float = 1.0) -> None:
         """The first step is of length lr in the 1-norm (in torch at most), the others are lr.
 
         Args:
             start: the iterate.
             width: of the direction, its largest component.
-            length: of the gradient, in the 1-norm.
+            length: of the gradient, in the 1-norm, which the first step asks for.
         """
         longest = 1.0 if self.constants == "torch" else math.inf
         step = min(longest, 1.0 / length) * self.lr if self.fresh else self.lr
