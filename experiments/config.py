@@ -233,6 +233,7 @@ class StylizeConfig(MeasureConfig):
     coarsest: int = MISSING
     mean_one: bool = MISSING
     demystifying_units: str = MISSING
+    tile: int | None = None
     guards: Guards = MISSING
     levers: Levers = MISSING
     measures: dict[str, Any] = MISSING

@@ -159,6 +159,19 @@ class NoSmoothing:
         return self.name
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all values of a layer's softmax share.
+
+    Attributes:
+        shift: their largest, `(B, 1)`; a constant of the gradient.
+        total: `Σ e^{(F − shift)/T}`, `(B, 1)` float64.
+    """
+
+    shift: Tensor
+    total: Tensor
+
+
 class Softmax:
     """SWAG's σ; `over` all of a layer (the paper) or its channels (the authors' first release).
 
@@ -194,6 +207,51 @@ class Softmax:
         features = at_least_float32(features)
         reference = features if reference is None else at_least_float32(reference)
         return self.FUNCTIONS[self.over](features, self.temperature.of(reference), self._total(features))
+
+    @property
+    def reads_whole_layers(self) -> bool:
+        """Whether a value depends on other positions than its own."""
+        return self.over == "layer"
+
+    def weights(self, features: Tensor, reference: Tensor, shift: Tensor) -> Tensor:
+        """`e^{(F − shift)/T}` of a layer or a part of it, in the shape of `features` `(B, D, ...)`.
+
+        Args:
+            features: float32 or wider.
+            reference: see `Smoothing`.
+            shift: `(B, 1)`, a constant.
+        """
+        rows = (features.flatten(1) - shift) / self.temperature.of(reference)
+        return rows.exp().view_as(features)
+
+    def shared(self, features: Tensor, reference: Tensor, before: Shared | None) -> Shared:
+        """What the values of a layer share, as far as it was seen, with one more part of it.
+
+        Args:
+            features: a part of a layer, `(B, D, ...)`.
+            reference: see `Smoothing`.
+            before: of the parts before it; None at the first.
+        """
+        features = at_least_float32(features)
+        shift = features.flatten(1).amax(dim=1, keepdim=True)
+        shift = shift if before is None else torch.maximum(shift, before.shift)
+        total = self.weights(features, reference, shift).flatten(1).sum(dim=1, keepdim=True).double()
+        if before is not None:
+            total = total + before.total * self.weights(before.shift, reference, shift)
+        return Shared(shift, total)
+
+    def of_part(self, features: Tensor, reference: Tensor, shared: Shared, count: int) -> Tensor:
+        """σ of a part of a layer.
+
+        Args:
+            features: `(B, D, ...)`.
+            reference: see `Smoothing`.
+            shared: of the whole layer; σ can be differentiated by its `total`.
+            count: values of a whole image, D·M.
+        """
+        features = at_least_float32(features)
+        unit = shared.total.to(features.dtype) / (count if self.mean_one else 1)
+        return self.weights(features, reference, shared.shift) / unit.view(-1, *[1] * (features.dim() - 1))
 
     def _total(self, features: Tensor) -> float:
         if not self.mean_one:

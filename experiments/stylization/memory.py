@@ -19,6 +19,12 @@ PEAK = {False: 1.5, True: 2.5}
 Measured by what torch allocates at 256 px: 1.2 to 1.4 and 1.6 to 2.3 (ResNet-50, VGG-19, Inception-v3).
 """
 
+TILE = 1024
+"""Pixels of the tiles that are advised where a picture doesn't fit."""
+
+KEPT_OF_CONTENT = 2
+"""Features of a content image that are kept beside tiles, with those being compared."""
+
 SURE = 2**20
 """Pixels of a batch that is tried without a prediction."""
 

@@ -21,7 +21,7 @@ from experiments.objective import objective_of
 from experiments.science import VERSIONS, wants_judge
 from experiments.stylization.batches import COLORS, STARTS, Batch, restart_of, start_of
 from experiments.stylization.judging import Judging
-from experiments.stylization.memory import PEAK, SURE, Needed, small
+from experiments.stylization.memory import KEPT_OF_CONTENT, PEAK, SURE, TILE, Needed, small
 from experiments.stylization.painting import Painted, Painter
 from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights_of
 from experiments.stylization.pictures import save_pictures
@@ -31,10 +31,12 @@ from experiments.stylization.shares import ENTRIES, SHARES, entry_shares, start_
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice
 from swag_repro.images import Picture, load_mask
-from swag_repro.losses import Objective, check_weight
+from swag_repro.losses import Objective, TiledObjective, can_be_tiled, check_weight, whole
 from swag_repro.memory import give_back_freed, kept_for_gradient
-from swag_repro.networks import Levers, TappedNetwork
+from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.networks.tiles import TiledFeatures
 from swag_repro.runs.schema import LOSSES
+from swag_repro.smoothing import Smoothing
 from swag_repro.transfer import Canvas, Guards, Plateau, TooLargeError, Transfer
 
 MOST_PAIRS = 16
@@ -77,10 +79,7 @@ class Stylization(SmoothedExperiment):
             "pairs": pairs,
             "style_weights": weights_of(config, len(pairs[0].styles)),
             "start": start_picture(config.start, STARTS),
-            "objective": replace(
-                objective_of(config.objective, parts["architecture"], parts["smoothing"]),
-                transformations=build(config.transformations) if config.transformations else None,
-            ),
+            "objective": _objective(config, parts["architecture"], parts["smoothing"]),
             "optimizer": optimizer,
             "canvas": build(config.canvas),
             "guards": Guards(**config.guards),
@@ -278,18 +277,33 @@ class Stylization(SmoothedExperiment):
 
     def _needed(self, network: TappedNetwork, one: Batch) -> Needed:
         """Predicted by one evaluation of that pair, made small."""
-        sample = small(one)
-        transfer = self.transfer(network, sample, sample.contents)
+        sample, tile = small(one), self.config.tile
+        plain = replace(self, objective=whole(self.objective))
+        transfer = plain.transfer(network, sample, sample.contents)
         with kept_for_gradient(besides=(*network.parameters(), *network.buffers())) as kept:
             transfer.advance()
         larger = one.contents.numel() / sample.contents.numel()
         history = self.config.optimizer.get("history", 4)
-        pictures = 2 * min(history, self.scales[-1].steps) + 8
-        gradient = PEAK[self.levers.checkpoints] * sum(kept.values()) * larger
-        remedies = {"levers.checkpoints=true": self.levers.checkpoints, "optimizer.history=10": history <= 10}
+        needed = (2 * min(history, self.scales[-1].steps) + 8) * one.contents.nbytes
+        gradient = PEAK[self.levers.checkpoints] * sum(kept.values()) / sample.contents.numel()
+        if tile is None:
+            needed += gradient * one.contents.numel()
+        else:
+            needed += gradient * 3 * TiledFeatures(network, one.contents, tile).tiling.most
+            needed += KEPT_OF_CONTENT * larger * _bytes_of_content(network, self.objective, sample)
+        taken = {
+            "levers.checkpoints=true": self.levers.checkpoints,
+            "optimizer.history=10": history <= 10,
+            f"tile={TILE}": tile is not None or not self._gains_by_tiles(network, one),
+        }
         height, width = one.contents.shape[2:]
-        left = tuple(name for name, taken in remedies.items() if not taken)
-        return Needed(gradient + pictures * one.contents.nbytes, height, width, left)
+        return Needed(needed, height, width, tuple(name for name, is_taken in taken.items() if not is_taken))
+
+    def _gains_by_tiles(self, network: TappedNetwork, one: Batch) -> bool:
+        """Whether a picture would be read in parts that are smaller than itself."""
+        if not can_be_tiled(self.objective, network):
+            return False
+        return TiledFeatures(network, one.contents, TILE).tiling.most < math.prod(one.contents.shape[2:])
 
     @property
     def label(self) -> str:
@@ -300,6 +314,22 @@ class Stylization(SmoothedExperiment):
     def tags(self) -> list[str]:
         """By which W&B finds it."""
         return [*super().tags, self.config.objective.name]
+
+
+def _objective(config: DictConfig, architecture: Architecture, smoothing: Smoothing) -> Objective:
+    """With what only a stylisation asks of it."""
+    transformations = build(config.transformations) if config.transformations else None
+    objective = replace(
+        objective_of(config.objective, architecture, smoothing), transformations=transformations
+    )
+    return objective if config.tile is None else TiledObjective.of(objective, config.tile)
+
+
+@torch.no_grad()
+def _bytes_of_content(network: TappedNetwork, objective: Objective, sample: Batch) -> int:
+    """Of the features by which its contents are known."""
+    features = network(sample.contents)
+    return sum(features[tap].nbytes for tap in objective.content.read)
 
 
 def _tried(painter: Painter, batch: Batch) -> Painted | TooLargeError:

@@ -14,7 +14,8 @@ from torch.linalg import vecdot
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError, check_choice
-from swag_repro.losses.base import LayerLoss, column, squares
+from swag_repro.losses.base import LossOfMeans, column, squares
+from swag_repro.networks.tiles import Patch
 from swag_repro.statistics import gram
 
 
@@ -188,8 +189,14 @@ def _guided(matrix: Tensor, shares: Tensor | None) -> Tensor:
     return matrix * (shares * matrix.shape[2]).sqrt().unsqueeze(1).to(matrix.dtype)
 
 
+def _weighted_gram(matrix: Tensor, shares: Tensor | None) -> Tensor:
+    """`Σ_k p_k F_k F_kᵀ`: `(A, D, m)` → `(A, D, D)`; p is 1 without shares."""
+    weighted = matrix if shares is None else matrix * shares.unsqueeze(1).to(matrix.dtype)
+    return weighted @ matrix.mT
+
+
 @dataclass(frozen=True, kw_only=True)
-class GramLoss(LayerLoss):
+class GramLoss(LossOfMeans):
     """Squared difference of Gram matrices, each divided by its own number of positions M.
 
     Where both have one size, `paper` is the equation.
@@ -223,6 +230,16 @@ class GramLoss(LayerLoss):
         distance = gram_distance_to_targets(matrix, kept, shares=shares, smaller_side=self.smaller_side)
         return distance * NORMALIZERS[self.normalizer](matrix.shape[1])
 
+    def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Tensor], patch: Patch) -> Tensor:
+        """A Gram matrix, `(A, D, D)`."""
+        del kept, patch
+        return _weighted_gram(matrix.double() if self.precise else matrix, shares)
+
+    def of_means(self, means: Tensor, kept: Sequence[Tensor], positions: int) -> Tensor:
+        """From Gram matrices per position."""
+        del positions
+        return squares(means - torch.cat(list(kept))) * NORMALIZERS[self.normalizer](means.shape[1])
+
 
 def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
     """`Σ 2δ² (√(1 + (Δ/δ)²) − 1)` of each image: Δ² where Δ is small, 2δ|Δ| where it is large.
@@ -244,7 +261,7 @@ def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustGramLoss(LayerLoss):
+class RobustGramLoss(LossOfMeans):
     """As `GramLoss`, but a difference of two entries counts by its square only where it is small.
 
     What tells whether the squares over-fit the few largest entries: the gradient of each of these is at
@@ -278,9 +295,23 @@ class RobustGramLoss(LayerLoss):
         """`(A,)` float64."""
         del draws
         wanted = torch.stack([target.gram for target in kept])
-        differences = gram(_guided(matrix, shares)) / matrix.shape[2] - wanted
-        threshold = self.threshold * squares(wanted).sqrt() / matrix.shape[1]
-        return robust_squares(differences, threshold) * NORMALIZERS[self.normalizer](matrix.shape[1])
+        return self._between(gram(_guided(matrix, shares)) / matrix.shape[2], wanted)
+
+    def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Tensor], patch: Patch) -> Tensor:
+        """A Gram matrix, `(A, D, D)`."""
+        del kept, patch
+        return _weighted_gram(matrix, shares)
+
+    def of_means(self, means: Tensor, kept: Sequence[Tensor], positions: int) -> Tensor:
+        """From Gram matrices per position."""
+        del positions
+        return self._between(means, torch.cat(list(kept)))
+
+    def _between(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Of Gram matrices per position, `(A, D, D)` both."""
+        channels = wanted.shape[1]
+        threshold = self.threshold * squares(wanted).sqrt() / channels
+        return robust_squares(found - wanted, threshold) * NORMALIZERS[self.normalizer](channels)
 
 
 def largest(differences: Tensor, part: float) -> Tensor:

@@ -129,6 +129,10 @@ class Side:
         return {tap: weight for tap, weight in self.taps.items() if weight * self.weight > 0}
 
 
+Request = tuple[Side, Sequence[Reference]]
+"""A side of A images, and what it is compared with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Like:
     """Another arm, whose layers' shares of the style term are taken over: weights without its shape.
@@ -348,7 +352,7 @@ class Objective:
         self, side: Side, reference: Reference, others: Sequence[Features]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Of each part its mean distance to other images' features, and its value for features of zeros."""
-        nothing = {tap: torch.zeros_like(layer) for tap, layer in others[0].items()}
+        nothing = self._nothing(others[0])
         sizes = replace(self, smoothing=NoSmoothing())._mean_parts(side, reference, nothing)
         found = [self._mean_parts(side, reference, other) for other in others]
         return {part: torch.stack([each[part] for each in found]).mean(dim=0) for part in sizes}, sizes
@@ -356,7 +360,7 @@ class Objective:
     def _mean_parts(self, side: Side, reference: Reference, features: Features) -> dict[str, Tensor]:
         """Each part between one reference and one image, over several samples where it draws them."""
         draws = BALANCING_DRAWS if side.loss.stochastic else range(1)
-        found = [self._parts_of(side, features, [reference], [draw]) for draw in draws]
+        found = [self._found(features, [(side, [reference])], [draw])[0] for draw in draws]
         return {part: torch.stack([each[part][0] for each in found]).mean(dim=0) for part in found[0]}
 
     # --- Evaluation ---
@@ -376,11 +380,14 @@ class Objective:
         seen = images if self.transformations is None else self.transformations(images, draws)
         features = self._features(network, seen)
         zero = torch.zeros(len(images), dtype=torch.float64, device=images.device)
-        content = self._term(self.content, features, targets.contents, draws) if self.content.read else zero
-        style = zero
+        requests = [(self.content, targets.contents)] if self.content.read else []
         if self.style.read:
-            for mixed in zip(*targets.styles, strict=True):
-                style = style + self._term(self.style, features, mixed, draws)
+            requests += [(self.style, mixed) for mixed in zip(*targets.styles, strict=True)]
+        terms = [
+            torch.stack(list(parts.values())).sum(dim=0) for parts in self._terms(features, requests, draws)
+        ]
+        content = terms.pop(0) if self.content.read else zero
+        style = sum(terms, start=zero)
         smoothness = total_variation(images)
         weights = (self.content.weight, self.style.weight, self.total_variation_weight)
         total = zero
@@ -395,8 +402,9 @@ class Objective:
         features = self._features(network, images)
         draws = [0] * len(images) if draws is None else draws
         parts: dict[str, Tensor] = {}
-        for mixed in zip(*targets.styles, strict=True) if self.style.read else ():
-            for part, term in self._terms(self.style, features, mixed, draws).items():
+        requests = [(self.style, mixed) for mixed in zip(*targets.styles, strict=True)]
+        for terms in self._terms(features, requests if self.style.read else [], draws):
+            for part, term in terms.items():
                 parts[part] = parts.get(part, 0) + term
         return parts
 
@@ -411,20 +419,25 @@ class Objective:
         peaks = {tap: torch.cat([of.peaks[tap] for of in references]) for tap in self.style.read}
         return self._smoothed(self.style, self._features(network, images), peaks)
 
-    def _term(
-        self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
-    ) -> Tensor:
-        return torch.stack(list(self._terms(side, features, references, draws).values())).sum(dim=0)
-
     def _terms(
-        self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
-    ) -> dict[str, Tensor]:
-        """Part → `(A,)`: weighted, in its units."""
-        found = self._parts_of(side, features, references, draws)
-        return {
-            part: found[part] * _factors(part, weight, references, found[part].device)
-            for part, weight in self._parts(side).items()
-        }
+        self, features: Features, requests: Sequence[Request], draws: Sequence[int]
+    ) -> list[dict[str, Tensor]]:
+        """Of each request, part → `(A,)`: weighted, in its units."""
+        return [
+            {
+                part: found[part] * _factors(part, weight, references, found[part].device)
+                for part, weight in self._parts(side).items()
+            }
+            for (side, references), found in zip(
+                requests, self._found(features, requests, draws), strict=True
+            )
+        ]
+
+    def _found(
+        self, features: Features, requests: Sequence[Request], draws: Sequence[int]
+    ) -> list[dict[str, Tensor]]:
+        """Of each request, part → `(A,)`."""
+        return [self._parts_of(side, features, references, draws) for side, references in requests]
 
     def _parts_of(
         self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
@@ -447,8 +460,12 @@ class Objective:
         }
         return {PIXELS: features[PIXELS], **read} if side.loss.reads_pixels else read
 
-    def _features(self, network: Network, images: Tensor) -> dict[str, Tensor]:
+    def _features(self, network: Network, images: Tensor) -> Features:
         return {**network(images), PIXELS: images}
+
+    def _nothing(self, features: Features) -> Features:
+        """Zeros in place of features."""
+        return {tap: torch.zeros_like(layer) for tap, layer in features.items()}
 
 
 def _factors(part: str, weight: float, references: Sequence[Reference], device: torch.device) -> Tensor:

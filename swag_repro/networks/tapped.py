@@ -18,6 +18,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
 from swag_repro.networks.levers import Levers
+from swag_repro.networks.receptive import Field, UnboundedError, fields
 
 BATCHNORM_MODES = ("eval", "batch")
 _OUT_OF_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul, operator.isub: operator.sub}
@@ -46,6 +47,8 @@ class TappedNetwork(nn.Module):
 
     mean: Tensor
     std: Tensor
+    fields: dict[str, Field] | str
+    """Tap → what a position of it sees; or the name of an operation that sees the whole image."""
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class TappedNetwork(nn.Module):
         extractor = _extractor(network.eval(), taps).requires_grad_(requires_grad=False).to(dtype)
         self.depths = _depths(extractor)
         self.one_by_one = batchnorm == "batch" and _use_batch_statistics(extractor)
+        self.fields = _fields(extractor)
         self.levers = levers or Levers()
         self.extractor = self.levers.apply(extractor)
         self.register_buffer("mean", torch.tensor(mean, dtype=dtype).view(3, 1, 1))
@@ -193,6 +197,13 @@ def _use_batch_statistics(extractor: nn.Module) -> bool:
         module.train()
         module.track_running_stats = False  # an image must leave no trace for the next
     return bool(normalizations)
+
+
+def _fields(extractor: fx.GraphModule) -> dict[str, Field] | str:
+    try:
+        return fields(extractor)
+    except UnboundedError as error:
+        return str(error)
 
 
 def _depths(extractor: fx.GraphModule) -> dict[str, int]:

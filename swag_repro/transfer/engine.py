@@ -239,10 +239,11 @@ class Transfer:
     @torch.no_grad()
     def _expected(self, pair: int) -> Losses:
         """Losses of one pair's image, means over the samples by which it was balanced."""
-        image = self._image(pair).unsqueeze(0)
-        features, targets = self._network(image), self._targets.of([pair])
-        draws = BALANCING_DRAWS if self._objective.stochastic else range(1)
-        found = [self._objective(lambda _: features, image, targets, [draw]) for draw in draws]
+        image, targets = self._image(pair).unsqueeze(0), self._targets.of([pair])
+        if not self._objective.stochastic:
+            return Losses(*(float(term) for term in self._objective(self._network, image, targets)))
+        features = self._network(image)
+        found = [self._objective(lambda _: features, image, targets, [draw]) for draw in BALANCING_DRAWS]
         return Losses(*(float(torch.stack(term).mean()) for term in zip(*found, strict=True)))
 
     def _is_unchanged(self, pair: int) -> bool:

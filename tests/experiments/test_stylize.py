@@ -305,6 +305,37 @@ def test_memory_is_predicted_for_the_whole_size_by_a_small_picture():
     assert large.pair == pytest.approx(4 * small.pair, rel=0.02)
 
 
+def test_tiles_take_less_memory_where_a_picture_is_larger(monkeypatch):
+    """They are advised there, and what is predicted with them hardly grows."""
+    monkeypatch.setattr("experiments.stylization.stylization.TILE", 256)
+    settings = (
+        "network=resnet18", "objective.layers=2", "objective.content_layer=2", "images.resize=squash",
+        "images.source.limit=1", "measures=none", "optimizer.history=1", "levers.checkpoints=true",
+    )  # fmt: skip
+    whole, tiled = {}, {}
+    for found, more in ((whole, []), (tiled, ["tile=256"])):
+        for size in (256, 1024):
+            cell = Stylization.build(composed(*settings, f"images.size={size}", *more))
+            found[size] = cell._needed(cell.network(), cell._largest())
+    assert tiled[256].pair < 1.5 * whole[256].pair
+    assert tiled[1024].pair < 0.6 * whole[1024].pair
+    assert whole[256].remedies == tiled[1024].remedies == ()
+    assert whole[1024].remedies == ("tile=256",)
+
+
+def test_a_picture_in_tiles_is_that_of_the_whole(run, tmp_path):
+    settings = [*TINY, "images.size=96", "smoothing=softmax"]
+    for folder, more in (("whole", []), ("tiled", ["tile=32"])):
+        status, printed = run(*settings, *more, f"output={tmp_path / folder}")
+        assert status == 0, printed
+    one, other = (
+        pd.read_parquet(next(tmp_path.glob(f"{folder}/runs/*/pairs.parquet")))
+        for folder in ("whole", "tiled")
+    )
+    assert list(other.first_total_loss) == pytest.approx(list(one.first_total_loss), rel=1e-5)
+    assert list(other.total_loss) == pytest.approx(list(one.total_loss), rel=1e-2)
+
+
 def test_a_resumed_run_keeps_its_batches(run, tmp_path, monkeypatch):
     """Its first attempt fits two pairs; when it goes on, memory is left for one."""
     arguments = [*TINY, "images.resize=squash", "compute.batch_size=auto"]
@@ -752,6 +783,9 @@ BAD = {
     "one position": (["objective=mmd_gaussian", "images.size=16"], "`images.size` should leave conv4_2 at least 2 positions"),
     "animation of nothing": (["keep.animation=true"], "`keep.every` should be above 0 for an animation"),
     "too small": (["network=inception_v3", "images.size=32"], "`images.size` should leave every layer"),
+    "tiles of a loss of pairs of positions": (["objective=mmd_gaussian", "optimizer=adam", "tile=64"], "`tile` should be null for a loss"),
+    "tiles of whole images": (["batchnorm=batch", "tile=64"], "`tile` should be null for a network .* found BatchNorm2d"),
+    "no tile": (["tile=0"], "`tile` should be a number of pixels, or null; found 0"),
     "judge is the judged": (
         ["measures=default", "network@measures.network=resnet34", "network@measures.alternative=resnet18"],
         "should not be the network that is optimised",

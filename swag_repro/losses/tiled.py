@@ -1,0 +1,271 @@
+"""An objective of images that are read tile by tile, so that no layer is ever whole.
+
+Losses that depend on means over positions read each position twice: once for the means, and once for the
+gradient, when it is known what they are worth. SWAG's softmax divides by a sum over the layer: once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from swag_repro.errors import SettingError
+from swag_repro.losses.base import Features, Look, LossOfMeans
+from swag_repro.losses.objective import Network, Objective, Reference, Request, Side
+from swag_repro.networks import TappedNetwork
+from swag_repro.networks.tiles import Patch, Tile, TiledFeatures
+from swag_repro.smoothing import Shared, Smoothing, Softmax, at_least_float32, peak
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiledObjective(Objective):
+    """The same terms as `Objective`, apart from rounding, in memory that hardly grows with the picture.
+
+    Networks that it is given are `TappedNetwork`s. Of a content image the content's taps are kept whole.
+
+    Attributes:
+        tile: pixels of a tile's side, besides what the network sees around it.
+
+    Raises:
+        SettingError: a loss that is no function of means over positions, transformations, or `like`.
+    """
+
+    tile: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.tile >= 1:
+            raise SettingError("tile", "should be a number of pixels, or null", self.tile, "Choose 1024.")
+        for side in (self.content, self.style):
+            if side.read and not isinstance(side.loss, LossOfMeans):
+                rule = "should be null for a loss that is no function of means over positions"
+                remedy = "Leave it out: levers.checkpoints=true takes less memory with any loss."
+                raise SettingError("tile", rule, f"{self.tile} for {type(side.loss).__name__}", remedy)
+        for name, given in (("transformations", self.transformations), ("objective.like", self.like)):
+            if given is not None:
+                raise SettingError(
+                    "tile", f"should be null beside {name}", self.tile, "Leave out one of them."
+                )
+
+    @classmethod
+    def of(cls, objective: Objective, tile: int) -> TiledObjective:
+        """The same objective in tiles.
+
+        Raises:
+            SettingError: as of the class.
+        """
+        return cls(**{each.name: getattr(objective, each.name) for each in fields(Objective)}, tile=tile)
+
+    def _features(self, network: Network, images: Tensor) -> Features:
+        return TiledFeatures(cast(TappedNetwork, network), images, self.tile)
+
+    def _nothing(self, features: Features) -> Features:
+        return cast(TiledFeatures, features).nothing()
+
+    def _reference(self, side: Side, features: Features) -> Reference:
+        if not side.read or _loss(side).keeps_positions:
+            return super()._reference(side, {tap: features[tap] for tap in side.read})
+        tiled = cast(TiledFeatures, features)
+        ones = dict.fromkeys(self._parts(side), torch.ones((), dtype=torch.float64))
+        seen = Reference({}, _peaks(tiled, side.read), ones)
+        means = _means(tiled, self._readings(side, [seen]))
+        kept = {tap: _loss(side).keep_means(found) for tap, found in zip(side.read, means, strict=True)}
+        return Reference(kept, seen.peaks, ones)
+
+    def _found(
+        self, features: Features, requests: Sequence[Request], draws: Sequence[int]
+    ) -> list[dict[str, Tensor]]:
+        del draws  # a mean draws no samples
+        tiled = cast(TiledFeatures, features)
+        readings = [self._readings(side, references) for side, references in requests]
+        means = iter(_means(tiled, [reading for each in readings for reading in each]))
+        positions = tiled.tiling.positions
+        return [
+            {
+                reading.tap: reading.loss.of_means(
+                    next(means), reading.kept, positions[reading.tap][0] * positions[reading.tap][1]
+                )
+                for reading in each
+            }
+            for each in readings
+        ]
+
+    def _readings(self, side: Side, references: Sequence[Reference]) -> list[_Reading]:
+        masks = [of.mask for of in references if of.mask is not None]
+        look = Look([0] * len(references), torch.cat(masks) if masks else None)
+        return [
+            _Reading(
+                tap,
+                _loss(side),
+                self.smoothing if side.smoothed is None or tap in side.smoothed else None,
+                torch.cat([of.peaks[tap] for of in references]),
+                [of.kept[tap] for of in references] if references[0].kept else [],
+                look,
+            )
+            for tap in side.read
+        ]
+
+
+def whole(objective: Objective) -> Objective:
+    """The same objective without tiles."""
+    if not isinstance(objective, TiledObjective):
+        return objective
+    return Objective(**{each.name: getattr(objective, each.name) for each in fields(Objective)})
+
+
+def can_be_tiled(objective: Objective, network: TappedNetwork) -> bool:
+    """Whether tiles fit an objective and a network."""
+    try:
+        TiledObjective.of(objective, 1)
+    except SettingError:
+        return False
+    return not isinstance(network.fields, str)
+
+
+def _loss(side: Side) -> LossOfMeans:
+    return cast(LossOfMeans, side.loss)
+
+
+def _peaks(features: TiledFeatures, taps: Collection[str]) -> dict[str, Tensor]:
+    """Largest magnitude of each tap's activations, `(A, 1)`."""
+    found: dict[str, Tensor] = {}
+    for _, part in features.parts():
+        for tap in taps:
+            highest = peak(part[tap])
+            found[tap] = torch.maximum(found.get(tap, highest), highest)
+    return found
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A tap of A images as one term of the objective reads it."""
+
+    tap: str
+    loss: LossOfMeans
+    smoothing: Smoothing | None
+    peaks: Tensor
+    kept: Sequence[Any]
+    look: Look
+
+    @property
+    def shares_layer(self) -> Softmax | None:
+        """The smoothing, if it reads whole layers."""
+        smoothing = self.smoothing
+        return smoothing if isinstance(smoothing, Softmax) and smoothing.reads_whole_layers else None
+
+    def added(self, layer: Tensor, patch: Patch, shared: Shared | None) -> Tensor:
+        """What a part of the layer, `(A, D, h, w)`, adds to the means, `(A, ...)` float64."""
+        shares = self.look.shares(patch.size)
+        matrix = self._smoothed(layer, patch, shared).flatten(2)
+        found = self.loss.added(
+            matrix, None if shares is None else patch.of(shares), self.kept, patch
+        ).double()
+        return found / patch.positions if shares is None else found
+
+    def _smoothed(self, layer: Tensor, patch: Patch, shared: Shared | None) -> Tensor:
+        if self.smoothing is None:
+            return at_least_float32(layer)
+        if self.shares_layer is None or shared is None:
+            return self.smoothing(layer, self.peaks)
+        return self.shares_layer.of_part(layer, self.peaks, shared, layer.shape[1] * patch.positions)
+
+
+class _Passes:
+    """The means of several readings over the tiles of images, and their gradient.
+
+    Args:
+        features: of the images.
+        readings: R of them.
+    """
+
+    def __init__(self, features: TiledFeatures, readings: Sequence[_Reading]) -> None:
+        self.features, self.readings = features, readings
+        self.shared: list[Shared | None] = [None] * len(readings)
+        self.slopes: list[Tensor | None] = [None] * len(readings)  # of the means, by `shared`'s total
+
+    def share(self) -> None:
+        """The first pass: what a layer's values share, where a smoothing asks for it."""
+        if not any(reading.shares_layer for reading in self.readings):
+            return
+        for _, part in self.features.parts():
+            for index, reading in enumerate(self.readings):
+                if (smoothing := reading.shares_layer) is not None:
+                    before = self.shared[index]
+                    self.shared[index] = smoothing.shared(part[reading.tap], reading.peaks, before)
+
+    def means(self) -> tuple[Tensor, ...]:
+        """The second pass: `(A, ...)` float64 of each reading."""
+        means: list[Tensor | None] = [None] * len(self.readings)
+        for tile, part in self.features.parts():
+            for index, reading in enumerate(self.readings):
+                layer, patch = part[reading.tap], tile.patches[reading.tap]
+                mean, slope = _with_slope(reading, layer, patch, self.shared[index])
+                means[index], self.slopes[index] = _plus(means[index], mean), _plus(self.slopes[index], slope)
+        return tuple(mean for mean in means if mean is not None)
+
+    def gradient(self, upstream: Sequence[Tensor]) -> Tensor:
+        """The last pass: of the images, `(A, 3, H, W)`, from that of each reading's means."""
+        images = self.features.images
+        gradient = torch.zeros_like(images)
+        for tile in self.features.tiling.tiles:
+            pixels = images[(..., *tile.pixels)].detach().requires_grad_()
+            with torch.enable_grad():
+                worth = sum(self._worth(tile, self.features.part(tile, pixels), upstream))
+            gradient[(..., *tile.pixels)] += torch.autograd.grad(cast(Tensor, worth), pixels)[0]
+        return gradient
+
+    def _worth(self, tile: Tile, part: dict[str, Tensor], upstream: Sequence[Tensor]) -> Iterator[Tensor]:
+        """What each reading's part of a tile is worth; its gradient is the objective's."""
+        for index, reading in enumerate(self.readings):
+            layer, patch, shared = part[reading.tap], tile.patches[reading.tap], self.shared[index]
+            slope, smoothing = self.slopes[index], reading.shares_layer
+            yield (upstream[index] * reading.added(layer, patch, shared)).sum()
+            if shared is not None and slope is not None and smoothing is not None:
+                weights = smoothing.weights(at_least_float32(layer), reading.peaks, shared.shift)
+                of_total = (upstream[index] * slope).reshape(len(slope), -1).sum(dim=1)
+                yield (of_total * weights.flatten(1).sum(dim=1)).sum()
+
+
+def _with_slope(
+    reading: _Reading, layer: Tensor, patch: Patch, shared: Shared | None
+) -> tuple[Tensor, Tensor | None]:
+    """What a part of a layer adds, and the slope of that by the total that the layer's values share."""
+    if shared is None:
+        return reading.added(layer, patch, None), None
+
+    with torch.enable_grad():
+        total = shared.total.detach().requires_grad_()
+        value = reading.added(layer, patch, Shared(shared.shift, total))
+        # Of one number, the slopes of many: the gradient of what is linear in their weights.
+        weights = torch.zeros_like(value, requires_grad=True)
+        (weighed,) = torch.autograd.grad(value, total, weights, create_graph=True)
+        (slope,) = torch.autograd.grad(weighed.sum(), weights)
+    return value.detach(), slope
+
+
+def _plus(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return other if one is None or other is None else one + other
+
+
+class _Means(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, _: Tensor, passes: _Passes) -> tuple[Tensor, ...]:
+        ctx.passes = passes
+        passes.share()
+        return passes.means()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        return ctx.passes.gradient(upstream), None
+
+
+def _means(features: TiledFeatures, readings: Sequence[_Reading]) -> tuple[Tensor, ...]:
+    """`(A, ...)` float64 of each reading, differentiable by the features' images."""
+    found: tuple[Tensor, ...] = _Means.apply(features.images, _Passes(features, readings))
+    return found

@@ -1,0 +1,207 @@
+"""Reading a network part by part, each with what its taps see around it: nothing is ever whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from swag_repro.errors import SettingError
+from swag_repro.networks.receptive import Field, Reach, common_stride
+
+if TYPE_CHECKING:
+    from swag_repro.networks.tapped import TappedNetwork
+
+Place = tuple[slice, slice]
+"""Rows and columns."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The positions of a layer that a tile owns.
+
+    Attributes:
+        inner: among those that are computed from the tile.
+        outer: among those of the whole layer.
+        size: rows and columns of the whole layer.
+    """
+
+    inner: Place
+    outer: Place
+    size: tuple[int, int]
+
+    @property
+    def positions(self) -> int:
+        """Of the whole layer, M."""
+        return self.size[0] * self.size[1]
+
+    def of(self, whole: Tensor) -> Tensor:
+        """Its positions of a whole layer: `(..., M)` → `(..., m)`."""
+        cut: Tensor = whole.unflatten(-1, self.size)[(..., *self.outer)]
+        return cut.flatten(-2)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image that is read by itself.
+
+    Attributes:
+        pixels: that are read.
+        patches: of each tap.
+    """
+
+    pixels: Place
+    patches: Mapping[str, Patch]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How images of one size are cut.
+
+    Each position of each tap belongs to one tile, which holds all pixels that it sees: but for rounding it
+    has the value that the whole image gives it.
+
+    Attributes:
+        fields: tap → what a position sees.
+        height: of the images, in pixels.
+        width: likewise.
+        size: pixels of a tile's side, besides what is seen around it; rounded to the network's stride.
+    """
+
+    fields: Mapping[str, Field]
+    height: int
+    width: int
+    size: int
+
+    @cached_property
+    def tiles(self) -> tuple[Tile, ...]:
+        """All of them."""
+        return tuple(self._tile(rows, columns) for rows, columns in product(*map(self._spans, (0, 1))))
+
+    @property
+    def positions(self) -> dict[str, tuple[int, int]]:
+        """Rows and columns of each tap of the whole image."""
+        return {
+            tap: (rows.positions(self.height), columns.positions(self.width))
+            for tap, (rows, columns) in self.fields.items()
+        }
+
+    @property
+    def most(self) -> int:
+        """Pixels of the largest tile, with what is seen around it."""
+        return max(_length(rows) * _length(columns) for rows, columns in (t.pixels for t in self.tiles))
+
+    def _spans(self, side: int) -> list[slice]:
+        """Of the tiles' own pixels along a side; a last one that is smaller than half joins its neighbour."""
+        length, reaches = (self.height, self.width)[side], [field[side] for field in self.fields.values()]
+        stride = common_stride(reaches)
+        size = max(stride, self.size // stride * stride)
+        starts = [start for start in range(0, length, size) if start == 0 or length - start >= size // 2]
+        return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
+
+    def _tile(self, rows: slice, columns: slice) -> Tile:
+        seen = self._seen(rows, 0), self._seen(columns, 1)
+        patches = {}
+        for tap, field in self.fields.items():
+            outer = self._owned(field[0], rows, self.height), self._owned(field[1], columns, self.width)
+            starts = [pixels.start // reach.stride for pixels, reach in zip(seen, field, strict=True)]
+            inner = (_shifted(outer[0], starts[0]), _shifted(outer[1], starts[1]))
+            patches[tap] = Patch(inner, outer, self.positions[tap])
+        return Tile(seen, patches)
+
+    def _owned(self, reach: Reach, own: slice, length: int) -> slice:
+        """Of a tap's positions along a side, those of a tile."""
+        most = reach.positions(length)
+        stop = most if own.stop == length else min(most, own.stop // reach.stride)
+        return slice(min(most, own.start // reach.stride), stop)
+
+    def _seen(self, own: slice, side: int) -> slice:
+        """The pixels that a tile's positions see along a side, from a multiple of the stride on."""
+        length, reaches = (self.height, self.width)[side], [field[side] for field in self.fields.values()]
+        stride = common_stride(reaches)
+        first = max(0, own.start + min(0, *(reach.first for reach in reaches)))
+        last = own.stop + max(reach.last for reach in reaches) + 1
+        stop = length if own.stop == length else min(length, last)
+        return slice(first // stride * stride, stop)
+
+
+def _length(place: slice) -> int:
+    length: int = place.stop - place.start
+    return length
+
+
+def _shifted(place: slice, by: int) -> slice:
+    return slice(place.start - by, place.stop - by)
+
+
+@dataclass(frozen=True)
+class TiledFeatures(Mapping[str, Tensor]):
+    """Features of images that are computed tile by tile whenever they are asked for.
+
+    As a mapping it puts a tap's features together, `(A, D, H', W')`.
+
+    Attributes:
+        network: that is read; its taps are those of the features.
+        images: `(A, 3, H, W)`.
+        size: of the tiles, see `Tiling`.
+        zeros: whether all features are 0 in place of the network's.
+
+    Raises:
+        SettingError: a network whose positions see the whole image.
+    """
+
+    network: TappedNetwork
+    images: Tensor
+    size: int
+    zeros: bool = False
+
+    @cached_property
+    def tiling(self) -> Tiling:
+        """How the images are cut."""
+        fields = self.network.fields
+        if isinstance(fields, str):
+            rule = "should be null for a network whose layers see the whole image at each position"
+            raise SettingError("tile", rule, fields, "levers.checkpoints=true takes less memory too.")
+        height, width = self.images.shape[2:]
+        return Tiling(fields, height, width, self.size)
+
+    def nothing(self) -> TiledFeatures:
+        """As many zeros."""
+        return replace(self, zeros=True)
+
+    def parts(self) -> Iterator[tuple[Tile, dict[str, Tensor]]]:
+        """Each tile, with the features that it owns, `(A, D, h, w)`."""
+        for tile in self.tiling.tiles:
+            yield tile, self.part(tile, self.images[(..., *tile.pixels)])
+
+    def part(self, tile: Tile, pixels: Tensor) -> dict[str, Tensor]:
+        """The features that a tile owns, `(A, D, h, w)`, of its pixels `(A, 3, h', w')`."""
+        found = self.network(pixels)
+        own = {tap: layer[(..., *tile.patches[tap].inner)] for tap, layer in found.items()}
+        return {tap: torch.zeros_like(layer) for tap, layer in own.items()} if self.zeros else own
+
+    def __getitem__(self, tap: str) -> Tensor:
+        """A tap's features, put together."""
+        if tap not in self.tiling.fields:
+            raise KeyError(tap)
+        whole: Tensor | None = None
+        for tile, features in self.parts():
+            patch, part = tile.patches[tap], features[tap]
+            if whole is None:
+                whole = part.new_empty(*part.shape[:2], *patch.size)
+            whole[(..., *patch.outer)] = part
+        assert whole is not None
+        return whole
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the taps."""
+        return iter(self.tiling.fields)
+
+    def __len__(self) -> int:
+        """How many taps there are."""
+        return len(self.tiling.fields)
