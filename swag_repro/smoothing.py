@@ -28,6 +28,11 @@ class Smoothing(Protocol):
         """
 
 
+def reads_whole_layers(smoothing: Smoothing) -> bool:
+    """Whether a value may depend on other positions than its own: so unless the smoothing says otherwise."""
+    return bool(getattr(smoothing, "reads_whole_layers", True))
+
+
 def peak(features: Tensor) -> Tensor:
     """Largest magnitude of each image's activations, a constant: `(B, ...)` → `(B, 1)`."""
     largest: Tensor = torch.linalg.vector_norm(
@@ -149,6 +154,7 @@ class Temperature:
 class NoSmoothing:
     """The identity: standard style transfer."""
 
+    reads_whole_layers: ClassVar[bool] = False
     name: str = "none"
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
@@ -270,6 +276,8 @@ class Scale:
         SettingError: a factor that is not positive and finite.
     """
 
+    reads_whole_layers: ClassVar[bool] = False
+
     def __init__(self, *, factor: float, name: str = "scale") -> None:
         _check_between("smoothing.factor", factor, 0.0, float("inf"), "The authors' is 0.001.")
         self.factor = factor
@@ -285,6 +293,8 @@ class Scale:
 
 class Log1p:
     """`sign(F) · log(1 + |F|)`: concave, so peaks are truly compressed (extension of the paper)."""
+
+    reads_whole_layers: ClassVar[bool] = False
 
     def __init__(self, *, name: str = "log1p") -> None:
         self.name = name
@@ -308,6 +318,7 @@ class Power:
     """
 
     EPSILON = 1e-6
+    reads_whole_layers: ClassVar[bool] = False
 
     def __init__(self, *, exponent: float, name: str = "power") -> None:
         _check_between("smoothing.exponent", exponent, 0.0, 1.0, "0.5 takes the square root.")

@@ -19,7 +19,7 @@ from swag_repro.losses.base import Features, Look, LossOfMeans
 from swag_repro.losses.objective import Network, Objective, Reference, Request, Side
 from swag_repro.networks import TappedNetwork
 from swag_repro.networks.tiles import Patch, Tile, TiledFeatures
-from swag_repro.smoothing import Shared, Smoothing, Softmax, at_least_float32, peak
+from swag_repro.smoothing import Shared, Smoothing, Softmax, at_least_float32, peak, reads_whole_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,8 @@ class TiledObjective(Objective):
         tile: pixels of a tile's side, besides what the network sees around it.
 
     Raises:
-        SettingError: a loss that is no function of means over positions, transformations, or `like`.
+        SettingError: a loss that is no function of means over positions, a smoothing of whole layers other
+            than `Softmax`, transformations, or `like`.
     """
 
     tile: int
@@ -46,6 +47,10 @@ class TiledObjective(Objective):
                 rule = "should be null for a loss that is no function of means over positions"
                 remedy = "Leave it out: levers.checkpoints=true takes less memory with any loss."
                 raise SettingError("tile", rule, f"{self.tile} for {type(side.loss).__name__}", remedy)
+        if reads_whole_layers(self.smoothing) and not isinstance(self.smoothing, Softmax):
+            rule = "should be null for a smoothing that doesn't say reads_whole_layers = False"
+            found = f"{self.tile} for {type(self.smoothing).__name__}"
+            raise SettingError("tile", rule, found, "Leave it out, or declare the smoothing.")
         for name, given in (("transformations", self.transformations), ("objective.like", self.like)):
             if given is not None:
                 raise SettingError(
@@ -155,8 +160,9 @@ class _Reading:
     @property
     def shares_layer(self) -> Softmax | None:
         """The smoothing, if it reads whole layers."""
-        smoothing = self.smoothing
-        return smoothing if isinstance(smoothing, Softmax) and smoothing.reads_whole_layers else None
+        if self.smoothing is None or not reads_whole_layers(self.smoothing):
+            return None
+        return cast(Softmax, self.smoothing)
 
     def added(self, layer: Tensor, patch: Patch, shared: Shared | None) -> Tensor:
         """What a part of the layer, `(A, D, h, w)`, adds to the means, `(A, ...)` float64."""

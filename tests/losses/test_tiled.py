@@ -175,6 +175,18 @@ def test_transformations_move_what_tiles_hold(network):
         TiledObjective.of(moved, TILE)
 
 
+def test_a_smoothing_says_whether_it_reads_whole_layers():
+    class Centred:
+        def __call__(self, features, _reference=None):
+            return features - features.mean()
+
+    of = objective(smoothing=Centred())
+    with pytest.raises(SettingError, match="`tile` should be null for a smoothing .*Centred"):
+        TiledObjective.of(of, TILE)
+    Centred.reads_whole_layers = False
+    assert TiledObjective.of(of, TILE).tile == TILE
+
+
 def test_a_tile_has_at_least_one_pixel():
     with pytest.raises(SettingError, match="`tile` should be a number of pixels, or null; found 0"):
         TiledObjective.of(objective(), 0)
