@@ -19,7 +19,15 @@ from swag_repro.losses.base import Features, Look, LossOfMeans
 from swag_repro.losses.objective import Network, Objective, Reference, Request, Side
 from swag_repro.networks import TappedNetwork
 from swag_repro.networks.tiles import Patch, Tile, TiledFeatures
-from swag_repro.smoothing import Shared, Smoothing, Softmax, at_least_float32, peak, reads_whole_layers
+from swag_repro.smoothing import (
+    NoSmoothing,
+    Shared,
+    Smoothing,
+    Softmax,
+    at_least_float32,
+    peak,
+    reads_whole_layers,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +85,7 @@ class TiledObjective(Objective):
             return super()._reference(side, {tap: features[tap] for tap in side.read})
         tiled = cast(TiledFeatures, features)
         ones = dict.fromkeys(self._parts(side), torch.ones((), dtype=torch.float64))
-        seen = Reference({}, _peaks(tiled, side.read), ones)
+        seen = Reference({}, self._peaks(tiled, side.read), ones)
         means = _means(tiled, self._readings(side, [seen]))
         kept = {tap: _loss(side).keep_means(found) for tap, found in zip(side.read, means, strict=True)}
         return Reference(kept, seen.peaks, ones)
@@ -99,6 +107,17 @@ class TiledObjective(Objective):
             }
             for each in readings
         ]
+
+    def _peaks(self, features: TiledFeatures, taps: Collection[str]) -> dict[str, Tensor]:
+        """Largest magnitude of each tap's activations, `(A, 1)`; 0 where no smoothing reads it."""
+        if isinstance(self.smoothing, NoSmoothing):
+            return dict.fromkeys(taps, features.images.new_zeros(len(features.images), 1))
+        found: dict[str, Tensor] = {}
+        for _, part in features.parts():
+            for tap in taps:
+                highest = peak(part[tap])
+                found[tap] = torch.maximum(found.get(tap, highest), highest)
+        return found
 
     def _readings(self, side: Side, references: Sequence[Reference]) -> list[_Reading]:
         masks = [of.mask for of in references if of.mask is not None]
@@ -134,16 +153,6 @@ def can_be_tiled(objective: Objective, network: TappedNetwork) -> bool:
 
 def _loss(side: Side) -> LossOfMeans:
     return cast(LossOfMeans, side.loss)
-
-
-def _peaks(features: TiledFeatures, taps: Collection[str]) -> dict[str, Tensor]:
-    """Largest magnitude of each tap's activations, `(A, 1)`."""
-    found: dict[str, Tensor] = {}
-    for _, part in features.parts():
-        for tap in taps:
-            highest = peak(part[tap])
-            found[tap] = torch.maximum(found.get(tap, highest), highest)
-    return found
 
 
 @dataclass(frozen=True)

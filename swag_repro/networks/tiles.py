@@ -8,7 +8,6 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError
@@ -16,6 +15,8 @@ from swag_repro.networks.receptive import Field, Reach, common_stride
 
 if TYPE_CHECKING:
     from swag_repro.networks.tapped import TappedNetwork
+
+_CORNER = 256  # pixels that every network has positions for
 
 Place = tuple[slice, slice]
 """Rows and columns."""
@@ -181,9 +182,20 @@ class TiledFeatures(Mapping[str, Tensor]):
 
     def part(self, tile: Tile, pixels: Tensor) -> dict[str, Tensor]:
         """The features that a tile owns, `(A, D, h, w)`, of its pixels `(A, 3, h', w')`."""
+        if self.zeros:
+            return {tap: self._zeros(tap, patch) for tap, patch in tile.patches.items()}
         found = self.network(pixels)
-        own = {tap: layer[(..., *tile.patches[tap].inner)] for tap, layer in found.items()}
-        return {tap: torch.zeros_like(layer) for tap, layer in own.items()} if self.zeros else own
+        return {tap: layer[(..., *tile.patches[tap].inner)] for tap, layer in found.items()}
+
+    def _zeros(self, tap: str, patch: Patch) -> Tensor:
+        like = self._corner[tap]
+        return like.new_zeros(*like.shape[:2], *map(_length, patch.outer))
+
+    @cached_property
+    def _corner(self) -> dict[str, Tensor]:
+        """Features of a corner, for their channels and types."""
+        found: dict[str, Tensor] = self.network(self.images[..., :_CORNER, :_CORNER])
+        return found
 
     def __getitem__(self, tap: str) -> Tensor:
         """A tap's features, put together."""
