@@ -71,6 +71,7 @@ STYLIZE = CONFIG | {
     "masks": ["c.png"],
     "style_weights": [1.0],
     "objective": {"name": "bn", "label": "BN", "style_weight": 5.0},
+    "optimizer": {"lr": 1.0},
     "keep": {"checkpoint_seconds": 60},
     "levers": {
         "fold_batchnorm": True, "in_place": True, "channels_last": True, "compile": False, "checkpoints": 0, "autocast": None,

@@ -20,6 +20,7 @@ _LEAST_CURVATURE = 1e-10  # torch keeps a pair only where s·y is above it, what
 
 
 _BLOCK = 10  # pairs allocated at a time
+_CHUNK = 2**18  # elements of each vector that are widened at a time
 
 
 class History:
@@ -28,10 +29,15 @@ class History:
     H is applied in its compact form (NW06, section 7.2; Byrd et al. 1994, eq. 3.1): the vectors are read
     twice, in matrix products, and the rest is done on matrices of `limit` rows in float64. That is as exact
     as the two-loop recursion and quicker, with a handful of kernels in place of four for each pair.
+
+    Args:
+        limit: pairs kept.
+        constants: see `Optimizer`.
+        half: whether they are kept in bfloat16; what is computed of them stays as wide as the images.
     """
 
-    def __init__(self, limit: int, constants: Constants) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, constants: Constants, *, half: bool) -> None:
+        self.limit, self.half = limit, half
         self.constants = constants
         self.clear()
 
@@ -55,7 +61,8 @@ class History:
         block, row = divmod(self.kept % self.limit, _BLOCK)
         if block == len(self.blocks):
             pairs = min(_BLOCK, self.limit - self.kept)
-            self.blocks.append(s.new_empty(pairs, 2, len(s)))
+            dtype = torch.bfloat16 if self.half else s.dtype
+            self.blocks.append(s.new_empty(pairs, 2, len(s), dtype=dtype))
         self.blocks[block][row, 0], self.blocks[block][row, 1] = s, y
         self.kept += 1
 
@@ -68,13 +75,14 @@ class History:
         weights = torch.stack((for_s, for_y), dim=1).flatten().to(gradient)
         result = gradient * -scale
         for rows, part in zip(self._rows(), torch.split(weights, 2 * _BLOCK), strict=True):
-            result.addmv_(rows.T, part, alpha=-1)
+            for some, wide in _widened(rows, result):
+                result[some].addmv_(wide.T, part, alpha=-1)
         return result
 
     def _products(self, gradient: Tensor) -> Asking[tuple[Tensor, Tensor]]:
         """Sᵀg and Yᵀg by slots. The same reading gives the products with the newest y, which are kept."""
         block, row = divmod((self.kept - 1) % self.limit, _BLOCK)
-        vectors = torch.stack((gradient, self.blocks[block][row, 1]))
+        vectors = torch.stack((gradient, self.blocks[block][row, 1].to(gradient)))
         [found] = yield [torch.cat([_products(vectors, rows) for rows in self._rows()], dim=1)]
         products = torch.from_numpy(found)
         newest, size = block * _BLOCK + row, len(self)
@@ -110,9 +118,21 @@ class History:
 
 def _products(vectors: Tensor, rows: Tensor) -> Tensor:
     """Vectors times rowsᵀ. On a GPU one vector at a time: a matrix product may fall to TF32 there."""
-    if vectors.is_cuda:
-        return torch.stack([rows @ vector for vector in vectors])
-    return vectors @ rows.T
+    found = torch.zeros(len(vectors), len(rows), dtype=vectors.dtype, device=vectors.device)
+    for some, wide in _widened(rows, vectors):
+        part = vectors[:, some]
+        found += torch.stack([wide @ vector for vector in part]) if vectors.is_cuda else part @ wide.T
+    return found
+
+
+def _widened(rows: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Rows `(k, N)` as they are; or, where they are kept in half, in parts of the other's type."""
+    if rows.dtype == like.dtype:
+        yield slice(None), rows
+        return
+    for start in range(0, rows.shape[1], _CHUNK):
+        some = slice(start, start + _CHUNK)
+        yield some, rows[:, some].to(like.dtype)
 
 
 def _solve(triangle: Tensor, right: Tensor, *, upper: bool) -> Tensor:

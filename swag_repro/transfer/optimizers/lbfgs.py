@@ -39,11 +39,12 @@ class _QuasiNewton(Descent):
         line_search: LineSearch,
         tolerances: _Tolerances,
         constants: Constants,
+        half_history: bool,  # noqa: FBT001
     ) -> None:
         super().__init__(start, lr, constants)
         self.line_search = line_search
         self.tolerances = tolerances
-        self.history = History(history, constants)
+        self.history = History(history, constants, half=half_history)
         self.direction = start
         self.search: Search | None = None
         self.fresh = True
@@ -164,7 +165,7 @@ class LBFGS(Optimizer):
     "none" without its divergence. Both searches shrink a step that leads to a loss that is not finite, and
     fall back on the gradient once when a quasi-Newton direction fails. "none" stops there.
 
-    Memory: 2 · `history` + 8 images an image, allocated as the history grows.
+    Memory: 2 · `history` + 8 images an image, allocated as the history grows; `history` + 8 by halves.
 
     Args:
         start: images (B, ...), float32 or float64; not changed.
@@ -174,6 +175,8 @@ class LBFGS(Optimizer):
         tolerance_grad: an image stops when its largest derivative is not above it.
         tolerance_change: likewise for the change of its loss or its largest change of a pixel.
         constants: see `Optimizer`; torch's leave a loss of small scale without a second direction.
+        half_history: keep the pairs in bfloat16. What is computed of them stays as wide as the images; the
+            path changes as it does by any rounding.
 
     Raises:
         SettingError: a setting is outside its range.
@@ -191,6 +194,7 @@ class LBFGS(Optimizer):
         tolerance_grad: float,
         tolerance_change: float,
         constants: Constants,
+        half_history: bool = False,
     ) -> None:
         require_positive("lr", lr)
         require_positive("history", history)
@@ -201,7 +205,7 @@ class LBFGS(Optimizer):
                 raise SettingError(name, "should be 0 or more", value, "0 turns it off.")
         tolerances = _Tolerances(tolerance_grad, tolerance_change)
         self._descents = [
-            _QuasiNewton(image, lr, history, line_search, tolerances, constants)
+            _QuasiNewton(image, lr, history, line_search, tolerances, constants, half_history)
             for image in flat_images(start)
         ]
         super().__init__(start, self._descents)
