@@ -189,14 +189,18 @@ def _guided(matrix: Tensor, shares: Tensor | None) -> Tensor:
     return matrix * (shares * matrix.shape[2]).sqrt().unsqueeze(1).to(matrix.dtype)
 
 
-def _weighted_gram(matrix: Tensor, shares: Tensor | None) -> Tensor:
-    """`Σ_k p_k F_k F_kᵀ`: `(A, D, m)` → `(A, D, D)`; p is 1 without shares."""
-    weighted = matrix if shares is None else matrix * shares.unsqueeze(1).to(matrix.dtype)
-    return weighted @ matrix.mT
+class _LossOfGram(LossOfMeans):
+    """Of Gram matrices per position."""
+
+    def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Tensor], patch: Patch) -> Tensor:
+        """`Σ_k p_k F_k F_kᵀ`, `(A, D, D)`; p is 1 without shares."""
+        del kept, patch
+        weighted = matrix if shares is None else matrix * shares.unsqueeze(1).to(matrix.dtype)
+        return weighted @ matrix.mT
 
 
 @dataclass(frozen=True, kw_only=True)
-class GramLoss(LossOfMeans):
+class GramLoss(_LossOfGram):
     """Squared difference of Gram matrices, each divided by its own number of positions M.
 
     Where both have one size, `paper` is the equation.
@@ -232,8 +236,7 @@ class GramLoss(LossOfMeans):
 
     def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Tensor], patch: Patch) -> Tensor:
         """A Gram matrix, `(A, D, D)`."""
-        del kept, patch
-        return _weighted_gram(matrix.double() if self.precise else matrix, shares)
+        return super().added(matrix.double() if self.precise else matrix, shares, kept, patch)
 
     def of_means(self, means: Tensor, kept: Sequence[Tensor], positions: int) -> Tensor:
         """From Gram matrices per position."""
@@ -261,7 +264,7 @@ def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustGramLoss(LossOfMeans):
+class RobustGramLoss(_LossOfGram):
     """As `GramLoss`, but a difference of two entries counts by its square only where it is small.
 
     What tells whether the squares over-fit the few largest entries: the gradient of each of these is at
@@ -296,11 +299,6 @@ class RobustGramLoss(LossOfMeans):
         del draws
         wanted = torch.stack([target.gram for target in kept])
         return self._between(gram(_guided(matrix, shares)) / matrix.shape[2], wanted)
-
-    def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Tensor], patch: Patch) -> Tensor:
-        """A Gram matrix, `(A, D, D)`."""
-        del kept, patch
-        return _weighted_gram(matrix, shares)
 
     def of_means(self, means: Tensor, kept: Sequence[Tensor], positions: int) -> Tensor:
         """From Gram matrices per position."""

@@ -6,6 +6,7 @@ gradient, when it is known what they are worth. SWAG's softmax divides by a sum 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
@@ -81,12 +82,12 @@ class TiledObjective(Objective):
         return cast(TiledFeatures, features).nothing()
 
     def _reference(self, side: Side, features: Features) -> Reference:
-        if not side.read or _loss(side).keeps_positions:
-            return super()._reference(side, {tap: features[tap] for tap in side.read})
         tiled = cast(TiledFeatures, features)
+        if not side.read or _loss(side).keeps_positions:
+            return super()._reference(side, tiled.together(side.read) if side.read else {})
         ones = dict.fromkeys(self._parts(side), torch.ones((), dtype=torch.float64))
         seen = Reference({}, self._peaks(tiled, side.read), ones)
-        means = _means(tiled, self._readings(side, [seen]))
+        means = _means(tiled, self._readings(tiled, side, [seen]))
         kept = {tap: _loss(side).keep_means(found) for tap, found in zip(side.read, means, strict=True)}
         return Reference(kept, seen.peaks, ones)
 
@@ -95,13 +96,13 @@ class TiledObjective(Objective):
     ) -> list[dict[str, Tensor]]:
         del draws  # a mean draws no samples
         tiled = cast(TiledFeatures, features)
-        readings = [self._readings(side, references) for side, references in requests]
+        readings = [self._readings(tiled, side, references) for side, references in requests]
         means = iter(_means(tiled, [reading for each in readings for reading in each]))
         positions = tiled.tiling.positions
         return [
             {
                 reading.tap: reading.loss.of_means(
-                    next(means), reading.kept, positions[reading.tap][0] * positions[reading.tap][1]
+                    next(means), reading.kept, math.prod(positions[reading.tap])
                 )
                 for reading in each
             }
@@ -119,7 +120,9 @@ class TiledObjective(Objective):
                 found[tap] = torch.maximum(found.get(tap, highest), highest)
         return found
 
-    def _readings(self, side: Side, references: Sequence[Reference]) -> list[_Reading]:
+    def _readings(
+        self, features: TiledFeatures, side: Side, references: Sequence[Reference]
+    ) -> list[_Reading]:
         masks = [of.mask for of in references if of.mask is not None]
         look = Look([0] * len(references), torch.cat(masks) if masks else None)
         return [
@@ -129,7 +132,7 @@ class TiledObjective(Objective):
                 self.smoothing if side.smoothed is None or tap in side.smoothed else None,
                 torch.cat([of.peaks[tap] for of in references]),
                 [of.kept[tap] for of in references] if references[0].kept else [],
-                look,
+                look.shares(features.tiling.positions[tap]),
             )
             for tap in side.read
         ]
@@ -164,7 +167,7 @@ class _Reading:
     smoothing: Smoothing | None
     peaks: Tensor
     kept: Sequence[Any]
-    look: Look
+    shares: Tensor | None
 
     @property
     def shares_layer(self) -> Softmax | None:
@@ -175,11 +178,9 @@ class _Reading:
 
     def added(self, layer: Tensor, patch: Patch, shared: Shared | None) -> Tensor:
         """What a part of the layer, `(A, D, h, w)`, adds to the means, `(A, ...)` float64."""
-        shares = self.look.shares(patch.size)
+        shares = None if self.shares is None else patch.of(self.shares)
         matrix = self._smoothed(layer, patch, shared).flatten(2)
-        found = self.loss.added(
-            matrix, None if shares is None else patch.of(shares), self.kept, patch
-        ).double()
+        found = self.loss.added(matrix, shares, self.kept, patch).double()
         return found / patch.positions if shares is None else found
 
     def _smoothed(self, layer: Tensor, patch: Patch, shared: Shared | None) -> Tensor:
@@ -213,14 +214,19 @@ class _Passes:
                     before = self.shared[index]
                     self.shared[index] = smoothing.shared(part[reading.tap], reading.peaks, before)
 
-    def means(self) -> tuple[Tensor, ...]:
-        """The second pass: `(A, ...)` float64 of each reading."""
+    def means(self, *, slopes: bool) -> tuple[Tensor, ...]:
+        """The second pass: `(A, ...)` float64 of each reading; with `slopes`, as a gradient wants them."""
         means: list[Tensor | None] = [None] * len(self.readings)
         for tile, part in self.features.parts():
             for index, reading in enumerate(self.readings):
                 layer, patch = part[reading.tap], tile.patches[reading.tap]
-                mean, slope = _with_slope(reading, layer, patch, self.shared[index])
-                means[index], self.slopes[index] = _plus(means[index], mean), _plus(self.slopes[index], slope)
+                shared = self.shared[index]
+                if slopes and shared is not None:
+                    mean, slope = _with_slope(reading, layer, patch, shared)
+                    self.slopes[index] = _plus(self.slopes[index], slope)
+                else:
+                    mean = reading.added(layer, patch, shared)
+                means[index] = _plus(means[index], mean)
         return tuple(mean for mean in means if mean is not None)
 
     def gradient(self, upstream: Sequence[Tensor]) -> Tensor:
@@ -246,13 +252,8 @@ class _Passes:
                 yield (of_total * weights.flatten(1).sum(dim=1)).sum()
 
 
-def _with_slope(
-    reading: _Reading, layer: Tensor, patch: Patch, shared: Shared | None
-) -> tuple[Tensor, Tensor | None]:
+def _with_slope(reading: _Reading, layer: Tensor, patch: Patch, shared: Shared) -> tuple[Tensor, Tensor]:
     """What a part of a layer adds, and the slope of that by the total that the layer's values share."""
-    if shared is None:
-        return reading.added(layer, patch, None), None
-
     with torch.enable_grad():
         total = shared.total.detach().requires_grad_()
         value = reading.added(layer, patch, Shared(shared.shift, total))
@@ -263,8 +264,8 @@ def _with_slope(
     return value.detach(), slope
 
 
-def _plus(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    return other if one is None or other is None else one + other
+def _plus(one: Tensor | None, other: Tensor) -> Tensor:
+    return other if one is None else one + other
 
 
 class _Means(torch.autograd.Function):
@@ -272,7 +273,7 @@ class _Means(torch.autograd.Function):
     def forward(ctx: Any, _: Tensor, passes: _Passes) -> tuple[Tensor, ...]:
         ctx.passes = passes
         passes.share()
-        return passes.means()
+        return passes.means(slopes=ctx.needs_input_grad[0])
 
     @staticmethod
     @once_differentiable

@@ -6,8 +6,7 @@ Source: Araujo, Norris and Sim, *Computing Receptive Fields of Convolutional Neu
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,11 +126,11 @@ _POOLING_CALLS: Mapping[Any, Sequence[str]] = {
 }
 """Functions, and what they take by place behind kernel, stride and padding."""
 
-_EACH_POSITION = frozenset(
-    name
-    for call in (operator.add, operator.iadd, operator.mul, operator.sub, operator.truediv, torch.cat)
-    for name in (call.__name__,)
-) | {"relu", "relu6", "leaky_relu", "silu", "gelu", "hardswish", "sigmoid", "tanh", "dropout", "contiguous"}
+_EACH_POSITION = {
+    *("add", "iadd", "sub", "mul", "truediv", "cat"),
+    *("relu", "relu6", "leaky_relu", "silu", "gelu", "hardswish", "sigmoid", "tanh", "dropout", "contiguous"),
+}
+"""Names of functions and methods."""
 
 _LAYERS_OF_POSITIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid,
@@ -182,20 +181,15 @@ def _behind(field: Field, windows: tuple[Window, Window]) -> Field:
 
 def _joint(sources: Sequence[Field], node: fx.Node) -> Field:
     """Of what reads the same position of several layers."""
-    if any(
-        one.stride != other.stride for field in sources for one, other in zip(field, sources[0], strict=True)
-    ):
+    if len({tuple(reach.stride for reach in field) for field in sources}) > 1:
         raise UnboundedError(f"{node} of layers with different strides")
-    rows, columns = (_widest([field[side] for field in sources]) for side in (0, 1))
+    rows, columns = (_widest(reaches) for reaches in zip(*sources, strict=True))
     return rows, columns
 
 
 def _widest(reaches: Sequence[Reach]) -> Reach:
-    first, last = (choose(getattr(reach, name) for reach in reaches) for choose, name in _ENDS)
+    first, last = min(reach.first for reach in reaches), max(reach.last for reach in reaches)
     return replace(reaches[0], first=first, last=last)
-
-
-_ENDS: tuple[tuple[Callable[..., int], str], ...] = ((min, "first"), (max, "last"))
 
 
 def common_stride(reaches: Sequence[Reach]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -84,7 +84,7 @@ class Tiling:
         """All of them."""
         return tuple(self._tile(rows, columns) for rows, columns in product(*map(self._spans, (0, 1))))
 
-    @property
+    @cached_property
     def positions(self) -> dict[str, tuple[int, int]]:
         """Rows and columns of each tap of the whole image."""
         return {
@@ -97,10 +97,12 @@ class Tiling:
         """Pixels of the largest tile, with what is seen around it."""
         return max(_length(rows) * _length(columns) for rows, columns in (t.pixels for t in self.tiles))
 
+    def _reaches(self, side: int) -> list[Reach]:
+        return [field[side] for field in self.fields.values()]
+
     def _spans(self, side: int) -> list[slice]:
         """Of the tiles' own pixels along a side; a last one that is smaller than half joins its neighbour."""
-        length, reaches = (self.height, self.width)[side], [field[side] for field in self.fields.values()]
-        stride = common_stride(reaches)
+        length, stride = (self.height, self.width)[side], common_stride(self._reaches(side))
         size = max(stride, self.size // stride * stride)
         starts = [start for start in range(0, length, size) if start == 0 or length - start >= size // 2]
         return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
@@ -123,7 +125,7 @@ class Tiling:
 
     def _seen(self, own: slice, side: int) -> slice:
         """The pixels that a tile's positions see along a side, from a multiple of the stride on."""
-        length, reaches = (self.height, self.width)[side], [field[side] for field in self.fields.values()]
+        length, reaches = (self.height, self.width)[side], self._reaches(side)
         stride = common_stride(reaches)
         first = max(0, own.start + min(0, *(reach.first for reach in reaches)))
         last = own.stop + max(reach.last for reach in reaches) + 1
@@ -197,18 +199,20 @@ class TiledFeatures(Mapping[str, Tensor]):
         found: dict[str, Tensor] = self.network(self.images[..., :_CORNER, :_CORNER])
         return found
 
+    def together(self, taps: Iterable[str]) -> dict[str, Tensor]:
+        """Features of these taps, put together, `(A, D, H', W')`; one reading for all of them."""
+        wanted, whole = list(taps), dict[str, Tensor]()
+        for tile, features in self.parts():
+            for tap in wanted:
+                patch, part = tile.patches[tap], features[tap]
+                if tap not in whole:
+                    whole[tap] = part.new_empty(*part.shape[:2], *patch.size)
+                whole[tap][(..., *patch.outer)] = part
+        return whole
+
     def __getitem__(self, tap: str) -> Tensor:
         """A tap's features, put together."""
-        if tap not in self.tiling.fields:
-            raise KeyError(tap)
-        whole: Tensor | None = None
-        for tile, features in self.parts():
-            patch, part = tile.patches[tap], features[tap]
-            if whole is None:
-                whole = part.new_empty(*part.shape[:2], *patch.size)
-            whole[(..., *patch.outer)] = part
-        assert whole is not None
-        return whole
+        return self.together([tap])[tap]
 
     def __iter__(self) -> Iterator[str]:
         """Names of the taps."""
