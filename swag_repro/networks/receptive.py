@@ -114,6 +114,8 @@ def _field(node: fx.Node, modules: Mapping[str, nn.Module], found: Mapping[fx.No
         settings = dict(zip(names, node.args[2:], strict=False)) | node.kwargs
         return _behind(field, _windows({"kernel_size": kernel, **settings}))
     name = node.target if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
+    if name == "cat" and _dimension(node) not in (1, -3):
+        raise UnboundedError("cat of positions")
     if name in _EACH_POSITION:
         return field
     raise UnboundedError(str(name))
@@ -138,14 +140,20 @@ _LAYERS_OF_POSITIONS = (
 )  # fmt: skip
 
 
+def _dimension(node: fx.Node) -> Any:
+    return node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+
+
 def _through(module: nn.Module, field: Field) -> Field:
     if isinstance(module, nn.Sequential):
         for part in module:
             field = _through(part, field)
         return field
-    if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) and not isinstance(
+    # Of padding that comes from the other side, or whose size torch chooses, this arithmetic doesn't know.
+    settled = getattr(module, "padding_mode", "zeros") != "circular" and not isinstance(
         getattr(module, "padding", 0), str
-    ):
+    )
+    if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) and settled:
         return _behind(field, _windows(vars(module)))
     if isinstance(module, _LAYERS_OF_POSITIONS) or (isinstance(module, _BatchNorm) and not module.training):
         return field

@@ -168,7 +168,7 @@ class TiledFeatures(Mapping[str, Tensor]):
         """How the images are cut."""
         fields = self.network.fields
         if isinstance(fields, str):
-            rule = "should be null for a network whose layers see the whole image at each position"
+            rule = "should be null for a network of which a layer sees the whole image, or nobody knows what"
             raise SettingError("tile", rule, fields, "levers.checkpoints=true takes less memory too.")
         height, width = self.images.shape[2:]
         return Tiling(fields, height, width, self.size)

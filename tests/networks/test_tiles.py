@@ -125,9 +125,17 @@ class Squeezed(nn.Module):
         return x * self.pool(x).sigmoid()
 
 
+class Stacked(nn.Module):
+    def forward(self, x):
+        return torch.cat([x, x], dim=2)
+
+
 @pytest.mark.parametrize(
     ("network", "taps", "settings", "named"),
     [
+        (nn.Sequential(Stacked(), nn.ReLU()), {"out": "1"}, {}, "cat of positions"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")), {"out": "0"}, {}, "Conv2d"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding="same")), {"out": "0"}, {}, "Conv2d"),
         (Squeezed(), {"out": "mul"}, {}, "AdaptiveAvgPool2d"),
         (Mixed(), MIXED, {"batchnorm": "batch"}, "BatchNorm2d"),
     ],
