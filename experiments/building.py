@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.errors import InstantiationException
@@ -40,8 +40,10 @@ def build(node: DictConfig) -> Any:
         raise SettingError(key, rule, str(error).splitlines()[0], SEEN) from error
 
 
-def build_network(weights: Weights, architecture: Architecture) -> nn.Module:
-    """The network with its weights, and with all modules that its taps name.
+def build_network(
+    weights: Weights, architecture: Architecture, taps: Sequence[str] | None = None
+) -> nn.Module:
+    """Return the network with its weights, and with all modules that these taps name; by default, all taps.
 
     Raises:
         UserError: the weights' own objection, arguments that the builder doesn't take, or a tap on nothing.
@@ -55,19 +57,22 @@ def build_network(weights: Weights, architecture: Architecture) -> nn.Module:
         raise SettingError("network.builder", rule, str(error).splitlines()[0], SEEN) from error
     if not isinstance(network, nn.Module):
         raise SettingError("network.builder", "should return a network", type(network).__name__, SEEN)
-    _check_taps(network, architecture)
+    _check_taps(network, architecture, architecture.taps if taps is None else taps)
     return network
 
 
-def _check_taps(network: nn.Module, architecture: Architecture) -> None:
+def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[str]) -> None:
     """Taps are modules, mostly; a function's output has its name in the traced graph, which takes a while."""
     modules = {name for name, _ in network.named_modules()} - {""}
-    others = {tap: path for tap, path in architecture.taps.items() if path not in modules}
+    others = {
+        tap: path for tap, path in ((tap, architecture.taps[tap]) for tap in taps) if path not in modules
+    }
     nodes = set(get_graph_node_names(network.eval())[1]) if others else set()
     for tap, path in others.items():
         if path not in nodes:
             rule = f"should be the path of a module of {architecture.name}"
-            raise SettingError(f"network.taps.{tap}", rule, repr(path), "print(network) shows the paths.")
+            remedy = "print(network) shows the paths. VGG-16's weights that ship reach as far as relu5_1."
+            raise SettingError(f"network.taps.{tap}", rule, repr(path), remedy)
 
 
 # --- Types ------------------------------------------------------------------------------------------------

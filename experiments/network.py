@@ -111,7 +111,7 @@ class SmoothedExperiment(NetworkExperiment):
 
     def raw_network(self) -> nn.Module:
         """The network with its weights, before it is read at taps."""
-        return build_network(self.weights, self.architecture)
+        return build_network(self.weights, self.architecture, self.taps)
 
     def _network(self) -> TappedNetwork:
         tapped = TappedNetwork(

@@ -8,7 +8,7 @@ from typing import Any
 from swag_repro.runs.identity import normal
 
 VERSIONS = {
-    "judge": 1,
+    "judge": 2,
     "measure_activations": 3,
     "measure_units": 1,
     "stylize": 4,

@@ -1,3 +1,20 @@
-"""Reproduction of SWAG (CVPR 2021), Demystifying Neural Style Transfer and AdaIN."""
+"""Reproduction of SWAG (CVPR 2021), Demystifying Neural Style Transfer and AdaIN.
+
+from swag_repro import stylize
+image = stylize("photo.jpg", "painting.jpg", "images.size=512")
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a notebook needs when it is asked for; all else imports this package from below."""
+    if name == "stylize":
+        from experiments.python import stylize
+
+        return stylize
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,13 +14,15 @@ from omegaconf import OmegaConf
 import conf
 from analysis.tables.runs import ARM, swept
 
-PREFIX = {"random": "r-", "imagenet": "p-", "file": "p-", "run": "p-", "trained": "p-"}
+PREFIX = {"random": "r-", "imagenet": "p-", "pretrained": "p-", "file": "p-", "run": "p-", "trained": "p-"}
 """SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
 
 NOTHING = "–"
 """A setting that a run does not have."""
 
 TRAINED = {"run": "a training of one's own", "trained": "trained by this project"}
+
+SHIPPED = "pretrained, as shipped"
 
 MARKS = ("*", "†", "‡", "§", "¶")
 """Behind a network's name, one for each kind of smoothing; SWAG's sign is the first."""
@@ -48,6 +50,7 @@ STATISTICS = {
     "style_share": "share of all style layers, 0–1",
     "largest_entries": "share of the largest 1 % of entries, 0–1",
     "style_distance": "style distance (0: as the style)",
+    "luminance_wasserstein": "sliced Wasserstein distance of luminance",
     "sliced_wasserstein": "sliced Wasserstein distance", "sifid": "SIFID", "cfsd": "CFSD (0: as the content)",
     "ssim": "SSIM (1: as the content)", "lpips": "LPIPS", "accuracy": "share of right answers",
     "loss": "cross entropy, nats", "content_loss": "content loss, unweighted",
@@ -227,6 +230,8 @@ def weights(config: Mapping[str, Any]) -> str:
         return f"random, seed {config['seed']}" + ("" if init == "torchvision" else f", {init}")
     if config["name"] in TRAINED:
         return f"{TRAINED[config['name']]}, seed {config['seed']}"
+    if config["name"] == "pretrained":
+        return SHIPPED
     return Path(config["path"]).name if config["name"] == "file" else "ImageNet"
 
 

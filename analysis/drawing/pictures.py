@@ -15,7 +15,7 @@ from analysis.drawing.page import PairPictures, Picture, spread
 from analysis.stylizations import Arm, Stylizations
 
 BELOW = {
-    "style": "style distance (0: as the style)",
+    "style": "sliced Wasserstein distance of luminance to the style (0: as the style)",
     "content": "CFSD (0) and SSIM (1: as the content)",
 }
 """The measures of each side in a held-out network: those of a side without weight mean nothing."""
@@ -70,7 +70,7 @@ def _result(data: Stylizations, arm: Arm, pair: tuple[str, str], here: Any) -> P
 
 def _measured(row: pd.Series[Any], roles: tuple[str, ...]) -> Iterator[str]:
     if "style" in roles:
-        yield f"style {_number(row['style_distance'])}"
+        yield f"style {_number(row['luminance_wasserstein'])}"
     if "content" in roles:
         yield f"CFSD {_number(row['cfsd'])}"
         yield f"SSIM {_number(row['ssim'])}"

@@ -44,6 +44,7 @@ FIGURES = {
     "fig3_trained": Source("fig3", "fig3_trained"),
     "fig6": Source("grid", "fig6"),
     "fig7": Source("grid", "fig7"),
+    "headline": Source("grid", "headline"),
     "reconstruction": Source("grid", "reconstruction"),
     "texture": Source("grid", "texture"),
     "demystifying_fig1": Source("matrix", "demystifying_fig1", {"columns": "objective.layers"}),

@@ -14,7 +14,9 @@ from swag_repro.runs.records import RunRecord
 JUDGE = "judge"
 """The experiment whose runs measure pictures of others."""
 
-MEASURES = ("style_distance", "sliced_wasserstein", "sifid", "cfsd", "ssim", "lpips")
+MEASURES = (
+    "luminance_wasserstein", "style_distance", "sliced_wasserstein", "sifid", "cfsd", "ssim", "lpips",
+)  # fmt: skip
 """The statistics of a judge that was not optimised."""
 
 TERMS = ("style_term", "content_term")

@@ -25,7 +25,7 @@ from swag_repro.losses import Style
 from swag_repro.networks.architecture import IMAGENET_MEAN
 from swag_repro.transfer.canvas import finest_level
 
-STARTS = ("content", "noise", "grey", "style", "laplacian")
+STARTS = ("content", "noise", "grey", "style", "laplacian", "recoloured")
 GREY_NOISE = 0.1 / 256  # Demystifying, authors' code
 COLORS = ("style", "luminance", "matched")
 
@@ -172,6 +172,12 @@ def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Pict
         "grey": lambda: torch.stack([_grey(pair, seed, size) for pair in batch.pairs]),
         "style": lambda: torch.cat([_to_size(mixed[0].image[None], size) for mixed in batch.styles]),
         "laplacian": lambda: _mean_colors(batch) + finest_level(batch.contents),
+        "recoloured": lambda: torch.stack(
+            [
+                match_colors(content, mixed[0].image)
+                for content, mixed in zip(batch.contents, batch.styles, strict=True)
+            ]
+        ),
     }
     return _disturbed(batch, starts[start](), noise, seed)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from omegaconf import DictConfig
 from PIL import Image
+from rich.markup import escape
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
@@ -20,6 +21,7 @@ from experiments.building import build
 from experiments.command import command
 from experiments.frame import Context, Experiment
 from experiments.science import VERSIONS, settings_of_judge, wants_judge
+from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError
 from swag_repro.measures import Measure, WeightedNetwork
 from swag_repro.runs.records import RunRecord, read_status
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from experiments.feedforward.training import FeedforwardExperiment
     from experiments.feedforward.transfer import Transfer
     from experiments.stylization.stylization import Stylization
+
+SCORES = {"luminance_wasserstein": "distance to the style", "ssim": "likeness to the content (SSIM)"}
+"""What is printed of a picture, and what it is called there."""
 
 Measuring: TypeAlias = Callable[[Tensor, Tensor, Sequence[Tensor]], Iterator[Sequence[Measure]]]
 """As `swag_repro.measures.HeldOut` does: pictures, contents, styles → the measures of each picture."""
@@ -139,6 +144,29 @@ class Judging(Experiment):
         for pair in context.shown(counted, total=len(self.pairs), unit="pictures"):
             rows += [{**origin, **row} for row in self._rows(measuring, pair)]
         context.run.write_rows(rows)
+        if context.place is None:
+            for pair in self.pairs:
+                self._print_scores(measuring, pair, rows)
+
+    def _print_scores(
+        self, measuring: Measuring, pair: dict[str, Any], rows: Sequence[dict[str, Any]]
+    ) -> None:
+        """Print how near a finished picture is to its style and content, and how near the photograph is."""
+        same = [row for row in rows if all(row[role] == pair[role] for role in ("content", "style"))]
+        found = {row["statistic"]: row["value"] for row in same if row["iteration"] is None}
+        content = self._read(pair["content_image"])
+        styles = [self._read(style["image"]) for style in pair["styles"]]
+        weights = [style["weight"] for style in pair["styles"]]
+        start = {m.statistic: m.value for m in _measured(measuring, content, content, styles, weights)}
+        parts = [
+            f"{name} {_score(found[statistic])} (the photograph {_score(start[statistic])})"
+            for statistic, name in SCORES.items()
+            if statistic in found
+        ]
+        if parts:
+            console.print(
+                f"  {escape(pair['content'])} × {escape(pair['style'])} by {self.judge}: {', '.join(parts)}"
+            )
 
     def _rows(self, measuring: Measuring, pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
         about = {"content": pair["content"], "style": pair["style"]}
@@ -161,6 +189,10 @@ class Judging(Experiment):
         with Image.open(BytesIO(self.record.read(name))) as image:
             tensor: Tensor = to_tensor(image.convert("RGB"))
         return tensor.to(self.device)
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _pictures(pair: dict[str, Any]) -> dict[int | None, str]:

@@ -39,6 +39,11 @@ from swag_repro.runs.schema import LOSSES
 from swag_repro.smoothing import Smoothing
 from swag_repro.transfer import Canvas, Guards, Plateau, TooLargeError, Transfer
 
+UNTRAINED = (
+    "[yellow]random weights:[/] this network has learnt nothing, and its pictures are controls. "
+    "weights=pretrained (network=resnet50_half, vgg16) or weights=imagenet paint better ones."
+)
+
 MOST_PAIRS = 16
 """In a batch of `auto`: more gain nothing on machines we know."""
 
@@ -112,6 +117,8 @@ class Stylization(SmoothedExperiment):
 
     def compute(self, context: Context) -> None:
         """Optimises all pairs, batch by batch, and writes pictures, their table, rows and curves."""
+        if self.weights.name == "random" and context.place is None:
+            console.print(UNTRAINED)
         network = self.network()
         painter = Painter(self, network, context)
         pairs: list[dict[str, Any]] = []

@@ -70,7 +70,7 @@ class Corpus:
 
 
 def bundled(*, style: str | None = None) -> Corpus:
-    """The photographs and procedural paintings that ship: enough to see that a training works.
+    """Return the photographs and paintings that ship: enough to see that a training works.
 
     Args:
         style: the one painting to take; None for all.

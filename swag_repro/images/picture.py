@@ -23,7 +23,7 @@ class Picture:
     """Unique among the pictures of one role, e.g. "astronaut"."""
     role: Role
     sha256: str
-    """Identity: hash of a file's bytes, or of a painting's name, seed and version."""
+    """Identity: hash of a file's bytes."""
     licence: str
     read: Callable[[], Image.Image] = field(repr=False, compare=False)
     """Reads the pixels: an RGB image, upright, in sRGB. Raises `ImageError` where it can't."""

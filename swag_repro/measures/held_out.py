@@ -9,9 +9,9 @@ from functools import cache, partial
 
 import torch
 from torch import Tensor
-from torchvision.models import get_weight
 
 from swag_repro.errors import SettingError, UserError
+from swag_repro.images import grey
 from swag_repro.measures.distances import (
     Distance,
     frechet_distance,
@@ -20,10 +20,10 @@ from swag_repro.measures.distances import (
     relative_sliced_wasserstein,
     structural_divergence,
 )
-from swag_repro.measures.perceptual import cached_file, lpips, why_no_lpips
+from swag_repro.measures.perceptual import lpips, why_no_lpips
 from swag_repro.measures.pictures import read, ssim
 from swag_repro.networks import Architecture, TappedNetwork
-from swag_repro.weights import ImageNetWeights, Weights
+from swag_repro.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class Measure:
     """One number of one finished picture.
 
     Attributes:
-        statistic: `style_distance`, `sliced_wasserstein`, `sifid` (style); `cfsd`, `ssim`, `lpips` (content).
+        statistic: `luminance_wasserstein`, `style_distance`, `sliced_wasserstein`, `sifid` (style);
+            `cfsd`, `ssim`, `lpips` (content).
         definition: the network that measured, such as `vgg19(random)`; None where pixels are compared.
         layer: the tap, or None: a mean over the style taps, or pixels.
         value: None where it can't be had.
@@ -101,6 +102,7 @@ class HeldOut:
         label: what rows call it.
         style_taps: of `style_distance` and `sliced_wasserstein`.
         structure_tap: of `cfsd`.
+        deep_tap: of `luminance_wasserstein`.
         early_tap: of `sifid`.
         projections: of `sliced_wasserstein`.
         seed: of the projections.
@@ -110,6 +112,7 @@ class HeldOut:
     label: str
     style_taps: Sequence[str]
     structure_tap: str
+    deep_tap: str
     early_tap: str
     projections: int
     seed: int
@@ -144,7 +147,14 @@ class HeldOut:
             )
 
         sliced = partial(relative_sliced_wasserstein, projections=self.projections, seed=self.seed)
+        grey_image, grey_style = grey(image), grey(style)
         return (
+            _measure(
+                "luminance_wasserstein",
+                self.label,
+                self.deep_tap,
+                lambda: sliced(features(grey_image)[self.deep_tap], features(grey_style)[self.deep_tap]),
+            ),
             by_network("style_distance", relative_gram_distance, self.style_taps, style),
             by_network("sliced_wasserstein", sliced, self.style_taps, style),
             by_network("sifid", frechet_distance, [self.early_tap], style),
@@ -183,8 +193,6 @@ class Measures:
             layers at its end, and its pooling: VGG-16 and VGG-19).
         alternative: measures then.
         weights: of the network that measures.
-        offline_weights: instead of torchvision's where torch's cache doesn't have them: nothing is
-            downloaded for a measure.
         projections: of the sliced Wasserstein distance.
         seed: of these projections.
 
@@ -195,7 +203,6 @@ class Measures:
     network: Architecture
     alternative: Architecture
     weights: Weights
-    offline_weights: Weights
     projections: int
     seed: int
 
@@ -206,10 +213,7 @@ class Measures:
             )
 
     def choose(self, optimised: WeightedNetwork) -> WeightedNetwork:
-        """The network that measures what this one has made.
-
-        Its `digest` and label decide results: they differ between a machine that has torchvision's weights
-        and one that doesn't.
+        """Return the network that measures what this one has made.
 
         Raises:
             SettingError: it would be the optimised one.
@@ -217,8 +221,7 @@ class Measures:
         """
         same_family = _family(self.network) == _family(optimised.architecture)
         architecture = self.alternative if same_family else self.network
-        at_hand = _at_hand(self.weights, architecture)
-        chosen = WeightedNetwork(architecture, self.weights if at_hand else self.offline_weights)
+        chosen = WeightedNetwork(architecture, self.weights)
         check_held_out(chosen, optimised)
         return chosen
 
@@ -226,7 +229,7 @@ class Measures:
         """Measures by the chosen network.
 
         CFSD reads the middle one of its style taps (its own layer in a VGG, relu3_1), SIFID the first (its
-        own layer in Inception-v3).
+        own layer in Inception-v3), the distance of luminances the last but one (relu4_1 in a VGG).
 
         Raises:
             WeightsError: weights that can't be had.
@@ -243,6 +246,7 @@ class Measures:
             label=str(chosen),
             style_taps=taps,
             structure_tap=taps[len(taps) // 2],
+            deep_tap=taps[-2],
             early_tap=taps[0],
             projections=self.projections,
             seed=self.seed,
@@ -251,9 +255,3 @@ class Measures:
 
 def _family(architecture: Architecture) -> str:
     return architecture.name.removesuffix("_avg").rstrip("0123456789")
-
-
-def _at_hand(weights: Weights, architecture: Architecture) -> bool:
-    if not isinstance(weights, ImageNetWeights):
-        return True
-    return architecture.imagenet is not None and cached_file(get_weight(architecture.imagenet)).is_file()

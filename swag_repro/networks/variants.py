@@ -74,6 +74,52 @@ def resnet50_before_relu(*, num_classes: int = 1000) -> ResNet:
     return BeforeReLUResNet(num_classes=num_classes)
 
 
+class HalfWidthResNet(nn.Module):
+    """See `resnet50_half`; parameters have torchvision's names."""
+
+    def __init__(self, *, num_classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)
+        widths = (64, *(2 * width for width in RESNET50_WIDTHS))
+        stages = zip(widths, RESNET50_WIDTHS, RESNET50_GROUPS, (1, 2, 2, 2), strict=False)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            _half_width_stage(width_in, width // 2, units, stride)
+            for width_in, width, units, stride in stages
+        )
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(widths[-1], num_classes)
+        _initialize_as_torchvision_vgg(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+
+
+def _half_width_stage(width_in: int, planes: int, units: int, stride: int) -> nn.Sequential:
+    width = planes * Bottleneck.expansion
+    projection = nn.Sequential(
+        nn.Conv2d(width_in, width, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(width)
+    )
+    first = Bottleneck(width_in, planes, stride, projection)
+    # ResNet's first version, Caffe's: torchvision has the stride on the 3×3 convolution.
+    first.conv1.stride, first.conv2.stride = first.conv2.stride, first.conv1.stride
+    return nn.Sequential(first, *(Bottleneck(width, planes) for _ in range(units - 1)))
+
+
+def resnet50_half(*, num_classes: int = 1000) -> HalfWidthResNet:
+    """Return ResNet-50 of half width: bottleneck units 3, 4, 6, 3 with 32 to 256 inner channels.
+
+    The architecture of Yahoo's open_nsfw (`resnet_50_1by2`, 2016), but for its classifier: a 7×7 stem of 64
+    channels, unpadded max-pooling, and the stride of a stage on the first 1×1 convolution of its first unit.
+    """
+    return HalfWidthResNet(num_classes=num_classes)
+
+
 class ConvolutionGroup(nn.Module):
     """Three 3×3 convolutions, as deep as a bottleneck; `F^l = ReLU(R(F^{l−1}) + shortcut(F^{l−1}))`."""
 

@@ -61,7 +61,7 @@ class Transfer:
         styles: the styles of each of the B pairs.
         start: `(B, 3, H, W)`, where the images start.
         optimizer: makes an optimiser of what the canvas makes of the start.
-        steps: iterations after which a pair ends, at least 1.
+        steps: iterations after which a pair ends; 0 leaves the start, for controls without a network.
         guards: against divergence.
         result: the image of a pair: `best`, of least loss, or `last`, the newest iterate. Of an objective
             that draws samples, where the least loss is but the luckiest, it is always the newest.
@@ -70,7 +70,7 @@ class Transfer:
         plateau: ends pairs early; None for never.
 
     Raises:
-        SettingError: a number below 1, or an unknown result.
+        SettingError: a number that is too small, or an unknown result.
         TooLargeError: here and while iterating, out of memory.
         ValueError: shapes that do not fit.
     """
@@ -92,9 +92,9 @@ class Transfer:
         plateau: Plateau | None = None,
     ) -> None:
         check_choice("result", result, RESULTS)
-        for name, number in (("steps", steps), ("evaluations", evaluations)):
-            if number is not None and number < 1:
-                raise SettingError(name, "should be at least 1", number, "Choose a larger number.")
+        for name, number, least in (("steps", steps, 0), ("evaluations", evaluations, 1)):
+            if number is not None and number < least:
+                raise SettingError(name, f"should be at least {least}", number, "Choose a larger number.")
         if start.shape != contents.shape:
             raise ValueError(f"start should be {tuple(contents.shape)}; found {tuple(start.shape)}")
         self._network, self._objective = network, objective
@@ -219,7 +219,7 @@ class Transfer:
         elif record.evaluations >= self._evaluations:
             stopped = stopped or f"all {self._evaluations} evaluations made"
         if stopped is not None:
-            unchanged = self._is_unchanged(pair)
+            unchanged = self._steps > 0 and self._is_unchanged(pair)
             self._close(pair, Status.UNCHANGED if unchanged else Status.FINISHED, stopped)
 
     def _settled(self, pair: int, plateau: Plateau) -> bool:

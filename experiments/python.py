@@ -1,0 +1,57 @@
+"""Stylisation as a Python function, by the same settings as the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from experiments.command import CONF
+from experiments.config import checked
+from experiments.running import Cell
+from experiments.stylization.stylization import Stylization
+from experiments.sweeps.progress import console
+from swag_repro.runs.records import RunRecord, read_status
+
+Photo = str | os.PathLike[str] | Image.Image
+
+
+def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
+    """Return the photograph in the style of the painting, as an RGB image; nothing is left on disk.
+
+    Args:
+        photo: A file, or a PIL image.
+        painting: Likewise.
+        settings: As on the command line, such as `"images.size=512"`, `"network=vgg16"` or `"preset=fast"`.
+
+    Raises:
+        OSError: A file can't be read.
+        UserError: A file is no image, or a setting can't be meant.
+        hydra.errors.HydraException: There is no such setting or choice.
+    """
+    with TemporaryDirectory() as folder:
+        inputs = [
+            f"{role}={_stored(picture, Path(folder) / role)}"
+            for role, picture in (("content", photo), ("style", painting))
+        ]
+        always = ["measures=none", "tracking=disabled", "progress=false", f"output={folder}"]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = checked(compose("stylize", [*settings, *inputs, *always]), "stylize")
+        with console.capture():
+            _, path = Cell(config, [], None, Stylization).compute(Stylization.build(config))
+        [pair] = RunRecord(path, read_status(path)).pairs().to_pylist()
+        with Image.open(path / pair["image"]) as image:
+            return image.convert("RGB")
+
+
+def _stored(picture: Photo, path: Path) -> Path:
+    """Copy a picture to a path whose name needs no quotes on a command line."""
+    if isinstance(picture, Image.Image):
+        picture.save(path, format="PNG")
+    else:
+        shutil.copyfile(picture, path)
+    return path
