@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import permutation_test, t
 
 DRAWS = 4000
 CONFIDENCE = 0.95
@@ -23,6 +25,7 @@ class Effect:
         pairs: how many there are.
         seeds: how many there are.
         positive: of the pairs (means over seeds), the part above 0.
+        p: of a sign-flip test over pairs (means over seeds), two-sided.
     """
 
     mean: float
@@ -31,25 +34,59 @@ class Effect:
     pairs: int
     seeds: int
     positive: float
+    p: float
 
 
-def bootstrap(values: pd.Series) -> Effect:
-    """The mean of values by pair and seed, with a percentile interval of a crossed bootstrap.
+def crossed(values: pd.Series, *, tested: bool = True) -> Effect:
+    """Return the mean of values by pair and seed, with Student's interval of a two-way random model.
 
-    Whole pairs and whole seeds are drawn with replacement, independently (Owen, *The pigeonhole bootstrap*,
-    Annals of Applied Statistics 2007). The draws are seeded: the same values give the same interval.
+    Pairs and seeds are both samples. The variance of the mean is `(MS_pair + MS_seed − MS_rest) / (P S)`, at
+    least what either has by itself, with Satterthwaite's degrees of freedom, at most those of the larger of
+    the two (Searle, Casella, McCulloch, *Variance Components*, 1992). With one seed it is Student's interval
+    over pairs.
 
     Args:
         values: indexed by `pair` and `seed`; every pair under every seed.
+        tested: whether p is wanted, which takes most of the time; else it is NaN.
 
     Raises:
         ValueError: a pair without one of the seeds.
     """
     table = by_pair_and_seed(values)
-    low, high = interval(resampled(table))
     by_pair, (pairs, seeds) = table.mean(axis=1), table.shape
+    mean = float(by_pair.mean())
+    half = _half_width(table) if pairs > 1 else math.inf
     positive = float((by_pair > 0).mean())
-    return Effect(float(by_pair.mean()), low, high, pairs, seeds, positive)
+    return Effect(
+        mean, mean - half, mean + half, pairs, seeds, positive, sign_flip(by_pair) if tested else math.nan
+    )
+
+
+def _half_width(table: NDArray[np.float64]) -> float:
+    pairs, seeds = table.shape
+    by_pair, by_seed = table.mean(axis=1), table.mean(axis=0)
+    of_pairs = seeds * by_pair.var(ddof=1)
+    if seeds == 1:
+        variance, freedom = of_pairs, float(pairs - 1)
+    else:
+        rest = table - by_pair[:, None] - by_seed + table.mean()
+        of_seeds, of_rest = pairs * by_seed.var(ddof=1), (rest**2).sum() / (pairs - 1) / (seeds - 1)
+        terms = np.array([of_pairs, of_seeds, -of_rest])
+        variance = max(terms.sum(), of_pairs, of_seeds)
+        each = np.array([pairs - 1, seeds - 1, (pairs - 1) * (seeds - 1)])
+        freedom = min(variance**2 / max((terms**2 / each).sum(), TINY), each[np.argmax(terms[:2])])
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance / table.size))
+
+
+TINY = 1e-300
+
+
+def sign_flip(by_pair: NDArray[np.float64]) -> float:
+    """Return the two-sided p of a mean of pairs under random signs: exact up to 13 pairs, else 9999 draws."""
+    test = permutation_test(
+        (by_pair,), np.mean, permutation_type="samples", n_resamples=9999, rng=np.random.default_rng(0)
+    )
+    return float(test.pvalue)
 
 
 def interval(draws: NDArray[np.float64]) -> tuple[float, float]:

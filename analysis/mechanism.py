@@ -11,13 +11,18 @@ import pandas as pd
 
 from analysis import tables
 from analysis.drawing import labels
-from analysis.effects import Effect, bootstrap
+from analysis.effects import Effect, crossed
 from analysis.tables import CellsError, Tables
 
-CHOSEN = "style_distance"
-"""The measure that was chosen before anything was run."""
+CHOSEN = "luminance_wasserstein"
+"""The primary measure, named before the runs that it judges: it sees no colour and no first layer."""
 
-MEASURES = {CHOSEN: "style distance", "sliced_wasserstein": "sliced Wasserstein", "sifid": "SIFID"}
+MEASURES = {
+    CHOSEN: "luminance",
+    "style_distance": "style distance",
+    "sliced_wasserstein": "sliced Wasserstein",
+    "sifid": "SIFID",
+}
 """By which a picture's way to its style is judged, and what figures call them."""
 
 PAIR = ["network", "weights.seed", "arm.name", "content", "style"]
@@ -32,6 +37,11 @@ CONTRASTS = (
     ("softmax_even", "plain", "SWAG and even shares"),
     ("softmax", "weights_of_softmax", "what SWAG adds to its weights"),
     ("even", "softmax", "even shares against SWAG"),
+    ("softmax", "recolouring", "SWAG against recolouring with noise"),
+    ("plain", "recolouring", "eq. 2 against recolouring with noise"),
+    ("even", "recolouring", "even shares against recolouring with noise"),
+    ("softmax", "first_layer", "SWAG against the first layer alone"),
+    ("even", "first_layer", "even shares against the first layer alone"),
 )
 """An arm, the arm it is compared with, and what the difference is the effect of."""
 
@@ -39,7 +49,9 @@ BUDGETS = np.linspace(0, 1, 41)
 """Of content given up, 1 − SSIM, along which curves are compared."""
 
 
-BESIDE = ("arm", "smoothing", "objective", "weights.seed")
+BESIDE = (
+    "arm", "smoothing", "objective", "weights.seed", "start", "start_noise", "steps", "evaluations", "scales",
+)  # fmt: skip
 """Settings that differ between the arms, style weights and seeds of one network."""
 
 
@@ -113,7 +125,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
 
 def _cells(data: Tables) -> pd.DataFrame:
     """The settings of each cell, and the number of its network; pretrained weights count as one seed."""
-    context = data.context("arm.name", "objective.style_weight").drop(
+    context = data.context("arm.name", "objective.style_weight", "start", "start_noise").drop(
         columns=["content", "style"], errors="ignore"
     )
     seeds = context["weights.seed"].fillna(0) if "weights.seed" in data.runs else 0
@@ -121,16 +133,20 @@ def _cells(data: Tables) -> pd.DataFrame:
 
 
 def _points(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
-    """One row for each picture, finished or on its way, with the measures of its start."""
+    """Return one row for each picture, finished or on its way, with the measures of its content image."""
     picture = ["cell", "content", "style", "iteration"]
     judged = data.measures
     judged = judged[judged["statistic"].isin([*MEASURES, "ssim"])]
     judged = judged.assign(iteration=judged["iteration"].astype(float).fillna(-1))  # an index takes no null
     wide = judged.pivot(index=picture, columns="statistic", values="value")
     wide = wide.reindex(columns=[*MEASURES, "ssim"]).sort_index().reset_index()
-    pair = picture[:-1]
-    starts = wide[wide["iteration"] == 0].set_index(pair)[list(MEASURES)].add_suffix("_start")
-    points = cells.merge(wide, left_index=True, right_on="cell").join(starts, on=pair)
+    points = cells.merge(wide, left_index=True, right_on="cell")
+    pair = ["network", "weights.seed", "content", "style"]
+    contents = points[
+        (points["iteration"] == 0) & (points["start"] == "content") & (points["start_noise"] == 0)
+    ]
+    starts = contents.groupby(pair)[list(MEASURES)].first().add_suffix("_start")
+    points = points.join(starts, on=pair)
     return points.assign(iteration=points["iteration"].replace(-1, float("nan"))).reset_index(drop=True)
 
 
@@ -191,4 +207,4 @@ def _effects(gains: pd.DataFrame) -> pd.DataFrame:
 
 def _effect(differences: pd.Series) -> Effect | None:
     known = differences.dropna()
-    return bootstrap(known) if len(known) else None
+    return crossed(known) if len(known) else None

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from analysis.drawing import captions, labels, lines, style
 from analysis.drawing.lines import Look
 from analysis.drawing.style import save
-from analysis.effects import bootstrap
+from analysis.effects import crossed
 from analysis.mechanism import CHOSEN, MEASURES, Mechanism, load
 
 __all__ = ["load", "make", "save"]
@@ -121,7 +121,7 @@ def _mean(gains: pd.DataFrame) -> tuple[float, float, float] | None:
     if gains.empty:
         return None
     pair = gains["content"] + " × " + gains["style"]
-    effect = bootstrap(
+    effect = crossed(
         gains.assign(pair=pair).rename(columns={"weights.seed": "seed"}).set_index(["pair", "seed"])["gain"]
     )
     return effect.mean, effect.low, effect.high
@@ -226,5 +226,5 @@ def _caption(data: Mechanism) -> str:
     )
     return captions.lines(
         f"{over}, {steps} steps. Judge: {judges}. Gain: log₂ of the {gain}. "
-        "Bars: 95 % intervals over pairs and seeds (crossed bootstrap)."
+        "Bars: 95 % intervals over pairs and seeds (Student, pairs and seeds)."
     )

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from analysis import stylizations
 from analysis.drawing import captions, labels, lines, page, pictures, style
 from analysis.drawing.style import save
-from analysis.effects import Effect, bootstrap
+from analysis.effects import Effect, crossed
 from analysis.stylizations import Stylizations
 from analysis.tables import Tables
 
@@ -109,7 +109,7 @@ def aggregate(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mean(values: pd.Series) -> Effect | None:
-    return None if values.isna().any() else bootstrap(values)
+    return None if values.isna().any() else crossed(values)
 
 
 def changes(dial: Dial) -> pd.DataFrame:
@@ -119,7 +119,7 @@ def changes(dial: Dial) -> pd.DataFrame:
     wide = by_scale.unstack(SCALE).reindex(columns=dial.scales).dropna()
     change = wide[last] - wide[first]
     rows = (
-        {"label": name, "from": first, "to": last, **vars(bootstrap(change.loc[line]))}
+        {"label": name, "from": first, "to": last, **vars(crossed(change.loc[line]))}
         for line, name in dial.names.items()
         if line in wide.index.get_level_values("line")
     )
@@ -170,7 +170,7 @@ def _caption(dial: Dial, shown: int) -> str:
     return captions.lines(
         f"ReLU(R(F) + λF), the same weights at every λ. {captions.arms(data, shown=shown)}",
         *pictures.explained(data),
-        f"Panels: means over {over}, and their 95 % intervals (crossed bootstrap).",
+        f"Panels: means over {over}, and their 95 % intervals (Student, pairs and seeds).",
     )
 
 

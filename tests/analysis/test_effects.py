@@ -4,47 +4,58 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.effects import bootstrap
+from analysis.effects import crossed, sign_flip
 from analysis.mechanism import MEASURES, _effects, _gains, _reached
 
 
-def crossed(pairs, seeds, *, of_pairs, of_seeds, noise, mean=0.3, draw=0):
+def table(pairs, seeds, *, of_pairs, of_seeds, noise, mean=0.3, draw=0):
     generator = np.random.default_rng(draw)
-    table = (
+    values = (
         mean
         + of_pairs * generator.standard_normal((pairs, 1))
         + of_seeds * generator.standard_normal((1, seeds))
     )
-    table = table + noise * generator.standard_normal((pairs, seeds))
-    return pd.DataFrame(table).rename_axis(index="pair", columns="seed").unstack().swaplevel()
+    values = values + noise * generator.standard_normal((pairs, seeds))
+    return pd.DataFrame(values).rename_axis(index="pair", columns="seed").unstack().swaplevel()
 
 
-def test_an_interval_covers_the_truth_as_often_as_it_says():
-    """200 samples of 12 pairs under 6 seeds; a crossed bootstrap errs on the wide side."""
-    effects = [
-        bootstrap(crossed(12, 6, of_pairs=1.0, of_seeds=0.3, noise=0.5, draw=draw)) for draw in range(200)
-    ]
+@pytest.mark.parametrize("varying", [(1.0, 0.3, 0.5), (0.3, 1.0, 0.5), (0.0, 0.0, 1.0)])
+@pytest.mark.parametrize("design", [(3, 1), (6, 1), (12, 1), (24, 1), (6, 2), (12, 3), (12, 6)])
+def test_an_interval_covers_the_truth_as_often_as_it_says(design, varying):
+    """At all designs in use; one seed can't tell how much seeds vary, so there they don't."""
+    of_pairs, of_seeds, noise = varying
+    settings = {"of_pairs": of_pairs, "of_seeds": of_seeds if design[1] > 1 else 0.0, "noise": noise}
+    effects = [crossed(table(*design, **settings, draw=draw), tested=False) for draw in range(400)]
     covered = np.mean([effect.low <= 0.3 <= effect.high for effect in effects])
-    assert 0.88 <= covered <= 0.995
-    assert np.mean([effect.mean for effect in effects]) == pytest.approx(0.3, abs=0.1)
+    assert covered >= 0.93 - 2 * np.sqrt(0.05 * 0.95 / 400)
+    assert np.mean([effect.mean for effect in effects]) == pytest.approx(0.3, abs=0.15)
+
+
+def test_the_error_rate_without_a_difference_is_the_nominal_one():
+    values = [table(12, 1, of_pairs=1.0, of_seeds=0.0, noise=0.5, mean=0.0, draw=draw) for draw in range(300)]
+    assert np.mean([crossed(each).p <= 0.05 for each in values]) <= 0.1
+
+
+def test_six_unanimous_pairs_have_an_exact_p():
+    assert sign_flip(np.array([1.0, 1.1, 0.9, 1.2, 0.8, 1.05])) == pytest.approx(2 / 2**6)
 
 
 def test_seeds_that_differ_widen_the_interval():
     """As if the pairs under one seed were no replications of another."""
-    alike = bootstrap(crossed(12, 3, of_pairs=0.0, of_seeds=0.0, noise=0.1))
-    apart = bootstrap(crossed(12, 3, of_pairs=0.0, of_seeds=1.0, noise=0.1))
+    alike = crossed(table(12, 3, of_pairs=0.0, of_seeds=0.0, noise=0.1))
+    apart = crossed(table(12, 3, of_pairs=0.0, of_seeds=1.0, noise=0.1))
     assert apart.high - apart.low > 5 * (alike.high - alike.low)
     assert (alike.pairs, alike.seeds) == (12, 3)
 
 
 def test_an_interval_is_the_same_every_time():
-    values = crossed(5, 2, of_pairs=1.0, of_seeds=0.0, noise=0.1)
-    assert bootstrap(values) == bootstrap(values.sample(frac=1, random_state=0))
+    values = table(5, 2, of_pairs=1.0, of_seeds=0.0, noise=0.1)
+    assert crossed(values) == crossed(values.sample(frac=1, random_state=0))
 
 
 def test_pairs_without_one_of_the_seeds_are_refused():
     with pytest.raises(ValueError, match="every pair should have a value under every seed"):
-        bootstrap(crossed(4, 3, of_pairs=1.0, of_seeds=0.0, noise=0.1).iloc[:-1])
+        crossed(table(4, 3, of_pairs=1.0, of_seeds=0.0, noise=0.1).iloc[:-1])
 
 
 def picture(arm, distance, *, ssim=1.0, weight=1.0, iteration=np.nan, pair="a", seed=0):
