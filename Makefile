@@ -5,25 +5,22 @@ BIN := .venv/bin
 .PHONY: reproduce claims test test-slow ray faults lint format clean
 
 reproduce: .venv/ready
+	$(BIN)/python experiments/measure_activations.py -m experiment=fig3_pretrained
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3
-	$(BIN)/python experiments/measure_activations.py -m experiment=fig3_trained
-	$(BIN)/python experiments/stylize.py -m experiment=fig2_trained
+	$(BIN)/python experiments/stylize.py -m experiment=headline
 	$(BIN)/python -m analysis collect
 	$(BIN)/python -m analysis figure fig3
-	$(BIN)/python -m analysis figure fig3_trained
-	$(BIN)/python -m analysis figure fig2_trained
+	$(BIN)/python -m analysis figure fig3_pretrained
+	$(BIN)/python -m analysis figure headline
 	@echo
-	@echo "Figure 3 of SWAG, measured on this machine:"
-	@echo "  results/fig3/fig3.png, .pdf       look here first: solid lines are networks, dashed ones the same with SWAG"
-	@echo "  results/fig3/fig3_definitions.png the entropies under both definitions"
-	@echo "  results/fig3/fig3.csv             the numbers behind every point, and the runs they come from"
-	@echo "  results/fig3_trained/             the same of networks trained alike, with shortcuts and without"
-	@echo "  results/fig2_trained/             and pictures that they make, without and with SWAG"
+	@echo "SWAG's pictures and its Figure 3, computed on this machine:"
+	@echo "  results/headline/headline.png     look here first: a pretrained ResNet-50 with eq. 2, with SWAG, with even shares"
+	@echo "  results/fig3/fig3.png, .pdf       Figure 3, random networks: solid lines are networks, dashed ones the same with SWAG"
+	@echo "  results/fig3_pretrained/          the same of pretrained networks"
 	@echo "  results/table.parquet, .csv       every measured number; runs.parquet: every run with its settings"
-	@echo "The README says what to see in them, and what we found. With your own images:"
+	@echo "The README says what to see in them, and what we found. With your own pictures:"
 	@echo "  source .venv/bin/activate"
-	@echo "  python experiments/measure_activations.py -m experiment=fig3 images=folder images.path=my/images"
-	@echo "  python -m analysis figure fig3 images=folder images.path=my/images"
+	@echo "  swag stylize content=photo.jpg style=painting.jpg images.size=512"
 
 claims: .venv/ready  # which statements of the papers hold; resumable: finished runs are skipped
 	$(BIN)/python -m analysis claims --commands > .venv/claims.sh

@@ -1,6 +1,6 @@
 """Measures of finished pictures by another judge: takes what `stylize.py` took, and optimises nothing.
 
-python experiments/judge.py -m experiment=fig2 measures=densenet121
+python experiments/judge.py -m experiment=fig2 measures=resnet50_half
 """
 
 from __future__ import annotations
