@@ -12,7 +12,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from analysis.drawing import labels
+from analysis import labels
 from analysis.tables import provenance
 from analysis.tables.cells import compose_cells
 from analysis.tables.index import check_output

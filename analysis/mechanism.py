@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis import tables
-from analysis.drawing import labels
+from analysis import labels, tables
 from analysis.effects import Effect, crossed
 from analysis.tables import CellsError, Tables
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import tables
-from analysis.drawing import labels
+from analysis import labels, tables
 from analysis.tables import MEASURES, TERMS, Tables, swept
 from analysis.tables.runs import RUNS, told
 from swag_repro.errors import SettingError

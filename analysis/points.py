@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import tables
-from analysis.drawing import labels
+from analysis import labels, tables
 from analysis.tables import Tables
 from analysis.tables.runs import smoothings
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import tables
-from analysis.drawing import labels
+from analysis import labels, tables
 from analysis.tables import MEASURES, Cell, CellsError, Pixels, Tables
 from swag_repro.runs.schema import LOSSES
 

@@ -18,9 +18,9 @@ ENTRY = "stylize"
 def main(config: DictConfig) -> None:
     """Judges the pictures of one cell."""
     from experiments.running import run
-    from experiments.stylization.judging import Judging
+    from experiments.stylization.judging import StylizationJudging
 
-    run(config, Judging)
+    run(config, StylizationJudging)
 
 
 if __name__ == "__main__":

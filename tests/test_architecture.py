@@ -1,62 +1,175 @@
-"""Imports go one way: see "How it is laid out" in CONTRIBUTING.md."""
+"""Imports go one way, those within functions too: see "How it is laid out" in CONTRIBUTING.md."""
 
 import ast
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SERVICES = {"errors", "names", "runs", "tracking"}
-LAYERS = [
-    "errors", "memory", "quantiles", "images", "networks", "weights", "trained", "training", "peaks", "smoothing", "statistics", "measures", "losses", "transfer", "feedforward",
-]  # fmt: skip
-MAY_IMPORT_TORCH = set(LAYERS) - {"errors"}
+
+ORDER = """
+swag_repro swag_repro.errors swag_repro.names
+swag_repro.runs
+swag_repro.tracking swag_repro.memory swag_repro.quantiles swag_repro.peaks
+swag_repro.images swag_repro.networks
+swag_repro.weights swag_repro.smoothing
+swag_repro.trained swag_repro.pretrained swag_repro.statistics
+swag_repro.measures
+swag_repro.losses
+swag_repro.transfer swag_repro.training
+swag_repro.feedforward
+
+experiments experiments.science experiments.config experiments.building experiments.signals
+experiments.sweeps
+experiments.command experiments.frame experiments.logs experiments.checkpoints experiments.launching
+experiments.running
+experiments.network experiments.objective
+experiments.pictures experiments.training
+experiments.measurements experiments.stylization experiments.feedforward
+experiments.searching experiments.benchmarks
+experiments.measure_activations experiments.measure_units experiments.stylize experiments.judge
+experiments.train_classifier experiments.train_feedforward experiments.transfer experiments.search
+experiments.python experiments.listing experiments.benchmark experiments.export_decoder experiments.export_weights
+experiments.plugins
+
+analysis analysis.invocation analysis.effects
+analysis.tables
+analysis.labels
+analysis.stylizations analysis.observations analysis.points analysis.mechanism
+analysis.drawing
+analysis.figures analysis.claims
+analysis.progress analysis.listing analysis.explaining analysis.dashboard analysis.remote
+analysis.status analysis.coverage
+analysis.commands
+analysis.__main__
+analysis.cli
+"""
+"""Rooms, the lowest line first. A room may import those of lines above its own here, and no other."""
+
+COMPOSING = {"experiments.command", "experiments.config", "experiments.science", "experiments.sweeps"}
+"""What `analysis` uses of the experiments: that checks and composes configs."""
+
+FOR_NOTEBOOKS = {"swag_repro": {"experiments.python"}}
+"""What the package hands on to `from swag_repro import stylize`; no module of ours asks it for that."""
+
+SERVICES = {"swag_repro", "swag_repro.errors", "swag_repro.names", "swag_repro.runs", "swag_repro.tracking"}
+
+LEVEL = {room: level for level, line in enumerate(ORDER.splitlines()) for room in line.split()}
 
 
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {
+    name_of(path): path
+    for package in ("swag_repro", "experiments", "analysis")
+    for path in (ROOT / package).rglob("*.py")
+}
+
+
+@cache
+def imported(module):
+    """All that a module names: modules of ours as far as they are files, others by their first name."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            assert node.level == 0, f"{module}: a relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else node.module for name in inner}
+        elif isinstance(node, ast.Constant) and node.value in FILES and "." in node.value:
+            found.add(node.value)  # imported by its name
+    found -= FOR_NOTEBOOKS.get(module, set())
+    return {name if name in FILES else name.partition(".")[0] for name in found} - {module}
 
 
-def modules(package):
-    return sorted((ROOT / package).rglob("*.py"))
+@cache
+def of_ours(module):
+    return imported(module) & FILES.keys()
 
 
-def part(path):
-    """`networks` for swag_repro/networks/tapped.py."""
-    return path.relative_to(ROOT / "swag_repro").parts[0].removesuffix(".py")
+def room(module):
+    """The nearest of the rooms that a module lies in."""
+    near = module
+    while near not in LEVEL:
+        near = near.rpartition(".")[0]
+    assert near == module or "." in near, f"{module} has no room yet: add it to ORDER"
+    return near
 
 
-def of_package(path, package="swag_repro"):
-    return {name.split(".")[1] for name in imports(path) if name.startswith(f"{package}.")}
+def reached(modules):
+    """All modules that these import, and those that they import."""
+    found, left = set(), set(modules)
+    while left:
+        found |= left
+        left = {name for module in left for name in of_ours(module)} - found
+    return found
 
 
-@pytest.mark.parametrize("path", modules("swag_repro"), ids=str)
-def test_the_science_descends_and_services_know_nothing_of_it(path):
-    if part(path) == "__init__":
-        assert not list(imports(path))
-        return
-    found = of_package(path) - {part(path), "__version__"}
-    allowed = SERVICES if part(path) in SERVICES else {*LAYERS[: LAYERS.index(part(path))], "names", "runs"}
-    assert found <= allowed
-    assert not {name.split(".")[0] for name in imports(path)} & {"experiments", "analysis", "hydra"}
-    if part(path) not in MAY_IMPORT_TORCH:
-        assert "torch" not in {name.split(".")[0] for name in imports(path)}
+def within(package, module):
+    """The part of a package that a module is or lies in; the package's own file is `__init__`."""
+    return module.removeprefix(package).strip(".").partition(".")[0] or "__init__"
 
 
-@pytest.mark.parametrize("path", modules("analysis"), ids=str)
-def test_analysis_reads_files_only(path):
-    names = set(imports(path))
-    assert not {name.split(".")[0] for name in names} & {"torch", "torchvision", "wandb"}
-    assert of_package(path) <= SERVICES | {"__version__"}
-    assert of_package(path, "experiments") <= {"command", "config", "science", "sweeps"}
+@pytest.mark.parametrize("package", sorted(name for name in FILES if FILES[name].name == "__init__.py"))
+def test_no_two_parts_of_a_package_import_each_other(package):
+    """Its modules, and its packages as wholes; also not by way of others."""
+    inside = {name for name in FILES if f"{name}.".startswith(f"{package}.")}
+    graph = {}
+    for module in inside:
+        parts = {within(package, name) for name in of_ours(module) & inside}
+        own = within(package, module)
+        graph.setdefault(own, set()).update(parts - {own})
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(reversed(error.args[1])))
 
 
-@pytest.mark.parametrize("path", [path for path in modules("experiments") if path.name != "cli.py"], ids=str)
-def test_experiments_do_not_draw(path):
-    assert not {name.split(".")[0] for name in imports(path)} & {"analysis", "seaborn", "matplotlib"}
+def test_imports_go_down():
+    assert not LEVEL.keys() - {room(name) for name in FILES}, "rooms without a module"
+    up = [
+        f"{module} → {name}"
+        for module in FILES
+        for name in of_ours(module)
+        if room(name) != room(module) and LEVEL[room(name)] >= LEVEL[room(module)]
+    ]
+    assert not up
+
+
+def test_services_know_nothing_of_the_science_nor_it_of_configs_and_tracking():
+    for module in (name for name in FILES if room(name).startswith("swag_repro")):
+        rooms = {room(name) for name in of_ours(module)}
+        assert not imported(module) & {"hydra", "omegaconf"}, module
+        assert rooms <= SERVICES if room(module) in SERVICES else "swag_repro.tracking" not in rooms, module
+
+
+def test_experiments_do_not_draw():
+    for module in (name for name in FILES if room(name).startswith("experiments")):
+        assert not imported(module) & {"seaborn", "matplotlib"}, module
+
+
+def test_analysis_reads_files_only():
+    """Nothing that it imports imports torch either; the command line, which starts everything, is on top."""
+    analysis = {name for name in FILES if room(name).startswith("analysis") and name != "analysis.cli"}
+    for module in analysis:
+        assert {room(name) for name in of_ours(module) - analysis} <= SERVICES | COMPOSING, module
+        assert "wandb" not in imported(module), module
+    for module in reached(analysis):
+        assert not imported(module) & {"torch", "torchvision"}, module
+
+
+def test_nothing_of_ours_asks_the_package_for_what_it_hands_to_notebooks():
+    asking = [
+        module
+        for module, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "swag_repro" and module != "swag_repro"
+        and any(alias.name == "stylize" for alias in node.names)
+    ]  # fmt: skip
+    assert not asking

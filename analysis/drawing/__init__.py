@@ -1,1 +1,1 @@
-"""How a page looks: its style, its words, its pictures."""
+"""How a page looks: its style, its captions, its pictures."""

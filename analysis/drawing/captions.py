@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.drawing import labels
+from analysis import labels
 from analysis.stylizations import Arm, Stylizations
 
 LETTERS = 145

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.api.types import is_numeric_dtype
 
-from analysis import points, tables
-from analysis.drawing import captions, labels, lines, style
+from analysis import labels, points, tables
+from analysis.drawing import captions, lines, style
 from analysis.drawing.lines import Look
 from analysis.drawing.style import save
 from analysis.tables import CellsError, Tables

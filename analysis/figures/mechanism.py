@@ -15,7 +15,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.drawing import captions, labels, lines, style
+from analysis import labels
+from analysis.drawing import captions, lines, style
 from analysis.drawing.lines import Look
 from analysis.drawing.style import save
 from analysis.effects import crossed

@@ -16,8 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import tables
-from analysis.drawing import captions, labels, lines, style
+from analysis import labels, tables
+from analysis.drawing import captions, lines, style
 from analysis.drawing.lines import Look
 from analysis.drawing.style import save
 from analysis.tables import TERMS, CellsError, Tables

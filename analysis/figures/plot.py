@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from analysis.drawing import captions, labels, lines, style
+from analysis import labels
+from analysis.drawing import captions, lines, style
 from analysis.drawing.lines import Look
 from analysis.drawing.style import save
 from analysis.observations import COLUMNS as OF_NUMBERS

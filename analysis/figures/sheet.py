@@ -9,8 +9,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis import stylizations
-from analysis.drawing import captions, labels, page, pictures, style
+from analysis import labels, stylizations
+from analysis.drawing import captions, page, pictures, style
 from analysis.drawing.page import PairPictures
 from analysis.drawing.style import save
 from analysis.stylizations import Arm, Stylizations

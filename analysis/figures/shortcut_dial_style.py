@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import stylizations
-from analysis.drawing import captions, labels, lines, page, pictures, style
+from analysis import labels, stylizations
+from analysis.drawing import captions, lines, page, pictures, style
 from analysis.drawing.style import save
 from analysis.effects import Effect, crossed
 from analysis.stylizations import Stylizations

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import tables
-from analysis.drawing import captions, labels, lines, style
+from analysis import labels, tables
+from analysis.drawing import captions, lines, style
 from analysis.drawing.style import save
 from analysis.tables import Tables
 

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import tables
-from analysis.drawing import captions, labels, lines, style
+from analysis import labels, tables
+from analysis.drawing import captions, lines, style
 from analysis.drawing.style import save
 from analysis.tables import Tables
 

@@ -23,7 +23,7 @@ from experiments.benchmarks.timing import composed
 from experiments.building import build
 from experiments.command import CONF
 from experiments.config import checked
-from experiments.stylization.pairs import Pair
+from experiments.pictures.pairs import Pair
 from experiments.stylization.stylization import Stylization
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.images import to_pil

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.stylization.batches import Batch
+from experiments.pictures.batches import Batch
 from experiments.stylization.scales import Scale
 from experiments.stylization.stylization import Stylization
 from swag_repro.measures import HeldOut

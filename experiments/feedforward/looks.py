@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from experiments.stylization.pairs import chosen
+from experiments.feedforward.network import GeneratorExperiment
+from experiments.feedforward.trained import SHIPPED, Trained, trained
+from experiments.pictures.pairs import chosen
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.feedforward import equalized
 from swag_repro.images import Picture, Resize, load
 from swag_repro.losses import Style
-
-if TYPE_CHECKING:
-    from experiments.feedforward.trained import Trained
 
 LOOKS = ("photograph", "contrast", "stylized")
 
@@ -57,10 +56,15 @@ class Look:
         return lambda image: stylizer(image[None], [style])[0]
 
 
-def look_of(config: DictConfig, pictures: tuple[Picture, ...]) -> Look:
+def look_of(config: DictConfig, pictures: tuple[Picture, ...], kind: type[GeneratorExperiment]) -> Look:
     """What `crop.look` asks for.
 
     `crop.style` may stand beside any look, so that a sweep over looks can have it.
+
+    Args:
+        config: of the training.
+        pictures: among which the style may be.
+        kind: the experiment that trained the decoder.
 
     Raises:
         SettingError: an unknown look, or no style for `stylized`.
@@ -72,8 +76,6 @@ def look_of(config: DictConfig, pictures: tuple[Picture, ...]) -> Look:
     if crop.style is None:
         rule = "should name a style where crop.look=stylized"
         raise SettingError("crop.style", rule, "null", "Give a file, or the name of a picture of the set.")
-    from experiments.feedforward.trained import SHIPPED, trained  # which builds trainings itself
-
     [style] = chosen("style", crop.style, pictures)
     for_readers: Any = OmegaConf.merge(config, {"compute": {"device": "cpu"}, "precision": "float32"})
-    return Look(crop.look, style, trained(SHIPPED, for_readers))
+    return Look(crop.look, style, trained(SHIPPED, for_readers, kind))

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from experiments.config import checked
-from experiments.feedforward.training import FeedforwardExperiment
+from experiments.feedforward.network import GeneratorExperiment
 from swag_repro.errors import WeightsError
 from swag_repro.runs.files import MALFORMED, digest_of, parse_yaml
 from swag_repro.runs.records import is_finished
@@ -30,11 +30,11 @@ class Trained:
     """A training and its weights.
 
     Attributes:
-        experiment: what was trained; its pictures are of no matter.
+        experiment: what was trained.
         path: of the weights.
     """
 
-    experiment: FeedforwardExperiment
+    experiment: GeneratorExperiment
     path: Path
 
     @property
@@ -57,12 +57,13 @@ class Trained:
         return network.to(self.experiment.device).requires_grad_(requires_grad=False)
 
 
-def trained(run: str, beside: DictConfig) -> Trained:
+def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Trained:
     """The training of a run.
 
     Args:
         run: its id, or `SHIPPED`.
         beside: the config that wants it: its output folder, images, device and precision are used.
+        kind: the experiment that trained it.
 
     Raises:
         WeightsError: there is no such finished training.
@@ -75,13 +76,15 @@ def trained(run: str, beside: DictConfig) -> Trained:
         settings: Any = parse_yaml((directory / "config.yaml").read_text(encoding="utf-8"))
     except MALFORMED as error:
         raise WeightsError("run", "should have its config", f"{directory} ({error})", TRAIN_ONE) from error
-    if settings.get("entry") != FeedforwardExperiment.reads:
+    if settings.get("entry") != kind.reads:
         found = f"{settings.get('entry')}: {directory}"
-        raise WeightsError("run", f"should be a training of {FeedforwardExperiment.reads}", found, TRAIN_ONE)
-    return Trained(_experiment(settings, beside), directory / WEIGHTS)
+        raise WeightsError("run", f"should be a training of {kind.reads}", found, TRAIN_ONE)
+    return Trained(_experiment(settings, beside, kind), directory / WEIGHTS)
 
 
-def _experiment(settings: Mapping[str, Any], beside: DictConfig) -> FeedforwardExperiment:
+def _experiment(
+    settings: Mapping[str, Any], beside: DictConfig, kind: type[GeneratorExperiment]
+) -> GeneratorExperiment:
     own = {
         "images": OmegaConf.to_container(beside.images),
         "output": beside.output,
@@ -89,7 +92,7 @@ def _experiment(settings: Mapping[str, Any], beside: DictConfig) -> FeedforwardE
         "compute": {**settings["compute"], "device": beside.compute.device},
     }
     config = OmegaConf.create({**settings, **own})
-    return FeedforwardExperiment.build(checked(config, FeedforwardExperiment.reads))
+    return kind.build(checked(config, kind.reads))
 
 
 def _shipped() -> Path:

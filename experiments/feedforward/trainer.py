@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from experiments.stylization.batches import Batch
-from experiments.stylization.painting import Painted, step_image
-from experiments.stylization.pictures import save_pictures
+from experiments.frame import Context, Experiment
+from experiments.pictures.batches import Batch
+from experiments.pictures.saving import FinishedBatch, save_pictures, step_image
 from experiments.training.trainer import LIVE, Trainer
-from swag_repro.feedforward import FeedforwardTraining, Score
+from swag_repro.feedforward import FeedforwardTraining, Score, Stylizer
 from swag_repro.images import save_png, to_pil
 from swag_repro.transfer import PairRecord
 from swag_repro.transfer.records import Losses, Status
-
-if TYPE_CHECKING:
-    from experiments.feedforward.training import FeedforwardExperiment
 
 GRIDS = "images/grids"
 """Where pictures on the way lie: contents, styles and pictures below each other."""
@@ -40,10 +37,23 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         experiment: what is trained.
         training: at its start.
         context: where results go; None in a process beside the first, which writes nothing.
+        batches: gives the pairs that are shown, one by one.
+        stylizer: gives a network in use.
     """
 
     axis = ("step", "train/*", "pairs/*", "lr")
-    experiment: FeedforwardExperiment
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        training: FeedforwardTraining,
+        context: Context | None,
+        *,
+        batches: Callable[[], Iterator[Batch]],
+        stylizer: Callable[[nn.Module], Stylizer],
+    ) -> None:
+        super().__init__(experiment, training, context)
+        self.batches, self.stylizer = batches, stylizer
 
     def after(self, done: int) -> None:
         """Live curves; pictures where they were asked for."""
@@ -74,8 +84,8 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
             status = Status.FINISHED if math.isfinite(last.total) else Status.DIVERGED
             record = PairRecord(last, last, first, self.training.done, status=status, reason="trained")
             save_png(batch.contents[0], run.path / step_image(batch.pairs[0], 0, 0), {}, below=run.path)
-            painted = Painted(batch, picture, (record,), steps=(0,), last_scale=0)
-            pairs += list(save_pictures(run, painted, label=self.context.label, animation=False))
+            finished = FinishedBatch(batch, picture, (record,), steps=(0,), last_scale=0)
+            pairs += list(save_pictures(run, finished, label=self.context.label, animation=False))
         run.write_pairs(pairs)
         rows = [{"quantity": "feedforward", **row} for row in self.state.rows]
         run.write_rows([{**self.experiment.origin, **row} for row in (*rows, *_pair_rows(pairs))])
@@ -105,8 +115,8 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         Raises:
             TrainingError: a picture is NaN or infinite.
         """
-        stylizer = self.experiment.stylizer(self.training.network)
-        for batch in self.experiment.batches():
+        stylizer = self.stylizer(self.training.network)
+        for batch in self.batches():
             picture = stylizer(batch.contents, batch.styles[0])
             if not picture.isfinite().all():
                 raise self.training.diverged()
@@ -115,9 +125,9 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
     @torch.no_grad()
     def _losses(self, batch: Batch, picture: Tensor) -> Losses:
         """Of a picture, by the objective of the training, with the content's own features as target."""
-        experiment, encoder = self.experiment, self.training.encoder
-        targets = experiment.objective.targets(encoder, batch.contents, batch.styles)
-        terms = experiment.objective(encoder, picture, targets)
+        objective, encoder = self.training.objective, self.training.encoder
+        targets = objective.targets(encoder, batch.contents, batch.styles)
+        terms = objective(encoder, picture, targets)
         return Losses(*(float(term) for term in terms))
 
     def _log(self, part: str, score: Score) -> None:

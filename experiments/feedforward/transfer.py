@@ -15,19 +15,20 @@ from torch import Tensor
 
 from experiments.building import build
 from experiments.feedforward.trained import Trained, trained
+from experiments.feedforward.training import FeedforwardExperiment
 from experiments.frame import Context, Experiment
-from experiments.science import VERSIONS, scientific, wants_judge
-from experiments.stylization.batches import COLORS, Batch
-from experiments.stylization.judging import Judging
-from experiments.stylization.painting import Painted
-from experiments.stylization.pairs import Pair, pairs_of, weights_of
-from experiments.stylization.pictures import save_pictures
+from experiments.pictures.batches import COLORS, Batch
+from experiments.pictures.judging import Judging, judgement_of
+from experiments.pictures.pairs import Pair, pairs_of, weights_of
+from experiments.pictures.saving import FinishedBatch, save_pictures
+from experiments.science import VERSIONS, scientific
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, UserError, check_choice
 from swag_repro.feedforward import Stylizer
 from swag_repro.images import Picture, Resize
 from swag_repro.memory import out_of_memory
 from swag_repro.networks import Architecture
+from swag_repro.training import autocast
 from swag_repro.transfer import PairRecord
 from swag_repro.transfer.records import Losses, Status
 from swag_repro.weights import Weights
@@ -63,7 +64,7 @@ class Transfer(Experiment):
         pairs = pairs_of(config, pictures)
         return {
             **super().parts(config),
-            "trained": trained(config.run, config),
+            "trained": trained(config.run, config, FeedforwardExperiment),
             "pictures": pictures,
             "resize": Resize(size=images.size, policy=images.resize, interpolation=images.interpolation),
             "pairs": pairs,
@@ -130,8 +131,8 @@ class Transfer(Experiment):
             images = self._stylized(stylizer, batch)
             seconds = (time.monotonic() - began) / len(batch.pairs)
             record = PairRecord(UNKNOWN, UNKNOWN, UNKNOWN, status=Status.FINISHED, reason="one pass")
-            painted = Painted(batch, images, (record,) * len(batch.pairs), steps=(), last_scale=0)
-            pairs += save_pictures(context.run, painted, label=self.label, animation=False)
+            finished = FinishedBatch(batch, images, (record,) * len(batch.pairs), steps=(), last_scale=0)
+            pairs += save_pictures(context.run, finished, label=self.label, animation=False)
             rows += [self._row(pair, seconds) for pair in batch.pairs]
         context.run.write_pairs(pairs)
         context.run.write_rows(rows)
@@ -145,7 +146,7 @@ class Transfer(Experiment):
     def _stylized(self, stylizer: Stylizer, batch: Batch) -> Tensor:
         """The pictures of a batch, whose pairs share their styles, on the CPU: their time is over."""
         seen = batch.seen(self.config.color)
-        with self.trained.experiment.machine.autocast(), out_of_memory(_too_large):
+        with autocast(self.device, self.config.precision), out_of_memory(_too_large):
             images = stylizer(
                 seen.contents, seen.styles[0], alpha=self.config.alpha, tile=self.config.tile
             ).float()
@@ -177,7 +178,7 @@ class Transfer(Experiment):
 
     def following(self) -> Judging | None:
         """The judgement of its pictures; None if nothing is to be measured."""
-        return Judging.of(self) if wants_judge(self.config) else None
+        return judgement_of(self, self.architecture, self.weights)
 
 
 def _too_large(words: str) -> UserError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from experiments.stylization.batches import Batch
+from experiments.pictures.batches import Batch
 from swag_repro.memory import free_memory
 from swag_repro.transfer import TooLargeError
 

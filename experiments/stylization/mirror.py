@@ -9,7 +9,7 @@ from typing import Any
 from PIL.Image import Image
 from torch import Tensor
 
-from experiments.stylization.batches import Batch
+from experiments.pictures.batches import Batch
 from swag_repro.images import to_pil
 from swag_repro.tracking import Tracker
 from swag_repro.tracking.shown import POINTS, loss_axis, loss_point

@@ -4,48 +4,29 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
+from omegaconf import DictConfig
 from torch import Tensor
 
 from experiments.checkpoints import Checkpoints
 from experiments.frame import Context
+from experiments.pictures.batches import Batch
+from experiments.pictures.saving import FinishedBatch, step_image
 from experiments.signals import interrupt
-from experiments.stylization.batches import Batch
 from experiments.stylization.mirror import Mirror, losses_of
-from experiments.stylization.pace import Pace, is_slow
-from experiments.stylization.pairs import Pair
+from experiments.stylization.pace import Pace
 from experiments.stylization.scales import Scale
-from experiments.sweeps.progress import console, increments
+from experiments.sweeps.progress import increments
 from experiments.sweeps.sweep import interruptible
 from swag_repro.images import save_png
-from swag_repro.networks import TappedNetwork
 from swag_repro.runs.files import digest_of
 from swag_repro.transfer import PairRecord, Status, Step, Transfer
 
-if TYPE_CHECKING:
-    from experiments.stylization.stylization import Stylization
-
-
-@dataclass(frozen=True)
-class Painted:
-    """A finished batch.
-
-    Attributes:
-        batch: of B pairs.
-        images: `(B, 3, H, W)` in [0, 1].
-        records: how each pair ended.
-        steps: iterations whose pictures were asked for and saved, at the last scale.
-        last_scale: its index.
-    """
-
-    batch: Batch
-    images: Tensor
-    records: tuple[PairRecord, ...]
-    steps: tuple[int, ...]
-    last_scale: int
+Begin: TypeAlias = Callable[[Batch, Sequence[Scale], int, Tensor | None], Transfer]
+"""Takes a batch, its scales, the index of one of them and the images of the one before; begins there."""
 
 
 @dataclass
@@ -75,48 +56,45 @@ class State:
         self.scale, self.start, self.transfer, self.kept = self.scale + 1, images, None, 0
 
 
-def step_image(pair: Pair, scale: int, step: int) -> str:
-    """Where a picture on its way lies in the run directory."""
-    return f"images/steps/{pair.name}/{scale}-{step:05}.png"
-
-
 class Painter:
     """Optimises the batches of a stylisation, one after the other.
 
     Args:
-        experiment: what is to be minimised, and how.
-        network: images → features of the objective's taps.
+        config: of the stylisation.
         context: where results go.
+        scales_for: gives the scales of a batch.
+        begin: begins the optimisation of a batch at one of them.
+        pace: watches the evaluations; None where nothing would be quicker.
     """
 
-    def __init__(self, experiment: Stylization, network: TappedNetwork, context: Context) -> None:
-        self.experiment, self.network, self.context = experiment, network, context
-        self.config = experiment.config
-        self.checkpoints = Checkpoints(context.run.path, seconds=experiment.config.keep.checkpoint_seconds)
-        self.mirror = Mirror(context.tracker, every=experiment.config.tracking.every)
+    def __init__(
+        self,
+        config: DictConfig,
+        context: Context,
+        *,
+        scales_for: Callable[[Batch], Sequence[Scale]],
+        begin: Begin,
+        pace: Pace | None,
+    ) -> None:
+        self.config, self.context = config, context
+        self.scales_for, self.begin, self.pace = scales_for, begin, pace
+        self.checkpoints = Checkpoints(context.run.path, seconds=config.keep.checkpoint_seconds)
+        self.mirror = Mirror(context.tracker, every=config.tracking.every)
         self.curves: list[dict[str, float]] = []
-        self.pace = self._pace()
 
-    def paint(self, batch: Batch) -> Painted:
+    def paint(self, batch: Batch) -> FinishedBatch:
         """The pictures of a batch."""
         saved = self.checkpoints.load(batch.key)
         state = State(**saved) if saved else self._begun(batch)
         self.mirror.begin(batch)
-        scales = self.experiment.scales_for(batch)
+        scales = self.scales_for(batch)
         records: tuple[PairRecord, ...] = ()
         while state.scale < len(scales):
             records = self._paint_scale(batch, state, scales)
         assert state.start is not None
         self.curves += state.curves
-        images = batch.finished(state.start.to(self.experiment.device), self.config.color)
-        return Painted(batch, images, records, tuple(state.steps), len(scales) - 1)
-
-    def _pace(self) -> Pace | None:
-        """Of a run than which something would be quicker; cells of a sweep are left as they compare."""
-        experiment = self.experiment
-        if self.context.place or not is_slow(experiment.scales, stochastic=experiment.objective.stochastic):
-            return None
-        return Pace(experiment.work, lambda line: console.print(f"  [dim]{line}[/]"))
+        images = batch.finished(state.start.to(batch.contents.device), self.config.color)
+        return FinishedBatch(batch, images, records, tuple(state.steps), len(scales) - 1)
 
     def clear(self) -> None:
         """Deletes the checkpoints: the run has its results."""
@@ -130,7 +108,7 @@ class Painter:
 
     def _paint_scale(self, batch: Batch, state: State, scales: Sequence[Scale]) -> tuple[PairRecord, ...]:
         scale, is_last = scales[state.scale], state.scale == len(scales) - 1
-        transfer = self.experiment.begin(self.network, batch, scales, state.scale, state.start)
+        transfer = self.begin(batch, scales, state.scale, state.start)
         if state.transfer is not None:
             transfer.load_state_dict(state.transfer)
         self._advance(transfer, batch.at(scale.part), state, scale, measured=is_last)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.stylization.batches import Batch
+from experiments.pictures.batches import Batch
 from swag_repro.losses import (
     MATCHES,
     Network,

@@ -18,16 +18,18 @@ from experiments.building import build
 from experiments.frame import Context
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
-from experiments.science import VERSIONS, wants_judge
-from experiments.stylization.batches import COLORS, STARTS, Batch, restart_of, start_of
-from experiments.stylization.judging import Judging
+from experiments.pictures.batches import COLORS, Batch
+from experiments.pictures.judging import Judging, judgement_of
+from experiments.pictures.pairs import Pair, pairs_of, weights_of
+from experiments.pictures.saving import FinishedBatch, save_pictures
+from experiments.science import VERSIONS
 from experiments.stylization.memory import KEPT_OF_CONTENT, PEAK, SURE, TILE, Needed, small
-from experiments.stylization.painting import Painted, Painter
-from experiments.stylization.pairs import Pair, pairs_of, start_picture, weights_of
-from experiments.stylization.pictures import save_pictures
+from experiments.stylization.pace import Pace, is_slow
+from experiments.stylization.painting import Painter
 from experiments.stylization.portions import BATCH_SIZE, Portions
 from experiments.stylization.scales import Scale, scales_of
 from experiments.stylization.shares import ENTRIES, SHARES, entry_shares, start_shares
+from experiments.stylization.starts import restart_of, start_of, start_picture
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice
 from swag_repro.images import Picture, load_mask
@@ -83,7 +85,7 @@ class Stylization(SmoothedExperiment):
             **parts,
             "pairs": pairs,
             "style_weights": weights_of(config, len(pairs[0].styles)),
-            "start": start_picture(config.start, STARTS),
+            "start": start_picture(config.start),
             "objective": _objective(config, parts["architecture"], parts["smoothing"]),
             "optimizer": optimizer,
             "canvas": build(config.canvas),
@@ -120,7 +122,13 @@ class Stylization(SmoothedExperiment):
         if self.weights.name == "random" and context.place is None:
             console.print(UNTRAINED)
         network = self.network()
-        painter = Painter(self, network, context)
+        painter = Painter(
+            self.config,
+            context,
+            scales_for=self.scales_for,
+            begin=partial(self.begin, network),
+            pace=self._pace(context),
+        )
         pairs: list[dict[str, Any]] = []
         shares: list[dict[str, Any]] = []
         if self.levers.checkpoints:
@@ -153,7 +161,13 @@ class Stylization(SmoothedExperiment):
 
     def following(self) -> Judging | None:
         """The judgement of its pictures; None if nothing is to be measured."""
-        return Judging.of(self) if wants_judge(self.config) else None
+        return judgement_of(self, self.architecture, self.weights)
+
+    def _pace(self, context: Context) -> Pace | None:
+        """Return what watches for a slow run; None in a sweep, or where nothing is quicker."""
+        if context.place or not is_slow(self.scales, stochastic=self.objective.stochastic):
+            return None
+        return Pace(self.work, lambda line: console.print(f"  [dim]{line}[/]"))
 
     def scales_for(self, batch: Batch) -> tuple[Scale, ...]:
         """Those at which the long side of a batch has at least `coarsest` pixels, and the last."""
@@ -222,7 +236,7 @@ class Stylization(SmoothedExperiment):
             result=self.config.result,
         )
 
-    def _painted(self, painter: Painter, portions: Portions) -> Iterator[Painted]:
+    def _painted(self, painter: Painter, portions: Portions) -> Iterator[FinishedBatch]:
         """Batches of pairs whose contents have one size; in halves, from their start, where memory runs out.
 
         Raises:
@@ -340,7 +354,7 @@ def _bytes_of_content(network: TappedNetwork, objective: Objective, sample: Batc
     return sum(features[tap].nbytes for tap in objective.content.read)
 
 
-def _tried(painter: Painter, batch: Batch) -> Painted | TooLargeError:
+def _tried(painter: Painter, batch: Batch) -> FinishedBatch | TooLargeError:
     """A painted batch, or how memory ran out; then what it held is free again."""
     try:
         return painter.paint(batch)

@@ -1,6 +1,6 @@
 """Training of classifiers: data, recipe, and the loop."""
 
-from swag_repro.training.base import Loop, Machine
+from swag_repro.training.base import Loop, Machine, autocast
 from swag_repro.training.data import Dataset, Preparation, folder, torchvision_dataset
 from swag_repro.training.loop import Score, Training
 from swag_repro.training.recipe import Recipe
@@ -15,6 +15,7 @@ __all__ = [
     "Score",
     "Training",
     "World",
+    "autocast",
     "folder",
     "torchvision_dataset",
 ]

@@ -48,9 +48,14 @@ class Machine:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """In which the network runs."""
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, getattr(torch, self.precision))
+        return autocast(self.device, self.precision)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Return what a network runs in, in float32 or by autocast in a narrower precision."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, getattr(torch, precision))
 
 
 class Steps(Protocol):

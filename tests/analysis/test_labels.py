@@ -8,7 +8,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.drawing import labels
+from analysis import labels
 from analysis.tables.runs import frame, lines, swept, typed
 
 TEMPERATURES = st.sampled_from([1, 2.0, 0.1234567, 0.12345678, "peak/2"])

@@ -12,9 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis import mechanism
+from analysis import labels, mechanism
 from analysis.__main__ import main
-from analysis.drawing import labels
 from analysis.figures import FIGURES, curve, dial, shortcut_dial_style
 from analysis.tables import CellsError
 from tests.analysis.drawn import assert_legible, box, by_label, caption, legend, words

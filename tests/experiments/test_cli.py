@@ -1,12 +1,12 @@
 """`swag`, the installed command, as a process of its own."""
 
-import importlib
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-from analysis.__main__ import COMMANDS
-from experiments.cli import ABOUT, ANALYSIS, EXPERIMENTS
+from analysis import __main__ as analysis
+from analysis.cli import COMMANDS
 from experiments.command import entry_of, experiments
 from experiments.listing import listed
 
@@ -21,13 +21,15 @@ def swag(*arguments, folder):
 def test_help_names_all_commands(tmp_path):
     status, printed, _ = swag("--help", folder=tmp_path)
     assert status == 0
-    assert all(f"\n  {name} " in printed for name in ABOUT)
+    assert all(f"\n  {name} " in printed for name in COMMANDS)
 
 
 def test_its_commands_are_those_there_are():
-    assert {command.__name__.rpartition(".")[2] for command in COMMANDS} == set(ANALYSIS)
-    assert all(importlib.import_module(f"experiments.{entry}").main for entry in EXPERIMENTS.values())
-    assert {entry_of(name) for name in experiments()} <= set(EXPERIMENTS.values())
+    modules = {module for module, _ in COMMANDS.values()}
+    assert all(find_spec(module) for module in modules)
+    assert {f"experiments.{entry_of(name)}" for name in experiments()} <= modules
+    offered = {name for name, (module, _) in COMMANDS.items() if module == "analysis"}
+    assert {command.__name__.rpartition(".")[2] for command in analysis.COMMANDS} == offered
 
 
 def test_an_unknown_command_is_one_message(tmp_path):
@@ -49,6 +51,13 @@ def test_commands_run_as_their_entry_points_do(tmp_path):
     assert not list(tmp_path.glob("outputs/runs"))
 
 
+def test_a_command_may_be_one_of_a_modules(tmp_path):
+    assert swag("sync", folder=tmp_path)[::2] == (
+        1,
+        "Error: `--runs` should be an output folder of experiments; found no folder outputs. Run one.\n",
+    )
+
+
 def test_experiments_are_listed_with_their_cells(tmp_path):
     rows = {one.name: one for one in listed(tmp_path)}
     assert list(rows) == experiments()
@@ -68,8 +77,8 @@ LATER = {"optuna", "scipy", "seaborn", "wandb"}
 
 def test_entry_points_load_what_they_need_when_they_need_it():
     """Nothing heavy before they compute; then what they compute with."""
-    entries = [f"experiments.{entry}" for entry in EXPERIMENTS.values()]
-    commands = ["experiments.cli", "experiments.launching", "analysis.__main__", *entries]
+    entries = [f"experiments.{entry}" for entry in {entry_of(name) for name in experiments()}]
+    commands = ["analysis.cli", "experiments.launching", "analysis.__main__", *entries]
     computing = [
         "experiments.running",
         "experiments.measurements.activations",

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from experiments.command import CONF
 from experiments.config import checked
-from experiments.stylization.batches import start_of
+from experiments.stylization.starts import start_of
 from experiments.stylization.stylization import Stylization
 from swag_repro.losses.base import PIXELS, Look
 from swag_repro.losses.draws import generator

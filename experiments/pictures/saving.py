@@ -1,8 +1,9 @@
-"""The pictures of a stylisation as files, and what its table says of them."""
+"""Pictures as files of a run directory, and what its table says of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,9 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.stylization.batches import Batch
-from experiments.stylization.painting import Painted, step_image
-from experiments.stylization.pairs import Pair
+from experiments.pictures.batches import Batch
+from experiments.pictures.pairs import Pair
 from swag_repro.images import Picture, save_png
 from swag_repro.losses import style_weights
 from swag_repro.names import file_stem
@@ -21,11 +21,37 @@ from swag_repro.runs.store import Run
 from swag_repro.transfer import PairRecord
 
 
-def save_pictures(run: Run, painted: Painted, *, label: str, animation: bool) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class FinishedBatch:
+    """A batch and its pictures.
+
+    Attributes:
+        batch: of B pairs.
+        images: `(B, 3, H, W)` in [0, 1].
+        records: how each pair ended.
+        steps: iterations whose pictures were asked for and saved, at the last scale.
+        last_scale: its index.
+    """
+
+    batch: Batch
+    images: Tensor
+    records: tuple[PairRecord, ...]
+    steps: tuple[int, ...]
+    last_scale: int
+
+
+def step_image(pair: Pair, scale: int, step: int) -> str:
+    """Where a picture on its way lies in the run directory."""
+    return f"images/steps/{pair.name}/{scale}-{step:05}.png"
+
+
+def save_pictures(
+    run: Run, finished: FinishedBatch, *, label: str, animation: bool
+) -> Iterator[dict[str, Any]]:
     """Saves the pictures of a batch with what they were made of, and yields their rows of `PAIRS`."""
-    batch = painted.batch
+    batch = finished.batch
     for index, (pair, image, record) in enumerate(
-        zip(batch.pairs, painted.images.cpu(), painted.records, strict=True)
+        zip(batch.pairs, finished.images.cpu(), finished.records, strict=True)
     ):
         name = f"images/{pair.name}.png"
         origin = {"run_id": run.identity.run_id, "cell": label, "pair": pair.name, "status": record.status}
@@ -33,8 +59,8 @@ def save_pictures(run: Run, painted: Painted, *, label: str, animation: bool) ->
         _save_inputs(run, batch, index)
         if animation:
             _animate(run, pair)
-        scale = painted.last_scale
-        steps = [{"iteration": step, "image": step_image(pair, scale, step)} for step in painted.steps]
+        scale = finished.last_scale
+        steps = [{"iteration": step, "image": step_image(pair, scale, step)} for step in finished.steps]
         yield {"image": name, **_inputs_of(batch, index), **_outcome(record), "steps": steps}
 
 

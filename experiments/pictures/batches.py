@@ -1,18 +1,17 @@
-"""Pairs optimised side by side: their images as tensors, their colours, and where they start."""
+"""Pairs side by side: their images as tensors, and their colours."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.stylization.pairs import Pair
+from experiments.pictures.pairs import Pair
 from swag_repro.images import (
-    Picture,
     Resize,
     grey,
     load,
@@ -22,17 +21,13 @@ from swag_repro.images import (
     with_luminance_of,
 )
 from swag_repro.losses import Style
-from swag_repro.networks.architecture import IMAGENET_MEAN
-from swag_repro.transfer.canvas import finest_level
 
-STARTS = ("content", "noise", "grey", "style", "laplacian", "recoloured")
-GREY_NOISE = 0.1 / 256  # Demystifying, authors' code
 COLORS = ("style", "luminance", "matched")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs optimised side by side.
+    """Pairs side by side.
 
     Attributes:
         pairs: B of them.
@@ -89,7 +84,7 @@ class Batch:
 
         def scaled(images: Tensor) -> Tensor:
             sides = images.shape[-2:]
-            return _to_size(images[None], [max(16, round(side * scale)) for side in sides])[0]
+            return to_size(images[None], [max(16, round(side * scale)) for side in sides])[0]
 
         contents = torch.stack([scaled(content) for content in self.contents])
         return replace(self, contents=contents).with_styles(
@@ -137,7 +132,7 @@ class Batch:
     def resized(self, images: Tensor) -> Tensor:
         """Images `(B, 3, h, w)` in the contents' size, on their device."""
         images = images.to(self.contents.device)
-        return images if images.shape == self.contents.shape else _to_size(images, self.contents.shape[2:])
+        return images if images.shape == self.contents.shape else to_size(images, self.contents.shape[2:])
 
 
 def _covered(styles: Sequence[Style]) -> Tensor | None:
@@ -146,76 +141,7 @@ def _covered(styles: Sequence[Style]) -> Tensor | None:
     return torch.stack(masks).sum(dim=0).clamp(max=1) if len(masks) == len(styles) else None
 
 
-def _to_size(images: Tensor, size: Sequence[int]) -> Tensor:
+def to_size(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Return images `(B, 3, H, W)` of another height and width, in [0, 1]."""
     resized = F.interpolate(images, list(size), mode="bicubic", antialias=True)
     return resized.clamp(0, 1)
-
-
-def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Picture | None) -> Tensor:
-    """Where the optimisation of a batch starts: `(B, 3, H, W)`.
-
-    Args:
-        batch: as the objective sees it.
-        start: one of `STARTS`, else a file.
-        noise: standard deviation of normal noise that is added.
-        seed: of all noise.
-        picture: that file.
-    """
-    size = batch.contents.shape[2:]
-    if picture is not None:
-        image = load(picture, Resize(size=max(size), policy="squash", interpolation="lanczos"))[None]
-        images = _to_size(image, size).expand(len(batch.pairs), -1, -1, -1)
-        return _disturbed(batch, images, noise, seed)
-    starts: Mapping[str, Callable[[], Tensor]] = {
-        "content": lambda: batch.contents,
-        "noise": lambda: torch.stack([_noise(pair, seed, size) for pair in batch.pairs]),
-        "grey": lambda: torch.stack([_grey(pair, seed, size) for pair in batch.pairs]),
-        "style": lambda: torch.cat([_to_size(mixed[0].image[None], size) for mixed in batch.styles]),
-        "laplacian": lambda: _mean_colors(batch) + finest_level(batch.contents),
-        "recoloured": lambda: torch.stack(
-            [
-                match_colors(content, mixed[0].image)
-                for content, mixed in zip(batch.contents, batch.styles, strict=True)
-            ]
-        ),
-    }
-    return _disturbed(batch, starts[start](), noise, seed)
-
-
-def _disturbed(batch: Batch, images: Tensor, noise: float, seed: int) -> Tensor:
-    images = images.to(batch.contents.device)
-    if not noise:
-        return images
-    shape = images.shape[1:]
-    normal = [torch.randn(shape, generator=_generator(pair, seed)) for pair in batch.pairs]
-    return images + noise * torch.stack(normal).to(images)
-
-
-def restart_of(batch: Batch, start: str, before: Tensor, *, last: bool) -> Tensor:
-    """Where a finer scale starts: at the coarser one's images, `(B, 3, h, w)`, enlarged.
-
-    STROTSS adds the content's finest details, but at the last scale.
-    """
-    enlarged = batch.resized(before)
-    return enlarged + finest_level(batch.contents) if start == "laplacian" and not last else enlarged
-
-
-def _mean_colors(batch: Batch) -> Tensor:
-    """`(B, 3, 1, 1)`; of a mix, the first style's."""
-    return torch.stack([mixed[0].image.mean(dim=(1, 2), keepdim=True) for mixed in batch.styles])
-
-
-def _grey(pair: Pair, seed: int, size: Sequence[int]) -> Tensor:
-    """ImageNet's mean colour with faint noise."""
-    mean = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
-    return mean + GREY_NOISE * (2 * _noise(pair, seed, size) - 1)
-
-
-def _noise(pair: Pair, seed: int, size: Sequence[int]) -> Tensor:
-    return torch.rand(3, *size, generator=_generator(pair, seed))
-
-
-def _generator(pair: Pair, seed: int) -> torch.Generator:
-    # By the pair's name, so that its noise doesn't depend on its neighbours.
-    of_pair = int(hashlib.sha256(f"{seed} {pair.name}".encode()).hexdigest()[:15], 16)
-    return torch.Generator().manual_seed(of_pair)

@@ -1,4 +1,4 @@
-"""Which contents meet which styles in a stylisation."""
+"""Which contents meet which styles."""
 
 from __future__ import annotations
 
@@ -86,18 +86,6 @@ def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
     return tuple(Pair(content, (style,), (None,)) for content, style in met)
 
 
-def start_picture(start: str, known: Sequence[str]) -> Picture | None:
-    """The file that an optimisation starts from; None where `start` is a known word.
-
-    Raises:
-        ImageError: Neither.
-    """
-    if start in known:
-        return None
-    file = _file("start", start, known)
-    return _of_files("content", [file])[file]
-
-
 def weights_of(config: DictConfig, styles: int) -> list[float]:
     """The styles' weights that a config asks for.
 
@@ -149,6 +137,16 @@ def chosen(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture]
     files = {name: _file(role, name, sorted(known)) for name in given if name not in known}
     read = _of_files(role, list(files.values()), taken=[name for name in given if name in known])
     return [read[files[name]] if name in files else known[name] for name in given]
+
+
+def file_picture(setting: str, path: str, *, role: Role, known: Sequence[str]) -> Picture:
+    """Return the picture of an image file that a setting names.
+
+    Raises:
+        ImageError: There is no such file; the message offers the `known` words.
+    """
+    file = _file(setting, path, known)
+    return _of_files(role, [file])[file]
 
 
 def _of_files(role: Role, files: Sequence[Path], taken: Sequence[str] = ()) -> dict[Path, Picture]:

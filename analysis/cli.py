@@ -1,0 +1,71 @@
+"""`swag COMMAND ...`: short names of all entry points, from wherever the package is installed.
+
+swag measure -m experiment=fig3
+swag status
+swag figure fig3
+"""
+
+from __future__ import annotations
+
+import sys
+from runpy import run_module
+from typing import NoReturn
+
+COMMANDS = {
+    "experiments": ("experiments.listing", "what can be computed: experiments, their cells, what they cost"),
+    "measure": (
+        "experiments.measure_activations",
+        "statistics of activations and Gram matrices, layer by layer",
+    ),
+    "units": ("experiments.measure_units", "what residual units do to peaks"),
+    "stylize": ("experiments.stylize", "pictures, and their judgement"),
+    "judge": ("experiments.judge", "judgement of finished pictures by another judge"),
+    "train": ("experiments.train_classifier", "a classifier, whose weights all others take"),
+    "train-feedforward": ("experiments.train_feedforward", "a network that stylises in one pass"),
+    "transfer": (
+        "experiments.transfer",
+        "pictures by a network that was trained to stylise, in one pass",
+    ),
+    "search": ("experiments.search", "the settings of a stylisation that its judge likes best"),
+    "status": ("analysis", "how far a sweep is"),
+    "collect": ("analysis", "all runs in three tables"),
+    "figure": ("analysis", "a figure of the papers, and the numbers behind it"),
+    "plot": ("analysis", "any number of a sweep against any setting"),
+    "sheet": ("analysis", "the pictures of a sweep, by what was swept"),
+    "runs": ("analysis", "runs, by what was swept"),
+    "explain": ("analysis", "where a file comes from, and what makes it again"),
+    "claims": ("analysis", "which statements of the papers hold, and by how much"),
+    "quality": ("analysis", "time to a good picture, as the benchmark measured it"),
+    "dashboard": ("analysis", "a W&B workspace and a report"),
+    "sync": ("swag_repro.tracking", "sends what W&B does not have yet"),
+    "rebuild": ("swag_repro.tracking", "makes the W&B run of a run directory anew"),
+    "benchmark": ("experiments.benchmark", "what it costs, measured on this machine"),
+}
+"""Command → the module that is run as a program, and what it gives."""
+
+OF_MANY = ("analysis", "swag_repro.tracking")
+"""Modules with several commands, which take the command's name as their first argument."""
+
+
+def main() -> None:
+    """Run one command, as its module would run as a program."""
+    name, given = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
+    if name in ("-h", "--help"):
+        print(_help())
+        return
+    if name not in COMMANDS:
+        _refuse(name)
+    module, _ = COMMANDS[name]
+    sys.argv = [f"swag {name}", *([name] if module in OF_MANY else []), *given]
+    run_module(module, run_name="__main__")
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {about}" for name, (_, about) in COMMANDS.items()]
+    return "\n".join(["usage: swag COMMAND ...      swag COMMAND --help", "", *lines])
+
+
+def _refuse(name: str) -> NoReturn:
+    print(f"error: `swag` has no command {name!r}\n\n{_help()}", file=sys.stderr)
+    sys.exit(2)

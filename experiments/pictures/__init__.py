@@ -1,0 +1,1 @@
+"""What every experiment that makes pictures shares: pairs, batches, saving and judging."""

@@ -1,0 +1,221 @@
+"""Measures of finished pictures, mostly in a network that was not optimised: a stage of its own.
+
+A judgement is of the pictures of one run, by one network: another judge never touches the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from io import BytesIO
+from typing import Any, TypeAlias
+
+from PIL import Image
+from rich.markup import escape
+from torch import Tensor
+from torchvision.transforms.functional import to_tensor
+
+from experiments.building import build
+from experiments.command import command
+from experiments.frame import Context, Experiment
+from experiments.science import VERSIONS, settings_of_judge, wants_judge
+from experiments.sweeps.progress import console
+from swag_repro.errors import SettingError, StoreError
+from swag_repro.measures import Measure, WeightedNetwork
+from swag_repro.networks import Architecture
+from swag_repro.runs.records import RunRecord, read_status
+from swag_repro.runs.store import Store
+from swag_repro.weights import Weights
+
+SCORES = {"luminance_wasserstein": "distance to the style", "ssim": "likeness to the content (SSIM)"}
+"""What is printed of a picture, and what it is called there."""
+
+Measuring: TypeAlias = Callable[[Tensor, Tensor, Sequence[Tensor]], Iterator[Sequence[Measure]]]
+"""As `swag_repro.measures.HeldOut` does: pictures, contents, styles → the measures of each picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging(Experiment):
+    """What a held-out network says of the pictures of a finished experiment.
+
+    Attributes:
+        judged: the experiment that makes pictures.
+        network: what it makes them by, which can't judge them itself.
+    """
+
+    name = "judge"
+    version = VERSIONS[name]
+
+    judged: Experiment
+    network: WeightedNetwork
+
+    def __post_init__(self) -> None:
+        _ = self.judge  # objects now rather than after the optimisation
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """The finished run whose pictures are judged.
+
+        Raises:
+            StoreError: there is none, or not all of its files are as they were written.
+        """
+        path = Store(self.config.output).directory(self.judged.identity.run_id)
+        remedy = f"This computes it: {command(self.judged.name, ['...'])}, with the same settings."
+        rule = "should be a finished run"
+        if not (path / "status.json").exists():
+            raise StoreError("stylization", rule, f"none at {path}", remedy)
+        record = RunRecord(path, read_status(path))
+        if record.status.state != "finished":
+            raise StoreError("stylization", rule, f"{record.status.state}: {path}", remedy)
+        if damaged := record.damage():
+            found = f"{path} with files that are damaged or missing: {', '.join(damaged)}"
+            raise StoreError("stylization", rule, found, remedy)
+        return record
+
+    @cached_property
+    def judge(self) -> WeightedNetwork:
+        """The network that measures.
+
+        Raises:
+            SettingError: it would be the optimised one, or none.
+        """
+        if not wants_judge(self.config):
+            raise SettingError("measures", "should name a judge", "none", "Choose measures=default.")
+        chosen: WeightedNetwork = build(self.config.measures).choose(self.network)
+        return chosen
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """The config of what is judged, and its run."""
+        return {**self.judged.plain, "stylization": self.record.path.name}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The judge's, and whose pictures it judges."""
+        # The key is in all ids of judgements.
+        return {"measures": settings_of_judge(self.plain), "stylization": self.record.path.name}
+
+    @property
+    def images(self) -> dict[str, str]:
+        """SHA-256 of the pictures that are judged."""
+        files = self.record.status.files or {}
+        return {name: files[name] for pair in self.pairs for name in _pictures(pair).values()}
+
+    @property
+    def weights_digest(self) -> str | None:
+        """Of the judge."""
+        return f"{self.judge} {self.judge.digest}"
+
+    @property
+    def label(self) -> str:
+        """The judge, and whose pictures it judges."""
+        return f"{self.judge} on {self.judged.label}"
+
+    @property
+    def tags(self) -> list[str]:
+        """By which W&B finds it."""
+        return [*self.judged.tags, str(self.judge)]
+
+    @cached_property
+    def pairs(self) -> list[dict[str, Any]]:
+        """Of the run that is judged, in `PAIRS`."""
+        pairs: list[dict[str, Any]] = self.record.pairs().to_pylist()
+        return pairs
+
+    def compute(self, context: Context) -> None:
+        """Writes the measures of each picture, finished or on its way."""
+        measuring: Measuring = build(self.config.measures).build(self.judge, self.device)
+        origin = {**self.judged.origin, "of_run": self.record.path.name}
+        rows: list[dict[str, Any]] = []
+        counted = ((1, pair) for pair in self.pairs)
+        for pair in context.shown(counted, total=len(self.pairs), unit="pictures"):
+            rows += [{**origin, **row} for row in self._rows(measuring, pair)]
+        context.run.write_rows(rows)
+        if context.place is None:
+            for pair in self.pairs:
+                self._print_scores(measuring, pair, rows)
+
+    def _print_scores(
+        self, measuring: Measuring, pair: dict[str, Any], rows: Sequence[dict[str, Any]]
+    ) -> None:
+        """Print how near a finished picture is to its style and content, and how near the photograph is."""
+        same = [row for row in rows if all(row[role] == pair[role] for role in ("content", "style"))]
+        found = {row["statistic"]: row["value"] for row in same if row["iteration"] is None}
+        content = self._read(pair["content_image"])
+        styles = [self._read(style["image"]) for style in pair["styles"]]
+        weights = [style["weight"] for style in pair["styles"]]
+        start = {m.statistic: m.value for m in _measured(measuring, content, content, styles, weights)}
+        parts = [
+            f"{name} {_score(found[statistic])} (the photograph {_score(start[statistic])})"
+            for statistic, name in SCORES.items()
+            if statistic in found
+        ]
+        if parts:
+            console.print(
+                f"  {escape(pair['content'])} × {escape(pair['style'])} by {self.judge}: {', '.join(parts)}"
+            )
+
+    def _rows(self, measuring: Measuring, pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        about = {"content": pair["content"], "style": pair["style"]}
+        content = self._read(pair["content_image"])
+        styles = [self._read(style["image"]) for style in pair["styles"]]
+        weights = [style["weight"] for style in pair["styles"]]
+        for iteration, name in _pictures(pair).items():
+            for measure in _measured(measuring, self._read(name), content, styles, weights):
+                yield {
+                    **about,
+                    "iteration": iteration,
+                    "statistic": measure.statistic,
+                    "definition": measure.definition,
+                    "value": measure.value,
+                    "reason": measure.reason,
+                }
+
+    def _read(self, name: str) -> Tensor:
+        """A picture of the run that is judged, `(3, H, W)` in [0, 1]."""
+        with Image.open(BytesIO(self.record.read(name))) as image:
+            tensor: Tensor = to_tensor(image.convert("RGB"))
+        return tensor.to(self.device)
+
+
+def judgement_of(experiment: Experiment, architecture: Architecture, weights: Weights) -> Judging | None:
+    """Return the judgement of an experiment's pictures; None if its config names no judge.
+
+    Args:
+        experiment: makes pictures.
+        architecture: of the network by which it makes them.
+        weights: of that network.
+    """
+    if not wants_judge(experiment.config):
+        return None
+    return Judging(
+        config=experiment.config,
+        device=experiment.device,
+        judged=experiment,
+        network=WeightedNetwork(architecture, weights),
+    )
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _pictures(pair: dict[str, Any]) -> dict[int | None, str]:
+    """Pictures of a pair by their iteration: None is the finished one's."""
+    return {None: pair["image"], **{step["iteration"]: step["image"] for step in pair["steps"] or ()}}
+
+
+def _measured(
+    measuring: Measuring, image: Tensor, content: Tensor, styles: Sequence[Tensor], weights: Sequence[float]
+) -> list[Measure]:
+    """The measures of a picture; of a mix, means over its styles by their weights."""
+    by_style = [next(measuring(image[None], content[None], [style])) for style in styles]
+    return [_mean(same, weights) for same in zip(*by_style, strict=True)]
+
+
+def _mean(measures: Sequence[Measure], weights: Sequence[float]) -> Measure:
+    values = [measure.value for measure in measures if measure.value is not None]
+    if len(values) < len(measures):
+        return next(measure for measure in measures if measure.value is None)
+    return replace(measures[0], value=sum(w * v for w, v in zip(weights, values, strict=True)))
