@@ -33,7 +33,6 @@ ANALYSIS = (
     "runs",
     "explain",
     "claims",
-    "quality",
     "dashboard",
 )
 MIRROR = ("sync", "rebuild")
@@ -56,11 +55,9 @@ ABOUT = {
     "runs": "runs, by what was swept",
     "explain": "where a file comes from, and what makes it again",
     "claims": "which statements of the papers hold, and by how much",
-    "quality": "time to a good picture, as the benchmark measured it",
     "dashboard": "a W&B workspace and a report",
     "sync": "sends what W&B does not have yet",
     "rebuild": "makes the W&B run of a run directory anew",
-    "benchmark": "what it costs, measured on this machine",
 }
 
 
@@ -90,9 +87,9 @@ def _command(name: str) -> Callable[[], object]:
         from swag_repro.tracking.__main__ import main as mirror
 
         return lambda: sys.exit(mirror([name, *sys.argv[1:]]))
-    module = {"experiments": "experiments.listing", "benchmark": "experiments.benchmark"}[name]
-    command: Callable[[], object] = importlib.import_module(module).main
-    return command
+    from experiments.listing import main as list_experiments
+
+    return list_experiments
 
 
 def _help() -> str:
