@@ -284,8 +284,7 @@ class Stylization(SmoothedExperiment):
             transfer.advance()
         larger = one.contents.numel() / sample.contents.numel()
         history = self.config.optimizer.get("history", 4)
-        of_each = 1 if self.config.optimizer.get("half_history") else 2  # pictures' worth of a pair s, y
-        needed = (of_each * min(history, self.scales[-1].steps) + 8) * one.contents.nbytes
+        needed = (2 * min(history, self.scales[-1].steps) + 8) * one.contents.nbytes
         gradient = PEAK[self.levers.checkpoints] * sum(kept.values()) / sample.contents.numel()
         if tile is None:
             needed += gradient * one.contents.numel()
