@@ -234,7 +234,7 @@ def search(launch):
     return lambda *arguments: launch("search", *TINY, *arguments)
 
 
-LONG = ["steps=2000", "evaluations=null", "optimizer=adam"]
+LONG = ["steps=500", "evaluations=null", "optimizer=adam"]
 
 
 @pytest.mark.slow
