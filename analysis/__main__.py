@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.commands import claims, collect, dashboard, explain, figure, plot, quality, runs, sheet, status
+from analysis.commands import claims, collect, dashboard, explain, figure, plot, runs, sheet, status
 from analysis.invocation import made_by
 from swag_repro.errors import UserError
 
-COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, quality, dashboard)
+COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -35,11 +35,9 @@ COMMANDS = {
     "runs": ("analysis", "runs, by what was swept"),
     "explain": ("analysis", "where a file comes from, and what makes it again"),
     "claims": ("analysis", "which statements of the papers hold, and by how much"),
-    "quality": ("analysis", "time to a good picture, as the benchmark measured it"),
     "dashboard": ("analysis", "a W&B workspace and a report"),
     "sync": ("swag_repro.tracking", "sends what W&B does not have yet"),
     "rebuild": ("swag_repro.tracking", "makes the W&B run of a run directory anew"),
-    "benchmark": ("experiments.benchmark", "what it costs, measured on this machine"),
 }
 """Command → the module that is run as a program, and what it gives."""
 

@@ -57,7 +57,7 @@ NOT_SCIENCE = frozenset(
 )
 """Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""
 
-LATER = frozenset({"transformations", "compute.tf32", "tile", "optimizer.half_history"})
+LATER = frozenset({"transformations", "compute.tf32", "tile"})
 """Settings, by dotted key, that came when there were runs already: empty or false they are in no id."""
 
 NOT_SCIENCE_OF = {

@@ -20,12 +20,16 @@ ENTRY = "search"
 @checked_command(ENTRY, computes="stylize")
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
-    """Computes trials until there are as many as asked for, and shows the best."""
+    """Compute trials until there are as many as asked for, and show the best."""
     from experiments.launching import explained
-    from experiments.searching.installed import check_installed
+    from swag_repro.errors import SettingError
 
     with explained():
-        check_installed()
+        try:
+            import optuna  # noqa: F401  (here: an extra of the package)
+        except ModuleNotFoundError as error:
+            remedy = "Install it: pip install 'swag-repro[search]'"
+            raise SettingError("search", "needs Optuna", str(error), remedy) from error
         from experiments.searching.search import run
         from experiments.stylization.stylization import Stylization
 

@@ -28,10 +28,10 @@ experiments.running
 experiments.network experiments.objective
 experiments.pictures experiments.training
 experiments.measurements experiments.stylization experiments.feedforward
-experiments.searching experiments.benchmarks
+experiments.searching
 experiments.measure_activations experiments.measure_units experiments.stylize experiments.judge
 experiments.train_classifier experiments.train_feedforward experiments.transfer experiments.search
-experiments.python experiments.listing experiments.benchmark experiments.export_decoder experiments.export_weights
+experiments.python experiments.listing experiments.export_decoder experiments.export_weights
 experiments.plugins
 
 analysis analysis.invocation analysis.effects

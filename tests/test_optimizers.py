@@ -34,7 +34,6 @@ KINDS = [
     *[ours for ours, _ in FIRST_ORDER[::2]],
     QUASI_NEWTON[0][0],
     QUASI_NEWTON[2][0],
-    partial(LBFGS, half_history=True),
 ]
 
 
@@ -264,20 +263,3 @@ def test_what_is_not_finite_stops_one_image(make, where):
 def test_bad_settings(make, name):
     with pytest.raises(SettingError, match=f"`{name}` should be"):
         make(starts())
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_history_in_halves_takes_half_the_memory_and_nearly_the_same_path(dtype, monkeypatch):
-    monkeypatch.setattr(
-        "swag_repro.transfer.optimizers.history._CHUNK", 3
-    )  # several, and one that is smaller
-    whole, half = (LBFGS(starts(dtype), history=12, half_history=half) for half in (False, True))
-    for _ in range(20):
-        step(whole)
-        step(half)
-    for one, other in zip(whole._descents, half._descents, strict=True):
-        assert {block.dtype for block in one.history.blocks} == {dtype}
-        assert {block.dtype for block in other.history.blocks} == {torch.bfloat16}
-        assert len(other.history) > 5
-    for index in range(3):
-        torch.testing.assert_close(half.best(index), whole.best(index), rtol=0, atol=0.02)

@@ -3,13 +3,13 @@
 import pandas as pd
 import pytest
 
-from experiments.benchmarks.timing import composed
 from experiments.building import build
 from experiments.config import checked
 from experiments.training.training import ClassifierTraining
 from swag_repro.runs.files import digest
 from swag_repro.runs.identity import Identity
 from swag_repro.trained import SHIPPED, TABLE
+from tests.benchmarks.timing import composed
 
 MOST = 20e6
 """Bytes of all files together."""

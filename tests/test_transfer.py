@@ -456,7 +456,7 @@ def test_out_of_memory_names_the_remedy():
         return features
 
     starved = transfer(network=Watched(full))
-    with pytest.raises(TooLargeError, match=r"2 of 24×24 pixels .*Choose a smaller batch"):
+    with pytest.raises(TooLargeError, match=r"2 of 24×24 pixels .*Choose a smaller compute.batch_size"):
         starved.advance()
 
 

@@ -1,1 +1,1 @@
-"""Searches of settings: space, objectives, and the study that processes share."""
+"""Searches of settings: what they choose from, what they seek, and their trials."""

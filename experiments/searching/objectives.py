@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -21,8 +20,8 @@ class Objective:
 
     Args:
         name: of the number.
-        query: of pandas, over the columns of `NUMBERS`: which rows it is made of.
-        aggregate: what it is of their values.
+        query: of pandas, over the columns of `NUMBERS`: the rows that it is made of.
+        aggregate: how their values become one number.
         direction: `minimize` or `maximize`.
 
     Raises:
@@ -35,26 +34,12 @@ class Objective:
     direction: str
 
     def __post_init__(self) -> None:
-        check_choice(f"{self._setting}.aggregate", self.aggregate, AGGREGATES)
-        check_choice(f"{self._setting}.direction", self.direction, DIRECTIONS)
+        check_choice(f"search.objectives.{self.name}.aggregate", self.aggregate, AGGREGATES)
+        check_choice(f"search.objectives.{self.name}.direction", self.direction, DIRECTIONS)
         self._fitting(NUMBERS.empty_table().to_pandas())
 
-    @property
-    def _setting(self) -> str:
-        return f"search.objectives.{self.name}"
-
-    def _fitting(self, rows: pd.DataFrame) -> pd.DataFrame:
-        try:
-            return rows.query(self.query, engine="python")
-        except Exception as error:  # whatever Python raises of an expression
-            rule = f"should be a query of pandas over the columns {', '.join(NUMBERS.names)}"
-            found = f"{self.query!r} ({type(error).__name__}: {error})"
-            raise SettingError(
-                f"{self._setting}.query", rule, found, 'For example: statistic == "ssim"'
-            ) from error
-
     def value(self, rows: pd.DataFrame) -> float:
-        """The number of a trial.
+        """Return the number of a trial.
 
         Args:
             rows: of its runs, in `NUMBERS`.
@@ -67,18 +52,22 @@ class Objective:
         if fitting.empty:
             known = ", ".join(sorted(set(rows["statistic"])))
             rule = "should fit at least one row of a trial"
-            raise SettingError(
-                f"{self._setting}.query", rule, f"none for {self.query!r}", f"Its statistics are {known}."
-            )
+            raise self._refusal(rule, f"none for {self.query!r}", f"Its statistics are {known}.")
         if len(without := fitting[fitting["value"].isna()]):
-            rule, found = "should fit rows that have a value", f"one without: {without.iloc[0]['reason']}"
-            raise SettingError(f"{self._setting}.query", rule, found, "Choose another statistic.")
+            found = f"one without: {without.iloc[0]['reason']}"
+            raise self._refusal("should fit rows that have a value", found, "Choose another statistic.")
         value = float(fitting["value"].agg(self.aggregate))
         if not math.isfinite(value):
             raise NonFiniteError(self.name, "should be finite", value, "Make the space smaller.")
         return value
 
+    def _fitting(self, rows: pd.DataFrame) -> pd.DataFrame:
+        try:
+            return rows.query(self.query, engine="python")
+        except Exception as error:  # whatever Python raises of an expression
+            rule = f"should be a query of pandas over the columns {', '.join(NUMBERS.names)}"
+            found = f"{self.query!r} ({type(error).__name__}: {error})"
+            raise self._refusal(rule, found, 'For example: statistic == "ssim"') from error
 
-def values(objectives: Sequence[Objective], rows: pd.DataFrame) -> list[float]:
-    """One number for each objective; raises as `Objective.value`."""
-    return [objective.value(rows) for objective in objectives]
+    def _refusal(self, rule: str, found: str, remedy: str) -> SettingError:
+        return SettingError(f"search.objectives.{self.name}.query", rule, found, remedy)

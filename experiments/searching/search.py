@@ -1,47 +1,61 @@
-"""A search: trial after trial, each a cell like any other."""
+"""A search: Optuna proposes trials, and each is a cell like any other.
+
+<output>/studies/<name>.log   Optuna's journal, which all processes of a search share
+                 <name>.lock  held by the process that writes to it
+                 <name>.csv   the trials, the best first
+
+A trial whose process was killed or interrupted stays under way in the journal. Once as many trials as asked
+for have begun, each process goes through those under way; the store tells which of them another one computes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+import numpy as np
+import optuna
 import pandas as pd
+from filelock import FileLock
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import BaseDistribution
-from optuna.trial import Trial
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.markup import escape
 
 from experiments.config import Search, checked, checked_search
 from experiments.frame import Experiment
 from experiments.running import Cell, flush_subnormals
 from experiments.science import settings_of_judge
-from experiments.searching.objectives import Objective, values
-from experiments.searching.space import as_override, distributions, ends
-from experiments.searching.study import Definition, Study
-from experiments.signals import interrupt
-from experiments.sweeps.composing import Composer
-from experiments.sweeps.launching import CompositionError
-from experiments.sweeps.ledger import Log, Outcome
+from experiments.searching.objectives import Objective
+from experiments.searching.space import as_overrides, distributions, ends
+from experiments.signals import deferred, interrupt
 from experiments.sweeps.progress import console, duration
-from experiments.sweeps.worker import one_by_one
-from swag_repro.errors import NonFiniteError, SettingError, UserError
+from swag_repro.errors import NonFiniteError, SettingError
 from swag_repro.names import file_stem
+from swag_repro.runs.files import make_folder, whole_file
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 
 SHOWN = 10
 """Trials that are printed, at most; the CSV has them all."""
 
+ENDED = (TrialState.COMPLETE, TrialState.FAIL)
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
 
 def run(composed: DictConfig, kind: type[Experiment]) -> None:
-    """Computes trials until there are as many as asked for; shows the best.
+    """Compute trials until there are as many as asked for, and show the best.
 
     Args:
         composed: of `conf/search.yaml`, by Hydra.
@@ -49,27 +63,102 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
 
     Raises:
         UserError: the search can't be meant, or all trials failed.
-        CompositionError: a key of its space is unknown.
+        HydraException, OmegaConfBaseException: a key of its space is unknown.
         Interrupted: a signal came.
     """
     settings = checked_search(composed.search)
-    _check_numbers(settings)
-    study = Study(Path(composed.output).absolute() / "studies", settings.name)
+    _check(settings)
+    journal = Journal(Path(composed.output).absolute() / "studies", settings.name)
     if not settings.show:
         flush_subnormals()
-        Searching.of(settings, study, kind).run()
-    elif not study.journal.exists():
-        rule, remedy = "should be the name of a study that was begun", "Leave out search.show."
-        raise SettingError("search.name", rule, f"{settings.name!r}: no {study.journal}", remedy)
-    _show(study, Store(composed.output), most=settings.trials)
+        Searching.of(settings, kind, journal).run()
+    _show(journal, Store(composed.output), most=settings.trials)
 
 
-def _check_numbers(settings: Search) -> None:
+def _check(settings: Search) -> None:
     if not settings.name or file_stem(settings.name) != settings.name or settings.name.startswith("."):
         raise SettingError("search.name", "should be the name of a file", repr(settings.name), "Choose one.")
     for name, least in (("trials", 1), ("seed", 0), ("startup", 0)):
         if (value := getattr(settings, name)) < least:
             raise SettingError(f"search.{name}", f"should be {least} or more", value, "Choose one.")
+    if not settings.objectives:
+        raise SettingError("search.objectives", "should have at least one", "none", "conf/search shows some.")
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Optuna's file of a study.
+
+    Attributes:
+        folder: of all studies.
+        name: of this one.
+    """
+
+    folder: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def lock(self) -> FileLock:
+        """The lock on it; a process that is killed lets go of it at once."""
+        return FileLock(self.folder / f"{self.name}.lock", is_singleton=True)
+
+    @property
+    def study(self) -> optuna.Study:
+        """What was begun.
+
+        Raises:
+            SettingError: nothing was.
+        """
+        try:
+            return optuna.load_study(study_name=self.name, storage=self.storage())
+        except KeyError:
+            rule, found = (
+                "should be the name of a study that was begun",
+                f"{self.name!r}: none in {self.path}",
+            )
+            raise SettingError("search.name", rule, found, "Leave out search.show.") from None
+
+    def storage(self) -> JournalStorage:
+        """Open it; what was not written whole, as on a full disk, is cut off.
+
+        Raises:
+            StoreError: its folder can't be written to.
+        """
+        make_folder(self.folder)
+        with self.lock, self.path.open("ab+") as file:
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        return JournalStorage(JournalFileBackend(str(self.path), lock_obj=self.lock))  # type: ignore[arg-type]
+
+    def begin(self, definition: dict[str, Any]) -> optuna.Study:
+        """Begin a study, or go on with it; one in which no trial succeeded may be begun anew otherwise.
+
+        Args:
+            definition: what makes numbers of two trials comparable, by its names for people.
+
+        Raises:
+            SettingError: another study has its name.
+            StoreError: its folder can't be written to.
+        """
+        given: dict[str, Any] = {"study_name": self.name, "storage": self.storage()}
+        directions = [sought["direction"] for sought in definition["search.objectives"].values()]
+        with self.lock:
+            study = optuna.create_study(**given, directions=directions, load_if_exists=True)
+            found = study.user_attrs.get("definition", definition)
+            if differing := [name for name in definition if found[name] != definition[name]]:
+                if study.get_trials(states=(TrialState.COMPLETE, TrialState.RUNNING)):
+                    rule = f"should be that of one search only ({self.path})"
+                    differs = f"a study of that name that differs in {', '.join(differing)}"
+                    raise SettingError("search.name", rule, differs, "Give another: search.name=...")
+                optuna.delete_study(**given)
+                study = optuna.create_study(**given, directions=directions)
+            study.set_user_attr("definition", definition)
+        return study
 
 
 @dataclass(frozen=True)
@@ -78,160 +167,191 @@ class Searching:
 
     Attributes:
         settings: of the search.
-        study: its trials.
         kind: of experiment that each trial is.
-        objectives: what is sought.
+        journal: of its study.
         space: what is chosen from.
+        objectives: what is sought.
         common: overrides that all trials have.
-        composer: of their configs.
     """
 
     settings: Search
-    study: Study
     kind: type[Experiment]
-    objectives: tuple[Objective, ...]
+    journal: Journal
     space: dict[str, BaseDistribution]
-    common: tuple[str, ...]
-    composer: Composer
+    objectives: list[Objective]
+    common: list[str]
 
     @classmethod
-    def of(cls, settings: Search, study: Study, kind: type[Experiment]) -> Self:
-        """The search of these settings, and of the command's overrides."""
-        hydra = HydraConfig.get()
+    def of(cls, settings: Search, kind: type[Experiment], journal: Journal) -> Searching:
+        """Return the search of these settings, and of the command's overrides."""
         space = distributions(settings.space)
-        objectives = tuple(Objective(name=name, **vars(given)) for name, given in settings.objectives.items())
-        if not objectives:
-            raise SettingError(
-                "search.objectives", "should have at least one", "none", "conf/search shows some."
-            )
-        return cls(
-            settings=settings,
-            study=study,
-            kind=kind,
-            objectives=objectives,
-            space=space,
-            common=_common(settings, [str(override) for override in hydra.overrides.task], space),
-            composer=Composer(kind.reads, hydra.overrides.hydra),
-        )
+        objectives = [Objective(name=name, **vars(sought)) for name, sought in settings.objectives.items()]
+        return cls(settings, kind, journal, space, objectives, _common(settings, space))
 
     def run(self) -> None:
-        """Computes trials until none is left to be begun."""
-        self.study.begin(self.definition)
-        came = one_by_one(self.study.workers, self._take, lambda trial, _: self._end(trial))
-        if came is not None:
-            interrupt(came)
+        """Compute trials until as many as asked for are done, or under way in other processes.
 
-    def _take(self, log: Log) -> Trial | None:
-        settings = self.settings
-        return self.study.take(
-            self.space, log, most=settings.trials, seed=settings.seed, startup=settings.startup
-        )
+        Raises:
+            UserError: a part of the space can't be meant, or another search has the study's name.
+            Interrupted: a signal came.
+        """
+        study = self.journal.begin(self._definition())
+        with deferred() as came:
+            for trial in self._trials(study):
+                if came() is not None:
+                    break
+                self._end(study, trial)
 
-    @cached_property
-    def definition(self) -> Definition:
-        """What the study is of; that builds the ends of the space, which object now to what they can't do."""
-        experiments = [self._built(self._overrides(params)) for params in ends(self.space)]
+    def _trials(self, study: optuna.Study) -> Iterator[Trial | FrozenTrial]:
+        """Yield new trials, then those that are under way although as many as asked for have begun."""
+        while (trial := self._proposed(study)) is not None:
+            yield trial
+        for begun in study.get_trials(states=(TrialState.RUNNING,)):
+            if study.get_trials()[begun.number].state == TrialState.RUNNING:
+                yield begun
+
+    def _proposed(self, study: optuna.Study) -> Trial | None:
+        """Begin the next trial; its proposal follows from the seed, its number and the results so far."""
+        with self.journal.lock:
+            if (number := len(study.get_trials(deepcopy=False))) >= self.settings.trials:
+                return None
+            seed = np.random.SeedSequence([self.settings.seed, number]).generate_state(1)
+            with warnings.catch_warnings(action="ignore"):  # `constant_liar` is said to be experimental
+                study.sampler = TPESampler(
+                    seed=int(seed[0]), n_startup_trials=self.settings.startup, constant_liar=True
+                )
+            return study.ask(self.space)
+
+    def _definition(self) -> dict[str, Any]:
+        """Return what makes trials comparable.
+
+        The ends of the space are built for it, so that they object to what they can't do.
+        """
+        experiments = [self._built(params) for params in ends(self.space)]
         judges = [experiment.following() for experiment in experiments]
         first, judge = experiments[0], judges[0]
-        return Definition(
-            space=self.settings.space,
-            objectives=self.objectives,
-            cell=first.identity.run_id,
-            judge=None if judge is None else [settings_of_judge(first.plain), judge.weights_digest],
-        )
+        definition = {
+            "search.space": self.settings.space,
+            "search.objectives": {name: vars(sought) for name, sought in self.settings.objectives.items()},
+            "the other settings, or pictures": first.identity.run_id,
+            "the judge": None if judge is None else [settings_of_judge(first.plain), judge.weights_digest],
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(definition))
+        return plain
 
-    def _overrides(self, params: dict[str, Any]) -> list[str]:
-        return [*self.common, *(as_override(key, value) for key, value in params.items())]
+    def _composed(self, params: dict[str, Any]) -> tuple[DictConfig, list[str]]:
+        overrides = [*self.common, *as_overrides(params)]
+        return compose(self.kind.reads, [*HydraConfig.get().overrides.hydra, *overrides]), overrides
 
-    def _built(self, overrides: Sequence[str]) -> Experiment:
-        try:
-            composed = self.composer(overrides)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise CompositionError(" ".join(overrides)) from error
-        return self.kind.build(checked(composed, self.kind.reads))
+    def _built(self, params: dict[str, Any]) -> Experiment:
+        return self.kind.build(checked(self._composed(params)[0], self.kind.reads))
 
-    def _end(self, trial: Trial) -> Outcome:
-        """Computes a trial, and tells the study; what became of its cell.
+    def _end(self, study: optuna.Study, trial: Trial | FrozenTrial) -> None:
+        """Compute a trial, and tell the study.
 
         Raises:
             SettingError: its rows don't have what is sought.
+            Interrupted: a signal came.
         """
-        overrides = self._overrides(trial.params)
-        outcome = Cell(self.composer(overrides), overrides, None, self.kind).run()
-        about = " ".join(as_override(key, value) for key, value in trial.params.items())
-        if outcome.state == "interrupted":
-            self.study.interrupt(trial)
-        elif outcome.state == "failed":
-            self._fail(trial, str(outcome.reason), about)
-        else:
-            self._judge(trial, overrides, f"{about} {outcome.state} in {duration(outcome.seconds)}")
-        return Outcome(
-            trial.number, outcome.state, outcome.seconds, outcome.reason, outcome.path, outcome.signal
+        composed, overrides = self._composed(trial.params)
+        outcome = Cell(composed, overrides, None, self.kind, wait=False).run()
+        if outcome.signal is not None:
+            interrupt(outcome.signal)
+        if outcome.state == "busy":
+            return
+        values, details = None, {"reason": outcome.reason or "its rows don't have what is sought"}
+        try:
+            if outcome.state != "failed":
+                values, details = self._results(trial.params)
+        except NonFiniteError as error:
+            details = {"reason": str(error)}
+        finally:
+            told = self._tell(study, trial.number, values, details)
+        if told:
+            numbers = ", ".join(
+                f"{name} {value:.4g}"
+                for name, value in zip(self.settings.objectives, values or (), strict=False)
+            )
+            about = f"{' '.join(as_overrides(trial.params))} {outcome.state} in {duration(outcome.seconds)}"
+            console.print(escape(f"[{told}/{self.settings.trials}] {about}: {numbers or details['reason']}"))
+
+    def _tell(
+        self, study: optuna.Study, number: int, values: list[float] | None, details: dict[str, Any]
+    ) -> int:
+        """Return how many trials have ended with this one; 0 if another process has ended it just now."""
+        with self.journal.lock:
+            if study.get_trials(deepcopy=False)[number].state.is_finished():
+                return 0
+            study.set_user_attr(str(number), details)
+            study.tell(number, values, state=TrialState.FAIL if values is None else None)
+            return len(study.get_trials(states=ENDED))
+
+    def _results(self, params: dict[str, Any]) -> tuple[list[float], dict[str, Any]]:
+        """Return the numbers of a trial, and the ids of its runs: its own, and its judge's."""
+        experiment = self._built(params)
+        store, stages = Store(experiment.config.output), (experiment, experiment.following())
+        ids = [stage.identity.run_id for stage in stages if stage is not None]
+        records = [RunRecord(path, read_status(path)) for path in map(store.directory, ids)]
+        rows = pd.concat([record.rows().to_pandas() for record in records])
+        return [sought.value(rows) for sought in self.objectives], dict(
+            zip(("run_id", "judge"), ids, strict=False)
         )
 
-    def _judge(self, trial: Trial, overrides: Sequence[str], about: str) -> None:
-        try:
-            records = self._records(self._built(overrides))
-            rows = pd.concat([record.rows().to_pandas() for record in records])
-            found = values(self.objectives, rows)
-        except NonFiniteError as error:
-            self._fail(trial, str(error), about)
-            return
-        except UserError as error:
-            self.study.fail(trial, str(error))
-            raise
-        self.study.complete(trial, found, [record.path.name for record in records])
-        numbers = zip(self.objectives, found, strict=True)
-        told = ", ".join(f"{objective.name} {value:.4g}" for objective, value in numbers)
-        console.print(escape(f"{self._place} {about}: {told} → {records[0].path}"))
 
-    def _fail(self, trial: Trial, reason: str, about: str) -> None:
-        self.study.fail(trial, reason)
-        console.print(f"{escape(f'{self._place} {about}')} [bold red]error:[/] {escape(reason)}")
-
-    @property
-    def _place(self) -> str:
-        return f"[{self.study.counts()[0]}/{self.settings.trials}]"
-
-    def _records(self, experiment: Experiment) -> list[RunRecord]:
-        """The finished runs of a trial: its own, and its judge's."""
-        following = experiment.following()
-        stages = [experiment] if following is None else [experiment, following]
-        store = Store(experiment.config.output)
-        paths = [store.directory(stage.identity.run_id) for stage in stages]
-        return [RunRecord(path, read_status(path)) for path in paths]
-
-
-def _common(settings: Search, command: Sequence[str], space: dict[str, BaseDistribution]) -> tuple[str, ...]:
-    """The overrides of all trials: of the search, of the command, and its runs' group.
+def _common(settings: Search, space: dict[str, BaseDistribution]) -> list[str]:
+    """Return the overrides of all trials: the search's, the command's, and the group of its runs.
 
     Raises:
-        SettingError: one of them is of a key that is searched, or none at all.
+        SettingError: one of them is of a key that is searched.
     """
-    parser = OverridesParser.create()
-    own = parser.parse_overrides([*settings.overrides, *command, f"name={settings.name}"])
-    found = {}
-    for override in own:
+    command = [str(override) for override in HydraConfig.get().overrides.task]
+    overrides = [*settings.overrides, *command, f"name={settings.name}"]
+    common = {}
+    for override in OverridesParser.create().parse_overrides(overrides):
         if override.key_or_group in space:
-            rule = "should be searched or given"
-            raise SettingError(override.key_or_group, rule, "both", f"Leave out {override.input_line}.")
+            remedy = f"Leave out {override.input_line}."
+            raise SettingError(override.key_or_group, "should be searched or given", "both", remedy)
         if override.key_or_group.partition(".")[0] != "search":
-            found[override.get_key_element()] = str(override.input_line)
-    return tuple(found.values())
+            common[override.get_key_element()] = str(override.input_line)  # the last of a key
+    return list(common.values())
 
 
-def _show(study: Study, store: Store, *, most: int) -> None:
-    """Prints the best trials, and writes the table of all."""
-    table = study.table()
-    done, running = study.counts()
-    under_way = f", {running} under way in other processes" if running else ""
-    failed = int(table["reason"].notna().sum())
-    console.print(f"\n{done} of {most} trials done{under_way}; {failed} of them failed.")
+def _table(study: optuna.Study) -> pd.DataFrame:
+    """Return all trials that are done; first the best, or of several objectives those that no other beats."""
+    definition = study.user_attrs["definition"]
+    sought = definition["search.objectives"]
+    best = {trial.number for trial in study.best_trials}
+    rows = [
+        {"trial": trial.number, "best": trial.number in best, **trial.params}
+        | dict(zip(sought, trial.values or (), strict=False))
+        | study.user_attrs.get(str(trial.number), {})
+        for trial in study.get_trials(states=ENDED)
+    ]
+    columns = ["trial", "best", *sought, *definition["search.space"], "run_id", "judge", "reason"]
+    name, first = next(iter(sought.items()))
+    order = [False, first["direction"] == "minimize"]
+    return pd.DataFrame(rows, columns=columns).sort_values(["best", name], ascending=order, kind="stable")
+
+
+def _show(journal: Journal, store: Store, *, most: int) -> None:
+    """Print the best trials, and write the table of all.
+
+    Raises:
+        SettingError: none was begun, or all failed.
+    """
+    study = journal.study
+    table = _table(study)
+    failed = table[table["reason"].notna()]
+    under_way = len(study.get_trials(states=(TrialState.RUNNING,)))
+    begun = f", {under_way} more begun" if under_way else ""
+    console.print(f"\n{len(table)} of {most} trials done{begun}; {len(failed)} of them failed.")
     best = table[table["reason"].isna()].drop(columns="reason").head(SHOWN)
     pictures = [str(store.directory(run_id) / "images") for run_id in best["run_id"]]
     if len(best):
         print(best.assign(pictures=pictures).to_string(index=False, float_format="{:.4g}".format))
-    console.print(f"All of them: {escape(str(study.write_table()))}")
-    if done and failed == done:
-        reason = str(table["reason"].iloc[0])
+    with whole_file(path := journal.folder / f"{journal.name}.csv") as file:
+        table.to_csv(file, index=False)
+    console.print(f"All of them: {escape(str(path))}")
+    if len(table) and len(failed) == len(table):
+        reason = str(failed["reason"].iloc[0])
         raise SettingError("search", "should have a trial that does not fail", reason, "Change its space.")

@@ -1,13 +1,16 @@
-"""How much memory a stylisation is going to need, by a small version of it."""
+"""How much memory a stylisation needs, predicted by a small version of it, and how many pairs fit in it."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from experiments.pictures.batches import Batch
 from swag_repro.memory import free_memory
+from swag_repro.runs.store import Run
 from swag_repro.transfer import TooLargeError
 
 SAMPLE = 256
@@ -27,6 +30,9 @@ KEPT_OF_CONTENT = 2
 
 SURE = 2**20
 """Pixels of a batch that is tried without a prediction."""
+
+BATCH_SIZE = "batch_size.json"
+"""Of a run with `compute.batch_size=auto`: how many pairs its first attempt found to fit."""
 
 _GIB = 2**30
 
@@ -78,3 +84,22 @@ class Needed:
 def small(batch: Batch) -> Batch:
     """The batch with a long side of at most `SAMPLE` pixels."""
     return batch.at(min(1.0, SAMPLE / max(batch.contents.shape[2:])))
+
+
+def settled_batch_size(run: Run, fitting: Callable[[], int]) -> int:
+    """Return how many pairs of a run with `compute.batch_size=auto` are optimised side by side.
+
+    On another machine, or beside other processes, another number would fit. Then the pictures would be
+    others, and checkpoints of no use: so the run's directory keeps the number for later attempts.
+
+    Args:
+        run: whose directory keeps it.
+        fitting: how many fit in memory now.
+    """
+    try:
+        return int(json.loads((run.path / BATCH_SIZE).read_text())["batch_size"])
+    except (OSError, ValueError, TypeError, KeyError):
+        size = fitting()
+    with run.write_file(BATCH_SIZE) as file:
+        file.write(json.dumps({"batch_size": size}).encode())
+    return size

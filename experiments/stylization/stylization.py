@@ -21,12 +21,20 @@ from experiments.objective import objective_of
 from experiments.pictures.batches import COLORS, Batch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, pairs_of, weights_of
-from experiments.pictures.saving import FinishedBatch, save_pictures
+from experiments.pictures.saving import save_pictures
 from experiments.science import VERSIONS
-from experiments.stylization.memory import KEPT_OF_CONTENT, PEAK, SURE, TILE, Needed, small
+from experiments.stylization.memory import (
+    BATCH_SIZE,
+    KEPT_OF_CONTENT,
+    PEAK,
+    SURE,
+    TILE,
+    Needed,
+    settled_batch_size,
+    small,
+)
 from experiments.stylization.pace import Pace, is_slow
 from experiments.stylization.painting import Painter
-from experiments.stylization.portions import BATCH_SIZE, Portions
 from experiments.stylization.scales import Scale, scales_of
 from experiments.stylization.shares import ENTRIES, SHARES, entry_shares, start_shares
 from experiments.stylization.starts import restart_of, start_of, start_picture
@@ -38,8 +46,9 @@ from swag_repro.memory import give_back_freed, kept_for_gradient
 from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.networks.tiles import TiledFeatures
 from swag_repro.runs.schema import LOSSES
+from swag_repro.runs.store import Run
 from swag_repro.smoothing import Smoothing
-from swag_repro.transfer import Canvas, Guards, Plateau, TooLargeError, Transfer
+from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
 
 UNTRAINED = (
     "[yellow]random weights:[/] this network has learnt nothing, and its pictures are controls. "
@@ -133,11 +142,8 @@ class Stylization(SmoothedExperiment):
         shares: list[dict[str, Any]] = []
         if self.levers.checkpoints:
             give_back_freed()
-        setting = self.config.compute.batch_size
-        self._check_fits(network, setting)
-        portions = Portions(context.run, setting, partial(self.fitting, network))
-        for painted in self._painted(painter, portions):
-            batch = painted.batch
+        for batch in self._batches(self._batch_size(network, context.run)):
+            painted = painter.paint(batch)
             pairs += save_pictures(
                 context.run,
                 painted,
@@ -236,24 +242,11 @@ class Stylization(SmoothedExperiment):
             result=self.config.result,
         )
 
-    def _painted(self, painter: Painter, portions: Portions) -> Iterator[FinishedBatch]:
-        """Batches of pairs whose contents have one size; in halves, from their start, where memory runs out.
-
-        Raises:
-            TooLargeError: it runs out for one pair, or for a number of pairs that was asked for.
-        """
-        position = 0
+    def _batches(self, most: int) -> Iterator[Batch]:
+        """Yield batches of at most so many pairs, whose contents have one size."""
         for group in self._groups.values():
-            left = group
-            while left:
-                together = left[: portions.at(position)]
-                painted = _tried(painter, self.batch(together))
-                if isinstance(painted, TooLargeError):
-                    if not portions.halve(position, len(together)):
-                        raise painted
-                    continue
-                yield painted
-                left, position = left[len(together) :], position + len(together)
+            for first in range(0, len(group), most):
+                yield self.batch(group[first : first + most])
 
     @cached_property
     def _groups(self) -> dict[tuple[int, ...], list[Pair]]:
@@ -279,18 +272,20 @@ class Stylization(SmoothedExperiment):
             feather=self.config.feather,
         )
 
-    def fitting(self, network: TappedNetwork) -> int:
-        """How many pairs are optimised side by side where `compute.batch_size` is `auto`.
+    def _batch_size(self, network: TappedNetwork, run: Run) -> int:
+        """Return how many pairs are optimised side by side. A few small ones are tried without a prediction.
 
         Raises:
-            TooLargeError: not even one fits in memory.
+            TooLargeError: so many, or with `auto` even one, don't fit in memory.
         """
-        return min(MOST_PAIRS, self._needed(network, self._largest()).most(self.device))
-
-    def _check_fits(self, network: TappedNetwork, size: int | str) -> None:
-        """Objects to a given size of batches that doesn't fit; small ones are simply tried."""
-        if isinstance(size, int) and size * max(map(math.prod, self._groups)) > SURE:
-            self._needed(network, self._largest()).check(min(size, len(self.pairs)), self.device)
+        asked = self.config.compute.batch_size
+        if asked == "auto":
+            return settled_batch_size(
+                run, lambda: min(MOST_PAIRS, self._needed(network, self._largest()).most(self.device))
+            )
+        if asked * max(map(math.prod, self._groups)) > SURE:
+            self._needed(network, self._largest()).check(min(asked, len(self.pairs)), self.device)
+        return int(asked)
 
     def _largest(self) -> Batch:
         """The pair of most pixels."""
@@ -305,8 +300,7 @@ class Stylization(SmoothedExperiment):
             transfer.advance()
         larger = one.contents.numel() / sample.contents.numel()
         history = self.config.optimizer.get("history", 4)
-        of_each = 1 if self.config.optimizer.get("half_history") else 2  # pictures' worth of a pair s, y
-        needed = (of_each * min(history, self.scales[-1].steps) + 8) * one.contents.nbytes
+        needed = (2 * min(history, self.scales[-1].steps) + 8) * one.contents.nbytes
         gradient = PEAK[self.levers.checkpoints] * sum(kept.values()) / sample.contents.numel()
         if tile is None:
             needed += gradient * one.contents.numel()
@@ -352,18 +346,6 @@ def _bytes_of_content(network: TappedNetwork, objective: Objective, sample: Batc
     """Of the features by which its contents are known."""
     features = network(sample.contents)
     return sum(features[tap].nbytes for tap in objective.content.read)
-
-
-def _tried(painter: Painter, batch: Batch) -> FinishedBatch | TooLargeError:
-    """A painted batch, or how memory ran out; then what it held is free again."""
-    try:
-        return painter.paint(batch)
-    except TooLargeError as error:
-        # Tracebacks hold all that their frames do.
-        error.__cause__ = error.__context__ = error.__traceback__ = None
-        ran_out = error
-    torch.cuda.empty_cache()
-    return ran_out
 
 
 def _check_any_finite(pairs: Sequence[dict[str, Any]]) -> None:

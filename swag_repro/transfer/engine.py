@@ -296,6 +296,6 @@ def _memory_problems(images: Tensor) -> AbstractContextManager[None]:
             "compute.batch_size",
             "should leave images and network room in memory",
             f"{count} of {height}×{width} pixels ({words})",
-            "Choose a smaller batch, a smaller images.size, or levers.checkpoints=true.",
+            "Choose a smaller compute.batch_size, a smaller images.size, or levers.checkpoints=true.",
         )
     )

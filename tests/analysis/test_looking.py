@@ -448,6 +448,5 @@ def test_commands_need_no_torch() -> None:
         "runs",
         "explain",
         "claims",
-        "quality",
         "dashboard",
     ]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError
-from swag_repro.transfer.optimizers.asking import answer
 from swag_repro.transfer.optimizers.descent import Descent, Progress
 
 
@@ -77,8 +76,8 @@ class Optimizer:
         if losses.shape != expected[:1] or gradients.shape != expected:
             found = f"{tuple(losses.shape)} and {tuple(gradients.shape)}"
             raise ValueError(f"losses and gradients should fit points {tuple(expected)}; found {found}")
-        told = zip(active, losses.tolist(), flat_images(gradients), strict=True)
-        answer([self._images[i].observe(loss, gradient) for i, loss, gradient in told])
+        for i, loss, gradient in zip(active, losses.tolist(), flat_images(gradients), strict=True):
+            self._images[i].observe(loss, gradient)
 
     def stop(self, index: int, reason: str) -> None:
         """Freeze one image where it is: it is proposed no more."""

@@ -10,8 +10,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from swag_repro.transfer.optimizers.asking import Asking
-
 Constants = Literal["relative", "torch"]
 
 
@@ -66,16 +64,15 @@ class Descent(ABC):
         """The newest accepted iterate, (N,), evaluated or not."""
         return self.iterate
 
-    def observe(self, loss: float, gradient: Tensor) -> Asking[None]:
+    def observe(self, loss: float, gradient: Tensor) -> None:
         """Go on from the evaluation at `point`; `gradient` (N,) is the image's to keep."""
         if self.unit is None and self.constants == "relative":
-            [magnitude] = yield [gradient.double().abs().mean()]
-            self.unit = _unit(float(magnitude))
+            self.unit = _unit(float(gradient.double().abs().mean()))
         told = (loss, gradient) if self.unit is None else (loss / self.unit, gradient / self.unit)
-        yield from self.go_on(*told)
+        self.go_on(*told)
 
     @abstractmethod
-    def go_on(self, loss: float, gradient: Tensor) -> Asking[None]:
+    def go_on(self, loss: float, gradient: Tensor) -> None:
         """The same, in the image's own unit."""
 
     @abstractmethod

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError, check_choice
-from swag_repro.transfer.optimizers.asking import Asking
 from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_positive
 from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
 
@@ -42,9 +41,8 @@ class _FirstOrder(Descent):
     def forget(self) -> None:
         self.stepper = self.make([self.iterate.clone()], lr=self.lr)
 
-    def go_on(self, loss: float, gradient: Tensor) -> Asking[None]:
-        [largest] = map(float, (yield [gradient.abs().max()]))
-        if not math.isfinite(loss) or not math.isfinite(largest):
+    def go_on(self, loss: float, gradient: Tensor) -> None:
+        if not math.isfinite(loss) or not math.isfinite(gradient.abs().max()):
             self.count(math.inf)
             self.stop(StopReason.NON_FINITE)
             return

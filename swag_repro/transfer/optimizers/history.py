@@ -13,14 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swag_repro.transfer.optimizers.asking import Asking
 from swag_repro.transfer.optimizers.descent import Constants
 
 _LEAST_CURVATURE = 1e-10  # torch keeps a pair only where s·y is above it, whatever the unit of the loss
 
 
 _BLOCK = 10  # pairs allocated at a time
-_CHUNK = 2**18  # elements of each vector that are widened at a time
 
 
 class History:
@@ -33,11 +31,10 @@ class History:
     Args:
         limit: pairs kept.
         constants: see `Optimizer`.
-        half: whether they are kept in bfloat16; what is computed of them stays as wide as the images.
     """
 
-    def __init__(self, limit: int, constants: Constants, *, half: bool) -> None:
-        self.limit, self.half = limit, half
+    def __init__(self, limit: int, constants: Constants) -> None:
+        self.limit = limit
         self.constants = constants
         self.clear()
 
@@ -51,40 +48,36 @@ class History:
     def __len__(self) -> int:
         return min(self.kept, self.limit)
 
-    def push(self, s: Tensor, y: Tensor) -> Asking[None]:
+    def push(self, s: Tensor, y: Tensor) -> None:
         """Keep a pair of vectors (N,), unless its curvature s·y is rounding, or below torch's constant."""
-        asked = [s.norm(), y.norm()] if self.constants == "relative" else []
-        curvature, *norms = map(float, (yield [s.dot(y), *asked]))
-        least = torch.finfo(s.dtype).eps * math.prod(norms) if norms else _LEAST_CURVATURE
-        if not least < curvature < math.inf:
+        relative = self.constants == "relative"
+        least = torch.finfo(s.dtype).eps * float(s.norm()) * float(y.norm()) if relative else _LEAST_CURVATURE
+        if not least < float(s.dot(y)) < math.inf:
             return
         block, row = divmod(self.kept % self.limit, _BLOCK)
         if block == len(self.blocks):
             pairs = min(_BLOCK, self.limit - self.kept)
-            dtype = torch.bfloat16 if self.half else s.dtype
-            self.blocks.append(s.new_empty(pairs, 2, len(s), dtype=dtype))
+            self.blocks.append(s.new_empty(pairs, 2, len(s)))
         self.blocks[block][row, 0], self.blocks[block][row, 1] = s, y
         self.kept += 1
 
-    def direction(self, gradient: Tensor) -> Asking[Tensor]:
+    def direction(self, gradient: Tensor) -> Tensor:
         """−H·gradient, shape (N,)."""
         if not self.kept:
             return gradient.neg()
-        sg, yg = yield from self._products(gradient)
+        sg, yg = self._products(gradient)
         scale, for_s, for_y = self._coefficients(sg, yg)
         weights = torch.stack((for_s, for_y), dim=1).flatten().to(gradient)
         result = gradient * -scale
         for rows, part in zip(self._rows(), torch.split(weights, 2 * _BLOCK), strict=True):
-            for some, wide in _widened(rows, result):
-                result[some].addmv_(wide.T, part, alpha=-1)
+            result.addmv_(rows.T, part, alpha=-1)
         return result
 
-    def _products(self, gradient: Tensor) -> Asking[tuple[Tensor, Tensor]]:
+    def _products(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Sᵀg and Yᵀg by slots. The same reading gives the products with the newest y, which are kept."""
         block, row = divmod((self.kept - 1) % self.limit, _BLOCK)
-        vectors = torch.stack((gradient, self.blocks[block][row, 1].to(gradient)))
-        [found] = yield [torch.cat([_products(vectors, rows) for rows in self._rows()], dim=1)]
-        products = torch.from_numpy(found)
+        vectors = torch.stack((gradient, self.blocks[block][row, 1]))
+        products = torch.cat([_products(vectors, rows) for rows in self._rows()], dim=1).double().cpu()
         newest, size = block * _BLOCK + row, len(self)
         self.sy[:size, newest] = products[1, ::2]
         self.yy[:size, newest] = self.yy[newest, :size] = products[1, 1::2]
@@ -118,21 +111,7 @@ class History:
 
 def _products(vectors: Tensor, rows: Tensor) -> Tensor:
     """Vectors times rowsᵀ. On a GPU one vector at a time: a matrix product may fall to TF32 there."""
-    found = torch.zeros(len(vectors), len(rows), dtype=vectors.dtype, device=vectors.device)
-    for some, wide in _widened(rows, vectors):
-        part = vectors[:, some]
-        found += torch.stack([wide @ vector for vector in part]) if vectors.is_cuda else part @ wide.T
-    return found
-
-
-def _widened(rows: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Rows `(k, N)` as they are; or, where they are kept in half, in parts of the other's type."""
-    if rows.dtype == like.dtype:
-        yield slice(None), rows
-        return
-    for start in range(0, rows.shape[1], _CHUNK):
-        some = slice(start, start + _CHUNK)
-        yield some, rows[:, some].to(like.dtype)
+    return torch.stack([rows @ vector for vector in vectors]) if vectors.is_cuda else vectors @ rows.T
 
 
 def _solve(triangle: Tensor, right: Tensor, *, upper: bool) -> Tensor:

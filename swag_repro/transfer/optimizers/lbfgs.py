@@ -13,7 +13,6 @@ from typing import Any, get_args
 from torch import Tensor
 
 from swag_repro.errors import SettingError, check_choice
-from swag_repro.transfer.optimizers.asking import Asking
 from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_positive
 from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
 from swag_repro.transfer.optimizers.history import History
@@ -39,12 +38,11 @@ class _QuasiNewton(Descent):
         line_search: LineSearch,
         tolerances: _Tolerances,
         constants: Constants,
-        half_history: bool,  # noqa: FBT001
     ) -> None:
         super().__init__(start, lr, constants)
         self.line_search = line_search
         self.tolerances = tolerances
-        self.history = History(history, constants, half=half_history)
+        self.history = History(history, constants)
         self.direction = start
         self.search: Search | None = None
         self.fresh = True
@@ -59,81 +57,75 @@ class _QuasiNewton(Descent):
     def position(self) -> Tensor:
         return self.point if self.line_search == "none" else self.iterate
 
-    def go_on(self, loss: float, gradient: Tensor) -> Asking[None]:
+    def go_on(self, loss: float, gradient: Tensor) -> None:
         search = self.search
-        [slope] = map(float, (yield [gradient.dot(self.direction if search else gradient)]))
+        slope = float(gradient.dot(self.direction if search else gradient))
         finite = math.isfinite(loss) and math.isfinite(slope)
         trial = Point(search.step if search else 0.0, loss if finite else math.inf, slope, gradient)
         self.count(trial.loss)
         accepted = search.observe(trial) if search else trial
         if accepted is not None:
-            yield from self._accept(accepted)
+            self._accept(accepted)
 
     def forget(self) -> None:
         self.history.clear()
         self.search = None
         self.fresh = True
 
-    def _accept(self, accepted: Point) -> Asking[None]:
+    def _accept(self, accepted: Point) -> None:
         search, self.search = self.search, None
         if not math.isfinite(accepted.loss):
             self.stop(StopReason.NON_FINITE)
         elif search is None:
-            yield from self._depart(accepted)
+            self._depart(accepted)
         elif accepted.step == 0:
-            yield from self._turn_back(accepted, StopReason.LINE_SEARCH)
+            self._turn_back(accepted, StopReason.LINE_SEARCH)
         else:
-            yield from self._move(search.start, accepted)
+            self._move(search.start, accepted)
 
-    def _move(self, start: Point, accepted: Point) -> Asking[None]:
+    def _move(self, start: Point, accepted: Point) -> None:
         change = self.direction * accepted.step
         self.iterate = self.iterate.add(self.direction, alpha=accepted.step)
         self.iterations += 1
-        yield from self.history.push(change, accepted.gradient - start.gradient)
-        [longest] = map(float, (yield [change.abs().max()]))
+        self.history.push(change, accepted.gradient - start.gradient)
+        longest = float(change.abs().max())
         if longest <= self.tolerances.change or abs(accepted.loss - start.loss) < self.tolerances.change:
             self.loss = accepted.loss
             self.stop(StopReason.CHANGE)
         else:
-            yield from self._depart(accepted)
+            self._depart(accepted)
 
-    def _depart(self, origin: Point) -> Asking[None]:
+    def _depart(self, origin: Point) -> None:
         """Choose the direction from the iterate, and begin to search along it."""
         self.loss = origin.loss
-        [steepest] = map(float, (yield [origin.gradient.abs().max()]))
-        if steepest <= self.tolerances.gradient:
+        if float(origin.gradient.abs().max()) <= self.tolerances.gradient:
             self.stop(StopReason.GRADIENT)
             return
-        self.direction = yield from self.history.direction(origin.gradient)
-        first = [origin.gradient.abs().sum()] if self.fresh else []
-        asked = [origin.gradient.dot(self.direction), self.direction.abs().max(), *first]
-        slope, width, *length = map(float, (yield asked))
+        self.direction = self.history.direction(origin.gradient)
+        slope = float(origin.gradient.dot(self.direction))
         if slope < 0 and slope <= -self.tolerances.change:
-            self._begin(origin._replace(step=0.0, slope=slope), width, *length)
+            self._begin(origin._replace(step=0.0, slope=slope))
         else:
-            yield from self._turn_back(origin, StopReason.NO_DESCENT)
+            self._turn_back(origin, StopReason.NO_DESCENT)
 
-    def _begin(self, start: Point, width: float, length: float = 1.0) -> None:
-        """The first step is of length lr in the 1-norm (in torch at most), the others are lr.
+    def _begin(self, start: Point) -> None:
+        """Search: the first step has length lr in the 1-norm (in torch at most), the others are lr."""
+        step = self.lr
+        if self.fresh:
+            longest = 1.0 if self.constants == "torch" else math.inf
+            step *= min(longest, 1.0 / float(start.gradient.abs().sum()))
+            self.fresh = False
+        least = self.tolerances.change / float(self.direction.abs().max())
+        self.search = SEARCHES[self.line_search](start, step, least)
 
-        Args:
-            start: the iterate.
-            width: of the direction, its largest component.
-            length: of the gradient, in the 1-norm, which the first step asks for.
-        """
-        longest = 1.0 if self.constants == "torch" else math.inf
-        step = min(longest, 1.0 / length) * self.lr if self.fresh else self.lr
-        self.fresh = False
-        self.search = SEARCHES[self.line_search](start, step, self.tolerances.change / width)
-
-    def _turn_back(self, origin: Point, reason: StopReason) -> Asking[None]:
+    def _turn_back(self, origin: Point, reason: StopReason) -> None:
         """Try the gradient itself where a search along a quasi-Newton direction came to nothing."""
         if self.line_search == "none" or not self.history:
             self.loss = origin.loss
             self.stop(reason)
         else:
             self.forget()
-            yield from self._depart(origin)
+            self._depart(origin)
 
     def state_dict(self) -> dict[str, Any]:
         search = None
@@ -165,7 +157,7 @@ class LBFGS(Optimizer):
     "none" without its divergence. Both searches shrink a step that leads to a loss that is not finite, and
     fall back on the gradient once when a quasi-Newton direction fails. "none" stops there.
 
-    Memory: 2 · `history` + 8 images an image, allocated as the history grows; `history` + 8 by halves.
+    Memory: 2 · `history` + 8 images an image, allocated as the history grows.
 
     Args:
         start: images (B, ...), float32 or float64; not changed.
@@ -175,8 +167,6 @@ class LBFGS(Optimizer):
         tolerance_grad: an image stops when its largest derivative is not above it.
         tolerance_change: likewise for the change of its loss or its largest change of a pixel.
         constants: see `Optimizer`; torch's leave a loss of small scale without a second direction.
-        half_history: keep the pairs in bfloat16. What is computed of them stays as wide as the images; the
-            path changes as it does by any rounding.
 
     Raises:
         SettingError: a setting is outside its range.
@@ -194,7 +184,6 @@ class LBFGS(Optimizer):
         tolerance_grad: float,
         tolerance_change: float,
         constants: Constants,
-        half_history: bool = False,
     ) -> None:
         require_positive("lr", lr)
         require_positive("history", history)
@@ -205,7 +194,7 @@ class LBFGS(Optimizer):
                 raise SettingError(name, "should be 0 or more", value, "0 turns it off.")
         tolerances = _Tolerances(tolerance_grad, tolerance_change)
         self._descents = [
-            _QuasiNewton(image, lr, history, line_search, tolerances, constants, half_history)
+            _QuasiNewton(image, lr, history, line_search, tolerances, constants)
             for image in flat_images(start)
         ]
         super().__init__(start, self._descents)

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from rich.table import Table
 
-from experiments.benchmarks.timing import composed, interleaved
 from experiments.building import build
 from experiments.config import checked
 from swag_repro.networks import Architecture
 from swag_repro.training import Dataset, Machine, Preparation, Recipe, Training, World
 from swag_repro.training.batches import loader
+from tests.benchmarks.timing import composed, interleaved
 
 IMAGES = 4096
 """Random ones of 32 px."""

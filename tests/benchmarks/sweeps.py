@@ -12,7 +12,6 @@ from statistics import median
 from hydra import initialize_config_dir
 from rich.table import Table
 
-from experiments.benchmarks.cells import Trivial
 from experiments.command import CONF
 from experiments.running import Cell
 from experiments.sweeps.composing import Composer
@@ -20,6 +19,7 @@ from experiments.sweeps.grid import Grid
 from experiments.sweeps.ledger import Log, Outcome
 from experiments.sweeps.sweep import Place, Sweep
 from experiments.sweeps.worker import work
+from tests.benchmarks.cells import Trivial
 
 FAR = 10_000
 """Cells that ended before, where a sweep is far advanced."""

@@ -13,12 +13,12 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.benchmarks.timing import composed, interleaved, matmul_peak
 from experiments.building import build, build_network
 from swag_repro.losses import Objective, Side, Style
 from swag_repro.networks import Architecture, Levers, TappedNetwork
 from swag_repro.smoothing import NoSmoothing
 from swag_repro.transfer import Guards, Transfer
+from tests.benchmarks.timing import composed, interleaved, matmul_peak
 
 STYLE_WEIGHT = 10.0
 
@@ -225,7 +225,7 @@ class Engine:
 
 
 @contextmanager
-def _convolutions_in_tf32(allowed: bool) -> Iterator[None]:  # noqa: FBT001
+def _convolutions_in_tf32(allowed: bool) -> Iterator[None]:
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = allowed
     try:

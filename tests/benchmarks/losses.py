@@ -9,12 +9,12 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from experiments.benchmarks.engine import Setup
-from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
 from experiments.stylization.stylization import Stylization
 from swag_repro.losses import Style
 from swag_repro.memory import kept_for_gradient
+from tests.benchmarks.engine import Setup
+from tests.benchmarks.timing import composed, interleaved
 
 OBJECTIVES = (
     "gram", "mmd_linear", "mmd_poly", "bn", "mmd_gaussian", "sliced_wasserstein", "bn_poly",

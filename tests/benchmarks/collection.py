@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from rich.table import Table
 
-from experiments.benchmarks.synthetic import synthesize
+from tests.benchmarks.synthetic import synthesize
 
 COLLECT = "from analysis.tables.collect import collect; collect(Path(sys.argv[1]), Path(sys.argv[2]))"
 

@@ -8,11 +8,11 @@ import yaml
 
 from analysis.tables.cells import compose_cells, match
 from analysis.tables.index import read_index
-from experiments.benchmarks.collection import collection
-from experiments.benchmarks.engine import FULL, Engine, Setup, Textbook, architecture_of
-from experiments.benchmarks.feedforward import feedforward
-from experiments.benchmarks.synthetic import OVERRIDES, PICTURE, make_run
 from swag_repro.runs.records import all_runs
+from tests.benchmarks.collection import collection
+from tests.benchmarks.engine import FULL, Engine, Setup, Textbook, architecture_of
+from tests.benchmarks.feedforward import feedforward
+from tests.benchmarks.synthetic import OVERRIDES, PICTURE, make_run
 
 
 def test_the_engine_comes_to_the_textbook_s_loss():

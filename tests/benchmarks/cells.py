@@ -10,10 +10,10 @@ from statistics import median
 
 from rich.table import Table
 
-from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
 from experiments.frame import Context, Experiment
 from experiments.running import Cell
+from tests.benchmarks.timing import composed, interleaved
 
 
 class Trivial(Experiment):

@@ -14,13 +14,13 @@ import pyarrow as pa
 import yaml
 from omegaconf import OmegaConf
 
-from experiments.benchmarks.timing import composed
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
 from swag_repro.runs.files import digest
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import Status
 from swag_repro.runs.schema import LOSSES, NUMBERS, PAIRS, encoded
+from tests.benchmarks.timing import composed
 
 OVERRIDES = ("network=resnet50", "smoothing=softmax", "smoothing.temperature=1.0", "tracking=disabled")
 """Of all runs; then each has a seed of its own, and one of ten temperatures."""

@@ -1,15 +1,14 @@
 """What the project's passes cost beside a plain version, timed in turn in the same process.
 
-python experiments/benchmark.py
-python experiments/benchmark.py statistics --networks resnet50 vgg19 --size 256 --repeats 9
-python experiments/benchmark.py stylize
-python experiments/benchmark.py stylize --quick --networks vgg19
-python experiments/benchmark.py losses --network vgg19 --size 256
-python experiments/benchmark.py cells
-python experiments/benchmark.py training --networks small_residual
-python experiments/benchmark.py feedforward --network vgg19 --sizes 256 512
-python experiments/benchmark.py sweep --runs 10000
-python experiments/benchmark.py quality --network resnet18 --weights resnet18.pth --size 256 --closures 300
+python -m tests.benchmarks
+python -m tests.benchmarks statistics --networks resnet50 vgg19 --size 256 --repeats 9
+python -m tests.benchmarks stylize
+python -m tests.benchmarks stylize --quick --networks vgg19
+python -m tests.benchmarks losses --network vgg19 --size 256
+python -m tests.benchmarks cells
+python -m tests.benchmarks training --networks small_residual
+python -m tests.benchmarks feedforward --network vgg19 --sizes 256 512
+python -m tests.benchmarks sweep --runs 10000
 """
 
 from __future__ import annotations
@@ -20,27 +19,23 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.benchmarks.cells import cells
-from experiments.benchmarks.collection import collection
-from experiments.benchmarks.engine import Setup, architecture_of, stylization, variants
-from experiments.benchmarks.feedforward import feedforward
-from experiments.benchmarks.losses import OBJECTIVES, losses
-from experiments.benchmarks.quality import CLOCKS, VARIANTS, Quality, Question
-from experiments.benchmarks.quality import OBJECTIVES as QUALITY_OBJECTIVES
-from experiments.benchmarks.statistics import statistics
-from experiments.benchmarks.sweeps import overhead, speedup
-from experiments.benchmarks.training import training
 from experiments.running import flush_subnormals
 from swag_repro.errors import UserError
 from swag_repro.runs.provenance import peak_memory
+from tests.benchmarks.cells import cells
+from tests.benchmarks.collection import collection
+from tests.benchmarks.engine import Setup, architecture_of, stylization, variants
+from tests.benchmarks.feedforward import feedforward
+from tests.benchmarks.losses import OBJECTIVES, losses
+from tests.benchmarks.statistics import statistics
+from tests.benchmarks.sweeps import overhead, speedup
+from tests.benchmarks.training import training
 
 
 def _statistics(options: argparse.Namespace) -> Iterator[Table]:
@@ -95,42 +90,6 @@ def _sweep(options: argparse.Namespace) -> Iterator[Table]:
 WIDTH = 160
 """Of tables in a file."""
 
-QUICK: dict[str, Any] = {"size": 64, "closures": 12, "pairs": 2, "network": "resnet18", "chunk": 4}
-
-
-def _quality(options: argparse.Namespace) -> Iterator[Table | str]:
-    given = dict(QUICK if options.quick else FULL_QUALITY)
-    given |= {name: asked for name in given if (asked := getattr(options, name)) is not None}
-    settings = [f"network={given['network']}", *_weights_of("weights", options.weights)]
-    if options.images is not None:
-        settings += ["images=folder", f"images.path={options.images}"]
-    if options.judge is not None:
-        judges = [f"network@measures.{role}={options.judge}" for role in ("network", "alternative")]
-        settings += [*judges, *_weights_of("measures.weights", options.judge_weights)]
-    question = Question(
-        settings=(*settings, *options.set),
-        size=given["size"],
-        closures=given["closures"],
-        pairs=given["pairs"],
-        objective=options.objective,
-    )
-    quality = Quality(question, options.variants, options.out)
-    yield from quality.compute(chunk=given["chunk"])
-    yield quality.table(options.clock)
-    yield from quality.write(options.clock)
-
-
-FULL_QUALITY: dict[str, Any] = {"size": 512, "closures": 1020, "pairs": 6, "network": "resnet50", "chunk": 10}
-"""As `conf/preset/release.yaml` has it; pairs: as many as the comparison is to be of at least."""
-
-
-def _weights_of(node: str, given: str) -> list[str]:
-    """`random`, `imagenet` or `trained`, or a file."""
-    group = "weights" if node == "weights" else f"weights@{node}"
-    if given in ("random", "imagenet", "trained"):
-        return [f"{group}={given}"]
-    return [f"{group}=file", f"{node}.path={given}"]
-
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -178,7 +137,6 @@ def _parser() -> argparse.ArgumentParser:
     fast.add_argument("--device", default="auto", help="compute.device")
     fast.add_argument("--repeats", type=int, default=5, help="rounds of which the median is taken")
     fast.set_defaults(tables=_feedforward)
-    _add_quality(commands.add_parser("quality", help="seconds until a picture is as good as the authors'"))
     sweep = commands.add_parser("sweep", help="cells of a sweep, two workers, collecting many runs")
     sweep.add_argument("--modes", nargs="+", default=["disabled", "offline"], help="of W&B")
     sweep.add_argument("--cells", type=int, default=40, help="of which medians are taken")
@@ -187,33 +145,6 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--rows", type=int, default=20, help="numbers that each of them measured")
     sweep.set_defaults(tables=_sweep)
     return parser
-
-
-def _add_quality(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--network", help=f"in conf/network ({FULL_QUALITY['network']})")
-    parser.add_argument("--weights", default="random", help="random, imagenet, trained, or a file")
-    parser.add_argument("--images", help="a folder with content/ and style/; the bundled ones without it")
-    parser.add_argument("--size", type=int, help=f"pixels of both sides ({FULL_QUALITY['size']})")
-    closures = f"of the authors' settings; others take a part of it ({FULL_QUALITY['closures']})"
-    parser.add_argument("--closures", type=int, help=closures)
-    parser.add_argument("--pairs", type=int, help=f"the first ones of the images ({FULL_QUALITY['pairs']})")
-    parser.add_argument("--judge", help="network in conf/network; that of measures=default without it")
-    parser.add_argument("--judge-weights", default="imagenet", help="as --weights")
-    parser.add_argument(
-        "--variants", nargs="+", default=list(VARIANTS), help="names, in quotes; all without it"
-    )
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="more Hydra overrides, of all variants"
-    )
-    minimised = "what variants beside the authors' settings minimise (authors)"
-    parser.add_argument("--objective", choices=QUALITY_OBJECTIVES, default="authors", help=minimised)
-    parser.add_argument("--clock", choices=CLOCKS, default="seconds", help="by which they are compared")
-    parser.add_argument("--chunk", type=int, help=f"closures of a turn ({FULL_QUALITY['chunk']})")
-    parser.add_argument(
-        "--out", type=Path, default=Path("results/quality"), help="folder: what is there is kept"
-    )
-    parser.add_argument("--quick", action="store_true", help="small: whether it runs, not how fast")
-    parser.set_defaults(tables=_quality)
 
 
 def main() -> None:

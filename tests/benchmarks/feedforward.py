@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from rich.table import Table
 
-from experiments.benchmarks.engine import Setup, Textbook
-from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
 from experiments.feedforward.training import FeedforwardExperiment
 from swag_repro.feedforward import Corpus, Encoder, FeedforwardTraining, Stylizer
 from swag_repro.losses import Style
 from swag_repro.runs.provenance import peak_memory
+from tests.benchmarks.engine import Setup, Textbook
+from tests.benchmarks.timing import composed, interleaved
 
 GATYS = 500
 """Evaluations of the loss that Gatys' method takes (author's notebook)."""

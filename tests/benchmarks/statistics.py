@@ -8,11 +8,11 @@ from statistics import median
 import torch
 from rich.table import Table
 
-from experiments.benchmarks.timing import composed, interleaved
 from experiments.config import checked
 from experiments.measurements.activations import MeasureActivations
 from swag_repro.images import batches
 from swag_repro.statistics import activation_statistics
+from tests.benchmarks.timing import composed, interleaved
 
 
 def statistics(
