@@ -216,5 +216,5 @@ def _result(curves: Curves, curve: pd.DataFrame, pair: str, name: str) -> Pictur
 
 
 def _read(path: Path) -> Pixels:
-    with Image.open(path) as image:
+    with Image.open(path, formats=["JPEG"]) as image:
         return np.asarray(image.convert("RGB"))

@@ -31,6 +31,7 @@ from experiments.searching.objectives import Objective
 from experiments.sweeps.ledger import DEATHS, Ledger, Log
 from swag_repro.errors import SettingError
 from swag_repro.runs.files import whole_file, writing
+from swag_repro.spreadsheets import to_csv
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -267,7 +268,7 @@ class Study:
         """Writes the table as CSV; where."""
         path = self.folder / f"{self.name}.csv"
         with whole_file(path) as file:
-            self.table().to_csv(file, index=False)
+            file.write(to_csv(self.table()).encode())
         return path
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from omegaconf import DictConfig
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
@@ -22,6 +20,7 @@ from experiments.frame import Context, Experiment
 from experiments.science import VERSIONS, settings_of_judge, wants_judge
 from swag_repro.errors import SettingError, StoreError
 from swag_repro.measures import Measure, WeightedNetwork
+from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 
@@ -158,8 +157,7 @@ class Judging(Experiment):
 
     def _read(self, name: str) -> Tensor:
         """A picture of the stylisation, `(3, H, W)` in [0, 1]."""
-        with Image.open(BytesIO(self.record.read(name))) as image:
-            tensor: Tensor = to_tensor(image.convert("RGB"))
+        tensor: Tensor = to_tensor(read_picture(self.record.path / name, self.record.read(name)))
         return tensor.to(self.device)
 
 
