@@ -20,6 +20,7 @@ from analysis.tables.provenance import Provenance
 from analysis.tables.runs import RUNS, cell_key, described, frame, settings_of, told, typed
 from swag_repro.errors import StoreError
 from swag_repro.runs.records import RunRecord, all_runs
+from swag_repro.spreadsheets import to_csv
 
 COLORS = {"finished": "green", "failed": "red", "damaged": "red", "running": "yellow"}
 """Of states on a terminal."""
@@ -58,9 +59,7 @@ class Listing:
     def to_csv(self) -> str:
         """A row for each run, and where the list comes from."""
         column = provenance.column(self.provenance, len(self.table)).to_numpy(zero_copy_only=False)
-        made = self.table.drop(columns="swept").assign(**{provenance.COLUMN: column})
-        text: str = made.to_csv(index=False, lineterminator="\n")
-        return text
+        return to_csv(self.table.drop(columns="swept").assign(**{provenance.COLUMN: column}))
 
     def to_table(self) -> Table:
         """For a terminal."""

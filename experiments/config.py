@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import reduce
@@ -507,8 +508,13 @@ def _check_given(config: Any, below: str = "") -> None:
 
 
 def _check_text(config: Any) -> None:
-    """Refuses text that no file can hold: names of files may have bytes that are no letters."""
+    """Refuses text that no file can hold, and names that no terminal should show.
+
+    Names of files may have bytes that are no letters.
+    """
     for key, value in _values(config):
+        if key.rpartition(".")[2] == "name" and any(unicodedata.category(c) == "Cc" for c in str(value)):
+            raise SettingError(key, "should have no control characters", ascii(value), "Leave them out.")
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise SettingError(key, "should be text in UTF-8", ascii(value), "Rename the file.")
 

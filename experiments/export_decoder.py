@@ -17,6 +17,7 @@ import yaml
 from safetensors.torch import load, save
 
 from experiments.feedforward.training import FeedforwardExperiment
+from experiments.stored import check_stored
 from experiments.sweeps.progress import console
 from swag_repro.errors import UserError, WeightsError
 from swag_repro.runs.files import SafeDumper, whole_file, write_text
@@ -35,19 +36,26 @@ def main() -> None:
     parser.add_argument("--output", default="outputs", help="folder of the run directories")
     parser.add_argument("--run", required=True, help="id of a finished training of train_feedforward")
     parser.add_argument("--to", type=Path, required=True, help="folder of the files")
+    parser.add_argument("--config-dir", type=Path, help="folder of your own files that the run was made by")
     arguments = parser.parse_args()
+    own = [] if arguments.config_dir is None else [arguments.config_dir]
     try:
-        export(Path(arguments.output) / "runs" / arguments.run, arguments.to)
+        export(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
     except UserError as error:
         console.print(f"[bold red]error:[/] {error}")
         sys.exit(1)
 
 
-def export(directory: Path, folder: Path) -> None:
+def export(directory: Path, folder: Path, *own: Path) -> None:
     """Writes weights in float16, the config, and the run's identity, which has no paths.
 
+    Args:
+        directory: Of the run.
+        folder: Of the files.
+        own: Folders of the user's own files that the run may build, beside `conf/`.
+
     Raises:
-        UserError: there is no such finished run, or it is damaged.
+        UserError: there is no such finished run, it is damaged, or its config builds what no file names.
     """
     if not (directory / "status.json").is_file():
         raise WeightsError("--run", "should be the id of a finished training", f"no {directory}", "Check it.")
@@ -55,6 +63,7 @@ def export(directory: Path, folder: Path) -> None:
     if (record.status.experiment, record.status.state) != (FeedforwardExperiment.name, "finished"):
         found = f"{record.status.state} {record.status.experiment}: {directory}"
         raise WeightsError("--run", "should be the id of a finished training", found, "Choose another.")
+    check_stored(record.config, directory, *own)
     state = load(record.read(WEIGHTS))
     halved = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 # isort: split
 import argparse
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from safetensors.torch import load, save
 from experiments.command import CONF
 from experiments.config import checked
 from experiments.science import NOT_SCIENCE
+from experiments.stored import check_stored, stored
 from experiments.sweeps.progress import console
 from experiments.training.training import ClassifierTraining
 from swag_repro.errors import UserError, WeightsError
+from swag_repro.names import file_stem
 from swag_repro.runs.files import digest, whole_file, write_text
 from swag_repro.runs.records import RunRecord, all_runs
 from swag_repro.trained import TABLE
@@ -52,15 +54,23 @@ def main() -> None:
         metavar="NETWORK",
         help="those that are too large to store: they have a line of the table, and no file",
     )
+    parser.add_argument("--config-dir", type=Path, help="folder of your own files that the runs were made by")
     arguments = parser.parse_args()
+    own = [] if arguments.config_dir is None else [arguments.config_dir]
     try:
-        export(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only)
+        export(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
     except UserError as error:
         console.print(f"[bold red]error:[/] {error}")
         sys.exit(1)
 
 
-def export(output: Path, name: str, folder: Path, numbers_only: Collection[str] = ()) -> None:
+def export(
+    output: Path,
+    name: str,
+    folder: Path,
+    numbers_only: Collection[str] = (),
+    own: Sequence[Path] = (),
+) -> None:
     """Writes weights, their runs' identities, the table and the curves; adds to those of the folder.
 
     Args:
@@ -68,9 +78,11 @@ def export(output: Path, name: str, folder: Path, numbers_only: Collection[str] 
         name: Of the runs.
         folder: Of the table and the files.
         numbers_only: Networks whose weights are not stored.
+        own: Folders of the user's own files that runs may build, beside `conf/`.
 
     Raises:
-        UserError: there are no such runs, two of one network and seed, or their data are not at hand.
+        UserError: there are no such runs, two of one network and seed, their data are not at hand, or a
+            config builds what no file names.
     """
     trained = _by_network_and_seed(all_runs(output), name)
     if not trained:
@@ -83,6 +95,8 @@ def export(output: Path, name: str, folder: Path, numbers_only: Collection[str] 
             raise WeightsError(
                 "--numbers-only", "should be networks with a training", network, "Name others."
             )
+    for record in trained.values():
+        check_stored(record.config, record.path, *own)
     rows = [_exported(record, folder, stored=key[0] not in numbers_only) for key, record in trained.items()]
     _add(folder / TABLE, pd.DataFrame(rows))
     _add(folder / CURVES, pd.concat(map(_curve, trained.values())))
@@ -105,7 +119,8 @@ def _by_network_and_seed(records: Iterable[RunRecord], name: str) -> dict[tuple[
         status = record.status
         if (status.experiment, status.name, status.state) != (ClassifierTraining.name, name, "finished"):
             continue
-        key = str(record.config["network"]["name"]), int(record.config["seed"])
+        with stored(record.path):
+            key = str(record.config["network"]["name"]), int(record.config["seed"])
         if key in found:
             both = f"{found[key].path.name} and {record.path.name}"
             raise WeightsError(
@@ -124,7 +139,7 @@ def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any
         for key, value in state.items()
         if not key.endswith("num_batches_tracked")  # no output depends on it
     }
-    content, stem = save(halved), f"{network}-{seed}"
+    content, stem = save(halved), file_stem(f"{network}-{seed}")
     as_stored = _accuracy(record, halved)
     if stored:
         with whole_file(folder / f"{stem}.safetensors") as file:
@@ -149,8 +164,9 @@ def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any
 
 def _accuracy(record: RunRecord, state: dict[str, torch.Tensor]) -> float:
     """Of weights as they are stored, on the held-out images of the run."""
-    config = checked(_todays(record.config), ClassifierTraining.reads)
-    training = ClassifierTraining.build(config).training()
+    with stored(record.path):
+        config = checked(_todays(record.config), ClassifierTraining.reads)
+        training = ClassifierTraining.build(config).training()
     training.network.load_state_dict(state, strict=False)
     return training.test().accuracy
 

@@ -15,6 +15,7 @@ from experiments.config import checked
 from experiments.running import Cell
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
+from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 
 Photo = str | os.PathLike[str] | Image.Image
@@ -44,8 +45,7 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
         with console.capture():
             _, path = Cell(config, [], None, Stylization).compute(Stylization.build(config))
         [pair] = RunRecord(path, read_status(path)).pairs().to_pylist()
-        with Image.open(path / pair["image"]) as image:
-            return image.convert("RGB")
+        return read_picture(path / pair["image"], (path / pair["image"]).read_bytes())
 
 
 def _stored(picture: Photo, path: Path) -> Path:

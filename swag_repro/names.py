@@ -44,21 +44,21 @@ def of_files(files: Sequence[Path], *, root: Path | None = None, taken: Collecti
         keys = {key(name) for name in names}
         if len(keys) == len(set(places)) and not keys & others:
             return names
-    return [hashed(_printable(place.name), str(place)) for place in places]
+    return [hashed(printable(place.name), str(place)) for place in places]
 
 
 def _ladder(places: Sequence[Path], root: Path | None) -> Iterator[list[str]]:
     """Names, ever longer."""
-    yield [_printable(place.stem) for place in places]
-    yield [_printable(place.name) for place in places]
+    yield [printable(place.stem) for place in places]
+    yield [printable(place.name) for place in places]
     if root is not None:
-        yield [_printable(place.relative_to(root).as_posix()) for place in places]
+        yield [printable(place.relative_to(root).as_posix()) for place in places]
         return
     for parts in range(2, max(len(place.parts) for place in places)):
-        yield [_printable("/".join(place.parts[1:][-parts:])) for place in places]
+        yield [printable("/".join(place.parts[1:][-parts:])) for place in places]
 
 
-def _printable(name: str) -> str:
-    """The name as files of text can hold it: names of files may have bytes that are no letters."""
+def printable(name: str) -> str:
+    """Return a name as terminals and files of text can hold it: without control characters and odd bytes."""
     letters = name.encode(errors="surrogateescape").decode(errors="replace")
     return "".join(letter if letter.isprintable() else "�" for letter in letters)

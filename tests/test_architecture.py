@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = """
 swag_repro swag_repro.errors swag_repro.names
+swag_repro.spreadsheets
 swag_repro.runs
 swag_repro.tracking swag_repro.memory swag_repro.quantiles swag_repro.peaks
 swag_repro.images swag_repro.networks
@@ -25,7 +26,7 @@ experiments experiments.science experiments.config experiments.building experime
 experiments.sweeps
 experiments.command experiments.frame experiments.logs experiments.checkpoints experiments.launching
 experiments.running
-experiments.network experiments.objective
+experiments.network experiments.objective experiments.stored
 experiments.pictures experiments.training
 experiments.measurements experiments.stylization experiments.feedforward
 experiments.searching
@@ -54,7 +55,14 @@ COMPOSING = {"experiments.command", "experiments.config", "experiments.science",
 FOR_NOTEBOOKS = {"swag_repro": {"experiments.python"}}
 """What the package hands on to `from swag_repro import stylize`; no module of ours asks it for that."""
 
-SERVICES = {"swag_repro", "swag_repro.errors", "swag_repro.names", "swag_repro.runs", "swag_repro.tracking"}
+SERVICES = {
+    "swag_repro",
+    "swag_repro.errors",
+    "swag_repro.names",
+    "swag_repro.runs",
+    "swag_repro.spreadsheets",
+    "swag_repro.tracking",
+}
 
 LEVEL = {room: level for level, line in enumerate(ORDER.splitlines()) for room in line.split()}
 

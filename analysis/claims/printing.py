@@ -15,6 +15,7 @@ from analysis.claims.ledger import STATES, Entry, Ledger
 from analysis.drawing import style
 from analysis.tables import provenance
 from swag_repro.runs.files import write_text
+from swag_repro.spreadsheets import to_csv
 
 COLORS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red", "open": "cyan"}
 
@@ -86,7 +87,7 @@ def save(ledger: Ledger, folder: Path) -> list[Path]:
     texts = {
         "claims.md": markdown(ledger),
         "claims.json": json.dumps(plain, indent=1, ensure_ascii=False),
-        "claims.csv": questions.to_csv(index=False, lineterminator="\n"),
+        "claims.csv": to_csv(questions),
     }
     for name, text in texts.items():
         write_text(folder / name, text)

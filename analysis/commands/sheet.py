@@ -22,8 +22,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
     """Draws it, in as many pages as it needs; gives the files."""
     from analysis.figures import sheet
     from experiments.command import entry_asked
+    from swag_repro.names import file_stem
 
     entry = entry_asked(overrides)
     data = sheet.load(overrides, options.runs, entry, partial=options.allow_partial)
-    name = data.arms[0].config["name"]
+    name = file_stem(data.arms[0].config["name"])
     return map(str, sheet.save(sheet.make(data, pairs=options.pairs), data, options.out / "sheet", name))

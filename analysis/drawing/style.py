@@ -19,6 +19,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.tables import Tables, provenance
 from swag_repro.runs.files import whole_file
+from swag_repro.spreadsheets import to_csv
 
 WIDTH = 7.16
 """Inches: both columns of a conference paper."""
@@ -166,8 +167,7 @@ def save(drawn: Figure | Mapping[str, Figure] | Pages, data: Data, folder: Path,
         paths.append(folder / f"{name}{end}.csv")
         with whole_file(paths[-1]) as file:
             column = provenance.column(data.tables.provenance, len(table)).to_numpy(zero_copy_only=False)
-            told = table.assign(**{provenance.COLUMN: column})
-            told.to_csv(file, index=False, lineterminator="\n")
+            file.write(to_csv(table.assign(**{provenance.COLUMN: column})).encode())
     return paths
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing, judging
 from analysis.tables.collect import pairs_of, tidy
@@ -20,7 +18,7 @@ from analysis.tables.judged import MEASURES, TERMS, has_random_weights, judge_of
 from analysis.tables.provenance import TRAINING, Provenance, again, merged, trainings_of
 from analysis.tables.runs import described, frame, lines, settings_of, swept, typed
 from experiments.science import wants_judge
-from swag_repro.runs.files import unreadable
+from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 
 __all__ = [
@@ -116,11 +114,8 @@ class Tables:
         Raises:
             StoreError: It is missing, broken, or not as it was written.
         """
-        try:
-            with Image.open(BytesIO(self.file(cell, name))) as image:
-                return np.asarray(image.convert("RGB"))
-        except OSError as error:
-            raise unreadable(self.root / str(self.runs.loc[cell, "path"]) / name, error) from error
+        path = self.root / str(self.runs.loc[cell, "path"]) / name
+        return np.asarray(read_picture(path, self.file(cell, name)))
 
     def file(self, cell: int, name: str) -> bytes:
         """A file of the result of a cell's run.

@@ -18,6 +18,7 @@ from analysis.tables.parts import Parts, UnkeptError
 from analysis.tables.provenance import COLUMN, Provenance, column, stamped
 from analysis.tables.runs import RUNS, decoded
 from swag_repro.runs.files import whole_file
+from swag_repro.spreadsheets import neutral_table
 
 GROUP = 250_000
 """Rows of a row group: so many are in memory at a time."""
@@ -144,6 +145,7 @@ class _Writer(ExitStack):
     def write(self, group: pa.Table) -> None:
         """Adds rows."""
         if self._is_csv:
+            group = neutral_table(group)
             origin, self._origin = self._origin, None
             told = pa.nulls(len(group), pa.string()) if origin is None else column(origin, len(group))
             group = group.append_column(COLUMN, told)

@@ -15,6 +15,7 @@ from torch import nn
 
 from experiments.config import checked
 from experiments.feedforward.network import GeneratorExperiment
+from experiments.stored import check_stored, stored
 from swag_repro.errors import WeightsError
 from swag_repro.runs.files import MALFORMED, digest_of, parse_yaml
 from swag_repro.runs.records import is_finished
@@ -66,7 +67,7 @@ def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Tr
         kind: the experiment that trained it.
 
     Raises:
-        WeightsError: there is no such finished training.
+        WeightsError: there is no such finished training, or its config builds what `conf/` doesn't name.
     """
     directory = _shipped() if run == SHIPPED else Path(beside.output).expanduser() / "runs" / run
     if run != SHIPPED and not is_finished(directory):
@@ -76,10 +77,12 @@ def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Tr
         settings: Any = parse_yaml((directory / "config.yaml").read_text(encoding="utf-8"))
     except MALFORMED as error:
         raise WeightsError("run", "should have its config", f"{directory} ({error})", TRAIN_ONE) from error
+    check_stored(settings, directory)
     if settings.get("entry") != kind.reads:
         found = f"{settings.get('entry')}: {directory}"
         raise WeightsError("run", f"should be a training of {kind.reads}", found, TRAIN_ONE)
-    return Trained(_experiment(settings, beside, kind), directory / WEIGHTS)
+    with stored(directory):
+        return Trained(_experiment(settings, beside, kind), directory / WEIGHTS)
 
 
 def _experiment(

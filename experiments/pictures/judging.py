@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from io import BytesIO
 from typing import Any, TypeAlias
 
-from PIL import Image
 from rich.markup import escape
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
@@ -24,6 +22,7 @@ from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError
 from swag_repro.measures import Measure, WeightedNetwork
 from swag_repro.networks import Architecture
+from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 from swag_repro.weights import Weights
@@ -174,8 +173,7 @@ class Judging(Experiment):
 
     def _read(self, name: str) -> Tensor:
         """A picture of the run that is judged, `(3, H, W)` in [0, 1]."""
-        with Image.open(BytesIO(self.record.read(name))) as image:
-            tensor: Tensor = to_tensor(image.convert("RGB"))
+        tensor: Tensor = to_tensor(read_picture(self.record.path / name, self.record.read(name)))
         return tensor.to(self.device)
 
 

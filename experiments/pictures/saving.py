@@ -16,6 +16,7 @@ from experiments.pictures.pairs import Pair
 from swag_repro.images import Picture, save_png
 from swag_repro.losses import style_weights
 from swag_repro.names import file_stem
+from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
 from swag_repro.transfer import PairRecord
@@ -144,5 +145,5 @@ def _animate(run: Run, pair: Pair) -> None:
 
 def read_png(run: Run, name: str) -> Image.Image:
     """A picture of the run, by its path in it."""
-    with Image.open(run.path / name) as image:
-        return image.copy()
+    path = run.path / name
+    return read_picture(path, path.read_bytes())

@@ -45,6 +45,7 @@ from swag_repro.names import file_stem
 from swag_repro.runs.files import make_folder, whole_file
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
+from swag_repro.spreadsheets import to_csv
 
 SHOWN = 10
 """Trials that are printed, at most; the CSV has them all."""
@@ -350,7 +351,7 @@ def _show(journal: Journal, store: Store, *, most: int) -> None:
     if len(best):
         print(best.assign(pictures=pictures).to_string(index=False, float_format="{:.4g}".format))
     with whole_file(path := journal.folder / f"{journal.name}.csv") as file:
-        table.to_csv(file, index=False)
+        file.write(to_csv(table).encode())
     console.print(f"All of them: {escape(str(path))}")
     if len(table) and len(failed) == len(table):
         reason = str(failed["reason"].iloc[0])

@@ -16,7 +16,8 @@ from torchvision.transforms.v2.functional import center_crop, pil_to_tensor
 from swag_repro import images
 from swag_repro.errors import DataError, SettingError, check_choice
 from swag_repro.images import Resize, luminance
-from swag_repro.images.files import SUFFIXES, read_rgb
+from swag_repro.images.files import read_rgb
+from swag_repro.images.sieve import Sieve
 from swag_repro.training.data import Labelled, digest_of_entries
 
 REMEDY = "Name a folder with image files, at any depth."
@@ -114,9 +115,11 @@ def _files(setting: str, path: str) -> tuple[Path, list[Path]]:
         return place.parent, [place]
     if not place.is_dir():
         raise DataError(setting, "should be a folder", f"no {path}", REMEDY)
-    files = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    sieve = Sieve()
+    files = sorted(file for file in place.rglob("*") if sieve.takes(file))
     if not files:
         raise DataError(setting, "should hold image files", f"none in {path}", REMEDY)
+    sieve.tell(path)
     return place, files
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from swag_repro.errors import ImageError
+from swag_repro.errors import ImageError, UserError
 from swag_repro.runs.files import digest_of
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Endings of the files taken for images, in lower or upper case."""
-
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What a file may hold, whatever its ending; without the formats for which Pillow starts other programs."""
 
 MIN_SIDE = 16
@@ -55,7 +51,7 @@ def check_header(path: Path) -> None:
     Raises:
         ImageError: The file is unreadable, no image, smaller than `MIN_SIDE`, or a decompression bomb.
     """
-    with _opened(path):
+    with opened(path, str(path)):
         pass
 
 
@@ -68,8 +64,8 @@ def read_rgb(path: Path, *, ground: str = "white") -> Image.Image:
     Raises:
         ImageError: As for `check_header`, or the file is truncated, corrupt, or deeper than 16 bits.
     """
-    with _opened(path) as file:
-        upright = ImageOps.exif_transpose(file)
+    with opened(path, str(path)) as file:
+        upright = _upright(file)
         image = _eight_bit(upright)
         colours = _to_srgb(_opaque(image), upright.info.get("icc_profile"))
         if not image.has_transparency_data:
@@ -79,31 +75,63 @@ def read_rgb(path: Path, *, ground: str = "white") -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The opened, not yet decoded image; what Pillow raises inside the context becomes an ImageError."""
+def opened(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> Iterator[Image.Image]:
+    """Open an image whose pixels are not yet decoded; what is raised inside becomes an ImageError.
+
+    Args:
+        content: the file, or its content.
+        name: of the file, for messages.
+        least: pixels that its sides should have.
+
+    Raises:
+        ImageError: no image, smaller, with too many pixels, truncated or corrupt.
+    """
     try:
         # Pillow only warns of images of up to twice its limit, and compares sizes before it decodes.
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            file = Image.open(path, formats=FORMATS)
+            file = Image.open(content, formats=FORMATS)
         with file:
-            _check_size(path, file.size)
+            _check_size(name, file.size, least)
             yield file
+    except UserError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         rule = f"should have at most {Image.MAX_IMAGE_PIXELS} pixels"
-        raise ImageError(str(path), rule, "more (a decompression bomb?)", "Scale it down first.") from error
+        raise ImageError(name, rule, "more (a decompression bomb?)", "Scale it down first.") from error
     except UnidentifiedImageError as error:
         rule = f"should be an image ({', '.join(FORMATS)})"
-        raise ImageError(str(path), rule, "something else", "Convert or remove it.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
-        # The kinds of error that Pillow's decoders raise on truncated and corrupt files.
-        raise ImageError(str(path), "should be a readable image", error, "Repair or remove it.") from error
+        raise ImageError(name, rule, "something else", "Convert or remove it.") from error
+    except Exception as error:  # a decoder can raise anything of a corrupt file
+        raise ImageError(name, "should be a readable image", error, "Repair or remove it.") from error
 
 
-def _check_size(path: Path, size: tuple[int, int]) -> None:
-    if min(size) < MIN_SIDE:
-        rule = f"should have sides of at least {MIN_SIDE} pixels"
-        raise ImageError(str(path), rule, f"{size[0]}x{size[1]}", "Use a larger image.")
+def _check_size(name: str, size: tuple[int, int], least: int) -> None:
+    if min(size) < least:
+        rule = f"should have sides of at least {least} pixels"
+        raise ImageError(name, rule, f"{size[0]}x{size[1]}", "Use a larger image.")
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation of EXIF (JEITA CP-3451, Orientation)."""
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF says. Other tags, which may be of any type, are not looked at."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # of damaged tags Pillow raises anything; viewers show the picture
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _opaque(image: Image.Image) -> Image.Image:

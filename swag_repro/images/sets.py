@@ -9,8 +9,9 @@ from pathlib import Path
 
 from swag_repro import names
 from swag_repro.errors import ImageError, SettingError
-from swag_repro.images.files import SUFFIXES
+from swag_repro.images.files import FORMATS
 from swag_repro.images.picture import Picture, Role
+from swag_repro.images.sieve import Sieve
 
 PHOTOGRAPHS = {
     "astronaut.png": "public domain (NASA)",
@@ -66,9 +67,10 @@ def bundled(*, limit: int | None = None) -> tuple[Picture, ...]:
 def folder(path: str | Path, *, limit: int | None = None) -> tuple[Picture, ...]:
     """The images of a directory with all below it, or those that match a glob: content, then style.
 
-    An image's role is the name of the nearest folder called `content` or `style`, as far up as `path` itself
-    (a glob's part without wildcards); without one it is content. Hidden files are left out. A picture's name
-    is its file's stem; if two stems of a role are equal, that role is named by file names, or else by paths.
+    Files are told by what they hold, whatever their endings; a warning counts those that are no images. An
+    image's role is the name of the nearest folder called `content` or `style`, as far up as `path` itself (a
+    glob's part without wildcards); without one it is content. Hidden files are left out. A picture's name is
+    its file's stem; if two stems of a role are equal, that role is named by file names, or else by paths.
 
     Args:
         path: A directory, a glob (`**` for any depth), or one file; `~` is the home directory.
@@ -81,15 +83,18 @@ def folder(path: str | Path, *, limit: int | None = None) -> tuple[Picture, ...]
     _check_limit(limit)
     if not isinstance(path, str | Path):
         raise ImageError("images.path", "should be a directory or a glob", repr(path), "Add images.path=...")
+    sieve = Sieve()
     try:
-        root, found = _find(Path(path).expanduser())
+        root, found = _find(Path(path).expanduser(), sieve)
     except (OSError, RuntimeError) as error:  # a name that is too long, or no such user
         rule = "should be a directory or a glob"
         raise ImageError("images.path", rule, f"{path} ({error})", "Check the path.") from error
     if not found:
-        rule = f"should hold at least one image ({', '.join(SUFFIXES)})"
-        finding = f"none in {path}" if root.exists() else f"no such place: {path}"
+        rule = f"should hold at least one image ({', '.join(FORMATS)})"
+        others = f", but {sieve.left_out}" if sieve.left_out else ""
+        finding = f"none in {path}{others}" if root.exists() else f"no such place: {path}"
         raise ImageError("images.path", rule, finding, "Name a directory, or a glob in quotes.")
+    sieve.tell(path)
     return (*_of_role("content", root, found, limit), *_of_role("style", root, found, limit))
 
 
@@ -99,7 +104,7 @@ def _check_limit(limit: int | None) -> None:
         raise SettingError("images.source.limit", rule, repr(limit), "Use null for all images.")
 
 
-def _find(place: Path) -> tuple[Path, list[Path]]:
+def _find(place: Path, sieve: Sieve) -> tuple[Path, list[Path]]:
     """The folder that roles and relative paths begin at, and the image files, sorted."""
     if place.is_dir():
         root, pattern = place, f"{glob.escape(str(place))}/**/*"
@@ -110,7 +115,7 @@ def _find(place: Path) -> tuple[Path, list[Path]]:
         root, pattern = next(plain), str(place)
     # Unlike Path.glob, this follows links to folders and leaves out hidden files.
     found = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
-    return root, sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.is_file())
+    return root, sorted(file for file in found if sieve.takes(file))
 
 
 def _of_role(role: Role, root: Path, found: Sequence[Path], limit: int | None) -> list[Picture]:

@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal, TypeVar
@@ -29,7 +29,11 @@ BEAT = 10.0
 """Seconds between two heartbeats."""
 
 
-MALFORMED = (OSError, ValueError, TypeError, yaml.YAMLError)
+LONGEST_YAML, MOST_VALUES, DEEPEST = 2**22, 200_000, 50
+"""Letters, values and levels of a YAML file: a config has some 5000, 200 and 6."""
+
+
+MALFORMED = (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError)
 
 
 T = TypeVar("T")
@@ -151,8 +155,54 @@ def parsed(path: Path, content: bytes, parse: Callable[[str], T]) -> T:
 
 
 def parse_yaml(text: str) -> Any:
-    """What `yaml.safe_load` makes of a text."""
+    """Return what `yaml.safe_load` makes of a text.
+
+    Raises:
+        yaml.YAMLError: malformed.
+        ValueError: more values than `MOST_VALUES`, or nested deeper than `DEEPEST`, aliases written out.
+    """
+    if len(text) > LONGEST_YAML:
+        raise ValueError(f"more than {LONGEST_YAML} letters")
+    _check_extent(yaml.parse(text, SafeLoader))
     return yaml.load(text, SafeLoader)
+
+
+def _check_extent(events: Iterable[yaml.Event]) -> None:
+    """Raise a `ValueError` of what would fill the memory, or the stack, of whoever goes through it."""
+    anchored: dict[str, tuple[int, int]] = {}
+    nodes: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # open: their anchor, values in them, height
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            nodes.append((event.anchor, 0, 0))
+        elif isinstance(event, yaml.ScalarEvent):
+            _add(nodes, anchored, event.anchor, 1, 0)
+        elif isinstance(event, yaml.AliasEvent):
+            _add(
+                nodes, anchored, None, *anchored.get(str(event.anchor), (MOST_VALUES, 0))
+            )  # of itself: endless
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, values, height = nodes.pop()
+            _add(nodes, anchored, anchor, values + 1, height + 1)
+        if len(nodes) > DEEPEST:
+            raise ValueError(f"nested deeper than {DEEPEST}")
+
+
+def _add(
+    nodes: list[tuple[str | None, int, int]],
+    anchored: dict[str, tuple[int, int]],
+    anchor: str | None,
+    values: int,
+    height: int,
+) -> None:
+    """Count a node that is complete in the one around it."""
+    if anchor is not None:
+        anchored[anchor] = values, height
+    around, before, highest = nodes[-1]
+    nodes[-1] = around, before + values, max(highest, height)
+    if before + values > MOST_VALUES:
+        raise ValueError(f"more than {MOST_VALUES} values")
+    if len(nodes) + height > DEEPEST:
+        raise ValueError(f"nested deeper than {DEEPEST}")
 
 
 def unreadable(path: Path, error: Exception | str) -> StoreError:

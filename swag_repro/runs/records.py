@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from swag_repro.errors import StoreError, UserError
+from swag_repro.names import printable
 from swag_repro.runs.files import MALFORMED, T, digest, ignore, parse_yaml, parsed, refuse_newer, unreadable
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
@@ -112,12 +113,21 @@ class Status:
         refuse_newer("status.json", fields.get("schema", 1), STATUS_VERSION)
         if checksum is None and fields.get("schema") != 1:
             raise ValueError("its checksum is missing")
-        return cls(**fields)
+        if not all(map(_is_inside, fields.get("files") or ())):
+            raise ValueError("it names files outside of its run")
+        status = cls(**fields)
+        return replace(status, name=printable(str(status.name)))
 
     def to_json(self) -> str:
         """This status as JSON for people to read, with a checksum of itself."""
         fields = asdict(self)
         return json.dumps(fields | {"sha256": _checksum(fields)}, indent=2) + "\n"
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a file's path in a run directory stays in it."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _checksum(fields: Mapping[str, Any]) -> str:
@@ -222,6 +232,8 @@ class RunRecord:
             StoreError: It is missing, or was changed after the run was finished.
         """
         path, files = self.path / name, self.status.files
+        if not _is_inside(name):
+            raise unreadable(path, "a file outside of its run")
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from swag_repro.runs.files import digests
+from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.provenance import peak_memory
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import SCHEMA_VERSION
@@ -171,8 +172,7 @@ def _measured(
 
 
 def _picture(record: RunRecord, name: str) -> Image.Image:
-    with Image.open(BytesIO(record.read(name))) as image:
-        return image.convert("RGB")
+    return read_picture(record.path / name, record.read(name))
 
 
 def _files(tracker: Tracker, record: RunRecord) -> None:

@@ -9,18 +9,20 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol, get_args
+from typing import IO, Any, Literal, Protocol, get_args
 
 import torchvision
 from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
 from swag_repro.errors import DataError, SettingError, check_choice
+from swag_repro.images.files import opened
+from swag_repro.images.sieve import Sieve
 
 Crop = Literal["pad", "scale"]
 
@@ -129,16 +131,21 @@ def folder(*, path: str) -> Dataset:
     if not root.is_dir():
         raise DataError("data.path", "should be a folder or a zip file", f"no {path}", REMEDY)
     parts = {part.name for part in root.iterdir() if part.is_dir()}
-    train, test = (_image_folder(root / part) for part in ("train", _held_out(parts, path)))
+    sieve = Sieve()
+    train, test = (_image_folder(root / part, sieve) for part in ("train", _held_out(parts, path)))
+    sieve.tell(path)
     _check_same_classes(train.classes, test.classes, path)
     files = [Path(file) for part in (train, test) for file, _ in part.samples]
     sizes = ((str(file.relative_to(root)), file.stat().st_size) for file in files)
     return Dataset(path, train, test, tuple(train.classes), digest_of_entries(sizes))
 
 
-def _image_folder(path: Path) -> ImageFolder:
+def _image_folder(path: Path, sieve: Sieve) -> ImageFolder:
+    def takes(file: str) -> bool:
+        return sieve.takes(Path(file))
+
     try:
-        return ImageFolder(str(path))
+        return ImageFolder(str(path), loader=read_plain, is_valid_file=takes)
     except FileNotFoundError as error:
         raise DataError(
             "data.path", f"should hold images of each class in {path.name}/", str(error), REMEDY
@@ -165,6 +172,20 @@ def digest_of_entries(entries: Iterable[tuple[Any, ...]]) -> str:
     return hashlib.sha256(repr(sorted(entries)).encode()).hexdigest()
 
 
+def read_plain(path: str, content: IO[bytes] | None = None) -> Image.Image:
+    """Read an image as trainings do: its RGB values as they are stored, without turning or colour profile.
+
+    Args:
+        path: of the file.
+        content: of a file that lies in another, such as a zip file.
+
+    Raises:
+        ImageError: no image, or not a sound one of a usual size.
+    """
+    with opened(content or Path(path), path, least=1) as image:
+        return image.convert("RGB")
+
+
 class ZippedFolder:
     """One part of a zip file in `ImageFolder` layout.
 
@@ -183,7 +204,7 @@ class ZippedFolder:
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         name, rank = self.members[index]
         with self._archive.open(name) as file:
-            return Image.open(file).convert("RGB"), rank
+            return read_plain(name, file), rank
 
     @property
     def _archive(self) -> zipfile.ZipFile:
@@ -199,12 +220,11 @@ class ZippedFolder:
 def _zipped(path: Path) -> Dataset:
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
+            images = _images_of(archive)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
             "data.path", "should be a folder or a zip file", f"{path} ({error})", REMEDY
         ) from error
-    images = [entry for entry in entries if entry.filename.lower().endswith(IMG_EXTENSIONS)]
     below = _common_folder([entry.filename for entry in images])
     placed = [(entry, PurePosixPath(entry.filename).relative_to(below).parts) for entry in images]
     placed = [(entry, parts) for entry, parts in placed if len(parts) >= 3]
@@ -218,6 +238,16 @@ def _zipped(path: Path) -> Dataset:
     }
     digest = digest_of_entries((entry.filename, entry.file_size, entry.CRC) for entry, _ in placed)
     return Dataset(str(path), split["train"], split[held_out], tuple(classes["train"]), digest)
+
+
+def _images_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    sieve = Sieve()
+    files = [entry for entry in archive.infolist() if not entry.is_dir()]
+    found = [
+        entry for entry in files if sieve.takes_content(entry.filename, partial(archive.open, entry.filename))
+    ]
+    sieve.tell(archive.filename)
+    return found
 
 
 def _common_folder(names: Sequence[str]) -> str:

@@ -64,6 +64,66 @@ def test_exif_orientation_is_undone(tmp_path, orientation):
     assert close(corners(read), [RED, GREEN, BLUE, WHITE], 6)
 
 
+def exif(*entries):
+    """EXIF with these tags: `(tag, type, count, bytes)`."""
+    body, data, start = struct.pack("<H", len(entries)), b"", 8 + 2 + 12 * len(entries) + 4
+    for tag, type_, count, value in sorted(entries):
+        inside = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<I", start + len(data))
+        data += value if len(value) > 4 else b""
+        body += struct.pack("<HHI", tag, type_, count) + inside
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + body + struct.pack("<I", 0) + data
+
+
+TURNED = (0x112, 3, 1, struct.pack("<H", 6))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (0x11A, 7, 8, struct.pack("<II", 72, 1)),  # XResolution, a fraction, as bytes
+        (0x11A, 2, 3, b"72\0"),
+        (0x10F, 3, 1, struct.pack("<H", 6)),  # Make, a text, as a number
+        (0x132, 7, 20, b"2020:01:01 00:00:00\0"),
+        (0x8825, 4, 1, struct.pack("<I", 2**31)),  # GPS that lies nowhere
+        (0x8769, 2, 4, b"Exif"),
+    ],
+)
+def test_tags_beside_the_orientation_do_no_harm(tmp_path, other):
+    stored = quarters(BLUE, RED, WHITE, GREEN, width=24, height=40)
+    read = read_rgb(saved(tmp_path, stored, "turned.jpg", exif=exif(TURNED, other), quality=95))
+    assert read.size == (40, 24)
+    plain = read_rgb(saved(tmp_path, stored, "plain.jpg", exif=exif(TURNED), quality=95))
+    assert np.array_equal(read, plain)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    entries=st.lists(
+        st.tuples(
+            st.sampled_from(
+                [0x112, 0x10F, 0x11A, 0x11B, 0x128, 0x132, 0x213, 0x8769, 0x8825, 0xA005, 0x9286]
+            ),
+            st.integers(0, 14),
+            st.integers(0, 9) | st.just(2**32 - 1),
+            st.binary(max_size=40),
+        ),
+        max_size=5,
+        unique_by=lambda entry: entry[0],
+    ),
+    suffix=st.sampled_from(["jpg", "png", "webp"]),
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own on corrupt metadata
+def test_any_tags_are_read_around(tmp_path, entries, suffix):
+    path = saved(tmp_path, Image.new("RGB", (32, 48)), f"any.{suffix}", exif=exif(*entries))
+    assert sorted(read_rgb(path).size) == [32, 48]
+
+
+def test_an_orientation_of_another_type_leaves_the_picture_as_it_is(tmp_path):
+    for value in ((0x112, 2, 2, b"6\0"), (0x112, 7, 2, b"\6\0"), (0x112, 3, 1, struct.pack("<H", 77))):
+        path = saved(tmp_path, Image.new("RGB", (32, 48)), "odd.jpg", exif=exif(value))
+        assert read_rgb(path).size == (32, 48)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 def test_cmyk(tmp_path, suffix):
     cyan, magenta, black, paper = (255, 0, 0, 0), (0, 255, 0, 0), (0, 0, 0, 255), (0, 0, 0, 0)

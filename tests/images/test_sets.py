@@ -13,7 +13,7 @@ from PIL import Image
 import conf
 from swag_repro.errors import ImageError, SettingError
 from swag_repro.images import Picture, bundled, folder
-from swag_repro.images.files import SUFFIXES
+from swag_repro.images.files import FORMATS
 
 
 @pytest.fixture
@@ -115,6 +115,35 @@ def test_only_visible_images_count(make):
     assert keys(folder(root)) == ["content/UPPER", "content/a"]
 
 
+ENDINGS = {
+    "a.jfif": "JPEG",
+    "b.jpe": "JPEG",
+    "c.JFIF": "JPEG",
+    "d": "PNG",
+    "e.photo": "WEBP",
+    "f.avif": "AVIF",
+}
+
+
+def test_images_are_told_by_what_they_hold(tmp_path, caplog):
+    for name, kind in ENDINGS.items():
+        Image.new("RGB", (32, 32), (9, 9, len(name))).save(tmp_path / name, kind)
+    (tmp_path / "IMG_1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    Image.new("RGB", (32, 32)).save(tmp_path / "raw.nef", "TIFF")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "page.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0")
+    assert [picture.name for picture in folder(tmp_path)] == ["a", "b", "c", "d", "e", "f"]
+    assert f"left out of {tmp_path}: 1 .eps, 1 .heic, 1 .nef, 1 .txt. Images are AVIF" in caplog.text
+    folder(tmp_path)
+    assert caplog.text.count("left out") == 1
+
+
+def test_a_folder_without_an_image_tells_what_it_holds(tmp_path):
+    (tmp_path / "IMG_1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(ImageError, match=r"found none in .*, but 1 \.heic"):
+        folder(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("files", "names"),
     [
@@ -144,11 +173,11 @@ def test_identity_is_that_of_the_bytes(make):
 
 
 @pytest.mark.parametrize("place", [".", "*.png", "missing", "missing/*.png"])
-def test_no_image_found_lists_the_suffixes(tmp_path, place):
+def test_no_image_found_lists_the_formats(tmp_path, place):
     finding = "no such place" if "missing" in place else "none in"
     with pytest.raises(ImageError, match=finding) as error:
         folder(tmp_path / place)
-    assert all(suffix in str(error.value) for suffix in SUFFIXES)
+    assert all(kind in str(error.value) for kind in FORMATS)
 
 
 def test_a_bad_file_is_named_at_once(make):

@@ -1,14 +1,17 @@
 """Datasets: three ways to the same images, and what is refused."""
 
+import os
 import shutil
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from swag_repro.errors import DataError, SettingError
+from swag_repro.errors import DataError, ImageError, SettingError
 from swag_repro.training import Preparation, World, folder, torchvision_dataset
 from swag_repro.training.batches import Images, Order, in_order, number
 from swag_repro.training.data import HELD_OUT
@@ -34,6 +37,59 @@ def test_a_zip_file_holds_what_its_folder_holds(colors, tmp_path, below):
             (image, rank), (same, same_rank) = one[index], other[index]
             assert rank == same_rank
             assert np.array_equal(image, same)
+
+
+POSTSCRIPT = """%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 32 32
+newpath 0 0 moveto 32 32 lineto stroke
+showpage
+"""
+
+
+def png_of(side):
+    """A PNG that announces so many pixels a side."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = [header, b"IDAT" + zlib.compress(bytes(1000)), b"IEND"]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
+
+
+@pytest.mark.parametrize("place", ["folder", "zip"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(POSTSCRIPT.encode(), "should be an image"), (png_of(13_000), "decompression bomb")],
+)
+def test_labelled_images_have_the_limits_of_all_images(
+    colors, tmp_path, monkeypatch, place, content, message
+):
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path / 'mark'}\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # where Pillow has found Ghostscript before
+    copied = shutil.copytree(colors, tmp_path / "copy")
+    (copied / "train" / "blue" / "000.png").rename(copied / "train" / "blue" / "000.jpg").write_bytes(content)
+    source = copied if place == "folder" else zipped(copied, tmp_path / "c.zip")
+    if place == "zip":
+        with zipfile.ZipFile(source, "a") as archive:
+            archive.writestr("train/blue/000.jpg", content)
+    train = folder(path=str(source)).train
+    with pytest.raises(ImageError, match=message):
+        list(map(train.__getitem__, range(len(train))))
+    assert not (tmp_path / "mark").exists()
+
+
+def test_labelled_images_are_told_by_what_they_hold(colors, tmp_path, caplog):
+    copied = shutil.copytree(colors, tmp_path / "copy")
+    (copied / "train" / "blue" / "000.png").rename(copied / "train" / "blue" / "000.jfif")
+    (copied / "train" / "blue" / "001.png").rename(copied / "train" / "blue" / "photo")
+    (copied / "train" / "blue" / "list.txt").write_text("no image")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        for file in [*sorted(copied.rglob("*.*")), copied / "train" / "blue" / "photo"]:
+            archive.write(file, file.relative_to(copied))
+    for source in (copied, tmp_path / "c.zip"):
+        assert len(folder(path=str(source)).train) == len(folder(path=str(colors)).train)
+        assert f"left out of {source}: 1 .txt" in caplog.text
 
 
 def test_the_digest_follows_the_contents(colors, tmp_path):

@@ -1,0 +1,105 @@
+"""Configs that run directories keep: whoever wrote them, they build only what `conf/` names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from experiments.command import CONF
+from swag_repro.errors import UserError, WeightsError
+from swag_repro.runs.files import MALFORMED, parse_yaml
+
+OF_LAUNCHING = "hydra"
+"""The folder of `conf/`, and the key, of what starts cells: no experiment is built of it."""
+
+REMEDY = (
+    "A config can run any code: this one is refused. If it is yours, give the folder with the file that "
+    "names it: --config-dir=my/conf."
+)
+
+
+def check_stored(config: Any, source: Path, *own: Path) -> None:
+    """Raise unless each `_target_` of a stored config stands in a file of `conf/` or of `--config-dir`.
+
+    Args:
+        config: plain, as it was read.
+        source: its file or folder, for the message.
+        own: folders of the user's own files, beside those that Hydra knows.
+
+    Raises:
+        WeightsError: another target, or an interpolation, which could become one.
+    """
+    if not isinstance(config, dict):
+        raise WeightsError("run", "should have its config", f"a {type(config).__name__}: {source}", REMEDY)
+    known = _allowed((CONF, *own, *_folders()))
+    for key, value in _values(config):
+        is_target = key.rpartition(".")[2] == "_target_"
+        if is_target and not (isinstance(value, str) and value in known):
+            rule = "should build only what conf/ names"
+            raise WeightsError("run", rule, f"{key}={value!r} in {source}", REMEDY)
+        if isinstance(value, str) and "${" in value:
+            rule = "should have a config without interpolations"
+            raise WeightsError("run", rule, f"{key}={value!r} in {source}", REMEDY)
+
+
+@contextmanager
+def stored(source: Path) -> Iterator[None]:
+    """Within, what fails of a stored config is the fault of its file, which may hold anything.
+
+    Raises:
+        WeightsError: anything but a `UserError` was raised.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        found = f"{type(error).__name__} on building it: {source}"
+        raise WeightsError("run", "should have its config as it was written", found, REMEDY) from error
+
+
+def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield all that stands below a node with its dotted key, nodes too."""
+    if not isinstance(node, dict | list):
+        return
+    for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+        at = f"{key}.{name}" if key else str(name)
+        yield at, value
+        yield from _values(value, at)
+
+
+def _folders() -> tuple[Path, ...]:
+    """Return the folders that the user's command names to Hydra."""
+    if not HydraConfig.initialized():
+        return ()
+    sources = HydraConfig.get().runtime.config_sources
+    return tuple(Path(source.path) for source in sources if source.schema == "file")
+
+
+@cache
+def _allowed(folders: tuple[Path, ...]) -> frozenset[str]:
+    """Return what the groups' files in these folders name as a target."""
+    groups = {path.parent.relative_to(CONF) for path in CONF.glob("*/**/*.yaml")}
+    files = [
+        path
+        for group in groups
+        if group.parts[0] != OF_LAUNCHING
+        for folder in folders
+        for path in (folder / group).glob("*.yaml")
+    ]
+    return frozenset(target for path in files for target in _targets(path))
+
+
+def _targets(path: Path) -> Iterator[str]:
+    content: Any = None
+    with suppress(*MALFORMED):  # of a user's folder; Hydra reports those that it reads
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    for key, value in _values(content):
+        parts = key.split(".")
+        if parts[-1] == "_target_" and parts[0] != OF_LAUNCHING and isinstance(value, str):
+            yield value

@@ -1,0 +1,67 @@
+"""Which files of a folder are images."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path, PurePath
+from typing import IO
+
+from PIL import Image
+
+from swag_repro.images.files import FORMATS
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (
+    ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
+    ".webp",
+)  # fmt: skip
+"""Endings, in lower or upper case, of files that are taken for images unread."""
+
+SNIFFED = tuple(name for name in FORMATS if name != "TIFF")
+"""What is looked for in files of other endings; cameras' raw files are TIFFs that show a thumbnail only."""
+
+
+class Sieve:
+    """Tells images from other files by their endings or else by their content, and counts the others."""
+
+    def __init__(self) -> None:
+        self._left_out: Counter[str] = Counter()
+
+    def takes(self, file: Path) -> bool:
+        """Return whether a path is that of an image file."""
+        return file.is_file() and self.takes_content(file.name, lambda: file.open("rb"))
+
+    def takes_content(self, name: str, opening: Callable[[], IO[bytes]]) -> bool:
+        """Return whether a file of this name is an image; it is opened where the ending doesn't tell."""
+        suffix = PurePath(name).suffix.lower()
+        if suffix in SUFFIXES or _is_image(opening):
+            return True
+        self._left_out[suffix or "without an ending"] += 1
+        return False
+
+    @property
+    def left_out(self) -> str:
+        """The files that were left out, by their endings: `2 .heic, 1 .txt`; empty if none was."""
+        return ", ".join(f"{count} {suffix}" for suffix, count in sorted(self._left_out.items()))
+
+    def tell(self, place: object) -> None:
+        """Log what was left out of a folder, once."""
+        if self._left_out:
+            _warn(f"left out of {place}: {self.left_out}. Images are {', '.join(FORMATS)}; convert others.")
+
+
+def _is_image(opening: Callable[[], IO[bytes]]) -> bool:
+    try:
+        with opening() as file, Image.open(file, formats=SNIFFED):
+            return True
+    except Exception:  # of a damaged header Pillow raises anything
+        return False
+
+
+@cache
+def _warn(message: str) -> None:
+    logger.warning(message)

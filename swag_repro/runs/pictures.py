@@ -1,0 +1,30 @@
+"""Pictures that runs keep, read back: a run directory can come from anybody."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from swag_repro.runs.files import unreadable
+
+FORMATS = ("PNG", "WEBP")
+"""What runs write; for others Pillow might start programs."""
+
+
+def read_picture(path: Path, content: bytes) -> Image.Image:
+    """Return the RGB values of a run's picture.
+
+    Args:
+        path: of its file, for messages.
+        content: of its file.
+
+    Raises:
+        StoreError: it is damaged, no PNG or WebP, or has so many pixels that Pillow refuses it.
+    """
+    try:
+        with Image.open(BytesIO(content), formats=FORMATS) as image:
+            return image.convert("RGB")
+    except Exception as error:  # a decoder can raise anything of a damaged file
+        raise unreadable(path, error) from error
