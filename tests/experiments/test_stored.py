@@ -29,7 +29,7 @@ CLASSIFIER = [
     "recipe.epochs=1", "recipe.lr=0.05", "compute.workers=0", "name=family",
 ]  # fmt: skip
 
-USED = ["content=chelsea", "style=woodcut", "images.resize=short", "images.size=32", "measures=none"]
+USED = ["content=chelsea", "style=edith", "images.resize=short", "images.size=32", "measures=none"]
 
 MODULE = (
     "import pathlib\npathlib.Path({mark!r}).touch()\ndef build(**settings): pathlib.Path({mark!r}).touch()\n"
