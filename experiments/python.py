@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from experiments.command import CONF
-from experiments.config import checked
-from experiments.running import Cell
+from experiments.command import CONF, check
+from experiments.running import Cell, flush_subnormals
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
 from swag_repro.runs.records import RunRecord, read_status
@@ -39,10 +38,12 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
             for role, picture in (("content", photo), ("style", painting))
         ]
         always = ["measures=none", "tracking=disabled", "progress=false", f"output={folder}"]
+        check("stylize", settings)
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = checked(compose("stylize", [*settings, *inputs, *always]), "stylize")
+            cell = Cell(compose("stylize", [*settings, *inputs, *always]), [], None, Stylization)
+        flush_subnormals()  # as the command line does, so that the picture is the same
         with console.capture():
-            _, path = Cell(config, [], None, Stylization).compute(Stylization.build(config))
+            _, path = cell.compute(cell.built())
         [pair] = RunRecord(path, read_status(path)).pairs().to_pylist()
         with Image.open(path / pair["image"]) as image:
             return image.convert("RGB")

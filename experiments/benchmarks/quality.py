@@ -61,8 +61,8 @@ class Question:
     def cell(self, variant: str) -> Stylization:
         """The stylisation of a variant."""
         asked = {"images.size": self.size, "steps": self.closures, "evaluations": self.closures}
-        common = ["measures=default", *self.settings, *(f"{name}={value}" for name, value in asked.items())]
-        settings = [*common, *self._of(variant)]
+        given = [*self.settings, *(f"{name}={value}" for name, value in asked.items())]
+        settings = ["measures=default", "preset=equation", *given, *self._of(variant)]
         return Stylization.build(checked(composed("stylize", *settings), "stylize"))
 
     def _of(self, variant: str) -> list[str]:
@@ -135,10 +135,15 @@ VARIANTS: Mapping[str, Any] = {
     "coarse to fine, bfloat16 first": _coarse("levers.autocast=[bfloat16,bfloat16,null]", **THREE),
     "coarse to fine, Adam": _coarse(ADAM, **THREE),
     BATCH: _coarse(**THREE),
-    "preset=fast": lambda _: list(_stated("preset/fast.yaml")),
-    "preset=fast, three scales": lambda _: [
+    "preset=fast": lambda _: [
         *_stated("preset/fast.yaml"),
+        "scales=[0.5,1.0]",
+        "coarsest=128",
+        "evaluations=null",
+    ],
+    "preset=fast, three scales": lambda _: [
         "scales=[0.25,0.5,1.0]",
+        "coarsest=128",
         "steps=[150,100,75]",
         "evaluations=[200,150,100]",
     ],

@@ -266,7 +266,7 @@ class TestStyle:
             "ReLU(R(F) + λF), the same weights at every λ. 1 of 3 pairs (128×128 px); r-ResNet-50;"
         )
         assert "Gram loss, content weight 0, style weight 1, balance sides, at most 40 steps" in said
-        assert "Style distance (0: as the style) by vgg19(imagenet)." in said
+        assert "Style distance (0: as the style) by vgg16(pretrained)." in said
         assert "Panels: means over pairs and 2 seeds, and their 95 % intervals" in said
         assert_legible(drawn)
 

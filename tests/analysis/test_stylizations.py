@@ -108,7 +108,7 @@ class TestTable:
             "network.name": "resnet50", "weights.name": "random", "weights.seed": 0, "smoothing.name": "none",
             "images.size": 256, "images.resize": "short", "objective.name": "gram",
             "objective.style_weight": 10.0, "start": "content", "style": "painting/0", "status": "diverged",
-            "reason": "it had to be", "judge": "vgg19(imagenet)", "random": False,
+            "reason": "it had to be", "judge": "vgg16(pretrained)", "random": False,
             "not_measured": "lpips: no weights here", "run_id": path.name,
         }  # fmt: skip
         assert {name: told[name] for name in expected} == expected
