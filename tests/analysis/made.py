@@ -24,8 +24,7 @@ from swag_repro.runs.store import Run, Store
 IMAGES = {"content/astronaut": "a" * 64, "style/waves": "b" * 64, "style/dots": "c" * 64}
 PAIRS = [(f"content{index}", f"painting/{index}") for index in range(5)]
 SIZE = (16, 24)
-HELD_OUT = dict.fromkeys(("vgg16", "vgg19"), "resnet50_half(pretrained)")
-JUDGE = "vgg16(pretrained)"
+HELD_OUT = {"vgg19": "resnet50(random)", "resnet50": "vgg19(imagenet)"}
 SHAPE = {
     "activation": [("max_over_rms", None, 7.0), ("kurtosis", None, 11.0), ("participation_ratio", None, 0.2)],
     "gram": [("effective_rank", None, 1.5)],
@@ -215,7 +214,7 @@ def taught(root: Path, cell: Cell, *, pairs: Sequence[tuple[str, str]] = PAIRS) 
             ]
         )
     if wants_judge(config):
-        judge(root, config, run.path, definition="vgg16(pretrained)")
+        judge(root, config, run.path, definition="vgg16(imagenet)")
     return run.path
 
 
@@ -263,9 +262,10 @@ def measures(config: dict[str, Any], index: int) -> dict[str, float | None]:
     plain = config["smoothing"]["name"] == "none"
     scale = config["network"]["shortcut"] if config["name"] == "shortcut_dial_style" else 0
     kept = (3 + 0.5 * index) * (scale or 0) if plain else 0
+    distance = (1 + index + first + kept) / math.sqrt(weight)
     return {
-        "luminance_wasserstein": (2 + index + first + kept) / math.sqrt(weight),
-        "style_distance": (1 + index + first + kept) / math.sqrt(weight),
+        "luminance_wasserstein": distance,
+        "style_distance": distance,
         "sliced_wasserstein": 0.5 * (1 + index) / math.sqrt(weight),
         "cfsd": 0.01 * (1 + index) * math.sqrt(weight),
         "ssim": 1 / (1 + weight),
@@ -393,7 +393,7 @@ def stylized(
         numbers = [row for names in pairs for row in own_numbers(cell.config, names)]
         if own:
             about = origin(cell.config)
-            numbers += [about | row for row in judged_rows(cell.config, rows, JUDGE, 0)]
+            numbers += [about | row for row in judged_rows(cell.config, rows, "vgg19(random)", 0)]
         run.write_rows(numbers)
     if judged and not own and wants_judge(cell.config):
         judge(root, cell.config, run.path)
@@ -431,7 +431,9 @@ def judge(
     files = {name: (record.status.files or {})[name] for name in seen}
     settings = {"measures": settings_of_judge(config), "stylization": stylization.name}
     definition = definition or (
-        "small_no_shortcut(trained)" if by_loss(config) else HELD_OUT.get(config["network"]["name"], JUDGE)
+        "small_no_shortcut(trained)"
+        if by_loss(config)
+        else HELD_OUT.get(config["network"]["name"], "vgg19(random)")
     )
     weights = None if definition.endswith("(random)") else "d" * 64
     who = Identity("judge", version, settings, files | (pictures or {}), weights)
