@@ -29,6 +29,8 @@ def test_every_experiment_composes_and_none_takes_a_picture_s_defaults_by_accide
     """A stylisation's defaults are for a picture by itself: what is compared says its schedule and balance."""
     config = composed(experiment)
     assert config.name == experiment
+    if config.entry == "train_feedforward":
+        assert config.objective.balance == "sides"  # as AdaIN and Johnson et al. have it
     if config.entry != "stylize":
         return
     named = {config.hydra.runtime.choices.preset, *str(config.hydra.sweeper.params.get("preset")).split(",")}

@@ -479,7 +479,7 @@ ORIGINALS = {
     },
     "adain_port": {"style": "mean", "content": "mean", "weights": (1.0, 10.0), "correction": 1, "tap": "relu4_1"},
     "johnson": {
-        "taps": ["relu1_2", "relu2_2", "relu3_3", "relu4_3"], "tap": "relu3_3", "recipe": (40000, 4, 1e-3, 0.0),
+        "balance": "sides", "taps": ["relu1_2", "relu2_2", "relu3_3", "relu4_3"], "tap": "relu3_3", "recipe": (40000, 4, 1e-3, 0.0),
         "crop": (256, 256), "padding": "zeros",
     },
 }  # fmt: skip

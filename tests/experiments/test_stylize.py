@@ -591,7 +591,7 @@ def test_every_objective_lowers_its_loss(objective, run, tmp_path):
 # Demystifying's γ of its Figure 3, and STROTSS's weights and schedule.
 OBJECTIVES = {
     "gram": {"style_weight": 10, "balance": "layers"},
-    "robust_gram": {"style_weight": 10, "balance": "sides"},
+    "robust_gram": {"style_weight": 10, "balance": "layers"},
     "adain": {"style_weight": 1, "layers": 4, "content_layer": 4, "balance": "sides"},
     "mmd_linear": {"style_weight": 2},
     "mmd_poly": {"style_weight": 2},
