@@ -121,7 +121,7 @@ def test_without_pictures_there_is_nothing_to_judge(call, tmp_path):
 
 def test_a_judge_that_is_the_judged_is_refused_before_anything_is_painted(call, tmp_path):
     status, printed = call(stylize, "network@measures.network=vgg16", "network=vgg16", "weights=random",
-                           "network@measures.alternative=vgg16")  # fmt: skip
+                           "network@measures.alternative=vgg16", RANDOM)  # fmt: skip
     assert status == 1
     assert "should not be the network that is optimised" in printed
     assert runs(tmp_path) == {"stylize": [], "judge": []}
