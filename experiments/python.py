@@ -14,6 +14,7 @@ from experiments.command import CONF, check
 from experiments.running import Cell, flush_subnormals
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
+from swag_repro.images.files import check_header
 from swag_repro.runs.records import RunRecord, read_status
 
 Photo = str | os.PathLike[str] | Image.Image
@@ -28,8 +29,7 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
         settings: As on the command line, such as `"images.size=512"`, `"network=vgg16"` or `"preset=fast"`.
 
     Raises:
-        OSError: A file can't be read.
-        UserError: A file is no image, or a setting can't be meant.
+        UserError: A file can't be read or is no image, or a setting can't be meant.
         hydra.errors.HydraException: There is no such setting or choice.
     """
     with TemporaryDirectory() as folder:
@@ -54,5 +54,6 @@ def _stored(picture: Photo, path: Path) -> Path:
     if isinstance(picture, Image.Image):
         picture.save(path, format="PNG")
     else:
+        check_header(Path(picture))  # which names it; later its copy would be named
         shutil.copyfile(picture, path)
     return path

@@ -76,11 +76,11 @@ def test_a_setting_that_cannot_be_meant_is_a_user_error(wrong, message, pictures
 def test_other_mistakes(pictures, temporary, tmp_path):
     with pytest.raises(HydraException, match="stpes"):
         stylize(*pictures, *SMALL, "stpes=3")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match=r"nowhere\.png` should be readable; found No such file"):
         stylize(tmp_path / "nowhere.png", pictures[1])
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(UserError, match="should be an image"):
-        stylize(tmp_path / "text.png", pictures[1])
+    with pytest.raises(UserError, match=r"text\.png` should be an image"):
+        stylize(pictures[0], tmp_path / "text.png")
     assert not list(temporary.iterdir())
 
 
