@@ -33,8 +33,8 @@ def test_every_experiment_composes_and_none_takes_a_picture_s_defaults_by_accide
         assert config.objective.balance == "sides"  # as AdaIN and Johnson et al. have it
     if config.entry != "stylize":
         return
-    named = {config.hydra.runtime.choices.preset, *str(config.hydra.sweeper.params.get("preset")).split(",")}
-    if named - {None, "None"}:
+    swept = (config.hydra.sweeper.params or {}).get("preset")
+    if config.hydra.runtime.choices.preset is not None or swept is not None:
         return
     own = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml")
     assert {"steps", "evaluations"} <= own.keys()
