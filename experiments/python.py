@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from experiments.command import CONF
-from experiments.config import checked
-from experiments.running import Cell
+from experiments.command import CONF, check
+from experiments.running import Cell, flush_subnormals
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
+from swag_repro.images.files import check_header
 from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 
@@ -30,8 +30,7 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
         settings: As on the command line, such as `"images.size=512"`, `"network=vgg16"` or `"preset=fast"`.
 
     Raises:
-        OSError: A file can't be read.
-        UserError: A file is no image, or a setting can't be meant.
+        UserError: A file can't be read or is no image, or a setting can't be meant.
         hydra.errors.HydraException: There is no such setting or choice.
     """
     with TemporaryDirectory() as folder:
@@ -40,10 +39,12 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
             for role, picture in (("content", photo), ("style", painting))
         ]
         always = ["measures=none", "tracking=disabled", "progress=false", f"output={folder}"]
+        check("stylize", settings)
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = checked(compose("stylize", [*settings, *inputs, *always]), "stylize")
+            cell = Cell(compose("stylize", [*settings, *inputs, *always]), [], None, Stylization)
+        flush_subnormals()  # as the command line does, so that the picture is the same
         with console.capture():
-            _, path = Cell(config, [], None, Stylization).compute(Stylization.build(config))
+            _, path = cell.compute(cell.built())
         [pair] = RunRecord(path, read_status(path)).pairs().to_pylist()
         return read_picture(path / pair["image"], (path / pair["image"]).read_bytes())
 
@@ -53,5 +54,6 @@ def _stored(picture: Photo, path: Path) -> Path:
     if isinstance(picture, Image.Image):
         picture.save(path, format="PNG")
     else:
+        check_header(Path(picture))  # which names it; later its copy would be named
         shutil.copyfile(picture, path)
     return path

@@ -143,12 +143,20 @@ class Cell:
             console.print_exception()
             return "failed", {"reason": f"{type(error).__name__}: {error}"}
 
-    def _computed(self) -> tuple[State, dict[str, Any]]:
+    def built(self) -> Experiment:
+        """Return the experiment, after this process's threads and precision are set as its config says.
+
+        Raises:
+            UserError: the config can't be meant.
+        """
         config = checked(self.composed, self.kind.reads)
         if config.compute.threads is not None:
             torch.set_num_threads(config.compute.threads)
         torch.backends.cudnn.allow_tf32 = bool(config.compute.tf32)
-        experiment = self.kind.build(config)
+        return self.kind.build(config)
+
+    def _computed(self) -> tuple[State, dict[str, Any]]:
+        experiment = self.built()
         following = experiment.following()  # which objects now to what it can't do
         if why := self._given_up(experiment):
             return "left", {"reason": why}

@@ -49,6 +49,7 @@ RandomWeights = part("weights/random")
 Softmax = part("smoothing/softmax")
 
 _BUNDLED, _GRAM, _STYLIZE = settings("images/bundled"), settings("objective/gram"), settings("stylize")
+_EQUATION = settings("preset/equation")["objective"]
 
 Resize = partial(
     images.Resize,
@@ -59,7 +60,7 @@ Resize = partial(
 Like = partial(losses.Like, match=_GRAM["match"])
 Objective = partial(
     losses.Objective,
-    balance=_GRAM["balance"],
+    balance=_EQUATION["balance"],
     total_variation_weight=_GRAM["total_variation_weight"],
 )
 Guards = partial(transfer.Guards, **_STYLIZE["guards"])

@@ -12,8 +12,9 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 from torchvision.models import AlexNet_Weights, resnet18, vgg16
 
+from analysis.tables.judged import MEASURES
 from swag_repro import measures
-from swag_repro.errors import SettingError, WeightsError
+from swag_repro.errors import SettingError
 from swag_repro.images import bundled, load
 from swag_repro.measures import WeightedNetwork, check_held_out, ssim
 from swag_repro.measures.distances import (
@@ -25,7 +26,8 @@ from swag_repro.measures.distances import (
 )
 from swag_repro.measures.pictures import read
 from swag_repro.networks import Architecture, TappedNetwork
-from swag_repro.weights import FileWeights, ImageNetWeights
+from swag_repro.pretrained import PretrainedWeights
+from swag_repro.weights import FileWeights
 from tests.parts import RandomWeights, Resize
 
 TAPS = ("shallow", "deep")
@@ -309,7 +311,6 @@ def settings_of(weights=None, projections=4):
         network=architecture("vgg19", imagenet="VGG19_Weights.IMAGENET1K_V1"),
         alternative=architecture("resnet18", resnet18, "ResNet18_Weights.IMAGENET1K_V1"),
         weights=weights or RandomWeights(seed=0),
-        offline_weights=RandomWeights(seed=7),
         projections=projections,
         seed=0,
     )
@@ -354,19 +355,6 @@ def test_a_vgg_is_measured_by_the_alternative(optimised, measuring):
     assert chosen.architecture.name == measuring
 
 
-def test_torchvisions_weights_are_used_where_they_are_and_never_downloaded(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    optimised = WeightedNetwork(architecture("vgg16"), RandomWeights(seed=0))
-    given = settings_of(ImageNetWeights())
-    assert str(given.choose(optimised)) == "resnet18(random)"
-    assert given.choose(optimised).weights == RandomWeights(seed=7)
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "resnet18-f37072fd.pth").write_bytes(b"damaged")
-    assert str(given.choose(optimised)) == "resnet18(imagenet)"
-    with pytest.raises(WeightsError, match="f37072fd"):
-        given.build(given.choose(optimised))
-
-
 def test_no_projection_is_refused():
     with pytest.raises(SettingError, match="measures.projections"):
         settings_of(projections=0)
@@ -381,8 +369,8 @@ def test_the_default_config():
             "weights@measures.weights=random",
         ]
         changed = instantiate(compose("measure_activations", other).measures, _convert_="all")
-    assert (default.network.name, default.alternative.name) == ("vgg19", "resnet50")
-    assert (default.weights, default.offline_weights) == (ImageNetWeights(), RandomWeights(seed=0))
+    assert (default.network.name, default.alternative.name) == ("vgg16", "resnet50_half")
+    assert default.weights == PretrainedWeights(name="pretrained")
     assert (changed.network.name, changed.weights.name) == ("inception_v3", "random")
 
 
@@ -400,13 +388,10 @@ def test_a_picture_has_all_its_measures(held_out, content, style):
     pictures = list(held_out(torch.stack([content, noisy]), torch.stack([content] * 2), [style, content]))
     assert len(pictures) == 2
     first, second = ({measure.statistic: measure for measure in picture} for picture in pictures)
-    assert (
-        list(first)
-        == list(second)
-        == ["style_distance", "sliced_wasserstein", "sifid", "cfsd", "ssim", "lpips"]
-    )
-    assert {first[name].definition for name in ("style_distance", "sifid", "cfsd")} == {"resnet18(random)"}
-    assert [first[name].layer for name in ("style_distance", "sifid", "cfsd")] == [None, "conv1", "conv2_2"]
+    assert list(first) == list(second) == list(MEASURES)
+    by_network = ("luminance_wasserstein", "style_distance", "sifid", "cfsd")
+    assert {first[name].definition for name in by_network} == {"resnet18(random)"}
+    assert [first[name].layer for name in by_network] == ["conv2_2", None, "conv1", "conv2_2"]
     assert (first["cfsd"].value, first["ssim"].value) == (0, 1)
     assert (second["cfsd"].value, second["ssim"].value) != (0, 1)
     expected = style_distance(held_out.network, held_out.style_taps, content[None], [style])
@@ -414,6 +399,26 @@ def test_a_picture_has_all_its_measures(held_out, content, style):
     assert all(
         (measure.value is None) == (measure.reason is not None) for measure in (*pictures[0], *pictures[1])
     )
+
+
+def luminance_wasserstein(held_out, image, style):
+    [picture] = held_out(image[None], image[None], [style])
+    assert picture[0].statistic == "luminance_wasserstein"
+    return picture[0].value
+
+
+def test_a_distance_of_luminance_does_not_see_colour(held_out, content, style):
+    """Y of YIQ is 0.299 R + 0.587 G + 0.114 B: red that becomes green in this proportion leaves it as it is."""
+    assert luminance_wasserstein(held_out, style, style) == pytest.approx(0, abs=1e-9)
+    image = 0.3 + 0.4 * content
+    redder = image + 0.2 * torch.tensor([0.587, -0.299, 0.0]).view(3, 1, 1)
+    assert (redder - image).abs().max() > 0.1
+    plain = luminance_wasserstein(held_out, image, style)
+    assert luminance_wasserstein(held_out, redder, style) == pytest.approx(plain, rel=1e-3)
+    noisy = (style + 0.3 * drawn(*style.shape)).clamp(0, 1)
+    more = (style + 0.6 * drawn(*style.shape)).clamp(0, 1)
+    noises = [luminance_wasserstein(held_out, picture, style) for picture in (noisy, more)]
+    assert 0.01 < noises[0] < noises[1]
 
 
 def test_a_measure_that_cannot_be_had_says_why(held_out, content):
@@ -427,11 +432,18 @@ def test_a_measure_that_cannot_be_had_says_why(held_out, content):
 
 def test_a_style_too_small_to_read_leaves_the_content_measures(network, content):
     held_out = measures.HeldOut(
-        network=network, label="tiny", style_taps=TAPS, structure_tap="deep", early_tap="shallow", **SLICED
+        network=network,
+        label="tiny",
+        style_taps=TAPS,
+        structure_tap="deep",
+        deep_tap="deep",
+        early_tap="shallow",
+        **SLICED,
     )
     (picture,) = held_out(content[None], content[None], [content[:, :1, :1]])
     values = {measure.statistic: measure.value for measure in picture}
-    assert (values["style_distance"], values["cfsd"], values["ssim"]) == (None, 0, 1)
+    assert (values["luminance_wasserstein"], values["style_distance"]) == (None, None)
+    assert (values["cfsd"], values["ssim"]) == (0, 1)
     assert "images.size" in picture[0].reason
 
 

@@ -61,7 +61,7 @@ def _each(config: DictConfig, name: str, kind: Any, scales: int) -> Sequence[Any
     values = list(given) if OmegaConf.is_list(given) else [given] * scales
     if len(values) != scales:
         rule = f"should have one value for each of the {scales} scales {list(config.scales)}"
-        remedy = "Change both (preset=fast sets them all), or give one value for all scales."
+        remedy = "Change both, or give one value for all scales."
         raise SettingError(name, rule, f"{len(values)}: {values}", remedy)
     for value in values:
         if not fits(value, kind):
@@ -78,5 +78,5 @@ def _check_shared(config: DictConfig) -> None:
     if evaluations is None or OmegaConf.is_list(steps) == OmegaConf.is_list(evaluations):
         return
     shared, other = ("steps", "evaluations") if OmegaConf.is_list(steps) else ("evaluations", "steps")
-    rule = f"should have one value for each scale, as `{shared}` has (preset=fast shares both out)"
+    rule = f"should have one value for each scale, as `{shared}` has"
     raise SettingError(other, rule, config[other], "Give both as lists, or both as one number.")

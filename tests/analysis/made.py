@@ -262,8 +262,10 @@ def measures(config: dict[str, Any], index: int) -> dict[str, float | None]:
     plain = config["smoothing"]["name"] == "none"
     scale = config["network"]["shortcut"] if config["name"] == "shortcut_dial_style" else 0
     kept = (3 + 0.5 * index) * (scale or 0) if plain else 0
+    distance = (1 + index + first + kept) / math.sqrt(weight)
     return {
-        "style_distance": (1 + index + first + kept) / math.sqrt(weight),
+        "luminance_wasserstein": distance,
+        "style_distance": distance,
         "sliced_wasserstein": 0.5 * (1 + index) / math.sqrt(weight),
         "cfsd": 0.01 * (1 + index) * math.sqrt(weight),
         "ssim": 1 / (1 + weight),

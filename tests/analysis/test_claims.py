@@ -460,7 +460,16 @@ def test_without_runs_every_verdict_names_what_fills_it(tmp_path, capsys):
 def test_commands_are_those_of_all_judges(capsys):
     assert (
         main(
-            ["claims", "C14", "--commands", "--judge", "vgg16", "--judge", "densenet121", "weights.seed=7,8"]
+            [
+                "claims",
+                "C14",
+                "--commands",
+                "--judge",
+                "vgg16",
+                "--judge",
+                "resnet50_half",
+                "weights.seed=7,8",
+            ]
         )
         == 0
     )
@@ -468,7 +477,7 @@ def test_commands_are_those_of_all_judges(capsys):
     assert first.startswith("python experiments/stylize.py")
     assert first.endswith("weights.seed=7,8 measures=vgg16")
     assert second.startswith("python experiments/judge.py")
-    assert second.endswith("weights.seed=7,8 measures=densenet121")
+    assert second.endswith("weights.seed=7,8 measures=resnet50_half")
 
 
 def test_an_unknown_claim_is_refused(capsys):
@@ -515,17 +524,17 @@ JUDGED = ["experiment=claims_style", "network=resnet50,small_residual", "weights
 
 def test_cells_of_another_judge_are_those_that_hydra_composes():
     cells = compose_cells([*JUDGED, "measures=vgg16"], "stylize")
-    again = judged_again(cells, named := [*JUDGED, "measures=densenet121"], "stylize")
+    again = judged_again(cells, named := [*JUDGED, "measures=resnet50_half"], "stylize")
     composed = compose_cells(named, "stylize")
     assert again == composed
     assert repr(again) == repr(composed), "types, order of keys"
-    assert {cell.config["measures"]["network"]["name"] for cell in again} == {"densenet121"}
+    assert {cell.config["measures"]["network"]["name"] for cell in again} == {"resnet50_half"}
 
 
 def test_where_cells_have_judges_of_their_own_all_are_composed():
     swept = [*JUDGED, "network@measures.network=vgg16,resnet34"]
     cells = compose_cells([*swept, "measures=vgg16"], "stylize")
-    named = [*swept, "measures=densenet121"]
+    named = [*swept, "measures=resnet50_half"]
     assert repr(judged_again(cells, named, "stylize")) == repr(compose_cells(named, "stylize"))
 
 

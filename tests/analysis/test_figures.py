@@ -33,6 +33,7 @@ FEWER = {
     "decoder_losses": ["loss@objective.style=bn,gram", "arm=plain,softmax"],
     "in_bn": ["crop.look=photograph,stylized", "weights.seed=0,1"],
     "feedforward_swag": ["arm=plain,softmax", "measures=none"],
+    "headline": ["arm=vgg16,plain,recolouring"],
     "fig6": ["network=vgg19,inception_v3"],
     "fig7": ["network=vgg19"],
     "reconstruction": ["network=vgg19"],

@@ -209,7 +209,7 @@ class TestGrid:
         assert "Of 20 pictures of all 5 pairs: 1 diverged, 1 unchanged." in said
 
     def test_many_arms_stand_in_bands(self, tmp_path: Path) -> None:
-        overrides = ("experiment=fig1", "weights=random")
+        overrides = ("experiment=fig1", "network=vgg19,resnet50", "weights=random")
         root = Outputs.of(tmp_path, overrides).root
         data = grid.load(list(overrides), root, partial=False)
         drawn = grid.make(data, pairs=2)
@@ -266,10 +266,10 @@ class TestJudges:
         judge(unjudged.root, other.config, unjudged.paths[0])
         data, _ = self.drawn(unjudged)
         assert (data.tables.unjudged, data.judges) == (1, {})
-        asked = [*self.OVERRIDES, "measures=vgg16,densenet121"]
+        asked = [*self.OVERRIDES, "measures=vgg16,resnet50_half"]
         both = grid.load(asked, unjudged.root, partial=False)
         assert [arm.label for arm in both.arms] == [
-            "r-ResNet-50 (judge = vgg16)", "r-ResNet-50 (judge = densenet121)",
+            "r-ResNet-50 (judge = vgg16)", "r-ResNet-50 (judge = resnet50_half)",
         ]  # fmt: skip
         assert both.table["style_distance"].isna().tolist() == [False, True]
 
@@ -288,7 +288,7 @@ class TestJudges:
 
     def test_nothing_is_said_where_none_is_asked_for(self, tmp_path: Path) -> None:
         drawn = grid.make(grids(tmp_path, "network=vgg19", "measures=none"))
-        assert "Style distance" not in caption(drawn)
+        assert "distance of luminance" not in caption(drawn)
         assert not any(text.startswith("style ") for text in words(drawn))
 
 
@@ -436,14 +436,14 @@ class TestLosses:
         assert [arm.label for arm in data.arms] == [
             f"{loss}: p-{network}"
             for loss in ("STROTSS", "MMD, Gaussian")
-            for network in ("VGG-19", "VGG-19*", "ResNet-50", "ResNet-50*")
+            for network in ("VGG-16", "VGG-16*", "ResNet-50 half", "ResNet-50 half*")
         ]
         drawn = grid.make(data, pairs=1)
-        assert {"STROTSS\np-VGG-19*", "MMD, Gaussian\np-ResNet-50"} <= set(words(drawn))
+        assert {"STROTSS\np-VGG-16*", "MMD, Gaussian\np-ResNet-50 half"} <= set(words(drawn))
         boxes = {label: box(axis) for label, axis in by_label(drawn).items()}
         first, second = (
             boxes[f"content0__painting/0__{label}"]
-            for label in ("STROTSS: p-VGG-19", "MMD, Gaussian: p-VGG-19")
+            for label in ("STROTSS: p-VGG-16", "MMD, Gaussian: p-VGG-16")
         )
         assert first.x0 == second.x0  # a row for each loss
         assert first.y0 > second.y1
@@ -496,7 +496,7 @@ class TestLosses:
         assert words(drawn).count(below) == 4
         assert f"{other} weight 0," in caption(drawn)
         judged = caption(drawn)
-        assert ("Style distance" in judged) == (shown == "style")
+        assert ("distance of luminance" in judged) == (shown == "style")
         assert [word in judged for word in ("CFSD", "SSIM")] == 2 * [shown == "content"]
         assert (data.table[f"{other}_loss"] == 0).all()
         assert data.table["start"].unique().tolist() == ["noise"]

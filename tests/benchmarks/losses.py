@@ -40,7 +40,9 @@ def losses(network: str, objectives: Sequence[str], *, size: int, repeats: int) 
 
 
 def _stylization(*overrides: str) -> Stylization:
-    return Stylization.build(checked(composed("stylize", *overrides, "measures=none"), "stylize"))
+    return Stylization.build(
+        checked(composed("stylize", *overrides, "weights=random", "measures=none"), "stylize")
+    )
 
 
 def _evaluations(cell: Stylization, size: int) -> tuple[Callable[[], object], Callable[[], object], int]:

@@ -81,5 +81,6 @@ def two_pairs():
         "images.source.limit=2",
         "images.resize=squash",
         "network=resnet18",
+        "weights=random",
         "compute.threads=1",
     ]

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from experiments.command import CONF, check, entry_of, experiments
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
@@ -13,6 +15,30 @@ from swag_repro.errors import SettingError
 def test_an_experiment_says_which_entry_point_it_is_for(experiment):
     lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
     assert f"python experiments/{entry_of(experiment)}.py -m experiment={experiment}" in lines[1]
+
+
+def composed(experiment):
+    """Its config with Hydra's own part, which tells what was chosen and what is swept."""
+    entry = entry_of(experiment)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(entry, [f"experiment={experiment}"], return_hydra_config=True)
+
+
+@pytest.mark.parametrize("experiment", experiments())
+def test_every_experiment_composes_and_none_takes_a_picture_s_defaults_by_accident(experiment):
+    """A stylisation's defaults are for a picture by itself: what is compared says its schedule and balance."""
+    config = composed(experiment)
+    assert config.name == experiment
+    if config.entry == "train_feedforward":
+        assert config.objective.balance == "sides"  # as AdaIN and Johnson et al. have it
+    if config.entry != "stylize":
+        return
+    swept = (config.hydra.sweeper.params or {}).get("preset")
+    if config.hydra.runtime.choices.preset is not None or swept is not None:
+        return
+    own = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml")
+    assert {"steps", "evaluations"} <= own.keys()
+    assert "balance" in own.objective
 
 
 @pytest.mark.parametrize("name", ["fig3", "fig1,fig3"])
@@ -44,7 +70,8 @@ def test_one_cell_of_a_sweep_needs_no_m(run):
 def test_every_wrong_choice_names_the_right_ones():
     assert (CONF / "weights").is_dir()
     with pytest.raises(
-        SettingError, match="`weights` should be one of file, imagenet, random, run, trained; found 2"
+        SettingError,
+        match="`weights` should be one of file, imagenet, pretrained, random, run, trained; found 2",
     ):
         check("stylize", ["weights=2"])
     check("stylize", ["preset=null", "weights=random,file", "~experiment"])

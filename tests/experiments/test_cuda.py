@@ -91,7 +91,13 @@ def test_residual_units_are_those_of_a_cpu(on):
 
 @pytest.mark.parametrize("settings", sorted(STYLIZED))
 def test_pictures_are_those_of_a_cpu(on, settings):
-    asked = ["network=small_residual", "weights=trained", "images.size=64", "images.source.limit=3"]
+    asked = [
+        "preset=equation",
+        "network=small_residual",
+        "weights=trained",
+        "images.size=64",
+        "images.source.limit=3",
+    ]
     asked += ["compute.batch_size=3", "measures=none", "steps=5", *settings.split()]
     one, other = (
         [
@@ -106,6 +112,7 @@ def test_pictures_are_those_of_a_cpu(on, settings):
 
 def test_a_judge_measures_what_it_does_on_a_cpu(on):
     asked = [
+        "preset=equation",
         "network=small_residual",
         "weights=trained",
         "images.size=64",

@@ -20,7 +20,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),
 ]
 
-JUDGE = ["network@measures.network=resnet34", "network@measures.alternative=pseudo_vgg"]
+JUDGE = [
+    "network@measures.network=resnet34", "network@measures.alternative=pseudo_vgg", "weights@measures.weights=random",
+]  # fmt: skip
 
 
 def built(folder, *arguments):

@@ -13,6 +13,8 @@ from swag_repro.runs.records import all_runs
 pytestmark = pytest.mark.slow
 
 S = [
+    "preset=equation",
+    "weights=random",
     "images.size=32",
     "images.source.limit=1",
     "network=resnet18",
@@ -101,8 +103,19 @@ def test_a_smoothing_and_a_loss_of_one_s_own(run, users):
 
 def test_from_a_picture_to_a_figure(run, users, capfd):
     """Stylised, judged, collected, queried and drawn, with a smoothing, a loss and a figure of one's own."""
-    settings = ["images.size=32", "images.source.limit=2", "network=resnet18", "steps=3", "compute.threads=1"]
-    judge = ["network@measures.network=pseudo_vgg", "measures.projections=4"]
+    settings = [
+        "images.size=32",
+        "images.source.limit=2",
+        "network=resnet18",
+        "weights=random",
+        "steps=3",
+        "compute.threads=1",
+    ]
+    judge = [
+        "network@measures.network=pseudo_vgg",
+        "weights@measures.weights=random",
+        "measures.projections=4",
+    ]
     sweep = [*settings, *judge, "smoothing=none,square_root", "objective=gram,maximum"]
     status, printed = run("-m", f"--config-dir={users / 'conf'}", *sweep)
     assert status == 0, printed

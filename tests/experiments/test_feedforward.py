@@ -113,7 +113,7 @@ def test_a_training_leaves_weights_curves_and_pictures(decoder):
 @pytest.mark.parametrize(
     "more",
     [
-        ["generator=johnson", "corpus.style=woodcut", "crop.size=44"],
+        ["generator=johnson", "corpus.style=edith", "crop.size=44"],
         ["generator=adain_batch", "loss@objective.style=gram"],
         ["generator=concat", "smoothing=softmax"],
         ["generator=adain_instance", "arm=weights_of_softmax"],
@@ -186,14 +186,14 @@ def test_a_judge_measures_its_pictures(run, tmp_path):
 
 def test_contents_in_one_style_are_those_of_the_decoder_that_ships(run, call, tmp_path):
     """Also of the pairs that are shown; and no run has to come before."""
-    pairs = ["content=[chelsea]", "style=[woodcut]", "images.source.limit=null"]
+    pairs = ["content=[chelsea]", "style=[edith]", "images.source.limit=null"]
     short = [*SMALL, "crop.short=32", "recipe.steps=1", "shown=[]", *pairs]
-    status, printed = run(*short, "crop.look=stylized", "crop.style=circles")
+    status, printed = run(*short, "crop.look=stylized", "crop.style=the_scream")
     assert status == 0, printed
     [record] = finished(tmp_path / "out", "train_feedforward")
     [pair] = record.pairs().to_pylist()
     sizes = ["images.resize=short", "images.size=32"]
-    status, printed = call(transfer.main, "content=chelsea", "style=circles", *sizes)
+    status, printed = call(transfer.main, "content=chelsea", "style=the_scream", *sizes)
     assert status == 0, printed
     [transferred] = finished(tmp_path / "out", "transfer")
     [expected] = transferred.pairs().to_pylist()
@@ -204,7 +204,7 @@ def test_contents_in_one_style_are_those_of_the_decoder_that_ships(run, call, tm
 
 def test_one_pass_stands_beside_the_optimisation_of_the_same_loss(call, tmp_path):
     """Both sides are measured on the saved pictures, in units of which the content has 1 and 0."""
-    chosen = ["content=[astronaut,chelsea]", "style=[starry_night,woodcut]", "images.size=32"]
+    chosen = ["content=[astronaut,chelsea]", "style=[starry_night,edith]", "images.size=32"]
     steps = ["steps=6", "measured_steps=[0,2]"]
     halves = ((stylize.main, "adain_gatys", [*chosen, *steps]), (transfer.main, "adain_pairs", chosen))
     for entry, experiment, overrides in halves:
@@ -224,7 +224,7 @@ def test_one_pass_stands_beside_the_optimisation_of_the_same_loss(call, tmp_path
 
 def test_terms_of_more_layers_than_there_are_are_refused(call):
     status, printed = call(
-        transfer.main, "content=chelsea", "style=woodcut", "measures=adain", "measures.layers=6"
+        transfer.main, "content=chelsea", "style=edith", "measures=adain", "measures.layers=6"
     )
     assert status == 1
     assert "`measures.layers` should be from 1 to 5, the number of style taps; found 6" in printed.replace(
@@ -297,7 +297,7 @@ def pictures_of(output, **about):
 
 def test_transfer_of_pictures_at_their_own_size(use, decoder, tmp_path):
     photo = next(write_pictures(tmp_path / "photo", 1, size=(50, 71)).iterdir())
-    status, printed = use(f"content={photo}", "style=[woodcut,circles]", "pairing=product")
+    status, printed = use(f"content={photo}", "style=[edith,the_scream]", "pairing=product")
     assert status == 0, printed
     found, record = pictures_of(decoder[0], pairing="product")
     assert {image.shape for image in found.values()} == {(50, 71, 3)}
@@ -305,24 +305,24 @@ def test_transfer_of_pictures_at_their_own_size(use, decoder, tmp_path):
     rows = record.rows().to_pandas()
     assert (rows["statistic"] == "seconds").all()
     assert set(rows["network"]) == {"small_no_shortcut"}
-    assert "skipped" in use(f"content={photo}", "style=[woodcut,circles]", "pairing=product")[1]
+    assert "skipped" in use(f"content={photo}", "style=[edith,the_scream]", "pairing=product")[1]
 
 
 def test_alpha_mixes_and_tiles(use, decoder):
     base = ["content=chelsea", "images.resize=short", "images.size=64"]
     for more in (
-        ["style=woodcut", "alpha=0"],
-        ["style=woodcut", "alpha=0.5"],
-        ["style=woodcut"],
-        ["style=[woodcut,circles]", "pairing=mix", "style_weights=[0.5,0.5]"],
-        ["style=woodcut", "tile=32", "force=true"],
+        ["style=edith", "alpha=0"],
+        ["style=edith", "alpha=0.5"],
+        ["style=edith"],
+        ["style=[edith,the_scream]", "pairing=mix", "style_weights=[0.5,0.5]"],
+        ["style=edith", "tile=32", "force=true"],
     ):
         status, printed = use(*base, *more)
         assert status == 0, printed
     alphas = {
         record.config["alpha"]: pixels(record.path / record.pairs().to_pylist()[0]["image"])
         for record in finished(decoder[0], "transfer")
-        if record.config["content"] == "chelsea" and record.config["style"] == "woodcut"
+        if record.config["content"] == "chelsea" and record.config["style"] == "edith"
     }
     assert set(alphas) == {0.0, 0.5, 1.0}
     far = [np.abs(alphas[alpha] - alphas[0.0]).mean() for alpha in (0.0, 0.5, 1.0)]
@@ -336,7 +336,7 @@ def test_a_mask_leaves_the_rest_of_the_picture_as_it_is(use, decoder, tmp_path):
     Image.fromarray(mask).save(tmp_path / "mask.png")
     chosen = [
         f"content={photo}",
-        "style=[woodcut]",
+        "style=[edith]",
         "pairing=mix",
         f"masks=[{tmp_path / 'mask.png'}]",
         "feather=0",
@@ -350,7 +350,7 @@ def test_a_mask_leaves_the_rest_of_the_picture_as_it_is(use, decoder, tmp_path):
 
 def test_colours_of_the_content_are_kept(use, decoder):
     status, printed = use(
-        "content=chelsea", "style=circles", "color=luminance", "images.resize=short", "images.size=48"
+        "content=chelsea", "style=the_scream", "color=luminance", "images.resize=short", "images.size=48"
     )
     assert status == 0, printed
     found, record = pictures_of(decoder[0], color="luminance")
@@ -385,7 +385,7 @@ BAD_USE = {
 @pytest.mark.parametrize("case", BAD_USE)
 def test_bad_use(use, case):
     more, message = BAD_USE[case]
-    status, printed = use("content=chelsea", "style=woodcut", *more)
+    status, printed = use("content=chelsea", "style=edith", *more)
     assert status == 1
     assert message in printed.replace("\n", " ")
     assert "Traceback" not in printed
@@ -425,7 +425,7 @@ def test_bad_training(run, case):
 
 def test_the_decoder_that_ships_takes_the_style_s_colours(call, tmp_path):
     """Offline, at once: edges stay where they are, and mean colours come nearer to the style's."""
-    chosen = ["content=[astronaut,chelsea]", "style=[starry_night,woodcut]", "pairing=product"]
+    chosen = ["content=[astronaut,chelsea]", "style=[starry_night,edith]", "pairing=product"]
     status, printed = call(transfer.main, *chosen, "images.resize=short", "images.size=96")
     assert status == 0, printed
     [record] = finished(tmp_path / "out", "transfer")
@@ -450,7 +450,7 @@ def test_an_exported_decoder_is_that_of_its_run(decoder, tmp_path, monkeypatch, 
     assert "/corpus" not in config
     monkeypatch.setattr(trained, "_shipped", lambda: tmp_path / "shipped")
     status, printed = call(
-        transfer.main, "content=chelsea", "style=woodcut", "images.resize=short", "images.size=48"
+        transfer.main, "content=chelsea", "style=edith", "images.resize=short", "images.size=48"
     )
     assert status == 0, printed
     with pytest.raises(WeightsError, match="should be the id of a finished training"):
@@ -463,7 +463,7 @@ def test_weights_of_another_network_or_damaged_ones(use, decoder):
     content = path.read_bytes()
     try:
         path.write_bytes(content[: len(content) // 2])
-        status, printed = use("content=chelsea", "style=woodcut", "alpha=0.9")
+        status, printed = use("content=chelsea", "style=edith", "alpha=0.9")
     finally:
         path.write_bytes(content)
     assert status == 1
@@ -479,7 +479,7 @@ ORIGINALS = {
     },
     "adain_port": {"style": "mean", "content": "mean", "weights": (1.0, 10.0), "correction": 1, "tap": "relu4_1"},
     "johnson": {
-        "taps": ["relu1_2", "relu2_2", "relu3_3", "relu4_3"], "tap": "relu3_3", "recipe": (40000, 4, 1e-3, 0.0),
+        "balance": "sides", "taps": ["relu1_2", "relu2_2", "relu3_3", "relu4_3"], "tap": "relu3_3", "recipe": (40000, 4, 1e-3, 0.0),
         "crop": (256, 256), "padding": "zeros",
     },
 }  # fmt: skip

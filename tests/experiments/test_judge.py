@@ -6,12 +6,13 @@ import pytest
 from experiments import judge, stylize
 from swag_repro.runs.records import all_runs
 
-STEPS = ["steps=4", "measured_steps=[0,2]"]
-HELD_OUT = {"style_distance", "sliced_wasserstein", "sifid", "cfsd"}
+RANDOM = "weights@measures.weights=random"
+STEPS = ["preset=equation", "steps=4", "measured_steps=[0,2]"]
+HELD_OUT = {"luminance_wasserstein", "style_distance", "sliced_wasserstein", "sifid", "cfsd"}
 
 
 def judged_by(network):
-    return [f"network@measures.network={network}", "measures.network.builder.width=8"]
+    return [f"network@measures.network={network}", "measures.network.builder.width=8", RANDOM]
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def runs(folder):
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_the_start_is_judged_whatever_the_optimizer(call, tmp_path, optimizer):
-    status, printed = call(stylize, *STEPS, f"optimizer={optimizer}", "network@measures.network=resnet34")
+    status, printed = call(stylize, *STEPS, f"optimizer={optimizer}", *judged_by("small_vgg"))
     assert status == 0, printed
     [_], [judged] = runs(tmp_path).values()
     rows = judged.rows().to_pandas()
@@ -48,7 +49,7 @@ def test_the_start_is_judged_whatever_the_optimizer(call, tmp_path, optimizer):
 def test_a_stylisation_is_judged_and_another_judge_repaints_nothing(call, tmp_path):
     # Of the same family as what is optimised: the alternative measures.
     family = ["network@measures.network=resnet34", "network@measures.alternative=small_no_shortcut"]
-    status, printed = call(stylize, *STEPS, *family, "measures.alternative.builder.width=8")
+    status, printed = call(stylize, *STEPS, *family, "measures.alternative.builder.width=8", RANDOM)
     assert status == 0, printed
     assert " computed in" in printed
     [painted], [judged] = runs(tmp_path).values()
@@ -80,7 +81,12 @@ def test_a_stylisation_is_judged_and_another_judge_repaints_nothing(call, tmp_pa
 
 
 def test_of_a_mix_measures_are_means_over_its_styles(call, tmp_path):
-    mix = ["pairing=mix", "content=coffee", "style=[starry_night,composition]", "images.source.limit=null"]
+    mix = [
+        "pairing=mix",
+        "content=coffee",
+        "style=[starry_night,composition_vii]",
+        "images.source.limit=null",
+    ]
     mix += judged_by("small_vgg")
     measured = {}
     for weights in ("[1,0]", "[0,1]", "[3,1]"):
@@ -115,7 +121,7 @@ def test_without_pictures_there_is_nothing_to_judge(call, tmp_path):
 
 def test_a_judge_that_is_the_judged_is_refused_before_anything_is_painted(call, tmp_path):
     status, printed = call(stylize, "network@measures.network=vgg16", "network=vgg16", "weights=random",
-                           "network@measures.alternative=vgg16")  # fmt: skip
+                           "network@measures.alternative=vgg16", RANDOM)  # fmt: skip
     assert status == 1
     assert "should not be the network that is optimised" in printed
     assert runs(tmp_path) == {"stylize": [], "judge": []}

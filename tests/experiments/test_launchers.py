@@ -12,9 +12,12 @@ from swag_repro.runs.records import all_runs
 ROOT = Path(__file__).parents[2]
 CHEAP = {
     "measure_activations": ["images.size=32", "images.source.limit=1"],
-    "stylize": ["images.size=32", "images.source.limit=1", "steps=2", "measures=none"],
+    "stylize": ["weights=random", "images.size=32", "images.source.limit=1", "steps=2", "measures=none"],
 }
-JUDGE = ["measures=default", "network@measures.network=resnet34", "network@measures.alternative=resnet34"]
+JUDGE = [
+    "measures=default", "network@measures.network=resnet34", "network@measures.alternative=resnet34",
+    "weights@measures.weights=random",
+]  # fmt: skip
 LAUNCHERS = {
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
     "submitit_local": ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"],
@@ -52,7 +55,7 @@ def test_pictures_and_their_judges_are_computed_under_joblib(tmp_path):
     painted = swept("stylize", tmp_path, *CHEAP["stylize"], *joblib)
     judged = swept("judge", tmp_path, *CHEAP["stylize"], *JUDGE, *joblib)
     assert {record.identity.config["stylization"] for record in judged} == {run.path.name for run in painted}
-    assert all(record.rows().num_rows == 6 for record in judged)
+    assert all(record.rows().num_rows == 7 for record in judged)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ ARMS = (
     "softmax_even",
 )
 TINY = (
-    "network=resnet18", "measures=none", "images.size=32", "images.source.limit=2", "images.resize=squash",
+    "preset=equation", "network=resnet18", "weights=random", "measures=none", "images.size=32", "images.source.limit=2", "images.resize=squash",
     "compute.batch_size=2", "steps=2", "compute.threads=1", "shares=gradient",
 )  # fmt: skip
 
@@ -96,8 +96,12 @@ def torchvision_resnet18(seed):
 
 
 def record_image(record, role):
+    return record_picture(record, f"{role}_image")
+
+
+def record_picture(record, name):
     """Of the first pair, `(3, H, W)` in [0, 1]."""
-    path = record.path / record.pairs().to_pylist()[0][f"{role}_image"]
+    path = record.path / record.pairs().to_pylist()[0][name]
     return torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1) / 255
 
 
@@ -114,6 +118,29 @@ def test_an_arm_without_other_settings_is_the_run_that_it_names(run, tmp_path):
     assert status == 0
     assert "skipped" in printed
     assert len(list(all_runs(tmp_path / "out"))) == 1
+
+
+def test_controls_need_no_network(run, tmp_path):
+    """They are the photograph, recoloured or not, with noise: no step is made."""
+    status, printed = run("-m", *(set(TINY) - {"steps=2"}), "arm=recolouring,noise")
+    assert status == 0, printed
+    records = {record.config["arm"]["name"]: record for record in all_runs(tmp_path / "out")}
+    spread = {}
+    for name in ("recolouring", "noise"):
+        pairs = records[name].pairs().to_pylist()
+        assert {(pair["status"], pair["iterations"]) for pair in pairs} == {("finished", 0)}
+        picture, content = (record_picture(records[name], role) for role in ("image", "content_image"))
+        spread[name] = (picture - content).std().item()
+    assert 0.07 < spread["noise"] < 0.1  # 0.1, less what is clipped
+    assert spread["recolouring"] > spread["noise"]
+
+
+def test_the_first_layer_alone_is_conv1(run, tmp_path):
+    status, printed = run(*TINY, "arm=first_layer")
+    assert status == 0, printed
+    [record] = all_runs(tmp_path / "out")
+    rows = record.rows().to_pandas()
+    assert set(rows[rows["statistic"] == "style_share"]["layer"]) == {"conv1"}
 
 
 def test_replicates_differ_by_what_rounding_does(run, tmp_path):

@@ -22,7 +22,9 @@ from swag_repro.runs.records import all_runs
 ROOT = Path(__file__).parents[2]
 TINY = [
     f"hydra.searchpath=[file://{ROOT / 'tests' / 'fuzz' / 'conf'}]",
+    "preset=equation",
     "network=tiny",
+    "weights=random",
     "network@measures.network=tiny",
     "network@measures.alternative=tiny",
     "weights@measures.weights=random",

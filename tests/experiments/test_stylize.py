@@ -21,7 +21,8 @@ from swag_repro.networks import TappedNetwork
 from swag_repro.runs.records import all_runs
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["images.size=48", "images.source.limit=2", "network=resnet18", "steps=4", "measures=none"]
+BASE = ["preset=equation", "weights=random", "measures=none"]
+SMALL = [*BASE, "images.size=48", "images.source.limit=2", "network=resnet18", "steps=4"]
 TINY = [*SMALL, f"hydra.searchpath=[file://{ROOT / 'tests' / 'fuzz' / 'conf'}]", "network=tiny"]
 """For what has nothing to do with the network."""
 
@@ -93,7 +94,7 @@ def test_odd_names_of_files(run, tmp_path):
     assert len(names) >= 7
     quoted = ["'{}'".format(str(tmp_path / name).replace("'", "\\'")) for name in names]
     status, printed = run(
-        *TINY, f"content=[{','.join(quoted)}]", "style=composition", "images.source.limit=null", "steps=1",
+        *TINY, f"content=[{','.join(quoted)}]", "style=composition_vii", "images.source.limit=null", "steps=1",
         tracking="offline",
     )  # fmt: skip
     assert status == 0, printed
@@ -117,7 +118,7 @@ def can_be_saved(picture, path):
 def test_a_name_by_itself(run, tmp_path):
     [path] = pictures(tmp_path, 'it\'s, "x" (1)/a b=c.png')
     quoted = path.replace("'", "\\'")
-    status, printed = run(*TINY, f"content='{quoted}'", "style=composition", "steps=1")
+    status, printed = run(*TINY, f"content='{quoted}'", "style=composition_vii", "steps=1")
     assert status == 0, printed
     assert pairs(only(tmp_path))[0]["content"] == "a b=c"
 
@@ -149,7 +150,7 @@ def test_pictures_with_one_stem_are_two(run, tmp_path):
 
 def test_a_file_named_as_a_bundled_picture(run, tmp_path):
     [own] = pictures(tmp_path, "chelsea.png")
-    status, printed = run(*TINY, f"content=[chelsea,{own}]", "style=composition", "steps=1")
+    status, printed = run(*TINY, f"content=[chelsea,{own}]", "style=composition_vii", "steps=1")
     assert status == 0, printed
     assert [pair["content"] for pair in pairs(only(tmp_path))] == ["chelsea", "chelsea.png"]
 
@@ -190,12 +191,78 @@ def test_pairing(run, tmp_path):
     assert {content for content, _ in found} == {"astronaut", "coffee"}
 
 
-@pytest.mark.parametrize("start", ["noise", "grey", "style", "file"])
+@pytest.mark.parametrize("start", ["noise", "grey", "style", "recoloured", "file"])
 def test_starts(start, run, tmp_path, photos):
     place = str(tmp_path / "style.png") if start == "file" else start
     status, printed = run(*TINY, *photos, f"start={place}", "steps=1")
     assert status == 0, printed
     assert pairs(only(tmp_path))[0]["first_content_loss"] > 0
+
+
+def test_without_steps_the_picture_is_the_start(run, tmp_path, photos):
+    status, printed = run(*TINY, *photos, "steps=0")
+    assert status == 0, printed
+    record = only(tmp_path)
+    [pair] = pairs(record)
+    assert (pair["status"], pair["iterations"]) == ("finished", 0)
+    assert pair["total_loss"] == pair["first_total_loss"]
+    content = np.asarray(opened(record.path / pair["content_image"]))
+    assert np.array_equal(pixels(record, "content__style"), content)
+
+
+def test_a_recoloured_start_has_the_mean_and_covariance_of_the_style_s_colours(run, tmp_path, photos):
+    """Of a style without extremes, so that nothing is clipped."""
+    rng = np.random.default_rng(1)
+    colours = rng.multivariate_normal([90, 120, 150], [[90, 60, 0], [60, 80, -30], [0, -30, 60]], (90, 50))
+    Image.fromarray(colours.clip(0, 255).astype(np.uint8)).save(tmp_path / "style.png")
+    status, printed = run(*TINY, *photos, "steps=0", "start=recoloured", "objective.style_weight=1")
+    assert status == 0, printed
+    record = only(tmp_path)
+    [pair] = pairs(record)
+    assert pair["status"] == "finished"
+    picture, style = (
+        np.asarray(opened(record.path / name)).reshape(-1, 3).astype(float)
+        for name in (pair["image"], pair["style_image"])
+    )
+    assert (picture.min(), picture.max()) > (0, 0)
+    assert picture.max() < 255
+    np.testing.assert_allclose(picture.mean(axis=0), style.mean(axis=0), atol=0.2)
+    np.testing.assert_allclose(np.cov(picture.T), np.cov(style.T), atol=1)
+
+
+def test_the_shortest_command_paints_by_the_weights_that_ship(run, tmp_path, photos):
+    """Content and style alone, but for size and steps: no setting is needed for a picture and its scores."""
+    status, printed = run(*photos, "images.size=64", "steps=[2,1]", "compute.threads=1")
+    assert status == 0, printed
+    assert "random weights" not in printed
+    [pair] = pairs(only(tmp_path))
+    assert pair["status"] == "finished"
+    assert pair["total_loss"] < pair["first_total_loss"]
+    config = only(tmp_path).config
+    assert (config["network"]["name"], config["weights"]["name"]) == ("resnet50_half", "pretrained")
+    [judged] = records(tmp_path, "judge")
+    numbers = judged.rows().to_pandas().set_index("statistic")
+    distance = numbers.loc["luminance_wasserstein"]
+    assert (distance["definition"], distance["layer"]) == ("vgg16(pretrained)", "relu4_1")
+    said = " ".join(printed.split())
+    scores = re.search(
+        r"content × style by vgg16\(pretrained\): distance to the style (\S+) \(the photograph (\S+)\), "
+        r"likeness to the content \(SSIM\) (\S+) \(the photograph (\S+)\)",
+        said,
+    )
+    assert scores is not None, printed
+    distances, likeness = (
+        [float(number) for number in scores.groups()[part]] for part in (slice(2), slice(2, 4))
+    )
+    assert distances[0] == pytest.approx(distance["value"], abs=0.006)
+    assert likeness == [pytest.approx(numbers.loc["ssim", "value"], abs=0.006), 1.0]
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_random_weights_are_told_of_a_single_run(run, photos, sweep):
+    status, printed = run(*(["-m"] if sweep else []), *TINY, *photos, "steps=1")
+    assert status == 0, printed
+    assert ("random weights: this network has learnt nothing" in " ".join(printed.split())) is not sweep
 
 
 def test_scales_intermediate_images_and_animation(run, tmp_path, photos):
@@ -298,7 +365,7 @@ def test_pictures_too_large_for_the_memory_are_refused_before_the_start(run, tmp
 
 def test_memory_is_predicted_for_the_whole_size_by_a_small_picture():
     """A picture of twice the sides takes four times as much: what it keeps, and the optimiser's history."""
-    settings = ("network=resnet18", "images.resize=squash", "images.source.limit=1", "measures=none")
+    settings = (*BASE, "network=resnet18", "images.resize=squash", "images.source.limit=1")
     cells = [Stylization.build(composed(*settings, f"images.size={size}")) for size in (256, 512)]
     small, large = (cell._needed(cell.network(), cell._largest()) for cell in cells)
     assert (small.height, large.height) == (256, 512)
@@ -309,8 +376,8 @@ def test_tiles_take_less_memory_where_a_picture_is_larger(monkeypatch):
     """They are advised there, and what is predicted with them hardly grows."""
     monkeypatch.setattr("experiments.stylization.stylization.TILE", 256)
     settings = (
-        "network=resnet18", "objective.layers=2", "objective.content_layer=2", "images.resize=squash",
-        "images.source.limit=1", "measures=none", "optimizer.history=1", "levers.checkpoints=true",
+        *BASE, "network=resnet18", "objective.layers=2", "objective.content_layer=2", "images.resize=squash",
+        "images.source.limit=1", "optimizer.history=1", "levers.checkpoints=true",
     )  # fmt: skip
     whole, tiled = {}, {}
     for found, more in ((whole, []), (tiled, ["tile=256"])):
@@ -415,10 +482,15 @@ PRESETS = {
         "canvas": (CAFFE, [1 / 255] * 3), "result": "last", "network": "vgg19",
         "taps": [1e3 / channels**2 for channels in (64, 128, 256, 512, 512)],
     },
+    "equation": {
+        "balance": "sides", "normalizer": "paper", "line_search": "armijo", "scales": [1.0], "coarsest": 0,
+        "steps": 150, "evaluations": 300, "result": "best",
+    },
+    "picture": {"balance": "layers", "scales": [0.5, 1.0], "coarsest": 128, "steps": [100, 50], "evaluations": None},
     "mechanism": {"balance": "sides", "normalizer": "paper", "size": 128, "resize": "squash", "steps": 40, "evaluations": 60},
     "fast": {
-        "balance": "sides", "normalizer": "paper", "line_search": "armijo", "scales": [0.5, 1.0], "coarsest": 128,
-        "steps": [100, 75], "evaluations": [150, 100], "result": "best",
+        "balance": "layers", "normalizer": "paper", "line_search": "armijo", "scales": [0.5, 1.0], "coarsest": 128,
+        "steps": [60, 15], "evaluations": None, "result": "best",
     },
     "demystifying": {
         "balance": "none", "normalizer": "demystifying", "content": "half_sum", "optimizer": "SGD", "start": "grey",
@@ -463,7 +535,7 @@ def test_numbers_of_presets_are_frozen(preset):
 
 
 def test_the_release_smooths_the_two_deepest_stages():
-    cell = Stylization.build(composed("preset=release", "network=resnet50", "measures=none"))
+    cell = Stylization.build(composed(*BASE, "preset=release", "network=resnet50"))
     assert set(cell.objective.style.smoothed) == {"conv4_6", "conv5_3"}
     assert cell.objective.content.smoothed is None
 
@@ -486,7 +558,8 @@ FEW_SAMPLES = {
     "mmd_gaussian": ["objective.style.least_pairs=256"],
     "linear_gaussian": ["objective.style.losses.mmd_gaussian.least_pairs=256"],
     "strotss": [
-        f"objective.{key}=200" for key in ("style.samples", "style.style_samples", "content.samples")
+        "preset=null",  # which has a schedule and weights of its own
+        *(f"objective.{key}=200" for key in ("style.samples", "style.style_samples", "content.samples")),
     ],
 }
 
@@ -506,8 +579,8 @@ def test_every_objective_lowers_its_loss(objective, run, tmp_path):
 
 # Demystifying's γ of its Figure 3, and STROTSS's weights and schedule.
 OBJECTIVES = {
-    "gram": {"style_weight": 10, "balance": "sides"},
-    "robust_gram": {"style_weight": 10, "balance": "sides"},
+    "gram": {"style_weight": 10, "balance": "layers"},
+    "robust_gram": {"style_weight": 10, "balance": "layers"},
     "adain": {"style_weight": 1, "layers": 4, "content_layer": 4, "balance": "sides"},
     "mmd_linear": {"style_weight": 2},
     "mmd_poly": {"style_weight": 2},
@@ -576,13 +649,12 @@ def test_any_loss_can_be_fused_with_any(run, tmp_path):
 
 
 def test_layers_of_a_reconstruction_and_of_a_texture():
-    deep = Stylization.build(
-        composed("objective.style_weight=0", "objective.content_layer=3", "measures=none")
-    )
+    vgg = [*BASE, "network=vgg19"]
+    deep = Stylization.build(composed(*vgg, "objective.style_weight=0", "objective.content_layer=3"))
     assert deep.taps == ("relu3_1",)
-    shallow = Stylization.build(composed("objective.content_weight=0", "objective.layers=2", "measures=none"))
+    shallow = Stylization.build(composed(*vgg, "objective.content_weight=0", "objective.layers=2"))
     assert shallow.taps == ("relu1_1", "relu2_1")
-    columns = Stylization.build(composed("objective=strotss", "measures=none"))
+    columns = Stylization.build(composed(*BASE, "network=vgg19", "preset=null", "objective=strotss"))
     assert len(columns.taps) == 9
 
 
@@ -613,6 +685,7 @@ def test_the_last_scale_has_a_smaller_step():
         composed(
             "objective=strotss",
             "network=resnet18",
+            "weights=random",
             "images.size=32",
             "images.source.limit=1",
             "measures=none",
@@ -637,19 +710,19 @@ def test_a_mix_of_styles_is_one_picture(run, tmp_path):
         *TINY,
         "pairing=mix",
         "content=coffee",
-        "style=[starry_night,composition]",
+        "style=[starry_night,composition_vii]",
         "images.source.limit=null",
     ]
     status, printed = run(*mixed, "style_weights=[3,1]")
     assert status == 0, printed
     record = only(tmp_path)
     [pair] = pairs(record)
-    assert (pair["content"], pair["style"]) == ("coffee", "starry_night+composition")
+    assert (pair["content"], pair["style"]) == ("coffee", "starry_night+composition_vii")
     inputs = {path.name for path in (record.path / "images" / "style").glob("*.png")}
-    assert inputs == {"starry_night.png", "composition.png", "starry_night+composition.png"}
+    assert inputs == {"starry_night.png", "composition_vii.png", "starry_night+composition_vii.png"}
     run(*mixed, "style_weights=[1,3]")
     assert len(records(tmp_path)) == 2
-    one, other = (pixels(record, "coffee__starry_night+composition") for record in records(tmp_path))
+    one, other = (pixels(record, "coffee__starry_night+composition_vii") for record in records(tmp_path))
     assert not np.array_equal(one, other)
 
 
@@ -692,8 +765,8 @@ def test_colours_are_kept(run, tmp_path):
 def test_pairs_decide_who_a_run_is(run, tmp_path):
     """The same pictures in other pairs are another run."""
     two = [*TINY, "content=[astronaut,coffee]", "steps=1", "images.source.limit=null"]
-    run(*two, "style=[starry_night,composition]")
-    run(*two, "style=[composition,starry_night]")
+    run(*two, "style=[starry_night,composition_vii]")
+    run(*two, "style=[composition_vii,starry_night]")
     assert len(records(tmp_path)) == 2
     assert {record.status.state for record in records(tmp_path)} == {"finished"}
 
@@ -717,7 +790,7 @@ BAD = {
     "a seed that is true": (["weights.seed=true"], "`weights.seed` should be int; found True"),
     "a name that is a number": (["weights.name=1"], "`weights.name` should be str; found 1"),
     "no step": (["guards.step_scale=null"], "`guards.step_scale` should be a known key with a value of its type"),
-    "a group given a number": (["weights=2"], "`weights` should be one of file, imagenet, random, run, trained; found 2"),
+    "a group given a number": (["weights=2"], "`weights` should be one of file, imagenet, pretrained, random, run, trained; found 2"),
     "no group": (["images=null"], "`images` should be one of bundled, folder; found nothing"),
     "a tap on nothing": (["+network.taps.nonsense=nowhere"], "`network.taps.nonsense` should be the path of a module of resnet18"),
     "a loss that is a number": (["objective=bn_poly", "+objective.style.losses.nonsense=1"], "`objective.style.losses` should be"),
@@ -729,24 +802,23 @@ BAD = {
     "never a checkpoint": (["keep.checkpoint_seconds=nan"], "`keep.checkpoint_seconds` should be at least 0; found nan"),
     "an unknown lever": (["+levers.nonsense=1"], "`levers.nonsense` should be a known key"),
     "text that is no override": (["content=a(1.png"], "`command` should be key=value.*two kinds of quotes"),
-    "a sweep without -m": (["experiment=fig1"], "a sweep over weights, smoothing.*-m.*experiment=fig1"),
+    "a sweep without -m": (["experiment=fig1"], "a sweep over smoothing.*-m.*experiment=fig1"),
     "another entry point's experiment": (["experiment=fig3"], "should be one that stylize.py computes.*measure_activations.py -m experiment=fig3"),
-    "a pair given twice": (["content=[astronaut,astronaut]", "style=composition"], "should name each pair once"),
+    "a pair given twice": (["content=[astronaut,astronaut]", "style=composition_vii"], "should name each pair once"),
     "no picture": (["content=[]"], "`content` should name at least one image"),
     "a name of 300 letters": (["content=" + 300 * "a"], "`content` should be an image file or a known name.*quotes"),
     "a name of no letters": (["content='\udcff.png'"], "`content` should be text in UTF-8"),
     "home of nobody": (["content='~nobody_here/a.png'"], "`content` should be an image file or a known name"),
     "unknown pairing": (["pairing=all"], "`pairing` should be one of zip, product, mix"),
-    "no steps": (["steps=0"], "`steps` should be at least 1"),
+    "too few steps": (["steps=-1"], "`steps` should be at least 0; found -1"),
     "negative weight": (["objective.style_weight=-1"], "style_weight` should be a number from 0"),
     "no weight": (["objective.style_weight=0", "objective.content_weight=0"], "should leave a term"),
     "too few tap weights": (["objective.tap_weights=[1,2]"], "should have one weight for each of the taps"),
     "scales that don't end": (["scales=[0.5]"], "`scales` should be parts of the size"),
-    "fast at one scale": (["preset=fast", "scales=[1.0]", "steps=[4,2,1]"], r"`steps` should have one value for each of the 1 scales.*preset=fast"),
-    "fast, but with steps": (["preset=fast", "steps=500"], "`steps` should have one value for each scale.*preset=fast.*found 500"),
+    "fast at one scale": (["preset=fast", "scales=[1.0]", "steps=[4,2,1]"], "`steps` should have one value for each of the 1 scales.*3: .4, 2, 1."),
     "steps for other scales": (["scales=[0.5,1.0]", "steps=[4,2,1]", "evaluations=null"], "`steps` should have one value for each of the 2"),
     "steps that are words": (["steps=many"], "`steps` should be whole numbers, one for all scales or a list"),
-    "a scale without steps": (["scales=[0.5,1.0]", "steps=[4,0]", "evaluations=null"], "`steps` should be at least 1"),
+    "a scale of too few steps": (["scales=[0.5,1.0]", "steps=[4,-1]", "evaluations=null"], "`steps` should be at least 0"),
     "an unknown precision of a scale": (["scales=[0.5,1.0]", "levers.autocast=[int8,null]"], "`levers.autocast` should be one of"),
     "impossible batch": (["compute.batch_size=0"], "`compute.batch_size` should be a whole number from 1, or auto"),
     "no batch": (["compute.batch_size=many"], "`compute.batch_size` should be a whole number from 1, or auto"),
@@ -775,7 +847,7 @@ BAD = {
     "tiles of whole images": (["batchnorm=batch", "tile=64"], "`tile` should be null for a network .* found BatchNorm2d"),
     "no tile": (["tile=0"], "`tile` should be a number of pixels, or null; found 0"),
     "judge is the judged": (
-        ["measures=default", "network@measures.network=resnet34", "network@measures.alternative=resnet18"],
+        ["measures=default", "network@measures.network=resnet34", "network@measures.alternative=resnet18", "weights@measures.weights=random"],
         "should not be the network that is optimised",
     ),
 }  # fmt: skip
@@ -813,6 +885,8 @@ ONE_ARM = ("network=resnet18", "smoothing=softmax")
 FEWER = {
     **dict.fromkeys(("fig1", "fig2", "fig2_pretrained", "fig6", "reconstruction", "texture"), ONE_ARM),
     "fig7": [*ONE_ARM, "objective=mmd_gaussian", "scales=[1.0]"],
+    "headline": ["network=resnet18", "arm=softmax,recolouring"],
+    "presets": ["network=resnet18", "preset=picture,fast"],
     "style_content_curve": ["network=resnet18", "objective.style_weight=1,10", "smoothing=softmax"],
     "demystifying_fig1": ["network=resnet18", "objective=bn", "objective.layers=1,5"],
     "demystifying_fig2": ["network=resnet18", "objective=bn", "objective.style_weight=0.1,10"],

@@ -10,7 +10,9 @@ from tests.wandb_files import read_offline
 # W&B leaves its temporary directories to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 
-JUDGE = ["network@measures.network=small_vgg", "measures.network.builder.width=8"]
+JUDGE = [
+    "network@measures.network=small_vgg", "measures.network.builder.width=8", "weights@measures.weights=random",
+]  # fmt: skip
 
 
 def mirrored(folder):

@@ -26,7 +26,9 @@ from tests.tables import measured
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 CELL = ["network=resnet18", "compute.threads=1", "tracking=disabled"]
-STYLIZE = [*CELL, "images.size=32", "measures=none", "keep.checkpoint_seconds=0"]
+STYLIZE = [
+    *CELL, "preset=equation", "weights=random", "images.size=32", "measures=none", "keep.checkpoint_seconds=0",
+]  # fmt: skip
 TINY = "64k"  # the smallest disk; the largest leaves room for all
 DISKS = (TINY, "100k", "140k", "200k", "300k", "420k", "600k", "900k")
 ROUND = 25

@@ -178,7 +178,7 @@ def test_a_corpus_is_told_by_its_files(tmp_path):
     again = folders(content=str(write_pictures(tmp_path / "b", 3)), style=str(style))
     more = folders(content=str(write_pictures(tmp_path / "a", 4)), style=str(style))
     assert first.digest == again.digest != more.digest
-    assert (len(bundled().contents), len(bundled().styles), len(bundled(style="woodcut").styles)) == (7, 7, 1)
+    assert (len(bundled().contents), len(bundled().styles), len(bundled(style="edith").styles)) == (7, 7, 1)
 
 
 @pytest.mark.slow

@@ -37,10 +37,20 @@ SECONDS = 30
 """Of computing, after which a command hangs: waiting for a busy machine doesn't count."""
 
 TINY = (f"hydra.searchpath=[file://{Path(__file__).parent / 'conf'}]", "network=tiny")
-JUDGES = ("network@measures.network=resnet18", "network@measures.alternative=resnet18")
+JUDGES = (
+    "network@measures.network=resnet18", "network@measures.alternative=resnet18", "weights@measures.weights=random",
+)  # fmt: skip
 BASES = {
     "measure_activations": (*TINY, "images.size=16", "images.source.limit=1"),
-    "stylize": (*TINY, "images.size=16", "images.source.limit=1", "measures=none", "steps=2"),
+    "stylize": (
+        *TINY,
+        "preset=equation",
+        "weights=random",
+        "images.size=16",
+        "images.source.limit=1",
+        "measures=none",
+        "steps=2",
+    ),
     "figure": (),
 }
 """What every command has, so that a good one takes no time."""
