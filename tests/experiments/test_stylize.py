@@ -224,8 +224,7 @@ def test_a_recoloured_start_has_the_mean_and_covariance_of_the_style_s_colours(r
         np.asarray(opened(record.path / name)).reshape(-1, 3).astype(float)
         for name in (pair["image"], pair["style_image"])
     )
-    assert (picture.min(), picture.max()) > (0, 0)
-    assert picture.max() < 255
+    assert 0 < picture.min() < picture.max() < 255
     np.testing.assert_allclose(picture.mean(axis=0), style.mean(axis=0), atol=0.2)
     np.testing.assert_allclose(np.cov(picture.T), np.cov(style.T), atol=1)
 
@@ -792,7 +791,7 @@ BAD = {
     "no step": (["guards.step_scale=null"], "`guards.step_scale` should be a known key with a value of its type"),
     "a group given a number": (["weights=2"], "`weights` should be one of file, imagenet, pretrained, random, run, trained; found 2"),
     "no group": (["images=null"], "`images` should be one of bundled, folder; found nothing"),
-    "a tap on nothing": (["+network.taps.nonsense=nowhere"], "`network.taps.nonsense` should be the path of a module of resnet18"),
+    "a tap on nothing": (["network.taps.conv1=nowhere"], "`network.taps.conv1` should be the path of a module of resnet18"),
     "a loss that is a number": (["objective=bn_poly", "+objective.style.losses.nonsense=1"], "`objective.style.losses` should be"),
     "an unknown key of a loss": (["+objective.style.nonsense=1"], "`objective.style.nonsense` should be one of .*normalizer"),
     "an unknown argument of a builder": (["+network.builder.nonsense=1"], "`network.builder` should be a function"),
