@@ -87,7 +87,7 @@ FREE = (
     "name", "output", "network.name", "network.label", "objective.name", "objective.label", "images.name", "smoothing.name",
     "tracking.project", "tracking.entity", "tracking.tags", "network.imagenet", "network.head", "images.path",
     "weights.path", "weights.sha256", "measures.network.label", "measures.network.name", "measures.network.taps",
-    "measures.alternative",
+    "measures.alternative", "network.taps",
 )  # fmt: skip
 """Settings that take any text, or are not read by these bases."""
 
@@ -160,7 +160,8 @@ class Session:
             free = any(key == one or key.startswith(f"{one}.") for one in FREE)
             return f"{key}={value}", value in NONSENSE and not free
         if kind == "unknown":
-            return f"+{chance.choice(nodes)}.nonsense={chance.choice(['1', 'a', 'null'])}", True
+            node = chance.choice(nodes)
+            return f"+{node}.nonsense={chance.choice(['1', 'a', 'null'])}", node not in FREE
         if kind == "node":
             return f"{chance.choice(nodes)}={value}", False
         if kind == "delete":
