@@ -54,7 +54,7 @@ class TestLabels:
 
 
 class TestScalesAreNeverPooled:
-    SWEEP = ("network=resnet50", "network.shortcut=0,0.5,1", "smoothing=none")
+    SWEEP = ("network=resnet50", "network.shortcut=0,0.5,1", "smoothing=none", "weights=random")
     NAMES = ("r-ResNet-50, λ = 0", "r-ResNet-50, λ = 0.5", "r-ResNet-50")
 
     def test_curve(self, tmp_path: Path) -> None:

@@ -14,9 +14,15 @@ from swag_repro.errors import SettingError
 
 COMMANDS = [
     ("stylize", []),
-    ("stylize", ["weights.seed=1"]),
-    ("stylize", ["weights.seed=1", "objective.style_weight=3"]),  # an integer where a float is wanted
-    ("stylize", ["weights.seed=1", "objective.style_weight=3.5", "compute.threads=2"]),  # was null
+    ("stylize", ["weights=random", "weights.seed=1"]),
+    (
+        "stylize",
+        ["weights=random", "weights.seed=1", "objective.style_weight=3"],
+    ),  # an integer where a float is wanted
+    (
+        "stylize",
+        ["weights=random", "weights.seed=1", "objective.style_weight=3.5", "compute.threads=2"],
+    ),  # was null
     ("stylize", ["network=resnet50", "smoothing=swag"]),
     ("stylize", ["network=resnet50", "smoothing=swag", "smoothing.temperature=peak/4"]),
     ("stylize", ["content=[a,b]", "style=[c,d]"]),
@@ -57,7 +63,7 @@ def test_after_another_config_types_are_the_same(composers):
 @pytest.mark.parametrize(("override", "name"), MISTAKES)
 def test_after_another_config_a_mistake_is_the_same_mistake(composers, override, name):
     messages = []
-    for before in ([], ["weights.seed=1"]):
+    for before in ([], ["weights=random", "weights.seed=1"]):
         config._last.clear()
         for overrides in before and [before]:
             checked(composers["stylize"](overrides), "stylize")

@@ -58,11 +58,11 @@ def test_an_experiment_has_hydras_cells_and_configs(experiment):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["weights.seed=range(0,3)", "smoothing=glob(s*)"],
+        ["weights=random", "weights.seed=range(0,3)", "smoothing=glob(s*)"],
         ["network=vgg16,resnet18", "network=vgg19"],
-        ["weights.seed=1,2", "name='a, b',c", "+tracking.tags=[x,y],[z]"],
+        ["weights=random", "weights.seed=1,2", "name='a, b',c", "+tracking.tags=[x,y],[z]"],
         ["smoothing=none", "~measures"],
-        ["smoothing@objective.like=softmax,power", "weights={seed:4}"],
+        ["smoothing@objective.like=softmax,power", "measures={seed:4}"],
         ["experiment=mechanism_style", "arm=plain", "images.size=sort(64,32)"],
         ["network=vgg16", "name=a${network.name},b"],
     ],
