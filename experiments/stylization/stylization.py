@@ -176,10 +176,10 @@ class Stylization(SmoothedExperiment):
         return Pace(self.work, lambda line: console.print(f"  [dim]{line}[/]"))
 
     def scales_for(self, batch: Batch) -> tuple[Scale, ...]:
-        """Those at which the long side of a batch has at least `coarsest` pixels, and the last."""
+        """Return those with steps at which the long side has at least `coarsest` pixels, and the last."""
         longest = max(batch.contents.shape[2:])
         fine = [scale for scale in self.scales[:-1] if scale.part * longest >= self.config.coarsest]
-        return (*fine, self.scales[-1])
+        return (*(scale for scale in fine if scale.steps != 0), self.scales[-1])
 
     def begin(
         self, network: TappedNetwork, batch: Batch, scales: Sequence[Scale], index: int, before: Tensor | None

@@ -199,8 +199,10 @@ def test_starts(start, run, tmp_path, photos):
     assert pairs(only(tmp_path))[0]["first_content_loss"] > 0
 
 
-def test_without_steps_the_picture_is_the_start(run, tmp_path, photos):
-    status, printed = run(*TINY, *photos, "steps=0")
+@pytest.mark.parametrize("scales", ["[1.0]", "[0.5,1.0]"])
+def test_without_steps_the_picture_is_the_start(run, tmp_path, photos, scales):
+    """Its details, too: nothing is done at a coarser scale."""
+    status, printed = run(*TINY, *photos, "steps=0", f"scales={scales}")
     assert status == 0, printed
     record = only(tmp_path)
     [pair] = pairs(record)
