@@ -559,7 +559,7 @@ FEW_SAMPLES = {
     "mmd_gaussian": ["objective.style.least_pairs=256"],
     "linear_gaussian": ["objective.style.losses.mmd_gaussian.least_pairs=256"],
     "strotss": [
-        "preset=null",  # which has a schedule and weights of its own
+        "preset=picture",  # which has a schedule and weights of its own
         *(f"objective.{key}=200" for key in ("style.samples", "style.style_samples", "content.samples")),
     ],
 }
@@ -655,7 +655,7 @@ def test_layers_of_a_reconstruction_and_of_a_texture():
     assert deep.taps == ("relu3_1",)
     shallow = Stylization.build(composed(*vgg, "objective.content_weight=0", "objective.layers=2"))
     assert shallow.taps == ("relu1_1", "relu2_1")
-    columns = Stylization.build(composed(*BASE, "network=vgg19", "preset=null", "objective=strotss"))
+    columns = Stylization.build(composed(*BASE, "network=vgg19", "preset=picture", "objective=strotss"))
     assert len(columns.taps) == 9
 
 

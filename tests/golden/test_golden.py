@@ -149,7 +149,7 @@ def test_layers_of_demystifying_s_bn_loss():
 # --- STROTSS --------------------------------------------------------------------------------------------
 
 STROTSS = [
-    "preset=null",
+    "preset=picture",
     "objective=strotss",
     "network=vgg16",
     "images.interpolation=bilinear",
