@@ -30,8 +30,6 @@ def build(node: DictConfig) -> Any:
     key = str(node._get_full_key(None)) or "config"
     if "_target_" not in node:
         raise SettingError(f"{key}._target_", "should be given", "nothing", SEEN)
-    if node.get("_partial_"):
-        raise SettingError(f"{key}._partial_", "should be left out", node.get("_partial_"), SEEN)
     _check_arguments(OmegaConf.to_container(node), key)
     try:
         return instantiate(node, _convert_="all")
