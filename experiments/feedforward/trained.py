@@ -82,7 +82,9 @@ def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Tr
         found = f"{settings.get('entry')}: {directory}"
         raise WeightsError("run", f"should be a training of {kind.reads}", found, TRAIN_ONE)
     with stored(directory):
-        return Trained(_experiment(settings, beside, kind), directory / WEIGHTS)
+        experiment = _experiment(settings, beside, kind)
+        _ = experiment.weights_digest  # objects to weights that are none
+    return Trained(experiment, directory / WEIGHTS)
 
 
 def _experiment(
