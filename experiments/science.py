@@ -48,11 +48,13 @@ NOT_SCIENCE = frozenset(
         "masks",
         "measures.weights.path",
         "measures.weights.sha256",
+        "measures.weights.part",
         "weights.path",
         "weights.output",
         "weights.folder",
         "weights.run",
         "weights.sha256",
+        "weights.part",
     }
 )
 """Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""

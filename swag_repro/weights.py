@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,12 +19,10 @@ from torchvision.models import WeightsEnum, get_weight
 
 from swag_repro.errors import SettingError, WeightsError, check_choice
 from swag_repro.networks import Architecture
-from swag_repro.networks.shortcuts import idle_modules
 from swag_repro.runs.files import MALFORMED, digest_of
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import is_finished
-
-StateDict = Mapping[str, Tensor]
+from swag_repro.state_dicts import load, read
 
 WEIGHTS, SNAPSHOTS = "weights.safetensors", "snapshots"
 """In the run directory of a training: its last weights, and the folder of those on the way."""
@@ -163,47 +160,34 @@ class FileWeights:
     Attributes:
         path: the file.
         sha256: of the file, in hex; None accepts any.
+        part: which of a checkpoint's state dicts, such as `model_ema`; None for the only one.
     """
 
     path: str
     sha256: str | None = None
+    part: str | None = None
     name: str = "file"
 
     def build(self, architecture: Architecture) -> nn.Module:
         """The network with the file's weights; a missing `head` keeps its fresh ones.
 
         Raises:
-            WeightsError: no such file, another sha256, not a state dict, or of another network.
+            WeightsError: no such file, another sha256, no state dict or several, or of another network.
         """
         self.digest(architecture)
-        network = architecture.build()
-        _load(network, self._read(), architecture, source=self.path)
+        network, content = architecture.build(), read(Path(self.path).expanduser())
+        load(network, content, architecture, source=self.path, part=self.part)
         return network
 
     def digest(self, architecture: Architecture) -> str:  # noqa: ARG002  (part of the protocol)
-        """The file's SHA-256 in hex.
+        """The file's SHA-256 in hex, and the part that was chosen.
 
         Raises:
             WeightsError: no such file, or another sha256.
         """
         remedy = "Check weights.path and weights.sha256."
-        return _check_sha256(Path(self.path).expanduser(), self.sha256 or "", "weights.path", remedy)
-
-    def _read(self) -> StateDict:
-        path = Path(self.path).expanduser()
-        try:
-            if _is_safetensors(path):
-                from safetensors.torch import load_file  # here: no other file needs it
-
-                return load_file(path)
-            with warnings.catch_warnings(action="ignore"):  # of the pickle's protocol; an error follows
-                loaded = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged pickle can raise anything
-            raise _not_a_state_dict(self.path, f"{type(error).__name__} on loading it") from error
-        state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
-        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise _not_a_state_dict(self.path, f"a {type(loaded).__name__} of something else")
-        return state
+        found = _check_sha256(Path(self.path).expanduser(), self.sha256 or "", "weights.path", remedy)
+        return found if self.part is None else f"{found} {self.part}"
 
 
 class StoredWeights(ABC):
@@ -305,21 +289,6 @@ def _training_settings(directory: Path) -> dict[str, Any] | None:
     return identity.config if identity.experiment == "train_classifier" else None
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Whether a file starts as safetensors do, whatever its name: the length of a JSON header, and that."""
-    with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
-
-
-def _not_a_state_dict(path: str, found: str) -> WeightsError:
-    return WeightsError(
-        "weights.path",
-        "should be a file of torch.save(network.state_dict()), or of safetensors",
-        f"{found}: {path}",
-        "Save the state dict again, or download the file again.",
-    )
-
-
 def _check_sha256(path: Path, announced: str, setting: str, remedy: str) -> str:
     try:
         found = digest_of(path)
@@ -330,46 +299,3 @@ def _check_sha256(path: Path, announced: str, setting: str, remedy: str) -> str:
     if not found.startswith(announced.lower()):
         raise WeightsError(setting, f"should have the sha256 {announced}", f"{found} for {path}", remedy)
     return found
-
-
-def _load(network: nn.Module, state: StateDict, architecture: Architecture, *, source: str) -> None:
-    """Loads in place.
-
-    The head, and projections of shortcuts scaled by 0, stay fresh where the file has none of their shape.
-    """
-    expected = network.state_dict()
-    optional = tuple(f"{module}." for module in (*architecture.head, *idle_modules(network)))
-    usable = {
-        key: value
-        for key, value in state.items()
-        if not (key.startswith(optional) and (key not in expected or expected[key].shape != value.shape))
-    }
-    problems = _problems(expected, usable, optional)
-    if problems:
-        raise WeightsError(
-            "weights",
-            f"should fit {architecture.name}",
-            f"{'; '.join(problems)} in {source}",
-            "Choose the network that the weights were saved from.",
-        )
-    network.load_state_dict(usable, strict=False)
-
-
-def _problems(expected: StateDict, found: StateDict, optional: tuple[str, ...]) -> list[str]:
-    # num_batches_tracked counts training steps: old files lack it and no output depends on it.
-    required = [
-        key for key in expected if not key.startswith(optional) and not key.endswith("num_batches_tracked")
-    ]
-    missing = [key for key in required if key not in found]
-    unexpected = [key for key in found if key not in expected]
-    reshaped = [
-        f"{key} {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
-        for key, value in found.items()
-        if key in expected and value.shape != expected[key].shape
-    ]
-    found_problems = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
-    return [f"{what}: {_listing(keys)}" for what, keys in found_problems.items() if keys]
-
-
-def _listing(keys: list[str], most: int = 8) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

@@ -76,8 +76,8 @@ STYLIZE = CONFIG | {
     "levers": {
         "fold_batchnorm": True, "in_place": True, "channels_last": True, "compile": False, "checkpoints": 0, "autocast": None,
     },
-    "measures": {"weights": {"name": "file", "path": "/data/vgg19.pth", "sha256": None}},
-    "weights": {**CONFIG["weights"], "output": "outputs", "folder": None, "run": None},
+    "measures": {"weights": {"name": "file", "path": "/data/vgg19.pth", "sha256": None, "part": None}},
+    "weights": {**CONFIG["weights"], "part": None, "output": "outputs", "folder": None, "run": None},
 }  # fmt: skip
 
 

@@ -1,0 +1,239 @@
+"""State dicts as people have them: inside of checkpoints, behind prefixes, with names of other days."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
+from swag_repro.errors import WeightsError
+from swag_repro.networks import Architecture
+from swag_repro.networks.shortcuts import idle_modules
+
+StateDict: TypeAlias = Mapping[str, Tensor]
+
+USUAL = ("state_dict", "model_state_dict", "model", "net", "model_ema")
+"""Where checkpoints keep a state dict."""
+
+WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""What DataParallel, torch.compile, FSDP and checkpoints put into the names of what they wrap."""
+
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
+"""Names in torchvision's own DenseNet files, `norm.1` for `norm1`, which its builders rename on loading."""
+
+HEADS = ("fc.", "classifier.", "last_linear.", "head.", "head_dist.", "heads.", "fc_norm.", "pre_logits.")
+"""Classifiers of torchvision, timm and Cadene; a file may have one that the network lacks."""
+
+
+def read(path: Path) -> Any:
+    """Return what a file of `torch.save` or safetensors holds: tensors and plain values, nothing is executed.
+
+    Raises:
+        WeightsError: the file is damaged, or needs classes that are not loaded safely.
+    """
+    try:
+        if _is_safetensors(path):
+            from safetensors.torch import load_file  # here: no other file needs it
+
+            return load_file(path)
+        with warnings.catch_warnings(action="ignore"):  # of the pickle's protocol; an error follows
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything
+        if classes := _refused(path, error):
+            rule = "should hold tensors and plain values only"
+            found = f"{', '.join(classes)} in {path}"
+            remedy = f"If you trust the file, save its tensors alone: {_saving_anew(path)}"
+            raise WeightsError("weights.path", rule, found, remedy) from error
+        raise _not_a_state_dict(path, f"{type(error).__name__} on loading it") from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file starts as safetensors do, whatever its name: the length of a JSON header, and that."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _refused(path: Path, error: Exception) -> list[str]:
+    """Return the classes and functions for which a file was refused."""
+    with suppress(Exception):  # an old or a damaged file
+        return sorted(get_unsafe_globals_in_checkpoint(path))
+    return re.findall(r"GLOBAL ([\w.]+)", str(error))
+
+
+def _saving_anew(path: Path) -> str:
+    code = (
+        f"import torch; x = torch.load({str(path)!r}, map_location='cpu', weights_only=False); "
+        f"x = next((x[key] for key in {USUAL} if isinstance(x, dict) and key in x), x); "
+        f"torch.save(x.state_dict() if isinstance(x, torch.nn.Module) else x, "
+        f"{str(path.with_name(path.stem + '_tensors.pth'))!r})"
+    )
+    return shlex.join(["python", "-c", code])
+
+
+def _not_a_state_dict(path: Path | str, found: str) -> WeightsError:
+    return WeightsError(
+        "weights.path",
+        "should be a file of torch.save(network.state_dict()), or of safetensors",
+        f"{found}: {path}",
+        "Save the state dict again, or download the file again.",
+    )
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tensors of a file that could be a network's.
+
+    Attributes:
+        name: where they stand in the file: the keys, then their common prefix.
+        state: by the names that the network would have for them.
+    """
+
+    name: str
+    state: StateDict
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The tensors that a network should be given.
+
+    Attributes:
+        state: those that it has.
+        optional: the start of the names of those that may be missing: the head's, and of projections of
+            shortcuts scaled by 0.
+    """
+
+    state: StateDict
+    optional: tuple[str, ...]
+
+    @property
+    def required(self) -> list[str]:
+        """Names that a file should have."""
+        # num_batches_tracked counts training steps: old files lack it and no output depends on it.
+        return [
+            key
+            for key in self.state
+            if not key.startswith(self.optional) and not key.endswith("num_batches_tracked")
+        ]
+
+    def usable(self, state: StateDict) -> StateDict:
+        """Return a state without heads that are not the network's, or of another shape."""
+        return {
+            key: value
+            for key, value in state.items()
+            if not (key.startswith((*self.optional, *HEADS)) and self._differs(key, value))
+        }
+
+    def _differs(self, key: str, value: Tensor) -> bool:
+        if key not in self.state:
+            return True
+        return key.startswith(self.optional) and self.state[key].shape != value.shape
+
+    def problems(self, state: StateDict, *, unexpected: bool = True) -> list[str]:
+        """Return what keeps a usable state from being loaded, in words."""
+        found = {
+            "missing": [key for key in self.required if key not in state],
+            "unexpected": [key for key in state if key not in self.state] if unexpected else [],
+            "of another shape": [
+                f"{key} {tuple(value.shape)} instead of {tuple(self.state[key].shape)}"
+                for key, value in state.items()
+                if key in self.state and value.shape != self.state[key].shape
+            ],
+        }
+        return [f"{what}: {_listing(keys)}" for what, keys in found.items() if keys]
+
+
+def load(
+    network: nn.Module, content: Any, architecture: Architecture, *, source: str, part: str | None = None
+) -> None:
+    """Load the state dict of a file in place.
+
+    It is found inside of a checkpoint; a common prefix of its names is left out where the rest then fits. The
+    head, and projections of shortcuts scaled by 0, stay fresh where the file has none of their shape.
+
+    Args:
+        network: of the architecture.
+        content: what `read` returned.
+        architecture: says what is the head.
+        source: the file, for messages.
+        part: which of several state dicts; None for the only one.
+
+    Raises:
+        WeightsError: the file has none, several and no part is named, or one of another network.
+    """
+    heads = (*architecture.head, *idle_modules(network))
+    wanted = Wanted(network.state_dict(), tuple(f"{module}." for module in heads))
+    found = dict(_mappings(content))
+    if not found:
+        raise _not_a_state_dict(source, f"a {type(content).__name__} of something else")
+    whole = _whole(found, wanted, unwrapped=False) or _whole(found, wanted, unwrapped=True)
+    chosen = _chosen(whole, source, part) if whole else _nearest(found, wanted)
+    state = wanted.usable(chosen.state)
+    if problems := wanted.problems(state):
+        raise WeightsError(
+            "weights",
+            f"should fit {architecture.name}",
+            f"{'; '.join(problems)} in {source}",
+            "Choose the network that the weights were saved from.",
+        )
+    network.load_state_dict(state, strict=False)
+
+
+def _mappings(content: Any, name: str = "", depth: int = 4) -> Iterator[tuple[str, StateDict]]:
+    """Yield the tensors of each mapping in a checkpoint, by its keys."""
+    if not isinstance(content, Mapping) or not depth:
+        return
+    named = {str(key): value for key, value in content.items()}
+    if tensors := {key: value for key, value in named.items() if isinstance(value, Tensor)}:
+        yield name, tensors
+    for key, value in named.items():
+        yield from _mappings(value, f"{name}.{key}" if name else key, depth - 1)
+
+
+def _whole(found: Mapping[str, StateDict], wanted: Wanted, *, unwrapped: bool) -> list[Part]:
+    """Return the parts that have all that a network wants, whatever else."""
+    parts = [part for name, state in found.items() for part in _parts(name, state, wanted, unwrapped)]
+    return [part for part in parts if not wanted.problems(wanted.usable(part.state), unexpected=False)]
+
+
+def _parts(name: str, state: StateDict, wanted: Wanted, unwrapped: bool) -> Iterator[Part]:  # noqa: FBT001
+    """Yield the tensors behind each prefix with which the first of the wanted names occurs."""
+    named = {_todays(key): value for key, value in state.items()} if unwrapped else state
+    first = next(iter(wanted.required), "")
+    for prefix in [key[: -len(first)] for key in named if f".{key}".endswith(f".{first}")]:
+        below = {key[len(prefix) :]: value for key, value in named.items() if key.startswith(prefix)}
+        yield Part(".".join(filter(None, (name, prefix.rstrip(".")))), below)
+
+
+def _todays(key: str) -> str:
+    plain = ".".join(part for part in key.split(".") if part not in WRAPPERS)
+    return OLD_DENSENET.sub(r"\1\2.", plain)
+
+
+def _chosen(parts: Sequence[Part], source: str, name: str | None) -> Part:
+    named = {part.name or ".": part for part in parts}
+    if name is None and len(parts) == 1:
+        return parts[0]
+    if name in named:
+        return named[name]
+    rule = f"should be one of {', '.join(named)}"
+    remedy = f"Add weights.part={next(iter(named))}, or another."
+    raise WeightsError("weights.part", rule, f"{name or 'none given'} for {source}", remedy)
+
+
+def _nearest(found: Mapping[str, StateDict], wanted: Wanted) -> Part:
+    """Return the part of which most names are the network's, to say what it lacks."""
+    name = max(found, key=lambda name: len(found[name].keys() & wanted.state.keys()))
+    return Part(name, found[name])
+
+
+def _listing(keys: Sequence[str], most: int = 8) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
