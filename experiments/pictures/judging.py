@@ -14,12 +14,12 @@ from rich.markup import escape
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
-from experiments.building import build
+from experiments.building import build, build_network
 from experiments.command import command
 from experiments.frame import Context, Experiment
 from experiments.science import VERSIONS, settings_of_judge, wants_judge
 from experiments.sweeps.progress import console
-from swag_repro.errors import SettingError, StoreError
+from swag_repro.errors import SettingError, StoreError, UserError
 from swag_repro.measures import Measure, WeightedNetwork
 from swag_repro.networks import Architecture
 from swag_repro.runs.pictures import read_picture
@@ -50,7 +50,7 @@ class Judging(Experiment):
     network: WeightedNetwork
 
     def __post_init__(self) -> None:
-        _ = self.judge  # objects now rather than after the optimisation
+        _check_loads(self.judge)  # objects now rather than after the optimisation
 
     @cached_property
     def record(self) -> RunRecord:
@@ -193,6 +193,26 @@ def judgement_of(experiment: Experiment, architecture: Architecture, weights: We
         judged=experiment,
         network=WeightedNetwork(architecture, weights),
     )
+
+
+_loaded: set[tuple[str, str]] = set()
+"""The judges, with the digests of their weights, that this process has loaded: cells of a sweep share one."""
+
+
+def _check_loads(judge: WeightedNetwork) -> None:
+    """Load a judge whose weights come from a file, or from torchvision, once.
+
+    Raises:
+        UserError: the weights can't be had, or aren't its own.
+    """
+    try:
+        if (digest := judge.digest) is None or (str(judge), digest) in _loaded:
+            return
+        build_network(judge.weights, judge.architecture, judge.architecture.style_taps)
+    except UserError as error:
+        name, *found = error.args
+        raise type(error)(f"measures.{name}", *found) from error
+    _loaded.add((str(judge), digest))
 
 
 def _score(value: float | None) -> str:

@@ -1,9 +1,13 @@
 """The judge as users call it: after a stylisation, by itself, and where there is nothing to judge."""
 
+import re
+
 import numpy as np
 import pytest
+import torch
 
 from experiments import judge, stylize
+from swag_repro.networks.small import small_vgg
 from swag_repro.runs.records import all_runs
 
 RANDOM = "weights@measures.weights=random"
@@ -125,3 +129,32 @@ def test_a_judge_that_is_the_judged_is_refused_before_anything_is_painted(call, 
     assert status == 1
     assert "should not be the network that is optimised" in printed
     assert runs(tmp_path) == {"stylize": [], "judge": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"`measures.weights.path` should be a readable file"),
+        (b"no weights", r"`measures.weights.path` should be a file of torch.save"),
+        ({"conv.weight": torch.zeros(3)}, r"`measures.weights` should fit small_vgg; found missing"),
+    ],
+)
+def test_a_judge_by_a_file_is_loaded_before_anything_is_painted(call, tmp_path, content, message):
+    path = tmp_path / "judge.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        torch.save(content, path)
+    by_file = [*judged_by("small_vgg"), "weights@measures.weights=file", f"measures.weights.path={path}"]
+    status, printed = call(stylize, *STEPS, *by_file)
+    assert status == 1
+    assert re.search(message, printed)
+    assert not runs(tmp_path)["stylize"]
+
+
+def test_a_judge_by_a_file_judges(call, tmp_path):
+    torch.save({"model": small_vgg(width=8, units=2, num_classes=10).state_dict()}, tmp_path / "judge.pth")
+    by_file = ["weights@measures.weights=file", f"measures.weights.path={tmp_path / 'judge.pth'}"]
+    status, printed = call(stylize, *STEPS, *judged_by("small_vgg"), *by_file)
+    assert status == 0, printed
+    assert "small_vgg(file)" in set(runs(tmp_path)["judge"][0].rows().to_pandas()["definition"])
