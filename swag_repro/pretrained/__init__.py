@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from swag_repro.errors import WeightsError
@@ -42,7 +43,11 @@ class PretrainedWeights(StoredWeights):
             return super().build(architecture)
 
         def shortened(**settings: Any) -> nn.Module:
-            return _up_to(last, architecture.builder(**settings))
+            with torch.device("meta"):  # a classifier of half a gigabyte is never made
+                network = _up_to(last, architecture.builder(**settings))
+            for name in architecture.head:
+                network.set_submodule(name, nn.Identity())
+            return network.to_empty(device="cpu")
 
         return super().build(replace(architecture, builder=shortened))
 
