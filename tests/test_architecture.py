@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SERVICES = {"errors", "names", "runs", "tracking"}
 LAYERS = [
-    "errors", "memory", "quantiles", "images", "networks", "weights", "trained", "training", "peaks", "smoothing", "statistics", "measures", "losses", "transfer", "feedforward",
+    "errors", "memory", "quantiles", "images", "networks", "weights", "trained", "training", "peaks", "smoothing", "statistics", "measures", "losses", "tiling", "transfer", "feedforward",
 ]  # fmt: skip
 MAY_IMPORT_TORCH = set(LAYERS) - {"errors"}
 
