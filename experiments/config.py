@@ -203,7 +203,6 @@ class Levers:
     in_place: bool = MISSING
     channels_last: bool = MISSING
     autocast: Any = None
-    compile: bool = MISSING
     checkpoints: bool = MISSING
 
 

@@ -37,7 +37,6 @@ NOT_SCIENCE = frozenset(
         "levers.fold_batchnorm",
         "levers.in_place",
         "levers.channels_last",
-        "levers.compile",
         "levers.checkpoints",
         # Where images and weights come from; the hashes in `Identity` stand for what they are.
         "images.name",

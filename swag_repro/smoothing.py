@@ -28,11 +28,6 @@ class Smoothing(Protocol):
         """
 
 
-def reads_whole_layers(smoothing: Smoothing) -> bool:
-    """Whether a value may depend on other positions than its own: so unless the smoothing says otherwise."""
-    return bool(getattr(smoothing, "reads_whole_layers", True))
-
-
 def peak(features: Tensor) -> Tensor:
     """Largest magnitude of each image's activations, a constant: `(B, ...)` → `(B, 1)`."""
     largest: Tensor = torch.linalg.vector_norm(
@@ -154,7 +149,6 @@ class Temperature:
 class NoSmoothing:
     """The identity: standard style transfer."""
 
-    reads_whole_layers: ClassVar[bool] = False
     name: str = "none"
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
@@ -163,19 +157,6 @@ class NoSmoothing:
 
     def __str__(self) -> str:
         return self.name
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What all values of a layer's softmax share.
-
-    Attributes:
-        shift: their largest, `(B, 1)`; a constant of the gradient.
-        total: `Σ e^{(F − shift)/T}`, `(B, 1)` float64.
-    """
-
-    shift: Tensor
-    total: Tensor
 
 
 class Softmax:
@@ -214,51 +195,6 @@ class Softmax:
         reference = features if reference is None else at_least_float32(reference)
         return self.FUNCTIONS[self.over](features, self.temperature.of(reference), self._total(features))
 
-    @property
-    def reads_whole_layers(self) -> bool:
-        """Whether a value depends on other positions than its own."""
-        return self.over == "layer"
-
-    def weights(self, features: Tensor, reference: Tensor, shift: Tensor) -> Tensor:
-        """`e^{(F − shift)/T}` of a layer or a part of it, in the shape of `features` `(B, D, ...)`.
-
-        Args:
-            features: float32 or wider.
-            reference: see `Smoothing`.
-            shift: `(B, 1)`, a constant.
-        """
-        rows = (features.flatten(1) - shift) / self.temperature.of(reference)
-        return rows.exp().view_as(features)
-
-    def shared(self, features: Tensor, reference: Tensor, before: Shared | None) -> Shared:
-        """What the values of a layer share, as far as it was seen, with one more part of it.
-
-        Args:
-            features: a part of a layer, `(B, D, ...)`.
-            reference: see `Smoothing`.
-            before: of the parts before it; None at the first.
-        """
-        features = at_least_float32(features)
-        shift = features.flatten(1).amax(dim=1, keepdim=True)
-        shift = shift if before is None else torch.maximum(shift, before.shift)
-        total = self.weights(features, reference, shift).flatten(1).sum(dim=1, keepdim=True).double()
-        if before is not None:
-            total = total + before.total * self.weights(before.shift, reference, shift)
-        return Shared(shift, total)
-
-    def of_part(self, features: Tensor, reference: Tensor, shared: Shared, count: int) -> Tensor:
-        """σ of a part of a layer.
-
-        Args:
-            features: `(B, D, ...)`.
-            reference: see `Smoothing`.
-            shared: of the whole layer; σ can be differentiated by its `total`.
-            count: values of a whole image, D·M.
-        """
-        features = at_least_float32(features)
-        unit = shared.total.to(features.dtype) / (count if self.mean_one else 1)
-        return self.weights(features, reference, shared.shift) / unit.view(-1, *[1] * (features.dim() - 1))
-
     def _total(self, features: Tensor) -> float:
         if not self.mean_one:
             return 1.0
@@ -276,8 +212,6 @@ class Scale:
         SettingError: a factor that is not positive and finite.
     """
 
-    reads_whole_layers: ClassVar[bool] = False
-
     def __init__(self, *, factor: float, name: str = "scale") -> None:
         _check_between("smoothing.factor", factor, 0.0, float("inf"), "The authors' is 0.001.")
         self.factor = factor
@@ -293,8 +227,6 @@ class Scale:
 
 class Log1p:
     """`sign(F) · log(1 + |F|)`: concave, so peaks are truly compressed (extension of the paper)."""
-
-    reads_whole_layers: ClassVar[bool] = False
 
     def __init__(self, *, name: str = "log1p") -> None:
         self.name = name
@@ -318,7 +250,6 @@ class Power:
     """
 
     EPSILON = 1e-6
-    reads_whole_layers: ClassVar[bool] = False
 
     def __init__(self, *, exponent: float, name: str = "power") -> None:
         _check_between("smoothing.exponent", exponent, 0.0, 1.0, "0.5 takes the square root.")

@@ -74,7 +74,7 @@ STYLIZE = CONFIG | {
     "optimizer": {"lr": 1.0},
     "keep": {"checkpoint_seconds": 60},
     "levers": {
-        "fold_batchnorm": True, "in_place": True, "channels_last": True, "compile": False, "checkpoints": 0, "autocast": None,
+        "fold_batchnorm": True, "in_place": True, "channels_last": True, "checkpoints": 0, "autocast": None,
     },
     "measures": {"weights": {"name": "file", "path": "/data/vgg19.pth", "sha256": None, "part": None}},
     "weights": {**CONFIG["weights"], "part": None, "output": "outputs", "folder": None, "run": None},

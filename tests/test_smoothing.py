@@ -15,7 +15,6 @@ from swag_repro.smoothing import (
     Temperature,
     channel_softmax,
     peak,
-    reads_whole_layers,
     softmax,
 )
 from tests.parts import Softmax
@@ -49,24 +48,6 @@ def test_softmax_sums_to_one_over_each_image():
 
 def test_channel_softmax_sums_to_one_at_each_position():
     assert torch.allclose(channel_softmax(features()).sum(dim=1), torch.ones(2, 5, 4))
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_a_part_of_a_layer_tells_whether_layers_are_read_whole(name):
-    x, smoothing = features(), ALL[name]
-    alone = smoothing(x[..., 1:3], peak(x))
-    alike = torch.allclose(alone, smoothing(x, peak(x))[..., 1:3], atol=0)
-    assert reads_whole_layers(smoothing) is not alike
-
-
-@pytest.mark.parametrize("name", ["softmax", "softmax_peak"])
-def test_softmax_comes_in_parts(name):
-    x, smoothing = features(), ALL[name]
-    shared = None
-    for part in x.split(2, dim=-1):
-        shared = smoothing.shared(part, peak(x), shared)
-    parts = [smoothing.of_part(part, peak(x), shared, 6 * 5 * 4) for part in x.split(2, dim=-1)]
-    torch.testing.assert_close(torch.cat(parts, dim=-1), smoothing(x))
 
 
 @pytest.mark.parametrize("name", ALL)

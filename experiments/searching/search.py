@@ -1,8 +1,8 @@
 """A search: Optuna proposes trials, and each is a cell like any other.
 
-<output>/studies/<name>.log   Optuna's journal, which all processes of a search share
-                 <name>.lock  held by the process that writes to it
-                 <name>.csv   the trials, the best first
+<output>/studies/<name>.journal  Optuna's, which all processes of a search share
+                 <name>.lock     held by the process that writes to it
+                 <name>.csv      the trials, the best first
 
 A trial whose process was killed or interrupted stays under way in the journal. Once as many trials as asked
 for have begun, each process goes through those under way; the store tells which of them another one computes.
@@ -101,7 +101,7 @@ class Journal:
     @property
     def path(self) -> Path:
         """Where it lies."""
-        return self.folder / f"{self.name}.log"
+        return self.folder / f"{self.name}.journal"
 
     @property
     def lock(self) -> FileLock:

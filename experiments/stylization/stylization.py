@@ -41,13 +41,13 @@ from experiments.stylization.starts import restart_of, start_of, start_picture
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice
 from swag_repro.images import Picture, load_mask
-from swag_repro.losses import Objective, TiledObjective, can_be_tiled, check_weight, whole
+from swag_repro.losses import Objective, check_weight
 from swag_repro.memory import give_back_freed, kept_for_gradient
 from swag_repro.networks import Architecture, Levers, TappedNetwork
-from swag_repro.networks.tiles import TiledFeatures
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
 from swag_repro.smoothing import Smoothing
+from swag_repro.tiling import TiledFeatures, TiledObjective, can_be_tiled, whole
 from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
 
 UNTRAINED = (

@@ -40,7 +40,6 @@ from swag_repro.losses.objective import (
 )
 from swag_repro.losses.sliced import SlicedWasserstein
 from swag_repro.losses.strotss import SelfSimilarity, Strotss
-from swag_repro.losses.tiled import TiledObjective, can_be_tiled, whole
 from swag_repro.losses.transformations import RandomTransformations
 
 __all__ = [
@@ -75,8 +74,6 @@ __all__ = [
     "Style",
     "Targets",
     "Terms",
-    "TiledObjective",
-    "can_be_tiled",
     "check_weight",
     "content_distance",
     "gradient_norms",
@@ -89,5 +86,4 @@ __all__ = [
     "style_weights",
     "takes_style_basis",
     "total_variation",
-    "whole",
 ]

@@ -18,7 +18,6 @@ from torch.linalg import vecdot
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError
-from swag_repro.networks.tiles import Patch
 
 Features = Mapping[str, Tensor]
 """Tap → activations `(A, D, H, W)`."""
@@ -127,38 +126,6 @@ class LayerLoss(ABC):
             shares: how much each position counts, `(A, M)` with sums of 1; None for all alike.
             draws: A numbers, see `Look`.
         """
-
-
-class LossOfMeans(LayerLoss):
-    """A layer's loss that depends on means over positions alone, so that the layer may come in parts."""
-
-    keeps_positions: ClassVar[bool] = False
-    """Whether what it keeps of a reference image is `keep`'s, of the whole layer."""
-
-    @abstractmethod
-    def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Any], patch: Patch) -> Tensor:
-        """What a part of a layer adds to its sums over positions, `(A, ...)`, differentiable.
-
-        Args:
-            matrix: `(A, D, m)`.
-            shares: what each position counts, `(A, m)`; None for 1.
-            kept: of the A reference images; empty while these are made.
-            patch: where the part lies.
-        """
-
-    @abstractmethod
-    def of_means(self, means: Tensor, kept: Sequence[Any], positions: int) -> Tensor:
-        """`(A,)` float64, as of `distance`.
-
-        Args:
-            means: what `added` gives for all of a layer with shares that sum to 1, `(A, ...)` float64.
-            kept: of the A reference images.
-            positions: M.
-        """
-
-    def keep_means(self, means: Tensor) -> Any:
-        """What `of_means` reads of one reference image, from its means `(1, ...)`; by default they."""
-        return means
 
 
 def squares(matrices: Tensor) -> Tensor:

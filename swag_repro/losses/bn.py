@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from swag_repro.errors import check_choice
-from swag_repro.losses.base import LossOfMeans, squares
-from swag_repro.losses.moments import channel_moments, moments_of_powers, powers
-from swag_repro.networks.tiles import Patch
+from swag_repro.losses.base import LayerLoss, squares
+from swag_repro.losses.moments import channel_moments
 from swag_repro.smoothing import at_least_float32
 
 BN_NORMALIZERS: Mapping[str, Callable[[int, int], float]] = {  # of D and M
@@ -38,7 +36,7 @@ def moments_distance(mean: Tensor, deviation: Tensor, of_style: tuple[Tensor, Te
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchNormLoss(LossOfMeans):
+class BatchNormLoss(LayerLoss):
     """Squared differences of the channels' means and standard deviations.
 
     Attributes:
@@ -71,20 +69,3 @@ class BatchNormLoss(LossOfMeans):
         means, deviations = zip(*kept, strict=True)
         distance = moments_distance(mean, deviation, (torch.cat(means), torch.cat(deviations)))
         return distance * BN_NORMALIZERS[self.normalizer](*matrix.shape[1:])
-
-    def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Any], patch: Patch) -> Tensor:
-        """Sums of values and of their squares, `(A, 2, D)`."""
-        del kept, patch
-        return powers(matrix, shares)
-
-    def of_means(self, means: Tensor, kept: Sequence[tuple[Tensor, Tensor]], positions: int) -> Tensor:
-        """From means of values and of their squares."""
-        wanted_means, wanted_deviations = zip(*kept, strict=True)
-        wanted = (torch.cat(wanted_means), torch.cat(wanted_deviations))
-        return moments_distance(*moments_of_powers(means), wanted) * BN_NORMALIZERS[self.normalizer](
-            means.shape[2], positions
-        )
-
-    def keep_means(self, means: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and standard deviations of the style image, `(1, D)` both."""
-        return moments_of_powers(means)

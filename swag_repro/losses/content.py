@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from swag_repro.errors import check_choice
-from swag_repro.losses.base import LossOfMeans, squares
-from swag_repro.networks.tiles import Patch
+from swag_repro.losses.base import LayerLoss, squares
 
 
 def content_distance(features: Tensor, target: Tensor) -> Tensor:
@@ -34,7 +32,7 @@ CONTENT_NORMALIZERS: Mapping[str, Callable[[int], float]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContentLoss(LossOfMeans):
+class ContentLoss(LayerLoss):
     """Squared difference of features, position by position.
 
     Attributes:
@@ -43,8 +41,6 @@ class ContentLoss(LossOfMeans):
     Raises:
         SettingError: an unknown normaliser.
     """
-
-    keeps_positions: ClassVar[bool] = True
 
     normalizer: str
 
@@ -62,15 +58,6 @@ class ContentLoss(LossOfMeans):
         del shares, draws
         normalizer = CONTENT_NORMALIZERS[self.normalizer](matrix[0].numel())
         return content_distance(matrix, _joined(kept)) * normalizer
-
-    def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Tensor], patch: Patch) -> Tensor:
-        """Half the squared distance to the same positions of the content images, `(A,)`."""
-        del shares
-        return content_distance(matrix, patch.of(_joined(kept)))
-
-    def of_means(self, means: Tensor, kept: Sequence[Tensor], positions: int) -> Tensor:
-        """From half the squared distance per position."""
-        return means * positions * CONTENT_NORMALIZERS[self.normalizer](kept[0].numel())
 
 
 def _joined(kept: Sequence[Tensor]) -> Tensor:

@@ -14,8 +14,7 @@ from torch.linalg import vecdot
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError, check_choice
-from swag_repro.losses.base import LossOfMeans, column, squares
-from swag_repro.networks.tiles import Patch
+from swag_repro.losses.base import LayerLoss, column, squares
 from swag_repro.statistics import gram
 
 
@@ -189,18 +188,8 @@ def _guided(matrix: Tensor, shares: Tensor | None) -> Tensor:
     return matrix * (shares * matrix.shape[2]).sqrt().unsqueeze(1).to(matrix.dtype)
 
 
-class _LossOfGram(LossOfMeans):
-    """Of Gram matrices per position."""
-
-    def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Tensor], patch: Patch) -> Tensor:
-        """`Σ_k p_k F_k F_kᵀ`, `(A, D, D)`; p is 1 without shares."""
-        del kept, patch
-        weighted = matrix if shares is None else matrix * shares.unsqueeze(1).to(matrix.dtype)
-        return weighted @ matrix.mT
-
-
 @dataclass(frozen=True, kw_only=True)
-class GramLoss(_LossOfGram):
+class GramLoss(LayerLoss):
     """Squared difference of Gram matrices, each divided by its own number of positions M.
 
     Where both have one size, `paper` is the equation.
@@ -234,15 +223,6 @@ class GramLoss(_LossOfGram):
         distance = gram_distance_to_targets(matrix, kept, shares=shares, smaller_side=self.smaller_side)
         return distance * NORMALIZERS[self.normalizer](matrix.shape[1])
 
-    def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Tensor], patch: Patch) -> Tensor:
-        """A Gram matrix, `(A, D, D)`."""
-        return super().added(matrix.double() if self.precise else matrix, shares, kept, patch)
-
-    def of_means(self, means: Tensor, kept: Sequence[Tensor], positions: int) -> Tensor:
-        """From Gram matrices per position."""
-        del positions
-        return squares(means - torch.cat(list(kept))) * NORMALIZERS[self.normalizer](means.shape[1])
-
 
 def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
     """`Σ 2δ² (√(1 + (Δ/δ)²) − 1)` of each image: Δ² where Δ is small, 2δ|Δ| where it is large.
@@ -264,7 +244,7 @@ def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustGramLoss(_LossOfGram):
+class RobustGramLoss(LayerLoss):
     """As `GramLoss`, but a difference of two entries counts by its square only where it is small.
 
     What tells whether the squares over-fit the few largest entries: the gradient of each of these is at
@@ -298,15 +278,10 @@ class RobustGramLoss(_LossOfGram):
         """`(A,)` float64."""
         del draws
         wanted = torch.stack([target.gram for target in kept])
-        return self._between(gram(_guided(matrix, shares)) / matrix.shape[2], wanted)
+        return self.between(gram(_guided(matrix, shares)) / matrix.shape[2], wanted)
 
-    def of_means(self, means: Tensor, kept: Sequence[Tensor], positions: int) -> Tensor:
-        """From Gram matrices per position."""
-        del positions
-        return self._between(means, torch.cat(list(kept)))
-
-    def _between(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Of Gram matrices per position, `(A, D, D)` both."""
+    def between(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Return the loss of Gram matrices per position, `(A, D, D)` both."""
         channels = wanted.shape[1]
         threshold = self.threshold * squares(wanted).sqrt() / channels
         return robust_squares(found - wanted, threshold) * NORMALIZERS[self.normalizer](channels)

@@ -42,36 +42,6 @@ def channel_moments(matrix: Tensor, shares: Tensor | None = None) -> tuple[Tenso
     return mean.squeeze(1), deviation.squeeze(1)
 
 
-def powers(matrix: Tensor, shares: Tensor | None) -> Tensor:
-    """`Σ_k p_k F_ik` and `Σ_k p_k F_ik²`, in float64: their difference is a variance.
-
-    Args:
-        matrix: `(A, D, m)`.
-        shares: p, `(A, m)`; None for 1 each.
-
-    Returns:
-        `(A, 2, D)`.
-    """
-    wide = matrix.double()
-    weighted = wide if shares is None else wide * shares.unsqueeze(1)
-    return torch.stack([weighted.sum(dim=2), (weighted * wide).sum(dim=2)], dim=1)
-
-
-def moments_of_powers(means: Tensor) -> tuple[Tensor, Tensor]:
-    """`μ_i` and `s_i`, `(A, D)` both, from means of values and of their squares, `(A, 2, D)`.
-
-    As of `channel_moments`; here, too, a constant channel has the gradient 0.
-    """
-    mean, square = means.unbind(dim=1)
-    variance = square - mean.square()
-    varies = variance > EPSILON * square
-    return mean, torch.where(varies, torch.where(varies, variance, 1.0).sqrt(), 0.0)
-
-
-EPSILON = 1e-14
-"""A variance below this part of the mean square is float64's rounding."""
-
-
 def _as_row(shares: Tensor | None, matrix: Tensor) -> Tensor | None:
     return None if shares is None else shares.unsqueeze(1).to(matrix.dtype)
 

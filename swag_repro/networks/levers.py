@@ -32,7 +32,6 @@ class Levers:
         channels_last: channels lie side by side in memory, as convolutions like them on most machines.
         autocast: `bfloat16` or `float16` for convolutions, None for none. The one switch whose rounding
             shows: gradients differ by some percent.
-        compile: by `torch.compile`; every new size of image costs a compilation.
         checkpoints: keep the inputs of a few parts of the network only, and compute the rest again for the
             backward pass.
 
@@ -44,7 +43,6 @@ class Levers:
     in_place: bool = False
     channels_last: bool = False
     autocast: str | None = None
-    compile: bool = False
     checkpoints: bool = False
 
     def __post_init__(self) -> None:
@@ -68,8 +66,6 @@ class Levers:
                 _overwrite(part)
         if self.channels_last:
             extractor = extractor.to(memory_format=torch.channels_last)
-        if self.compile:
-            extractor.compile()
         return extractor
 
     def arrange(self, images: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def _statistics(options: argparse.Namespace) -> Iterator[Table]:
 
 def _stylize(options: argparse.Namespace) -> Iterator[Table]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    every = [v for v in variants() if options.compile or not v.levers.compile]
+    every = list(variants())
     if options.quick:
         sizes, closures, repeats = [(64, 1, every[:1]), (32, 2, every)], 2, 1
     else:
@@ -109,7 +109,6 @@ def _parser() -> argparse.ArgumentParser:
     stylize.add_argument("--networks", nargs="+", default=["resnet50", "vgg19"])
     stylize.add_argument("--closures", type=int, default=6, help="evaluations of the loss of each pair")
     stylize.add_argument("--repeats", type=int, default=3, help="rounds of which the median is taken")
-    stylize.add_argument("--compile", action="store_true", help="torch.compile too; needs a C++ compiler")
     stylize.add_argument("--quick", action="store_true", help="small images: whether it runs, not how fast")
     stylize.set_defaults(tables=_stylize)
     compare = commands.add_parser("losses", help="each objective against the bare pass of the network")

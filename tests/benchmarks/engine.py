@@ -88,7 +88,6 @@ def variants() -> Iterator[Variant]:
         yield replace(FULL, name="without TF32", tf32=False)
     yield replace(FULL, name="+ checkpoints", levers=replace(full, checkpoints=True))
     yield replace(FULL, name="+ autocast=bfloat16", levers=replace(full, autocast="bfloat16"))
-    yield replace(FULL, name="+ compile", levers=replace(full, compile=True))
 
 
 class Textbook:

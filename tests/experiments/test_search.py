@@ -220,7 +220,7 @@ def test_limits_that_leave_nothing_are_refused(given, message):
 
 def test_a_torn_line_of_a_journal_is_cut_off(run, tmp_path):
     assert run(*SHORT, "search.trials=1")[0] == 0
-    with (tmp_path / "out" / "studies" / "style.log").open("ab") as file:
+    with (tmp_path / "out" / "studies" / "style.journal").open("ab") as file:
         file.write(b'{"to')
     status, printed = run(*SHORT, "search.trials=2")
     assert status == 0, printed

@@ -2,10 +2,12 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.losses import NORMALIZERS, Side, Style, TiledObjective, can_be_tiled, whole
+from swag_repro.losses import NORMALIZERS, Side, Style
 from swag_repro.networks import TappedNetwork
 from swag_repro.networks.small import small_resnet
-from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale
+from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale, peak
+from swag_repro.tiling import POINTWISE, TiledObjective, can_be_tiled, whole
+from swag_repro.tiling.softmax import of_part, reads_whole_layers, shared
 from tests.parts import (
     BatchNormLoss,
     ContentLoss,
@@ -175,7 +177,28 @@ def test_transformations_move_what_tiles_hold(network):
         TiledObjective.of(moved, TILE)
 
 
-def test_a_smoothing_says_whether_it_reads_whole_layers():
+def layer():
+    return torch.randn(2, 6, 5, 4, generator=torch.Generator().manual_seed(0)).relu() * 3
+
+
+@pytest.mark.parametrize("name", SMOOTHINGS)
+def test_a_part_of_a_layer_tells_whether_layers_are_read_whole(name):
+    x, smoothing = layer(), SMOOTHINGS[name]
+    alone = smoothing(x[..., 1:3], peak(x))
+    alike = torch.allclose(alone, smoothing(x, peak(x))[..., 1:3], atol=0)
+    assert reads_whole_layers(smoothing) is not alike
+
+
+@pytest.mark.parametrize("name", ["softmax", "softmax mean one"])
+def test_softmax_comes_in_parts(name):
+    x, smoothing, common = layer(), SMOOTHINGS[name], None
+    for part in x.split(2, dim=-1):
+        common = shared(smoothing, part, peak(x), common)
+    parts = [of_part(smoothing, part, peak(x), common, 6 * 5 * 4) for part in x.split(2, dim=-1)]
+    torch.testing.assert_close(torch.cat(parts, dim=-1), smoothing(x))
+
+
+def test_a_smoothing_of_one_s_own_is_added(monkeypatch):
     class Centred:
         def __call__(self, features, _reference=None):
             return features - features.mean()
@@ -183,7 +206,7 @@ def test_a_smoothing_says_whether_it_reads_whole_layers():
     of = objective(smoothing=Centred())
     with pytest.raises(SettingError, match="`tile` should be null for a smoothing .*Centred"):
         TiledObjective.of(of, TILE)
-    Centred.reads_whole_layers = False
+    monkeypatch.setattr("swag_repro.tiling.softmax.POINTWISE", {*POINTWISE, Centred})
     assert TiledObjective.of(of, TILE).tile == TILE
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from swag_repro.errors import SettingError
 from swag_repro.networks import Levers, TappedNetwork
 from swag_repro.networks.receptive import Window, fields
-from swag_repro.networks.tiles import TiledFeatures
+from swag_repro.tiling import TiledFeatures
 
 
 class Mixed(nn.Module):

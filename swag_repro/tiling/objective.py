@@ -16,19 +16,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import Features, Look, LossOfMeans
+from swag_repro.losses.base import Features, Look
 from swag_repro.losses.objective import Network, Objective, Reference, Request, Side
 from swag_repro.networks import TappedNetwork
-from swag_repro.networks.tiles import Patch, Tile, TiledFeatures
-from swag_repro.smoothing import (
-    NoSmoothing,
-    Shared,
-    Smoothing,
-    Softmax,
-    at_least_float32,
-    peak,
-    reads_whole_layers,
-)
+from swag_repro.smoothing import NoSmoothing, Smoothing, Softmax, at_least_float32, peak
+from swag_repro.tiling.features import Patch, Tile, TiledFeatures
+from swag_repro.tiling.means import Means, means_of
+from swag_repro.tiling.softmax import Shared, of_part, reads_whole_layers, shared, weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +46,14 @@ class TiledObjective(Objective):
         if not self.tile >= 1:
             raise SettingError("tile", "should be a number of pixels, or null", self.tile, "Choose 1024.")
         for side in (self.content, self.style):
-            if side.read and not isinstance(side.loss, LossOfMeans):
+            if side.read and means_of(side.loss) is None:
                 rule = "should be null for a loss that is no function of means over positions"
                 remedy = "Leave it out: levers.checkpoints=true takes less memory with any loss."
                 raise SettingError("tile", rule, f"{self.tile} for {type(side.loss).__name__}", remedy)
         if reads_whole_layers(self.smoothing) and not isinstance(self.smoothing, Softmax):
-            rule = "should be null for a smoothing that doesn't say reads_whole_layers = False"
+            rule = "should be null for a smoothing that is none of swag_repro.tiling.POINTWISE"
             found = f"{self.tile} for {type(self.smoothing).__name__}"
-            raise SettingError("tile", rule, found, "Leave it out, or declare the smoothing.")
+            raise SettingError("tile", rule, found, "Leave it out, or add the smoothing there.")
         for name, given in (("transformations", self.transformations), ("objective.like", self.like)):
             if given is not None:
                 raise SettingError(
@@ -83,12 +77,12 @@ class TiledObjective(Objective):
 
     def _reference(self, side: Side, features: Features) -> Reference:
         tiled = cast(TiledFeatures, features)
-        if not side.read or _loss(side).keeps_positions:
+        if not side.read or _means_of(side).keeps_positions:
             return super()._reference(side, tiled.together(side.read) if side.read else {})
         ones = dict.fromkeys(self._parts(side), torch.ones((), dtype=torch.float64))
         seen = Reference({}, self._peaks(tiled, side.read), ones)
         means = _means(tiled, self._readings(tiled, side, [seen]))
-        kept = {tap: _loss(side).keep_means(found) for tap, found in zip(side.read, means, strict=True)}
+        kept = {tap: _means_of(side).keep(found) for tap, found in zip(side.read, means, strict=True)}
         return Reference(kept, seen.peaks, ones)
 
     def _found(
@@ -101,7 +95,7 @@ class TiledObjective(Objective):
         positions = tiled.tiling.positions
         return [
             {
-                reading.tap: reading.loss.of_means(
+                reading.tap: reading.means.distance(
                     next(means), reading.kept, math.prod(positions[reading.tap])
                 )
                 for reading in each
@@ -128,7 +122,7 @@ class TiledObjective(Objective):
         return [
             _Reading(
                 tap,
-                _loss(side),
+                _means_of(side),
                 self.smoothing if side.smoothed is None or tap in side.smoothed else None,
                 torch.cat([of.peaks[tap] for of in references]),
                 [of.kept[tap] for of in references] if references[0].kept else [],
@@ -154,8 +148,8 @@ def can_be_tiled(objective: Objective, network: TappedNetwork) -> bool:
     return not isinstance(network.fields, str)
 
 
-def _loss(side: Side) -> LossOfMeans:
-    return cast(LossOfMeans, side.loss)
+def _means_of(side: Side) -> Means:
+    return cast(Means, means_of(side.loss))
 
 
 @dataclass(frozen=True)
@@ -163,7 +157,7 @@ class _Reading:
     """A tap of A images as one term of the objective reads it."""
 
     tap: str
-    loss: LossOfMeans
+    means: Means
     smoothing: Smoothing | None
     peaks: Tensor
     kept: Sequence[Any]
@@ -176,19 +170,19 @@ class _Reading:
             return None
         return cast(Softmax, self.smoothing)
 
-    def added(self, layer: Tensor, patch: Patch, shared: Shared | None) -> Tensor:
+    def added(self, layer: Tensor, patch: Patch, common: Shared | None) -> Tensor:
         """What a part of the layer, `(A, D, h, w)`, adds to the means, `(A, ...)` float64."""
         shares = None if self.shares is None else patch.of(self.shares)
-        matrix = self._smoothed(layer, patch, shared).flatten(2)
-        found = self.loss.added(matrix, shares, self.kept, patch).double()
+        matrix = self._smoothed(layer, patch, common).flatten(2)
+        found = self.means.added(matrix, shares, self.kept, patch).double()
         return found / patch.positions if shares is None else found
 
-    def _smoothed(self, layer: Tensor, patch: Patch, shared: Shared | None) -> Tensor:
+    def _smoothed(self, layer: Tensor, patch: Patch, common: Shared | None) -> Tensor:
         if self.smoothing is None:
             return at_least_float32(layer)
-        if self.shares_layer is None or shared is None:
+        if self.shares_layer is None or common is None:
             return self.smoothing(layer, self.peaks)
-        return self.shares_layer.of_part(layer, self.peaks, shared, layer.shape[1] * patch.positions)
+        return of_part(self.shares_layer, layer, self.peaks, common, layer.shape[1] * patch.positions)
 
 
 class _Passes:
@@ -212,7 +206,7 @@ class _Passes:
             for index, reading in enumerate(self.readings):
                 if (smoothing := reading.shares_layer) is not None:
                     before = self.shared[index]
-                    self.shared[index] = smoothing.shared(part[reading.tap], reading.peaks, before)
+                    self.shared[index] = shared(smoothing, part[reading.tap], reading.peaks, before)
 
     def means(self, *, slopes: bool) -> tuple[Tensor, ...]:
         """The second pass: `(A, ...)` float64 of each reading; with `slopes`, as a gradient wants them."""
@@ -220,12 +214,12 @@ class _Passes:
         for tile, part in self.features.parts():
             for index, reading in enumerate(self.readings):
                 layer, patch = part[reading.tap], tile.patches[reading.tap]
-                shared = self.shared[index]
-                if slopes and shared is not None:
-                    mean, slope = _with_slope(reading, layer, patch, shared)
+                common = self.shared[index]
+                if slopes and common is not None:
+                    mean, slope = _with_slope(reading, layer, patch, common)
                     self.slopes[index] = _plus(self.slopes[index], slope)
                 else:
-                    mean = reading.added(layer, patch, shared)
+                    mean = reading.added(layer, patch, common)
                 means[index] = _plus(means[index], mean)
         return tuple(mean for mean in means if mean is not None)
 
@@ -243,24 +237,24 @@ class _Passes:
     def _worth(self, tile: Tile, part: dict[str, Tensor], upstream: Sequence[Tensor]) -> Iterator[Tensor]:
         """What each reading's part of a tile is worth; its gradient is the objective's."""
         for index, reading in enumerate(self.readings):
-            layer, patch, shared = part[reading.tap], tile.patches[reading.tap], self.shared[index]
+            layer, patch, common = part[reading.tap], tile.patches[reading.tap], self.shared[index]
             slope, smoothing = self.slopes[index], reading.shares_layer
-            yield (upstream[index] * reading.added(layer, patch, shared)).sum()
-            if shared is not None and slope is not None and smoothing is not None:
-                weights = smoothing.weights(at_least_float32(layer), reading.peaks, shared.shift)
+            yield (upstream[index] * reading.added(layer, patch, common)).sum()
+            if common is not None and slope is not None and smoothing is not None:
+                values = weights(smoothing, at_least_float32(layer), reading.peaks, common.shift)
                 of_total = (upstream[index] * slope).reshape(len(slope), -1).sum(dim=1)
-                yield (of_total * weights.flatten(1).sum(dim=1)).sum()
+                yield (of_total * values.flatten(1).sum(dim=1)).sum()
 
 
-def _with_slope(reading: _Reading, layer: Tensor, patch: Patch, shared: Shared) -> tuple[Tensor, Tensor]:
+def _with_slope(reading: _Reading, layer: Tensor, patch: Patch, common: Shared) -> tuple[Tensor, Tensor]:
     """What a part of a layer adds, and the slope of that by the total that the layer's values share."""
     with torch.enable_grad():
-        total = shared.total.detach().requires_grad_()
-        value = reading.added(layer, patch, Shared(shared.shift, total))
+        total = common.total.detach().requires_grad_()
+        value = reading.added(layer, patch, Shared(common.shift, total))
         # Of one number, the slopes of many: the gradient of what is linear in their weights.
-        weights = torch.zeros_like(value, requires_grad=True)
-        (weighed,) = torch.autograd.grad(value, total, weights, create_graph=True)
-        (slope,) = torch.autograd.grad(weighed.sum(), weights)
+        units = torch.zeros_like(value, requires_grad=True)
+        (weighed,) = torch.autograd.grad(value, total, units, create_graph=True)
+        (slope,) = torch.autograd.grad(weighed.sum(), units)
     return value.detach(), slope
 
 
