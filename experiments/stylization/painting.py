@@ -93,7 +93,8 @@ class Painter:
         self.experiment, self.network, self.context = experiment, network, context
         self.config = experiment.config
         self.checkpoints = Checkpoints(context.run.path, seconds=experiment.config.keep.checkpoint_seconds)
-        self.mirror = Mirror(context.tracker, every=experiment.config.tracking.every)
+        names = [pair.name for pair in experiment.pairs]
+        self.mirror = Mirror(context.tracker, names, every=experiment.config.tracking.every)
         self.curves: list[dict[str, float]] = []
         self.pace = self._pace()
 
@@ -101,7 +102,7 @@ class Painter:
         """The pictures of a batch."""
         saved = self.checkpoints.load(batch.key)
         state = State(**saved) if saved else self._begun(batch)
-        self.mirror.begin(batch)
+        self.mirror.begin(batch, state.curves)
         scales = self.experiment.scales_for(batch)
         records: tuple[PairRecord, ...] = ()
         while state.scale < len(scales):
@@ -119,7 +120,8 @@ class Painter:
         return Pace(experiment.work, lambda line: console.print(f"  [dim]{line}[/]"))
 
     def clear(self) -> None:
-        """Deletes the checkpoints: the run has its results."""
+        """Ends the curves and deletes the checkpoints: the run has its results."""
+        self.mirror.end()
         self.checkpoints.clear()
 
     def _begun(self, batch: Batch) -> State:
@@ -145,9 +147,10 @@ class Painter:
             self._keep(transfer, batch, state, 0, measured=measured)
         with interruptible(self.context.place) as interrupted:
             for step in self._shown(transfer, batch, scale):
-                state.curves.append(_point(state.scale, batch, step))
+                row = _point(state.scale, batch, step)
+                state.curves.append(row)
                 self._observe(transfer, step)
-                self.mirror.step(batch, step, lambda: batch.finished(transfer.images, self.config.color))
+                self.mirror.step(batch, step, row, lambda: batch.finished(transfer.images, self.config.color))
                 self._keep(transfer, batch, state, step.step, measured=measured)
                 number = interrupted()
                 if number is not None or self.checkpoints.due():
