@@ -1,10 +1,13 @@
 """What W&B hears of runs, and when."""
 
+import signal
+
 import numpy as np
 import pytest
 
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.runs.records import all_runs
+from tests.experiments.test_faults import signalled_when
 from tests.wandb_files import read_offline
 
 # W&B leaves its temporary directories to the garbage collector.
@@ -79,6 +82,19 @@ def test_pairs_of_unequal_size_have_one_mean_that_never_turns_back(run, two_pair
     last = [[item[name] for item in history if name in item][-1] for name in pairs]
     mean = [item["loss/total"] for item in history if "loss/total" in item][-1]
     assert mean == pytest.approx(np.mean(last))
+
+
+def test_a_stylisation_that_goes_on_has_its_whole_curves_once(run, two_pairs, tmp_path):
+    arguments = [*two_pairs, "steps=20", "keep.every=2", "keep.checkpoint_seconds=0", "measures=none"]
+    with signalled_when("out/runs/*/images/steps/*/0-00006.png", tmp_path, signal.SIGTERM):
+        status, _ = run(*arguments, tracking="offline")
+    assert status == 128 + signal.SIGTERM
+    assert run(*arguments, tracking="offline")[0] == 0
+    [record] = all_runs(tmp_path / "out")
+    history = [item["item"] for item in read_offline(record.path)["history"]]
+    drawn = [item["evaluation"] for item in history if "loss/total" in item]
+    assert len(drawn) > 20
+    assert drawn == list(range(1, len(drawn) + 1))
 
 
 def test_of_a_failed_run_the_reason_is_told(run, two_pairs, tmp_path):
