@@ -32,7 +32,7 @@ from experiments.sweeps.sweep import Place, Sweep
 from experiments.sweeps.worker import work
 from swag_repro.errors import UserError
 from swag_repro.runs.store import BusyError, Run, Store
-from swag_repro.tracking import About, Tracker, tracked
+from swag_repro.tracking import About, Tracker, name_of, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -216,12 +216,12 @@ class Cell:
     def _mirrored(self, experiment: Experiment, run: Run) -> Iterator[Tracker]:
         """Its W&B run, with the id of its run directory, so that a retry goes on with it."""
         settings, place = experiment.config.tracking, self.place
-        own = "" if place is None else " ".join(place.own)
+        own = [] if place is None else place.own
         about = About(
             run_id=run.identity.run_id,
             project=settings.project,
             entity=settings.entity,
-            name=f"{experiment.label} · {own}" if own else experiment.label,
+            name=name_of(experiment.label, own=own, images=list(experiment.images)),
             group=experiment.config.name,
             job_type=experiment.name,
             tags=(experiment.name, *experiment.tags, *settings.tags),

@@ -14,13 +14,14 @@ swag_repro swag_repro.errors swag_repro.names
 swag_repro.spreadsheets
 swag_repro.runs
 swag_repro.tracking swag_repro.memory swag_repro.quantiles swag_repro.peaks
-swag_repro.images swag_repro.networks swag_repro.state_dicts
+swag_repro.images swag_repro.networks
+swag_repro.state_dicts
 swag_repro.weights swag_repro.smoothing
 swag_repro.trained swag_repro.pretrained swag_repro.statistics
 swag_repro.measures
 swag_repro.losses
 swag_repro.tiling
-swag_repro.transfer swag_repro.training
+swag_repro.tiling swag_repro.tiling swag_repro.transfer swag_repro.training
 swag_repro.feedforward
 
 experiments experiments.science experiments.config experiments.building experiments.signals

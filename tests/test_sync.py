@@ -20,9 +20,9 @@ from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Store
 from swag_repro.tracking import About, tracked
 from swag_repro.tracking.rebuild import rebuild
-from swag_repro.tracking.shown import CURVES, ending, loss_axis, loss_point, show
+from swag_repro.tracking.shown import CURVES, LossCurves, ending, loss_axis, show
 from tests.wandb_files import read_offline
-from tests.wandb_server import KEY, NOWHERE, Server, serving
+from tests.wandb_server import ENTITY, KEY, NOWHERE, SWEEP, Server, serving
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,28 +56,20 @@ def compute(root: Path, seed: int, *, mode: str, fails: bool = False, during=lam
         tracked(about, mode=mode, directory=run.path, config=config, timeout=5) as tracker,
     ):
         loss_axis(tracker)
-        curves = [
-            {
-                "scale": 0,
-                "evaluation": step,
-                "seconds": step / 10,
-                "a__b/total": 1 / (1 + step),
-                "a__b/style": 0.5,
-            }
-            for step in range(STEPS)
+        rows = [
+            {"scale": 0, "evaluation": step, "seconds": step / 10, "a__b/total": 1 / step, "a__b/style": 0.5}
+            for step in range(1, STEPS + 1)
         ]
-        for point in curves:
-            losses = {name: value for name, value in point.items() if "/" in name}
-            tracker.log(
-                {"evaluation": point["evaluation"], "seconds": point["seconds"], **loss_point(losses)}
-            )
-            during(point["evaluation"])
+        curves = LossCurves(["a__b"])
+        for row in rows:
+            tracker.log(curves.point(row))
+            during(row["evaluation"])
         if fails:
             raise ZeroDivisionError("no loss")
         with run.write_file("images/a__b.png") as file:
             Image.fromarray(np.full((8, 8, 3), seed, np.uint8)).save(file, "PNG")
         with run.write_file(CURVES) as file:
-            pd.DataFrame(curves).to_parquet(file)
+            pd.DataFrame(rows).to_parquet(file)
         losses = {f"{when}{column}": 0.5 for when in ("", "first_") for column in LOSSES.values()}
         run.write_pairs(
             [{"content": "a", "style": "b", "image": "images/a__b.png", "content_image": "", "style_image": "",
@@ -118,8 +110,8 @@ def check_whole(server: Server, run_id: str, seed: int) -> None:
     assert run.about["tags"] == ["stylize", "2026-11-22_04-18-51"]
     assert (run.settings["network/name"], run.settings["sweep"]) == ("resnet18", "2026-11-22_04-18-51")
     points = [point for point in run.history if "evaluation" in point]
-    assert [point["evaluation"] for point in points] == list(range(STEPS))
-    assert [point["loss/total"] for point in points] == [1 / (1 + step) for step in range(STEPS)]
+    assert [point["evaluation"] for point in points] == list(range(1, STEPS + 1))
+    assert [point["loss/total"] for point in points] == [1 / step for step in range(1, STEPS + 1)]
     for name in ("result", "pairs", "numbers"):
         assert sum(name in point for point in run.history) == 1, name
     steps = [point["_step"] for point in run.history]
@@ -155,6 +147,38 @@ def test_offline_runs_are_sent_once(tmp_path, server):
     check_whole(server, without, 4)
 
 
+def test_an_agents_trials_are_runs_of_their_own_directories_in_its_sweep(tmp_path, server):
+    script = Path(__file__).parents[1] / "experiments" / "measure_activations.py"
+    fixed = ["network=small_residual", "images.size=32", "images.source.limit=1", "compute.threads=1",
+             f"output={tmp_path / 'out'}", "tracking=online"]  # fmt: skip
+    sweep = {"program": str(script), "method": "grid", "parameters": {"weights.seed": {"values": [1, 2]}},
+             "command": ["${env}", sys.executable, "${program}", *fixed, "${args_no_hyphens}"]}  # fmt: skip
+    (tmp_path / "sweep.yaml").write_text(json.dumps(sweep))
+    server.trials = [
+        {
+            "type": "run",
+            "run_id": f"trial{seed}",
+            "program": str(script),
+            "args": {"weights.seed": {"value": seed}},
+        }
+        for seed in (1, 2)
+    ]
+    for arguments in (["sweep", "--project", "mine", "--entity", ENTITY, "sweep.yaml"],
+                      ["agent", "--count", "2", f"{ENTITY}/mine/{SWEEP}"]):  # fmt: skip
+        line = [sys.executable, "-m", "wandb", *arguments]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    found = {record.path.name: record.config["weights"]["seed"] for record in all_runs(tmp_path / "out")}
+    assert sorted(found.values()) == [1, 2]
+    assert server.runs.keys() == found.keys()
+    for run_id, seed in found.items():
+        run = server.runs[run_id]
+        assert (run.project, run.about["sweep"], run.settings["weights.seed"]) == ("mine", SWEEP, seed)
+        assert run.settings["weights/seed"] == seed
+        assert run.summary["state"] == "finished"
+    assert "ignored" not in done.stdout + done.stderr
+
+
 def test_a_server_that_vanishes_in_the_middle_gets_the_rest_later(tmp_path, server):
 
     server.vanishes = 3
@@ -181,12 +205,13 @@ def during(step):
     check_whole(server, run_id, 1)
 
 
-def test_a_sync_that_is_killed_is_gone_on_with(tmp_path, server):
+def test_a_sync_that_loses_its_server_is_gone_on_with(tmp_path, server):
     ids = [compute(tmp_path, seed, mode="offline") for seed in (1, 2)]
     server.vanishes = 3
     status, printed = sync(tmp_path, "--timeout", "8")
     assert status == 1
-    assert f"{ids[0]} failed: no answer within 8 s" in printed
+    assert f"{ids[0]} failed: " in printed
+    assert printed.splitlines()[-1] == "2 failed"
     assert sorted(len(server.runs[run_id].history) for run_id in server.runs) in ([3], [0, 3])
     server.status, server.vanishes = 200, None
     status, printed = sync(tmp_path)

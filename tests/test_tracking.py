@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
@@ -19,7 +20,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from swag_repro.errors import SettingError
-from swag_repro.tracking import About, tracked
+from swag_repro.tracking import About, name_of, tracked
 from tests.wandb_files import read_offline as records
 from tests.wandb_server import KEY, NOWHERE, serving
 
@@ -68,9 +69,7 @@ def test_two_cells_of_one_process_are_two_runs(tmp_path, capfd):
             tracker.log({"depth": 1, "loss": 2.0})
             tracker.log({"depth": 7, "loss": 1.0})
             tracker.table("statistics", ROWS)
-            tracker.images(
-                "seen", [(Image.new("RGB", (8, 8)), "astronaut"), (np.zeros((8, 8, 3), np.uint8), "")]
-            )
+            tracker.images("seen", [(Image.new("RGB", (8, 8)), "astronaut"), (Image.new("RGB", (8, 8)), "")])
             tracker.summary({"maximum": 15.9})
     assert capfd.readouterr() == ("", "")
     for cell in ("one", "two"):
@@ -168,11 +167,12 @@ with tracking("online") as tracker:
 """
 
 
-def alone(directory: Path, script: str, **environment: str) -> str:
+def alone(directory: Path, script: str, *, within: Sequence[str] = (), **environment: str) -> str:
     """What the script prints, errors and warnings too, once it has ended well."""
-    command = [sys.executable, "-c", ALONE + script, str(directory)]
-    place = {**os.environ, **environment}
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 60}
+    command = [*within, sys.executable, "-c", ALONE + script, str(directory)]
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    place = {**own, **environment}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 240}
     return subprocess.run(command, env=place, check=True, **options).stdout
 
 
@@ -187,6 +187,96 @@ assert "wandb" not in sys.modules
 """
     assert alone(tmp_path, script) == ""
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["tracking.json"]
+
+
+OFFLINE = """
+for cell in ("one", "two"):
+    with tracking("offline", cell) as tracker:
+        tracker.log({"loss": 1.0})
+"""
+
+
+def test_an_agents_variables_that_were_left_over_make_no_mixed_run(tmp_path):
+    left = {"WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "r", "WANDB_RESUME": "must", "WANDB_NAME": "n",
+            "WANDB_RUN_GROUP": "g", "WANDB_TAGS": "a, b", "WANDB_SWEEP_PARAM_PATH": "/gone"}  # fmt: skip
+    (warning,) = alone(tmp_path, OFFLINE, **left).splitlines()
+    assert warning.startswith(
+        "WANDB_SWEEP_ID, WANDB_RUN_ID, WANDB_NAME, WANDB_RUN_GROUP, WANDB_RESUME ignored:"
+    )
+    for cell in ("one", "two"):
+        [run] = records(tmp_path / cell)["run"]
+        assert (run["run_id"], run["display_name"], run["run_group"]) == (cell, "x", "x")
+        assert run["tags"] == ["a", "b"]
+        assert not run.get("sweep_id")
+
+
+@pytest.mark.parametrize(
+    ("tracking", "said", "counts"),
+    [
+        ("offline", "disabled", "disabled"),
+        ("online", "disabled", "disabled"),
+        ("online", "dryrun", "offline"),
+        ("offline", "online", "offline"),
+    ],
+)
+def test_the_stricter_mode_counts(tmp_path, tracking, said, counts):
+    (warning,) = alone(tmp_path, OFFLINE.replace("offline", tracking), WANDB_MODE=said).splitlines()
+    assert warning == f"W&B is {counts}: the stricter of WANDB_MODE={said} and tracking={tracking} counts"
+    written = list((tmp_path / "one").glob("wandb/offline-run-*/*.wandb"))
+    assert len(written) == (counts == "offline")
+    assert (counts != "disabled") or [path.name for path in (tmp_path / "one").iterdir()] == ["tracking.json"]
+
+
+HOMELESS = "mount --bind /dev/null /etc/passwd && mount --bind /dev/null /etc/nsswitch.conf"
+"""A command after which no user has an entry in the list of users, as in many containers."""
+
+
+def can_be_homeless() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return (
+        subprocess.run(["unshare", "-m", "sh", "-c", HOMELESS], check=False, capture_output=True).returncode
+        == 0
+    )
+
+
+@pytest.mark.skipif(not can_be_homeless(), reason="needs mounts of its own")
+def test_without_a_home_only_the_mirror_is_lost(tmp_path, monkeypatch):
+    for name in ("HOME", "WANDB_CONFIG_DIR"):
+        monkeypatch.delenv(name)
+    script = f'{HOMELESS} && exec "$@"'
+    lines = alone(tmp_path, OFFLINE + "print('complete')", within=("unshare", "-m", "sh", "-c", script, "-"))
+    *warnings, last = lines.splitlines()
+    assert last == "complete"
+    assert len(warnings) == 2
+    assert all(
+        "goes on with W&B disabled: RuntimeError: Could not determine home" in line for line in warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "images", "name"),
+    [
+        (["arm=swag", "content=/home/me/a.jpg"], ["a__b"], "arm=swag content=a.jpg · vgg19 none"),
+        (["smoothing.temperature=peak/2"], [], "smoothing.temperature=peak/2 · vgg19 none"),
+        (["style=[~/p/a.jpg,../b.jpg]"], [], "style=[a.jpg,b.jpg] · vgg19 none"),
+        ([], ["photo__painting"], "photo × painting · vgg19 none"),
+        ([], ["a__b", "c__d"], "vgg19 none"),
+    ],
+)
+def test_names_begin_with_what_differs(own, images, name):
+    assert name_of("vgg19 none", own=own, images=images) == name
+
+
+def test_images_of_unequal_size_are_padded_to_one(tmp_path, caplog):
+    with tracking(tmp_path / "run") as tracker:
+        tracker.images("seen", [(Image.new("RGB", (8, 4)), "wide"), (Image.new("RGB", (2, 6)), "high")])
+    sizes = set()
+    for path in tmp_path.glob("run/wandb/*run-*/files/media/images/*.png"):
+        with Image.open(path) as image:
+            sizes.add(image.size)
+    assert sizes == {(8, 6)}
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_online_without_a_key_goes_offline(tmp_path):
@@ -276,6 +366,7 @@ for cell in ("one", "two"):
         tracker.log({"loss": 1.0})
         if cell == "one":
             urlopen(Request(os.environ["WANDB_BASE_URL"] + "/vanish", data=b"")).close()
+            start = time.monotonic()
         tracker.log({"loss": 2.0})
         tracker.table("statistics", pd.DataFrame({"value": [1.0]}))
     print(cell, time.monotonic() - start)

@@ -23,6 +23,7 @@ HISTORY = "wandb-history.jsonl"
 STREAMED = (HISTORY, "wandb-summary.json", "wandb-events.jsonl")
 KEY = "0" * 40
 ENTITY = "me"
+SWEEP = "sweep"
 NOWHERE = "nobody-is-called-so"
 """An entity that the server does not know."""
 
@@ -78,6 +79,8 @@ class Server(ThreadingHTTPServer):
         runs: by id.
         artifacts: by key, in the order of their creation.
         asked: GraphQL operations, in order.
+        sweep: the config of the only W&B sweep, as it came.
+        trials: commands for its agent.
     """
 
     daemon_threads = True
@@ -92,6 +95,8 @@ class Server(ThreadingHTTPServer):
         self.artifacts: dict[str, ServedArtifact] = {}
         self.blobs: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.sweep = ""
+        self.trials: list[dict[str, Any]] = []
         self.keys = count(1)
         self.lock = threading.RLock()
 
@@ -163,6 +168,28 @@ class Server(ThreadingHTTPServer):
         run = self._run(given)
         files = [{"name": name, "uploadUrl": f"{self.url}/run/{run.name}/{name}"} for name in given["files"]]
         return {"createRunFiles": {"runID": f"b-{run.name}", "uploadHeaders": [], "files": files}}
+
+    # --- Sweeps: trials of one, which agents ask for ----------------------------------------------------
+
+    def _UpsertSweep(self, given):  # noqa: N802
+        self.sweep = given["config"]
+        project = {"id": "p", "name": given["projectName"], "entity": {"id": "e", "name": ENTITY}}
+        return {"upsertSweep": {"sweep": {"name": SWEEP, "project": project}, "configValidationWarnings": []}}
+
+    def _SweepWithRuns(self, _):  # noqa: N802
+        about = {"id": "s", "name": SWEEP, "state": "RUNNING", "config": self.sweep, "runs": {"edges": []}}
+        nothing = ("method", "description", "createdAt", "heartbeatAt", "updatedAt", "bestLoss")
+        return {"project": {"sweep": about | dict.fromkeys(nothing)}}
+
+    _GetSweepState = _SweepWithRuns
+
+    def _CreateAgent(self, _):  # noqa: N802
+        return {"createAgent": {"agent": {"id": "agent"}}}
+
+    def _Heartbeat(self, given):  # noqa: N802
+        busy = any(json.loads(given["runState"] or "{}").values())
+        commands = [] if busy else [self.trials.pop(0) if self.trials else {"type": "exit"}]
+        return {"agentHeartbeat": {"agent": {"id": given["id"]}, "commands": json.dumps(commands)}}
 
     # --- Artifacts --------------------------------------------------------------------------------------
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
 
 from PIL.Image import Image
 from torch import Tensor
@@ -12,8 +11,8 @@ from torch import Tensor
 from experiments.pictures.batches import Batch
 from swag_repro.images import to_pil
 from swag_repro.tracking import Tracker
-from swag_repro.tracking.shown import POINTS, loss_axis, loss_point
-from swag_repro.transfer import Status, Step
+from swag_repro.tracking.shown import LossCurves, loss_axis
+from swag_repro.transfer import PairRecord, Status, Step
 
 TERMS = ("content", "style", "total")
 
@@ -22,30 +21,44 @@ SHOWN = 8
 
 
 class Mirror:
-    """Sends what becomes of batches.
+    """What W&B hears of a run's batches, one after the other.
 
     Args:
         tracker: of the run.
+        pairs: the names of all pairs of the run.
         every: steps between pictures; 0 for none.
     """
 
-    def __init__(self, tracker: Tracker, *, every: int) -> None:
+    def __init__(self, tracker: Tracker, pairs: Iterable[str], *, every: int) -> None:
         self.tracker, self.every = tracker, every
+        self.curves = LossCurves(pairs)
+        self.records: dict[str, PairRecord] = {}
         self.sent = 0
         loss_axis(tracker)
 
-    def begin(self, batch: Batch) -> None:
-        """Sends the contents and styles of a batch."""
+    def begin(self, batch: Batch, rows: Iterable[Mapping[str, float]]) -> None:
+        """Send the contents and styles of a batch, and the rows of its curves from before an interruption."""
         self.sent = 0
         self.tracker.images("inputs", _inputs(batch))
+        for row in rows:
+            point = self.curves.point(row)
+            if not self.tracker.resumed:
+                self.tracker.log(point)
 
-    def step(self, batch: Batch, step: Step, pictures: Callable[[], Tensor]) -> None:
-        """Sends the losses of a step, and pictures `(B, 3, H, W)` where it is time for some."""
-        about = {POINTS: step.evaluations, "step": step.step, "seconds": step.seconds}
-        self.tracker.log({**about, **loss_point(losses_of(batch, step)), **_states(step)})
+    def step(
+        self, batch: Batch, step: Step, row: Mapping[str, float], pictures: Callable[[], Tensor]
+    ) -> None:
+        """Send a step's row of the curves, and pictures `(B, 3, H, W)` where it is time for some."""
+        self.records |= {pair.name: record for pair, record in zip(batch.pairs, step.pairs, strict=True)}
+        self.tracker.log({**self.curves.point(row), **_states(self.records.values())})
         if self.every and step.step >= self.sent + self.every:
             self.sent = step.step
             self.tracker.images("pictures", _captioned(batch, step, pictures))
+
+    def end(self) -> None:
+        """Send the means over pairs that the last batch left out."""
+        for point in self.curves.rest():
+            self.tracker.log(point)
 
 
 def _captioned(batch: Batch, step: Step, pictures: Callable[[], Tensor]) -> Iterator[tuple[Image, str]]:
@@ -71,8 +84,9 @@ def losses_of(batch: Batch, step: Step) -> dict[str, float]:
     }
 
 
-def _states(step: Step) -> dict[str, Any]:
+def _states(records: Collection[PairRecord]) -> dict[str, int]:
+    """Return how many of the pairs that have begun are where."""
     return {
-        **{f"status/{status}": sum(record.status == status for record in step.pairs) for status in Status},
-        "status/recoveries": sum(record.recoveries for record in step.pairs),
+        **{f"status/{status}": sum(record.status == status for record in records) for status in Status},
+        "status/recoveries": sum(record.recoveries for record in records),
     }

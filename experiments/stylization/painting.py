@@ -62,6 +62,7 @@ class Painter:
     Args:
         config: of the stylisation.
         context: where results go.
+        names: of all its pairs.
         scales_for: gives the scales of a batch.
         begin: begins the optimisation of a batch at one of them.
         pace: watches the evaluations; None where nothing would be quicker.
@@ -72,6 +73,7 @@ class Painter:
         config: DictConfig,
         context: Context,
         *,
+        names: Sequence[str],
         scales_for: Callable[[Batch], Sequence[Scale]],
         begin: Begin,
         pace: Pace | None,
@@ -79,14 +81,14 @@ class Painter:
         self.config, self.context = config, context
         self.scales_for, self.begin, self.pace = scales_for, begin, pace
         self.checkpoints = Checkpoints(context.run.path, seconds=config.keep.checkpoint_seconds)
-        self.mirror = Mirror(context.tracker, every=config.tracking.every)
+        self.mirror = Mirror(context.tracker, names, every=config.tracking.every)
         self.curves: list[dict[str, float]] = []
 
     def paint(self, batch: Batch) -> FinishedBatch:
         """The pictures of a batch."""
         saved = self.checkpoints.load(batch.key)
         state = State(**saved) if saved else self._begun(batch)
-        self.mirror.begin(batch)
+        self.mirror.begin(batch, state.curves)
         scales = self.scales_for(batch)
         records: tuple[PairRecord, ...] = ()
         while state.scale < len(scales):
@@ -97,7 +99,8 @@ class Painter:
         return FinishedBatch(batch, images, records, tuple(state.steps), len(scales) - 1)
 
     def clear(self) -> None:
-        """Deletes the checkpoints: the run has its results."""
+        """Ends the curves and deletes the checkpoints: the run has its results."""
+        self.mirror.end()
         self.checkpoints.clear()
 
     def _begun(self, batch: Batch) -> State:
@@ -123,9 +126,10 @@ class Painter:
             self._keep(transfer, batch, state, 0, measured=measured)
         with interruptible(self.context.place) as interrupted:
             for step in self._shown(transfer, batch, scale):
-                state.curves.append(_point(state.scale, batch, step))
+                row = _point(state.scale, batch, step)
+                state.curves.append(row)
                 self._observe(transfer, step)
-                self.mirror.step(batch, step, lambda: batch.finished(transfer.images, self.config.color))
+                self.mirror.step(batch, step, row, lambda: batch.finished(transfer.images, self.config.color))
                 self._keep(transfer, batch, state, step.step, measured=measured)
                 number = interrupted()
                 if number is not None or self.checkpoints.due():

@@ -134,6 +134,7 @@ class Stylization(SmoothedExperiment):
         painter = Painter(
             self.config,
             context,
+            names=[pair.name for pair in self.pairs],
             scales_for=self.scales_for,
             begin=partial(self.begin, network),
             pace=self._pace(context),

@@ -1,4 +1,4 @@
-"""`python -m swag_repro.tracking sync` and `… rebuild`: run directories sent to W&B, or made ready for it."""
+"""`swag sync` and `swag rebuild`: run directories are sent to W&B, or made ready for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; 1 if a run could not be sent or rebuilt, or for a user's mistake."""
+    """Run one command; return 1 if a run could not be sent or rebuilt, or for a user's mistake."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     try:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument("--runs", type=Path, default=Path("outputs"), help="output folder of the experiments")
-    parser = argparse.ArgumentParser(prog="python -m swag_repro.tracking", description="Runs in W&B.")
+    parser = argparse.ArgumentParser(prog="swag", description="Runs in W&B.")
     commands = parser.add_subparsers(dest="command", required=True)
     sending = commands.add_parser(
         "sync", parents=[folder], help="send what W&B has not got yet; may be repeated and interrupted"

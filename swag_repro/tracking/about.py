@@ -1,9 +1,10 @@
-"""What W&B calls a run: a small file of the run directory, so that its W&B run can be made anew."""
+"""What W&B calls a run: a small file of the run directory, from which its W&B run can be made anew."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,9 +20,27 @@ LONGEST_TAG = 64
 """W&B refuses longer ones."""
 
 
+FOLDERS = re.compile(r"(?<=[=\[,])[~./][^,\]]*/")
+"""What comes before a file's name, in an override that names a file by a path from `/`, `~` or `.`."""
+
+
+def name_of(label: str, *, own: Sequence[str], images: Sequence[str]) -> str:
+    """Return a run's name, which begins with what tells it from others: lists show some 30 characters.
+
+    Args:
+        label: Of the experiment.
+        own: The overrides that tell a cell from the others of its sweep; empty outside one.
+        images: The names of its pairs, such as `photo__painting`, or of its images.
+    """
+    first = " ".join(FOLDERS.sub("", override) for override in own)
+    if not own and len(images) == 1:
+        first = images[0].replace("__", " × ")
+    return f"{first} · {label}" if first else label
+
+
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """A W&B run's names.
+    """The names of a W&B run.
 
     Attributes:
         run_id: Of the run directory, and of the W&B run: another attempt goes on with it.
@@ -44,7 +63,7 @@ class About:
     sweep: str | None = None
 
     def write(self, directory: Path) -> None:
-        """Leaves it in a run directory.
+        """Write the names into a run directory.
 
         Raises:
             StoreError: It can't be written.
@@ -53,7 +72,7 @@ class About:
 
     @classmethod
     def of(cls, record: RunRecord) -> Self:
-        """That of a run; of one from before there was the file, what its status and config say.
+        """Return the names of a run; of one without the file, those that its status and config say.
 
         Raises:
             StoreError: A file of it is malformed.
@@ -78,7 +97,7 @@ class About:
         return replace(about, tags=tuple(about.tags))
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """What `wandb.init` takes; the config flat, as `network/name`, to filter and group by."""
+        """Return what `wandb.init` takes; the config flat, as `network/name`, to filter and group by."""
         names = {name: getattr(self, name) for name in ("project", "entity", "name", "group", "job_type")}
         tags = dict.fromkeys(tag[:LONGEST_TAG] for tag in (*self.tags, self.sweep) if tag)
         settings = {**leaves(config, "/"), "run_id": self.run_id, "sweep": self.sweep}

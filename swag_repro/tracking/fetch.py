@@ -21,9 +21,9 @@ from swag_repro.runs.files import digest_of, refuse_newer, unreadable, write_tex
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import SCHEMA_VERSION
 from swag_repro.runs.store import Store
+from swag_repro.tracking.environment import environment
 from swag_repro.tracking.server import Server, line_of
 from swag_repro.tracking.shown import COSTS
-from swag_repro.tracking.tracker import failures, quiet_below
 
 if TYPE_CHECKING:
     import wandb
@@ -51,7 +51,7 @@ class Fetched:
 
 
 def fetch(project: str, entity: str | None, folder: Path) -> Fetched:
-    """Makes `<folder>/runs/<run id>/` of all runs of a W&B project that have sent their tables.
+    """Make `<folder>/runs/<run id>/` of all runs of a W&B project that have sent their tables.
 
     Args:
         project: W&B's project.
@@ -62,7 +62,7 @@ def fetch(project: str, entity: str | None, folder: Path) -> Fetched:
         TrackingError: W&B's server does not answer, or has no such project.
         StoreError: What a run has sent has no schema, or that of a later version, or was changed.
     """
-    with tempfile.TemporaryDirectory() as place, quiet_below(Path(place)):
+    with tempfile.TemporaryDirectory() as place, environment(Path(place)):
         server = Server(timeout=TIMEOUT)
         path = f"{entity or server.entity}/{project}"
         (folder / "runs").mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def _answered(path: str) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except failures() as error:
+    except Exception as error:  # of any kind, as W&B passes on what its parts raise
         remedy = "Check --project and --entity."
         raise TrackingError(path, "should be read from W&B", line_of(error), remedy) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from swag_repro.errors import TrackingError
@@ -14,7 +14,6 @@ from swag_repro.tracking.shown import replay, show
 from swag_repro.tracking.tracker import Tracker, opened
 
 if TYPE_CHECKING:
-    import pandas as pd
     import wandb
 
 TIMEOUT = 15.0
@@ -22,7 +21,7 @@ TIMEOUT = 15.0
 
 
 class Remainder(Tracker):
-    """Leaves out what a server already has of a run.
+    """A tracker that leaves out the points that a server already has of a run.
 
     Args:
         run: W&B's.
@@ -30,34 +29,28 @@ class Remainder(Tracker):
     """
 
     def __init__(self, run: wandb.Run | None, known: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__(run, first_step=1 + max((point["_step"] for point in known), default=-1))
-        self._names: set[str] = set()
-        self._points: dict[tuple[str, Any], list[Mapping[str, Any]]] = defaultdict(list)
-        for point in known:
-            self._names |= point.keys()
-            for name, value in point.items():
-                if isinstance(value, int | float):
-                    self._points[name, value].append(point)
+        super().__init__(run)
+        self._step = 1 + max((point["_step"] for point in known), default=-1)
+        self._known: dict[tuple[str, Any], list[dict[str, Any]]] = defaultdict(list)
+        for point in map(_numbers, known):
+            for item in point.items():
+                self._known[item].append(point)
 
-    def log(self, values: Mapping[str, float]) -> None:
-        """A point, unless one with all of its values is there."""
-        axis = next(iter(values.items()))
-        if not any(values.items() <= point.items() for point in self._points[axis]):
-            super().log(values)
+    def _log(self, run: wandb.Run, values: Mapping[str, Any]) -> None:
+        point = _numbers(values)
+        there = self._known[next(iter(point.items()))]
+        if not any(point.items() <= other.items() for other in there):
+            run.log(dict(values), step=self._step)
+            self._step += 1
 
-    def table(self, name: str, rows: pd.DataFrame) -> None:
-        """A table, unless one of its name is there."""
-        if name not in self._names:
-            super().table(name, rows)
 
-    def images(self, name: str, images: Iterable[Any]) -> None:
-        """Images, unless some of their name are there."""
-        if name not in self._names:
-            super().images(name, images)
+def _numbers(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point without what can't be compared: tables and images have only their names."""
+    return {name: value if isinstance(value, int | float) else None for name, value in point.items()}
 
 
 def rebuild(record: RunRecord, known: Sequence[Mapping[str, Any]] = ()) -> None:
-    """Replaces what W&B has written below a run directory.
+    """Replace what W&B has written below a run directory.
 
     Args:
         record: Of a run that is finished, or has failed; it should be at rest.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -40,7 +40,7 @@ PLACES = ("depth", "position")
 
 
 def ending(path: Path) -> RunRecord:
-    """A run whose files are all there, as its directory will say once it is finished."""
+    """Return a run whose files are all there, as its directory will say once it is finished."""
     status = read_status(path)
     seconds = (datetime.now(UTC) - datetime.fromisoformat(status.started_at)).total_seconds()
     rows = int(pq.read_metadata(path / "rows.parquet").num_rows)
@@ -49,9 +49,9 @@ def ending(path: Path) -> RunRecord:
 
 
 def show(tracker: Tracker, record: RunRecord) -> None:
-    """Sends what a finished run holds: curves, summary, pictures; tables and files last.
+    """Send what a finished run holds: curves, summary, pictures; tables and files last.
 
-    Online, these ask the server first: where it is gone, all else is already in the log.
+    Online, these ask the server: where it is gone, all else is already in the log.
 
     Raises:
         StoreError: A file of it is damaged.
@@ -70,7 +70,7 @@ def show(tracker: Tracker, record: RunRecord) -> None:
 
 
 def replay(tracker: Tracker, record: RunRecord) -> None:
-    """Sends the points that a stylisation sends while it goes on.
+    """Send the points that a stylisation sends while it goes on.
 
     Raises:
         StoreError: Its curves are damaged.
@@ -78,29 +78,77 @@ def replay(tracker: Tracker, record: RunRecord) -> None:
     if CURVES not in (record.status.files or {}):
         return
     loss_axis(tracker)
-    curves = pd.read_parquet(BytesIO(record.read(CURVES)))
-    for point in curves.to_dict("records"):
-        losses = {str(name): value for name, value in point.items() if "/" in str(name) and pd.notna(value)}
-        tracker.log({POINTS: point[POINTS], "seconds": point["seconds"], **loss_point(losses)})
+    rows = pd.read_parquet(BytesIO(record.read(CURVES)))
+    curves = LossCurves(name.rpartition("/")[0] for name in rows.columns if "/" in name)
+    for row in rows.to_dict("records"):
+        tracker.log(curves.point({str(name): value for name, value in row.items()}))
+    for point in curves.rest():
+        tracker.log(point)
 
 
 def loss_axis(tracker: Tracker) -> None:
-    """Draws a stylisation's losses over its evaluations."""
-    tracker.axis(POINTS, "loss/*", "status/*", "pair/*", "seconds", "pictures")
+    """Draw a stylisation's losses over its evaluations."""
+    tracker.axis(POINTS, "loss/*", "pair/*")
 
 
-def loss_point(losses: Mapping[str, float]) -> dict[str, float]:
-    """`<pair>/<term>` → what is drawn: means over pairs under names that all runs have, and pairs' totals."""
-    by_term: dict[str, dict[str, float]] = defaultdict(dict)
-    for name, value in losses.items():
+class LossCurves:
+    """The losses of a run's pairs, whose batches run one after the other, as curves that never turn back.
+
+    A pair's total is drawn as it comes. The means over all pairs begin once the last batch has begun: before,
+    they would be means over other pairs at each batch. They are drawn over evaluations from the start of each
+    pair's batch, through all scales; a pair that has ended keeps its last losses.
+
+    Args:
+        pairs: The names of all pairs of the run.
+    """
+
+    def __init__(self, pairs: Iterable[str]) -> None:
+        self._curves: dict[str, list[dict[str, float]]] = {pair: [] for pair in pairs}
+        self._place: tuple[float, float] = (0, 0)
+        self._evaluation = 0
+
+    def point(self, row: Mapping[str, float]) -> dict[str, float]:
+        """Return what is drawn of one evaluation of a batch, from a row of `CURVES`; NaN is left out."""
+        place = (row["scale"], row[POINTS])
+        self._evaluation = 1 if place <= self._place else self._evaluation + 1
+        self._place = place
+        losses = _by_pair(row)
+        for pair, terms in losses.items():
+            self._add(self._curves[pair], terms)
+        totals = {f"pair/{pair}": terms["total"] for pair, terms in losses.items() if "total" in terms}
+        return {POINTS: self._evaluation, **totals, **self._means(self._evaluation)}
+
+    def rest(self) -> Iterator[dict[str, float]]:
+        """Yield the means at evaluations that earlier batches made, and the last did not."""
+        longest = max(map(len, self._curves.values()), default=0)
+        for evaluation in range(self._evaluation + 1, longest + 1):
+            yield {POINTS: evaluation, **self._means(evaluation)}
+
+    def _add(self, curve: list[dict[str, float]], terms: Mapping[str, float]) -> None:
+        before = self._evaluation - 1
+        del curve[before:]  # of a batch that began again, in halves
+        curve += curve[-1:] * (before - len(curve))
+        curve.append({**(curve[-1] if curve else {}), **terms})
+
+    def _means(self, evaluation: int) -> dict[str, float]:
+        if not all(self._curves.values()):
+            return {}
+        last = [curve[min(evaluation, len(curve)) - 1] for curve in self._curves.values()]
+        return {f"loss/{term}": sum(one.get(term, math.nan) for one in last) / len(last) for term in last[0]}
+
+
+def _by_pair(row: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return pair → term → loss, from columns `<pair>/<term>`."""
+    losses: dict[str, dict[str, float]] = {}
+    for name, loss in row.items():
         pair, _, term = name.rpartition("/")
-        by_term[term][pair] = value
-    means = {f"loss/{term}": sum(values.values()) / len(values) for term, values in by_term.items()}
-    return {**means, **{f"pair/{pair}": value for pair, value in by_term["total"].items()}}
+        if pair and not math.isnan(loss):
+            losses.setdefault(pair, {})[term] = loss
+    return losses
 
 
 def final_losses(pairs: pd.DataFrame) -> dict[str, float]:
-    """Means of the losses of pairs, in `PAIRS`."""
+    """Return the means of the losses of pairs, in `PAIRS`."""
     means = pairs.filter(like="_loss").mean()
     return {f"final/{name}": value for name, value in means.items()}
 

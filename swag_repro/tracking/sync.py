@@ -1,4 +1,4 @@
-"""Sends what W&B has not got of an output folder's runs, each once, however often it is called.
+"""Send what W&B has not got of an output folder's runs, each once, however often it is called.
 
 A log that was written to its end goes as it is, if the server does not know its run. Of all others, those
 cut off by a lost network or sent in part by an interrupted `sync`, a new log is made from the run directory,
@@ -18,12 +18,16 @@ from swag_repro.errors import UserError
 from swag_repro.runs.records import RunRecord
 from swag_repro.runs.store import Store
 from swag_repro.tracking.about import About
+from swag_repro.tracking.environment import environment
 from swag_repro.tracking.rebuild import rebuild
 from swag_repro.tracking.server import Server
-from swag_repro.tracking.tracker import COMPLETE, quiet_below, synced
+from swag_repro.tracking.tracker import COMPLETE, synced
 
 AT_ONCE = 16
 """Runs of which one call of `wandb sync` sends several side by side."""
+
+
+State = Literal["sent", "there", "busy", "unmirrored", "failed"]
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,12 @@ class Sent:
     """
 
     run_id: str
-    state: Literal["sent", "there", "busy", "unmirrored", "failed"]
+    state: State
     reason: str = ""
 
 
-def logs_of(record: RunRecord) -> list[Path]:
-    """W&B's logs below a run directory, the oldest first."""
-    return sorted(record.path.glob("wandb/*run-*/run-*.wandb"), key=lambda log: log.parent.name[-32:])
-
-
 def sync(records: Iterable[RunRecord], root: Path, *, timeout: float) -> Iterator[Sent]:
-    """Sends what is missing; yields each run as soon as it is clear what became of it.
+    """Send what is missing; yield each run as soon as it is clear what became of it.
 
     Args:
         records: Runs.
@@ -60,48 +59,67 @@ def sync(records: Iterable[RunRecord], root: Path, *, timeout: float) -> Iterato
     """
     waiting = []
     for record in records:
-        if (state := _state(record)) == "waiting":
+        state = _state(record)
+        if state is None:
             waiting.append(record)
         else:
             yield Sent(record.path.name, state)
     if not waiting:
         return
-    with tempfile.TemporaryDirectory() as folder, quiet_below(Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, environment(Path(folder)):
         server, store = Server(timeout=timeout), Store(root)
         for first in range(0, len(waiting), AT_ONCE):
             yield from _send(waiting[first : first + AT_ONCE], store, server)
 
 
-def _state(record: RunRecord) -> Literal["there", "busy", "unmirrored", "waiting"]:
-    logs = logs_of(record)
+def _log(record: RunRecord) -> Path | None:
+    """Return W&B's log below a run directory; None if it has none."""
+    return next(record.path.glob("wandb/*run-*/run-*.wandb"), None)
+
+
+def _state(record: RunRecord) -> State | None:
+    """Return why a run is not sent; None if it is to be sent."""
     if record.status.state == "running":
         return "busy"
-    if not logs:
+    log = _log(record)
+    if log is None:
         return "unmirrored"
-    return "there" if synced(logs[-1]).exists() else "waiting"
+    return "there" if synced(log).exists() else None
 
 
 def _send(records: Sequence[RunRecord], store: Store, server: Server) -> Iterator[Sent]:
-    logs: dict[Path, str] = {}
+    logs: dict[Path, RunRecord] = {}
     with ExitStack() as held:
         for record in records:
-            run_id = record.path.name
-            if not held.enter_context(store.at_rest(run_id)):
-                yield Sent(run_id, "busy")
+            if not held.enter_context(store.at_rest(record.path.name)):
+                yield Sent(record.path.name, "busy")
                 continue
             try:
-                logs[_prepared(record, server)] = run_id
+                logs[_prepared(record, server)] = record
             except UserError as error:
-                yield Sent(run_id, "failed", str(error))
-        failed = server.send(list(logs)) if logs else {}
-    for log, run_id in logs.items():
-        yield Sent(run_id, "failed", failed[log]) if log in failed else Sent(run_id, "sent")
+                yield Sent(record.path.name, "failed", str(error))
+        server.send(list(logs))
+        for log, record in logs.items():
+            yield _arrived(record, log, server)
 
 
 def _prepared(record: RunRecord, server: Server) -> Path:
-    """The log that is to be sent of a run."""
-    known, log = server.points(About.of(record)), logs_of(record)[-1]
-    if known is None and log.with_name(COMPLETE).exists():
-        return log
-    rebuild(record, known or ())
-    return logs_of(record)[-1]
+    """Return the log to be sent of a run, which is made anew unless it is whole and the run unknown."""
+    known, log = server.points(About.of(record)), _log(record)
+    if known is not None or log is None or not log.with_name(COMPLETE).exists():
+        rebuild(record, known or ())
+        log = _log(record)
+    assert log is not None
+    return log
+
+
+def _arrived(record: RunRecord, log: Path, server: Server) -> Sent:
+    """Return what became of a run; `wandb sync` marks as sent whatever it has read to its end."""
+    try:
+        if server.has_ended(About.of(record)):
+            return Sent(record.path.name, "sent")
+        reason = "it did not arrive, W&B says why above"
+    except UserError as error:
+        reason = str(error)
+    synced(log).unlink(missing_ok=True)
+    return Sent(record.path.name, "failed", reason)

@@ -6,39 +6,46 @@ import logging
 import os
 import shutil
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from http import HTTPStatus
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from PIL import Image
 
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.runs.records import reason_of
 from swag_repro.tracking.about import About
+from swag_repro.tracking.environment import (
+    MODES,
+    Mode,
+    agents_sweep,
+    environment,
+    strictest,
+    tags,
+    warn_of_ignored,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     import wandb
-    from PIL.Image import Image as Picture
 
 logger = logging.getLogger(__name__)
-
-Mode = Literal["online", "offline", "disabled"]
-MODES: tuple[Mode, ...] = get_args(Mode)
-"""Where one can't be started, the next takes its place."""
 
 COMPLETE = "complete"
 """A file beside a W&B run's log that was written to its end: `sync` makes anew what has none."""
 
-ANSWER = 5.0
-"""Seconds in which a server should answer anything, in the middle of a run."""
-
 AWAY = 300.0
 """For so many seconds after a server did not answer, a process starts its runs offline, without asking."""
+
+ATTEMPTS: dict[str, Any] = {
+    "x_graphql_retry_max": 2,
+    "x_graphql_retry_wait_max_seconds": 2.0,
+    "x_graphql_timeout_seconds": 5.0,
+}
+"""W&B's settings for questions that a run waits for: three attempts at most, not half a minute and more."""
 
 
 class Tracker:
@@ -48,21 +55,24 @@ class Tracker:
 
     Args:
         run: W&B's.
-        first_step: Of W&B's own count of what is logged; None to let it count.
     """
 
-    def __init__(self, run: wandb.Run | None, *, first_step: int | None = None) -> None:
+    def __init__(self, run: wandb.Run | None) -> None:
         self._run = run
         self._whole = True
-        self._step = first_step
 
     @property
     def sends(self) -> bool:
         """Whether anything sent still arrives."""
         return self._run is not None and self._whole
 
+    @property
+    def resumed(self) -> bool:
+        """Whether the server already has what an earlier attempt at the run sent."""
+        return self._run is not None and self._run.resumed
+
     def axis(self, name: str, *curves: str) -> None:
-        """Draws curves, such as `loss/*`, over the values that are logged under this name beside them."""
+        """Draw curves, such as `loss/*`, over the values that are logged under this name beside them."""
 
         def define(run: wandb.Run) -> None:
             run.define_metric(name, hidden=True)
@@ -72,32 +82,32 @@ class Tracker:
         self._mirror(define)
 
     def log(self, values: Mapping[str, float]) -> None:
-        """One point of each curve."""
-        self._mirror(lambda run: self._log(run, dict(values)))
+        """Send one point of each curve."""
+        self._mirror(lambda run: self._log(run, values))
 
     def table(self, name: str, rows: pd.DataFrame) -> None:
-        """A table, row for row."""
+        """Send a table, row for row."""
 
         def send(run: wandb.Run) -> None:
-            from wandb import Table
+            import wandb
 
-            _ask(run)
-            self._log(run, {name: Table(dataframe=rows)})
+            self._log(run, {name: wandb.Table(dataframe=rows)})
 
         self._mirror(send)
 
-    def images(self, name: str, images: Iterable[tuple[Picture | np.ndarray, str]]) -> None:
-        """Images side by side, each with its caption: PIL's, or arrays of shape (H, W, 3) in [0, 255]."""
+    def images(self, name: str, images: Iterable[tuple[Image.Image, str]]) -> None:
+        """Send images side by side, each with its caption; W&B shows only those of one size as they are."""
+        shown = _of_one_size(list(images)) if self.sends else []
 
         def send(run: wandb.Run) -> None:
-            from wandb import Image
+            import wandb
 
-            self._log(run, {name: [Image(image, caption=caption) for image, caption in images]})
+            self._log(run, {name: [wandb.Image(image, caption=caption) for image, caption in shown]})
 
         self._mirror(send)
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """What describes the whole run; a later value replaces an earlier one."""
+        """Send what describes the whole run; a later value replaces an earlier one."""
         self._mirror(lambda run: run.summary.update(dict(values)))
 
     def artifact(
@@ -108,7 +118,7 @@ class Tracker:
         added: Mapping[str, str],
         about: Mapping[str, Any],
     ) -> None:
-        """Files as one artifact, which other runs can name; of the same content there is one version.
+        """Send files as one artifact, which other runs can name; of the same content there is one version.
 
         Args:
             name: Unique in the project, such as `run-0123456789abcdef`.
@@ -121,7 +131,6 @@ class Tracker:
         def send(run: wandb.Run) -> None:
             from wandb import Artifact
 
-            _ask(run)
             artifact = Artifact(name, kind, metadata=dict(about))
             for file, path in files.items():
                 artifact.add_file(str(path), file, policy="immutable", skip_cache=True)
@@ -133,7 +142,7 @@ class Tracker:
         self._mirror(send)
 
     def end(self, reason: str | None) -> None:
-        """Ends the W&B run: finished, or failed with a reason, and exit code 1.
+        """End the W&B run: finished, or failed with a reason, and exit code 1.
 
         It waits for its upload no longer than the timeout it was started with.
         """
@@ -142,20 +151,17 @@ class Tracker:
             return
         try:
             self._run.finish(exit_code=0 if reason is None else 1)
-        except failures() as error:
-            self._lose(
-                "W&B could not finish; `python -m swag_repro.tracking sync` sends what is missing", error
-            )
+        except Exception as error:  # of any kind, as W&B passes on what its parts raise
+            self._lose("W&B could not finish; `swag sync` sends what is missing", error)
         if self._whole:
             self._mark(self._run)
 
-    def _log(self, run: wandb.Run, values: dict[str, Any]) -> None:
-        run.log(values, step=self._step)
-        self._step = None if self._step is None else self._step + 1
+    def _log(self, run: wandb.Run, values: Mapping[str, Any]) -> None:
+        run.log(dict(values))
 
     def _mark(self, run: wandb.Run) -> None:
-        """Says of the log that it is whole; of one that was sent, as `wandb sync` says it."""
-        log = log_of(Path(run.settings.sync_dir))
+        """Mark the log as whole; one that was sent, as `wandb sync` marks it."""
+        log = Path(run.settings.sync_file)
         with suppress(OSError):
             log.with_name(COMPLETE).touch()
             if run.settings.mode == "online":
@@ -166,7 +172,7 @@ class Tracker:
             return
         try:
             send(self._run)
-        except failures() as error:
+        except Exception as error:  # of any kind, as W&B passes on what its parts raise
             self._lose("W&B mirrors this run no further; its own files are not touched by that", error)
 
     def _lose(self, consequence: str, error: Exception) -> None:
@@ -176,32 +182,23 @@ class Tracker:
         _warn(consequence, error)
 
 
-def _ask(run: wandb.Run) -> None:
-    """W&B asks the server of each artifact, and of one that is gone for half a minute."""
-    if run.settings.mode == "online":
-        probe(run.settings, ANSWER)
+def _of_one_size(images: Sequence[tuple[Image.Image, str]]) -> list[tuple[Image.Image, str]]:
+    """Pad images, transparently, to the largest width and height."""
+    width = max(image.width for image, _ in images)
+    height = max(image.height for image, _ in images)
 
+    def padded(image: Image.Image) -> Image.Image:
+        if image.size == (width, height):
+            return image
+        canvas = Image.new("RGBA", (width, height))
+        canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+        return canvas
 
-def probe(settings: wandb.Settings, timeout: float) -> None:
-    """Whether a server answers anything; an `OSError` if not within so many seconds."""
-    given = {"http": settings.http_proxy, "https": settings.https_proxy}
-    proxies = {scheme: proxy for scheme, proxy in given.items() if proxy}
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies or None))
-    try:
-        opener.open(f"{settings.base_url}/healthz", timeout=timeout).close()
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise
-
-
-def log_of(directory: Path) -> Path:
-    """The log in one of W&B's own directories, such as `wandb/offline-run-20261122_042734-<run id>`."""
-    return directory / f"run-{directory.name.rpartition('-')[2]}.wandb"
+    return [(padded(image), caption) for image, caption in images]
 
 
 def synced(log: Path) -> Path:
-    """The file by which W&B marks a log as sent."""
+    """Return the file by which W&B marks a log as sent."""
     return log.with_name(f"{log.name}.synced")
 
 
@@ -223,7 +220,7 @@ class _Server:
 def tracked(
     about: About, *, mode: str, directory: Path, config: Mapping[str, Any], timeout: float
 ) -> Iterator[Tracker]:
-    """One W&B run that ends with the block; with exit code 1, and the reason, if that raises.
+    """Start one W&B run that ends with the block; with exit code 1, and the reason, if that raises.
 
     Without a server that answers, the run is mirrored offline, and where W&B does not start, not at all; a
     logged warning says so. The server is the one of the user's W&B settings. In all modes the run directory
@@ -231,7 +228,7 @@ def tracked(
 
     Args:
         about: The run's names. Where the server knows the id, another attempt goes on with it.
-        mode: One of `MODES`.
+        mode: One of `MODES`; the environment may ask for a stricter one.
         directory: The run directory; all that W&B writes lies below it.
         config: The resolved config, plain.
         timeout: For how many seconds a server is waited for, at the start and again at the end.
@@ -241,8 +238,11 @@ def tracked(
         StoreError: The directory can't be written to.
     """
     _check(mode, timeout)
+    about = replace(about, tags=(*about.tags, *tags()))
     about.write(directory)
-    with opened(about, mode=mode, directory=directory, config=config, timeout=timeout) as run:
+    warn_of_ignored()
+    chosen = strictest(cast("Mode", mode))
+    with opened(about, mode=chosen, directory=directory, config=config, timeout=timeout) as run:
         tracker = Tracker(run)
         try:
             yield tracker
@@ -254,12 +254,13 @@ def tracked(
 
 @contextmanager
 def opened(
-    about: About, *, mode: str, directory: Path, config: Mapping[str, Any], timeout: float
+    about: About, *, mode: Mode, directory: Path, config: Mapping[str, Any], timeout: float
 ) -> Iterator[wandb.Run | None]:
-    """A W&B run for a `Tracker`, or none; to be ended within."""
+    """Start a W&B run for a `Tracker`, or none; it should be ended within."""
     options = {**about.arguments(config), "dir": directory}
-    with quiet_below(directory):
-        yield _started(mode, timeout, options)
+    settings = {"init_timeout": timeout, "finish_timeout": timeout, "sweep_id": agents_sweep()}
+    with environment(directory):
+        yield _started(mode, options, settings)
 
 
 def _check(mode: str, timeout: float) -> None:
@@ -268,28 +269,12 @@ def _check(mode: str, timeout: float) -> None:
         raise SettingError("tracking.timeout", "should be positive", timeout, "Choose some seconds.")
 
 
-@contextmanager
-def quiet_below(directory: Path) -> Iterator[None]:
-    """Has W&B print nothing, and stage and cache its files below this directory, not in the user's home."""
-    own = directory.absolute() / "wandb"
-    settings = {"WANDB_DATA_DIR": f"{own}/data", "WANDB_CACHE_DIR": f"{own}/cache", "WANDB_SILENT": "true"}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            del os.environ[name]
-            if value is not None:
-                os.environ[name] = value
-
-
-def _started(mode: str, timeout: float, options: Mapping[str, Any]) -> wandb.Run | None:
+def _started(mode: Mode, options: Mapping[str, Any], settings: Mapping[str, Any]) -> wandb.Run | None:
     mode = "offline" if mode == "online" and _Server.is_away() else mode
     for attempt, instead in pairwise(MODES[MODES.index(mode) :]):
         try:
-            return _init(attempt, timeout, options)
-        except failures() as error:
+            return _init(attempt, options, settings)
+        except Exception as error:  # of any kind: W&B itself needs a home, a server, a key, a free port
             _warn(f"W&B can't run {attempt}, so this run goes on with W&B {instead}", error)
             if attempt == "online":
                 _Server.away()
@@ -301,47 +286,27 @@ def _started(mode: str, timeout: float, options: Mapping[str, Any]) -> wandb.Run
 
 
 def _end_service() -> None:
-    import wandb
+    with suppress(Exception):  # of any kind: there may be none
+        import wandb
 
-    with suppress(*failures()):
         wandb.teardown(exit_code=1)
     os.environ.pop("WANDB_SERVICE", None)  # by which the next run would look for it
 
 
-def _init(mode: Mode, timeout: float, options: Mapping[str, Any]) -> wandb.Run:
+def _init(mode: Mode, options: Mapping[str, Any], settings: Mapping[str, Any]) -> wandb.Run:
     import wandb
 
+    wandb.setup(settings=wandb.Settings(**ATTEMPTS))
     # `init` would ask for a missing key where there is a terminal, and wait for the answer.
     if mode == "online" and not wandb.login(prompt=False, verify=False):
         raise wandb.errors.UsageError("no API key is configured; `wandb login` stores one")
-    settings = wandb.Settings(
-        console="off", init_timeout=timeout, finish_timeout=timeout, finish_timeout_raises=True
-    )
     # One W&B run a cell, also where one process computes many.
     # Offline it could not know of an earlier attempt; the server takes both for one run by their id.
     resume: Literal["allow"] | None = "allow" if mode == "online" else None
-    return wandb.init(mode=mode, reinit="create_new", resume=resume, settings=settings, **options)
+    chosen = wandb.Settings(console="off", finish_timeout_raises=True, **settings)
+    return wandb.init(mode=mode, reinit="create_new", resume=resume, settings=chosen, **options)
 
 
 def _warn(consequence: str, error: Exception) -> None:
     first_line = str(error).partition("\n")[0]
     logger.warning("%s: %s: %s", consequence, type(error).__name__, first_line)
-
-
-def failures() -> tuple[type[Exception], ...]:
-    """What W&B raises if it can't do what it is asked."""
-    import wandb
-    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
-    from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
-    from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
-    from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
-
-    of_service = (
-        HandleAbandonedError,
-        MailboxClosedError,
-        ServerResponseError,
-        WandbApiFailedError,
-        WandbServiceConnectionError,
-    )
-    # An answer that is none of a W&B server's fails W&B's own validation, which raises a ValueError.
-    return wandb.errors.Error, OSError, ValueError, *of_service
