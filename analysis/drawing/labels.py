@@ -69,7 +69,7 @@ def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
     if column.endswith(".name") and told in runs:
         both = runs[[column, told]].drop_duplicates()
         if both[column].is_unique and both[told].is_unique:
-            return runs[told].astype(str)
+            return runs[told].fillna(NOTHING).astype(str)
     return runs[column].map(plain).astype(str)
 
 

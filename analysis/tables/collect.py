@@ -163,4 +163,4 @@ def read_table(path: Path) -> pa.Table:
     Raises:
         StoreError: It is missing, malformed, or of a later version.
     """
-    return parse_table(path, path, lambda table, _: table, newest=FILES[path.stem])
+    return parse_table(path, path, FILES[path.stem])

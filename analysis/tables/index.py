@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from analysis.tables.runs import RUNS, RUNS_VERSION, described, frame, status_of
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import unreadable, whole_file
-from swag_repro.runs.records import RunRecord, read_status
+from swag_repro.runs.records import RunRecord, read_status, run_names
 from swag_repro.runs.schema import SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
@@ -81,11 +81,7 @@ def scan(root: Path) -> tuple[dict[str, str], int]:
         StoreError: There is no such folder, or it can't be read.
     """
     check_output(root)
-    try:
-        # A dot marks an attempt that is about to replace a finished run, or what it replaced.
-        names = sorted(entry.name for entry in os.scandir(root / "runs") if "." not in entry.name)
-    except FileNotFoundError:
-        names = []
+    names = run_names(root)
     folder = str(root / "runs")  # as text: a path for each of many runs takes longer than the system's answer
     signs = {name: sign_of(f"{folder}/{name}") for name in names}
     known = {name: sign for name, sign in signs.items() if sign is not None}

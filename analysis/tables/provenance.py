@@ -23,7 +23,7 @@ from PIL import Image
 from analysis.invocation import arguments
 from analysis.tables.runs import key
 from swag_repro.errors import UserError
-from swag_repro.runs.files import MALFORMED, refuse_newer
+from swag_repro.runs.files import MALFORMED, refuse_other
 from swag_repro.runs.provenance import commit, versions
 from swag_repro.runs.records import RunRecord, Status
 
@@ -178,7 +178,7 @@ class Provenance:
             ValueError, KeyError, TypeError, IndexError: It is not as it was written.
         """
         fields = json.loads(text)
-        refuse_newer("provenance", fields.pop("schema"), SCHEMA)
+        refuse_other("provenance", fields.pop("schema"), SCHEMA)
         origins = [Origin(**origin) for origin in fields.pop("origins")]
         runs = {
             run_id: Source(**{**source, "origin": origins[source["origin"]]})

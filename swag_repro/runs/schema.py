@@ -1,20 +1,16 @@
-"""The columns of what runs write, and how those of earlier versions become today's."""
+"""The columns of what runs write."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from swag_repro.names import file_stem
-from swag_repro.runs.files import MALFORMED, refuse_newer, unreadable
+from swag_repro.runs.files import MALFORMED, refuse_other, unreadable
 
 SCHEMA_VERSION = 3
-"""Of all tables. A file of a later version is refused, never guessed at."""
+"""Of the tables of runs. A file of another version is refused, never guessed at."""
 
 SCHEMA_KEY = b"swag_repro.schema"
 
@@ -103,99 +99,20 @@ def encoded(table: pa.Table) -> pa.Buffer:
     return whole.getvalue()
 
 
-def parse_table(
-    path: Path,
-    source: Path | pa.NativeFile,
-    todays: Callable[[pa.Table, int], pa.Table],
-    *,
-    newest: int = SCHEMA_VERSION,
-) -> pa.Table:
-    """A Parquet file's table in today's schema.
+def parse_table(path: Path, source: Path | pa.NativeFile, version: int = SCHEMA_VERSION) -> pa.Table:
+    """Return the table of a Parquet file that this package wrote.
 
     Args:
         path: For what is said of it.
         source: The file, or what was read of it.
-        todays: Makes today's table of one of this or of an earlier version.
-        newest: The version of today's.
+        version: Of its schema.
 
     Raises:
-        StoreError: It is missing, malformed or of a later schema.
+        StoreError: It is missing or malformed; or of another version, an `OtherVersionError`.
     """
     try:
         with pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False) as file:
-            version = int((file.schema_arrow.metadata or {})[SCHEMA_KEY])
-            refuse_newer(str(path), version, newest)
-            large = file.metadata.num_rows > LARGE
-            return todays(file.read(use_threads=large), version)
+            refuse_other(str(path), int((file.schema_arrow.metadata or {})[SCHEMA_KEY]), version)
+            return file.read(use_threads=file.metadata.num_rows > LARGE)
     except (*MALFORMED, KeyError) as error:
         raise unreadable(path, error) from error
-
-
-def todays_numbers(rows: pa.Table, version: int) -> pa.Table:
-    """Rows of this or an earlier version in `NUMBERS`."""
-    return _todays(rows, version, NUMBERS, NUMBERS_STEPS)
-
-
-def todays_pairs(pairs: pa.Table, version: int) -> pa.Table:
-    """Pairs of this or an earlier version in `PAIRS`."""
-    return _todays(pairs, version, PAIRS, PAIRS_STEPS)
-
-
-def _todays(table: pa.Table, version: int, schema: pa.Schema, steps: Mapping[int, Step]) -> pa.Table:
-    if version == SCHEMA_VERSION and table.schema.equals(schema, check_metadata=True):
-        return table
-    for step in range(version, SCHEMA_VERSION):
-        table = steps[step](table)
-    return table.select(schema.names).cast(schema)
-
-
-# --- From version to version ------------------------------------------------------------------------------
-
-
-def numbers_1_to_2(rows: pa.Table) -> pa.Table:
-    """Pictures on their way came to be measured: an `iteration`, which was none."""
-    return _with_nulls(rows, NUMBERS.field("iteration"))
-
-
-def numbers_2_to_3(rows: pa.Table) -> pa.Table:
-    """Judges came to measure pictures of other runs, `of_run`, and to say why they can't: a `reason`."""
-    return _with_nulls(rows, NUMBERS.field("of_run"), NUMBERS.field("reason"))
-
-
-def _with_nulls(table: pa.Table, *fields: pa.Field) -> pa.Table:
-    for field in fields:
-        table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table
-
-
-def pairs_2_to_3(content: bytes, run_id: str) -> pa.Table:
-    """What a stylisation before schema 3 wrote as `pairs.json`, in `PAIRS`; its inputs had fixed places.
-
-    Raises:
-        ValueError, KeyError, TypeError: It is not as it was written.
-    """
-    return pa.Table.from_pylist([_pair_of_json(pair, run_id) for pair in json.loads(content)], schema=PAIRS)
-
-
-def _pair_of_json(pair: dict[str, Any], run_id: str) -> dict[str, Any]:
-    kept = ("content", "style", "image", "status", "reason", "iterations", "evaluations", "recoveries")
-    style_image = f"images/style/{file_stem(pair['style'])}.png"
-    return {
-        "run_id": run_id,
-        **{key: pair[key] for key in kept},
-        "content_image": f"images/content/{file_stem(pair['content'])}.png",
-        "style_image": style_image,
-        "styles": [{"name": pair["style"], "image": style_image, "weight": 1.0}],
-        "steps": [],
-        **{column: pair["losses"][term] for term, column in LOSSES.items()},
-        **{f"first_{column}": pair["first"][term] for term, column in LOSSES.items()},
-    }
-
-
-Step = Callable[[pa.Table], pa.Table]
-
-NUMBERS_STEPS: dict[int, Step] = {1: numbers_1_to_2, 2: numbers_2_to_3}
-"""What makes a table of the next version, by that of `rows.parquet`."""
-
-PAIRS_STEPS: dict[int, Step] = {}
-"""Likewise of `pairs.parquet`, of which version 3 is the first; `pairs_2_to_3` reads what was before."""

@@ -41,7 +41,6 @@ from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import read_status
 from swag_repro.runs.store import Store
 
-DATA = Path(__file__).parents[1] / "data"
 LAYERS = ("conv2_1", "conv1_1")
 PAIR = {
     "content": "astronaut", "style": "waves", "image": "images/a.png", "content_image": "images/c.png",
@@ -388,20 +387,6 @@ class TestStatuses:
         for _ in range(2):
             with pytest.raises(StoreError, match="status.json"):
                 statuses(root)
-
-
-def test_runs_of_earlier_schemas(tmp_path: Path) -> None:
-    """As they were written by the versions of then."""
-    for version in (1, 2):
-        shutil.copytree(DATA / f"schema{version}" / "runs", tmp_path / "runs", dirs_exist_ok=True)
-    collect(tmp_path, tmp_path / "out")
-    numbers = read_table(tmp_path / "out" / "table.parquet").to_pandas()
-    told = numbers.groupby("run_id").size().to_dict()
-    assert told["ed538acfee2727a6"] == 3
-    assert set(told) == {path.name for path in (tmp_path / "runs").iterdir()}
-    first = numbers[numbers["run_id"] == "ed538acfee2727a6"]
-    assert first["value"].tolist() == [0.5, 1.0, 1.5]
-    assert first[["iteration", "of_run", "reason"]].isna().all(axis=None)
 
 
 NAMES = st.text("abc_d1: -#'\"\n", min_size=1, max_size=5)

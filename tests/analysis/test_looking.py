@@ -398,6 +398,21 @@ class TestRuns:
         assert "nan" not in said
         assert "T = 10" in said
 
+    def test_with_and_without_a_judge(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for judge in ("none", "default"):
+            Outputs.of(tmp_path, [*PAINTED, f"measures={judge}", "smoothing=none"], pairs=PAIRS[:1])
+        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        assert "nan" not in capsys.readouterr().out
+
+    @pytest.mark.parametrize("command", ["runs", "collect"])
+    def test_a_folder_that_cannot_be_read_is_no_empty_one(
+        self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "runs").write_text("no folder")
+        assert main([command, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+        assert str(tmp_path / "runs") in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
     def test_csv(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = ["runs", *MEASURED, "--runs", str(root), "--csv", "--out", str(tmp_path)]
         assert main(arguments) == 0
