@@ -54,7 +54,7 @@ def test_analysis_reads_files_only(path):
     names = set(imports(path))
     assert not {name.split(".")[0] for name in names} & {"torch", "torchvision", "wandb"}
     assert of_package(path) <= SERVICES | {"__version__"}
-    assert of_package(path, "experiments") <= {"command", "config", "science", "sweeps"}
+    assert of_package(path, "experiments") <= {"asking", "command", "comments", "config", "science", "sweeps"}
 
 
 @pytest.mark.parametrize("path", [path for path in modules("experiments") if path.name != "cli.py"], ids=str)

@@ -18,7 +18,7 @@ from analysis.claims.answers import Answer, answer
 from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, asked
 from analysis.effects import CONFIDENCE
 from analysis.tables import CellsError, Tables
-from analysis.tables.index import check_output
+from analysis.tables.kept import check_output
 
 State = Literal["holds", "refuted", "open", "missing"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -165,18 +164,7 @@ def plain(value: Any) -> str:
         return NOTHING
     if isinstance(value, float):
         return short if float(short := f"{value:g}") == value else repr(value)
-    if not isinstance(value, str):
-        return str(value).lower()
-    text = _parsed(value)
-    return text if isinstance(text, str) and _parsed(text) is None else value
-
-
-def _parsed(text: str) -> Any:
-    """What a text says as JSON, which is what columns of several types hold; None where it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
+    return value if isinstance(value, str) else str(value).lower()
 
 
 def marks(runs: pd.DataFrame) -> dict[str, str]:

@@ -31,7 +31,7 @@ from analysis.claims.definitions import (
 )
 from analysis.effects import bootstrap
 from analysis.figures import FIGURES
-from analysis.tables.cells import compose_cells, judged_again
+from experiments.asking import compose_cells, judged_again
 from tests.analysis.made import Outputs
 
 PAIRS, SEEDS = 6, 2
@@ -518,8 +518,8 @@ def test_what_is_written_says_the_same(tmp_path, monkeypatch, capsys):
 
 
 def test_settings_of_several_types_are_compared():
-    """A table of runs holds them as JSON."""
-    numbers = made(noise=0.0).replace({"network.name": {"a": "1", "b": '"peak/2"'}})
+    """A table of runs holds them as text."""
+    numbers = made(noise=0.0).replace({"network.name": {"a": "1", "b": "peak/2"}})
     assert answer(numbers, ask(compare=Compare("network.name", ["peak/2"], [1]))).mean == pytest.approx(1.0)
 
 

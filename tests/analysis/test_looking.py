@@ -26,7 +26,7 @@ from analysis.explaining import explain
 from analysis.figures import plot, sheet
 from analysis.observations import AXES, FILTERS, REST, Asked, Observations
 from analysis.stylizations import Stylizations
-from analysis.tables.cells import CellsError, compose_cells
+from experiments.asking import CellsError, compose_cells
 from experiments.command import CONF, entry_asked
 from experiments.config import SCHEMAS
 from experiments.science import scientific
@@ -399,8 +399,9 @@ class TestRuns:
         assert "T = 10" in said
 
     def test_with_and_without_a_judge(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for judge in ("none", "default"):
-            Outputs.of(tmp_path, [*PAINTED, f"measures={judge}", "smoothing=none"], pairs=PAIRS[:1])
+        for network, judge in (("vgg19", "none"), ("resnet50", "default")):
+            overrides = ["experiment=fig1", f"network={network}", "weights=random", f"measures={judge}"]
+            Outputs.of(tmp_path, overrides, pairs=PAIRS[:1])
         assert main(["runs", "--runs", str(tmp_path)]) == 0
         assert "nan" not in capsys.readouterr().out
 
@@ -442,7 +443,7 @@ class TestRuns:
 
 def test_words_of_commands_are_those_of_what_they_run() -> None:
     assert set(plot_command.INTERVALS) == set(plot.INTERVALS)
-    assert {"finished", "failed", "running", "damaged"} == set(runs_command.STATES)
+    assert {"finished", "failed", "running", "damaged", "other version"} == set(runs_command.STATES)
 
 
 def test_commands_need_no_torch() -> None:
