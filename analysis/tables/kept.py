@@ -201,7 +201,11 @@ def _write_runs(now: Kept, kept: Iterable[str], pieces: Sequence[Piece], path: P
     runs = pa.concat_tables([old.select(RUNS.names).cast(RUNS), *(piece.runs for piece in pieces)])
     order = pc.sort_indices(runs["run_id"])
     columns = {name: decoded(told[name]).take(order) for name in sorted({*told.column_names} - {"run_id"})}
-    columns = {name: column for name, column in columns.items() if column.null_count < len(column)}
+    columns = {
+        name: column
+        for name, column in columns.items()
+        if column.dictionary.null_count < len(column.dictionary)
+    }
     types = [pa.field(name, column.type.value_type) for name, column in columns.items()]
     schema = pa.schema([*RUNS, *types], metadata=RUNS.metadata)
     table = pa.Table.from_arrays([*runs.take(order).columns, *columns.values()], names=schema.names)

@@ -212,7 +212,8 @@ class RunRecord:
         table = parse_table(self.path / name, pa.BufferReader(self.read(name)))
         if table.column_names != schema.names:
             raise unreadable(self.path / name, "other columns than its schema has")
-        return table.cast(schema)  # Parquet has names of its own for what is in lists
+        # Parquet has names of its own for what is in lists.
+        return table if table.schema.equals(schema) else table.cast(schema)
 
     def read(self, name: str) -> bytes:
         """A file of the result, such as `images/astronaut.png`, as it was written.

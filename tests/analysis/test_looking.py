@@ -271,7 +271,7 @@ class TestPlot:
         assert main(arguments) == 0
         files = capsys.readouterr().out.split()
         stem = tmp_path / "plot/fig3/maximum_gram_over_network_by_smoothing"
-        assert files == [f"{stem}{end}" for end in (".png", ".pdf", ".csv", "_units.csv")]
+        assert files == [f"{stem}{end}" for end in (".png", ".pdf", ".csv", "_units.csv", ".provenance.json")]
         for file in files:
             known = explain(Path(file), None)
             assert known.provenance.command == tuple(arguments)

@@ -302,7 +302,10 @@ class TestStyle:
         assert FIGURES[name].pictures
         assert main(arguments) == 0
         files = {path.name for path in (tmp_path / name).iterdir()}
-        assert files == {f"{name}{end}" for end in (".png", ".pdf", ".csv", "_means.csv", "_changes.csv")}
+        assert files == {
+            f"{name}{end}"
+            for end in (".png", ".pdf", ".csv", "_means.csv", "_changes.csv", ".provenance.json")
+        }
         assert len(pd.read_csv(tmp_path / name / f"{name}.csv")) == 2 * 3 * 2 * 3
 
 

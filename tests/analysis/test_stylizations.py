@@ -671,7 +671,7 @@ class TestMatrix:
         name, runs = "demystifying_fig2", balance.data.tables.root
         assert main(["figure", name, "--runs", str(runs), "--out", str(tmp_path), "--pairs", "1"]) == 0
         files = {path.name for path in (tmp_path / name).iterdir()}
-        assert files == {f"{name}.png", f"{name}.pdf", f"{name}.csv", f"{name}_means.csv"}
+        assert files == {f"{name}{end}" for end in (".png", ".pdf", ".csv", "_means.csv", ".provenance.json")}
         assert len(pd.read_csv(tmp_path / name / f"{name}.csv")) == 4 * 5 * 5
         written = pd.read_csv(tmp_path / name / f"{name}_means.csv")
         assert written["style_loss"].tolist() == balance.points["style_loss"].tolist()
