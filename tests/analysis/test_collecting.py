@@ -23,8 +23,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.tables import MEASURES, TERMS, reading
 from analysis.tables import collect as collecting_module
-from analysis.tables import reading
 from analysis.tables.collect import collect, read_table
 from analysis.tables.kept import FOLDER, VERSION_KEY
 from analysis.tables.reading import parse_settings
@@ -33,7 +33,7 @@ from experiments.comments import comment_of
 from swag_repro.errors import StoreError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import read_status
-from swag_repro.runs.schema import MEANINGS, NUMBERS, PAIRS, RUNS
+from swag_repro.runs.schema import LOSSES, MEANINGS, NUMBERS, PAIRS, RUNS, STATISTICS
 from swag_repro.runs.store import Store
 
 LAYERS = ("conv2_1", "conv1_1")
@@ -375,6 +375,8 @@ class TestRuns:
         }
         told = dict(zip(known["column"], known["meaning"], strict=True))
         assert told["weights.seed"] == comment_of("weights.seed") != ""
+        assert "without any balance" in STATISTICS["start_style_loss"]
+        assert {*MEASURES, *TERMS, *LOSSES.values(), "style_share"} <= set(STATISTICS)
 
 
 NAMES = st.text("abc_d1: -#'\"\n", min_size=1, max_size=5)

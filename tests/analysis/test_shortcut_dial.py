@@ -158,7 +158,7 @@ class TestStatistics:
         assert main(drawing) == 0
         assert {path: path.read_bytes() for path in folder.iterdir()} == first
         assert {path.name for path in folder.iterdir()} == {
-            f"shortcut_dial.{end}" for end in ("png", "pdf", "csv")
+            f"shortcut_dial.{end}" for end in ("png", "pdf", "csv", "provenance.json")
         }
         written = pd.read_csv(folder / "shortcut_dial.csv")
         assert len(written) == 2 * 3 * 3 * 5 * 4
