@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 def _use_settings_of(folder: Path | None) -> None:
     """Composes with a user's own settings beside `conf/`."""
     if folder is not None:
-        from analysis.tables.cells import UsersSettings
+        from experiments.asking import UsersSettings
 
         UsersSettings.folder = folder.absolute()
 

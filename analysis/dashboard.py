@@ -15,9 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from analysis.tables import MISSING
-from analysis.tables.cells import compose_cells
-from analysis.tables.runs import frame, settings_of, swept, typed
+from analysis.tables import framed, swept
+from experiments.asking import compose_cells
 from experiments.command import entry_of, experiments
 from swag_repro.errors import SettingError, TrackingError
 from swag_repro.runs.files import write_text
@@ -120,9 +119,8 @@ def _shown(overrides: Sequence[str], options: argparse.Namespace) -> Shown:
     if (entry := entry_of(name)) is None:
         rule = f"should be one of {', '.join(experiments())}"
         raise SettingError("experiment", rule, repr(name), "Leave it out for all runs.")
-    configs = [settings_of(cell.config) for cell in compose_cells(overrides, entry)]
-    rows = [MISSING | {"experiment": entry} | config for config in configs]
-    columns = swept(frame(typed(rows, sorted({key for config in configs for key in config} - {"name"}))))
+    cells = compose_cells(overrides, entry)
+    columns = swept(framed(cells, [None] * len(cells)))
     return Shown(*place, name, (entry,), tuple(column.replace(".", "/") for column in columns))
 
 

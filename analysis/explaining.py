@@ -10,22 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
-from analysis.tables.cells import OUTPUT, SHOWN
-from analysis.tables.index import read_index
-from analysis.tables.provenance import (
-    TRAINING,
-    Origin,
-    Provenance,
-    Source,
-    again,
-    png_text,
-    read,
-    result_of,
-    trainings_of,
-)
+from analysis.tables.answers import SHOWN
+from analysis.tables.collect import read_table
+from analysis.tables.kept import tables_of
+from analysis.tables.provenance import DIGITS, Origin, Provenance, Source, again, read, trainings_of
+from analysis.tables.reading import row_of, row_of_status
+from experiments.asking import OUTPUT
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import digest_of
+from swag_repro.runs.identity import key
 from swag_repro.runs.records import RunRecord, read_status
 
 RUN_ID = "run_id"
@@ -41,8 +36,8 @@ class Checked:
     Attributes:
         run_id: Its id.
         experiment: The entry point that computed it; empty where that is not known.
-        state: `unchanged`; `whole`, where nothing tells what it was; `changed`, if it was computed anew with
-            another result; `damaged`; `missing`; or what its status says of a run that is not finished.
+        state: `unchanged`; `changed`, if it was computed anew with another result;
+            `damaged`; `missing`; or what its status says of a run that is not finished.
         found: What is wrong with it, in words; empty where nothing is.
     """
 
@@ -54,7 +49,7 @@ class Checked:
     @property
     def fine(self) -> bool:
         """Whether it can be what the file was made from."""
-        return self.state in ("unchanged", "whole")
+        return self.state == "unchanged"
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class Explanation:
 
     Attributes:
         file: Its path.
-        what: Of a file of a run, what it is, in words.
+        what: Of a file of a run, what it is, in words; else whether it was changed since.
         provenance: Where it comes from.
         runs: Those behind it.
         commands: What makes it again from nothing, in order.
@@ -127,13 +122,13 @@ class Explanation:
         known = self.provenance
         if self.what:
             yield "what", self.what
-        elif known.command:
+        if known.command:
             yield "made by", shlex.join(analysis(known.command))
-        else:
+        elif not self.what:
             yield "made by", "Python code, no command"
         if known.steps:
             yield "experiment", shlex.join(known.steps[-1][1:])
-        if not self.what:
+        if known.files:
             yield "drawn with", _code(known.drawn)
         for origin, count in self.origins:
             yield "computed by", f"{_code(origin)} ({_counted(count, 'run')})"
@@ -183,16 +178,21 @@ def explain(path: Path, root: Path | None) -> Explanation:
         return _of_run(path, directory)
     known = read(path)
     known = known if root is None else replace(known, root=str(root))
-    sources = known.runs or dict.fromkeys(_ids(path))
+    sources = known.runs or _collected(path)
+    what = "" if known.files[path.name] == digest_of(path) else "changed since it was written"
     checked = tuple(_checked(Path(known.root), run_id, source) for run_id, source in sources.items())
     commands = [*_checkout(known), *known.steps, *([analysis(known.command)] if known.command else [])]
-    return Explanation(path, "", known, checked, tuple(map(tuple, commands)))
+    return Explanation(path, what, known, checked, tuple(map(tuple, commands)))
 
 
-def _ids(path: Path) -> list[str]:
-    """The runs that the rows of a collected table name."""
-    rows = pd.read_parquet(path, columns=[RUN_ID]) if path.suffix == ".parquet" else pd.read_csv(path)
-    return sorted(rows[RUN_ID].unique())
+def _collected(path: Path) -> dict[str, Source]:
+    """Return the finished runs that a collected table names, as the table of runs beside it has them."""
+    rows = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    named = set(rows.get(RUN_ID, ()))
+    runs = read_table(path.with_name("runs.parquet")).to_pylist()
+    return {
+        run[RUN_ID]: Source.of(run) for run in runs if run[RUN_ID] in named and run["state"] == "finished"
+    }
 
 
 def _checkout(known: Provenance) -> list[list[str]]:
@@ -215,9 +215,7 @@ def _checked(root: Path, run_id: str, source: Source | None) -> Checked:
         return Checked(run_id, experiment, status.state, status.reason or "")
     if damage := record.damage():
         return Checked(run_id, experiment, "damaged", ", ".join(damage))
-    if source is None or source.result is None:
-        return Checked(run_id, experiment, "whole")
-    if result_of(status) != source.result:
+    if source is not None and key(status.files)[:DIGITS] != source.result:
         return Checked(run_id, experiment, "changed", f"computed anew at {status.started_at}")
     return Checked(run_id, experiment, "unchanged")
 
@@ -231,16 +229,29 @@ def _run_of(path: Path, root: Path | None) -> Path | None:
     for directory in (inside, *inside.parents):
         if directory.parent.name == "runs" and (directory / "status.json").is_file():
             return directory
-    run_id = png_text(path).get(RUN_ID) if path.suffix == ".png" else None
+    run_id = _named_in(path)
     return None if run_id is None else (root or OUTPUT) / "runs" / run_id
+
+
+def _named_in(path: Path) -> str | None:
+    """Return the run that a picture says it is of; None where it says none, or is no picture."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()  # chunks may stand behind the pixels
+            text: Mapping[str, str] = getattr(image, "text", {})
+            return text.get(RUN_ID)
+    except (OSError, SyntaxError):
+        return None
 
 
 def _of_run(path: Path, directory: Path) -> Explanation:
     record, root = RunRecord(directory, read_status(directory)), directory.parents[1]
     behind = []
     if record.status.state == "finished":
-        behind = [*trainings_of([record], read_index(root).finished(TRAINING)), record]
-    steps = [*map(again, behind[:-1]), again(record)]
+        run = row_of(record, root)
+        with tables_of(root) as kept:
+            behind = [*trainings_of([run], kept), run]
+    steps = [*map(again, behind[:-1]), again(row_of_status(record))]
     known = replace(Provenance.of(behind, root, steps, cells=1, missing=0), command=())
     sources: Mapping[str, Source | None] = known.runs or {directory.name: None}
     checked = tuple(_checked(root, run_id, source) for run_id, source in sources.items())

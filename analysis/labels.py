@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -72,7 +71,7 @@ def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
     if column.endswith(".name") and told in runs:
         both = runs[[column, told]].drop_duplicates()
         if both[column].is_unique and both[told].is_unique:
-            return runs[told].astype(str)
+            return runs[told].fillna(NOTHING).astype(str)
     return runs[column].map(plain).astype(str)
 
 
@@ -168,18 +167,7 @@ def plain(value: Any) -> str:
         return NOTHING
     if isinstance(value, float):
         return short if float(short := f"{value:g}") == value else repr(value)
-    if not isinstance(value, str):
-        return str(value).lower()
-    text = _parsed(value)
-    return text if isinstance(text, str) and _parsed(text) is None else value
-
-
-def _parsed(text: str) -> Any:
-    """What a text says as JSON, which is what columns of several types hold; None where it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
+    return value if isinstance(value, str) else str(value).lower()
 
 
 def marks(runs: pd.DataFrame) -> dict[str, str]:

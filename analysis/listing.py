@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import labels
-from analysis.tables import provenance
-from analysis.tables.cells import compose_cells
-from analysis.tables.index import check_output
+from analysis.tables.kept import tables_of
 from analysis.tables.provenance import Provenance
-from analysis.tables.runs import RUNS, cell_key, described, frame, settings_of, told, typed
-from swag_repro.errors import StoreError
-from swag_repro.runs.records import RunRecord, all_runs
+from analysis.tables.reading import UNKNOWN
+from analysis.tables.runs import INTERPOLATED, frame, told
+from experiments.asking import Cell, compose_cells
+from swag_repro.runs.schema import RUNS
 from swag_repro.spreadsheets import to_csv
 
 COLORS = {"finished": "green", "failed": "red", "damaged": "red", "running": "yellow"}
@@ -57,9 +56,8 @@ class Listing:
         return json.dumps(rows, indent=2)
 
     def to_csv(self) -> str:
-        """A row for each run, and where the list comes from."""
-        column = provenance.column(self.provenance, len(self.table)).to_numpy(zero_copy_only=False)
-        return to_csv(self.table.drop(columns="swept").assign(**{provenance.COLUMN: column}))
+        """Return a row for each run."""
+        return to_csv(self.table.drop(columns="swept"))
 
     def to_table(self) -> Table:
         """For a terminal."""
@@ -84,7 +82,7 @@ def _pictures(row: Mapping[Any, Any]) -> str:
 
 
 def load(overrides: Sequence[str], root: Path, entry: str | None, states: Sequence[str] = ()) -> Listing:
-    """The runs of an output folder.
+    """Return the runs of an output folder.
 
     Args:
         overrides: Hydra's, the same as given to the experiment, whose runs these are, whatever their state.
@@ -94,83 +92,51 @@ def load(overrides: Sequence[str], root: Path, entry: str | None, states: Sequen
 
     Raises:
         SettingError, CellsError: The overrides can't be composed.
-        StoreError: There is no such folder.
+        StoreError: There is no such folder, or it can't be read.
     """
-    lost: list[dict[str, Any]] = []
-
-    def skipped(directory: Path, error: StoreError) -> None:
-        lost.append(_lost(directory, root, error))
-
-    belongs = _belongs(overrides, entry)
-    check_output(root)
-    records = [record for record in all_runs(root, skipped=skipped) if belongs(record)]
-    listed = [_listed(record, root) for record in records] + (lost if entry is None else [])
-    listed = [row for row in listed if not states or row["state"] in states]
-    listed.sort(key=lambda row: (row.get("started_at") or "", row["run_id"]))
-    known = {row["run_id"] for row in listed if row["state"] == "finished"}
-    behind = [record for record in records if record.path.name in known]
-    origin = Provenance.of(behind, root, [], cells=len(listed), missing=0)
-    return _listing(listed, origin)
-
-
-def _belongs(overrides: Sequence[str], entry: str | None) -> Callable[[RunRecord], bool]:
-    """Whether a run is one of an experiment's cells; of a damaged one, its name tells."""
+    cells = [] if entry is None else compose_cells(overrides, entry)
+    with tables_of(root) as kept:
+        runs, pairs = frame(kept.read("runs")), kept.read("pairs", columns=["run_id", "status"]).to_pandas()
+        lost = pd.DataFrame([_lost(name) for name in kept.unbegun])
     if entry is None:
-        return lambda _: True
-    cells = compose_cells(overrides, entry)
-    keys, names = {cell.key for cell in cells}, {cell.config["name"] for cell in cells}
-
-    def belongs(record: RunRecord) -> bool:
-        if record.status.experiment != entry:
-            return False
-        try:
-            return cell_key(entry, record.identity.config) in keys
-        except StoreError:
-            return record.status.name in names
-
-    return belongs
+        runs = pd.concat([runs, lost], ignore_index=True) if len(lost) else runs
+    else:
+        runs = runs[_belongs(runs, cells, entry)]
+        runs.attrs[INTERPOLATED] = sorted({name for cell in cells for name in cell.interpolated})
+    if states:
+        runs = runs[runs["state"].isin(states)]
+    runs = runs.sort_values(["started_at", "run_id"], na_position="first", ignore_index=True)
+    finished: Any = runs[runs["state"] == "finished"].astype(object)
+    origin = Provenance.of(finished.to_dict("records"), root, [], cells=len(runs), missing=0)
+    return _listing(_with_pictures(runs, pairs), origin)
 
 
-def _lost(directory: Path, root: Path, error: StoreError) -> dict[str, Any]:
-    """The row of a directory that can't be read as a run's."""
-    path = directory.relative_to(root).as_posix()
-    return {
-        "run_id": directory.name,
-        "experiment": "?",
-        "state": "damaged",
-        "reason": str(error),
-        "path": path,
-    }
+def _belongs(runs: pd.DataFrame, cells: Sequence[Cell], entry: str) -> pd.Series[bool]:
+    """Return whether each run is one of these cells'; of one that does not say who it is, its name tells."""
+    names = {cell.config["name"] for cell in cells}
+    nameless = runs["config_key"].isna() & (runs["experiment"] == entry) & runs["name"].isin(names)
+    return runs["config_key"].isin({cell.key for cell in cells}) | nameless
 
 
-def _listed(record: RunRecord, root: Path) -> dict[str, Any]:
-    """A run's row of `RUNS`, its settings, and how many pictures it has."""
-    status = record.status
-    try:
-        row = described(record, root)
-        pairs = record.pairs() if status.state == "finished" else None
-        settings = settings_of(record.config) if row.get("config_key") else {}
-    except StoreError as error:
-        told = {"experiment": status.experiment, "name": status.name, "started_at": status.started_at}
-        return _lost(record.path, root, error) | told
-    counts = {}
-    if pairs:
-        states = pairs["status"].to_pylist()
-        counts = {"pictures": len(states), "not_finished": len(states) - states.count("finished")}
-    return {"settings": settings, **counts, **row}
+def _lost(name: str) -> dict[str, Any]:
+    """Return the row of a directory without a status."""
+    about = {"run_id": name, "experiment": UNKNOWN, "path": f"runs/{name}"}
+    return about | {"state": "damaged", "reason": "no status.json: it was killed at once, or is no run"}
 
 
-def _listing(listed: Sequence[dict[str, Any]], origin: Provenance) -> Listing:
-    rows = [row.get("settings", {}) | row for row in listed]
-    names = {name for row in listed for name in row.get("settings", {})} - set(RUNS.names)
-    runs = frame(typed(rows, sorted(names)))
+def _with_pictures(runs: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    made = pairs.assign(not_finished=pairs["status"] != "finished").groupby("run_id")["not_finished"]
+    counts = made.agg(pictures="size", not_finished="sum")
+    return runs.join(counts.astype("Int64"), on="run_id")
+
+
+def _listing(runs: pd.DataFrame, origin: Provenance) -> Listing:
     runs["swept"], swept = "", dict[str, None]()
-    for _, group in runs[runs["config_key"].notna()].groupby(["experiment", "name"], sort=False):
+    known = runs[runs["config_key"].notna()].drop(columns=["swept", *PICTURES])
+    for _, group in known.groupby(["experiment", "name"], sort=False):
         if columns := told(group):
             runs.loc[group.index, "swept"] = labels.settings(group, columns)
             swept |= dict.fromkeys(columns)
         if runs.loc[group.index, "swept"].duplicated().any():
             runs.loc[group.index, "swept"] += ", images " + group["images_digest"].str[:6]
-    for name in PICTURES:
-        runs[name] = pd.array([row.get(name) for row in rows], dtype="Int64")
     return Listing(runs[[*ABOUT, *PICTURES, "swept", *swept, *ORIGIN]], list(swept), origin)

@@ -11,8 +11,9 @@ import pandas as pd
 
 from analysis import labels, tables
 from analysis.tables import MEASURES, TERMS, Tables, swept
-from analysis.tables.runs import RUNS, told
+from analysis.tables.runs import told
 from swag_repro.errors import SettingError
+from swag_repro.runs.schema import RUNS
 
 AXES = ("x", "y", "hue", "col", "row")
 """Words of a command that say what is drawn, and how."""

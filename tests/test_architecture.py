@@ -21,12 +21,13 @@ swag_repro.trained swag_repro.pretrained swag_repro.statistics
 swag_repro.measures
 swag_repro.losses
 swag_repro.tiling
-swag_repro.tiling swag_repro.tiling swag_repro.transfer swag_repro.training
+swag_repro.transfer swag_repro.training
 swag_repro.feedforward
 
 experiments experiments.science experiments.config experiments.building experiments.signals
 experiments.sweeps
-experiments.command experiments.frame experiments.logs experiments.checkpoints experiments.launching
+experiments.command
+experiments.asking experiments.comments experiments.frame experiments.logs experiments.checkpoints experiments.launching
 experiments.running
 experiments.network experiments.objective experiments.stored
 experiments.pictures experiments.training
@@ -51,7 +52,9 @@ analysis.cli
 """
 """Rooms, the lowest line first. A room may import those of lines above its own here, and no other."""
 
-COMPOSING = {"experiments.command", "experiments.config", "experiments.science", "experiments.sweeps"}
+COMPOSING = {
+    f"experiments.{name}" for name in ("asking", "command", "comments", "config", "science", "sweeps")
+}
 """What `analysis` uses of the experiments: that checks and composes configs."""
 
 FOR_NOTEBOOKS = {"swag_repro": {"experiments.python"}}

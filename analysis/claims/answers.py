@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from statsmodels.stats.power import TTestPower
 from analysis.claims.definitions import Along, Asked, ClaimError, Expect
 from analysis.claims.units import SEED
 from analysis.effects import CONFIDENCE, by_pair_and_seed, interval, resampled
-from analysis.tables.runs import RUNS
+from analysis.tables.runs import as_text
+from swag_repro.runs.schema import RUNS
 
 DRAWS = 20_000
 """Of the bootstrap: after Holm's correction p must be able to fall below 0.05."""
@@ -112,9 +112,9 @@ def _chosen(units: pd.DataFrame, asked: Asked) -> pd.DataFrame:
 
 
 def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
-    """Whether each is one of these, or null if that is; settings of several types stand there as JSON."""
+    """Whether each is one of these, or null if that is; settings of several types stand there as text."""
     known = [value for value in values if value is not None]
-    return column.isin([*known, *map(json.dumps, known)]) | (column.isna() & (None in values))
+    return column.isin([*known, *map(as_text, known)]) | (column.isna() & (None in values))
 
 
 def _wanted(rows: pd.DataFrame, asked: Asked) -> pd.Series[float]:

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from analysis.tables.judged import MEASURES, TERMS
+from analysis.tables import MEASURES, TERMS
 from experiments.command import CONF
 from swag_repro.errors import UserError
 from swag_repro.runs.files import MALFORMED

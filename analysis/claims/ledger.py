@@ -18,6 +18,7 @@ from analysis.claims.answers import Answer, answer
 from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, asked
 from analysis.effects import CONFIDENCE
 from analysis.tables import CellsError, Tables
+from analysis.tables.kept import check_output
 
 State = Literal["holds", "refuted", "open", "missing"]
 
@@ -78,6 +79,11 @@ class Ledger:
         smaller = (2 * ends.min(axis="columns")).clip(upper=1.0)
         rows.loc[known, "p_holm"] = multipletests(smaller, method="holm")[1] if known.any() else []
         return rows.assign(state=[_state(row) for row in rows.to_dict("records")])
+
+    @property
+    def answered(self) -> bool:
+        """Whether any question has an answer, of these runs or of an earlier ledger."""
+        return bool((self.questions["state"] != "missing").any())
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
@@ -140,8 +146,9 @@ def load(
 
     Raises:
         CellsError: Runs don't belong together.
-        StoreError: A run can't be read.
+        StoreError: There is no such folder, or a run can't be read.
     """
+    check_output(runs)
     columns = {name for claim in claims.values() for one in claim.questions.values() for name in one.columns}
     sources = {name: _source(name, evidence, overrides, runs, columns) for name in _wanted(claims, evidence)}
     entries = [
@@ -185,8 +192,6 @@ def _source(
 ) -> _Source:
     parts, figure = evidence.together(name), evidence.sweeps[name].figure
     given = tuple(one for part in parts for one in _computing(part, evidence, overrides, runs))
-    if not runs.is_dir():
-        return _Source(None, f"no folder {runs}", (), given, figure)
     try:
         loaded = [
             units.load(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, columns)

@@ -92,7 +92,7 @@ def save(ledger: Ledger, folder: Path) -> list[Path]:
     for name, text in texts.items():
         write_text(folder / name, text)
     paths = [folder / name for name in texts]
-    if ledger.tables and (questions["state"] != "missing").any():
+    if ledger.tables and ledger.answered:
         paths += style.save(drawing.make(ledger), drawing.Drawn(ledger), folder, "claims")
     return list(dict.fromkeys(paths))
 

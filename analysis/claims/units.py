@@ -14,9 +14,8 @@ from analysis import tables
 from analysis.claims.definitions import PICTURED, TRAINED, Sweep
 from analysis.stylizations import first_weight
 from analysis.tables import MEASURES, Cell, Pixels, Tables
-from analysis.tables.cells import compose_cells, computing, judged_again, judging
-from analysis.tables.runs import RUNS
-from swag_repro.runs.schema import LOSSES
+from experiments.asking import compose_cells, computing, judged_again, judging
+from swag_repro.runs.schema import LOSSES, RUNS
 
 COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge", "fusion")
 """Of numbers, beside the settings of their runs; `fusion` is the first loss's part of a fusion's weights."""

@@ -38,7 +38,7 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
-    """Prints the ledger, and writes it; with claims named, only theirs is printed, and nothing written."""
+    """Prints the ledger, and writes it; with claims named, or no question answered, nothing is written."""
     from dataclasses import replace
 
     from analysis.claims import ledger, printing
@@ -57,5 +57,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
     yield from drawn(printing.table(found))
     if options.explain:
         yield from printing.explained(found)
-    if not names:
+    if not found.answered:
+        yield "Nothing was written: these runs answer no question. --commands prints what computes them."
+    elif not names:
         yield from map(str, printing.save(found, options.out / "claims"))

@@ -26,5 +26,7 @@ def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
     yield f"{done.finished} finished runs, {done.rows} rows: {', '.join(map(str, done.files))}"
     for reason, count in done.failed.items():
         yield f"{count} failed: {reason}"
+    if done.others:
+        yield f"{len(done.others)} of another version of the store, left alone: {', '.join(done.others)}"
     if done.unfinished:
         yield f"{done.unfinished} running or killed"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.commands import Commands, add, drawn
 
-STATES = ("finished", "failed", "running", "damaged")
+STATES = ("finished", "failed", "running", "damaged", "other version")
 
 
 def register(commands: Commands) -> None:
@@ -19,7 +19,7 @@ def register(commands: Commands) -> None:
         run,
         overrides=True,
         about="a list of runs: what was swept, and what became of each",
-        usage="[--state {finished,failed,running,damaged}] [--json | --csv] [--out OUT] [all | override ...]",
+        usage="[--state STATE] [--json | --csv] [--out OUT] [all | override ...]",
     )
     parser.add_argument("--state", action="append", choices=STATES, default=[], help="only these")
     form = parser.add_mutually_exclusive_group()
@@ -31,13 +31,15 @@ def register(commands: Commands) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     """Lists the runs of an experiment, or without one all runs of the output folder."""
     from analysis.listing import load
+    from analysis.tables import provenance
     from experiments.command import entry_asked
     from swag_repro.runs.files import write_text
 
     entry = None if list(overrides) in ([], ["all"]) else entry_asked(overrides)
     listing = load(overrides, options.runs, entry, options.state)
     if options.out is not None:
-        write_text(options.out / "runs.csv", listing.to_csv())
+        write_text(path := options.out / "runs.csv", listing.to_csv())
+        provenance.write(options.out / "runs", listing.provenance, [path])
     if options.json:
         yield listing.to_json()
     elif options.csv:

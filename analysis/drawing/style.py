@@ -143,7 +143,7 @@ def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
 
 
 def save(drawn: Figure | Mapping[str, Figure] | Pages, data: Data, folder: Path, name: str) -> list[Path]:
-    """Writes figures (PNG and PDF) and tables (CSV); all carry where they come from.
+    """Write figures (PNG and PDF) and tables (CSV), and a JSON that says where they come from.
 
     Args:
         drawn: From a figure's `make`: one, or several by the ends of their names; pages are drawn and written
@@ -166,14 +166,17 @@ def save(drawn: Figure | Mapping[str, Figure] | Pages, data: Data, folder: Path,
     for end, table in data.written.items():
         paths.append(folder / f"{name}{end}.csv")
         with whole_file(paths[-1]) as file:
-            column = provenance.column(data.tables.provenance, len(table)).to_numpy(zero_copy_only=False)
-            file.write(to_csv(table.assign(**{provenance.COLUMN: column})).encode())
-    return paths
+            file.write(to_csv(table).encode())
+    return [*paths, provenance.write(folder / name, data.tables.provenance, paths)]
 
 
 def _save(drawn: Figure, path: Path, tables: Tables) -> Path:
-    metadata = provenance.figure_metadata(path.stem, tables.description, tables.provenance, path.suffix)
-    return write(drawn, path, metadata)
+    described = {
+        "Title": path.stem,
+        ("Description" if path.suffix == ".png" else "Subject"): tables.description,
+    }
+    always_the_same = {} if path.suffix == ".png" else {"CreationDate": None}
+    return write(drawn, path, described | always_the_same)
 
 
 def write(drawn: Figure, path: Path, metadata: Mapping[str, Any] | None = None) -> Path:

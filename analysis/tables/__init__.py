@@ -1,4 +1,4 @@
-"""From run directories to tables, of which figures are joins and queries: numbers, runs and pairs."""
+"""The tables that a figure is drawn from: numbers, runs and pairs of the runs that answer its cells."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.tables.cells import Cell, CellsError, answered, compose_cells, computing, judging
-from analysis.tables.collect import pairs_of, tidy
-from analysis.tables.index import read_index
-from analysis.tables.judged import MEASURES, TERMS, has_random_weights, judge_of, judgements
-from analysis.tables.provenance import TRAINING, Provenance, again, merged, trainings_of
-from analysis.tables.runs import described, frame, lines, settings_of, swept, typed
+from analysis.tables.answers import Row, answered, judges
+from analysis.tables.kept import tables_of
+from analysis.tables.provenance import Provenance, again, merged, trainings_of
+from analysis.tables.runs import INTERPOLATED, frame, lines, settings_of, swept, typed
+from experiments.asking import Cell, CellsError, compose_cells, computing, judging
 from experiments.science import wants_judge
 from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.records import RunRecord, read_status
@@ -28,11 +27,20 @@ __all__ = [
     "CellsError",
     "Pixels",
     "Tables",
+    "framed",
     "lines",
     "load",
     "swept",
     "together",
 ]
+
+MEASURES = (
+    "luminance_wasserstein", "style_distance", "sliced_wasserstein", "sifid", "cfsd", "ssim", "lpips",
+)  # fmt: skip
+"""The statistics of a judge that was not optimised."""
+
+TERMS = ("style_term", "content_term")
+"""Those of `measures=adain`: of a loss itself, in units of the pair."""
 
 PROVENANCE = [
     "run_id",
@@ -136,7 +144,7 @@ def together(parts: Sequence[Tables]) -> Tables:
 def load(
     overrides: Sequence[str], root: Path, entry: str, *, partial: bool, cells: Sequence[Cell] | None = None
 ) -> Tables:
-    """The tables of one experiment; only its runs' files are read, and those of their judges.
+    """Return the tables of one experiment: of the runs that answer its cells, and of their judges.
 
     Args:
         overrides: Hydra's, the same as given to the experiment.
@@ -149,55 +157,69 @@ def load(
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    known, command = read_index(root), computing(overrides, root, entry)
-    composed = compose_cells(overrides, entry) if cells is None else cells
-    answer = answered(composed, known, command, partial=partial)
-    found = _distinct(answer.runs)
-    names = {record.path.name for _, record in answer.found}
-    judges = judgements(known, names) if any(wants_judge(cell.config) for cell, _ in found) else {}
-    judged = [record and judge_of(cell.config, record, judges) for cell, record in found]
-    own = list({record.path: record for _, record in found if record}.values())
-    others = [judge for judge in judged if judge is not None and judge not in own]
-    trained = trainings_of([*own, *others], known.finished(TRAINING))
+    command = computing(overrides, root, entry)
+    cells = compose_cells(overrides, entry) if cells is None else cells
+    with tables_of(root) as kept:
+        found = _distinct(cells, answered(cells, kept, command, partial=partial))
+        cells, runs = tuple(cell for cell, _ in found), [run for _, run in found]
+        judged = judges(cells, runs, kept)
+        own, others = _by_id(runs), _by_id(judged)
+        numbers = kept.read("table", "run_id", [*own, *others])
+        pairs = kept.read("pairs", "run_id", own)
+        behind = own | others
+        trained = trainings_of(behind.values(), kept)
     return Tables(
-        _runs(found, root),
+        framed(cells, runs),
         _judges(judged),
-        frame(tidy([*own, *others])),
-        frame(pairs_of(own)),
-        tuple(cell for cell, _ in found),
+        frame(numbers),
+        frame(pairs),
+        cells,
         " ".join(computing(overrides, root, judging(entry))),
         root,
         Provenance.of(
-            [*trained, *own, *others],
+            [*trained, *behind.values()],
             root,
             [*map(again, trained), command],
-            cells=len(found),
-            missing=sum(record is None for _, record in found),
+            cells=len(runs),
+            missing=runs.count(None),
         ),
     )
 
 
-def _distinct(runs: Sequence[tuple[Cell, RunRecord | None]]) -> list[tuple[Cell, RunRecord | None]]:
-    """Without cells that another is the same as: a seed changes no pretrained weights."""
-    kept = {(cell.figure_key, record and record.path): (cell, record) for cell, record in reversed(runs)}
+def _distinct(cells: Sequence[Cell], runs: Sequence[Row | None]) -> list[tuple[Cell, Row | None]]:
+    """Leave out cells that another is the same as: a seed changes no pretrained weights."""
+    both = list(zip(cells, runs, strict=True))
+    kept = {(cell.figure_key, run and run["run_id"]): (cell, run) for cell, run in reversed(both)}
     return list(kept.values())[::-1]
 
 
-def _runs(found: Sequence[tuple[Cell, RunRecord | None]], root: Path) -> pd.DataFrame:
-    configs = [settings_of(cell.config) for cell, _ in found]
+def _by_id(runs: Sequence[Row | None]) -> dict[str, Row]:
+    return {run["run_id"]: run for run in runs if run is not None}
+
+
+def framed(cells: Sequence[Cell], runs: Sequence[Row | None]) -> pd.DataFrame:
+    """Return one row for each cell: its run's columns of `RUNS`, and its own settings."""
+    configs = [settings_of(cell.config) for cell in cells]
     names = sorted({name for config in configs for name in config} - {"name"})
     rows = [
-        (described(record, root) if record else MISSING | {"experiment": cell.entry}) | config
-        for (cell, record), config in zip(found, configs, strict=True)
+        (run or MISSING | {"experiment": cell.entry}) | config
+        for cell, run, config in zip(cells, runs, configs, strict=True)
     ]
-    runs = frame(typed(rows, names))
-    runs.loc[runs["state"] == "missing", ["run_id", "path"]] = None
-    return runs
+    made = frame(typed(rows, names))
+    made.loc[made["state"] == "missing", ["run_id", "path"]] = None
+    made.attrs[INTERPOLATED] = sorted({name for cell in cells for name in cell.interpolated})
+    return made
 
 
-def _judges(judges: Sequence[RunRecord | None]) -> pd.DataFrame:
-    rows = [(judge.path.name, has_random_weights(judge)) if judge else (None, None) for judge in judges]
+def _judges(judges: Sequence[Row | None]) -> pd.DataFrame:
+    rows = [(judge["run_id"], _has_random_weights(judge)) if judge else (None, None) for judge in judges]
     return pd.DataFrame(rows, columns=["judge_id", "random"], dtype=object)
+
+
+def _has_random_weights(judge: Row) -> bool:
+    """Return whether settings alone make the judge's weights: then no file's digest tells them."""
+    weights = judge["weights_digest"]
+    return weights is None or weights.endswith(" None")
 
 
 MISSING: dict[str, Any] = {"run_id": "", "state": "missing", "path": ""}

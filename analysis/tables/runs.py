@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,44 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.science import NOT_SCIENCE, NOT_SCIENCE_OF
-from swag_repro.errors import StoreError
-from swag_repro.runs.files import digest
 from swag_repro.runs.identity import leaves, normal
-from swag_repro.runs.records import RunRecord
-from swag_repro.runs.schema import SCHEMA_KEY
-
-RUNS_VERSION = 1
-"""Of `RUNS`. A table of a later version is refused, never guessed at."""
-
-VERSIONS = ("python", "swag_repro", "torch", "torchvision")
-
-RUNS = pa.schema(
-    [
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("experiment", pa.string(), nullable=False),
-        pa.field("version", pa.int32()),
-        pa.field("name", pa.string()),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("started_at", pa.string()),
-        pa.field("seconds", pa.float64()),
-        pa.field("peak_memory_bytes", pa.int64()),
-        pa.field("device", pa.string()),
-        pa.field("commit", pa.string()),
-        *(pa.field(f"versions.{package}", pa.string()) for package in VERSIONS),
-        pa.field("weights_digest", pa.string()),
-        pa.field("images_digest", pa.string()),
-        pa.field("config_key", pa.string()),
-        pa.field("path", pa.string(), nullable=False),
-    ],
-    metadata={SCHEMA_KEY: str(RUNS_VERSION)},
-)
-"""One row is one run, whatever its state; behind these columns stand those of its config.
-
-`version` is that of the experiment's code; null, as are digests, key and config, of a run that was killed
-before it wrote who it is. `images_digest` tells one set of images from another, `config_key` one scientific
-config of an experiment. `path` is relative to the output folder.
-"""
+from swag_repro.runs.schema import RUNS
 
 FILES = frozenset(
     {"images.name", "images.path", "content", "style", "masks", "weights.path", "measures", "run"}
@@ -59,87 +22,64 @@ FILES = frozenset(
 ARM = "arm.name"
 """What an experiment calls a choice of several settings."""
 
+INTERPOLATED = "interpolated"
+"""Of a frame's `attrs`: settings that follow from others, and don't count as swept."""
+
 TYPES = {pa.bool_(): pd.BooleanDtype(), pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype()}
 
 
-def key(content: object) -> str:
-    """The same for the same plain content, and for no other: `==` would take True for 1."""
-    return digest(json.dumps(content, sort_keys=True).encode())
-
-
-def cell_key(entry: str, settings: Mapping[str, Any]) -> str:
-    """Of what decides the result. A judge changes no picture, but stood in it before schema 3.
-
-    Args:
-        entry: The experiment.
-        settings: What `scientific` keeps of its config.
-    """
-    judged = {"measures"} if entry == "stylize" else set()
-    return key([entry, {name: value for name, value in settings.items() if name not in judged}])
-
-
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a config by dotted key; an empty group, such as `measures=none`, has none."""
+    """Return the values of a config by dotted key; an empty group, such as `measures=none`, has none."""
     return {at: value for at, value in leaves(config, ".").items() if not isinstance(value, Mapping)}
 
 
-def described(record: RunRecord, root: Path) -> dict[str, Any]:
-    """The row of a run in `RUNS`; and its `cell_key`, and the `stylization` that it judged, if any.
-
-    Raises:
-        StoreError: It is finished, and its identity can't be read.
-    """
-    return status_of(record, root) | _identified(record)
-
-
-def status_of(record: RunRecord, root: Path) -> dict[str, Any]:
-    """That part of a run's row which its status tells."""
-    status = vars(record.status) | leaves({"versions": record.status.versions}, ".")
-    return {**status, "run_id": record.path.name, "path": record.path.relative_to(root).as_posix()}
-
-
-def _identified(record: RunRecord) -> dict[str, Any]:
-    try:
-        who = record.identity
-    except StoreError:
-        if record.status.state == "finished":
-            raise
-        return {}  # killed before it wrote who it is
-    return {
-        "version": who.version,
-        "weights_digest": who.weights,
-        "images_digest": key(who.images),
-        "config_key": key([who.experiment, who.config]),
-        "cell_key": cell_key(who.experiment, who.config),
-        "stylization": who.config.get("stylization"),
-    }
-
-
 def typed(rows: Sequence[Mapping[str, Any]], config: Iterable[str]) -> pa.Table:
-    """Rows in the columns of `RUNS`, and behind them these of their configs.
-
-    A column of a config has the type of its values: an integer beside a float is one; lists, and values of
-    several types, become JSON.
-    """
+    """Return rows in the columns of `RUNS`, and behind them these of their configs: see `column_of`."""
     columns = {name: column_of([row.get(name) for row in rows]) for name in config}
-    core = pa.Table.from_pylist([dict(row) for row in rows], schema=RUNS).cast(RUNS)
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=RUNS).cast(RUNS)
     for name, column in columns.items():
-        core = core.append_column(name, column)
-    return core
+        table = table.append_column(name, column)
+    return table
 
 
 def column_of(values: Sequence[Any]) -> pa.Array:
-    """Values of one setting, None where a run has it not; see `typed`."""
+    """Return the values of one setting, None where a run has it not, in the type that holds all of them.
+
+    An integer beside a float is one; lists, and values of several types, become text: see `as_text`.
+    """
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         return pa.array(values, pa.float64())
-    if len(kinds) > 1 or kinds & {list, dict}:
-        return pa.array([None if value is None else _json(value) for value in values], pa.string())
+    if len(kinds) > 1 or kinds & {list, dict, str}:
+        return pa.array([None if value is None else as_text(value) for value in values], pa.string())
     return pa.array(values, None if kinds else pa.string())
 
 
+def as_text(value: Any) -> str:
+    """Return a setting as text: a word as it is, all else as JSON, and so a word that would read as JSON."""
+    if isinstance(value, str) and from_text(value) is value:
+        return value
+    return json.dumps(normal({"value": value}, ())["value"], ensure_ascii=False)
+
+
+def from_text(text: str) -> Any:
+    """Return the setting that `as_text` wrote."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def as_json(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return a typed column as JSON, of which each value is encoded once; `decoded` gives it back."""
+    encoded = column.combine_chunks().dictionary_encode()
+    is_text = pa.types.is_string(column.type)
+    texts = [json.dumps(from_text(value) if is_text else value) for value in encoded.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(texts, pa.string()))
+
+
 def decoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """The values of a setting from their JSON, each of which is decoded once: `column_of` them.
+    """Return the values of a setting from their JSON, each of which is decoded once: `column_of` them.
 
     Args:
         column: Strings, in dictionaries.
@@ -151,10 +91,6 @@ def decoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(encoded.indices, values, safe=False)
 
 
-def _json(value: Any) -> str:
-    return json.dumps(normal({"value": value}, ())["value"], ensure_ascii=False)
-
-
 def frame(table: pa.Table) -> pd.DataFrame:
     """As pandas has it; integers stay integers beside nulls."""
     made: pd.DataFrame = table.to_pandas(types_mapper=TYPES.get)
@@ -164,14 +100,18 @@ def frame(table: pa.Table) -> pd.DataFrame:
 def swept(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
     """The settings in which these runs differ, but for those that a name beside or above them tells.
 
-    Where networks differ, `network.name` tells their taps as well; it does not tell a temperature.
+    Where networks differ, `network.name` tells their taps as well; it does not tell a temperature. What
+    `INTERPOLATED` names follows from another setting.
 
     Args:
         runs: A frame of `RUNS` and configs, of one experiment.
         shown: Settings, or groups of them such as `smoothing`, that do not count.
     """
+    ignored = {*shown, *runs.attrs.get(INTERPOLATED, ())}
     differing = [
-        column for column in _settings(runs) if not _within(column, shown) and len(runs[column].unique()) > 1
+        column
+        for column in _settings(runs)
+        if not _within(column, ignored) and len(runs[column].unique()) > 1
     ]
     names = [column for column in differing if column.rpartition(".")[2] == "name"]
     return [

@@ -24,7 +24,7 @@ from experiments.signals import deferred
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.ledger import Ledger, Log
 from experiments.sweeps.progress import duration
-from swag_repro.runs.files import MALFORMED, parsed, refuse_newer, unreadable, whole_file
+from swag_repro.runs.files import MALFORMED, parsed, refuse_other, unreadable, whole_file
 
 PLAN_VERSION = 1
 
@@ -92,7 +92,7 @@ class Sweep:
             raise unreadable(path, error) from error
         plan = parsed(path, content, json.loads)
         try:
-            refuse_newer("plan.json", plan["schema"], PLAN_VERSION)
+            refuse_other("plan.json", plan["schema"], PLAN_VERSION)
             grid = Grid(tuple(tuple(axis) for axis in plan["axes"]))
             kept: dict[str, Any] = {name: plan[name] for name in KEPT}
             return cls(directory.absolute(), grid=grid, **kept | {"command": tuple(plan["command"])})

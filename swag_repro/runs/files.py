@@ -212,11 +212,21 @@ def unreadable(path: Path, error: Exception | str) -> StoreError:
     return StoreError(str(path), "should be a complete file of a run", found, remedy)
 
 
-def refuse_newer(name: str, version: int, newest: int) -> None:
-    """A `StoreError` where a later version wrote what is to be read."""
-    if version > newest:
-        rule = f"should have schema {newest} or older"
-        raise StoreError(name, rule, version, "Use the newer swag-repro that wrote it.")
+class OtherVersionError(StoreError):
+    """A file was written by another version of this package: it is left alone."""
+
+
+def refuse_other(name: str, version: int, known: int) -> None:
+    """Raise an `OtherVersionError` where another version wrote what is to be read.
+
+    Args:
+        name: Of the file.
+        version: Of its schema.
+        known: The version that this package reads and writes.
+    """
+    if version != known:
+        remedy = "Another version of swag-repro wrote it: use that one, or move its folder away."
+        raise OtherVersionError(name, f"should have schema {known}", version, remedy)
 
 
 def digest(content: bytes) -> str:

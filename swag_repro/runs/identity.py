@@ -59,6 +59,11 @@ def leaves(config: Mapping[str, Any], separator: str, above: str = "") -> dict[s
     return values
 
 
+def key(content: object) -> str:
+    """Return a digest of plain content: the same for the same, and for no other; `==` takes True for 1."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Identity:
     """All that decides the result of one run.
@@ -86,6 +91,11 @@ class Identity:
         """
         canonical = json.dumps(vars(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def config_key(self) -> str:
+        """A digest of the experiment and its settings: images, weights and versions may differ."""
+        return key([self.experiment, self.config])
 
     def to_json(self) -> str:
         """This identity as JSON for people to read; `from_json` gives it back."""

@@ -12,17 +12,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from swag_repro.errors import StoreError, UserError
 from swag_repro.names import printable
-from swag_repro.runs.files import MALFORMED, T, digest, ignore, parse_yaml, parsed, refuse_newer, unreadable
+from swag_repro.runs.files import MALFORMED, T, digest, ignore, parse_yaml, parsed, refuse_other, unreadable
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
-from swag_repro.runs.schema import PAIRS, pairs_2_to_3, parse_table, todays_numbers, todays_pairs
+from swag_repro.runs.schema import NUMBERS, PAIRS, parse_table
 
 STATUS_VERSION = 3
-"""Of `status.json`; from 2 on it holds checksums, `Status.files` and its own `sha256`, as later ones will."""
+"""Of `status.json`; it holds checksums of all files of a result, and its own `sha256`."""
 
 INTERRUPTED = "interrupted"
 """The reason of a run that a signal ended."""
@@ -46,8 +45,8 @@ class Status:
         commit: Of this package's checkout, with the suffix `-dirty` where tracked files differ from it.
         device: Where it was computed.
         rows: How many rows it holds.
-        files: SHA-256 of each file of its result, by its path; None before it is finished, and in schema 1.
-        host: That computes or computed it; None before schema 3.
+        files: SHA-256 of each file of its result, by its path; None before it is finished.
+        host: That computes or computed it.
         failures: Why earlier attempts at it failed, oldest first; empty once it is finished.
     """
 
@@ -102,7 +101,7 @@ class Status:
         """The status that `to_json` wrote.
 
         Raises:
-            StoreError: A later version wrote it.
+            OtherVersionError: Another version wrote it.
             ValueError: The text is not JSON, or not as it was written.
             TypeError: The JSON is not a status.
         """
@@ -110,8 +109,10 @@ class Status:
         checksum = fields.pop("sha256", None)
         if checksum not in (None, _checksum(fields)):
             raise ValueError("its checksum is of another text")
-        refuse_newer("status.json", fields.get("schema", 1), STATUS_VERSION)
-        if checksum is None and fields.get("schema") != 1:
+        if not isinstance(version := fields.get("schema"), int):
+            raise ValueError("its schema is missing")
+        refuse_other("status.json", version, STATUS_VERSION)
+        if checksum is None:
             raise ValueError("its checksum is missing")
         if not all(map(_is_inside, fields.get("files") or ())):
             raise ValueError("it names files outside of its run")
@@ -157,13 +158,6 @@ def damage_of(directory: Path) -> list[str] | None:
     return RunRecord(directory, status).damage() if status.state == "finished" else None
 
 
-def _count_rows(path: Path) -> int | None:
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException):
-        return None
-
-
 @cache
 def _no_pairs() -> pa.Table:
     return PAIRS.empty_table()  # which imports pandas
@@ -201,29 +195,35 @@ class RunRecord:
         """The measured rows, in `NUMBERS`.
 
         Raises:
-            StoreError: `rows.parquet` is missing, malformed or of a later schema.
+            StoreError: `rows.parquet` is missing or malformed, of another schema, or has not as many rows as
+                the status says.
         """
-        return self._table("rows.parquet", todays_numbers)
+        rows = self._table("rows.parquet", NUMBERS)
+        if rows.num_rows != self.status.rows:
+            raise unreadable(
+                self.path / "rows.parquet",
+                f"{rows.num_rows} rows instead of the {self.status.rows} its status tells of",
+            )
+        return rows
 
     def pairs(self) -> pa.Table:
         """The stylised pairs, in `PAIRS`; none of a run that stylises nothing.
 
         Raises:
-            StoreError: Their file is malformed or of a later schema, or was changed.
+            StoreError: Their file is malformed or of another schema, or was changed.
         """
-        if self._has("pairs.json"):  # before schema 3
-            try:
-                return pairs_2_to_3(self.read("pairs.json"), self.path.name)
-            except (*MALFORMED, KeyError) as error:
-                raise unreadable(self.path / "pairs.json", error) from error
-        return self._table("pairs.parquet", todays_pairs) if self._has("pairs.parquet") else _no_pairs()
+        return self._table("pairs.parquet", PAIRS) if self._has("pairs.parquet") else _no_pairs()
 
     def _has(self, name: str) -> bool:
         files = self.status.files
         return name in files if files is not None else (self.path / name).exists()
 
-    def _table(self, name: str, todays: Callable[[pa.Table, int], pa.Table]) -> pa.Table:
-        return parse_table(self.path / name, pa.BufferReader(self.read(name)), todays)
+    def _table(self, name: str, schema: pa.Schema) -> pa.Table:
+        table = parse_table(self.path / name, pa.BufferReader(self.read(name)))
+        if table.column_names != schema.names:
+            raise unreadable(self.path / name, "other columns than its schema has")
+        # Parquet has names of its own for what is in lists.
+        return table if table.schema.equals(schema) else table.cast(schema)
 
     def read(self, name: str) -> bytes:
         """A file of the result, such as `images/astronaut.png`, as it was written.
@@ -244,9 +244,7 @@ class RunRecord:
 
     def damage(self) -> list[str]:
         """Files of a finished run that are missing, or not as they were written."""
-        if self.status.files is None:  # schema 1
-            return [] if self.status.rows == _count_rows(self.path / "rows.parquet") else ["rows.parquet"]
-        return [name for name in self.status.files if not self._is_whole(name)]
+        return [name for name in self.status.files or () if not self._is_whole(name)]
 
     def _is_whole(self, name: str) -> bool:
         try:
@@ -263,7 +261,7 @@ def read_status(directory: Path) -> Status:
     """The status of the run in this directory.
 
     Raises:
-        StoreError: It is missing, malformed or of a later schema.
+        StoreError: It is missing, malformed or of another schema.
     """
     path = directory / "status.json"
     try:
@@ -271,6 +269,22 @@ def read_status(directory: Path) -> Status:
     except OSError as error:
         raise unreadable(path, error) from error
     return parsed(path, content, Status.from_json)
+
+
+def run_names(root: Path | str) -> list[str]:
+    """Return the names of all run directories below an output folder, in order.
+
+    Raises:
+        StoreError: The system refuses to list them.
+    """
+    folder = Path(root, "runs")
+    try:
+        # A dot marks an attempt that is about to replace a finished run, or what it replaced.
+        return sorted(path.name for path in folder.iterdir() if "." not in path.name)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise unreadable(folder, error) from error
 
 
 def all_runs(
@@ -281,9 +295,11 @@ def all_runs(
     Args:
         root: The output folder; without any run in it, nothing is yielded.
         skipped: Called with each directory that this version can't read as a run's, and with why.
+
+    Raises:
+        StoreError: The system refuses to list them.
     """
-    # A dot marks an attempt that is about to replace a finished run, or what it replaced.
-    for directory in sorted(path for path in Path(root, "runs").glob("*") if "." not in path.name):
+    for directory in (Path(root, "runs", name) for name in run_names(root)):
         try:
             record = RunRecord(directory, read_status(directory))
         except StoreError as error:

@@ -1,20 +1,16 @@
-"""The columns of what runs write, and how those of earlier versions become today's."""
+"""The columns of what runs write."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from swag_repro.names import file_stem
-from swag_repro.runs.files import MALFORMED, refuse_newer, unreadable
+from swag_repro.runs.files import MALFORMED, refuse_other, unreadable
 
 SCHEMA_VERSION = 3
-"""Of all tables. A file of a later version is refused, never guessed at."""
+"""Of the tables of runs. A file of another version is refused, never guessed at."""
 
 SCHEMA_KEY = b"swag_repro.schema"
 
@@ -48,15 +44,7 @@ NUMBERS = _declared(
     pa.field("value", pa.float64()),
     pa.field("reason", pa.string()),
 )
-"""One row is one measured number.
-
-`of_run` is the run whose pictures a judge measured, null where a run measures its own. Network, weights,
-smoothing, loss and seed are those of what was measured, in words for people; `runs.parquet` has the settings.
-`depth` is the number of convolutions on the longest path from the input, `position` the 1-based rank among
-the network's statistic taps, `quantity` one of activation, gram and gram_per_dm, `iteration` that of a
-picture on its way, null for all else. `definition` is that of an entropy (softmax or linear), or the network
-that judged. `value` is null where it can't be had, and `reason` says why.
-"""
+"""One row is one measured number; `MEANINGS` says what its columns hold."""
 
 LOSSES = {
     "content": "content_loss",
@@ -87,12 +75,152 @@ PAIRS = _declared(
     pa.field("recoveries", pa.int32()),
     *(pa.field(f"{when}{column}", pa.float64()) for when in ("", "first_") for column in LOSSES.values()),
 )
-"""One row is one stylised pair.
+"""One row is one stylised pair; images are paths in the run's directory."""
 
-Images are paths in the run's directory: the picture, what it was made of as the run saw it (a mix of styles
-also side by side, as `style_image`), and the pictures on its way that `measured_steps` asked for. Weights
-are those of a mix, with a sum of 1. Losses are those of the picture, and of its start.
-"""
+RUNS_VERSION = 2
+"""Of `RUNS`."""
+
+VERSIONS = ("python", "swag_repro", "torch", "torchvision")
+"""Packages whose versions stand beside every run."""
+
+RUNS = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("experiment", pa.string(), nullable=False),
+        pa.field("version", pa.int32()),
+        pa.field("name", pa.string()),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("started_at", pa.string()),
+        pa.field("seconds", pa.float64()),
+        pa.field("peak_memory_bytes", pa.int64()),
+        pa.field("device", pa.string()),
+        pa.field("commit", pa.string()),
+        *(pa.field(f"versions.{package}", pa.string()) for package in VERSIONS),
+        pa.field("overrides", pa.string()),
+        pa.field("config_key", pa.string()),
+        pa.field("weights_digest", pa.string()),
+        pa.field("images_digest", pa.string()),
+        pa.field("look_digest", pa.string()),
+        pa.field("pictures_digest", pa.string()),
+        pa.field("result_digest", pa.string()),
+        pa.field("path", pa.string(), nullable=False),
+    ],
+    metadata={SCHEMA_KEY: str(RUNS_VERSION)},
+)
+"""One row is one run, whatever its state; behind these columns stand those of its config."""
+
+_RUN = "the run, by the first 16 digits of a hash of all that decides its result"
+_CONTENT, _STYLE = "name of the content image", "name of the style image, or of a mix of several"
+
+MEANINGS: dict[str, dict[str, str]] = {
+    "table": {
+        "experiment": "the entry point that computed it",
+        "run_id": _RUN,
+        "of_run": "the run whose pictures a judge measured; null where a run measures its own",
+        "network": "name of the network that was measured, or that made the picture",
+        "weights": "its weights: random, imagenet, trained, file or run",
+        "smoothing": "name of the smoothing of its activations",
+        "loss": "name of the objective of a stylisation",
+        "seed": "of the weights; null where they are pretrained",
+        "content": _CONTENT,
+        "style": _STYLE,
+        "layer": "the layer, by the literature's name",
+        "depth": "convolutions on the longest path from the input to the layer",
+        "position": "rank of the layer among the network's statistic taps, from 1",
+        "quantity": "what was measured: activation, gram (matrix), gram_per_dm (over D·M), unit, training",
+        "iteration": "steps after which a picture or network on its way was measured; null: the finished one",
+        "statistic": "what the number is: see the rows of this name in this dictionary",
+        "definition": "which of several definitions of the statistic holds, or the network that judged",
+        "value": "the number; null where it can't be had",
+        "reason": "why there is no value",
+    },
+    "pairs": {
+        "run_id": _RUN,
+        "content": _CONTENT,
+        "style": _STYLE,
+        "image": "file of the picture in the run's directory",
+        "content_image": "file of the content as the run saw it",
+        "style_image": "file of the style as the run saw it; of a mix all styles side by side",
+        "styles": "of a mix: name, file and weight of each style; weights have a sum of 1",
+        "steps": "pictures on their way: iteration and file of each of `measured_steps`",
+        "status": "finished, diverged (the loss exploded) or unchanged (the picture never moved)",
+        "reason": "why it did not finish",
+        "iterations": "steps of the optimiser",
+        "evaluations": "evaluations of the loss",
+        "recoveries": "how often it went back to its best picture after an explosion",
+        "content_loss": "content term of the picture, unweighted",
+        "style_loss": "style term of the picture, unweighted",
+        "total_variation": "total variation of the picture, unweighted",
+        "total_loss": "the weighted sum that is minimised",
+        "first_content_loss": "content term of the start",
+        "first_style_loss": "style term of the start",
+        "first_total_variation": "total variation of the start",
+        "first_total_loss": "the weighted sum at the start",
+    },
+    "runs": {
+        "run_id": _RUN,
+        "experiment": "the entry point that computed it; ? where its status can't be read",
+        "version": "of the experiment's code; null for a run that was killed before it wrote who it is",
+        "name": "the group it was first computed for, such as fig3",
+        "state": "finished, failed, running (also: killed), damaged, or other version",
+        "reason": "why it failed, or what is damaged",
+        "started_at": "when it began, UTC",
+        "seconds": "from start to end",
+        "peak_memory_bytes": "the most memory the process had: of the GPU where one was used",
+        "device": "where it was computed",
+        "commit": "of the code; -dirty where files differed from it",
+        **{f"versions.{package}": f"version of {package}" for package in VERSIONS},
+        "overrides": "what its command line said",
+        "config_key": "digest of the experiment and its settings; images and weights may differ",
+        "weights_digest": "SHA-256 of the weights; null where settings alone make them",
+        "images_digest": "digest of the set of images",
+        "look_digest": "digest of what prepared the contents of a training",
+        "pictures_digest": "digest of all pictures it made; the images_digest of the judges that saw them",
+        "result_digest": "digest of all files of its result",
+        "path": "its directory, relative to the output folder",
+    },
+}
+"""What the columns of each table hold. The other columns of `runs` are settings: `conf/` explains them."""
+
+STATISTICS = {
+    "maximum": "largest value of the layer (SWAG, Figure 3)",
+    "normalized_entropy": "entropy over its largest possible value, 0 to 1; definition: softmax of the "
+    "values (SWAG), or linear (values over their sum)",
+    "max_over_rms": "largest value over the root mean square",
+    "kurtosis": "fourth standardised moment: 3 for a normal distribution",
+    "participation_ratio": "(Σ x²)² / (N Σ x⁴): the part of a layer's N values that holds its energy",
+    "effective_rank": "(tr G)² / ‖G‖²: how many eigenvalues of a Gram matrix carry it",
+    "style_share": "a style layer's share, 0 to 1, of the style term between content and style image; "
+    "definition: of the loss, or of the norms of its gradients",
+    "start_style_loss": "the style term between content and style image, all layers together, without any "
+    "balance (definition unbalanced)",
+    "largest_entries": "share of ‖G/M − G_s/M_s‖² that its largest 1 % of entries hold; definition: of the "
+    "start, of the finished picture, or of the picture by the largest entries of the start (same)",
+    "style_distance": "distance of a judge's Gram matrices from the style's: 0 as the style",
+    "sliced_wasserstein": "sliced Wasserstein distance of a judge's features from the style's",
+    "sifid": "single image FID, a judge's features",
+    "cfsd": "content feature structural distance, a judge's features: 0 as the content",
+    "ssim": "structural similarity to the content: 1 as the content",
+    "lpips": "learned perceptual distance from the content",
+    "style_term": "AdaIN's style term of the finished picture: 1 the content image",
+    "content_term": "AdaIN's content term of the finished picture: 1 the style image",
+    "peaks_shrunk": "share of channels whose largest value a residual unit lowers",
+    "log2_peak": "log₂ of the largest values after a residual unit over those before",
+    "log2_highest": "log₂ of the layer's largest value after a residual unit over that before",
+    "accuracy": "share of right answers; definition: train, test, or fitted (training images at the end)",
+    "loss": "cross entropy in nats; definition as of accuracy",
+    "seconds": "time it took",
+    "iterations": "steps of the optimiser",
+    "evaluations": "evaluations of the loss",
+    "recoveries": MEANINGS["pairs"]["recoveries"],
+    **{
+        name: MEANINGS["pairs"][name]
+        for when in ("", "first_")
+        for name in (f"{when}{loss}" for loss in LOSSES.values())
+    },
+}
+"""What the numbers of a statistic are; others say it by their names."""
 
 
 def encoded(table: pa.Table) -> pa.Buffer:
@@ -103,99 +231,20 @@ def encoded(table: pa.Table) -> pa.Buffer:
     return whole.getvalue()
 
 
-def parse_table(
-    path: Path,
-    source: Path | pa.NativeFile,
-    todays: Callable[[pa.Table, int], pa.Table],
-    *,
-    newest: int = SCHEMA_VERSION,
-) -> pa.Table:
-    """A Parquet file's table in today's schema.
+def parse_table(path: Path, source: Path | pa.NativeFile, version: int = SCHEMA_VERSION) -> pa.Table:
+    """Return the table of a Parquet file that this package wrote.
 
     Args:
         path: For what is said of it.
         source: The file, or what was read of it.
-        todays: Makes today's table of one of this or of an earlier version.
-        newest: The version of today's.
+        version: Of its schema.
 
     Raises:
-        StoreError: It is missing, malformed or of a later schema.
+        StoreError: It is missing or malformed; or of another version, an `OtherVersionError`.
     """
     try:
         with pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False) as file:
-            version = int((file.schema_arrow.metadata or {})[SCHEMA_KEY])
-            refuse_newer(str(path), version, newest)
-            large = file.metadata.num_rows > LARGE
-            return todays(file.read(use_threads=large), version)
+            refuse_other(str(path), int((file.schema_arrow.metadata or {})[SCHEMA_KEY]), version)
+            return file.read(use_threads=file.metadata.num_rows > LARGE)
     except (*MALFORMED, KeyError) as error:
         raise unreadable(path, error) from error
-
-
-def todays_numbers(rows: pa.Table, version: int) -> pa.Table:
-    """Rows of this or an earlier version in `NUMBERS`."""
-    return _todays(rows, version, NUMBERS, NUMBERS_STEPS)
-
-
-def todays_pairs(pairs: pa.Table, version: int) -> pa.Table:
-    """Pairs of this or an earlier version in `PAIRS`."""
-    return _todays(pairs, version, PAIRS, PAIRS_STEPS)
-
-
-def _todays(table: pa.Table, version: int, schema: pa.Schema, steps: Mapping[int, Step]) -> pa.Table:
-    if version == SCHEMA_VERSION and table.schema.equals(schema, check_metadata=True):
-        return table
-    for step in range(version, SCHEMA_VERSION):
-        table = steps[step](table)
-    return table.select(schema.names).cast(schema)
-
-
-# --- From version to version ------------------------------------------------------------------------------
-
-
-def numbers_1_to_2(rows: pa.Table) -> pa.Table:
-    """Pictures on their way came to be measured: an `iteration`, which was none."""
-    return _with_nulls(rows, NUMBERS.field("iteration"))
-
-
-def numbers_2_to_3(rows: pa.Table) -> pa.Table:
-    """Judges came to measure pictures of other runs, `of_run`, and to say why they can't: a `reason`."""
-    return _with_nulls(rows, NUMBERS.field("of_run"), NUMBERS.field("reason"))
-
-
-def _with_nulls(table: pa.Table, *fields: pa.Field) -> pa.Table:
-    for field in fields:
-        table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table
-
-
-def pairs_2_to_3(content: bytes, run_id: str) -> pa.Table:
-    """What a stylisation before schema 3 wrote as `pairs.json`, in `PAIRS`; its inputs had fixed places.
-
-    Raises:
-        ValueError, KeyError, TypeError: It is not as it was written.
-    """
-    return pa.Table.from_pylist([_pair_of_json(pair, run_id) for pair in json.loads(content)], schema=PAIRS)
-
-
-def _pair_of_json(pair: dict[str, Any], run_id: str) -> dict[str, Any]:
-    kept = ("content", "style", "image", "status", "reason", "iterations", "evaluations", "recoveries")
-    style_image = f"images/style/{file_stem(pair['style'])}.png"
-    return {
-        "run_id": run_id,
-        **{key: pair[key] for key in kept},
-        "content_image": f"images/content/{file_stem(pair['content'])}.png",
-        "style_image": style_image,
-        "styles": [{"name": pair["style"], "image": style_image, "weight": 1.0}],
-        "steps": [],
-        **{column: pair["losses"][term] for term, column in LOSSES.items()},
-        **{f"first_{column}": pair["first"][term] for term, column in LOSSES.items()},
-    }
-
-
-Step = Callable[[pa.Table], pa.Table]
-
-NUMBERS_STEPS: dict[int, Step] = {1: numbers_1_to_2, 2: numbers_2_to_3}
-"""What makes a table of the next version, by that of `rows.parquet`."""
-
-PAIRS_STEPS: dict[int, Step] = {}
-"""Likewise of `pairs.parquet`, of which version 3 is the first; `pairs_2_to_3` reads what was before."""

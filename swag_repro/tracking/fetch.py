@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swag_repro.errors import StoreError, TrackingError
-from swag_repro.runs.files import digest_of, refuse_newer, unreadable, write_text
+from swag_repro.runs.files import digest_of, refuse_other, unreadable, write_text
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import SCHEMA_VERSION
 from swag_repro.runs.store import Store
@@ -117,7 +117,7 @@ def _expected(artifact: wandb.Artifact, name: str) -> dict[str, str]:
     if not {"schema", "sha256"} <= about.keys():
         found, remedy = "none", "Rebuild and sync the run with this version."
         raise StoreError(name, "should have a schema", found, remedy)
-    refuse_newer(name, int(about["schema"]), SCHEMA_VERSION)
+    refuse_other(name, int(about["schema"]), SCHEMA_VERSION)
     return dict(about["sha256"])
 
 

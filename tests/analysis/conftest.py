@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.tables import cells
+from experiments import asking
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -11,8 +11,8 @@ def _composed_once():
 
     These tests ask for the same ones again and again.
     """
-    compose, known = cells._cell, {}
-    span, grids = cells._grid, {}
+    compose, known = asking._cell, {}
+    span, grids = asking._grid, {}
 
     def composed(overrides, composer, entry, common):
         key = (tuple(overrides), entry, common)
@@ -21,12 +21,12 @@ def _composed_once():
         return known[key]
 
     def spanned(overrides, entry):
-        key = (tuple(overrides), entry, cells.UsersSettings.folder)
+        key = (tuple(overrides), entry, asking.UsersSettings.folder)
         if key not in grids:
             grids[key] = span(overrides, entry)
         return grids[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "_cell", composed)
-        patch.setattr(cells, "_grid", spanned)
+        patch.setattr(asking, "_cell", composed)
+        patch.setattr(asking, "_grid", spanned)
         yield

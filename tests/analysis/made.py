@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from analysis.tables.cells import Cell, compose_cells
+from analysis.tables.answers import answered
+from analysis.tables.kept import tables_of
+from experiments.asking import Cell, compose_cells
 from experiments.science import scientific, settings_of_judge, wants_judge
 from swag_repro.names import file_stem
 from swag_repro.runs.identity import Identity
@@ -53,6 +55,12 @@ class Outputs:
         }
         run = entries[entry]
         return cls(root, cells, [run(root, cell, **options) for cell in cells])
+
+
+def answers(root: Path, cells: Sequence[Cell]) -> list[Path | None]:
+    """The directory of the run of each cell, None where it has none; not all of them."""
+    with tables_of(root) as kept:
+        return [run and root / run["path"] for run in answered(cells, kept, ["compute"], partial=True)]
 
 
 # --- Activations ------------------------------------------------------------------------------------------
@@ -372,7 +380,6 @@ def stylized(
     images: str = "a",
     config: dict[str, Any] | None = None,
     judged: bool = True,
-    own: bool = False,
 ) -> Path:
     """A run of `stylize`, and one of its judge where one is asked for."""
     hashes = {
@@ -380,22 +387,16 @@ def stylized(
         for both in pairs
         for role, name in zip(("content", "style"), both, strict=True)
     }
-    settings = {key: part for key, part in scientific(cell.config, "stylize").items() if key != "measures"}
-    if own:  # as before schema 3
-        settings["measures"] = settings_of_judge(cell.config)
-    who = Identity("stylize", 3 if own else 4, settings, hashes)
+    who = Identity("stylize", 4, scientific(cell.config, "stylize"), hashes)
     claimed = Store(root).claim(who, config=config or cell.config, name=cell.config["name"], device="cpu")
     with claimed as run:
-        rows = painted(run, cell.config, pairs)
+        painted(run, cell.config, pairs)
         if by_loss(cell.config):  # whose figure draws them
             with run.write_file("curves.parquet") as file:
                 pd.DataFrame(curves(cell.config, pairs)).to_parquet(file)
         numbers = [row for names in pairs for row in own_numbers(cell.config, names)]
-        if own:
-            about = origin(cell.config)
-            numbers += [about | row for row in judged_rows(cell.config, rows, "vgg19(random)", 0)]
         run.write_rows(numbers)
-    if judged and not own and wants_judge(cell.config):
+    if judged and wants_judge(cell.config):
         judge(root, cell.config, run.path)
     return run.path
 

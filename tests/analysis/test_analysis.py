@@ -24,11 +24,12 @@ from analysis.__main__ import main
 from analysis.drawing import lines, style
 from analysis.drawing.lines import ASIDE
 from analysis.figures import FIGURES, fig3
-from analysis.tables import cells as cells_of
-from analysis.tables.cells import CONF, Cell, CellsError, match
+from analysis.tables import framed
 from analysis.tables.collect import collect, read_table
-from analysis.tables.index import read_index
 from analysis.tables.runs import frame, swept
+from experiments import asking
+from experiments.asking import Cell, CellsError
+from experiments.command import CONF
 from experiments.science import scientific
 from swag_repro.errors import StoreError, UserError
 from swag_repro.runs import files, records
@@ -36,15 +37,14 @@ from swag_repro.runs.identity import Identity
 from swag_repro.runs.schema import SCHEMA_KEY
 from swag_repro.runs.store import Store
 from tests.analysis.drawn import assert_legible, caption, legend
-from tests.analysis.made import IMAGES, STATISTICS, Outputs, measured, number
+from tests.analysis.made import IMAGES, STATISTICS, Outputs, answers, measured, number
 
 SWEEP = ("network=resnet50,vgg19", "smoothing=none,softmax", "weights.seed=0,1")
 EXPERIMENT = ("experiment=fig3", *SWEEP)
-SCHEMA2 = Path(__file__).parents[1] / "data" / "schema2"
 
 
 def compose_cells(overrides: Sequence[str]) -> list[Cell]:
-    return cells_of.compose_cells(overrides, "measure_activations")
+    return asking.compose_cells(overrides, "measure_activations")
 
 
 def fail(root: Path, cell: Cell, error: Exception) -> None:
@@ -91,6 +91,13 @@ class TestCells:
         paths = [cell.config["weights"]["path"] for cell in compose_cells(overrides)]
         assert paths == ["my/vgg16.pth", "my/resnet18.pth"]
 
+    def test_interpolated_settings_are_not_swept(self) -> None:
+        overrides = ["network=vgg16,resnet18", "weights=file", "weights.path=my/${network.name}.pth"]
+        cells = compose_cells(overrides)
+        assert swept(framed(cells, [None, None])) == ["network.name"]
+        typed = compose_cells([*overrides[:2], "weights.path=a.pth,b.pth"])
+        assert swept(framed(typed, [None] * 4)) == ["network.name", "weights.path"]
+
     def test_are_those_hydra_would_launch(self) -> None:
         cells = compose_cells(EXPERIMENT)
         told = {
@@ -114,25 +121,22 @@ class TestCells:
             compose_cells(["experiment=fig3", wrong])
 
     def test_match_each_its_own_run(self, computed: Outputs) -> None:
-        answer = match(computed.cells, read_index(computed.root))
-        assert [record.path for _, record in answer.found] == computed.paths
-        assert answer.missing == []
+        assert answers(computed.root, computed.cells) == computed.paths
 
     @pytest.mark.parametrize("other", ["images.size=128", "batchnorm=batch", "smoothing.temperature=2"])
     def test_never_match_other_settings(self, computed: Outputs, other: str) -> None:
         cells = compose_cells(["network=resnet50", "smoothing=softmax", other])
-        answer = match(cells, read_index(computed.root))
-        assert answer.found == []
-        assert len(answer.missing) == 1
+        with pytest.raises(CellsError, match="1 of 1 cells missing"):
+            answers(computed.root, cells)
 
     def test_match_in_spite_of_device_and_progress(self, computed: Outputs) -> None:
         same = compose_cells([*EXPERIMENT, "compute.device=cpu", "progress=false", "tracking=disabled"])
-        assert len(match(same, read_index(computed.root)).found) == 8
+        assert answers(computed.root, same) == computed.paths
 
     def test_ambiguous_runs(self, outputs: Outputs) -> None:
         other = measured(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
         with pytest.raises(CellsError, match="should be one") as error:
-            match(outputs.cells, read_index(outputs.root))
+            answers(outputs.root, outputs.cells)
         assert str(other) in str(error.value)
         assert str(outputs.paths[0]) in str(error.value)
 
@@ -140,29 +144,26 @@ class TestCells:
         cell = outputs.cells[0]
         elsewhere = {**cell.config, "images": {**cell.config["images"], "path": "elsewhere"}}
         measured(outputs.root, cell, images={"content/other": "e" * 64}, config=elsewhere)
-        answer = match(outputs.cells, read_index(outputs.root))
-        assert [record.path for _, record in answer.found] == outputs.paths
+        assert answers(outputs.root, outputs.cells) == outputs.paths
 
     def test_runs_of_different_images_never_share_a_figure(self, outputs: Outputs) -> None:
         shutil.rmtree(outputs.paths[0])
         measured(outputs.root, outputs.cells[0], images={**IMAGES, "style/dots": "d" * 64})
         with pytest.raises(CellsError, match="the same images"):
-            match(outputs.cells, read_index(outputs.root))
+            answers(outputs.root, outputs.cells)
 
     def test_nor_do_runs_of_different_weights_of_one_network(self, tmp_path: Path) -> None:
         cells = compose_cells(["weights=imagenet", "network=resnet50,vgg19", "smoothing=none,softmax"])
         for cell, weights in zip(cells, ("r", "r", "v", "other"), strict=True):
             measured(tmp_path, cell, weights=weights * 64)
-        records = read_index(tmp_path)
-        assert len(match(cells[:3], records).found) == 3
+        assert None not in answers(tmp_path, cells[:3])
         with pytest.raises(CellsError, match="weight files"):
-            match(cells, records)
+            answers(tmp_path, cells)
 
     def test_killed_before_its_identity(self, outputs: Outputs) -> None:
         (outputs.paths[0] / "identity.json").unlink()
         change_status(outputs.paths[0], state="running", files=None)
-        answer = match(outputs.cells, read_index(outputs.root))
-        assert answer.missing == [(outputs.cells[0], None)]
+        assert answers(outputs.root, outputs.cells) == [None, *outputs.paths[1:]]
 
 
 class TestPoints:
@@ -364,14 +365,14 @@ class TestCommand:
         folder = tmp_path / "fig3"
         assert {path.name for path in folder.iterdir()} == {
             "fig3.png", "fig3.pdf", "fig3_definitions.png", "fig3_definitions.pdf",
-            "fig3_shape.png", "fig3_shape.pdf", "fig3.csv",
+            "fig3_shape.png", "fig3_shape.pdf", "fig3.csv", "fig3.provenance.json",
         }  # fmt: skip
         with Image.open(folder / "fig3.png") as picture:
             assert picture.info["dpi"][0] >= 200
             assert picture.info["Description"].startswith("8 runs; commit ")
         assert (folder / "fig3.pdf").read_bytes().startswith(b"%PDF")
         written = pd.read_csv(folder / "fig3.csv")
-        assert list(written.columns) == [*loaded.table.columns, "provenance"]
+        assert list(written.columns) == list(loaded.table.columns)
         assert written["mean"].tolist() == loaded.table["mean"].tolist()
 
     def test_missing_cells(
@@ -489,22 +490,14 @@ class TestCollect:
         ]  # fmt: skip
 
     @pytest.mark.parametrize("name", ["table", "runs", "pairs"])
-    def test_a_table_of_a_later_version_is_refused(
+    def test_a_table_of_another_version_is_refused(
         self, computed: Outputs, tmp_path: Path, name: str
     ) -> None:
         collect(computed.root, tmp_path)
         path = tmp_path / f"{name}.parquet"
         pq.write_table(read_table(path).replace_schema_metadata({SCHEMA_KEY: b"99"}), path)
-        with pytest.raises(StoreError, match="should have schema"):
+        with pytest.raises(StoreError, match="should have schema .*; found 99. Collect again"):
             read_table(path)
-
-    def test_runs_of_before_the_tables_are_collected(self, tmp_path: Path) -> None:
-        collect(shutil.copytree(SCHEMA2, tmp_path / "outputs"), tmp_path)
-        [pair] = read_table(tmp_path / "pairs.parquet").to_pylist()
-        assert (pair["content"], pair["style"]) == ("astronaut", "circles")
-        assert set(read_table(tmp_path / "runs.parquet")["experiment"].to_pylist()) == {
-            "measure_activations", "stylize",
-        }  # fmt: skip
 
     def test_same_runs_same_bytes(self, computed: Outputs, tmp_path: Path) -> None:
         files = [collect(computed.root, tmp_path / out).files for out in ("one", "two")]
@@ -517,9 +510,7 @@ class TestCollect:
     @pytest.mark.parametrize(
         ("spoil", "message"),
         [
-            (lambda path: change_status(path, rows=7), "should have the 7 rows"),
-            (lambda path: change_status(path, schema=99), "schema 3 or older"),
-            (lambda path: change_rows_schema(path, b"99"), "schema 3 or older"),
+            (lambda path: change_status(path, rows=7), "instead of the 7 its status tells of"),
             (lambda path: (path / "status.json").write_text("{"), "should be a complete file"),
             (lambda path: (path / "rows.parquet").write_bytes(b"PAR1"), "should be a complete file"),
         ],
@@ -531,6 +522,26 @@ class TestCollect:
         with pytest.raises(StoreError, match=message):
             collect(outputs.root, tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [lambda path: change_status(path, schema=2), lambda path: change_rows_schema(path, b"99")],
+        ids=["earlier", "later"],
+    )
+    def test_runs_of_another_version_are_named_and_left_alone(
+        self,
+        outputs: Outputs,
+        tmp_path: Path,
+        spoil: Callable[[Path], None],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        spoil(path := outputs.paths[3])
+        before = (path / "status.json").read_bytes()
+        assert main(["collect", "--runs", str(outputs.root), "--out", str(tmp_path / "out")]) == 0
+        said = capsys.readouterr().out
+        assert "7 finished runs" in said
+        assert f"1 of another version of the store, left alone: runs/{path.name}" in said
+        assert (path / "status.json").read_bytes() == before
 
 
 def change_status(path: Path, **fields: Any) -> None:

@@ -31,7 +31,7 @@ from analysis.claims.definitions import (
 )
 from analysis.effects import bootstrap
 from analysis.figures import FIGURES
-from analysis.tables.cells import compose_cells, judged_again
+from experiments.asking import compose_cells, judged_again
 from tests.analysis.made import Outputs
 
 PAIRS, SEEDS = 6, 2
@@ -323,6 +323,7 @@ def written(tmp_path, monkeypatch):
 
 def test_answers_of_an_earlier_ledger_are_kept_where_runs_are_missing(written, tmp_path):
     folder = tmp_path / "later"
+    (tmp_path / "none").mkdir()
     none = ["claims", "--runs", str(tmp_path / "none"), "--out", str(folder)]
     assert main([*none, "--earlier", str(written / "claims.json")]) == 0
     first, later = (json.loads((at / "claims.json").read_text()) for at in (written, folder / "claims"))
@@ -337,6 +338,7 @@ def test_answers_of_an_earlier_ledger_are_kept_where_runs_are_missing(written, t
 def test_an_earlier_answer_to_another_question_is_not_kept(written):
     earlier = ledger.earlier_answers(written / "claims.json")
     folder = write(written.parent / "other", changed(expect={"more_than": 5}))
+    (written.parent / "none").mkdir()
     found = replace(loaded(folder, written.parent / "none"), earlier=earlier)
     assert found.questions["state"].tolist() == ["missing"]
 
@@ -451,10 +453,23 @@ def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
 
 
 def test_without_runs_every_verdict_names_what_fills_it(tmp_path, capsys):
-    assert main(["claims", "C15", "--explain", "--runs", str(tmp_path / "none")]) == 0
+    assert main(["claims", "C15", "--explain", "--runs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "C15_mechanism: not testable yet" in printed
     assert "python experiments/stylize.py -m experiment=claims_style" in printed
+
+
+@pytest.mark.parametrize(("there", "status"), [(False, 1), (True, 0)])
+def test_a_ledger_is_never_replaced_by_one_without_an_answer(written, tmp_path, capsys, there, status):
+    """Neither where the folder of runs is missing, nor where it holds none."""
+    before = (written / "claims.json").read_bytes()
+    if there:
+        (tmp_path / "none").mkdir()
+    capsys.readouterr()
+    assert main(["claims", "--runs", str(tmp_path / "none"), "--out", str(written.parent)]) == status
+    said = capsys.readouterr()
+    assert (written / "claims.json").read_bytes() == before
+    assert ("Nothing was written" in said.out) if there else (f"no folder {tmp_path / 'none'}" in said.err)
 
 
 def test_commands_are_those_of_all_judges(capsys):
@@ -512,8 +527,8 @@ def test_what_is_written_says_the_same(tmp_path, monkeypatch, capsys):
 
 
 def test_settings_of_several_types_are_compared():
-    """A table of runs holds them as JSON."""
-    numbers = made(noise=0.0).replace({"network.name": {"a": "1", "b": '"peak/2"'}})
+    """A table of runs holds them as text."""
+    numbers = made(noise=0.0).replace({"network.name": {"a": "1", "b": "peak/2"}})
     assert answer(numbers, ask(compare=Compare("network.name", ["peak/2"], [1]))).mean == pytest.approx(1.0)
 
 

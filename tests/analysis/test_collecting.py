@@ -16,32 +16,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.tables import contents, parts
+from analysis.tables import MEASURES, TERMS, reading
+from analysis.tables import collect as collecting_module
 from analysis.tables.collect import collect, read_table
-from analysis.tables.contents import parse_settings, read_contents
-from analysis.tables.index import (
-    FOLDER,
-    KEPT_KEY,
-    STATUSES,
-    read_index,
-    scan,
-    settled,
-    sign_of,
-    statuses,
-)
+from analysis.tables.kept import FOLDER, VERSION_KEY
+from analysis.tables.reading import parse_settings
 from analysis.tables.runs import settings_of
+from experiments.comments import comment_of
 from swag_repro.errors import StoreError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import read_status
+from swag_repro.runs.schema import LOSSES, MEANINGS, NUMBERS, PAIRS, RUNS, STATISTICS
 from swag_repro.runs.store import Store
 
-DATA = Path(__file__).parents[1] / "data"
 LAYERS = ("conv2_1", "conv1_1")
 PAIR = {
     "content": "astronaut", "style": "waves", "image": "images/a.png", "content_image": "images/c.png",
@@ -50,22 +44,31 @@ PAIR = {
 }  # fmt: skip
 
 
-def config_of(seed: int) -> dict[str, Any]:
+def config_of(seed: int, setting: Any = 0) -> dict[str, Any]:
     """Settings of several types, some of which not all runs have."""
-    group = {"seed": seed, "scale": seed / 2 if seed % 3 else seed, "taps": list(LAYERS), "path": None}
-    return {"name": "sweep", "weights": group, "smoothing": {"temperature": 1.5} if seed % 2 else {}}
+    group = {"seed": seed, "scale": seed / 2, "taps": list(LAYERS), "path": None}
+    return {
+        "name": "sweep",
+        "setting": setting,
+        "weights": group,
+        "smoothing": {"temperature": 1.5} if seed % 2 else {},
+    }
 
 
 def identity_of(seed: int, experiment: str = "measure_activations") -> Identity:
     return Identity(experiment, 1, {"weights": {"seed": seed}}, {"content/astronaut": "a" * 64})
 
 
-def compute(root: Path, seed: int, *, value: float = 0.5, fails: bool = False, force: bool = False) -> Path:
+def compute(
+    root: Path, seed: int, *, value: float = 0.5, fails: bool = False, force: bool = False, setting: Any = 0
+) -> Path:
     """A run of the store's own: of two layers; one of three stylises a pair, too."""
     who = identity_of(seed, "measure_activations" if seed % 3 else "stylize")
     with (
         suppress(MemoryError),
-        Store(root).claim(who, config=config_of(seed), name="sweep", device="cpu", force=force) as run,
+        Store(root).claim(
+            who, config=config_of(seed, setting), name="sweep", device="cpu", force=force
+        ) as run,
     ):
         if fails:
             raise MemoryError(f"of {seed % 2}")
@@ -97,13 +100,6 @@ def from_nothing(root: Path, out: Path) -> dict[str, bytes]:
     shutil.rmtree(kept)
     kept.with_name("aside").rename(kept)
     return made
-
-
-@pytest.fixture
-def few_runs_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that parts fill up, and are written together, also of few runs."""
-    monkeypatch.setattr(parts, "RUNS_OF_PART", 4)
-    monkeypatch.setattr(parts, "SMALL_PARTS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -162,24 +158,21 @@ class Sweep:
 
     def torn(self) -> None:
         """What the kill of a collection leaves."""
-        folder = self.root / FOLDER / "parts"
-        if folder.is_dir() and (whole := sorted(folder.iterdir())):
-            shutil.copytree(self.rng.choice(whole), folder / ".torn", dirs_exist_ok=True)
-            shutil.copytree(
-                whole[0], folder / "999999", dirs_exist_ok=True
-            )  # written, the old ones not yet gone
-            (folder / "999999" / "pairs.parquet").write_bytes(b"PAR1")
+        folder = self.root / FOLDER
+        if folder.is_dir():
+            (folder / ".torn").mkdir(exist_ok=True)
+            (folder / self.rng.choice(["runs", "table", "pairs", "signs"])).with_suffix(
+                ".parquet"
+            ).write_bytes(b"PAR1")
 
 
 @pytest.mark.parametrize("number", range(3))
-@pytest.mark.usefixtures("few_runs_a_part")
 def test_again_is_as_from_nothing(tmp_path: Path, number: int) -> None:
     sweep, happened = Sweep(tmp_path / "outputs", number), []
     for _ in range(14):
         happened.append(sweep.happen())
         assert tables(sweep.root, tmp_path / "again") == from_nothing(sweep.root, tmp_path / "anew"), happened
-        kept = list((sweep.root / FOLDER / "parts").iterdir())
-        assert len(kept) <= 2 + len(scan(sweep.root)[0]) // 2
+        assert not list((sweep.root / FOLDER).glob(".*"))
     assert len(set(happened)) > 4
 
 
@@ -198,59 +191,56 @@ class TestWhatIsRead:
         with pytest.raises(StoreError, match="a checksum other than"):
             collect(root, tmp_path / "out")
 
-    def test_a_failure_loses_nothing_that_was_read(self, root: Path, tmp_path: Path) -> None:
-        collect(root, tmp_path / "out")
+    def test_a_failure_leaves_the_tables_as_they_were(self, root: Path, tmp_path: Path) -> None:
+        before = tables(root, tmp_path / "out")
         damaged = compute(root, 8)
         rows = (damaged / "rows.parquet").read_bytes()
         (damaged / "rows.parquet").write_bytes(b"damaged")
-        with pytest.raises(StoreError, match="a checksum other than"):
+        with pytest.raises(StoreError, match="1 damaged.*\n.*a checksum other than"):
             collect(root, tmp_path / "out")
+        assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
+        (damaged / "rows.parquet").unlink()
         (damaged / "rows.parquet").write_bytes(rows)
         assert tables(root, tmp_path / "out") == from_nothing(root, tmp_path / "anew")
+
+    def test_a_full_disk_leaves_the_tables_as_they_were(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = tables(root, tmp_path / "out")
+        compute(root, 8)
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(collecting_module, "_write_csv", full)
+            with pytest.raises(StoreError, match="No space left"):
+                collect(root, tmp_path / "out")
+        assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
+        assert not list((tmp_path / "out").glob(".*"))
 
     def test_processes_read_what_threads_read(
         self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         by_threads = tables(root, tmp_path / "threads")
-        monkeypatch.setattr(contents, "MANY", 1)
-        monkeypatch.setattr(contents, "PIECE", 2)
+        monkeypatch.setattr(reading, "MANY", 1)
+        monkeypatch.setattr(reading, "PIECE", 2)
         assert from_nothing(root, tmp_path / "processes") == by_threads
 
-    def test_processes_say_what_is_wrong(
-        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(contents, "MANY", 1)
-        path = Store(root).directory(identity_of(1).run_id)
-        (path / "config.yaml").write_bytes(b"damaged")
-        with pytest.raises(StoreError, match=f"{path.name}/config.yaml` should be a complete file"):
-            collect(root, tmp_path / "out")
-
-    def test_a_run_that_changes_meanwhile_is_read_again(self, root: Path) -> None:
-        path = Store(root).directory(identity_of(1).run_id)
-        values = []
-
-        def read(path: Path) -> float:
-            values.append(read_contents_of(path))
-            if len(values) == 1:
-                compute(root, 1, value=0.75, force=True)
-                raise StoreError("rows.parquet", "should be as it was", "another", "")
-            return values[-1]
-
-        assert settled(path, sign_of(path), read) == 0.75
-        assert values == [0.5, 0.75]
-        with pytest.raises(StoreError, match="for good"):
-            settled(path, sign_of(path), fail_for_good)
-        shutil.rmtree(path)
-        assert settled(path, "gone", read_status) is None
-
-
-def read_contents_of(path: Path) -> float:
-    [piece] = read_contents(path.parents[1], {path.name: sign_of(path)})
-    return piece.numbers["value"].to_pylist()[0]
-
-
-def fail_for_good(_: Path) -> None:
-    raise StoreError("rows.parquet", "is lost", "nothing", "for good")
+    def test_settings_are_plain_values(self, tmp_path: Path) -> None:
+        """Also where runs of several types come one after the other, and go."""
+        root, values = tmp_path / "outputs", [1.5, "peak/2", True, "1", 1, ["a", 2.0], None]
+        paths = [compute(root, seed, setting=value) for seed, value in enumerate(values)]
+        for _ in values:
+            collect(root, tmp_path)
+        runs = read_table(tmp_path / "runs.parquet").to_pandas().set_index("run_id")["setting"]
+        told = [runs[path.name] for path in paths[:-1]]
+        assert told == ["1.5", "peak/2", "true", '"1"', "1", '["a", 2]']
+        for path in (paths[1], paths[2], paths[3], paths[5]):
+            shutil.rmtree(path)
+        collect(root, tmp_path)
+        runs = read_table(tmp_path / "runs.parquet").to_pandas().set_index("run_id")["setting"]
+        assert [runs[path.name] for path in (paths[0], paths[4])] == [1.5, 1.0]
 
 
 class TestKept:
@@ -264,29 +254,24 @@ class TestKept:
         ],
         ids=["missing", "empty", "torn", "flipped"],
     )
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "index.parquet",
-            *(f"parts/000001/{name}.parquet" for name in ("runs", "settings", "numbers", "pairs")),
-        ],
-    )
+    @pytest.mark.parametrize("name", ["runs", "table", "pairs", "signs"])
     def test_damage_is_mended(
         self, root: Path, tmp_path: Path, name: str, spoil: Callable[[Path], None]
     ) -> None:
-        expected, known = tables(root, tmp_path / "out"), statuses(root)
-        spoil(root / FOLDER / name)
-        assert statuses(root).equals(known)
+        expected = tables(root, tmp_path / "out")
+        spoil(root / FOLDER / f"{name}.parquet")
         assert tables(root, tmp_path / "out") == expected
 
     def test_of_another_version_is_read_anew(self, root: Path, tmp_path: Path) -> None:
         expected = tables(root, tmp_path / "out")
-        for path in (root / FOLDER).rglob("*.parquet"):
-            table = pq.read_table(path)
-            metadata = (table.schema.metadata or {}) | {KEPT_KEY: b"0"}
-            pq.write_table(table.slice(0, 1).replace_schema_metadata(metadata), path)
-        assert len(statuses(root)) == 7
-        assert tables(root, tmp_path / "out") == expected
+        path = root / FOLDER / "signs.parquet"
+        table = pq.read_table(path)
+        pq.write_table(table.replace_schema_metadata(table.schema.metadata | {VERSION_KEY: b"0"}), path)
+        for run in (root / "runs").glob("*/rows.parquet"):
+            run.write_bytes(b"damaged")
+        with pytest.raises(StoreError, match="damaged"):
+            collect(root, tmp_path / "out")
+        assert {name: (tmp_path / "out" / name).read_bytes() for name in expected} == expected
 
     def test_of_another_output_folder_is_no_use(self, root: Path, tmp_path: Path) -> None:
         """Copies are other files; all that was kept of the first ones is thrown away."""
@@ -303,9 +288,16 @@ class TestKept:
         (root / FOLDER).write_text("a file")
         made = tables(root, tmp_path / "out")
         assert "can't be kept" in caplog.text
-        assert len(statuses(root)) == 7
         (root / FOLDER).unlink()
         assert made == tables(root, tmp_path / "out")
+
+    def test_a_malformed_status_is_never_passed_over(self, root: Path, tmp_path: Path) -> None:
+        collect(root, tmp_path)
+        path = Store(root).directory(identity_of(1).run_id)
+        (path / "status.json").write_text("{")
+        for _ in range(2):
+            with pytest.raises(StoreError, match="status.json"):
+                collect(root, tmp_path)
 
     @pytest.mark.slow
     def test_kills(self, tmp_path: Path) -> None:
@@ -324,7 +316,8 @@ class TestKept:
             time.sleep(rng.uniform(0.5, 1.0) * seconds)
             process.send_signal(signal.SIGKILL)
             process.wait()
-        assert tables(root, tmp_path / "out") == expected
+        compute(root, 0, value=0.25, force=True)
+        assert tables(root, tmp_path / "out") == from_nothing(root, tmp_path / "expected") != expected
         assert not list((root / FOLDER).rglob(".*"))
 
     @pytest.mark.slow
@@ -334,10 +327,10 @@ class TestKept:
             compute(root, seed)
         processes = [collecting(root, tmp_path / f"out{number}") for number in range(3)]
         assert [process.wait() for process in processes] == [0, 0, 0]
-        from_nothing(root, tmp_path / "anew")
+        expected = from_nothing(root, tmp_path / "anew")
         for number in range(3):
-            for path in (tmp_path / f"out{number}").glob("*.parquet"):  # whose metadata tell their folders
-                assert pq.read_table(path).equals(pq.read_table(tmp_path / "anew" / path.name))
+            out = tmp_path / f"out{number}"
+            assert {name: (out / name).read_bytes() for name in expected} == expected
 
 
 def flipped(content: bytes) -> bytes:
@@ -350,58 +343,40 @@ def collecting(root: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
-class TestStatuses:
-    def test_one_row_a_run(self, root: Path) -> None:
-        known = statuses(root)
-        assert tuple(known.columns) == STATUSES
-        assert known["run_id"].tolist() == sorted(path.name for path in (root / "runs").iterdir())
-        assert known["state"].value_counts().to_dict() == {"finished": 4, "running": 2, "failed": 1}
-        [failed] = known[known["state"] == "failed"].to_dict("records")
+class TestRuns:
+    def test_one_row_a_run(self, root: Path, tmp_path: Path) -> None:
+        collect(root, tmp_path)
+        runs = read_table(tmp_path / "runs.parquet").to_pandas()
+        assert runs["run_id"].tolist() == sorted(path.name for path in (root / "runs").iterdir())
+        assert runs["state"].value_counts().to_dict() == {"finished": 4, "running": 2, "failed": 1}
+        [failed] = runs[runs["state"] == "failed"].to_dict("records")
         assert (failed["reason"], failed["experiment"]) == ("MemoryError: of 0", "measure_activations")
         assert failed["path"] == f"runs/{identity_of(4).run_id}"
-        assert known["cell_key"].isna().sum() == 1
+        assert runs["config_key"].isna().sum() == 1
 
-    def test_a_run_is_named_as_soon_as_it_says_who_it_is(self, root: Path) -> None:
-        path = Store(root).directory(identity_of(6, "stylize").run_id)
-        assert statuses(root).set_index("run_id")["cell_key"].isna()[path.name]
-        (path / "identity.json").write_text(identity_of(6, "stylize").to_json())
-        assert statuses(root).set_index("run_id")["cell_key"].notna()[path.name]
+    def test_a_run_is_named_as_soon_as_it_says_who_it_is(self, root: Path, tmp_path: Path) -> None:
+        who = identity_of(6, "stylize")
+        collect(root, tmp_path)
+        (Store(root).directory(who.run_id) / "identity.json").write_text(who.to_json())
+        (Store(root).directory(who.run_id) / "config.yaml").write_text("a: 1")
+        collect(root, tmp_path)
+        runs = read_table(tmp_path / "runs.parquet").to_pandas().set_index("run_id")
+        assert runs["config_key"][who.run_id] == who.config_key
 
-    def test_are_kept(self, root: Path) -> None:
-        first = statuses(root)
-        for path in (root / "runs").glob("*/identity.json"):
-            path.write_text("damaged")
-        assert statuses(root).equals(first)
-
-    def test_a_damaged_identity_matters_to_whom_it_concerns(self, root: Path) -> None:
-        path = Store(root).directory(identity_of(1).run_id)
-        (path / "identity.json").write_text("damaged")
-        index = read_index(root)
-        assert index.by_cell({"stylize"}, []) == {}
-        with pytest.raises(StoreError, match="identity.json"):
-            index.by_cell({"measure_activations"}, [])
-
-    def test_a_malformed_status_is_never_passed_over(self, root: Path) -> None:
-        statuses(root)
-        path = Store(root).directory(identity_of(1).run_id)
-        (path / "status.json").write_text("{")
-        for _ in range(2):
-            with pytest.raises(StoreError, match="status.json"):
-                statuses(root)
-
-
-def test_runs_of_earlier_schemas(tmp_path: Path) -> None:
-    """As they were written by the versions of then."""
-    for version in (1, 2):
-        shutil.copytree(DATA / f"schema{version}" / "runs", tmp_path / "runs", dirs_exist_ok=True)
-    collect(tmp_path, tmp_path / "out")
-    numbers = read_table(tmp_path / "out" / "table.parquet").to_pandas()
-    told = numbers.groupby("run_id").size().to_dict()
-    assert told["ed538acfee2727a6"] == 3
-    assert set(told) == {path.name for path in (tmp_path / "runs").iterdir()}
-    first = numbers[numbers["run_id"] == "ed538acfee2727a6"]
-    assert first["value"].tolist() == [0.5, 1.0, 1.5]
-    assert first[["iteration", "of_run", "reason"]].isna().all(axis=None)
+    def test_each_column_is_explained(self, root: Path, tmp_path: Path) -> None:
+        collect(root, tmp_path)
+        known = pd.read_csv(tmp_path / "columns.csv", keep_default_na=False)
+        for name in ("table", "runs", "pairs"):
+            rows = known[(known["table"] == name) & ~known["column"].str.startswith("statistic: ")]
+            assert rows["column"].tolist() == read_table(tmp_path / f"{name}.parquet").column_names
+        declared = {"table": NUMBERS, "runs": RUNS, "pairs": PAIRS}
+        assert {name: set(meanings) for name, meanings in MEANINGS.items()} == {
+            name: set(schema.names) for name, schema in declared.items()
+        }
+        told = dict(zip(known["column"], known["meaning"], strict=True))
+        assert told["weights.seed"] == comment_of("weights.seed") != ""
+        assert "without any balance" in STATISTICS["start_style_loss"]
+        assert {*MEASURES, *TERMS, *LOSSES.values(), "style_share"} <= set(STATISTICS)
 
 
 NAMES = st.text("abc_d1: -#'\"\n", min_size=1, max_size=5)

@@ -93,4 +93,4 @@ def test_types_of_columns() -> None:
         "int64", "double", "string", "string", "bool", "string", "string",
     ]  # fmt: skip
     assert table["list"].to_pylist() == ["[1]", "[1, 2]"]
-    assert table["mixed"].to_pylist() == ["1", '"auto"']
+    assert table["mixed"].to_pylist() == ["1", "auto"]

@@ -26,7 +26,7 @@ from analysis.explaining import explain
 from analysis.figures import plot, sheet
 from analysis.observations import AXES, FILTERS, REST, Asked, Observations
 from analysis.stylizations import Stylizations
-from analysis.tables.cells import CellsError, compose_cells
+from experiments.asking import CellsError, compose_cells
 from experiments.command import CONF, entry_asked
 from experiments.config import SCHEMAS
 from experiments.science import scientific
@@ -271,7 +271,7 @@ class TestPlot:
         assert main(arguments) == 0
         files = capsys.readouterr().out.split()
         stem = tmp_path / "plot/fig3/maximum_gram_over_network_by_smoothing"
-        assert files == [f"{stem}{end}" for end in (".png", ".pdf", ".csv", "_units.csv")]
+        assert files == [f"{stem}{end}" for end in (".png", ".pdf", ".csv", "_units.csv", ".provenance.json")]
         for file in files:
             known = explain(Path(file), None)
             assert known.provenance.command == tuple(arguments)
@@ -398,6 +398,22 @@ class TestRuns:
         assert "nan" not in said
         assert "T = 10" in said
 
+    def test_with_and_without_a_judge(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for network, judge in (("vgg19", "none"), ("resnet50", "default")):
+            overrides = ["experiment=fig1", f"network={network}", "weights=random", f"measures={judge}"]
+            Outputs.of(tmp_path, overrides, pairs=PAIRS[:1])
+        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        assert "nan" not in capsys.readouterr().out
+
+    @pytest.mark.parametrize("command", ["runs", "collect"])
+    def test_a_folder_that_cannot_be_read_is_no_empty_one(
+        self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "runs").write_text("no folder")
+        assert main([command, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+        assert str(tmp_path / "runs") in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
     def test_csv(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = ["runs", *MEASURED, "--runs", str(root), "--csv", "--out", str(tmp_path)]
         assert main(arguments) == 0
@@ -427,7 +443,7 @@ class TestRuns:
 
 def test_words_of_commands_are_those_of_what_they_run() -> None:
     assert set(plot_command.INTERVALS) == set(plot.INTERVALS)
-    assert {"finished", "failed", "running", "damaged"} == set(runs_command.STATES)
+    assert {"finished", "failed", "running", "damaged", "other version"} == set(runs_command.STATES)
 
 
 def test_commands_need_no_torch() -> None:

@@ -20,9 +20,10 @@ from analysis.drawing import style
 from analysis.explaining import explain
 from analysis.invocation import made_by
 from analysis.tables import provenance
-from analysis.tables.cells import compose_cells
-from analysis.tables.provenance import Provenance, ProvenanceError
+from analysis.tables.provenance import DIGITS, SUFFIX, ProvenanceError
+from experiments.asking import compose_cells
 from swag_repro.errors import StoreError
+from swag_repro.runs.identity import key
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 from tests.analysis.made import Outputs, activations, measured, trained
@@ -59,8 +60,8 @@ def states(file: Path, root: Path | None = None) -> dict[str, str]:
 class TestCarried:
     def test_by_every_kind_of_file(self, computed: Outputs, tmp_path: Path) -> None:
         files = written(computed.root, tmp_path, "figure", "fig3", *SWEEP)
-        assert {path.suffix for path in files} == {".png", ".pdf", ".csv"}
-        told = [provenance.read(path) for path in files]
+        assert {path.suffix for path in files} == {".png", ".pdf", ".csv", ".json"}
+        told = [provenance.read(path) for path in files[:-1]]
         assert told[0] == told[1] == told[2]
         assert told[0].command == ("figure", "fig3", *SWEEP)
         assert told[0].steps == (
@@ -71,15 +72,17 @@ class TestCarried:
             status = read_status(path)
             assert source.origin.commit == status.commit
             assert source.origin.versions == status.versions
-            assert source.result == provenance.result_of(status)
+            assert source.result == key(status.files)[:DIGITS]
         assert told[0].drawn.versions["seaborn"]
         rows = pd.read_csv(tmp_path / "fig3.csv")
         assert rows["config_key"].str[:16].isin([one.config for one in told[0].runs.values()]).all()
-        assert rows["provenance"].notna().tolist() == [True] + [False] * (len(rows) - 1)
+        beside = tmp_path / f"fig3{SUFFIX}"
+        assert files[-1] == beside
+        assert set(json.loads(beside.read_text())["files"]) == {path.name for path in files[:-1]}
 
     @pytest.mark.parametrize("odd", [r"a (b) \c", "ünïcode ✓", 'quo"te', "unbalanced)", "line\nbreak", "\\"])
     def test_whatever_the_command_was(self, computed: Outputs, tmp_path: Path, odd: str) -> None:
-        for path in written(computed.root, tmp_path, "figure", odd):
+        for path in written(computed.root, tmp_path, "figure", odd)[:-1]:
             assert provenance.read(path).command == ("figure", odd)
 
     def test_only_the_digest_of_configs_counts(self, computed: Outputs, tmp_path: Path) -> None:
@@ -108,7 +111,7 @@ class TestCarried:
         assert main(arguments) == 0
         known = explain(tmp_path / name, None)
         assert known.provenance.command == tuple(arguments)
-        expected = {} if name == "pairs.parquet" else {path.name: "whole" for path in computed.paths}
+        expected = {} if name == "pairs.parquet" else {path.name: "unchanged" for path in computed.paths}
         assert {run.run_id: run.state for run in known.runs} == expected
 
 
@@ -203,13 +206,8 @@ class TestCommand:
             ("nothing.png", lambda _: None),
             ("plain.png", lambda path: Image.new("RGB", (1, 1)).save(path)),
             ("torn.png", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n")),
-            ("plain.pdf", lambda path: path.write_bytes(b"%PDF-1.4 /Keywords 3")),
-            ("other.pdf", lambda path: path.write_bytes(b"%PDF-1.4 /Keywords (art, style)")),
             ("plain.csv", lambda path: path.write_text("a,b\n1,2\n")),
-            ("empty.csv", lambda path: path.write_text("")),
-            ("torn.parquet", lambda path: path.write_bytes(b"PAR1")),
-            ("plain.parquet", lambda path: pd.DataFrame({"a": [1]}).to_parquet(path)),
-            ("notes.md", lambda path: path.write_text("fig3")),
+            ("torn.csv", lambda path: path.with_name(f"torn{SUFFIX}").write_text('{"files": ')),
         ],
     )
     def test_of_what_says_nothing(
@@ -219,14 +217,20 @@ class TestCommand:
         assert main(["explain", str(tmp_path / name)]) == 1
         said = capsys.readouterr()
         assert said.out == ""
-        assert said.err.startswith(f"Error: `{tmp_path / name}` should be a file of results")
+        assert said.err.startswith(f"Error: `{tmp_path / name}` should be a file of a run, or of results")
         assert said.err.count("\n") == 1
 
-    def test_a_later_version_is_refused(self, computed: Outputs, tmp_path: Path) -> None:
+    def test_another_version_is_refused(self, computed: Outputs, tmp_path: Path) -> None:
+        [file, *_, beside] = written(computed.root, tmp_path)
+        beside.write_text(json.dumps(json.loads(beside.read_text()) | {"schema": 99}))
+        with pytest.raises(StoreError, match="should have schema 2; found 99"):
+            explain(file, None)
+
+    def test_a_file_that_was_changed_since(self, computed: Outputs, tmp_path: Path) -> None:
         [file, *_] = written(computed.root, tmp_path)
-        text = json.loads(provenance.read(file).to_json())
-        with pytest.raises(StoreError, match="schema 1 or older"):
-            Provenance.from_json(json.dumps(text | {"schema": 99}))
+        assert explain(file, None).what == ""
+        file.write_bytes(b"other")
+        assert explain(file, None).what == "changed since it was written"
 
 
 class TestPicture:

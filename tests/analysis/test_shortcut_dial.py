@@ -157,7 +157,7 @@ class TestStatistics:
         assert main(drawing) == 0
         assert {path: path.read_bytes() for path in folder.iterdir()} == first
         assert {path.name for path in folder.iterdir()} == {
-            f"shortcut_dial.{end}" for end in ("png", "pdf", "csv")
+            f"shortcut_dial.{end}" for end in ("png", "pdf", "csv", "provenance.json")
         }
         written = pd.read_csv(folder / "shortcut_dial.csv")
         assert len(written) == 2 * 3 * 3 * 5 * 4
@@ -305,7 +305,10 @@ class TestStyle:
         assert FIGURES[name].pictures
         assert main(arguments) == 0
         files = {path.name for path in (tmp_path / name).iterdir()}
-        assert files == {f"{name}{end}" for end in (".png", ".pdf", ".csv", "_means.csv", "_changes.csv")}
+        assert files == {
+            f"{name}{end}"
+            for end in (".png", ".pdf", ".csv", "_means.csv", "_changes.csv", ".provenance.json")
+        }
         assert len(pd.read_csv(tmp_path / name / f"{name}.csv")) == 2 * 3 * 2 * 3
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from analysis.__main__ import main
 from analysis.coverage import of_command
 from analysis.status import newest_sweep, of_sweep
-from analysis.tables.cells import compose_cells
+from experiments.asking import compose_cells
 from experiments.science import VERSIONS, scientific
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.ledger import FAILURES, Log, Outcome

@@ -24,12 +24,11 @@ from analysis import stylizations
 from analysis.__main__ import main
 from analysis.drawing import captions, style
 from analysis.figures import FIGURES, curve, grid, matrix
-from analysis.tables.cells import Cell, CellsError, compose_cells, match
-from analysis.tables.index import read_index
+from experiments.asking import Cell, CellsError, compose_cells
 from swag_repro.errors import StoreError
 from swag_repro.runs import files, records
 from tests.analysis.drawn import assert_legible, box, by_label, caption, legend, words
-from tests.analysis.made import PAIRS, Outputs, judge, losses, measures, stylized
+from tests.analysis.made import PAIRS, Outputs, answers, judge, losses, measures, stylized
 
 SWEEP = ("network=vgg19,resnet50", "weights=random", "smoothing=none,softmax", "steps=150", "evaluations=300")
 EXPERIMENT = ("experiment=fig1", *SWEEP)
@@ -80,14 +79,14 @@ class TestCells:
         cell = outputs.cells[0]
         elsewhere = {**cell.config, "content": "elsewhere.jpg"}
         other = stylized(outputs.root, cell, pairs=[("other", "other")], config=elsewhere)
-        records = read_index(outputs.root)
-        assert [record.path for _, record in match(outputs.cells, records).found] == outputs.paths
+        assert answers(outputs.root, outputs.cells) == outputs.paths
         [named] = compose_cells([*cell.overrides, "content=elsewhere.jpg"], "stylize")
-        assert [record.path for _, record in match([named], records).found] == [other]
+        assert answers(outputs.root, [named]) == [other]
 
     def test_runs_of_another_entry_point_never_match(self, outputs: Outputs) -> None:
         cells = [Cell(cell.overrides, cell.config, "measure_activations") for cell in outputs.cells]
-        assert match(cells, read_index(outputs.root)).found == []
+        with pytest.raises(CellsError, match="4 of 4 cells missing"):
+            answers(outputs.root, cells)
 
 
 class TestTable:
@@ -273,19 +272,6 @@ class TestJudges:
         ]  # fmt: skip
         assert both.table["style_distance"].isna().tolist() == [False, True]
 
-    def test_a_run_that_measured_its_own_pictures(self, unjudged: Outputs) -> None:
-        """As before schema 3: its identity holds the judge's settings, and its rows the measures."""
-        shutil.rmtree(unjudged.paths[0])
-        path = stylized(unjudged.root, unjudged.cells[0], pairs=PAIRS[:1], own=True)
-        data, drawn = self.drawn(unjudged)
-        assert data.table["run_id"].tolist() == [path.name]
-        assert data.table["style_distance"].tolist() == [
-            measures(unjudged.cells[0].config, 0)["style_distance"]
-        ]
-        assert "not judged" not in caption(drawn)
-        other = grid.load([*self.OVERRIDES, "measures=vgg16"], unjudged.root, partial=False)
-        assert other.tables.unjudged == 1
-
     def test_nothing_is_said_where_none_is_asked_for(self, tmp_path: Path) -> None:
         drawn = grid.make(grids(tmp_path, "network=vgg19", "measures=none"))
         assert "distance of luminance" not in caption(drawn)
@@ -296,13 +282,15 @@ class TestCommand:
     def test_files(self, computed: Outputs, tmp_path: Path, loaded: stylizations.Stylizations) -> None:
         assert figure(computed, tmp_path, "--pairs", "1") == 0
         folder = tmp_path / "fig1"
-        assert {path.name for path in folder.iterdir()} == {"fig1.png", "fig1.pdf", "fig1.csv"}
+        assert {path.name for path in folder.iterdir()} == {
+            "fig1.png", "fig1.pdf", "fig1.csv", "fig1.provenance.json",
+        }  # fmt: skip
         with Image.open(folder / "fig1.png") as saved:
             assert saved.info["Title"] == "fig1"
             assert saved.info["Description"].startswith("4 runs; commit ")
         assert (folder / "fig1.pdf").read_bytes().startswith(b"%PDF")
         written = pd.read_csv(folder / "fig1.csv")
-        assert list(written.columns) == [*loaded.table.columns, "provenance"]
+        assert list(written.columns) == list(loaded.table.columns)
         assert written["style_distance"].tolist() == loaded.table["style_distance"].tolist()
 
     def test_missing_cells(
@@ -683,7 +671,7 @@ class TestMatrix:
         name, runs = "demystifying_fig2", balance.data.tables.root
         assert main(["figure", name, "--runs", str(runs), "--out", str(tmp_path), "--pairs", "1"]) == 0
         files = {path.name for path in (tmp_path / name).iterdir()}
-        assert files == {f"{name}.png", f"{name}.pdf", f"{name}.csv", f"{name}_means.csv"}
+        assert files == {f"{name}{end}" for end in (".png", ".pdf", ".csv", "_means.csv", ".provenance.json")}
         assert len(pd.read_csv(tmp_path / name / f"{name}.csv")) == 4 * 5 * 5
         written = pd.read_csv(tmp_path / name / f"{name}_means.csv")
         assert written["style_loss"].tolist() == balance.points["style_loss"].tolist()

@@ -6,8 +6,9 @@ import pytest
 import torch
 import yaml
 
-from analysis.tables.cells import compose_cells, match
-from analysis.tables.index import read_index
+from analysis.tables.answers import answered
+from analysis.tables.kept import tables_of
+from experiments.asking import compose_cells
 from swag_repro.runs.records import all_runs
 from tests.benchmarks.collection import collection
 from tests.benchmarks.engine import FULL, Engine, Setup, Textbook, architecture_of
@@ -42,7 +43,9 @@ def test_synthetic_runs_are_as_the_store_writes_them(tmp_path):
     cells = compose_cells(
         [*OVERRIDES, "weights.seed=2,3", "smoothing.temperature=1.2,1.3"], "measure_activations"
     )
-    found = [cell.overrides for cell, _ in match(cells, read_index(tmp_path)).found]
+    with tables_of(tmp_path) as kept:
+        runs = answered(cells, kept, [], partial=True)
+    found = [cell.overrides for cell, run in zip(cells, runs, strict=True) if run is not None]
     assert [{"weights.seed=2", "smoothing.temperature=1.2"} <= {*found[0]}, len(found)] == [True, 2]
 
 

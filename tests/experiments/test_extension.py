@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from analysis.__main__ import main as analyse
-from analysis.tables.cells import UsersSettings
+from experiments.asking import UsersSettings
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.runs.records import all_runs
 

@@ -158,7 +158,7 @@ def test_every_experiment_runs_in_smoke_size_and_has_a_figure(run, tmp_path, exp
     assert status == 0, printed
     assert "2 computed" in printed or "2 judged" in printed
     paths = draw(experiment, chosen[1:], tmp_path / "out", tmp_path / "results")
-    assert {path.suffix for path in paths} == {".png", ".pdf", ".csv"}
+    assert {path.suffix for path in paths} == {".png", ".pdf", ".csv", ".json"}
     table = pd.read_csv(next(path for path in paths if path.suffix == ".csv"))
     assert table["run_id"].nunique() == 2
     assert set(table["definition"]) == {"train", "pairs"}

@@ -1,0 +1,154 @@
+"""Which finished run answers each cell of a figure, and which run judged its pictures."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.tables.kept import Kept
+from experiments.asking import Cell, CellsError
+from experiments.science import wants_judge
+from swag_repro.runs.identity import key
+from swag_repro.runs.records import RunRecord, read_status
+from swag_repro.runs.schema import RUNS
+
+FILES = ("images", "weights", "content", "style", "run")
+"""Settings that name files; `content` and `style` are those of a stylisation, `run` a trained network's."""
+
+NETWORK = ("network", "weights", "run")
+"""Settings that name a network; a network that stylises in one pass is that of a `run`."""
+
+SHOWN = 10
+"""At most so many cells or runs are listed in a message."""
+
+Row = dict[str, Any]
+"""One row of `RUNS`."""
+
+
+def answered(cells: Sequence[Cell], kept: Kept, command: Sequence[str], *, partial: bool) -> list[Row | None]:
+    """Return the run of each cell, None where it has none.
+
+    Args:
+        cells: Of one figure.
+        kept: The tables of its output folder.
+        command: What computes missing ones.
+        partial: Whether cells may be missing; not all of them.
+
+    Raises:
+        CellsError: A cell is missing, several runs fit one, or the runs don't belong together.
+    """
+    by_key = _by_key(kept, {cell.key for cell in cells})
+    runs = [_choose(cell, by_key[cell.key], kept.root) for cell in cells]
+    found = [(cell, run) for cell, run in zip(cells, runs, strict=True) if run is not None]
+    _check_together(found)
+    if not partial or not found:
+        missing = [(cell, by_key[cell.key]) for cell, run in zip(cells, runs, strict=True) if run is None]
+        _check_complete(missing, len(cells), command)
+    return runs
+
+
+def judges(cells: Sequence[Cell], runs: Sequence[Row | None], kept: Kept) -> list[Row | None]:
+    """Return the newest run that judged the pictures of each cell's run, as they are today.
+
+    Args:
+        cells: Of one figure.
+        runs: From `answered`.
+        kept: The tables of their output folder.
+    """
+    keys = [
+        cell.key_of_judge(run["run_id"]) if run is not None and wants_judge(cell.config) else None
+        for cell, run in zip(cells, runs, strict=True)
+    ]
+    by_key = _by_key(kept, {one for one in keys if one is not None})
+    return [
+        None if one is None or run is None else _newest(by_key[one], run["pictures_digest"])
+        for one, run in zip(keys, runs, strict=True)
+    ]
+
+
+def _by_key(kept: Kept, keys: set[str]) -> dict[str, list[Row]]:
+    found = defaultdict(list)
+    if keys:
+        for run in kept.read("runs", "config_key", keys, RUNS.names).to_pylist():
+            found[run["config_key"]].append(run)
+    return found
+
+
+def _newest(judged: list[Row], pictures: str) -> Row | None:
+    saw = [run for run in judged if run["state"] == "finished" and run["images_digest"] == pictures]
+    return max(saw, key=lambda run: (run["started_at"], run["run_id"]), default=None)
+
+
+def _choose(cell: Cell, fitting: list[Row], root: Path) -> Row | None:
+    runs = [run for run in fitting if run["state"] == "finished"]
+    newest = max((run["version"] for run in runs), default=None)
+    runs = [run for run in runs if run["version"] == newest]
+    if len(runs) > 1:  # of other files: those the cell names decide
+        runs = [run for run in runs if _has_same_files(cell, root / run["path"])] or runs
+    if len(runs) > 1:
+        raise CellsError(
+            f"runs of {cell}",
+            "should be one",
+            f"{len(runs)}, of different images or weight files",
+            "Move away those you don't want, or name the files of those you want by images.* and weights.*:"
+            + listed(root / run["path"] for run in runs),
+        )
+    return runs[0] if runs else None
+
+
+def _has_same_files(cell: Cell, path: Path) -> bool:
+    config = RunRecord(path, read_status(path)).config
+    return all(cell.config.get(group) == config.get(group) for group in FILES)
+
+
+def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:
+    """Raise unless there is one set of images, one version, and of each network's weights one file."""
+    _check_alike((run for _, run in found), lambda run: [run["version"], run["images_digest"]])
+    _check_alike((run for _, run in found if run["look_digest"]), lambda run: run["look_digest"])
+    by_weights: dict[str, list[Row]] = defaultdict(list)
+    for cell, run in found:
+        by_weights[key([cell.config.get(name) for name in NETWORK])].append(run)
+    for runs in by_weights.values():
+        _check_alike(runs, lambda run: run["weights_digest"])
+
+
+def _check_alike(runs: Iterable[Row], part: Callable[[Row], object]) -> None:
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        kinds[key(part(run))].append(run["path"])
+    if len(kinds) > 1:
+        raise CellsError(
+            "runs",
+            "of one figure should have the same images, weight files and version of the experiment",
+            f"{len(kinds)} kinds",
+            "Delete the old ones, and run the experiment again:"
+            + listed(f"{len(paths)} like {paths[0]}" for paths in kinds.values()),
+        )
+
+
+def _check_complete(missing: Sequence[tuple[Cell, list[Row]]], count: int, command: Sequence[str]) -> None:
+    """Raise an error that lists the cells without a finished run, and the command that computes them."""
+    if not missing:
+        return
+    raise CellsError(
+        "runs",
+        "should hold every cell of the figure",
+        f"{len(missing)} of {count} cells missing",
+        f"The missing ones are:{listed(f'{cell}{_why(runs)}' for cell, runs in missing)}\nCompute them by\n"
+        f"  {shlex.join(command)}\nor draw what is there, marked as partial, by --allow-partial.",
+    )
+
+
+def _why(runs: Sequence[Row]) -> str:
+    known = [f" ({run['state']}: {run['reason']})" for run in runs if run["reason"]]
+    return known[0] if known else ""
+
+
+def listed(items: Iterable[object]) -> str:
+    """Return items for a message, each on a line of its own; of many only the first ones."""
+    lines = [f"\n  {item}" for item in items]
+    more = [f"\n  ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "".join(lines[:SHOWN] + more)

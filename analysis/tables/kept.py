@@ -1,0 +1,275 @@
+"""The three tables of an output folder, kept below it and brought up to date before they are read.
+
+    <output folder>/.collected/   runs.parquet  table.parquet  pairs.parquet  signs.parquet
+
+Only runs that changed since the last time are read; a run's sign tells that. Digests of files are compared
+when they are read. Damage that comes later is found by `explain`, and where a picture is drawn: to compare
+all digests at each command would read all files each time. Run directories are the truth: `.collected` may be
+deleted at any time but during a command; what is missing, damaged or of another version there is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from analysis.tables.reading import Piece, concatenated, read_pieces, scan
+from analysis.tables.runs import as_json, decoded
+from swag_repro.errors import StoreError
+from swag_repro.runs.files import digest_of
+from swag_repro.runs.schema import NUMBERS, PAIRS, RUNS, RUNS_VERSION, SCHEMA_VERSION
+
+logger = logging.getLogger(__name__)
+
+FOLDER = ".collected"
+
+TABLES = ("runs", "table", "pairs")
+
+VERSION_KEY, DIGESTS_KEY = b"swag_repro.collected", b"swag_repro.digests"
+
+VERSION = f"2.{RUNS_VERSION}.{SCHEMA_VERSION}".encode()
+"""Of all that is kept: the first number is raised when the same tables are made otherwise."""
+
+SIGNS = pa.schema([pa.field("run_id", pa.string()), pa.field("sign", pa.string())])
+
+ORDER = (
+    "experiment", "network", "weights", "smoothing", "loss", "seed", "content", "style", "position", "layer",
+    "quantity", "statistic", "definition", "iteration", "run_id",
+)  # fmt: skip
+"""The columns by which numbers are sorted: one set of runs always gives the same bytes."""
+
+GROUP, GROUP_OF_RUNS = 250_000, 10_000
+"""Rows of a row group: so many are in memory at a time. Runs have more columns."""
+
+SORTING_MEMORY = "512MB"
+"""What does not fit is sorted on the disk."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The three tables of an output folder.
+
+    Attributes:
+        root: The output folder.
+        folder: Where they lie.
+        signs: What tells the state of each run in them, by id.
+        unbegun: Names of run directories without a status.
+    """
+
+    root: Path
+    folder: Path
+    signs: dict[str, str]
+    unbegun: list[str]
+
+    def file(self, name: str) -> Path:
+        """Return the file of one of `TABLES`."""
+        return self.folder / f"{name}.parquet"
+
+    def read(
+        self,
+        name: str,
+        column: str | None = None,
+        among: Iterable[str] = (),
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Return a table, or those of its rows that have one of some values in a column.
+
+        Args:
+            name: One of `TABLES`.
+            column: Such as `run_id`; None for all rows.
+            among: The values.
+            columns: Those that are read; None for all.
+        """
+        wanted = None if column is None else pc.field(column).isin(pa.array(sorted(set(among)), pa.string()))
+        return pq.read_table(self.file(name), columns=columns, filters=wanted)
+
+
+def check_output(root: Path) -> None:
+    """Raise a `StoreError` if there is no such output folder."""
+    if not root.is_dir():
+        raise StoreError("runs", "should be an output folder of experiments", f"no folder {root}", "Run one.")
+
+
+@contextmanager
+def tables_of(root: Path) -> Iterator[Kept]:
+    """Give the tables of an output folder as its runs are now; no other process changes them within.
+
+    Raises:
+        StoreError: There is no such folder, or the system refuses to list its runs.
+    """
+    check_output(root)
+    with _place(root / FOLDER) as folder:
+        yield _up_to_date(root, folder)
+
+
+@contextmanager
+def _place(folder: Path) -> Iterator[Path]:
+    """Give the folder of what is kept, this process's alone; where it can't be written to, a copy."""
+    lock = FileLock(folder / "lock")
+    try:
+        folder.mkdir(exist_ok=True)
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+        if not lock.is_locked:
+            logger.warning("Another process collects these runs: this one waits for it.")
+            lock.acquire()
+    except OSError as error:
+        logger.warning("What was read of runs can't be kept, and is read again the next time: %s", error)
+        with TemporaryDirectory() as copy:
+            for name in (*TABLES, "signs"):
+                with suppress(OSError):
+                    shutil.copy(folder / f"{name}.parquet", copy)
+            yield Path(copy)
+        return
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+def _up_to_date(root: Path, folder: Path) -> Kept:
+    signs, unbegun = scan(root)
+    now = Kept(root, folder, signs, unbegun)
+    known = _signs_kept(folder)
+    if known != signs:
+        _update(now, known)
+    return now
+
+
+def _signs_kept(folder: Path) -> dict[str, str] | None:
+    """Return the signs of the runs in kept tables; None if one is missing, damaged or of another version."""
+    try:
+        with pq.ParquetFile(folder / "signs.parquet", page_checksum_verification=True) as file:
+            metadata = file.schema_arrow.metadata or {}
+            whole = metadata[VERSION_KEY] == VERSION
+            for name, digest in json.loads(metadata[DIGESTS_KEY]).items():
+                whole = whole and digest_of(folder / f"{name}.parquet") == digest
+            signs = file.read()
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+    return dict(zip(*(column.to_pylist() for column in signs.columns), strict=True)) if whole else None
+
+
+def _update(now: Kept, known: Mapping[str, str] | None) -> None:
+    """Replace the kept tables by those of today's runs, once all of the new ones are there."""
+    kept = {run_id for run_id, sign in (known or {}).items() if now.signs.get(run_id) == sign}
+    missing = {run_id: sign for run_id, sign in now.signs.items() if run_id not in kept}
+    for torn in now.folder.glob(".[!.]*"):
+        shutil.rmtree(torn, ignore_errors=True)
+    try:
+        with TemporaryDirectory(prefix=".", dir=now.folder) as aside:
+            pieces, made = list(read_pieces(now.root, missing, Path(aside))), Path(aside)
+            _write_runs(now, kept, pieces, made / "runs.parquet")
+            for name, schema, order in (("table", NUMBERS, ORDER), ("pairs", PAIRS, ["run_id"])):
+                files = [piece.numbers if name == "table" else piece.pairs for piece in pieces]
+                _write_sorted(
+                    now.file(name) if kept else None, kept, files, made / f"{name}.parquet", schema, order
+                )
+            _write_signs(now.signs, made)
+            for name in (*TABLES, "signs"):
+                (made / f"{name}.parquet").replace(now.file(name))
+    except OSError as error:
+        rule, remedy = "should be a folder that can be written to", "Make room there, or delete it."
+        raise StoreError("collected", rule, f"{now.folder}: {error}", remedy) from error
+
+
+def _write_signs(signs: Mapping[str, str], folder: Path) -> None:
+    digests = {name: digest_of(folder / f"{name}.parquet") for name in TABLES}
+    metadata = {VERSION_KEY: VERSION, DIGESTS_KEY: json.dumps(digests).encode()}
+    table = pa.table([list(signs), list(signs.values())], schema=SIGNS.with_metadata(metadata))
+    pq.write_table(table, folder / "signs.parquet", write_page_checksum=True)
+
+
+def _write_runs(now: Kept, kept: Iterable[str], pieces: Sequence[Piece], path: Path) -> None:
+    """Write `RUNS`, sorted by id, and behind them a column for each setting that has a value in some run."""
+    old = now.read("runs", "run_id", kept) if kept else RUNS.empty_table()
+    settings = {name: as_json(old[name]) for name in old.column_names if name not in RUNS.names}
+    ids = old["run_id"].combine_chunks().dictionary_encode()
+    told = concatenated([pa.table({"run_id": ids, **settings}), *(piece.settings for piece in pieces)])
+    runs = pa.concat_tables([old.select(RUNS.names).cast(RUNS), *(piece.runs for piece in pieces)])
+    order = pc.sort_indices(runs["run_id"])
+    columns = {name: decoded(told[name]).take(order) for name in sorted({*told.column_names} - {"run_id"})}
+    columns = {
+        name: column
+        for name, column in columns.items()
+        if column.dictionary.null_count < len(column.dictionary)
+    }
+    types = [pa.field(name, column.type.value_type) for name, column in columns.items()]
+    schema = pa.schema([*RUNS, *types], metadata=RUNS.metadata)
+    table = pa.Table.from_arrays([*runs.take(order).columns, *columns.values()], names=schema.names)
+    groups = (table[start : start + GROUP_OF_RUNS] for start in range(0, len(table), GROUP_OF_RUNS))
+    _write((group.cast(schema) for group in groups), schema, path)  # values, not dictionaries
+
+
+def _write_sorted(
+    old: Path | None,
+    kept: Iterable[str],
+    new: Sequence[Path],
+    path: Path,
+    schema: pa.Schema,
+    order: Sequence[str],
+) -> None:
+    """Write the rows of all runs, nulls last; what the order leaves open is decided by run and file.
+
+    Args:
+        old: What was kept before.
+        kept: Those of its runs that count.
+        new: Files of rows that count all.
+        path: Of the new file.
+        schema: Of the rows.
+        order: Columns by which they are sorted.
+    """
+    import duckdb  # here: most commands find their tables up to date
+
+    columns = ", ".join(f'"{column}"' for column in schema.names)
+    keys = ", ".join(f'"{column}" NULLS LAST' for column in (*order, "run_id", "file_row_number"))
+    files = {"old": [] if old is None else [str(old)], "new": list(map(str, new))}
+    parts = [
+        f"SELECT * FROM read_parquet(${name}, file_row_number = true)" + count
+        for name, count in (("old", " SEMI JOIN kept USING (run_id)"), ("new", ""))
+        if files[name]
+    ]
+    if not parts:
+        _write([], schema, path)
+        return
+    config: dict[str, Any] = {"memory_limit": SORTING_MEMORY, "temp_directory": str(path.parent)}
+    try:
+        with duckdb.connect(config=config) as database:
+            database.execute("SET enable_progress_bar = false")
+            database.register("kept", pa.table({"run_id": pa.array(sorted(kept), pa.string())}))
+            rows = database.sql(
+                f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) ORDER BY {keys}",
+                params={name: paths for name, paths in files.items() if paths},
+            )
+            _write(_grouped(pa.RecordBatchReader.from_stream(rows), schema), schema, path)
+    except duckdb.Error as error:
+        raise OSError(str(error)) from error
+
+
+def _grouped(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    waiting = schema.empty_table()
+    for batch in batches:
+        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
+        while len(waiting) >= GROUP:
+            yield waiting[:GROUP]
+            waiting = waiting[GROUP:]
+    if len(waiting) > 0:
+        yield waiting
+
+
+def _write(groups: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    with pq.ParquetWriter(path, schema, compression="zstd") as file:
+        for group in groups:
+            file.write_table(group.combine_chunks())  # pages end where chunks do

@@ -1,0 +1,269 @@
+"""What is in run directories, read side by side; of a run that can't be read, a row says so, and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from yaml import YAMLError
+
+from analysis.tables.runs import settings_of
+from swag_repro.errors import StoreError
+from swag_repro.runs.files import OtherVersionError, parse_yaml, parsed, unreadable
+from swag_repro.runs.identity import key, leaves
+from swag_repro.runs.records import RunRecord, read_status, run_names
+from swag_repro.runs.schema import NUMBERS, PAIRS, RUNS
+
+PIECE = 500
+"""So many runs are read in one go."""
+
+READERS = 4
+"""Threads, or at most so many processes."""
+
+MANY = 2000
+"""Runs whose reading is worth the start of processes: more than half of it is Python's own work."""
+
+LOOK = "look"
+"""Of an identity's images: by which some trainings prepare their contents, and others of a figure don't."""
+
+UNKNOWN = "?"
+"""The experiment of a run whose status can't be read."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What was read of some runs; their numbers and pairs lie in files.
+
+    Attributes:
+        runs: In `RUNS`, one row a run.
+        settings: The config of each of them, row by row: `run_id`, and a column for each setting, whose
+            values are JSON, null where a run has it not. All columns are dictionaries.
+        numbers: A Parquet file, in `NUMBERS`: those of finished runs.
+        pairs: Likewise, in `PAIRS`.
+    """
+
+    runs: pa.Table
+    settings: pa.Table
+    numbers: Path
+    pairs: Path
+
+
+def scan(root: Path) -> tuple[dict[str, str], list[str]]:
+    """Look for all run directories below an output folder, and read none.
+
+    Returns:
+        The sign of each run by id, in order, see `sign_of`; and the names of directories without a status:
+        their run was killed at once.
+
+    Raises:
+        StoreError: The system does not say.
+    """
+    folder = str(root / "runs")  # as text: a path for each of many runs takes longer than the system's answer
+    signs = {name: sign_of(f"{folder}/{name}") for name in run_names(root)}
+    known = {name: sign for name, sign in signs.items() if sign is not None}
+    return known, sorted(signs.keys() - known.keys())
+
+
+def sign_of(path: Path | str) -> str | None:
+    """Return what tells a run's state from any other it has had, without reading it; None without a status.
+
+    A run writes its status whole, and last, at each change of its state: then that is another file. Files
+    that come or go change the time of the directory.
+
+    Raises:
+        StoreError: The system does not say.
+    """
+    try:
+        status, folder = os.stat(f"{path}/status.json"), os.stat(path)  # noqa: PTH116  (of a text)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise unreadable(Path(path, "status.json"), error) from error
+    return f"{status.st_ino}.{status.st_mtime_ns}.{status.st_size}.{folder.st_mtime_ns}"
+
+
+def read_pieces(root: Path, signs: Mapping[str, str], aside: Path) -> Iterator[Piece]:
+    """Read run directories in pieces of `PIECE` runs.
+
+    Args:
+        root: The output folder.
+        signs: Of these runs, by id, from `scan`.
+        aside: A folder for the files of numbers and pairs.
+    """
+    runs = list(signs.items())
+    pieces = [dict(runs[start : start + PIECE]) for start in range(0, len(runs), PIECE)]
+    read = partial(_read_piece, root, aside)
+    with _readers(len(runs)) as pool:
+        yield from pool.map(read, pieces)
+
+
+def _readers(runs: int) -> Executor:
+    if runs < MANY:
+        return ThreadPoolExecutor(READERS)
+    return ProcessPoolExecutor(min(READERS, os.cpu_count() or 1), mp_context=get_context("spawn"))
+
+
+@dataclass(frozen=True)
+class _Run:
+    row: Row
+    settings: Mapping[str, str]
+    numbers: pa.Table
+    pairs: pa.Table
+
+
+def _read_piece(root: Path, aside: Path, signs: Mapping[str, str]) -> Piece:
+    found = (_settled(root, run_id, sign) for run_id, sign in signs.items())
+    runs = [run for run in found if run is not None]
+    names = sorted({name for run in runs for name in run.settings})
+    columns = {name: [run.settings.get(name) for run in runs] for name in names}
+    told = {"run_id": [run.row["run_id"] for run in runs], **columns}
+    first = next(iter(signs))
+    files = aside / f"{first}.table.parquet", aside / f"{first}.pairs.parquet"
+    pq.write_table(pa.concat_tables([NUMBERS.empty_table(), *(run.numbers for run in runs)]), files[0])
+    pq.write_table(pa.concat_tables([PAIRS.empty_table(), *(run.pairs for run in runs)]), files[1])
+    return Piece(
+        pa.Table.from_pylist([run.row for run in runs], schema=RUNS).cast(RUNS),
+        pa.table({name: pa.array(column, pa.string()).dictionary_encode() for name, column in told.items()}),
+        *files,
+    )
+
+
+def _settled(root: Path, run_id: str, sign: str) -> _Run | None:
+    """Read a run; again where it changed meanwhile, None if it is gone."""
+    now: str | None = sign
+    while now is not None:
+        before, run = now, _read_run(root / "runs" / run_id, root)
+        if run.row["state"] != "damaged" or (now := sign_of(root / "runs" / run_id)) == before:
+            return run
+    return None
+
+
+def _read_run(path: Path, root: Path) -> _Run:
+    row = _row_of_unread(path, root)
+    try:
+        record = RunRecord(path, read_status(path))
+        row |= row_of_status(record)
+        if record.status.state != "finished":
+            return _begun(record, row)
+        row |= _row_of_identity(record)
+        settings, rows, pairs = _settings_as_json(record), record.rows(), record.pairs()
+        return _Run(row | _row_of_pictures(record, pairs), settings, rows, pairs)
+    except StoreError as error:
+        state = "other version" if isinstance(error, OtherVersionError) else "damaged"
+        return _without_tables(row | {"state": state, "reason": str(error)}, {})
+
+
+def _without_tables(row: Row, settings: Mapping[str, str]) -> _Run:
+    return _Run(row, settings, NUMBERS.empty_table(), PAIRS.empty_table())
+
+
+def _begun(record: RunRecord, row: Row) -> _Run:
+    """Return what is known of a run that is not finished: who it is only where it lived to write that."""
+    try:
+        return _without_tables(row | _row_of_identity(record), _settings_as_json(record))
+    except StoreError:
+        return _without_tables(row, {})
+
+
+# --- Rows of runs -----------------------------------------------------------------------------------------
+
+
+def _row_of_unread(path: Path, root: Path) -> Row:
+    return {"run_id": path.name, "experiment": UNKNOWN, "path": path.relative_to(root).as_posix()}
+
+
+def row_of(record: RunRecord, root: Path) -> Row:
+    """Return the row of a finished run in `RUNS`.
+
+    Raises:
+        StoreError: Its identity or its pairs can't be read.
+    """
+    status, made = row_of_status(record), record.pairs()
+    return (
+        _row_of_unread(record.path, root) | status | _row_of_identity(record) | _row_of_pictures(record, made)
+    )
+
+
+def row_of_status(record: RunRecord) -> Row:
+    """Return that part of a run's row which its status says."""
+    status = record.status
+    return {
+        **vars(status),
+        **leaves({"versions": status.versions}, "."),
+        "overrides": shlex.join(status.overrides),
+        "result_digest": None if status.files is None else key(status.files),
+    }
+
+
+def _row_of_identity(record: RunRecord) -> Row:
+    who = record.identity
+    return {
+        "version": who.version,
+        "config_key": who.config_key,
+        "weights_digest": who.weights,
+        "images_digest": key({name: digest for name, digest in who.images.items() if name != LOOK}),
+        "look_digest": who.images.get(LOOK),
+    }
+
+
+def _row_of_pictures(record: RunRecord, pairs: pa.Table) -> Row:
+    files = record.status.files or {}
+    steps = [step["image"] for steps in pairs["steps"].to_pylist() for step in steps or ()]
+    names = [*pairs["image"].to_pylist(), *steps]
+    return {"pictures_digest": key({name: files.get(name) for name in names}) if names else None}
+
+
+# --- Settings ---------------------------------------------------------------------------------------------
+
+GROUP = re.compile(r"^(?=[^\s-])", re.MULTILINE)
+"""Where a group of a config begins, in a text that `yaml.safe_dump` wrote."""
+
+
+def _settings_as_json(record: RunRecord) -> dict[str, str]:
+    return parsed(record.path / "config.yaml", record.read("config.yaml"), parse_settings)
+
+
+def parse_settings(text: str) -> dict[str, str]:
+    """Return the settings of a whole config by dotted key, each as JSON.
+
+    Runs have most of their groups in common: each is parsed once.
+
+    Args:
+        text: YAML.
+
+    Raises:
+        YAMLError, TypeError: It is malformed, or no mapping of plain values.
+    """
+    groups = GROUP.split(text)
+    if not all(re.match(r"\w+:", group) for group in groups if group):
+        groups = [text]
+    try:
+        return {at: value for group in groups if group for at, value in _of_group(group).items()}
+    except YAMLError:  # an alias of another group, or a mistake
+        return _of_group(text)
+
+
+@lru_cache(maxsize=1024)
+def _of_group(text: str) -> dict[str, str]:
+    config = parse_yaml(text)
+    if not isinstance(config, Mapping):
+        raise TypeError("settings should have names")
+    return {at: json.dumps(value) for at, value in settings_of(config).items() if at not in RUNS.names}
+
+
+def concatenated(parts: Sequence[pa.Table]) -> pa.Table:
+    """Return rows of settings one after the other, with nulls where a table lacks a column."""
+    return pa.concat_tables(parts, promote_options="default").unify_dictionaries()
