@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -15,10 +15,8 @@ from analysis.tables.index import read_index
 from analysis.tables.runs import FILES, settings_of
 from experiments.command import entry_asked
 from experiments.science import VERSIONS
-from experiments.sweeps.ledger import alike
-from swag_repro.runs.files import is_locked
-from swag_repro.runs.records import INTERRUPTED, RunRecord
-from swag_repro.runs.store import Store
+from experiments.sweeps.states import Found, judged
+from swag_repro.runs.records import RunRecord
 
 
 def of_command(overrides: Sequence[str], root: Path) -> Progress:
@@ -34,7 +32,7 @@ def of_command(overrides: Sequence[str], root: Path) -> Progress:
     """
     cells = compose_cells(overrides, entry := entry_asked(overrides))
     found = read_index(root).by_cell({entry}, {cell.key for cell in cells})
-    states = [_state(number, cell, found.get(cell.key, []), root) for number, cell in enumerate(cells)]
+    states = [_state(number, cell, found.get(cell.key, [])) for number, cell in enumerate(cells)]
     seconds = [record.status.seconds for records in found.values() for record in records]
     known = [value for value in seconds if value is not None]
     running = sum(cell.state == "running" for cell in states)
@@ -48,28 +46,19 @@ def of_command(overrides: Sequence[str], root: Path) -> Progress:
     )
 
 
-def _state(number: int, cell: Cell, records: Sequence[RunRecord], root: Path) -> CellStatus:
-    """Of several runs, what the best of them says: one that is done, then one that is under way."""
-    told = [_of_run(number, cell, record, root) for record in records]
+def _state(number: int, cell: Cell, records: Sequence[RunRecord]) -> CellStatus:
+    """Return what the best of a cell's runs says: one that is done, then one that is under way."""
     rank = list(COLORS).index
-    return min(told, key=lambda one: rank(one.state), default=CellStatus(number, cell.own, "missing"))
+    told = (_of_run(cell, record) for record in records)
+    found = min(told, key=lambda one: rank(one.state), default=Found("missing"))
+    return CellStatus.of(number, cell.own, found)
 
 
-def _of_run(number: int, cell: Cell, record: RunRecord, root: Path) -> CellStatus:
-    own, status, path = cell.own, record.status, str(record.path)
-    began = datetime.fromisoformat(status.started_at).timestamp()
-    if status.state == "finished":
-        changed = _changed(cell, record, began)
-        return CellStatus(number, own, "stale" if changed else "done", changed, path=path)
-    if status.state == "failed":
-        reasons = [*status.failures, str(status.reason)]
-        state = "interrupted" if status.reason == INTERRUPTED else "left" if alike(reasons) else "failed"
-        return CellStatus(number, own, state, status.reason, path=path)
-    lock = Store(root).lock(record.path.name)
-    if not is_locked(lock):
-        return CellStatus(number, own, "killed", "its process ended without a word", path=path)
-    heard = lock.stat().st_mtime
-    return CellStatus(number, own, "running", None, began, status.host, heard, path)
+def _of_run(cell: Cell, record: RunRecord) -> Found:
+    found = judged(record.path, record.status)
+    if found.state == "done" and (changed := _changed(cell, record, found.since or 0.0)):
+        return replace(found, state="stale", reason=changed)
+    return found
 
 
 def _changed(cell: Cell, record: RunRecord, began: float) -> str | None:

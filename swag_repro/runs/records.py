@@ -21,11 +21,14 @@ from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
 from swag_repro.runs.schema import PAIRS, pairs_2_to_3, parse_table, todays_numbers, todays_pairs
 
-STATUS_VERSION = 3
+STATUS_VERSION = 4
 """Of `status.json`; from 2 on it holds checksums, `Status.files` and its own `sha256`, as later ones will."""
 
 INTERRUPTED = "interrupted"
 """The reason of a run that a signal ended."""
+
+KILLED = "killed in the sweep"
+"""The failure of an attempt whose process ended without a word, before the sweep's name."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Status:
         files: SHA-256 of each file of its result, by its path; None before it is finished, and in schema 1.
         host: That computes or computed it; None before schema 3.
         failures: Why earlier attempts at it failed, oldest first; empty once it is finished.
+        sweep: The sweep that computes or computed it, by its folder's name; None alone, and before schema 4.
     """
 
     schema: int
@@ -67,6 +71,7 @@ class Status:
     files: dict[str, str] | None = None
     host: str | None = None
     failures: list[str] = field(default_factory=list)
+    sweep: str | None = None
 
     @classmethod
     def start(
@@ -77,6 +82,7 @@ class Status:
         overrides: Sequence[str],
         device: str,
         failures: Sequence[str] = (),
+        sweep: str | None = None,
     ) -> Self:
         """The status of a run that starts now."""
         return cls(
@@ -95,7 +101,22 @@ class Status:
             rows=None,
             host=socket.gethostname(),
             failures=list(failures),
+            sweep=sweep,
         )
+
+    @property
+    def all_failures(self) -> list[str]:
+        """Why attempts failed since the last success, with the last one's failure; an interruption is none.
+
+        The run should be at rest: `running` is then what a killed process left.
+        """
+        if self.state == "finished":
+            return []
+        if self.state == "running":
+            last = None if self.sweep is None else f"{KILLED} {self.sweep}"
+        else:
+            last = None if self.reason == INTERRUPTED else self.reason
+        return [*self.failures, *([last] if last is not None else [])]
 
     @classmethod
     def from_json(cls, text: str) -> Self:

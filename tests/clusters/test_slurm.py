@@ -102,7 +102,7 @@ def test_a_sweep_whose_jobs_waited_again_is_whole(
     before = len(slurm_cluster.jobs())
     process = slurm_engine.start(tmp_path, *LONG, "tracking=disabled")
     # Until then submitit bypasses SIGTERM: a job that is told to end goes on, and may end before it is killed.
-    wait_until(lambda: any(tmp_path.glob("out/sweeps/*/workers/*.jsonl")), "a worker begins")
+    wait_until(lambda: any(tmp_path.glob("out/sweeps/*/cells/*.json")), "a worker begins")
     if fault == "requeue":
         slurm_cluster.requeue(slurm_cluster.running()[0])
     else:
