@@ -6,7 +6,7 @@ import os
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -17,11 +17,9 @@ from analysis.tables.runs import FILES, settings_of
 from experiments.asking import Cell, compose_cells, computing
 from experiments.command import entry_asked
 from experiments.science import VERSIONS
-from experiments.sweeps.ledger import alike
-from swag_repro.runs.files import is_locked
-from swag_repro.runs.records import INTERRUPTED, read_status
+from experiments.sweeps.states import Found, judged
+from swag_repro.runs.records import read_status
 from swag_repro.runs.schema import RUNS
-from swag_repro.runs.store import Store
 
 
 def of_command(overrides: Sequence[str], root: Path) -> Progress:
@@ -55,30 +53,21 @@ def of_command(overrides: Sequence[str], root: Path) -> Progress:
 
 
 def _state(number: int, cell: Cell, runs: Sequence[Row], root: Path) -> CellStatus:
-    """Return what the best of several runs says: one that is done, then one that is under way."""
-    told = [_of_run(number, cell, run, root) for run in runs]
+    """Return what the best of a cell's runs says: one that is done, then one that is under way."""
     rank = list(COLORS).index
-    return min(told, key=lambda one: rank(one.state), default=CellStatus(number, cell.own, "missing"))
+    told = (_of_run(cell, run, root) for run in runs)
+    found = min(told, key=lambda one: rank(one.state), default=Found("missing"))
+    return CellStatus.of(number, cell.own, found)
 
 
-def _of_run(number: int, cell: Cell, run: Row, root: Path) -> CellStatus:
-    own, path = cell.own, str(root / run["path"])
+def _of_run(cell: Cell, run: Row, root: Path) -> Found:
+    path = root / run["path"]
     if run["state"] == "damaged":
-        return CellStatus(number, own, "failed", run["reason"], path=path)
-    status = read_status(root / run["path"])
-    began = datetime.fromisoformat(status.started_at).timestamp()
-    if status.state == "finished":
-        changed = _changed(cell, run["version"], began)
-        return CellStatus(number, own, "stale" if changed else "done", changed, path=path)
-    if status.state == "failed":
-        reasons = [*status.failures, str(status.reason)]
-        state = "interrupted" if status.reason == INTERRUPTED else "left" if alike(reasons) else "failed"
-        return CellStatus(number, own, state, status.reason, path=path)
-    lock = Store(root).lock(run["run_id"])
-    if not is_locked(lock):
-        return CellStatus(number, own, "killed", "its process ended without a word", path=path)
-    heard = lock.stat().st_mtime
-    return CellStatus(number, own, "running", None, began, status.host, heard, path)
+        return Found("failed", run["reason"], path=str(path))
+    found = judged(path, read_status(path))
+    if found.state == "done" and (changed := _changed(cell, run["version"], found.since or 0.0)):
+        return replace(found, state="stale", reason=changed)
+    return found
 
 
 def _changed(cell: Cell, version: int, began: float) -> str | None:

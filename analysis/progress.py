@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.sweeps.progress import duration
+from experiments.sweeps.states import Found
 
 COLORS = {
     "done": "green",
@@ -23,44 +24,30 @@ COLORS = {
     "killed": "magenta",
     "interrupted": "yellow",
     "stale": "yellow",
-    "lost": "magenta",
-    "waiting": "yellow",
     "missing": "dim",
 }
-"""State of a cell → how it is shown, in this order.
-
-`left` failed too often and is not tried again, `killed` and `interrupted` are taken up by the same command,
-`stale` has other inputs or another version of the experiment by now, `lost` was done, but its run is gone,
-`waiting` is computed by another sweep, and `missing` was never begun.
-"""
+"""State of a cell → how it is shown, in this order."""
 
 LISTED = 12
 """At most so many cells of a state are listed."""
 
 
-@dataclass(frozen=True)
-class CellStatus:
+@dataclass(frozen=True, kw_only=True)
+class CellStatus(Found):
     """One cell of a grid.
 
     Attributes:
         number: in its sweep, from 0.
         overrides: that tell it from others.
-        state: one of `COLORS`.
-        reason: why it is so, where that is known.
-        since: seconds since 1970 when it was begun.
-        host: that computes it.
-        heartbeat: seconds since 1970 when that was last heard of.
-        path: of its run's directory.
     """
 
     number: int
     overrides: tuple[str, ...]
-    state: str
-    reason: str | None = None
-    since: float | None = None
-    host: str | None = None
-    heartbeat: float | None = None
-    path: str | None = None
+
+    @classmethod
+    def of(cls, number: int, overrides: Sequence[str], found: Found) -> CellStatus:
+        """Return the status of a cell by what its run directories say."""
+        return cls(**vars(found), number=number, overrides=tuple(overrides))
 
 
 @dataclass(frozen=True)
@@ -84,7 +71,7 @@ class Progress:
     @property
     def counts(self) -> dict[str, int]:
         """How many cells are in each state."""
-        counted = Counter(cell.state for cell in self.cells)
+        counted = Counter[str](cell.state for cell in self.cells)
         return {state: counted[state] for state in COLORS if counted[state]}
 
     @property

@@ -7,16 +7,18 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
 from experiments.config import checked
@@ -26,11 +28,12 @@ from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer
 from experiments.sweeps.grid import as_typed
-from experiments.sweeps.ledger import FAILURES, Outcome, State, alike
 from experiments.sweeps.progress import console, duration
+from experiments.sweeps.states import FAILURES, alike, without_kills
 from experiments.sweeps.sweep import Place, Sweep
-from experiments.sweeps.worker import work
+from experiments.sweeps.worker import Outcome, Worker
 from swag_repro.errors import UserError
+from swag_repro.runs.records import reason_of
 from swag_repro.runs.store import BusyError, Run, Store
 from swag_repro.tracking import About, Tracker, name_of, tracked
 
@@ -63,7 +66,7 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
         return
     overrides = _overrides()
     outcome = Cell(composed, overrides, None, kind).run()
-    _announce(outcome, [as_typed(override) for override in overrides], None)
+    _announce(outcome, None, [as_typed(override) for override in overrides])
     if outcome.signal is not None:
         interrupt(outcome.signal)
     if outcome.state == "failed":
@@ -82,11 +85,20 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
         handle(lambda _: None)  # a launcher loses all workers if one that is done ends
     composer = Composer(sweep.entry, HydraConfig.get().overrides.hydra)
 
-    def compute(place: Place, *, wait: bool) -> Outcome:
+    def compute(place: Place) -> Outcome:
         overrides = sweep.grid[place.number]
-        return Cell(composer(overrides), overrides, place, kind, wait=wait).run()
+        try:
+            composed = composer(overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            place.note_refusal(str(error))
+            return Outcome("failed", 0.0, str(error))
+        return Cell(composed, overrides, place, kind, wait=False).run()
 
-    came = work(sweep, compute, lambda place, outcome: _announce(outcome, place.own, place))
+    worker = Worker(sweep, compute, _announce)
+    # Each begins elsewhere. Those of a launcher leave cells that others compute to these, so that no machine
+    # is held in vain: the command starts workers anew where one is killed.
+    first = HydraConfig.get().job.num * len(sweep.grid) // sweep.workers % len(sweep.grid)
+    came = worker.work(first=first if launched else 0, stays=not launched)
     if came is None:
         return
     if not launched:
@@ -122,26 +134,25 @@ class Cell:
     wait: bool = True
 
     def run(self) -> Outcome:
-        """Computes it, or skips it if it is there; says what became of it."""
+        """Compute it, or skip it if it is there; return what became of it."""
         start = time.monotonic()
         with handled(interrupt):
-            state, details = self._ended()
+            outcome = self._ended()
         gc.collect()  # traced networks are cycles of references, and would pile up over a sweep
-        number = 0 if self.place is None else self.place.number
-        return Outcome(number, state, round(time.monotonic() - start, 3), **details)
+        return replace(outcome, seconds=round(time.monotonic() - start, 3))
 
-    def _ended(self) -> tuple[State, dict[str, Any]]:
+    def _ended(self) -> Outcome:
         try:
             return self._computed()
         except UserError as error:
-            return "failed", {"reason": str(error)}
+            return Outcome("failed", 0.0, str(error))
         except Interrupted as error:
-            return "interrupted", {"signal": error.number}
+            return Outcome("interrupted", 0.0, signal=error.number)
         except BusyError as error:
-            return "busy", {"path": str(error)}
+            return Outcome("busy", 0.0, path=str(error))
         except Exception as error:  # other cells must go on, and the list at the sweep's end must be whole
             console.print_exception()
-            return "failed", {"reason": f"{type(error).__name__}: {error}"}
+            return Outcome("failed", 0.0, f"{type(error).__name__}: {error}")
 
     def built(self) -> Experiment:
         """Return the experiment, after this process's threads and precision are set as its config says.
@@ -155,62 +166,103 @@ class Cell:
         torch.backends.cudnn.allow_tf32 = bool(config.compute.tf32)
         return self.kind.build(config)
 
-    def _computed(self) -> tuple[State, dict[str, Any]]:
-        experiment = self.built()
-        following = experiment.following()  # which objects now to what it can't do
+    def _identified(self) -> Experiment:
+        """Return the experiment, which has an identity; that it can't have one is noted for other workers."""
+        try:
+            experiment = self.built()
+            _ = experiment.identity.run_id, experiment.following()  # which object now to what they can't do
+        except Exception as error:
+            if self.place is not None:
+                self.place.note_refusal(reason_of(error))
+            raise
+        return experiment
+
+    def _computed(self) -> Outcome:
+        experiment = self._identified()
+        following = experiment.following()
+        runs = [self._directory(experiment), *([None] if following is not None else [])]
         if why := self._given_up(experiment):
-            return "left", {"reason": why}
-        state, path = self.compute(experiment)
-        if following is not None and self.compute(following)[0] == "computed":
-            state = "computed" if state == "computed" else "judged"
-        return state, {"path": str(path)}
+            self._note(runs)
+            return Outcome("left", 0.0, why)
+        state, path = self.compute(experiment, runs)
+        if following is not None:
+            runs[1] = self._directory(following)
+            if self.compute(following, runs)[0] == "computed" and state != "computed":
+                return Outcome("judged", 0.0, path=str(path))
+        return Outcome(state, 0.0, path=str(path))
+
+    def _store(self, experiment: Experiment) -> Store:
+        return Store(experiment.config.output, there=self.place is not None)
+
+    def _directory(self, experiment: Experiment) -> Path | None:
+        return self._store(experiment).directory(experiment.identity.run_id)
+
+    def _note(self, runs: Sequence[Path | None]) -> None:
+        if self.place is not None:
+            self.place.note_runs(runs, anew=bool(self.composed.force))
 
     def _given_up(self, experiment: Experiment) -> str | None:
-        """Why it is not tried again, if so; only a sweep gives up."""
-        policy = experiment.config.sweep.failed
-        if self.place is None or policy == "always":
+        """Return why it is not tried again, if so; only a sweep gives up."""
+        policy, run_id = experiment.config.sweep.failed, experiment.identity.run_id
+        store = self._store(experiment)
+        if self.place is None or policy == "always" or store.is_held(run_id):
             return None
-        failures = Store(experiment.config.output).failures(experiment.identity.run_id)
-        if policy == "never" and failures:
-            return f"failed before: {failures[-1]}"
+        failures = store.failures(run_id)
+        if policy == "never" and (reported := without_kills(failures)):
+            return f"failed before: {reported[-1]}"
         if alike(failures):
             return f"failed {FAILURES} times alike: {failures[-1]}"
         return None
 
-    def compute(self, experiment: Experiment) -> tuple[State, Path]:
-        """`computed`, or `skipped` where it was there; and the run directory.
+    def compute(
+        self, experiment: Experiment, runs: Sequence[Path | None] = ()
+    ) -> tuple[Literal["computed", "skipped"], Path]:
+        """Compute one of its runs, or skip it if it is there; return which, and the run directory.
+
+        Args:
+            experiment: whose run it is.
+            runs: directories of all runs of the cell, as far as they are known.
 
         Raises:
             BusyError: another process computes it.
         """
+        try:
+            with self._claimed(experiment) as run:
+                self._note(runs)
+                if run.finished:
+                    return "skipped", run.path
+                with logged(run.path / "run.log"), self._mirrored(experiment, run) as tracker:
+                    logger.info("%s: %s", experiment.name, experiment.label)
+                    experiment.compute(
+                        Context(
+                            run=run,
+                            tracker=tracker,
+                            place=self.place,
+                            label=experiment.label,
+                            progress=experiment.config.progress,
+                        )
+                    )
+            return "computed", run.path
+        except BusyError:
+            self._note(runs)
+            raise
+
+    def _claimed(self, experiment: Experiment) -> AbstractContextManager[Run]:
         config = experiment.config
-        with Store(config.output, there=self.place is not None).claim(
+        return self._store(experiment).claim(
             experiment.identity,
             config=experiment.plain,
             name=config.name,
             overrides=self.overrides,
             device=_device_name(experiment.device),
             force=config.force,
+            sweep=None if self.place is None else self.place.sweep.name,
             resumable=experiment.resumable,
             waiting=_say_waiting if self.wait else None,
             damaged=lambda path, files: console.print(
                 f"computed again, as files of {path} are damaged or missing: {', '.join(files)}", markup=False
             ),
-        ) as run:
-            if run.finished:
-                return "skipped", run.path
-            with logged(run.path / "run.log"), self._mirrored(experiment, run) as tracker:
-                logger.info("%s: %s", experiment.name, experiment.label)
-                experiment.compute(
-                    Context(
-                        run=run,
-                        tracker=tracker,
-                        place=self.place,
-                        label=experiment.label,
-                        progress=config.progress,
-                    )
-                )
-        return "computed", run.path
+        )
 
     @contextmanager
     def _mirrored(self, experiment: Experiment, run: Run) -> Iterator[Tracker]:
@@ -225,7 +277,7 @@ class Cell:
             group=experiment.config.name,
             job_type=experiment.name,
             tags=(experiment.name, *experiment.tags, *settings.tags),
-            sweep=None if place is None else place.sweep.directory.name,
+            sweep=None if place is None else place.sweep.name,
         )
         mode, timeout, config = settings.mode, settings.timeout, experiment.plain
         with tracked(about, mode=mode, directory=run.path, config=config, timeout=timeout) as tracker:
@@ -236,7 +288,8 @@ class Cell:
                 show(tracker, ending(run.path))
 
 
-def _announce(outcome: Outcome, own: list[str], place: Place | None) -> None:
+def _announce(outcome: Outcome, place: Place | None, own: Sequence[str] | None = None) -> None:
+    own = place.own if place is not None else own or ()
     counted = [f"[{place}]"] if place is not None else []
     start = escape(" ".join([*counted, *own]))
     if outcome.state in ("failed", "left"):

@@ -6,7 +6,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,31 +35,33 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
-    """Shows it."""
+    """Show it."""
+    look = _look(options.runs, overrides)
     if options.json:
-        yield json.dumps(_look(options.runs, overrides).to_plain(), indent=1)
+        yield json.dumps(look().to_plain(), indent=1)
     elif options.watch and sys.stdout.isatty():
-        _watch(options.runs, overrides)
+        _watch(look)
     else:
-        yield from drawn(_look(options.runs, overrides).shown(), soft_wrap=True)
+        yield from drawn(look().shown(), soft_wrap=True)
 
 
-def _look(runs: Path, overrides: Sequence[str]) -> Progress:
-    """By what a sweep's workers wrote; of a command, by the runs that answer its cells."""
+def _look(runs: Path, overrides: Sequence[str]) -> Callable[[], Progress]:
+    """Return what looks at the runs of a sweep's cells, or of a command's."""
     if any("=" in override for override in overrides):
         from analysis.coverage import of_command
 
-        return of_command(overrides, runs)
-    from analysis import status
+        return partial(of_command, overrides, runs)
+    from analysis.status import newest_sweep, of_sweep
+    from experiments.sweeps.sweep import Sweep
 
-    return status.of_sweep(Path(overrides[0]) if overrides else status.newest_sweep(runs))
+    return partial(of_sweep, Sweep.read(Path(overrides[0]) if overrides else newest_sweep(runs)))
 
 
-def _watch(runs: Path, overrides: Sequence[str]) -> None:
+def _watch(look: Callable[[], Progress]) -> None:
     from rich.live import Live
 
     with Live(auto_refresh=False) as live:
-        while not (progress := _look(runs, overrides)).complete:
+        while not (progress := look()).complete:
             live.update(progress.shown(), refresh=True)
             time.sleep(EVERY)
         live.update(progress.shown(), refresh=True)

@@ -1,22 +1,21 @@
 """Cells of a sweep, and their configs: Hydra composes each choice of groups once, values are set in copies.
 
-Hydra composes every cell from its files; that takes 0.2 to 0.3 s, twice for each cell of a sweep.
+Hydra alone reads the files of every cell anew, which takes 0.2 to 0.3 s.
 """
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from experiments.sweeps.grid import Grid
 from swag_repro.errors import SettingError
@@ -30,8 +29,8 @@ def grid_of(hydra: DictConfig) -> Grid:
             command line's overrides, which win.
 
     Raises:
-        HydraException: a key is swept over what Hydra's own sweeper can't list.
-        SettingError: a key is swept over nothing.
+        HydraException: an override can't be read.
+        SettingError: a key is swept over nothing, or over what can't be listed.
     """
     plain: Any = OmegaConf.to_container(hydra, resolve=False)  # interpolations are each cell's to resolve
     params = [f"{key}={value}" for key, value in (plain["sweeper"]["params"] or {}).items()]
@@ -46,11 +45,17 @@ def grid_along(overrides: Sequence[Override]) -> Grid:
         As `grid_of`.
     """
     last = {override.get_key_element(): override for override in overrides}  # at the place of the first
-    # One key at a time: the product of all may be larger than memory.
-    alone = {key: BasicSweeper.split_arguments([override], None)[0] for key, override in last.items()}
-    for key in (key for key, axis in alone.items() if not axis):
-        raise SettingError(key, "should have at least one value in a sweep", "none", "Give some.")
-    return Grid(tuple(tuple(override for [override] in axis) for axis in alone.values()))
+    return Grid(tuple(_axis(key, override) for key, override in last.items()))
+
+
+def _axis(key: str, override: Override) -> tuple[str, ...]:
+    if not override.is_sweep_override():
+        return (f"{key}={override.get_value_element_as_str()}",)
+    if not override.is_discrete_sweep():
+        raise SettingError(key, "should be swept over a list", override.input_line, "Write key=1,2,3.")
+    if axis := tuple(f"{key}={value}" for value in override.sweep_string_iterator()):
+        return axis
+    raise SettingError(key, "should have at least one value in a sweep", "none", "Give some.")
 
 
 MOST_BASES = 64
@@ -66,40 +71,47 @@ class Composer:
     """
 
     def __init__(self, entry: str, always: Sequence[str] = ()) -> None:
-        loader = GlobalHydra.instance().config_loader()
-        if not isinstance(loader, ConfigLoaderImpl):
-            raise TypeError(f"Hydra's own loader should be in use; found {type(loader).__name__}")
-        self._entry, self._loader, self._always = entry, loader, list(always)
+        self._entry, self._always = entry, list(always)
         self._base = lru_cache(MOST_BASES)(self._composed)
-        _, repository = loader._parse_overrides_and_create_caching_repo(entry, list(always))
-        self._is_group = lru_cache(None)(repository.group_exists)
+        self._is_group = lru_cache(None)(self._has_files)
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of a job, as `hydra.compose` gives it.
+        """Return the config of a cell, as `hydra.compose` does.
 
         Raises:
             HydraException, OmegaConfBaseException: it does not compose.
         """
         choices = [override for override in overrides if self.is_choice(override)]
-        config = copy.deepcopy(self._base(tuple(choices)))
-        values = [_parsed(override) for override in overrides if override not in choices]
-        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        config: DictConfig = pickle.loads(self._base(tuple(choices)))  # four times as fast as a deep copy
+        try:
+            for override in (_parsed(item) for item in overrides if item not in choices):
+                _set(config, override)
+        except OmegaConfBaseException:
+            return compose(self._entry, [*self._always, *overrides])  # raises Hydra's own message
         return config
 
     def is_choice(self, override: str) -> bool:
-        """Whether an override decides which files are read."""
+        """Whether an override decides which files are read, or takes something out of what they say."""
         parsed = _parsed(override)
-        if parsed.key_or_group.startswith("hydra"):
+        if parsed.key_or_group.startswith("hydra") or parsed.is_delete() or parsed.package is not None:
             return True
         # Hydra takes a mapping for a value, also of a group.
         return not isinstance(parsed.value(), dict) and self._is_group(parsed.key_or_group)
 
-    def _composed(self, choices: tuple[str, ...]) -> DictConfig:
-        overrides = [*self._always, *choices]
-        config = self._loader.load_configuration(self._entry, overrides, RunMode.RUN, from_shell=False)
-        with open_dict(config):
-            del config["hydra"]
-        return config
+    def _has_files(self, group: str) -> bool:
+        loader = GlobalHydra.instance().config_loader()
+        return bool(loader.get_group_options(group, config_name=self._entry, overrides=self._always))
+
+    def _composed(self, choices: tuple[str, ...]) -> bytes:
+        return pickle.dumps(compose(self._entry, [*self._always, *choices]))
+
+
+def _set(config: DictConfig, override: Override) -> None:
+    """Set one value, as Hydra does."""
+    key, value = override.key_or_group, override.value()
+    if override.is_add() and not isinstance(value, dict | list) and OmegaConf.select(config, key) is not None:
+        raise OmegaConfBaseException(f"{key} is there already")
+    OmegaConf.update(config, key, value, force_add=override.is_add() or override.is_force_add())
 
 
 @lru_cache(4096)

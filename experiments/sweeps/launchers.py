@@ -6,15 +6,19 @@ Torch-free, and so is what it imports; nothing of a launcher is imported before 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -42,6 +46,9 @@ NAMES = {
 PATIENCE = 20.0
 """Seconds that a cluster has to answer."""
 
+ASK_EVERY = 10.0
+"""Seconds between two questions to SLURM which jobs there are."""
+
 SUBMITIT = frozenset(
     {
         "_target_",
@@ -59,6 +66,12 @@ SUBMITIT = frozenset(
 
 RENAMED = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks_per_node"}
 """Names that submitit gives to options of sbatch."""
+
+OVER = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
+"""States of SLURM's jobs that neither run nor will."""
+
+CANCELLED = "its jobs were cancelled"
+"""Why no worker is left where a user or an administrator wants it so."""
 
 PROBE = """
 import json, ray, sys
@@ -210,6 +223,57 @@ def _options(config: DictConfig) -> list[str]:
 
 def _option(name: str, value: Any) -> str:
     return f"--{name}" if value is True else f"--{name}={value}"
+
+
+@dataclass
+class Jobs:
+    """The workers of a sweep, as far as their launcher lets us ask for them: SLURM's and joblib's.
+
+    Attributes:
+        config: `hydra.launcher`.
+        directory: of the sweep; the names of SLURM's jobs are those of their logs' folders below it.
+        cancelled: whether somebody has cancelled one.
+    """
+
+    config: DictConfig
+    directory: Path
+    cancelled: bool = False
+    _asked: float = -math.inf
+    _alive: bool | None = None
+
+    def alive(self) -> bool | None:
+        """Return whether a job runs or waits, or did some seconds ago; None where only its launcher tells."""
+        if self._numbers and time.monotonic() - self._asked > ASK_EVERY:
+            command = ["squeue", "--me", "--noheader", "--states=all", "--format=%F %T"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            self._asked = time.monotonic()
+            if done.returncode:  # the controller is away for a while
+                return self._alive
+            jobs = [line.split() for line in done.stdout.splitlines()]
+            states = {state for number, state in jobs if number in self._numbers}
+            self._alive = not states <= OVER
+            self.cancelled |= "CANCELLED" in states
+        return self._alive
+
+    def cancel(self, *, waiting: bool = False) -> None:
+        """Cancel SLURM's jobs, or only those that wait; other launchers' workers end by themselves."""
+        if self._numbers:
+            only = ["--state=PENDING"] if waiting else []
+            subprocess.run(["scancel", *only, *self._numbers], capture_output=True, check=False)
+
+    def kill(self) -> None:
+        """End all workers at once."""
+        self.cancel()
+        if _name(self.config) == "joblib":
+            from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
+
+            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+
+    @property
+    def _numbers(self) -> set[str]:
+        if _name(self.config) != "submitit_slurm":
+            return set()
+        return {path.name.partition("_")[0] for path in self.directory.glob(".submitit/[0-9]*")}
 
 
 # --- Ray ---

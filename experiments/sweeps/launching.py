@@ -1,11 +1,14 @@
-"""How a sweep is begun, and its workers are launched until no cell is left; and what is said at its end."""
+"""How a sweep is begun, and its workers are launched until all cells have ended; and what is said then."""
 
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Thread
 
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
@@ -23,6 +26,15 @@ from swag_repro.runs.files import check_writable
 
 IN_VAIN = 3
 """Times that workers are started anew although no cell has ended since the last time."""
+
+PAUSE = 1.0
+"""Seconds between two looks at a sweep."""
+
+GRACE = 10.0
+"""Seconds that workers have to end once all cells have."""
+
+IN_WORDS = {"missing": "not begun", "running": "computed elsewhere"}
+"""States of cells, as the summary says them."""
 
 LISTED = 20
 """Cells that a dry run lists, at most; the plan of a sweep names them all."""
@@ -106,18 +118,72 @@ class Launch:
         )
         Sweep.launched = sweep
         launchers.connect(hydra.launcher)
+        first = list(self.grid[0])  # every worker composes this one; then it goes over all cells
+        if name == "basic":
+            _raise_first(launcher().launch([first], initial_job_idx=0))
+            return
         begun = in_vain = 0
-        while in_vain < IN_VAIN and sweep.cells_left() and not sweep.stopped:
-            done = sweep.ended()
-            try:
-                _results(launcher().launch([self.grid[0]] * self.workers, initial_job_idx=begun))
-            except Exception as error:
-                if not sweep.cells_left():
-                    raise
-                first = f"{type(error).__name__}: {error}".splitlines()[0]
-                console.print(f"[yellow]workers were lost, so others are started[/] ({escape(first)})")
+        while in_vain < IN_VAIN and (left := _left(sweep)):
+            launch = partial(launcher().launch, [first] * self.workers, initial_job_idx=begun)
+            lost = _watched(launch, sweep, launchers.Jobs(hydra.launcher, sweep.directory))
             begun += self.workers
-            in_vain = 0 if sweep.ended() > done else in_vain + 1
+            in_vain = 0 if sweep.cells_left() < left else in_vain + 1
+            if lost == launchers.CANCELLED:
+                return
+            if lost is not None and sweep.cells_left() and not sweep.stopped:
+                console.print(f"[yellow]workers were lost, so others are started[/] ({escape(lost)})")
+
+
+def _left(sweep: Sweep) -> int:
+    """Return how many cells are left, once not all of them are computed by other processes."""
+    while not sweep.stopped:
+        left = [found for found in sweep.cells() if not found.ended]
+        if not left or any(found.state != "running" for found in left):
+            return len(left)
+        time.sleep(PAUSE)
+    return 0
+
+
+def _watched(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launchers.Jobs) -> str | None:
+    """Have workers launched, and wait until they or the cells have ended; return why some were lost, if so.
+
+    Launchers wait for all of their jobs, in a thread here: SLURM's waits for ever for killed ones where jobs
+    are not accounted for, and for those that have not begun when others have done all.
+    """
+    problems: list[str] = []
+
+    def wait() -> None:
+        try:
+            _raise_first(launch())
+        except Exception as error:
+            problems.append(f"{type(error).__name__}: {error}".splitlines()[0])
+
+    thread = Thread(target=wait, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive() if (alive := jobs.alive()) is None else alive:
+            began = time.monotonic()
+            if sweep.stopped:
+                jobs.cancel()
+            if _is_over(sweep):
+                jobs.cancel(waiting=True)
+                thread.join(GRACE)
+                return None
+            thread.join(PAUSE)
+            time.sleep((time.monotonic() - began) / 10)
+    except BaseException:
+        jobs.kill()
+        raise
+    if jobs.cancelled:
+        return launchers.CANCELLED
+    return problems[0] if problems else None if alive is None else "no job is left"
+
+
+def _is_over(sweep: Sweep) -> bool:
+    """Return whether all cells have ended; of a stopped sweep, whether its workers have let go of theirs."""
+    if sweep.stopped:
+        return not any(found.state == "running" and found.sweep == sweep.name for found in sweep.cells())
+    return sweep.cells_left() == 0
 
 
 def _given(overrides: Sequence[str]) -> list[str]:
@@ -125,8 +191,8 @@ def _given(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if not override.startswith("hydra.mode=")]
 
 
-def _results(returned: Sequence[object]) -> None:
-    """Raises what a worker raised."""
+def _raise_first(returned: Sequence[object]) -> None:
+    """Raise what a worker raised."""
     for job in returned:
         _ = job.return_value  # type: ignore[attr-defined]
 
@@ -146,23 +212,15 @@ def _check_composes(grid: Grid, composer: Composer) -> None:
 
 
 def summarize(sweep: Sweep) -> bool:
-    """Prints what became of a sweep's cells; True if all are there."""
-    ledger = sweep.ledger.read()
-    cells, counts = len(sweep.grid), +ledger.counts
-    listed = [f"{number} {state}" for state, number in sorted(counts.items())]
-    killed = len(ledger.killed())
-    if killed:
-        listed.append(f"{killed} killed")
-    if rest := cells - sum(counts.values()) - killed:
-        listed.append(f"{rest} not begun")
+    """Print what became of a sweep's cells; return whether all are there."""
+    cells, outcomes = len(sweep.grid), sweep.outcomes()
+    listed = [f"{outcomes[state]} {IN_WORDS.get(state, state)}" for state in sorted(outcomes)]
     console.print(f"\n{cells} cells in {duration(sweep.age)}: {', '.join(listed)}.")
-    for number, outcome in ledger.outcomes.items():
-        if outcome.state in ("failed", "left"):
-            own = escape(" ".join(sweep.grid.own(number)))
-            console.print(f"  [red]{outcome.state}:[/] {own}\n    {escape(outcome.reason or '')}")
-    for number in ledger.killed():
-        console.print(f"  [red]killed:[/] {escape(' '.join(sweep.grid.own(number)))}")
-    done = counts["computed"] + counts["judged"] + counts["skipped"]
+    for number, found in enumerate(sweep.cells()):
+        if found.state in ("failed", "left", "killed"):
+            own, reason = escape(" ".join(sweep.grid.own(number))), escape(found.reason or "")
+            console.print(f"  [red]{found.state}:[/] {own}\n    {reason}")
+    done = outcomes["computed"] + outcomes["judged"] + outcomes["skipped"]
     if done < cells:
         console.print("The same command computes what is missing, and skips the rest.")
     else:

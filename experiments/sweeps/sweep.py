@@ -1,38 +1,43 @@
-"""A sweep: its plan, and what became of its cells, in a folder that all its workers share.
+"""A sweep: its plan, and which runs its cells have, in a folder that all its workers share.
 
-<output>/sweeps/<date>/plan.json   its cells, since when, of which command
-                       queue       the first cell that nobody took
-                       workers/    what each worker did, see `ledger`
-                       stopped     no cell is to begin any more, and those under way are to be interrupted
+<output>/sweeps/<date>/plan.json      its cells, since when, of which command
+                       cells/<n>.json the run directories of a cell, or why it can have none
+                       stopped        no cell is to begin any more, and those under way are to be interrupted
+
+What became of a cell stands in its run directories. Its settings and its pictures decide which these are; to
+find that out takes up to a tenth of a second, so that the first worker which does writes it down for all.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from filelock import FileLock
-
 from experiments.signals import deferred
 from experiments.sweeps.grid import Grid
-from experiments.sweeps.ledger import Ledger, Log
 from experiments.sweeps.progress import duration
+from experiments.sweeps.states import Found, look
 from swag_repro.runs.files import MALFORMED, parsed, refuse_other, unreadable, whole_file
+from swag_repro.runs.store import Store
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 KEPT = ("entry", "started_at", "command", "launcher", "workers", "folder")
 """Attributes that stand in the plan as they are."""
 
+SHARE = 0.05
+"""Part of its time for which a process looks at all cells, at most, to tell how long the sweep will take."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class Sweep:
     """A multirun.
 
@@ -55,6 +60,8 @@ class Sweep:
     launcher: str
     workers: int
     folder: str
+    _ended: dict[int, list[Found]] = field(default_factory=dict, compare=False, repr=False)
+    _time_left: tuple[float, str] = field(default=(0.0, ""), compare=False, repr=False)
 
     launched: ClassVar[Sweep | None] = None
     """In the process that launches it; None in others."""
@@ -63,7 +70,7 @@ class Sweep:
     def start(
         cls, directory: Path, entry: str, grid: Grid, *, command: Sequence[str], launcher: str, workers: int
     ) -> Sweep:
-        """Writes the plan.
+        """Write the plan.
 
         Raises:
             StoreError: it can't be written.
@@ -72,18 +79,16 @@ class Sweep:
         sweep = cls(directory.absolute(), entry, grid, now, tuple(command), launcher, workers, folder)
         kept = {name: getattr(sweep, name) for name in KEPT}
         plan = {"schema": PLAN_VERSION, "cells": len(grid), "axes": grid.axes, **kept}
-        with whole_file(directory / "queue") as file:
-            file.write(_counted(0))
         with whole_file(directory / "plan.json") as file:
             file.write(json.dumps(plan, indent=1).encode())
         return sweep
 
     @classmethod
     def read(cls, directory: Path) -> Sweep:
-        """The sweep of a folder.
+        """Return the sweep of a folder.
 
         Raises:
-            StoreError: its plan is missing, malformed, or of a later version.
+            StoreError: its plan is missing, malformed, or of another version.
         """
         path = directory / "plan.json"
         try:
@@ -99,13 +104,13 @@ class Sweep:
         except (*MALFORMED, KeyError) as error:
             raise unreadable(path, error) from error
 
-    @cached_property
-    def ledger(self) -> Ledger:
-        """Read once, and then only what is new."""
-        return Ledger(self.directory / "workers")
+    @property
+    def name(self) -> str:
+        """That of its folder, by which runs name it."""
+        return self.directory.name
 
     def stop(self) -> None:
-        """Asks all workers to end; an `OSError` where even that can't be written."""
+        """Ask all workers to end; an `OSError` where even that can't be written."""
         (self.directory / "stopped").touch()
 
     @property
@@ -113,39 +118,72 @@ class Sweep:
         """Whether they were asked to."""
         return (self.directory / "stopped").exists()
 
-    def take(self, log: Log) -> int | None:
-        """The next cell for a worker, which its log then names; None if there is nothing left to do.
+    def note(self, number: int, note: dict[str, Any]) -> None:
+        """Write down the runs of a cell, or its `reason` to have none; where there is no room, it is not."""
+        with suppress(OSError):
+            path = self._note(number)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(note))
 
-        First those that nobody took, in order; then those that were interrupted, that other sweeps computed,
-        or whose worker was killed.
+    def _note(self, number: int) -> Path:
+        return self.directory / "cells" / f"{number}.json"
 
-        Raises:
-            OSError: the folder can't be reached.
-        """
-        with FileLock(self.directory / "queue.lock"):
-            queue = self.directory / "queue"
-            number = int(queue.read_bytes())
-            if number >= len(self.grid):
-                again = next(self.ledger.read().remaining(), None)
-                if again is not None:
-                    log.took(again, self.ledger.latest[again].number + 1)
-                return again
-            log.took(number, 0)
-            with queue.open("r+b") as file:
-                file.write(_counted(number + 1))
-            return number
+    def look(self, number: int) -> Found:
+        """Return what became of a cell."""
+        return self._summary(self._found(number))
 
-    def untaken(self) -> int:
-        """The first cell that nobody took; how many there are, if all were."""
-        return int((self.directory / "queue").read_bytes())
+    def _found(self, number: int) -> list[Found]:
+        """Return what became of each run of a cell, as far as they are known."""
+        if number not in self._ended:
+            found = self._runs(number)
+            if not self._summary(found).ended:
+                return found
+            self._ended[number] = found
+        return self._ended[number]
 
-    def ended(self) -> int:
-        """How many cells have ended."""
-        return sum(self.ledger.read().counts.values())
+    def _runs(self, number: int) -> list[Found]:
+        try:
+            note = json.loads(self._note(number).read_bytes())
+        except (OSError, ValueError):  # not whole yet, or not at all
+            return [Found("missing")]
+        if "reason" in note:
+            return [Found("failed", note["reason"], sweep=self.name)]
+        return [self._run(place, anew=note["anew"]) for place in note["runs"]]
 
-    def cells_left(self) -> bool:
-        """Whether a worker would find one."""
-        return self.untaken() < len(self.grid) or next(self.ledger.read().remaining(), None) is not None
+    def _run(self, place: str | None, *, anew: bool) -> Found:
+        """Return what became of a run; one that is to be computed `anew` is done once this sweep has."""
+        if place is None:
+            return Found("missing")
+        directory = Path(os.path.normpath(self.directory / place))
+        found = look(directory, self.name)
+        if anew and found.state == "done" and found.sweep != self.name:
+            held = Store(directory.parents[1]).is_held(directory.name)
+            return Found("running" if held else "missing", path=found.path)
+        return found
+
+    @staticmethod
+    def _summary(found: Sequence[Found]) -> Found:
+        return next((run for run in found if run.state != "done"), found[0])
+
+    def outcome(self, number: int) -> str:
+        """Return what a summary counts a cell as: `computed`, `judged`, `skipped`, or its state."""
+        found = self._found(number)
+        if (summary := self._summary(found)).state != "done":
+            return summary.state
+        own = [run.sweep == self.name for run in found]
+        return "computed" if own[0] else "judged" if any(own) else "skipped"
+
+    def outcomes(self) -> Counter[str]:
+        """Return how many cells came to each outcome."""
+        return Counter(self.outcome(number) for number in range(len(self.grid)))
+
+    def cells(self) -> list[Found]:
+        """Return what became of each cell."""
+        return [self.look(number) for number in range(len(self.grid))]
+
+    def cells_left(self) -> int:
+        """Return how many cells have not ended."""
+        return sum(not found.ended for found in self.cells())
 
     @property
     def output(self) -> str:
@@ -159,21 +197,23 @@ class Sweep:
         return time.time() - self.started_at
 
     def seconds_left(self) -> float | None:
-        """By the pace of the cells computed since the first worker began; None before the first of them."""
-        ledger = self.ledger.read()
-        if not (computed := ledger.counts["computed"] + ledger.counts["judged"]):
+        """Return an estimate by the pace of the cells computed so far; None before the first of them."""
+        cells = self.cells()
+        begun = [cell.since for cell in cells if cell.sweep == self.name and cell.since is not None]
+        computed = sum(cell.ended and cell.sweep == self.name for cell in cells)
+        if not (begun and computed):
             return None
-        worked = time.time() - min(worker.since for worker in ledger.workers.values())
-        return worked / computed * (len(self.grid) - sum(ledger.counts.values()))
+        return (time.time() - min(begun)) / computed * sum(not cell.ended for cell in cells)
 
     def time_left(self) -> str:
-        """`about 3:20 left`; empty where nothing tells."""
-        seconds = self.seconds_left()
-        return "" if seconds is None else f"about {duration(seconds)} left"
-
-
-def _counted(number: int) -> bytes:
-    return b"%19d\n" % number  # always of one length, so that a full disk takes it
+        """Return `about 3:20 left`; empty where nothing tells. It is some seconds old in a large sweep."""
+        until, told = self._time_left
+        if (began := time.monotonic()) >= until:
+            seconds = self.seconds_left()
+            told = "" if seconds is None else f"about {duration(seconds)} left"
+            now = time.monotonic()
+            self._time_left = now + (now - began) / SHARE, told
+        return told
 
 
 @dataclass(frozen=True)
@@ -195,6 +235,19 @@ class Place:
     def stopped(self) -> bool:
         """Whether its sweep was asked to end."""
         return self.sweep.stopped
+
+    def note_runs(self, runs: Sequence[Path | None], *, anew: bool) -> None:
+        """Write down the cell's run directories, and whether they are computed anew although they are there.
+
+        None stands for a run that is known only once the one before it is done.
+        """
+        directory = self.sweep.directory
+        places = [None if run is None else os.path.relpath(run, directory) for run in runs]
+        self.sweep.note(self.number, {"runs": places, "anew": anew})
+
+    def note_refusal(self, reason: str) -> None:
+        """Write down why the cell can't be computed at all."""
+        self.sweep.note(self.number, {"reason": reason})
 
 
 @contextmanager

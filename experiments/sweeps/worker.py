@@ -1,74 +1,105 @@
-"""What a worker of a sweep does: it takes the next cell as long as there is one."""
+"""What a worker of a sweep does: it goes over the cells, and computes those that nobody else does."""
 
 from __future__ import annotations
 
 import gc
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
 
 from experiments.signals import handled
-from experiments.sweeps.ledger import Log, Outcome, logged_worker
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Place, Sweep
-from swag_repro.runs.files import ignore
 
 PATIENCE = 300.0
 """Seconds for which a folder that can't be reached is waited for."""
 
 PAUSE = 1.0
-"""Seconds between two looks whether it is back."""
+"""Seconds between two looks whether it is back, or whether another process let go of a cell."""
 
 T = TypeVar("T")
 
 
-class Compute(Protocol):
-    """Computes a cell."""
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one cell in this process.
 
-    def __call__(self, place: Place, *, wait: bool) -> Outcome:
-        """What became of it; `wait` tells whether to wait where another process computes it."""
-
-
-def one_by_one(
-    folder: Path,
-    take: Callable[[Log], T | None],
-    compute: Callable[[T, Log], Outcome],
-    tell: Callable[[T, Outcome], None] = ignore,
-) -> int | None:
-    """Computes what there is to take until that is None; the signal that ended it before, if one did.
-
-    Args:
-        folder: of the workers' logs.
-        take: the next, which it writes to the log.
-        compute: what became of it.
-        tell: called once that is logged.
-    """
-    came: list[int] = []
-    with logged_worker(folder) as log, handled(came.append):
-        while not came and (taken := take(log)) is not None:
-            outcome = compute(taken, log)
-            log.ended(outcome)
-            tell(taken, outcome)
-            if outcome.signal is not None:
-                came.append(outcome.signal)
-    return came[0] if came else None
-
-
-def work(sweep: Sweep, compute: Compute, tell: Callable[[Place, Outcome], None]) -> int | None:
-    """Computes cells of a sweep until none is left; the signal that ended it before, if one did.
-
-    Raises:
-        OSError: the sweep's folder could not be reached for minutes.
+    Attributes:
+        state: `computed`; `judged`, where the pictures were there; `skipped`, as all was there;
+            `interrupted`; `busy`, where another process computes it; `left`, as it failed too often;
+            or `failed`.
+        seconds: it took.
+        reason: why it failed, or was left.
+        path: of its run directory, where it got one.
+        signal: that interrupted it.
     """
 
-    def computed(place: Place, log: Log) -> Outcome:
-        return _computed(place, log, compute)
+    state: Literal["computed", "judged", "skipped", "interrupted", "busy", "left", "failed"]
+    seconds: float
+    reason: str | None = None
+    path: str | None = None
+    signal: int | None = None
 
-    with _quick_collections():
-        return one_by_one(sweep.directory / "workers", partial(_next, sweep), computed, tell)
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that computes cells of a sweep.
+
+    Attributes:
+        sweep: whose cells they are.
+        compute: a cell.
+        tell: called with what became of a cell that has ended.
+    """
+
+    sweep: Sweep
+    compute: Callable[[Place], Outcome]
+    tell: Callable[[Outcome, Place], None]
+    _came: list[int] = field(default_factory=list)
+
+    def work(self, *, first: int = 0, stays: bool = True) -> int | None:
+        """Compute cells until all have ended; return the signal that ended it before, if one did.
+
+        Cells that other processes compute are looked at again at the end: they may be killed.
+
+        Args:
+            first: the cell to begin with, another one for each worker.
+            stays: whether to wait for cells that other processes compute, or to leave them to these.
+
+        Raises:
+            OSError: the sweep's folder could not be reached for minutes.
+        """
+        left = deque(range(len(self.sweep.grid)))
+        left.rotate(-first)
+        with _quick_collections(), handled(self._came.append):
+            while left and not self._ends:
+                before, left = len(left), deque(number for number in left if not self._is_settled(number))
+                if len(left) == before:
+                    if not stays:
+                        break
+                    time.sleep(PAUSE)
+        return self._came[0] if self._came else None
+
+    @property
+    def _ends(self) -> bool:
+        return bool(self._came) or patiently(lambda: self.sweep.stopped, self.sweep)
+
+    def _is_settled(self, number: int) -> bool:
+        """Compute a cell that nobody else computes; return whether this worker has no more to do with it."""
+        if self._ends:
+            return True
+        found = patiently(lambda: self.sweep.look(number), self.sweep)
+        if found.ended or found.state == "running":
+            return found.ended
+        outcome = self.compute(place := Place(self.sweep, number))
+        if outcome.signal is not None:
+            self._came.append(outcome.signal)
+        if outcome.state == "busy" or (outcome.state == "failed" and not _is_there(self.sweep)):
+            return False
+        self.tell(outcome, place)
+        return True
 
 
 @contextmanager
@@ -81,26 +112,12 @@ def _quick_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _next(sweep: Sweep, log: Log) -> Place | None:
-    number = patiently(lambda: None if sweep.stopped else sweep.take(log), sweep)
-    return None if number is None else Place(sweep, number)
-
-
-def _computed(place: Place, log: Log, compute: Compute) -> Outcome:
-    """What became of it; where its failure was that the folder was away, of another go at it."""
-    outcome = compute(place, wait=log.again)
-    if outcome.state == "failed" and not _there(place.sweep):
-        patiently(place.sweep.untaken, place.sweep)
-        outcome = compute(place, wait=log.again)
-    return outcome
-
-
-def _there(sweep: Sweep) -> bool:
+def _is_there(sweep: Sweep) -> bool:
     return (sweep.directory / "plan.json").exists()
 
 
 def patiently(look: Callable[[], T], sweep: Sweep) -> T:
-    """What a look at a sweep's folder gives; tried again for a while: shared folders go away, and come back.
+    """Return what a look at a sweep's folder gives, tried again for a while: shared folders come back.
 
     Raises:
         OSError: it did not come back.
@@ -108,7 +125,7 @@ def patiently(look: Callable[[], T], sweep: Sweep) -> T:
     began = time.monotonic()
     while True:
         try:
-            if _there(sweep):
+            if _is_there(sweep):
                 return look()
             raise FileNotFoundError(f"{sweep.directory} is not there")
         except OSError as error:

@@ -299,11 +299,15 @@ def beating(path: Path) -> Iterator[None]:
     """Within, a file is touched every few seconds, by the clock of the disk: who touches it lives."""
     ended = threading.Event()
 
+    def touch() -> None:
+        with suppress(OSError):
+            os.utime(path)
+
     def beat() -> None:
         while not ended.wait(BEAT):
-            with suppress(OSError):
-                os.utime(path)
+            touch()
 
+    touch()
     thread = threading.Thread(target=beat, name=f"heartbeat of {path.name}", daemon=True)
     thread.start()
     try:

@@ -20,11 +20,14 @@ from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
 from swag_repro.runs.schema import NUMBERS, PAIRS, parse_table
 
-STATUS_VERSION = 3
+STATUS_VERSION = 4
 """Of `status.json`; it holds checksums of all files of a result, and its own `sha256`."""
 
 INTERRUPTED = "interrupted"
 """The reason of a run that a signal ended."""
+
+KILLED = "killed in the sweep"
+"""The failure of an attempt whose process ended without a word, before the sweep's name."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Status:
         files: SHA-256 of each file of its result, by its path; None before it is finished.
         host: That computes or computed it.
         failures: Why earlier attempts at it failed, oldest first; empty once it is finished.
+        sweep: The sweep that computes or computed it, by its folder's name; None alone.
     """
 
     schema: int
@@ -66,6 +70,7 @@ class Status:
     files: dict[str, str] | None = None
     host: str | None = None
     failures: list[str] = field(default_factory=list)
+    sweep: str | None = None
 
     @classmethod
     def start(
@@ -76,6 +81,7 @@ class Status:
         overrides: Sequence[str],
         device: str,
         failures: Sequence[str] = (),
+        sweep: str | None = None,
     ) -> Self:
         """The status of a run that starts now."""
         return cls(
@@ -94,7 +100,22 @@ class Status:
             rows=None,
             host=socket.gethostname(),
             failures=list(failures),
+            sweep=sweep,
         )
+
+    @property
+    def all_failures(self) -> list[str]:
+        """Why attempts failed since the last success, with the last one's failure; an interruption is none.
+
+        The run should be at rest: `running` is then what a killed process left.
+        """
+        if self.state == "finished":
+            return []
+        if self.state == "running":
+            last = None if self.sweep is None else f"{KILLED} {self.sweep}"
+        else:
+            last = None if self.reason == INTERRUPTED else self.reason
+        return [*self.failures, *([last] if last is not None else [])]
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -31,6 +31,7 @@ from swag_repro.runs.files import (
     clear_but,
     digests,
     ignore,
+    is_locked,
     make_folder,
     whole_file,
     write_text,
@@ -38,7 +39,7 @@ from swag_repro.runs.files import (
 )
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import peak_memory
-from swag_repro.runs.records import INTERRUPTED, Status, damage_of, is_finished, read_status, reason_of
+from swag_repro.runs.records import Status, damage_of, is_finished, read_status, reason_of
 from swag_repro.runs.schema import NUMBERS, PAIRS, encoded
 
 ABANDONED = 60 * BEAT
@@ -137,6 +138,7 @@ class Store:
         overrides: Sequence[str] = (),
         device: str,
         force: bool = False,
+        sweep: str | None = None,
         resumable: Collection[str] = (),
         waiting: Callable[[Path], None] | None = ignore,
         damaged: Callable[[Path, list[str]], None] = ignore,
@@ -155,6 +157,7 @@ class Store:
             overrides: The command line's.
             device: Where it is computed.
             force: Whether to compute a finished run again.
+            sweep: The sweep that computes it, by its folder's name.
             resumable: Files and folders, such as `images/steps`, that an unfinished attempt may leave to the
                 next one.
             waiting: Called with the run's directory before waiting for another process that computes it; None
@@ -186,6 +189,7 @@ class Store:
                 overrides=overrides,
                 device=device,
                 failures=self.failures(identity.run_id),
+                sweep=sweep,
             )
             with _computing(run, config, status, resumable):
                 yield run
@@ -215,15 +219,16 @@ class Store:
                 _settle(target)
 
     def failures(self, run_id: str) -> list[str]:
-        """Why each attempt at a run failed since it last succeeded, oldest first; an interruption is none."""
+        """Return why each attempt at a run at rest failed since it last succeeded, oldest first."""
         try:
-            status = read_status(self.directory(run_id))
+            return read_status(self.directory(run_id)).all_failures
         except StoreError:
             return []
-        if status.state == "finished":
-            return []
-        failed = status.state == "failed" and status.reason not in (None, INTERRUPTED)
-        return [*status.failures, *([str(status.reason)] if failed else [])]
+
+    def is_held(self, run_id: str) -> bool:
+        """Return whether a process that is heard of computes a run."""
+        path = self.lock(run_id)
+        return is_locked(path) and not _is_abandoned(path)
 
     def lock(self, run_id: str) -> Path:
         """The file that the process which computes a run has locked, and touches every few seconds."""
@@ -235,13 +240,12 @@ class Store:
         lock = FileLock(path)
         make_folder(path.parent, below=self._made)
         with writing(path):
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
+            if not _acquired(lock, path):
                 if waiting is None:
-                    raise BusyError(target) from None
+                    raise BusyError(target)
                 waiting(target)
-                _acquire(lock, path)
+                while not _acquired(lock, path, seconds=1.0):
+                    pass
         try:
             with beating(path):
                 yield
@@ -249,19 +253,36 @@ class Store:
             lock.release()
 
 
-def _acquire(lock: FileLock, path: Path) -> None:
-    """Waits for a lock, and takes the place of a holder that is not heard of any more: its host died.
+def _acquired(lock: FileLock, path: Path, seconds: float = 0.0) -> bool:
+    """Take a lock that is free within some seconds, or whose holder is not heard of; return whether it is."""
+    with suppress(Timeout):
+        lock.acquire(timeout=seconds)
+        return True
+    if not _is_abandoned(path):
+        return False
+    path.unlink(missing_ok=True)  # what its holder has locked is no longer what has this name
+    return _acquired(lock, path)
+
+
+_heard: dict[Path, tuple[int, float]] = {}
+"""Locks that others hold: the last heartbeat, and since when this process knows it."""
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Return whether the holder of a lock was not heard of for long: its host died.
 
     No clock is read but this process's own: hosts' clocks differ, and a machine that slept beats again.
     """
-    beat = None
-    while not lock.is_locked:
-        with suppress(FileNotFoundError):
-            if (last := path.stat().st_mtime_ns) == beat:
-                path.unlink()  # what its holder has locked is no longer what has this name
-            beat = last
-        with suppress(Timeout):
-            lock.acquire(timeout=ABANDONED)
+    try:
+        beat = path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    now = time.monotonic()
+    last, since = _heard.setdefault(path, (beat, now))
+    if last != beat:
+        _heard[path] = beat, now
+        return False
+    return now - since > ABANDONED
 
 
 @contextmanager

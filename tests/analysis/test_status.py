@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -14,10 +16,11 @@ from analysis.status import newest_sweep, of_sweep
 from experiments.asking import compose_cells
 from experiments.science import VERSIONS, scientific
 from experiments.sweeps.grid import Grid
-from experiments.sweeps.ledger import FAILURES, Log, Outcome
-from experiments.sweeps.sweep import Sweep
-from swag_repro.errors import SettingError, StoreError
+from experiments.sweeps.states import FAILURES
+from experiments.sweeps.sweep import Place, Sweep
+from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
+from swag_repro.runs.records import read_status
 from swag_repro.runs.store import Store
 
 ENTRY = "measure_activations"
@@ -32,17 +35,25 @@ def sweep(tmp_path):
     return Sweep.start(directory, ENTRY, Grid(axes), command=command, launcher="joblib", workers=2)
 
 
-def did(sweep, *states, close=True):
-    """A worker that took cells, and came to these ends."""
-    log = Log(sweep.directory / "workers")
-    for state in states:
-        number = sweep.take(log)
-        if state is not None:
-            path = str(sweep.directory) if state == "computed" else None
-            log.ended(Outcome(number, state, 1.0, reason=f"so {state}", path=path))
-    if close:
-        log.close()
-    return log
+def ran(sweep, number, error=None, *, sweep_name=None):
+    """A run of a cell, that is finished or failed."""
+    store = Store(sweep.directory.parents[1])
+    who = Identity(ENTRY, 1, {"cell": number}, {})
+    with (
+        suppress(RuntimeError, KeyboardInterrupt),
+        store.claim(who, config={}, name="n", device="cpu", sweep=sweep_name or sweep.name) as run,
+    ):
+        Place(sweep, number).note_runs([run.path], anew=False)
+        if error is not None:
+            raise error
+        run.write_rows([{"statistic": "one", "value": 1.0}])
+    return run
+
+
+def left_running(run):
+    """What a killed process leaves."""
+    status = replace(read_status(run.path), state="running", reason=None)
+    (run.path / "status.json").write_text(status.to_json())
 
 
 def drawn(progress):
@@ -52,11 +63,16 @@ def drawn(progress):
     return capture.get()
 
 
-def test_cells_of_a_sweep_are_told_by_what_workers_wrote(sweep):
-    (sweep.directory / "status.json").touch()
-    did(sweep, "computed", "skipped", "failed", "left", "interrupted", None)
-    alive = did(sweep, None, close=False)
-    progress = of_sweep(sweep.directory)
+def test_cells_of_a_sweep_are_told_by_their_runs(sweep):
+    ran(sweep, 0)
+    ran(sweep, 1, sweep_name="earlier")
+    ran(sweep, 2, RuntimeError("so failed"))
+    ran(sweep, 3, RuntimeError("so left"), sweep_name="earlier")
+    ran(sweep, 4, KeyboardInterrupt())
+    left_running(ran(sweep, 5, RuntimeError()))
+    left_running(running := ran(sweep, 6, RuntimeError()))
+    with Store(sweep.directory.parents[1]).at_rest(running.path.name):
+        progress = of_sweep(sweep)
     states = [cell.state for cell in progress.cells]
     assert states == ["done", "done", "failed", "left", "interrupted", "killed", "running", "missing"]
     assert progress.counts == {
@@ -64,25 +80,26 @@ def test_cells_of_a_sweep_are_told_by_what_workers_wrote(sweep):
     }  # fmt: skip
     assert progress.workers == 1
     assert not progress.complete
-    assert progress.cells[2].reason == "so failed"
+    assert progress.cells[2].reason == "RuntimeError: so failed"
     assert progress.cells[6].heartbeat == pytest.approx(time.time(), abs=60)
     assert progress.command == f"python experiments/{ENTRY}.py -m experiment=smoke seed=0,1,2,3"
     shown = drawn(progress)
     assert "8 cells: 2 done, 1 running, 1 failed, 1 left" in shown
     assert "running network=b seed=2 on " in shown
-    assert "failed network=a seed=2\n    so failed" in shown
+    assert "failed network=a seed=2\n    RuntimeError: so failed" in shown
     assert ["network=a", "2", "·", "1", "1", "·", "·", "·"] in [line.split() for line in shown.splitlines()]
-    alive.close()
 
 
-def test_a_done_cell_whose_run_is_gone_is_lost(sweep):
-    did(sweep, "computed")
-    assert of_sweep(sweep.directory).cells[0].state == "lost"
+def test_a_cell_whose_run_is_deleted_is_missing(sweep):
+    run = ran(sweep, 0)
+    shutil.rmtree(run.path)
+    assert of_sweep(sweep).cells[0].state == "missing"
 
 
 def test_a_complete_sweep(sweep):
-    did(sweep, *["skipped"] * 8)
-    progress = of_sweep(sweep.directory)
+    for number in range(8):
+        ran(sweep, number)
+    progress = of_sweep(sweep)
     assert progress.complete
     assert "computed by" not in drawn(progress)
 
@@ -102,8 +119,6 @@ def test_the_newest_sweep_is_meant(sweep, tmp_path, capsys):
 def test_what_is_no_sweep_is_told(tmp_path, capsys):
     with pytest.raises(SettingError, match="should be an output folder with a sweep"):
         newest_sweep(tmp_path)
-    with pytest.raises(StoreError, match="should be a complete file of a run"):
-        of_sweep(tmp_path)
     assert main(["status", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -134,10 +149,7 @@ def test_cells_of_a_command_are_told_by_their_runs(tmp_path, cells):
     run_of(tmp_path, cells[2], error="broken")
     for _ in range(FAILURES):
         run_of(tmp_path, cells[3], error="broken")
-    killed = run_of(tmp_path, cells[4], error="killed")
-    status = json.loads((killed.path / "status.json").read_text()) | {"state": "running", "schema": 1}
-    del status["sha256"]
-    (killed.path / "status.json").write_text(json.dumps(status))
+    left_running(killed := run_of(tmp_path, cells[4], error="killed"))
     progress = of_command(COMMAND, tmp_path)
     states = [cell.state for cell in progress.cells]
     assert states == ["done", "stale", "failed", "left", "killed", "missing", "missing", "missing"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -16,9 +18,8 @@ from experiments.command import CONF
 from experiments.running import Cell
 from experiments.sweeps.composing import Composer
 from experiments.sweeps.grid import Grid
-from experiments.sweeps.ledger import Log, Outcome
 from experiments.sweeps.sweep import Place, Sweep
-from experiments.sweeps.worker import work
+from experiments.sweeps.worker import Outcome, Worker
 from tests.benchmarks.cells import Trivial
 
 FAR = 10_000
@@ -52,31 +53,20 @@ def _milliseconds(mode: str, before: int, cells: int) -> float:
         axes = (seeds, (f"tracking={mode}",), (f"output={folder}",), ("progress=false",))
         directory = Path(folder) / "sweeps" / "now"
         sweep = Sweep.start(directory, Trivial.reads, Grid(axes), command=[], launcher="basic", workers=1)
-        _advance(sweep, before)
-        composer = Composer(sweep.entry)
+        for number in range(before):
+            Place(sweep, number).note_refusal("ended")
+        composer, ends = Composer(sweep.entry), list[float]()
 
-        def compute(place: Place, *, wait: bool) -> Outcome:
+        def compute(place: Place) -> Outcome:
             overrides = sweep.grid[place.number]
-            return Cell(composer(overrides), overrides, place, Trivial, wait=wait).run()
+            return Cell(composer(overrides), overrides, place, Trivial, wait=False).run()
 
-        work(sweep, compute, _tell)
-        took = [attempt.since for number, attempt in sweep.ledger.read().latest.items() if number >= before]
-        return 1e3 * median(after - one for one, after in zip(sorted(took), sorted(took)[1:], strict=False))
+        def tell(_: Outcome, place: Place) -> None:
+            place.sweep.time_left()  # as an entry point does to print a line
+            ends.append(time.monotonic())
 
-
-def _tell(place: Place, _: Outcome) -> None:
-    """What an entry point looks up to print a line."""
-    place.sweep.time_left()
-
-
-def _advance(sweep: Sweep, cells: int) -> None:
-    """Has a worker take so many cells, all of which were there."""
-    log = Log(sweep.directory / "workers")
-    for _ in range(cells):
-        number = sweep.take(log)
-        assert number is not None
-        log.ended(Outcome(number, "skipped", 0.0))
-    log.close()
+        Worker(sweep, compute, tell).work()
+        return 1e3 * median(after - one for one, after in pairwise(ends))
 
 
 def speedup(*, seeds: int, workers: int) -> Table:
@@ -103,14 +93,5 @@ def _cells_a_minute(seeds: int, workers: int) -> float:
         script = Path(__file__).parents[1] / "measure_activations.py"
         command = [sys.executable, str(script), "-m", *WORKLOAD, *settings, *launcher]
         subprocess.run(command, check=True, capture_output=True)
-        [directory] = Path(folder).glob("sweeps/*")
-        return _rate(directory, workers)
-
-
-def _rate(directory: Path, workers: int) -> float:
-    ledger = Sweep.read(directory).ledger.read()
-    ends = sorted(
-        attempt.since + (attempt.outcome.seconds if attempt.outcome else 0)
-        for attempt in ledger.latest.values()
-    )
-    return 60 * (len(ends) - workers) / (ends[-1] - ends[workers - 1])
+        ends = sorted(path.stat().st_mtime for path in Path(folder).glob("runs/*/status.json"))
+        return 60 * (len(ends) - workers) / (ends[-1] - ends[workers - 1])

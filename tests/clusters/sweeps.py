@@ -84,4 +84,5 @@ def table_alone(folder: Path, *arguments: str) -> bytes:
 
 
 def _importable(environment: dict[str, str] | None) -> dict[str, str]:
-    return {**(os.environ if environment is None else environment), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), str(ROOT / "experiments" / "plugins")])
+    return {**(os.environ if environment is None else environment), "PYTHONPATH": path}

@@ -1,6 +1,8 @@
 """What only SLURM does: queues jobs again, has partitions and limits, and goes on when the command has ended."""
 
+import getpass
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -102,7 +104,7 @@ def test_a_sweep_whose_jobs_waited_again_is_whole(
     before = len(slurm_cluster.jobs())
     process = slurm_engine.start(tmp_path, *LONG, "tracking=disabled")
     # Until then submitit bypasses SIGTERM: a job that is told to end goes on, and may end before it is killed.
-    wait_until(lambda: any(tmp_path.glob("out/sweeps/*/workers/*.jsonl")), "a worker begins")
+    wait_until(lambda: any(tmp_path.glob("out/sweeps/*/cells/*.json")), "a worker begins")
     if fault == "requeue":
         slurm_cluster.requeue(slurm_cluster.running()[0])
     else:
@@ -113,11 +115,41 @@ def test_a_sweep_whose_jobs_waited_again_is_whole(
     assert table(tmp_path) == long_undisturbed
 
 
+@pytest.fixture(params=["accounted for", "not accounted for"])
+def any_engine(request, slurm_cluster, slurm_engine):
+    """With `sacct`, by which submitit learns that a job was killed, and without."""
+    if request.param == "accounted for":
+        return slurm_engine
+    path = slurm_cluster.environment["PATH"].removeprefix(f"{slurm_cluster.folder / 'bin'}:")
+    return replace(slurm_engine, environment={**slurm_cluster.environment, "PATH": path})
+
+
+def test_a_worker_that_is_killed_costs_nothing(any_engine, slurm_cluster, long_undisturbed, tmp_path):
+    wait_until(slurm_cluster.idle, "no job of another test is left")
+    process = any_engine.start(tmp_path, *LONG, "tracking=disabled")
+    wait_until(lambda: finished(tmp_path) > 0, "a cell is finished", seconds=300)
+    slurm_cluster.kill_worker(slurm_cluster.running()[0])
+    printed = process.communicate()[0]
+    assert process.returncode == 0, printed
+    assert table(tmp_path) == long_undisturbed
+
+
+def test_a_sweep_whose_jobs_are_cancelled_ends_and_tells_what_is_left(any_engine, slurm_cluster, tmp_path):
+    wait_until(slurm_cluster.idle, "no job of another test is left")
+    process = any_engine.start(tmp_path, *LONG, "tracking=disabled")
+    wait_until(lambda: finished(tmp_path) > 0, "a cell is finished", seconds=300)
+    slurm_cluster.run("scancel", f"--user={getpass.getuser()}")
+    printed = process.communicate(timeout=120)[0]
+    assert process.returncode == 1, printed
+    assert "others are started" not in printed
+    assert "The same command computes what is missing" in printed
+
+
 def test_ctrl_c_leaves_no_job(slurm_cluster, slurm_engine, tmp_path):
     process = slurm_engine.start(tmp_path, *SMOKE, "weights.seed=range(0,20)", "tracking=disabled")
     wait_until(lambda: finished(tmp_path) > 0, "a cell is finished", seconds=120)
     process.send_signal(signal.SIGINT)
-    printed = process.communicate()[0]
+    printed = process.communicate(timeout=30)[0]
     assert process.returncode == 130, printed
     assert "The same command goes on" in printed
     wait_until(slurm_cluster.idle, "no job is left")

@@ -26,7 +26,6 @@ from experiments.logs import _LogFile
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from experiments.sweeps import progress
 from experiments.sweeps.grid import as_typed
-from experiments.sweeps.ledger import Ledger, Log, Outcome
 from swag_repro.runs.records import all_runs
 
 pytestmark = pytest.mark.slow
@@ -198,22 +197,6 @@ def test_no_room_at_all_is_one_message(run, photos):
     assert status == 1
     assert printed.count("\n") == 1
     assert "`output` should be a folder that can be written to" in printed
-
-
-def test_outcomes_without_room_are_remembered(tmp_path):
-    log = Log(tmp_path)
-    log.took(1, 0)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 20, hard))
-    try:
-        log.ended(outcome := Outcome(1, "failed", 0.5, reason="full"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert Ledger(tmp_path).read().outcomes == {}
-    log.took(2, 0)
-    assert Ledger(tmp_path).read().outcomes == {1: outcome}
-    assert Ledger(tmp_path).read().running().keys() == {2}
-    log.close()
 
 
 def test_a_log_that_cannot_be_written_is_not_missed(tmp_path):

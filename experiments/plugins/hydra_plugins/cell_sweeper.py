@@ -11,8 +11,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
-class QueueSweeper(Sweeper):
-    """Starts workers by Hydra's launchers, each of which takes cell after cell of the grid.
+class CellSweeper(Sweeper):
+    """Starts workers by Hydra's launchers, each of which goes over the cells of the grid.
 
     Args:
         params: key → what it is swept over, as on a command line, whose own overrides win.
