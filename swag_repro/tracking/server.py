@@ -38,7 +38,7 @@ class Server:
             if not wandb.login(prompt=False, verify=False):
                 remedy = "`wandb login` stores one."
                 raise wandb.errors.UsageError("no API key is configured")
-            self.api = wandb.Api(timeout=max(1, int(timeout)))
+            self.api: Any = wandb.Api(timeout=max(1, int(timeout)))
             self.entity = self.api.default_entity
         except Exception as error:  # of any kind, as W&B passes on what its parts raise
             raise TrackingError("W&B's server", "should answer", line_of(error), remedy) from error
@@ -62,14 +62,13 @@ class Server:
         return run is not None and run.state in ("finished", "failed")
 
     def _run(self, about: About) -> Any:
-        from wandb.apis.public.runs import RunNotFoundError
-
         path = f"{about.entity or self.entity}/{about.project}/{about.run_id}"
         try:
+            self.api.flush()  # it would answer from memory
             return self.api.run(path)
-        except RunNotFoundError:
-            return None
         except Exception as error:  # of any kind, as W&B passes on what its parts raise
+            if "Could not find run" in str(error):
+                return None
             raise TrackingError(path, "should be read", line_of(error), "Try again later.") from error
 
     def send(self, logs: Sequence[Path]) -> None:
