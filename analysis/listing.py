@@ -19,7 +19,7 @@ from analysis.tables.reading import UNKNOWN
 from analysis.tables.runs import INTERPOLATED, frame, told
 from experiments.asking import Cell, compose_cells
 from swag_repro.runs.schema import RUNS
-from swag_repro.spreadsheets import to_csv
+from swag_repro.runs.spreadsheets import to_csv
 
 COLORS = {"finished": "green", "failed": "red", "damaged": "red", "running": "yellow"}
 """Of states on a terminal."""

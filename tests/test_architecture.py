@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = """
 swag_repro swag_repro.errors swag_repro.names
-swag_repro.spreadsheets
 swag_repro.runs
 swag_repro.tracking swag_repro.memory swag_repro.quantiles swag_repro.peaks
 swag_repro.images swag_repro.networks
@@ -65,7 +64,6 @@ SERVICES = {
     "swag_repro.errors",
     "swag_repro.names",
     "swag_repro.runs",
-    "swag_repro.spreadsheets",
     "swag_repro.tracking",
 }
 

@@ -43,6 +43,11 @@ def test_honest_yaml_is_read_with_its_aliases():
     assert parse_yaml(yaml.safe_dump(names)) == names
 
 
+def test_an_alias_of_nothing_is_malformed():
+    with pytest.raises(yaml.YAMLError, match="undefined alias"):
+        parse_yaml("a: *b")
+
+
 def sealed(directory, **changes):
     started = Status.start(experiment="stylize", name="x", overrides=[], device="cpu")
     (directory / "status.json").write_text(replace(started, state="finished", **changes).to_json())

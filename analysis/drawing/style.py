@@ -19,7 +19,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.tables import Tables, provenance
 from swag_repro.runs.files import whole_file
-from swag_repro.spreadsheets import to_csv
+from swag_repro.runs.spreadsheets import to_csv
 
 WIDTH = 7.16
 """Inches: both columns of a conference paper."""

@@ -22,7 +22,7 @@ from analysis.tables.provenance import Provenance
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import OtherVersionError, whole_file
 from swag_repro.runs.schema import RUNS_VERSION, SCHEMA_VERSION, parse_table
-from swag_repro.spreadsheets import neutral_table
+from swag_repro.runs.spreadsheets import neutral_table
 
 VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
 """Of the tables that `collect` writes."""

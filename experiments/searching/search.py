@@ -44,8 +44,8 @@ from swag_repro.errors import NonFiniteError, SettingError
 from swag_repro.names import file_stem
 from swag_repro.runs.files import make_folder, whole_file
 from swag_repro.runs.records import RunRecord, read_status
+from swag_repro.runs.spreadsheets import to_csv
 from swag_repro.runs.store import Store
-from swag_repro.spreadsheets import to_csv
 
 SHOWN = 10
 """Trials that are printed, at most; the CSV has them all."""

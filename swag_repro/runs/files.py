@@ -177,9 +177,9 @@ def _check_extent(events: Iterable[yaml.Event]) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             _add(nodes, anchored, event.anchor, 1, 0)
         elif isinstance(event, yaml.AliasEvent):
-            _add(
-                nodes, anchored, None, *anchored.get(str(event.anchor), (MOST_VALUES, 0))
-            )  # of itself: endless
+            endless = any(event.anchor == around for around, *_ in nodes)
+            unknown = (MOST_VALUES, 0) if endless else (1, 0)  # PyYAML objects to it
+            _add(nodes, anchored, None, *anchored.get(str(event.anchor), unknown))
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, values, height = nodes.pop()
             _add(nodes, anchored, anchor, values + 1, height + 1)

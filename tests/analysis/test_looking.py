@@ -333,6 +333,14 @@ class TestSheet:
         pages = dict(sheet.make(sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=True)))
         assert words(pages["_2"]).count("missing") == 6
 
+    def test_a_name_is_no_path(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "a" / "b").mkdir(parents=True)
+        out = tmp_path / "a" / "b" / "out"
+        folders = ["--runs", str(root), "--out", str(out)]
+        assert main(["sheet", *PAINTED, "name=../../../escaped", *folders]) == 0, capsys.readouterr().err
+        assert not list(tmp_path.glob("*escaped*"))
+        assert len(list((out / "sheet").glob("*escaped*"))) >= 2
+
     def test_of_a_sweep_without_pictures(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["sheet", *MEASURED, "--runs", str(root)]) == 1
         said = capsys.readouterr().err
