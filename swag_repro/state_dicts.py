@@ -50,7 +50,7 @@ def read(path: Path) -> Any:
     except Exception as error:  # a damaged pickle can raise anything
         if classes := _refused(path, error):
             rule = "should hold tensors and plain values only"
-            found = f"{', '.join(classes)} in {path}"
+            found = f"{_listing(classes)} in {path}"
             remedy = f"If you trust the file, save its tensors alone: {_saving_anew(path)}"
             raise WeightsError("weights.path", rule, found, remedy) from error
         raise _not_a_state_dict(path, f"{type(error).__name__} on loading it") from error
@@ -76,7 +76,7 @@ def _saving_anew(path: Path) -> str:
         f"torch.save(x.state_dict() if isinstance(x, torch.nn.Module) else x, "
         f"{str(path.with_name(path.stem + '_tensors.pth'))!r})"
     )
-    return shlex.join(["python", "-c", code])
+    return shlex.join(["python", "-c", code]) if set('"$`\\!') & set(code) else f'python -c "{code}"'
 
 
 def _not_a_state_dict(path: Path | str, found: str) -> WeightsError:

@@ -49,14 +49,17 @@ def step_image(pair: Pair, scale: int, step: int) -> str:
 def save_pictures(
     run: Run, finished: FinishedBatch, *, label: str, animation: bool
 ) -> Iterator[dict[str, Any]]:
-    """Saves the pictures of a batch with what they were made of, and yields their rows of `PAIRS`."""
+    """Save the pictures of a batch with what they were made of, and yield their rows of `PAIRS`.
+
+    A picture is as transparent as its content: that of a cut-out is one, too.
+    """
     batch = finished.batch
     for index, (pair, image, record) in enumerate(
         zip(batch.pairs, finished.images.cpu(), finished.records, strict=True)
     ):
         name = f"images/{pair.name}.png"
         origin = {"run_id": run.identity.run_id, "cell": label, "pair": pair.name, "status": record.status}
-        save_png(image, run.path / name, origin, below=run.path)
+        save_png(image, run.path / name, origin, below=run.path, alpha=pair.content.alpha())
         _save_inputs(run, batch, index)
         if animation:
             _animate(run, pair)

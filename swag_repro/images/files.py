@@ -74,6 +74,19 @@ def read_rgb(path: Path, *, ground: str = "white") -> Image.Image:
         return Image.composite(colours, behind, image.convert("RGBA").getchannel("A"))
 
 
+def read_alpha(path: Path) -> Image.Image | None:
+    """Return how opaque each pixel of an image file is (mode L), upright; None where all of it is.
+
+    Raises:
+        ImageError: As for `read_rgb`.
+    """
+    with opened(path, str(path)) as file:
+        if not file.has_transparency_data:
+            return None
+        alpha = _upright(file).convert("RGBA").getchannel("A")
+        return None if alpha.getextrema() == (255, 255) else alpha
+
+
 @contextmanager
 def opened(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> Iterator[Image.Image]:
     """Open an image whose pixels are not yet decoded; what is raised inside becomes an ImageError.

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from PIL import Image
 
-from swag_repro.images.files import check_header, read_rgb, sha256_of
+from swag_repro.images.files import check_header, read_alpha, read_rgb, sha256_of
 
 Role = Literal["content", "style", "mask"]
 
@@ -28,6 +28,9 @@ class Picture:
     read: Callable[[], Image.Image] = field(repr=False, compare=False)
     """Reads the pixels: an RGB image, upright, in sRGB. Raises `ImageError` where it can't."""
 
+    alpha: Callable[[], Image.Image | None] = field(repr=False, compare=False, default=lambda: None)
+    """Reads how opaque its pixels are, in mode L; None where all are. Raises `ImageError` where it can't."""
+
     @classmethod
     def of_file(cls, path: Path, *, name: str, role: Role, licence: str) -> Self:
         """A picture kept in a file, whose header is checked now; of a mask, what is transparent is black.
@@ -37,7 +40,8 @@ class Picture:
         """
         check_header(path)
         ground = "black" if role == "mask" else "white"
-        return cls(name, role, sha256_of(path), licence, partial(read_rgb, path, ground=ground))
+        read, alpha = partial(read_rgb, path, ground=ground), partial(read_alpha, path)
+        return cls(name, role, sha256_of(path), licence, read, alpha)
 
     @property
     def key(self) -> str:

@@ -73,14 +73,30 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
-def save_png(image: Tensor, path: Path, metadata: Mapping[str, str], *, below: Path | None = None) -> None:
+def save_png(
+    image: Tensor,
+    path: Path,
+    metadata: Mapping[str, str],
+    *,
+    below: Path | None = None,
+    alpha: Image.Image | None = None,
+) -> None:
     """Writes an image `(3, H, W)` in `[0, 1]` as a `whole_file` of PNG, with `metadata` as text chunks.
+
+    Args:
+        image: the image.
+        path: where.
+        metadata: texts by their keys.
+        below: as for `whole_file`.
+        alpha: how opaque it is, of any size, in mode L; None for wholly.
 
     Raises:
         NonFiniteError: A value is NaN or infinite.
         StoreError: The file can't be written.
     """
     picture, text = to_pil(image), PngInfo()
+    if alpha is not None:
+        picture.putalpha(alpha.resize(picture.size, Image.Resampling.BILINEAR))
     for key, value in metadata.items():
         text.add_text(key, value)
     with whole_file(path, below=below) as file:

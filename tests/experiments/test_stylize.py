@@ -82,6 +82,26 @@ def test_one_picture_of_one_s_own(run, tmp_path, photos):
     assert not (record.path / "checkpoints").exists()
 
 
+def test_a_cut_out_stays_one(run, tmp_path, photos):
+    cut_out = opened(tmp_path / "content.png")
+    shape = Image.new("L", cut_out.size)
+    shape.paste(255, (20, 10, 60, 30))
+    cut_out.putalpha(shape)
+    cut_out.save(tmp_path / "content.png")
+    status, printed = run(*TINY, *photos, "steps=1")
+    assert status == 0, printed
+    record = only(tmp_path)
+    [pair] = pairs(record)
+    alpha = opened(record.path / pair["image"]).getchannel("A")
+    assert alpha.size == (96, 48)
+    assert [alpha.getpixel(place) for place in ((2, 2), (48, 24), (93, 45))] == [0, 255, 0]
+    assert opened(record.path / pair["content_image"]).getpixel((2, 2)) == (
+        255,
+        255,
+        255,
+    )  # what the network saw
+
+
 ODD = [
     "two words.png", "it's \"quoted\".png", "größe 画 é.png", "[b] (1).png", "a=b,c;d.png", "$x$ {y} #%&.png", "a__b.png",
     "-dash.png", "new\nline.png", "é" * 125 + ".png",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from swag_repro.errors import ImageError
-from swag_repro.images.files import check_header, read_rgb, sha256_of
+from swag_repro.images.files import check_header, read_alpha, read_rgb, sha256_of
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -153,6 +153,16 @@ def test_alpha_is_laid_on_white(tmp_path):
         (127, 127, 255),
         (204, 204, 204),
     ]
+
+
+def test_alpha_is_read_upright(tmp_path):
+    stored = quarters((*RED, 0), (*GREEN, 255), (*BLUE, 128), (0, 0, 0, 51), width=24, height=40, mode="RGBA")
+    alpha = read_alpha(saved(tmp_path, stored, "alpha.png", exif=exif(TURNED)))
+    assert alpha.size == (40, 24)
+    assert corners(alpha) == [128, 0, 51, 255]
+    opaque = quarters((*RED, 255), (*GREEN, 255), (*BLUE, 255), (0, 0, 0, 255), mode="RGBA")
+    assert read_alpha(saved(tmp_path, opaque, "opaque.png")) is None
+    assert read_alpha(saved(tmp_path, opaque.convert("RGB"), "plain.png")) is None
 
 
 def test_grey_with_alpha(tmp_path):
