@@ -31,7 +31,9 @@ class World:
 
     @classmethod
     def current(cls) -> World:
-        """What torchrun tells this process; alone without it."""
+        """Return what torchrun tells this process; alone without it, whatever RANK and the like still say."""
+        if not distributed.is_torchelastic_launched():
+            return cls()
         rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         return cls(rank, size, int(os.environ.get("LOCAL_RANK", "0")))
 

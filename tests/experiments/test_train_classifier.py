@@ -231,6 +231,21 @@ def test_bad_input(run, colors, case):
     assert "Traceback" not in printed
 
 
+def test_variables_left_over_from_another_launcher_are_no_matter(run, colors, tmp_path, monkeypatch):
+    left_over = {
+        "RANK": "2",
+        "WORLD_SIZE": "4",
+        "LOCAL_RANK": "x",
+        "MASTER_ADDR": "nowhere",
+        "MASTER_PORT": "1",
+    }
+    for name, value in left_over.items():
+        monkeypatch.setenv(name, value)
+    status, printed = run(*on(colors, "recipe.epochs=1"))
+    assert status == 0, printed
+    assert [record.status.state for record in trainings(tmp_path / "out")] == ["finished"]
+
+
 def test_exported_weights_are_those_of_their_runs(run, colors, tmp_path):
     folder, output = tmp_path / "family", tmp_path / "out"
     for seed in (0, 1):
