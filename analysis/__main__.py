@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboa
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; a user's mistake prints its message, and gives exit status 1."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's, inherited, may not even be installed here
     given = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     options, overrides = parser.parse_known_args(given)

@@ -151,9 +151,8 @@ def _device(name: str) -> torch.device:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         chosen = torch.device(name)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingError(
-            "compute.device", "should be a device of this machine", f"{name!r} ({error})", "Use auto or cpu."
-        ) from error
+        torch.zeros(1, device=chosen).item()
+    except Exception as error:  # each kind of device has its own
+        rule, why = "should be a device of this machine", str(error).partition("\n")[0]
+        raise SettingError("compute.device", rule, f"{name!r} ({why})", "Use auto or cpu.") from error
     return chosen

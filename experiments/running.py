@@ -59,9 +59,8 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
     """
     flush_subnormals()
     hydra = HydraConfig.get()
+    os.chdir(hydra.runtime.cwd)  # Ray's workers begin elsewhere, and so do cells with hydra.job.chdir=true
     if hydra.mode == RunMode.MULTIRUN:
-        if Sweep.launched is None:
-            os.chdir(hydra.runtime.cwd)  # Ray's workers begin elsewhere
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
     overrides = _overrides()

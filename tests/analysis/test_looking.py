@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -261,6 +262,13 @@ class TestPlot:
         data = observed(root, MEASURED, "y=maximum", "x=network", "col=layer", "quantity=gram")
         data.units["network.name"] = data.units["network.name"].map(lambda name: name)
         assert_legible(plot.make(data))
+
+    def test_the_backend_of_a_notebook_is_no_matter(self, root: Path, tmp_path: Path) -> None:
+        asked = ["x=network", "y=maximum", "quantity=gram", "--runs", str(root), "--out", str(tmp_path)]
+        command = [sys.executable, "-m", "analysis", "plot", *MEASURED, *asked]
+        variables = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=600)
+        assert ended.returncode == 0, ended.stderr
 
     def test_command(
         self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -102,6 +102,8 @@ BAD = {
     "too small for the network": (["network=inception_v3", "images.size=32"], "`images.size` should leave"),
     "no batch": (["compute.batch_size=0"], "`compute.batch_size` should be a whole number from 1"),
     "no such device": (["compute.device=quantum"], "`compute.device` should be a device of this machine"),
+    "a device without values": (["compute.device=meta"], "`compute.device` should be a device of this machine"),
+    "a device of nobody": (["compute.device=privateuseone"], "`compute.device` should be a device of this machine"),
     "unknown tap": (["network.statistic_taps=[conv9_9]"], "should name taps of resnet18"),
     "a shortcut beyond 1": (["network.shortcut=1.5"], "`network.shortcut` should be a number from 0 to 1"),
     "a shortcut in a network without": (["network=vgg16", "network.shortcut=1"], "`network.shortcut` should be null"),

@@ -82,6 +82,17 @@ def test_one_picture_of_one_s_own(run, tmp_path, photos):
     assert not (record.path / "checkpoints").exists()
 
 
+@pytest.mark.usefixtures("photos")
+@pytest.mark.parametrize("flags", [(), ("-m",)])
+def test_paths_count_from_where_the_command_was_given(run, tmp_path, monkeypatch, flags):
+    monkeypatch.chdir(tmp_path)
+    status, printed = run(
+        *flags, *TINY, "hydra.job.chdir=true", "content=content.png", "style=style.png", "steps=1"
+    )
+    assert status == 0, printed
+    assert pairs(only(tmp_path))[0]["content"] == "content"
+
+
 def test_a_cut_out_stays_one(run, tmp_path, photos):
     cut_out = opened(tmp_path / "content.png")
     shape = Image.new("L", cut_out.size)
