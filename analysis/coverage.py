@@ -17,8 +17,7 @@ from analysis.tables.runs import FILES, settings_of
 from experiments.asking import Cell, compose_cells, computing
 from experiments.command import entry_asked
 from experiments.science import VERSIONS
-from experiments.sweeps.states import Found, judged
-from swag_repro.runs.records import read_status
+from experiments.sweeps.states import Found, look
 from swag_repro.runs.schema import RUNS
 
 
@@ -53,7 +52,7 @@ def of_command(overrides: Sequence[str], root: Path) -> Progress:
 
 
 def _state(number: int, cell: Cell, runs: Sequence[Row], root: Path) -> CellStatus:
-    """Return what the best of a cell's runs says: one that is done, then one that is under way."""
+    """Return what the best of several runs says: one that is done, then one that is under way."""
     rank = list(COLORS).index
     told = (_of_run(cell, run, root) for run in runs)
     found = min(told, key=lambda one: rank(one.state), default=Found("missing"))
@@ -64,7 +63,7 @@ def _of_run(cell: Cell, run: Row, root: Path) -> Found:
     path = root / run["path"]
     if run["state"] == "damaged":
         return Found("failed", run["reason"], path=str(path))
-    found = judged(path, read_status(path))
+    found = look(path)
     if found.state == "done" and (changed := _changed(cell, run["version"], found.since or 0.0)):
         return replace(found, state="stale", reason=changed)
     return found

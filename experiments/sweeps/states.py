@@ -71,11 +71,6 @@ def look(directory: Path, sweep: str | None = None) -> Found:
         status = read_status(directory)
     except StoreError:
         return Found("missing")
-    return judged(directory, status, sweep)
-
-
-def judged(directory: Path, status: Status, sweep: str | None = None) -> Found:
-    """Return what became of a run with this status."""
     since = datetime.fromisoformat(status.started_at).timestamp()
     path = str(directory)
     if status.state == "finished":

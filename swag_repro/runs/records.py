@@ -20,7 +20,7 @@ from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import commit, versions
 from swag_repro.runs.schema import NUMBERS, PAIRS, parse_table
 
-STATUS_VERSION = 4
+STATUS_VERSION = 3
 """Of `status.json`; it holds checksums of all files of a result, and its own `sha256`."""
 
 INTERRUPTED = "interrupted"

@@ -253,8 +253,11 @@ class Store:
             lock.release()
 
 
-def _acquired(lock: FileLock, path: Path, seconds: float = 0.0) -> bool:
-    """Take a lock that is free within some seconds, or whose holder is not heard of; return whether it is."""
+def _acquired(lock: FileLock, path: Path, seconds: float = 0.1) -> bool:
+    """Take a lock that is free within some seconds, or whose holder is not heard of; return whether it is.
+
+    Who only looks whether a lock is held holds it for a moment, too.
+    """
     with suppress(Timeout):
         lock.acquire(timeout=seconds)
         return True

@@ -79,7 +79,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     assert Sweep.read(sweep.directory) == sweep
     path = sweep.directory / "plan.json"
     path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
-    with pytest.raises(StoreError, match="should have schema 2 or older; found 3"):
+    with pytest.raises(StoreError, match="should have schema 2; found 3"):
         Sweep.read(sweep.directory)
     path.write_text("{}")
     with pytest.raises(StoreError, match="should be a complete file of a run"):
@@ -166,8 +166,12 @@ def test_what_another_process_computes_is_left_to_it_or_waited_for(tmp_path, mon
     assert sweep.outcomes() == {"computed": 3}
 
 
-def _work_and_wait(folder):
-    work(Sweep.read(folder), body=lambda _: time.sleep(60))
+def _work_and_wait(folder, begun):
+    def body(_):
+        begun.set()
+        time.sleep(60)
+
+    work(Sweep.read(folder), body=body)
 
 
 def _work(folder, first):
@@ -175,11 +179,12 @@ def _work(folder, first):
 
 
 def killed_at_a_cell(sweep):
-    worker = FORK.Process(target=_work_and_wait, args=(sweep.directory,))
+    begun = FORK.Event()
+    worker = FORK.Process(target=_work_and_wait, args=(sweep.directory, begun))
     worker.start()
-    while "running" not in states(sweep):
-        time.sleep(0.01)
+    begun.wait()
     found = Sweep.read(sweep.directory).look(0)
+    assert found.state == "running"
     assert found.heartbeat == pytest.approx(time.time(), abs=60)
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
