@@ -4,6 +4,7 @@ import json
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -18,6 +19,7 @@ from experiments.sweeps.ledger import FAILURES, Log, Outcome
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import SettingError, StoreError
 from swag_repro.runs.identity import Identity
+from swag_repro.runs.records import read_status
 from swag_repro.runs.store import Store
 
 ENTRY = "measure_activations"
@@ -135,9 +137,8 @@ def test_cells_of_a_command_are_told_by_their_runs(tmp_path, cells):
     for _ in range(FAILURES):
         run_of(tmp_path, cells[3], error="broken")
     killed = run_of(tmp_path, cells[4], error="killed")
-    status = json.loads((killed.path / "status.json").read_text()) | {"state": "running", "schema": 1}
-    del status["sha256"]
-    (killed.path / "status.json").write_text(json.dumps(status))
+    started = replace(read_status(killed.path), state="running")
+    (killed.path / "status.json").write_text(started.to_json())
     progress = of_command(COMMAND, tmp_path)
     states = [cell.state for cell in progress.cells]
     assert states == ["done", "stale", "failed", "left", "killed", "missing", "missing", "missing"]

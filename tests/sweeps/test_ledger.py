@@ -46,7 +46,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     (tmp_path / "plan.json").write_text(
         (tmp_path / "plan.json").read_text().replace('"schema": 1', '"schema": 2')
     )
-    with pytest.raises(StoreError, match="should have schema 1 or older; found 2"):
+    with pytest.raises(StoreError, match="should have schema 1; found 2"):
         Sweep.read(tmp_path)
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(StoreError, match="should be a complete file of a run"):
