@@ -26,6 +26,9 @@ from swag_repro.runs.records import RunRecord, read_status
 RUN_ID = "run_id"
 """What a picture of a run says of itself, and a column of collected tables."""
 
+RUNS_TABLE = "runs.parquet"
+"""Of all files that `collect` writes together, the one that describes the runs."""
+
 DIRTY = "-dirty"
 
 
@@ -178,7 +181,7 @@ def explain(path: Path, root: Path | None) -> Explanation:
         return _of_run(path, directory)
     known = read(path)
     known = known if root is None else replace(known, root=str(root))
-    sources = known.runs or _collected(path)
+    sources = _collected(path) if RUNS_TABLE in known.files else known.runs
     what = "" if known.files[path.name] == digest_of(path) else "changed since it was written"
     checked = tuple(_checked(Path(known.root), run_id, source) for run_id, source in sources.items())
     commands = [*_checkout(known), *known.steps, *([analysis(known.command)] if known.command else [])]
@@ -189,7 +192,7 @@ def _collected(path: Path) -> dict[str, Source]:
     """Return the finished runs that a collected table names, as the table of runs beside it has them."""
     rows = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     named = set(rows.get(RUN_ID, ()))
-    runs = read_table(path.with_name("runs.parquet")).to_pylist()
+    runs = read_table(path.with_name(RUNS_TABLE)).to_pylist()
     return {
         run[RUN_ID]: Source.of(run) for run in runs if run[RUN_ID] in named and run["state"] == "finished"
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,12 +103,8 @@ def _write_csv(kept: Kept, file: BinaryIO) -> None:
         pq.ParquetFile(kept.file("table")) as table,
         pyarrow.csv.CSVWriter(file, table.schema_arrow) as writer,
     ):
-        for batch in _batches(table):
+        for batch in table.iter_batches():
             writer.write_table(neutral_table(pa.Table.from_batches([batch])))
-
-
-def _batches(table: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
-    yield from table.iter_batches()
 
 
 def read_table(path: Path) -> pa.Table:

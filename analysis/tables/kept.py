@@ -177,12 +177,19 @@ def _update(now: Kept, known: Mapping[str, str] | None) -> None:
                 _write_sorted(
                     now.file(name) if kept else None, kept, files, made / f"{name}.parquet", schema, order
                 )
-            _write_signs(now.signs, made)
+            damaged = _damaged(pieces)
+            _write_signs({name: sign for name, sign in now.signs.items() if name not in damaged}, made)
             for name in (*TABLES, "signs"):
                 (made / f"{name}.parquet").replace(now.file(name))
     except OSError as error:
         rule, remedy = "should be a folder that can be written to", "Make room there, or delete it."
         raise StoreError("collected", rule, f"{now.folder}: {error}", remedy) from error
+
+
+def _damaged(pieces: Sequence[Piece]) -> set[str]:
+    """Return the runs that could not be read: they are read again the next time."""
+    rows = (row for piece in pieces for row in piece.runs.select(["run_id", "state"]).to_pylist())
+    return {row["run_id"] for row in rows if row["state"] == "damaged"}
 
 
 def _write_signs(signs: Mapping[str, str], folder: Path) -> None:

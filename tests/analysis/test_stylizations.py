@@ -25,7 +25,7 @@ from analysis.__main__ import main
 from analysis.drawing import captions, style
 from analysis.figures import FIGURES, curve, grid, matrix
 from experiments.asking import Cell, CellsError, compose_cells
-from swag_repro.errors import StoreError
+from swag_repro.errors import UserError
 from swag_repro.runs import files, records
 from tests.analysis.drawn import assert_legible, box, by_label, caption, legend, words
 from tests.analysis.made import PAIRS, Outputs, answers, judge, losses, measures, stylized
@@ -145,7 +145,7 @@ class TestTable:
     )
     def test_broken_files(self, outputs: Outputs, name: str, spoil: Callable[[Path], None]) -> None:
         spoil(outputs.paths[0] / name)
-        with pytest.raises(StoreError, match="should be a complete file of a run"):
+        with pytest.raises(UserError, match="should be a complete file of a run"):
             grid.make(grid.load(list(EXPERIMENT), outputs.root, partial=False))
 
 
@@ -396,7 +396,9 @@ class TestCurve:
 
     def test_files(self, curves: curve.Curves, tmp_path: Path) -> None:
         paths = curve.save(curve.make(curves), curves, tmp_path, "curve")
-        assert [path.name for path in paths] == ["curve.png", "curve.pdf", "curve.csv", "curve_pairs.csv"]
+        assert [path.name for path in paths] == [
+            "curve.png", "curve.pdf", "curve.csv", "curve_pairs.csv", "curve.provenance.json",
+        ]  # fmt: skip
         written = pd.read_csv(paths[2])
         assert written["style_distance"].tolist() == curves.table["style_distance"].tolist()
         assert len(pd.read_csv(paths[3])) == 2 * 3 * 5
