@@ -2,7 +2,8 @@
 
 import os
 
-# Read once, when torch is first imported. OpenMP's threads wait by spinning. For long, and they take the
-# cores from whatever else the machine runs: beside a busy process, a cell took 59 s so, and 6 s with threads
-# that soon sleep. Not at all, and small operations wait for them to wake up: statistics took twice as long.
+# torch reads this once, at its first import. A thread of OpenMP that waits for work spins this many times.
+# With many spins, waiting threads take the cores from the machine's other processes: beside a busy process a
+# cell took 59 s, against 6 s with this value. With none, small operations wait until the threads wake up:
+# statistics took twice as long.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -1,8 +1,8 @@
-"""Which cells a command has, and by which key the run of each is found in the tables.
+"""The cells of a command, and the key by which the tables find the run of each cell.
 
-A figure takes the same overrides as the experiment's command, and its cells are composed by Hydra as the
-experiment composes them; a run belongs to a cell only where all that decides its result is the same. So a
-figure can't mix image sets, sizes or temperatures.
+A figure takes the same overrides as the experiment's command. Hydra composes the figure's cells as it
+composes those of the experiment. A run belongs to a cell only if all settings that decide its result are the
+same, so a figure can't mix image sets, sizes or temperatures.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from swag_repro.errors import UserError
 from swag_repro.runs.identity import key, leaves
 
 JUDGE = "measures"
-"""The setting of who judges pictures."""
+"""The setting that names the judge of the pictures."""
 
 OUTPUT = Path("outputs")
-"""Where experiments write if nothing else is said, see `conf/`."""
+"""The folder that experiments write to by default, see `conf/`."""
 
 
 class UsersSettings(SearchPathPlugin):
-    """A folder of settings of the user's own, beside `conf/`: what `--config-dir` is to the experiments."""
+    """A folder of the user's settings beside `conf/`, which the experiments get by `--config-dir`."""
 
     folder: ClassVar[Path | None] = None
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add it."""
+        """Add the folder to Hydra's search path."""
         if self.folder is not None:
             search_path.append("user", f"file://{self.folder}")
 
@@ -61,11 +61,11 @@ class Cell:
     """One job of a sweep.
 
     Attributes:
-        overrides: What Hydra gives to the job, such as `network=vgg19`.
+        overrides: The overrides that Hydra gives to the job, such as `network=vgg19`.
         config: The resolved config of the job, plain.
-        entry: The entry point that computes it, such as `stylize`.
-        common: Those overrides that all cells of the sweep have.
-        interpolated: Settings, by dotted key, that follow from others: `${images.size}`.
+        entry: The entry point that computes the cell, such as `stylize`.
+        common: The overrides that all cells of the sweep share.
+        interpolated: Dotted keys of the settings that follow from others, such as `${images.size}`.
     """
 
     overrides: tuple[str, ...]
@@ -76,21 +76,21 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """The `config_key` of the runs that can answer it."""
+        """The `config_key` of the runs that belong to this cell."""
         return key([self.entry, scientific(self.config, self.entry)])
 
     def key_of_judge(self, run_id: str) -> str:
-        """Return the `config_key` of the run that judges the pictures of this run as the cell says."""
+        """Return the `config_key` of the run in which this cell's judge measures the pictures of a run."""
         return key(["judge", {JUDGE: settings_of_judge(self.config), "stylization": run_id}])
 
     @property
     def figure_key(self) -> str:
-        """What cells have in common that are one in a figure: the result, and who judges it."""
+        """The key that cells of one figure share: it covers the result and the judge."""
         return self.key + (key(settings_of_judge(self.config)) if JUDGE in self.config else "")
 
     @property
     def own(self) -> tuple[str, ...]:
-        """What tells it from the other cells, as it was typed; all, where there is one cell."""
+        """The overrides, as typed, that tell this cell from the others; all overrides of a single cell."""
         telling = [item for item in self.overrides if item not in self.common]
         others = [item for item in self.overrides if not item.startswith("experiment=")]
         return tuple(map(as_typed, telling or others))
@@ -103,11 +103,11 @@ def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
     """Return the cells that `<entry>.py -m <overrides>` computes.
 
     Args:
-        overrides: In Hydra's grammar, such as `experiment=fig3` and `images.size=128`.
+        overrides: Overrides in Hydra's grammar, such as `experiment=fig3` and `images.size=128`.
         entry: The entry point, which has the name of its config.
 
     Raises:
-        CellsError: Hydra can't compose them.
+        CellsError: Hydra can't compose the cells.
         SettingError: A key is unknown, a value of the wrong type, or a mandatory one missing.
     """
     with _composing(overrides, entry) as (jobs, composer):
@@ -116,18 +116,18 @@ def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
 
 
 def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) -> list[Cell]:
-    """Return what `compose_cells` gives for overrides that name another judge; only one cell is composed.
+    """Return what `compose_cells` returns for overrides that name another judge, composing only one cell.
 
-    A judge is the same for all cells of a sweep, and changes nothing else; where that is not so, all are
-    composed.
+    All cells of a sweep usually have the same judge, and the judge changes no other setting. Where this does
+    not hold, all cells are composed.
 
     Args:
-        cells: Of the same overrides, but for `measures=`.
-        overrides: As for `compose_cells`.
-        entry: As for `compose_cells`.
+        cells: The cells of the same overrides with another `measures=`.
+        overrides: The same as for `compose_cells`.
+        entry: The same as for `compose_cells`.
 
     Raises:
-        CellsError, SettingError: As `compose_cells`.
+        CellsError, SettingError: The same as for `compose_cells`.
     """
     with _composing(overrides, entry) as (jobs, composer):
         shared = common(jobs)
@@ -146,7 +146,7 @@ def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) ->
 
 @contextmanager
 def _composing(overrides: Sequence[str], entry: str) -> Iterator[tuple[list[list[str]], Composer]]:
-    """Give the jobs of a sweep, and what composes them within."""
+    """Yield the jobs of a sweep and the composer of their configs, which works within the block."""
     check(entry, overrides)
     try:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
@@ -189,5 +189,5 @@ def computing(overrides: Sequence[str], runs: Path, entry: str) -> list[str]:
 
 
 def judging(entry: str) -> str:
-    """Return the entry point by which another judge measures finished pictures; it skips what is finished."""
+    """Return the entry point that measures finished pictures by another judge and skips finished runs."""
     return "judge" if entry == "stylize" else entry

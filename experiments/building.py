@@ -1,4 +1,4 @@
-"""Parts of the science from nodes of a config, whose values are checked against what the parts declare."""
+"""Builders of the science's parts from nodes of a config; each value is checked against its declared type."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SEEN = "conf/ shows the keys and their values."
 
 
 def build(node: DictConfig) -> Any:
-    """What a node's `_target_` makes of it, from plain values.
+    """Return the object that the node's `_target_` makes from plain values.
 
     Raises:
-        UserError: the target's own objection, or arguments that it doesn't take.
+        UserError: The target refuses its arguments, or does not take them.
     """
     key = str(node._get_full_key(None)) or "config"
     if "_target_" not in node:
@@ -43,16 +43,17 @@ def build(node: DictConfig) -> Any:
 def build_network(
     weights: Weights, architecture: Architecture, taps: Sequence[str] | None = None
 ) -> nn.Module:
-    """Return the network with its weights, and with all modules that these taps name; by default, all taps.
+    """Return the network with its weights, and raise if one of these taps does not exist; None is all taps.
 
     Raises:
-        UserError: the weights' own objection, arguments that the builder doesn't take, or a tap on nothing.
+        UserError: The weights can't be used, the builder does not take the arguments, or a tap does not
+            exist.
     """
     try:
         network = weights.build(architecture)
     except UserError:
         raise
-    except Exception as error:  # a builder of one's own can raise anything
+    except Exception as error:  # a user's builder can raise anything
         rule = "should be a function that returns a network, with arguments that it takes"
         raise SettingError("network.builder", rule, str(error).splitlines()[0], SEEN) from error
     if not isinstance(network, nn.Module):
@@ -62,7 +63,10 @@ def build_network(
 
 
 def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[str]) -> None:
-    """Taps are modules, mostly; a function's output has its name in the traced graph, which takes a while."""
+    """Raise if a tap is neither a module nor a node of the traced graph.
+
+    Most taps are modules. Tracing takes a while, so the graph is traced only for the other taps.
+    """
     modules = {name for name, _ in network.named_modules()} - {""}
     others = {
         tap: path for tap, path in ((tap, architecture.taps[tap]) for tap in taps) if path not in modules
@@ -79,10 +83,10 @@ def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[s
 
 
 def _check_arguments(node: Any, key: str) -> None:
-    """Whether a `_target_` declares each argument below a node, and for a value of its type.
+    """Raise unless each `_target_` declares every argument of its node, and each value has its type.
 
     Raises:
-        SettingError: it doesn't.
+        SettingError: An argument is unknown, or its value has another type.
     """
     for name, value in _children(node):
         if isinstance(value, Mapping | list):
@@ -104,11 +108,11 @@ def _check_arguments(node: Any, key: str) -> None:
 
 
 HYDRAS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
-"""Keys that Hydra reads itself."""
+"""The keys that Hydra itself reads."""
 
 
 def _in_words(hint: Any) -> str:
-    """A type as annotations write it: `float | None`."""
+    """Return a type as annotations write it: `float | None`."""
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     return hint.__name__ if inspect.isclass(hint) else str(hint).replace("collections.abc.", "")
@@ -122,20 +126,20 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_built(value: Any) -> bool:
-    """Whether Hydra makes an object of it, or of all that is in it."""
+    """Return whether Hydra makes an object of this value, or of each item in it."""
     if not isinstance(value, Mapping | list) or not value:
         return False
     return "_target_" in value or all(_is_built(item) for _, item in _children(value))
 
 
 def _declared(target: str, key: str) -> tuple[set[str], dict[str, Any], bool]:
-    """Names of a target's parameters, the types of those it tells, and whether it takes any other."""
+    """Return a target's parameter names, their annotated types, and whether it takes any other argument."""
     try:
         found = get_object(target)
         signature = inspect.signature(found)
         hints = get_type_hints(found.__init__ if inspect.isclass(found) else found)
     except (ImportError, AttributeError, NameError, TypeError, ValueError) as error:
-        if isinstance(error, NameError | TypeError):  # of annotations that are for type checkers only
+        if isinstance(error, NameError | TypeError):  # its annotations are for type checkers only
             return set(), {}, True
         rule = "should be the path of a class or function"
         raise SettingError(f"{key}._target_", rule, repr(target), SEEN) from error
@@ -144,7 +148,7 @@ def _declared(target: str, key: str) -> tuple[set[str], dict[str, Any], bool]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value of YAML is of a type, as far as annotations tell; integers are floats, too."""
+    """Return whether a plain value of YAML has the annotated type; an integer counts as a float."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in inner)
@@ -158,11 +162,11 @@ def fits(value: Any, hint: Any) -> bool:
         return value is None
     if hint in (bool, str, list, dict):
         return isinstance(value, hint)
-    return hint in (Any, object) or not inspect.isclass(hint)  # a plain value is no object of a class of ours
+    return hint in (Any, object) or not inspect.isclass(hint)  # a plain value is no instance of our classes
 
 
 def _is_plain(hint: Any) -> bool:
-    """Whether only values of YAML are of a type, or collections of these."""
+    """Return whether the type allows only values of YAML, or collections of them."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal or hint in (bool, int, float, str, None, type(None)):
         return True

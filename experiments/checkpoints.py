@@ -1,4 +1,4 @@
-"""Checkpoints: an interrupted run goes on, bit for bit, where it stood."""
+"""Checkpoints: an interrupted run resumes, bit for bit, where it stopped."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from swag_repro.runs.files import digest_of, whole_file
 logger = logging.getLogger(__name__)
 
 MOST_TIME = 0.01
-"""Part of the time that checkpoints may take; they become rarer where they are slow."""
+"""The share of the run's time that checkpoints may take; slow checkpoints become rarer."""
 
 DIGEST = hashlib.sha256().digest_size
 
 
 class Checkpoints:
-    """Files of one run's batches, the last of each: the SHA-256 of what `torch.save` writes, and that.
+    """The last checkpoint of each batch of a run: a file with the SHA-256 of the state, then the state.
+
+    `torch.save` writes the state.
 
     Args:
-        run: the run's directory.
-        seconds: between two of them, at least.
+        run: The run's directory.
+        seconds: The least time between two checkpoints.
     """
 
     def __init__(self, run: Path, *, seconds: float) -> None:
@@ -38,9 +40,10 @@ class Checkpoints:
         self.last = time.monotonic()
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """The last state of a batch; None without one, or if it or one of its files is damaged.
+        """Return the last state of a batch; None if there is none, or if it or one of its files is damaged.
 
-        Its `files` are SHA-256 by path in the run's directory, of what was written beside the checkpoint.
+        Its `files` maps paths in the run's directory to the SHA-256 of what was written beside the
+        checkpoint.
         """
         path = self._path(key)
         if not path.exists():
@@ -59,26 +62,26 @@ class Checkpoints:
         return state
 
     def due(self) -> bool:
-        """Whether it is time for the next one."""
+        """Return whether it is time for the next checkpoint."""
         return time.monotonic() - self.last > max(self.seconds, self.cost / MOST_TIME)
 
     def save(self, key: str, state: dict[str, Any]) -> None:
-        """Replaces the state of a batch: plain containers, numbers and tensors.
+        """Replace the state of a batch, which consists of plain containers, numbers and tensors.
 
         Raises:
-            StoreError: the disk is full, or can't be written to.
+            StoreError: The disk is full, or can't be written to.
         """
         began = time.monotonic()
         with whole_file(self._path(key), below=self.run) as file:
             file.write(bytes(DIGEST))
-            torch.save(state, hashed := _Hashed(file))  # type: ignore[arg-type]  # it needs no more
+            torch.save(state, hashed := _Hashed(file))  # type: ignore[arg-type]  # all that it needs
             file.seek(0)
             file.write(hashed.sha256.digest())
         self.last = time.monotonic()
         self.cost = self.last - began
 
     def clear(self) -> None:
-        """Deletes all: the run has its results."""
+        """Delete all checkpoints; the run has its results."""
         shutil.rmtree(self.run / "checkpoints", ignore_errors=True)
 
     def _path(self, key: str) -> Path:
@@ -97,10 +100,10 @@ class _Hashed:
 
 
 def _loaded(file: BufferedReader) -> dict[str, Any]:
-    """What was saved.
+    """Return the saved state.
 
     Raises:
-        ValueError: it was changed since.
+        ValueError: The file has changed since it was saved.
     """
     written = file.read(DIGEST)
     if written != hashlib.file_digest(file, "sha256").digest():

@@ -1,4 +1,4 @@
-"""Checks of a command, before anything runs."""
+"""Checks of a command before any cell begins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser  # Hydra's flags stand nowhere else
+from hydra._internal.utils import get_args_parser  # no public module has Hydra's flags
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -31,18 +31,18 @@ QUOTING = """Values with signs go in two kinds of quotes: "content='a, b (1).jpg
 NOTES = f"-m computes a sweep. {QUOTING} --hydra-help: Hydra's own flags."
 
 OPTIONAL = ("experiment", "preset", "preset/feedforward")
-"""Groups of which nothing may be chosen."""
+"""The groups of which the user may choose nothing."""
 
 
 def checked_command(
     reads: str, *, computes: str | None = None
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Makes an entry point refuse a command that can't be meant, with status 1 and one message.
+    """Make an entry point refuse an invalid command, with status 1 and one message.
 
     Args:
         reads: The name of the config that the entry point takes.
-        computes: The entry point whose cells it computes, of one that is no cell itself; then there is no
-            sweep over it.
+        computes: The entry point of the cells that a search computes; None for an entry point that computes
+            its own cells. A search can't be swept.
     """
 
     def decorate(main: Callable[[], None]) -> Callable[[], None]:
@@ -67,10 +67,10 @@ def checked_command(
 
 
 def check(entry: str, overrides: Sequence[str]) -> None:
-    """Whether Hydra can read the overrides, choices are names, and the experiment is the entry point's.
+    """Raise unless Hydra reads the overrides, choices are names, and the entry point fits the experiment.
 
     Raises:
-        SettingError: No.
+        SettingError: An override fails one of these checks.
     """
     parsed = [_parsed(override) for override in overrides]
     for override in parsed:
@@ -87,7 +87,7 @@ def check(entry: str, overrides: Sequence[str]) -> None:
 
 
 def _help(entry: str, overrides: Sequence[str], computes: str) -> str:
-    """What Hydra's own help takes three seconds for, as it lists all groups with all their files twice."""
+    """Return the help text; Hydra's own takes three seconds, because it lists all groups and files twice."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = OmegaConf.to_yaml(compose(entry, list(overrides)))
     sweeps = "[-m] " if computes == entry else ""
@@ -106,7 +106,7 @@ def _parsed(argument: str) -> Override:
 
 
 def _check_choice(override: Override) -> None:
-    """Of a group: what is no name makes Hydra give up, or leaves a part out without which nothing runs."""
+    """Raise if the choice of a group is no name; Hydra would stop, or drop a part that every run needs."""
     group, value = override.key_or_group, None if override.is_delete() else override.value()
     if group == "hydra/launcher" and isinstance(value, str):
         launchers.check_installed(value)
@@ -131,15 +131,15 @@ def _experiments(override: Override) -> Iterator[str]:
 
 
 def experiments() -> list[str]:
-    """Names of all files of `conf/experiment`."""
+    """Return the names of all files of `conf/experiment`."""
     return _choices("experiment")
 
 
 def entry_asked(overrides: Sequence[str]) -> str:
-    """The entry point that computes what these overrides name: by `entry=`, or by their experiment's file.
+    """Return the entry point that computes these overrides, from `entry=` or from their experiment's file.
 
     Raises:
-        SettingError: They name none, or can't be read.
+        SettingError: The overrides name no entry point, or can't be read.
     """
     parsed = [_parsed(override) for override in overrides]
     given = [str(override.value()) for override in parsed if override.key_or_group == "entry"]
@@ -152,7 +152,7 @@ def entry_asked(overrides: Sequence[str]) -> str:
 
 
 def entry_of(experiment: str) -> str | None:
-    """The entry point that an experiment's file says it is for; None without a file, or if it doesn't say."""
+    """Return the entry point that an experiment's file names; None if there is no file, or it names none."""
     path = CONF / "experiment" / f"{experiment}.yaml"
     if not path.is_file():
         return None
@@ -161,12 +161,12 @@ def entry_of(experiment: str) -> str | None:
 
 
 def command(entry: str, overrides: Sequence[str]) -> str:
-    """What computes all cells of a sweep."""
+    """Return the command that computes all cells of a sweep."""
     return shlex.join(["python", f"experiments/{entry}.py", "-m", *overrides])
 
 
 def _groups(entry: str) -> str:
-    """The choices of each group of `conf/`; of experiments, those of an entry point."""
+    """Return the choices of each group of `conf/`; of the experiments, only those of this entry point."""
     choices = {
         folder.name: _choices(folder.name)
         for folder in sorted(CONF.iterdir())
@@ -177,14 +177,14 @@ def _groups(entry: str) -> str:
 
 
 class CommandCallback(Callback):
-    """Ends the process before a single cell is computed, where none can be.
+    """A callback that ends the process before the first cell if no cell can be computed.
 
-    Hydra makes warnings of exceptions here, so that only an exit does it.
+    Hydra turns exceptions of callbacks into warnings, so only an exit ends the process.
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Where an experiment's sweep is asked for without `-m`, or the output folder can't be written to."""
-        # As they were typed: an interpolation is the job's to resolve.
+        """Exit if the experiment is a sweep and `-m` is missing, or if the output can't be written."""
+        # The overrides stay as typed: each job resolves its interpolations.
         overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
         given |= set(OmegaConf.select(config, "search.space", default={}))

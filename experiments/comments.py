@@ -1,4 +1,4 @@
-"""What `conf/` says of its keys: the comments behind and above them."""
+"""The comments in `conf/` that describe its keys; they stand behind or above them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GLOBAL = "# @package _global_"
 
 @cache
 def comments() -> dict[str, str]:
-    """Return the comment of each setting that has one, by dotted key, such as `smoothing.temperature`."""
+    """Return the comment of each setting that has one, by its dotted key, such as `smoothing.temperature`."""
     found: dict[str, str] = {}
     for path in sorted(CONF.glob("*.yaml")) + sorted(CONF.glob("[!h]*/*.yaml")):
         text = path.read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ def comments() -> dict[str, str]:
 
 
 def comment_of(setting: str) -> str:
-    """Return the comment of a setting, or of the same one in the group it is from; else name the group.
+    """Return the comment of a setting, else that of the same key in its group's files; else name the group.
 
     Args:
         setting: A dotted key, such as `measures.network.shortcut`.
@@ -57,7 +57,7 @@ def _of_mapping(node: yaml.MappingNode, lines: list[str], above: str) -> Iterato
 
 
 def _above(lines: list[str], line: int) -> str:
-    """Return the comment directly above a line; one at the top is of the whole file."""
+    """Return the comment directly above a line; a comment at the top describes the whole file."""
     start = line
     while start > 0 and lines[start - 1].lstrip().startswith("#"):
         start -= 1

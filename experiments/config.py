@@ -1,6 +1,6 @@
-"""The types of a config, by which every entry point checks what Hydra has composed.
+"""The types of the configs. Every entry point checks the config that Hydra composes against them.
 
-Torch-free: `analysis` checks configs as the experiments do.
+This module imports no torch, so `analysis` can check configs as the experiments do.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 from swag_repro.errors import SettingError, check_choice
 
 PRECISIONS = ("float64", "float32", "bfloat16", "float16")
-"""Of a network, by torch's names."""
+"""The precisions of a network, by torch's names."""
 
 RETRIES = ("retry", "always", "never")
-"""What a sweep does with a run that failed before."""
+"""What a sweep does with a run that has failed before."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Network:
 
 @dataclass
 class Images:
-    """`conf/images`: where they come from and how they are resized."""
+    """`conf/images`: where the images come from and how they are resized."""
 
     name: str = MISSING
     source: dict[str, Any] = MISSING
@@ -59,7 +59,7 @@ class Images:
 
 @dataclass
 class Tracking:
-    """`conf/tracking`: arguments of `swag_repro.tracking`, and how often pictures are sent."""
+    """`conf/tracking`: arguments of `swag_repro.tracking`, and how often pictures are sent to W&B."""
 
     mode: str = MISSING
     project: str = MISSING
@@ -71,7 +71,7 @@ class Tracking:
 
 @dataclass
 class Compute:
-    """Where and in what portions; results depend on `tf32` alone, which earlier runs' settings lack."""
+    """Where a cell is computed. Results depend on `tf32` alone, which the settings of earlier runs lack."""
 
     device: str = MISSING
     threads: int | None = None
@@ -80,14 +80,14 @@ class Compute:
 
 @dataclass
 class Batched(Compute):
-    """Where a network is run, and with how many images at once."""
+    """Where a network runs, and how many images it takes at once."""
 
     batch_size: Any = MISSING
 
 
 @dataclass
 class Sweeping:
-    """`conf/sweep`: how a multirun goes; no result depends on it."""
+    """`conf/sweep`: how a multirun is computed; no result depends on it."""
 
     workers: int | None = None
     max_cells: int = MISSING
@@ -97,7 +97,7 @@ class Sweeping:
 
 @dataclass
 class Frame:
-    """What every entry point's config has."""
+    """The settings that every entry point's config has."""
 
     tracking: Tracking = MISSING
     sweep: Sweeping = MISSING
@@ -111,7 +111,7 @@ class Frame:
 
 @dataclass
 class Config(Frame):
-    """That of one which runs a network of `conf/network`."""
+    """The settings of every entry point that runs a network of `conf/network`."""
 
     network: Network = MISSING
     weights: dict[str, Any] = MISSING
@@ -161,7 +161,7 @@ class Objective:
 
 @dataclass
 class Arm:
-    """`conf/arm`: what a figure calls a choice of smoothing and weights."""
+    """`conf/arm`: the name that figures give to a choice of smoothing and weights."""
 
     name: str = MISSING
     label: str = MISSING
@@ -169,7 +169,7 @@ class Arm:
 
 @dataclass
 class Stop:
-    """When a pair ends before its last step, see `swag_repro.transfer.Plateau`."""
+    """The rule by which a pair ends before its last step, see `swag_repro.transfer.Plateau`."""
 
     change: float | None = None
     every: int = MISSING
@@ -178,7 +178,7 @@ class Stop:
 
 @dataclass
 class Keep:
-    """What a stylisation writes while it goes on."""
+    """What a stylisation writes while it runs."""
 
     checkpoint_seconds: float = MISSING
     every: int = MISSING
@@ -187,7 +187,7 @@ class Keep:
 
 @dataclass
 class Guards:
-    """See `swag_repro.transfer.Guards`."""
+    """The arguments of `swag_repro.transfer.Guards`."""
 
     explosion: float = MISSING
     patience: int = MISSING
@@ -197,7 +197,7 @@ class Guards:
 
 @dataclass
 class Levers:
-    """See `swag_repro.networks.Levers`."""
+    """The arguments of `swag_repro.networks.Levers`."""
 
     fold_batchnorm: bool = MISSING
     in_place: bool = MISSING
@@ -257,7 +257,7 @@ class Data:
 
 @dataclass
 class Training(Compute):
-    """Where and how a training is run; no result depends on it."""
+    """Where and how a training runs; no result depends on it."""
 
     workers: int | None = None
     keep_images: bool = MISSING
@@ -279,7 +279,7 @@ class TrainConfig(Config):
 
 @dataclass
 class Corpus:
-    """`conf/corpus`: contents and styles that a network is trained on."""
+    """`conf/corpus`: the contents and styles on which a network is trained."""
 
     name: str = MISSING
     source: dict[str, Any] = MISSING
@@ -289,7 +289,7 @@ class Corpus:
 
 @dataclass
 class Crop:
-    """See `swag_repro.feedforward.Cropping`."""
+    """The arguments of `swag_repro.feedforward.Cropping`."""
 
     short: int = MISSING
     size: int = MISSING
@@ -346,7 +346,7 @@ class TransferConfig(Frame):
 
 @dataclass
 class Sought:
-    """Arguments of `experiments.searching.objectives.Objective`, but for its name."""
+    """The arguments of `experiments.searching.objectives.Objective`, except its name."""
 
     query: str = MISSING
     aggregate: str = MISSING
@@ -355,7 +355,7 @@ class Sought:
 
 @dataclass
 class Search:
-    """`conf/search`: what is searched, by what, and how long; its trials have a config of their own."""
+    """`conf/search`: what is searched, by which sampler, and how long. Trials have their own config."""
 
     name: str = MISSING
     trials: int = MISSING
@@ -371,7 +371,7 @@ GROUPS = (
     "network", "weights", "smoothing", "images", "data", "recipe", "generator", "corpus", "tracking", "sweep",
     "compute",
 )  # fmt: skip
-"""Nodes without which an entry point that has them can't do."""
+"""The nodes that must not be null in a config that has them."""
 
 SCHEMAS = {
     "measure_activations": MeasureConfig,
@@ -381,21 +381,21 @@ SCHEMAS = {
     "train_feedforward": TrainFeedforwardConfig,
     "transfer": TransferConfig,
 }
-"""By the config's name, which is that of the entry point that computes it."""
+"""The schema of each config, by the config's name, which is the name of its entry point."""
 
 BATCHES_SETTLED_BY_RUN = frozenset({"stylize"})
-"""Configs whose `compute.batch_size` may be `auto`."""
+"""The configs whose `compute.batch_size` may be `auto`."""
 
 
 def checked(composed: DictConfig, name: str) -> DictConfig:
-    """A config of `conf/` with its types; interpolations are resolved.
+    """Return a config of `conf/` with its types and resolved interpolations.
 
     Args:
-        composed: By Hydra.
-        name: Of the config, a key of `SCHEMAS`.
+        composed: The config that Hydra composed.
+        name: The config's name, a key of `SCHEMAS`.
 
     Raises:
-        SettingError: a key is unknown, a value of the wrong type, or a mandatory one missing.
+        SettingError: A key is unknown, a value has the wrong type, or a mandatory value is missing.
     """
     config = _typed(composed, SCHEMAS[name])
     for group in GROUPS:
@@ -413,23 +413,23 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
 
 
 def checked_search(node: DictConfig) -> Search:
-    """`search` of `conf/search.yaml`, with its types.
+    """Return `search` of `conf/search.yaml` with its types.
 
     Raises:
-        As `checked`.
+        SettingError: The same as for `checked`.
     """
     search: Search = OmegaConf.to_object(_typed(node, Search, "search."))  # type: ignore[assignment]
     return search
 
 
 def _typed(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
-    """A node with its types; interpolations are resolved. `below` stands before its keys in messages."""
+    """Return a node with its types and resolved interpolations; `below` precedes its keys in messages."""
     try:
         _check_given(OmegaConf.to_container(composed, resolve=False), below)
         plain = OmegaConf.to_container(composed, resolve=True)
         _check_text(plain)
         config = _merged(schema, plain)
-        _check_given(OmegaConf.to_container(config), below)  # what an override has taken out
+        _check_given(OmegaConf.to_container(config), below)  # an override may have deleted values
     except OmegaConfBaseException as error:
         raise SettingError(
             f"{below}{error.full_key or 'config'}",
@@ -441,14 +441,14 @@ def _typed(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
 
 
 _last: dict[type, tuple[Any, bytes]] = {}
-"""By schema: the plain config that got its types last, and what it became, pickled: that is a quick copy."""
+"""The last plain config of each schema, and its typed config, pickled, because unpickling copies quickly."""
 
 
 def _merged(schema: type, plain: Any) -> DictConfig:
-    """The config with the types of its schema.
+    """Return the config with the types of its schema.
 
-    To merge takes some 20 ms, most of what a cell of a sweep costs beside its computation; cells differ in
-    few values, which are set in a copy of the last one.
+    Merging takes about 20 ms, most of a cell's time beside its computation. The cells of a sweep differ in
+    few values, so these are set in a copy of the last config.
     """
     config = _changed(schema, plain) or OmegaConf.unsafe_merge(OmegaConf.structured(schema), plain)
     _last[schema] = (plain, pickle.dumps(config))
@@ -456,7 +456,7 @@ def _merged(schema: type, plain: Any) -> DictConfig:
 
 
 def _changed(schema: type, plain: Any) -> DictConfig | None:
-    """The last config with other values; None where more differs, or they don't fit."""
+    """Return the last config with the changed values; None if more has changed, or a value does not fit."""
     before, typed = _last.get(schema, (None, b""))
     changes = _changes(before, plain)
     if changes is None:
@@ -471,11 +471,11 @@ def _changed(schema: type, plain: Any) -> DictConfig | None:
 
 
 Change: TypeAlias = tuple[tuple[str, ...], str | int | float]
-"""A key, part by part, and its new value."""
+"""The parts of a dotted key, and the key's new value."""
 
 
 def _changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[Change] | None:
-    """Values that differ; None where more than that does: keys, lists, or what is or was null."""
+    """Return the values that differ; None if keys, lists or nulls differ."""
     if not isinstance(before, dict) or not isinstance(now, dict):
         kinds = (str, int, float)
         if repr(before) == repr(now):
@@ -490,7 +490,7 @@ def _changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[Change] 
 
 
 def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """All values below a node by their dotted keys, also those in lists."""
+    """Yield all values below a node with their dotted keys, also those in lists."""
     if not isinstance(node, dict | list):
         yield key, node
         return
@@ -499,7 +499,10 @@ def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _check_given(config: Any, below: str = "") -> None:
-    """Names a mandatory value that is missing; `OmegaConf.missing_keys` would stop at what refers to it."""
+    """Raise if a mandatory value is missing, and name it.
+
+    `OmegaConf.missing_keys` would stop at an interpolation that refers to it.
+    """
     for key, value in _values(config):
         if value == "???":
             name = f"{below}{key}"
@@ -507,9 +510,9 @@ def _check_given(config: Any, below: str = "") -> None:
 
 
 def _check_text(config: Any) -> None:
-    """Refuses text that no file can hold, and names that no terminal should show.
+    """Raise if a text can't be stored in a file, or a name holds signs that a terminal should not print.
 
-    Names of files may have bytes that are no letters.
+    The names of files may hold bytes that are not text.
     """
     for key, value in _values(config):
         if key.rpartition(".")[2] == "name" and any(unicodedata.category(c) == "Cc" for c in str(value)):
@@ -519,7 +522,7 @@ def _check_text(config: Any) -> None:
 
 
 def _check_numbers(config: DictConfig) -> None:
-    """What the types of a schema can't say."""
+    """Raise if a number breaks a rule that the types of a schema can't state."""
     if "network" not in config:
         return
     mean, std = list(config.network.mean), list(config.network.std)

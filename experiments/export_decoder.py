@@ -1,4 +1,4 @@
-"""A trained decoder as a small file, with the config that builds it: what `run=shipped` of `transfer` reads.
+"""The export of a trained decoder as a small file, with its config, for `run=shipped` of `transfer`.
 
 python experiments/export_decoder.py --run <id> --to swag_repro/feedforward/shipped
 """
@@ -25,11 +25,11 @@ from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.weights import WEIGHTS
 
 ELSEWHERE = {"output": "outputs", "content": None, "style": None}
-"""Settings that name places of the machine it was trained on, and what they become."""
+"""The settings that name places on the machine of the training, and their values in the exported config."""
 
 
 def main() -> None:
-    """Exports one run."""
+    """Export one run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -47,15 +47,15 @@ def main() -> None:
 
 
 def export(directory: Path, folder: Path, *own: Path) -> None:
-    """Writes weights in float16, the config, and the run's identity, which has no paths.
+    """Write the weights in float16, the config and the run's identity, without the machine's paths.
 
     Args:
-        directory: Of the run.
-        folder: Of the files.
-        own: Folders of the user's own files that the run may build, beside `conf/`.
+        directory: The run's directory.
+        folder: The folder of the exported files.
+        own: The user's own folders, beside `conf/`, whose files name what the run may build.
 
     Raises:
-        UserError: there is no such finished run, it is damaged, or its config builds what no file names.
+        UserError: No such finished run exists, it is damaged, or its config builds what no file names.
     """
     if not (directory / "status.json").is_file():
         raise WeightsError("--run", "should be the id of a finished training", f"no {directory}", "Check it.")

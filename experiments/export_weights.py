@@ -1,9 +1,10 @@
-"""Writes the weights of finished trainings, as float16 and with a table, for `weights=trained` to read.
+"""The export of finished trainings' weights in float16, with a table, for `weights=trained` to read.
 
 python experiments/export_weights.py --output outputs --to my/family
 python experiments/export_weights.py --to swag_repro/trained --numbers-only small_deep small_wide
 
-Each is tested as it is stored, on the held-out images of its run. Other trainings that the folder has stay.
+Each network is tested with the stored weights on the held-out images of its run. The folder keeps its other
+trainings.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ CURVES = "curves.csv"
 
 
 def main() -> None:
-    """Exports the trainings of one name."""
+    """Export the trainings of one name."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,18 +72,18 @@ def export(
     numbers_only: Collection[str] = (),
     own: Sequence[Path] = (),
 ) -> None:
-    """Writes weights, their runs' identities, the table and the curves; adds to those of the folder.
+    """Write the weights, their runs' identities, the table and the curves; add them to those of the folder.
 
     Args:
         output: The folder of the run directories.
-        name: Of the runs.
-        folder: Of the table and the files.
-        numbers_only: Networks whose weights are not stored.
-        own: Folders of the user's own files that runs may build, beside `conf/`.
+        name: The name of the runs.
+        folder: The folder of the table and the files.
+        numbers_only: The networks whose weights are not stored.
+        own: The user's own folders, beside `conf/`, whose files name what the runs may build.
 
     Raises:
-        UserError: there are no such runs, two of one network and seed, their data are not at hand, or a
-            config builds what no file names.
+        UserError: No such runs exist, two of them have the same network and seed, their data are missing, or
+            a config builds what no file names.
     """
     trained = _by_network_and_seed(all_runs(output), name)
     if not trained:
@@ -104,7 +105,7 @@ def export(
 
 
 def _add(path: Path, rows: pd.DataFrame) -> None:
-    """Rows take the place of those of the same trainings."""
+    """Write rows to a table, in the place of those of the same trainings."""
     of = ["network", "seed"]
     if path.exists():
         there = pd.read_csv(path)
@@ -131,7 +132,7 @@ def _by_network_and_seed(records: Iterable[RunRecord], name: str) -> dict[tuple[
 
 
 def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any]:
-    """Writes one training's weights, if they are to be stored, and identity; its row of the table."""
+    """Write a training's identity, and its weights if `stored`; return its row of the table."""
     network, seed = record.config["network"]["name"], record.config["seed"]
     state = load(record.read(WEIGHTS))
     halved = {
@@ -163,7 +164,7 @@ def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any
 
 
 def _accuracy(record: RunRecord, state: dict[str, torch.Tensor]) -> float:
-    """Of weights as they are stored, on the held-out images of the run."""
+    """Return the accuracy of the stored weights on the held-out images of the run."""
     with stored(record.path):
         config = checked(_todays(record.config), ClassifierTraining.reads)
         training = ClassifierTraining.build(config).training()
@@ -172,7 +173,7 @@ def _accuracy(record: RunRecord, state: dict[str, torch.Tensor]) -> float:
 
 
 def _todays(config: Mapping[str, Any]) -> DictConfig:
-    """The config of a run, of an earlier version maybe, with today's settings of what is no science."""
+    """Return a run's config with today's values of the settings that decide no result."""
     entry = ClassifierTraining.reads
     with initialize_config_dir(str(CONF), version_base="1.3"):
         today: Any = OmegaConf.to_container(compose(entry))
