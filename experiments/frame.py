@@ -1,4 +1,4 @@
-"""The frame that any experiment runs in: from a composed config to a finished run directory."""
+"""The frame of every experiment: it leads from a composed config to a finished run directory."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What an experiment computes with.
+    """What an experiment needs to compute.
 
     Attributes:
-        run: where its results go.
-        tracker: mirrors them in W&B.
-        place: in its sweep; None outside one.
-        label: of the experiment.
-        progress: whether a bar is shown on a terminal.
+        run: The run that takes the results.
+        tracker: It sends the results to W&B.
+        place: The cell's place in its sweep; None outside a sweep.
+        label: The experiment's label.
+        progress: Whether the terminal shows a progress bar.
     """
 
     run: Run
@@ -43,7 +43,7 @@ class Context:
     def shown(
         self, items: Iterable[tuple[int, T]], *, total: int, unit: str, detail: str = ""
     ) -> Iterator[T]:
-        """Passes on items that each stand for some units of work, and shows how many of `total` are done."""
+        """Yield the items, each of some units of work, and show how many units of `total` are done."""
         place = "" if self.place is None else f"cell {self.place} "
         left = "" if self.place is None else self.place.sweep.time_left()
         return track(
@@ -58,15 +58,15 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(ABC):
-    """One cell of an experiment, built from its config: who it is, and how it is computed.
+    """A cell of an experiment, built from its config: it has an identity, and it computes a run.
 
     Attributes:
-        name: of the experiment.
-        version: raised when the same settings come to give other numbers.
-        reads: the config that it is built from, in `conf/`.
-        resumable: names in the run directory that an unfinished attempt leaves to the next one.
-        config: checked.
-        device: where it computes.
+        name: The experiment's name.
+        version: A number to raise when the same settings give other results.
+        reads: The name of its config in `conf/`.
+        resumable: Names in the run directory that an unfinished attempt leaves to the next one.
+        config: The checked config.
+        device: The device that computes the cell.
     """
 
     name: ClassVar[str]
@@ -79,73 +79,73 @@ class Experiment(ABC):
 
     @classmethod
     def build(cls, config: DictConfig) -> Self:
-        """The experiment of a checked config.
+        """Return the experiment of a checked config.
 
         Raises:
-            UserError: a setting that its part of the science objects to.
+            UserError: A part of the science refuses a setting.
         """
         return cls(**cls.parts(config))
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """The attributes of the experiment of this config."""
+        """Return the attributes of the experiment of this config."""
         return {"config": config, "device": _device(config.compute.device)}
 
     @cached_property
     def plain(self) -> dict[str, Any]:
-        """The config in plain containers, as the run directory keeps it."""
+        """The config in plain containers, as the run directory stores it."""
         plain: dict[str, Any] = OmegaConf.to_container(self.config)  # type: ignore[assignment]
         return plain
 
     @cached_property
     def identity(self) -> Identity:
-        """All that decides its result; files are hashed for it."""
+        """All that decides the result; image files are hashed for it."""
         return Identity(self.name, self.version, self.settings, self.images, self.weights_digest)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides its result of its config, in one normal form."""
+        """The settings that decide the result, in a normal form."""
         return scientific(self.plain, self.name)
 
     @property
     def images(self) -> dict[str, str]:
-        """SHA-256 of all the pictures that decide its result, by their names."""
+        """The SHA-256 of each picture that decides the result, by the picture's name."""
         return {}
 
     @property
     def weights_digest(self) -> str | None:
-        """What tells the values of weights from others; None where the settings tell them."""
+        """A digest of the values of the weights; None where the settings determine the values."""
         return None
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What each of its rows says of it."""
+        """The columns that all rows of the run share."""
         return {}
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """What tells it from others, for people."""
+        """A name that tells people this cell from others."""
 
     @property
     def tags(self) -> list[str]:
-        """By which W&B finds it."""
+        """The tags by which users find the run in W&B."""
         return []
 
     @abstractmethod
     def compute(self, context: Context) -> None:
-        """Fills its run."""
+        """Compute the cell and write the results to its run."""
 
     def following(self) -> Experiment | None:
-        """What is to be computed once it is finished."""
+        """Return the experiment to compute after this one; None if there is none."""
         return None
 
 
 def _device(name: str) -> torch.device:
-    """The device that `compute.device` names; `auto` is an accelerator where there is one.
+    """Return the device that `compute.device` names; for `auto` an accelerator if there is one, else the CPU.
 
     Raises:
-        SettingError: there is no such device.
+        SettingError: This machine has no such device.
     """
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Measures of finished pictures by another judge: takes what `stylize.py` took, and optimises nothing.
+"""The measurement of finished pictures by another judge; it takes the overrides of the stylisation.
 
 python experiments/judge.py -m experiment=fig2 measures=resnet50_half
 """
@@ -16,7 +16,7 @@ ENTRY = "stylize"
 @checked_command(ENTRY)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
-    """Judges the pictures of one cell."""
+    """Measure the pictures of one cell."""
     from experiments.running import run
     from experiments.stylization.judging import StylizationJudging
 

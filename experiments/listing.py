@@ -1,4 +1,4 @@
-"""Which experiments there are, how many cells each has, and what they cost by the runs that are there.
+"""The experiments, their numbers of cells, and their costs, estimated from the runs in an output folder.
 
 swag experiments
 swag experiments --runs outputs
@@ -25,10 +25,10 @@ from swag_repro.runs.files import parse_yaml
 from swag_repro.runs.records import RunRecord, all_runs
 
 WIDE = 140
-"""Columns of a terminal in which experiments are described, too."""
+"""Columns that a terminal needs for the descriptions of the experiments."""
 
 KNOWN = 20
-"""Runs of an experiment whose size is added up, at most."""
+"""The largest number of runs per experiment whose sizes are averaged."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Listed:
     """One experiment.
 
     Attributes:
-        name: `experiment=` it.
+        name: The experiment's name, for `experiment=`.
         entry: The entry point that computes it.
-        about: Its file's first sentence.
-        cells: How many.
-        seconds: They take, by the mean of those that are there; None without any.
-        size: They fill, in bytes; likewise.
+        about: The first sentence of its file.
+        cells: The number of its cells.
+        seconds: The time of all cells, from the mean over existing runs; None without runs.
+        size: The bytes of all cells, from the mean over existing runs; None without runs.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Listed:
 
 
 def listed(runs: Path) -> list[Listed]:
-    """All experiments of `conf/`.
+    """Return all experiments of `conf/`.
 
     Args:
-        runs: The output folder of earlier runs, which tell what a cell costs.
+        runs: The output folder of earlier runs, whose costs are averaged.
     """
     found: dict[str, list[RunRecord]] = {}
     for record in all_runs(runs):
@@ -83,7 +83,7 @@ def _listed(name: str, found: dict[str, list[RunRecord]]) -> Listed:
 
 
 def _about(text: str) -> str:
-    """The comment behind the command, to the end of its first sentence."""
+    """Return the first sentence of the comment that follows the command."""
     comments = [line[2:] for line in text.splitlines()[2:] if line.startswith("# ")]
     return " ".join(comments).partition(". ")[0].rstrip(".")
 
@@ -93,7 +93,7 @@ def _size(directory: Path) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints them."""
+    """Print a table of the experiments."""
     parser = argparse.ArgumentParser(prog="swag experiments", description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=Path, default=Path("outputs"), help="runs that tell what a cell costs")
     options = parser.parse_args(arguments)

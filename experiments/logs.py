@@ -1,4 +1,4 @@
-"""The log of a run, in its directory."""
+"""The log of a run in its directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class _LogFile(logging.FileHandler):
-    """What the disk doesn't take is lost: results don't depend on it."""
+    """A log file that drops what the disk refuses; results don't depend on it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):
@@ -32,7 +32,7 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """Writes what is logged into the run directory, tracebacks too; warnings also go to the terminal."""
+    """Write the log, with tracebacks, to this file within the block; warnings also go to the terminal."""
     to_file = _LogFile(path, delay=True)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = RichHandler(logging.WARNING, console=console, show_path=False)

@@ -17,7 +17,7 @@ ENTRY = "measure_activations"
 @checked_command(ENTRY)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
-    """Measures one cell."""
+    """Measure one cell."""
     from experiments.measurements.activations import MeasureActivations
     from experiments.running import run
 

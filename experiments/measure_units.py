@@ -1,4 +1,4 @@
-"""What residual units do to peaks, unit by unit: SWAG's "whack-a-mole" (Figure 4).
+"""A measurement of what residual units do to peaks, unit by unit: SWAG's "whack-a-mole" (Figure 4).
 
 python experiments/measure_units.py network=resnet50 weights=imagenet
 python experiments/measure_units.py -m experiment=whack_a_mole
@@ -17,7 +17,7 @@ ENTRY = "measure_units"
 @checked_command(ENTRY)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
-    """Measures one cell."""
+    """Measure one cell."""
     from experiments.measurements.units import MeasureUnits
     from experiments.running import run
 

@@ -1,4 +1,4 @@
-"""What experiments that run a network need beside what every experiment does."""
+"""What experiments that run a network need beyond `Experiment`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from swag_repro.smoothing import Smoothing
 from swag_repro.weights import Weights
 
 _LAST: dict[str, TappedNetwork] = {}
-"""The network that this process built last: cells of a sweep that follow each other often share it."""
+"""The network that this process built last; consecutive cells of a sweep often share it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class NetworkExperiment(Experiment):
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """The attributes of the experiment of this config."""
+        """Return the attributes of the experiment of this config."""
         return {
             **super().parts(config),
             "architecture": build(config.network),
@@ -47,22 +47,22 @@ class NetworkExperiment(Experiment):
 
     @property
     def images(self) -> dict[str, str]:
-        """SHA-256 of all the pictures that decide its result, by their names."""
+        """The SHA-256 of each picture that decides the result, by the picture's name."""
         return {picture.key: picture.sha256 for picture in self.pictures}
 
     @property
     def weights_digest(self) -> str | None:
-        """What tells the weights' values from others; None where the settings tell them."""
+        """A digest of the values of the weights; None where the settings determine the values."""
         return self.weights.digest(self.architecture)
 
     @property
     def seed(self) -> int | None:
-        """Of random weights; None for others."""
+        """The seed of random weights; None for other weights."""
         return getattr(self.weights, "seed", None)
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What each of its rows says of the network."""
+        """The columns about the network that all rows of the run share."""
         return {"network": self.architecture.name, "weights": self.weights.name, "seed": self.seed}
 
     @property
@@ -73,34 +73,35 @@ class NetworkExperiment(Experiment):
 
     @property
     def tags(self) -> list[str]:
-        """By which W&B finds it."""
+        """The tags by which users find the run in W&B."""
         return [self.architecture.name, self.weights.name]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothedExperiment(NetworkExperiment):
-    """A network that is read at its taps, and a smoothing of what is read."""
+    """A network that is read at its taps, and a smoothing of its features."""
 
     smoothing: Smoothing
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """The attributes of the experiment of this config."""
+        """Return the attributes of the experiment of this config."""
         return {**super().parts(config), "smoothing": build(config.smoothing)}
 
     @property
     def taps(self) -> Sequence[str]:
-        """Where the network is read."""
+        """The taps at which the network is read."""
         return self.architecture.statistic_taps
 
     @property
     def levers(self) -> Levers:
-        """How the network is run."""
-        # Not channels_last: statistics read a layer as (D, M), and turning it costs more than it gains.
+        """The levers that set how the network runs."""
+        # Not channels_last: statistics read a layer as (D, M), and the change of layout costs more than it
+        # gains.
         return Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True)
 
     def network(self) -> TappedNetwork:
-        """The network with its weights, read at its taps, on its device; the last one again, if it fits."""
+        """Return the tapped network with its weights, on its device; reuse the last one if it is the same."""
         config = self.plain
         settings = [config[name] for name in ("network", "weights", "batchnorm", "precision")]
         key = repr((settings, self.weights_digest, list(self.taps), self.levers, self.device))
@@ -110,7 +111,7 @@ class SmoothedExperiment(NetworkExperiment):
         return _LAST[key]
 
     def raw_network(self) -> nn.Module:
-        """The network with its weights, before it is read at taps."""
+        """Return the network with its weights, before it is read at taps."""
         return build_network(self.weights, self.architecture, self.taps)
 
     def _network(self) -> TappedNetwork:
@@ -127,7 +128,7 @@ class SmoothedExperiment(NetworkExperiment):
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What each of its rows says of the network."""
+        """The columns about the network that all rows of the run share."""
         return {**super().origin, "smoothing": str(self.smoothing)}
 
     @property
@@ -137,5 +138,5 @@ class SmoothedExperiment(NetworkExperiment):
 
     @property
     def tags(self) -> list[str]:
-        """By which W&B finds it."""
+        """The tags by which users find the run in W&B."""
         return [*super().tags, str(self.smoothing)]

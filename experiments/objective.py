@@ -1,4 +1,4 @@
-"""The objective of a config: losses, and where they read the network."""
+"""The objective of a config: its losses and the taps at which they read the network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from swag_repro.smoothing import Smoothing
 
 
 def objective_of(settings: DictConfig, architecture: Architecture, smoothing: Smoothing) -> Objective:
-    """What `objective` asks for.
+    """Return the objective that the config's `objective` describes.
 
     Raises:
-        SettingError: it names no taps of the network, or the objective objects.
+        SettingError: It names no taps of the network, or the objective refuses a setting.
     """
     taps = _style_taps(architecture, settings)
     return Objective(
@@ -42,7 +42,7 @@ def objective_of(settings: DictConfig, architecture: Architecture, smoothing: Sm
 
 
 def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, float]:
-    """Tap → weight."""
+    """Return the weight of each style tap."""
     known = {
         "style": architecture.style_taps,
         "hypercolumn": architecture.columns,
@@ -71,7 +71,7 @@ def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[
 
 
 def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None:
-    """Which of the taps are smoothed; None for all."""
+    """Return the taps that are smoothed; None for all."""
     number, pattern = settings.smoothed_deepest, settings.smoothed_taps
     if pattern is None:
         return None if number is None else taps[max(0, len(taps) - number) :]

@@ -26,12 +26,12 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
 
     Args:
         photo: A file, or a PIL image.
-        painting: Likewise.
-        settings: As on the command line, such as `"images.size=512"`, `"network=vgg16"` or `"preset=fast"`.
+        painting: A file, or a PIL image.
+        settings: Overrides as on the command line: `"images.size=512"`, `"network=vgg16"` or `"preset=fast"`.
 
     Raises:
-        UserError: A file can't be read or is no image, or a setting can't be meant.
-        hydra.errors.HydraException: There is no such setting or choice.
+        UserError: A file can't be read or is no image, or a setting has no valid value.
+        hydra.errors.HydraException: No such setting or choice exists.
     """
     with TemporaryDirectory() as folder:
         inputs = [
@@ -42,7 +42,7 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
         check("stylize", settings)
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cell = Cell(compose("stylize", [*settings, *inputs, *always]), [], None, Stylization)
-        flush_subnormals()  # as the command line does, so that the picture is the same
+        flush_subnormals()  # as on the command line, so that the picture is the same
         with console.capture():
             _, path = cell.compute(cell.built())
         [pair] = RunRecord(path, read_status(path)).pairs().to_pylist()
@@ -54,6 +54,6 @@ def _stored(picture: Photo, path: Path) -> Path:
     if isinstance(picture, Image.Image):
         picture.save(path, format="PNG")
     else:
-        check_header(Path(picture))  # which names it; later its copy would be named
+        check_header(Path(picture))  # its message names the user's file, not the copy
         shutil.copyfile(picture, path)
     return path

@@ -1,4 +1,4 @@
-"""Which settings decide a result, and which only how, where and under what name it is computed."""
+"""The settings that decide a result, and those that only say how, where and by what name it is computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERSIONS = {
     "train_feedforward": 2,
     "transfer": 1,
 }
-"""Of the experiments' own code: raised when the same settings come to give other numbers."""
+"""The versions of the experiments' code: raise one when the same settings give other numbers."""
 
 NOT_SCIENCE = frozenset(
     {
@@ -33,12 +33,12 @@ NOT_SCIENCE = frozenset(
         "arm",
         "network.label",
         "objective.label",
-        # Of the levers, all but autocast change values by rounding only.
+        # All levers but autocast change values only by rounding.
         "levers.fold_batchnorm",
         "levers.in_place",
         "levers.channels_last",
         "levers.checkpoints",
-        # Where images and weights come from; the hashes in `Identity` stand for what they are.
+        # These say where images and weights come from; the hashes in `Identity` stand for their contents.
         "images.name",
         "images.path",
         "images.source",
@@ -56,20 +56,20 @@ NOT_SCIENCE = frozenset(
         "weights.part",
     }
 )
-"""Settings, by dotted key, that leave every measured number as it is. All others are taken to decide."""
+"""Dotted keys of settings that change no measured number. All other settings count as deciding the result."""
 
 LATER = frozenset({"transformations", "compute.tf32", "tile"})
-"""Settings, by dotted key, that came when there were runs already: empty or false they are in no id."""
+"""Dotted keys of settings that are younger than some runs: no id covers them if they are empty or false."""
 
 NOT_SCIENCE_OF = {
-    # Rounding only, and nothing amplifies it. In a stylisation each step goes on from the one before: with
-    # other neighbours in its batch nearly all pixels of a picture come to differ.
+    # These change only rounding, which nothing amplifies here. In a stylisation, each step builds on the one
+    # before: with other neighbours in its batch, nearly all pixels of a picture change.
     "measure_activations": frozenset({"compute.batch_size"}),
     "measure_units": frozenset({"compute.batch_size"}),
     # Another judge changes no picture.
     "stylize": frozenset({"measures"}),
-    # Where the data are, and how they are read; a digest in `Identity` stands for what they are.
-    # The trained weights have a digest; tiles and neighbours change rounding only.
+    # These say where the data are and how they are read; a digest in `Identity` stands for their contents.
+    # A digest also stands for the trained weights. Tiles and neighbours change only rounding.
     "transfer": frozenset({"run", "tile", "compute.batch_size", "measures", "corpus"}),
     "train_feedforward": frozenset(
         {
@@ -94,11 +94,11 @@ NOT_SCIENCE_OF = {
         }
     ),
 }
-"""Those that leave the numbers of one experiment as they are."""
+"""Dotted keys of settings that change no number of this experiment."""
 
 
 def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
-    """The part of an experiment's resolved, plain config that decides the result, in one normal form.
+    """Return the part of an experiment's resolved, plain config that decides the result, in a normal form.
 
     Raises:
         SettingError: A number is NaN or infinite.
@@ -112,21 +112,21 @@ def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
 
 
 def _at(config: Any, key: str) -> Any:
-    """The value of a dotted key; None without one."""
+    """Return the value of a dotted key; None if there is none."""
     for name in key.split("."):
         config = config.get(name) if isinstance(config, Mapping) else None
     return config
 
 
 def wants_judge(config: Mapping[str, Any]) -> bool:
-    """Whether a stylisation's settings name a judge."""
+    """Return whether a stylisation's settings name a judge."""
     return "_target_" in config.get("measures", {})
 
 
 def settings_of_judge(config: Mapping[str, Any]) -> Any:
-    """Those of a stylisation's settings that decide its measures, in one normal form.
+    """Return the settings of a stylisation's judge that decide its measures, in a normal form.
 
     Raises:
-        As `scientific`.
+        SettingError, TypeError: The same as for `scientific`.
     """
     return normal({"measures": config["measures"]}, NOT_SCIENCE)["measures"]

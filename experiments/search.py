@@ -1,10 +1,10 @@
-"""Search of the settings of a stylisation that its judge likes best, by Optuna.
+"""A search by Optuna for the settings of a stylisation that its judge rates best.
 
 python experiments/search.py search=style network=resnet50 images.size=128
 python experiments/search.py search=style search.show=true
 
-The same command goes on where it stopped. Given several times at once, also on several hosts that share the
-output folder, its processes share the trials.
+The same command resumes an interrupted search. Several processes of the same command share the trials, also
+on several hosts that share the output folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(config: DictConfig) -> None:
 
     with explained():
         try:
-            import optuna  # noqa: F401  (here: an extra of the package)
+            import optuna  # noqa: F401  (here, because it is an extra of the package)
         except ModuleNotFoundError as error:
             remedy = "Install it: pip install 'swag-repro[search]'"
             raise SettingError("search", "needs Optuna", str(error), remedy) from error

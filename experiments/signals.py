@@ -1,4 +1,4 @@
-"""Signals that ask a process to end, such as Ctrl-C and SIGTERM: what is under way is finished, and kept."""
+"""Signals that ask a process to end, such as Ctrl-C and SIGTERM; work in progress is finished and kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """One of `ENDING` came; `number` is its own."""
+    """The interrupt by a signal of `ENDING`; `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
@@ -20,17 +20,17 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interrupt(number: int) -> None:
-    """What a signal does where nothing has to be finished first.
+    """Raise `Interrupted`: the handler of a process that has nothing to finish first.
 
     Raises:
-        Interrupted: always.
+        Interrupted: Always.
     """
     raise Interrupted(number)
 
 
 @contextmanager
 def handled(handler: Callable[[int], None]) -> Iterator[None]:
-    """Within, calls this for each of `ENDING`, but for those to be ignored, as by `nohup`."""
+    """Call the handler for signals of `ENDING` within the block, except ignored ones, as under `nohup`."""
     before = handle(handler)
     try:
         yield
@@ -40,22 +40,25 @@ def handled(handler: Callable[[int], None]) -> Iterator[None]:
 
 
 def handle(handler: Callable[[int], None]) -> dict[int, Callable[[int, FrameType | None], object] | int]:
-    """Calls this for each of `ENDING` from now on; the former handlers. In the main thread only."""
+    """Call the handler for each signal of `ENDING` from now on, and return the former handlers.
+
+    Ignored signals stay ignored. Outside the main thread, nothing is changed.
+    """
     if threading.current_thread() is not threading.main_thread():
         return {}
     former = {number: signal.getsignal(number) for number in ENDING}
     handled_before = {n: before for n, before in former.items() if before not in (None, signal.SIG_IGN)}
     for number in handled_before:
         signal.signal(number, lambda got, _frame: handler(got))
-    return handled_before  # type: ignore[return-value]  # None is sorted out
+    return handled_before  # type: ignore[return-value]  # None was left out above
 
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Within, a signal only makes the yielded function return its number, that of the first.
+    """Defer signals within the block: the yielded function returns the number of the first one, or None.
 
     Raises:
-        Interrupted: at the end, if one came.
+        Interrupted: A signal came; raised at the end of the block.
     """
     came: list[int] = []
     with handled(came.append):

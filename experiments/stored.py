@@ -1,4 +1,4 @@
-"""Configs that run directories keep: whoever wrote them, they build only what `conf/` names."""
+"""Checks of the configs in run directories: whoever wrote them, they may build only what `conf/` names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swag_repro.errors import UserError, WeightsError
 from swag_repro.runs.files import MALFORMED, parse_yaml
 
 OF_LAUNCHING = "hydra"
-"""The folder of `conf/`, and the key, of what starts cells: no experiment is built of it."""
+"""The folder of `conf/`, and the config's key, of the launchers: no experiment is built from it."""
 
 REMEDY = (
     "A config can run any code: this one is refused. If it is yours, give the folder with the file that "
@@ -27,12 +27,12 @@ def check_stored(config: Any, source: Path, *own: Path) -> None:
     """Raise unless each `_target_` of a stored config stands in a file of `conf/` or of `--config-dir`.
 
     Args:
-        config: plain, as it was read.
-        source: its file or folder, for the message.
-        own: folders of the user's own files, beside those that Hydra knows.
+        config: The plain config as it was read.
+        source: Its file or folder, for the message.
+        own: The user's own folders, beside those that Hydra knows.
 
     Raises:
-        WeightsError: another target, or an interpolation, which could become one.
+        WeightsError: The config has another target, or an interpolation, which could become one.
     """
     if not isinstance(config, dict):
         raise WeightsError("run", "should have its config", f"a {type(config).__name__}: {source}", REMEDY)
@@ -49,10 +49,10 @@ def check_stored(config: Any, source: Path, *own: Path) -> None:
 
 @contextmanager
 def stored(source: Path) -> Iterator[None]:
-    """Within, what fails of a stored config is the fault of its file, which may hold anything.
+    """Blame the stored config's file for any error within the block: the file may hold anything.
 
     Raises:
-        WeightsError: anything but a `UserError` was raised.
+        WeightsError: An error other than `UserError` was raised.
     """
     try:
         yield
@@ -64,7 +64,7 @@ def stored(source: Path) -> Iterator[None]:
 
 
 def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield all that stands below a node with its dotted key, nodes too."""
+    """Yield all nodes and values below a node with their dotted keys."""
     if not isinstance(node, dict | list):
         return
     for name, value in node.items() if isinstance(node, dict) else enumerate(node):
@@ -83,7 +83,7 @@ def _folders() -> tuple[Path, ...]:
 
 @cache
 def _allowed(folders: tuple[Path, ...]) -> frozenset[str]:
-    """Return what the groups' files in these folders name as a target."""
+    """Return the targets that the groups' files in these folders name."""
     groups = {path.parent.relative_to(CONF) for path in CONF.glob("*/**/*.yaml")}
     files = [
         path
@@ -97,7 +97,7 @@ def _allowed(folders: tuple[Path, ...]) -> frozenset[str]:
 
 def _targets(path: Path) -> Iterator[str]:
     content: Any = None
-    with suppress(*MALFORMED):  # of a user's folder; Hydra reports those that it reads
+    with suppress(*MALFORMED):  # a user's file may be malformed; Hydra reports those that it reads
         content = parse_yaml(path.read_text(encoding="utf-8"))
     for key, value in _values(content):
         parts = key.split(".")

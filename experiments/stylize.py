@@ -1,4 +1,4 @@
-"""Style transfer by optimising an image's pixels (SWAG, Figures 1, 2 and 6), and its judgement.
+"""Style transfer by optimising an image's pixels (SWAG, Figures 1, 2 and 6), and the pictures' judgement.
 
 python experiments/stylize.py content=a.jpg style=b.jpg network=resnet50 smoothing=softmax images.size=256
 python experiments/stylize.py content=a.jpg 'style=[b.jpg,c.jpg]' pairing=mix 'style_weights=[0.7,0.3]'
@@ -18,7 +18,7 @@ ENTRY = "stylize"
 @checked_command(ENTRY)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
-    """Stylises the pairs of one cell, and has them judged."""
+    """Stylise the pairs of one cell, and judge the pictures."""
     from experiments.running import run
     from experiments.stylization.stylization import Stylization
 

@@ -18,7 +18,7 @@ ENTRY = "train_classifier"
 @checked_command(ENTRY)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
-    """Trains one network."""
+    """Train one network."""
     from experiments.training.alongside import train_with_others
     from experiments.training.training import ClassifierTraining
 

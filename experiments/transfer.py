@@ -1,4 +1,4 @@
-"""Pictures by a network that was trained to stylise, in one pass.
+"""Style transfer in one pass, by a network that was trained to stylise.
 
 swag transfer content=photo.jpg style=painting.jpg
 swag transfer content=photo.jpg 'style=[a.jpg,b.jpg]' pairing=mix 'style_weights=[0.7,0.3]' run=<id>
@@ -17,7 +17,7 @@ ENTRY = "transfer"
 @checked_command(ENTRY)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
-    """Stylises the pairs of one cell."""
+    """Stylise the pairs of one cell."""
     from experiments.feedforward.transfer import Transfer
     from experiments.running import run
 

@@ -1,4 +1,4 @@
-"""What the contents of a training are made of, to see what a normalisation is good for (AdaIN, Figure 1)."""
+"""The looks of a training's contents, to see what a normalisation is good for (AdaIN, Figure 1)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Look:
     """A way to prepare contents.
 
     Attributes:
-        name: one of `LOOKS`.
-        style: of `stylized`; None for the others.
-        decoder: that stylises; None for the others.
+        name: One of `LOOKS`.
+        style: The style of `stylized`; None for other looks.
+        decoder: The trained decoder of `stylized`; None for other looks.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Look:
 
     @property
     def images(self) -> dict[str, str]:
-        """What tells it from others, beside its name."""
+        """The digests that tell this look from others of its name."""
         if self.style is None or self.decoder is None:
             return {}
         return {"look": f"{self.style.sha256} {self.decoder.digest}"}
 
     def stylize(self, size: int) -> Callable[[Tensor], Tensor] | None:
-        """What is done to a content `(3, H, W)` on the CPU; None for nothing.
+        """Return the function that prepares a content `(3, H, W)` on the CPU; None if nothing is to be done.
 
         Args:
-            size: pixels of the style's short side.
+            size: Pixels of the style's short side.
         """
         if self.name == "photograph":
             return None
@@ -57,17 +57,17 @@ class Look:
 
 
 def look_of(config: DictConfig, pictures: tuple[Picture, ...], kind: type[GeneratorExperiment]) -> Look:
-    """What `crop.look` asks for.
+    """Return the look that `crop.look` names.
 
-    `crop.style` may stand beside any look, so that a sweep over looks can have it.
+    Other looks ignore `crop.style`, so that a sweep over looks can set it.
 
     Args:
-        config: of the training.
-        pictures: among which the style may be.
-        kind: the experiment that trained the decoder.
+        config: The training's config.
+        pictures: The set of pictures that may hold the style.
+        kind: The experiment that trained the decoder.
 
     Raises:
-        SettingError: an unknown look, or no style for `stylized`.
+        SettingError: The look is unknown, or `stylized` has no style.
     """
     crop = config.crop
     check_choice("crop.look", crop.look, LOOKS)

@@ -1,4 +1,4 @@
-"""A network that stylises in one pass: an encoder, and what generates pictures from it."""
+"""A network that stylises in one pass: an encoder, and a generator of pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PADDINGS = ("reflect", "zeros")
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorExperiment(SmoothedExperiment):
-    """An encoder, a generator of pictures, and the objective that it is trained by."""
+    """An encoder, a generator of pictures, and the objective of its training."""
 
     objective: Objective
     generator: Generator
@@ -42,62 +42,62 @@ class GeneratorExperiment(SmoothedExperiment):
 
     @property
     def seed(self) -> int:
-        """Of the generator and its training."""
+        """The seed of the generator and its training."""
         seed: int = self.config.seed
         return seed
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What each of its rows says of it."""
+        """The columns that all rows of the run share."""
         return {**super().origin, "loss": f"{self.config.objective.name} {self.config.generator.name}"}
 
     @property
     def label(self) -> str:
-        """Generator, encoder, smoothing, objective, for people."""
+        """The generator, encoder, smoothing and objective, for people."""
         return f"{self.config.generator.name} {super().label} {self.config.objective.name}"
 
     @property
     def tags(self) -> list[str]:
-        """By which W&B finds it."""
+        """The tags by which users find the run in W&B."""
         return [*super().tags, self.config.generator.name, self.config.objective.name]
 
     @property
     def tap(self) -> str:
-        """The layer that is decoded: that of the content term."""
+        """The tap whose features are decoded: that of the content term."""
         return next(iter(self.objective.content.taps))
 
     @property
     def taps(self) -> Sequence[str]:
-        """Where the encoder is read."""
+        """The taps at which the encoder is read."""
         return tuple(dict.fromkeys([*self.objective.taps(), self.tap]))
 
     @property
     def levers(self) -> Levers:
-        """How the encoder is run."""
+        """The levers that set how the encoder runs."""
         return Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True, channels_last=True)
 
     def raw_network(self) -> nn.Module:
-        """The encoder, as it pads here."""
+        """Return the encoder with the padding of the config."""
         network = build_network(self.weights, self.architecture)
         return reflect(network) if self.config.padding == "reflect" else network
 
     @cached_property
     def structure(self) -> nn.Module:
-        """The encoder without any values, for what only its layers tell."""
+        """The encoder without values, for what only its layers tell."""
         with torch.device("meta"):
             return self.architecture.build()
 
     @cached_property
     def path(self) -> list[Stage]:
-        """Of the encoder to the layer that is decoded."""
+        """The stages of the encoder up to the layer that is decoded."""
         return stages(self.structure, self.architecture.taps[self.tap])[0]
 
     def generator_network(self) -> nn.Module:
-        """What is trained, with fresh weights."""
+        """Return the network to train, with fresh weights."""
         path = self.architecture.taps[self.tap]
         return self.generator.network(self.structure, path, seed=self.config.seed)
 
     def stylizer(self, network: nn.Module) -> Stylizer:
-        """A trained network in use."""
+        """Return a trained network, ready to stylise."""
         tapped = self.network()
         return Stylizer(self.generator, network, lambda images: tapped(images)[self.tap], self.path)

@@ -1,4 +1,4 @@
-"""A finished training of a network that stylises, found by the id of its run or among what ships."""
+"""A finished training of a network that stylises, found by its run's id or among those that ship."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Trained:
     """A training and its weights.
 
     Attributes:
-        experiment: what was trained.
-        path: of the weights.
+        experiment: The experiment that was trained.
+        path: The file of the weights.
     """
 
     experiment: GeneratorExperiment
@@ -40,14 +40,14 @@ class Trained:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the trained weights, and what tells those of the encoder."""
+        """The SHA-256 of the trained weights, and the digest of the encoder's."""
         return f"{digest_of(self.path)} {self.experiment.weights_digest}"
 
     def network(self) -> nn.Module:
-        """The trained network, on its device.
+        """Return the trained network, on its device.
 
         Raises:
-            WeightsError: the file is damaged, or of another network.
+            WeightsError: The file is damaged, or belongs to another network.
         """
         network = self.experiment.generator_network()
         try:
@@ -59,15 +59,15 @@ class Trained:
 
 
 def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Trained:
-    """The training of a run.
+    """Return the training of a run.
 
     Args:
-        run: its id, or `SHIPPED`.
-        beside: the config that wants it: its output folder, images, device and precision are used.
-        kind: the experiment that trained it.
+        run: The run's id, or `SHIPPED`.
+        beside: The config that uses the training: its output folder, images, device and precision apply.
+        kind: The experiment that trained it.
 
     Raises:
-        WeightsError: there is no such finished training, or its config builds what `conf/` doesn't name.
+        WeightsError: No such finished training exists, or its config builds what `conf/` doesn't name.
     """
     directory = _shipped() if run == SHIPPED else Path(beside.output).expanduser() / "runs" / run
     if run != SHIPPED and not is_finished(directory):
@@ -83,7 +83,7 @@ def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Tr
         raise WeightsError("run", f"should be a training of {kind.reads}", found, TRAIN_ONE)
     with stored(directory):
         experiment = _experiment(settings, beside, kind)
-        _ = experiment.weights_digest  # objects to weights that are none
+        _ = experiment.weights_digest  # raises if the weights can't be used
     return Trained(experiment, directory / WEIGHTS)
 
 

@@ -1,4 +1,4 @@
-"""The training of a network that stylises, in its run directory: curves, pictures on its way, weights."""
+"""The training of a network that stylises; its run directory has curves, pictures and weights."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from swag_repro.transfer import PairRecord
 from swag_repro.transfer.records import Losses, Status
 
 GRIDS = "images/grids"
-"""Where pictures on the way lie: contents, styles and pictures below each other."""
+"""The folder of grids of intermediate pictures: contents, styles and pictures side by side."""
 
 POINTS, MOST_LIVE = 20, 10
-"""Of kept curves: how many a short training has, and of how many live points one is made at most."""
+"""The points of a short training's kept curves, and the most live points averaged to one of them."""
 
 CELL = 128
-"""Pixels of a picture's height in a grid."""
+"""The height of a picture in a grid, in pixels."""
 
 
 class FeedforwardTrainer(Trainer[FeedforwardTraining]):
-    """Of a network that stylises: the objective's terms, and pictures of some pairs.
+    """A trainer of a network that stylises; it logs the objective's terms and pictures of some pairs.
 
     Args:
-        experiment: what is trained.
-        training: at its start.
-        context: where results go; None in a process beside the first, which writes nothing.
-        batches: gives the pairs that are shown, one by one.
-        stylizer: gives a network in use.
+        experiment: The experiment to train.
+        training: The training at its start.
+        context: Takes the results; None in every process but the first, which alone writes.
+        batches: Returns the pairs to show, one by one.
+        stylizer: Returns a network ready to stylise.
     """
 
     axis = ("step", "train/*", "pairs/*", "lr")
@@ -56,7 +56,7 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         self.batches, self.stylizer = batches, stylizer
 
     def after(self, done: int) -> None:
-        """Live curves; pictures where they were asked for."""
+        """Log the live curves, and show the pairs where the config asks for it."""
         if done % LIVE == 0 or done == self.training.steps:
             self._log("train", self.training.running())
             if done % self.kept_every == 0 or done == self.training.steps:
@@ -66,16 +66,16 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
 
     @property
     def kept_every(self) -> int:
-        """Steps between two points of the curves that the rows hold, means since the point before."""
+        """Steps between two points of the kept curves; each point is the mean since the point before."""
         return LIVE * min(MOST_LIVE, max(1, self.training.steps // (POINTS * LIVE)))
 
     def begin(self) -> None:
-        """Pictures of the start."""
+        """Show the pairs at the start."""
         if self.training.done == 0:
             self._show(0)
 
     def end(self) -> None:
-        """The pairs as the network has them at its end, their table, and all rows."""
+        """Write the pairs as the final network makes them, their table, and all rows."""
         if self.context is None:
             return
         run, pairs = self.context.run, []
@@ -91,7 +91,7 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         run.write_rows([{**self.experiment.origin, **row} for row in (*rows, *_pair_rows(pairs))])
 
     def _show(self, done: int) -> None:
-        """Stylises the pairs, and keeps a grid of them, after the shares that `shown` names."""
+        """Stylise the pairs and save a grid of them, at the shares of the training that `shown` names."""
         steps = {round(share * self.training.steps) for share in self.experiment.config.shown}
         if self.context is None or done not in steps:
             return
@@ -110,10 +110,10 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         self._log("pairs", mean)
 
     def _stylized(self) -> Iterator[tuple[Batch, Tensor]]:
-        """Each pair, and its picture `(1, 3, H, W)`.
+        """Yield each pair and its picture `(1, 3, H, W)`.
 
         Raises:
-            TrainingError: a picture is NaN or infinite.
+            TrainingError: A picture is NaN or infinite.
         """
         stylizer = self.stylizer(self.training.network)
         for batch in self.batches():
@@ -124,7 +124,7 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
 
     @torch.no_grad()
     def _losses(self, batch: Batch, picture: Tensor) -> Losses:
-        """Of a picture, by the objective of the training, with the content's own features as target."""
+        """Return a picture's losses by the training's objective; the content's features are the target."""
         objective, encoder = self.training.objective, self.training.encoder
         targets = objective.targets(encoder, batch.contents, batch.styles)
         terms = objective(encoder, picture, targets)
@@ -141,14 +141,14 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
 
 
 def _grid(cells: list[Tensor]) -> Tensor:
-    """Contents, styles and pictures `(3, H, W)`, three a row, each brought to a square."""
+    """Return a grid of contents, styles and pictures `(3, H, W)`, three a row, each resized to a square."""
     squares = [F.interpolate(cell[None], (CELL, CELL), mode="bilinear", antialias=True)[0] for cell in cells]
     grid: Tensor = make_grid([square.cpu() for square in squares], nrow=3, padding=2, pad_value=1.0)
     return grid
 
 
 def _pair_rows(pairs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Terms of each pair at its end."""
+    """Yield the rows of each pair's final losses."""
     for pair in pairs:
         for statistic in ("content_loss", "style_loss", "total_loss"):
             about = {"content": pair["content"], "style": pair["style"], "statistic": statistic}

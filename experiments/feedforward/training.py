@@ -1,4 +1,4 @@
-"""The experiment `train_feedforward`: a network that stylises in one pass, shown and judged by some pairs."""
+"""The experiment `train_feedforward`: it trains a network that stylises in one pass, and judges pairs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from swag_repro.feedforward import (
 
 @dataclass(frozen=True, kw_only=True)
 class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
-    """What is trained by which objective on what, and the pairs by which it is shown and judged."""
+    """A generator, its objective, its corpus, and the pairs that show and judge it."""
 
     name = "train_feedforward"
     version = VERSIONS[name]
@@ -42,7 +42,7 @@ class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """The attributes of the experiment of this config."""
+        """Return the attributes of the experiment of this config."""
         parts = super().parts(config)
         check_shares("shown", config.shown, "0 is its start; the end is always shown.")
         return {
@@ -54,23 +54,23 @@ class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
 
     @cached_property
     def corpus(self) -> Corpus:
-        """Listed once it is needed."""
+        """The corpus, listed at first use."""
         corpus: Corpus = build(self.config.corpus.source)
         return corpus
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Those that are shown and judged."""
+        """The pairs that are shown and judged."""
         return pairs_of(self.config, self.pictures)
 
     @property
     def images(self) -> dict[str, str]:
-        """What tells the corpus and the pairs from others."""
+        """The digests that tell the corpus, the look and the pairs from others."""
         pairs = {pair.name: pair.sha256 for pair in self.pairs}
         return {"corpus": self.corpus.digest, **self.look.images, **pairs}
 
     def training(self) -> FeedforwardTraining:
-        """At its start."""
+        """Return the training at its start."""
         return FeedforwardTraining(
             self.generator,
             self.generator_network(),
@@ -85,13 +85,13 @@ class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
         )
 
     def trainer(self, context: Context | None) -> FeedforwardTrainer:
-        """What takes it to its end."""
+        """Return the trainer that runs the training to its end."""
         return FeedforwardTrainer(
             self, self.training(), context, batches=self.batches, stylizer=self.stylizer
         )
 
     def batches(self) -> Iterator[Batch]:
-        """The pairs that are shown, one by one, their contents prepared as those of the training are."""
+        """Yield the pairs to show, one by one; their contents are prepared as those of the training."""
         prepared = self.look.stylize(self.cropping.short)
         for pair in self.pairs:
             weights = [1.0] * len(pair.styles)
@@ -102,5 +102,5 @@ class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
             yield batch
 
     def following(self) -> Judging | None:
-        """The judgement of its pictures; None if nothing is to be measured."""
+        """Return the judgement of its pictures; None if nothing is to be measured."""
         return judgement_of(self, self.architecture, self.weights)

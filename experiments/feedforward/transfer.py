@@ -1,4 +1,4 @@
-"""The experiment `transfer`: pictures by a network that was trained to stylise."""
+"""The experiment `transfer`: a network that was trained to stylise makes pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from swag_repro.transfer.records import Losses, Status
 from swag_repro.weights import Weights
 
 UNKNOWN = Losses(*[math.nan] * 4)
-"""Terms of an objective that nothing minimised here."""
+"""Losses of a picture that nothing optimised."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Transfer(Experiment):
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """The attributes of the cell of this config."""
+        """Return the attributes of the experiment of this config."""
         check_choice("color", config.color, COLORS)
         if not 0 <= config.alpha <= 1:
             raise SettingError("alpha", "should be from 0 to 1", config.alpha, "1 is the whole style.")
@@ -73,40 +73,40 @@ class Transfer(Experiment):
 
     @cached_property
     def plain(self) -> dict[str, Any]:
-        """The config, with that of the network."""
+        """The config, with the settings of the trained network."""
         of_training = self.trained.experiment.plain
         kept = ("network", "weights", "smoothing", "objective", "generator", "recipe", "corpus", "seed")
         return {**super().plain, **{key: of_training[key] for key in kept}}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its own; the digest of the weights stands for the network and its training."""
+        """The config's own settings; the digest of the weights stands for the network and its training."""
         own: Any = OmegaConf.to_container(self.config)
         return scientific(own, self.name)
 
     @property
     def images(self) -> dict[str, str]:
-        """SHA-256 of each pair."""
+        """The SHA-256 of each pair."""
         return {pair.name: pair.sha256 for pair in self.pairs}
 
     @property
     def weights_digest(self) -> str:
-        """Of the trained network and its encoder."""
+        """The digests of the trained network and its encoder."""
         return self.trained.digest
 
     @property
     def architecture(self) -> Architecture:
-        """Of the encoder, which no judge may be."""
+        """The encoder's architecture, which the judge must not share."""
         return self.trained.experiment.architecture
 
     @property
     def weights(self) -> Weights:
-        """Of the encoder."""
+        """The encoder's weights."""
         return self.trained.experiment.weights
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What each of its rows says of the network."""
+        """The columns about the network that all rows of the run share."""
         return self.trained.experiment.origin
 
     @property
@@ -116,11 +116,11 @@ class Transfer(Experiment):
 
     @property
     def tags(self) -> list[str]:
-        """By which W&B finds it."""
+        """The tags by which users find the run in W&B."""
         return self.trained.experiment.tags
 
     def compute(self, context: Context) -> None:
-        """Stylises all pairs; writes pictures, their table and how long each took."""
+        """Stylise all pairs; write the pictures, their table and the seconds of each."""
         network = self.trained.network()
         stylizer = self.trained.experiment.stylizer(network)
         pairs: list[dict[str, Any]] = []
@@ -144,7 +144,10 @@ class Transfer(Experiment):
         return {**self.origin, **about, "statistic": "seconds", "value": seconds}
 
     def _stylized(self, stylizer: Stylizer, batch: Batch) -> Tensor:
-        """The pictures of a batch, whose pairs share their styles, on the CPU: their time is over."""
+        """Return the pictures of a batch whose pairs share their styles.
+
+        They are moved to the CPU, so that the measured time includes all of their computation.
+        """
         seen = batch.seen(self.config.color)
         with autocast(self.device, self.config.precision), out_of_memory(_too_large):
             images = stylizer(
@@ -153,7 +156,7 @@ class Transfer(Experiment):
         return batch.finished(images, self.config.color).cpu()
 
     def batches(self) -> Iterator[Batch]:
-        """Pairs that share styles and masks, and whose contents have one size."""
+        """Yield batches of pairs that share styles and masks, and whose contents have one size."""
         groups: dict[Any, list[Pair]] = {}
         for pair in self.pairs:
             size = self.resize.target(*pair.content.read().size)
@@ -164,7 +167,7 @@ class Transfer(Experiment):
             styles = None
             for first in range(0, len(group), most):
                 batch = self._batch(group[first : first + most])
-                styles = styles or batch.styles[0]  # the same tensors, which are encoded once
+                styles = styles or batch.styles[0]  # all batches share them: they are encoded once
                 yield replace(batch, styles=(styles,) * len(batch.pairs))
 
     def _batch(self, pairs: Sequence[Pair]) -> Batch:
@@ -177,7 +180,7 @@ class Transfer(Experiment):
         )
 
     def following(self) -> Judging | None:
-        """The judgement of its pictures; None if nothing is to be measured."""
+        """Return the judgement of its pictures; None if nothing is to be measured."""
         return judgement_of(self, self.architecture, self.weights)
 
 

@@ -1,1 +1,1 @@
-"""Experiments that measure networks, and optimise nothing."""
+"""Experiments that measure networks and optimise nothing."""

@@ -17,7 +17,7 @@ from swag_repro.networks import TappedNetwork
 from swag_repro.statistics import activation_statistics
 
 THUMBNAIL = 128
-"""Short side, in pixels, of the images shown in W&B."""
+"""The short side, in pixels, of the images that W&B shows."""
 
 
 class MeasureActivations(SmoothedExperiment):
@@ -28,7 +28,7 @@ class MeasureActivations(SmoothedExperiment):
     reads = "measure_activations"
 
     def compute(self, context: Context) -> None:
-        """Writes the rows."""
+        """Measure all pictures and write the rows."""
         network, rows = self.network(), []
         streamed = batches(self.pictures, self.resize, self.config.compute.batch_size)
         counted = ((len(pictures), (pictures, images)) for pictures, images in streamed)

@@ -1,4 +1,4 @@
-"""What residual units do to peaks, unit by unit: SWAG's "whack-a-mole" (Figure 4)."""
+"""A measurement of what residual units do to peaks, unit by unit: SWAG's "whack-a-mole" (Figure 4)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from swag_repro.peaks import Peaks
 
 
 class MeasureUnits(NetworkExperiment):
-    """What becomes of each picture's peaks in each residual unit."""
+    """The change of each picture's peaks in each residual unit."""
 
     name = "measure_units"
     version = VERSIONS[name]
     reads = "measure_units"
 
     def compute(self, context: Context) -> None:
-        """Writes the rows."""
+        """Measure all pictures and write the rows."""
         network, rows = build_network(self.weights, self.architecture).eval().to(self.device), []
         streamed = batches(self.pictures, self.resize, self.config.compute.batch_size)
         counted = ((len(pictures), (pictures, images)) for pictures, images in streamed)
@@ -55,7 +55,7 @@ class MeasureUnits(NetworkExperiment):
 
 
 def _number(value: float) -> dict[str, Any]:
-    """A value, or why there is none."""
+    """Return the columns for a value, or for the reason why there is none."""
     if math.isfinite(value):
         return {"value": value}
     return {"value": None, "reason": "no channel has a positive peak"}
