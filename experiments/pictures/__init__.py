@@ -1,1 +1,1 @@
-"""What every experiment that makes pictures shares: pairs, batches, saving and judging."""
+"""What all experiments that make pictures share: pairs, batches, saving and judging."""

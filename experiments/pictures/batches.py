@@ -1,4 +1,4 @@
-"""Pairs side by side: their images as tensors, and their colours."""
+"""Batches of pairs: their images as tensors, and their colours."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ COLORS = ("style", "luminance", "matched")
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs side by side.
+    """Pairs that are computed together.
 
     Attributes:
-        pairs: B of them.
+        pairs: The B pairs.
         contents: `(B, 3, H, W)`, RGB in [0, 1].
-        styles: of each pair.
+        styles: The styles of each pair.
     """
 
     pairs: tuple[Pair, ...]
@@ -49,14 +49,14 @@ class Batch:
         weights: Sequence[float],
         feather: float,
     ) -> Batch:
-        """The images of pairs whose contents come to one size.
+        """Return the batch of pairs whose contents have one size after resizing.
 
         Args:
-            pairs: B of them.
-            resize: for contents, styles and masks.
-            device: of the tensors.
-            weights: one for each style of a pair.
-            feather: of masks, see `swag_repro.images.load_mask`.
+            pairs: The B pairs.
+            resize: The resizing of contents, styles and masks.
+            device: The device of the tensors.
+            weights: One weight for each style of a pair.
+            feather: The feathering of masks, see `swag_repro.images.load_mask`.
         """
         contents = torch.stack([load(pair.content, resize) for pair in pairs]).to(device)
 
@@ -74,11 +74,11 @@ class Batch:
 
     @property
     def key(self) -> str:
-        """Tells it from other batches: with other neighbours a picture's rounding differs."""
+        """A name that tells this batch from others: a picture's rounding depends on its neighbours."""
         return hashlib.sha256("\n".join(pair.name for pair in self.pairs).encode()).hexdigest()[:16]
 
     def at(self, scale: float) -> Batch:
-        """The batch with all sides scaled."""
+        """Return the batch with all sides scaled."""
         if scale == 1.0:
             return self
 
@@ -94,7 +94,7 @@ class Batch:
         )
 
     def with_styles(self, change: Callable[[Style, Tensor], Style]) -> Batch:
-        """The batch with each style changed, in view of its content."""
+        """Return the batch with each style changed by a function of the style and its content."""
         return replace(
             self,
             styles=tuple(
@@ -104,7 +104,7 @@ class Batch:
         )
 
     def seen(self, color: str) -> Batch:
-        """The batch as the objective is to see it, for `color` one of `COLORS`."""
+        """Return the batch as the objective sees it, for `color` one of `COLORS`."""
         if color == "matched":
             return self.with_styles(lambda s, content: replace(s, image=match_colors(s.image, content)))
         if color == "luminance":
@@ -115,9 +115,11 @@ class Batch:
         return self
 
     def finished(self, images: Tensor, color: str) -> Tensor:
-        """Optimised images `(B, 3, H, W)` with the colours that `color` asks for, laid on the contents.
+        """Return optimised images `(B, 3, H, W)` in the colours that `color` asks for, laid on the contents.
 
-        Where no style is wanted the content shows: there deep layers hold an image, not its pixels.
+        The content shows where no style is wanted: there the optimised image has the content's deep features,
+            but
+        not its pixels.
         """
         colored = with_luminance_of(self.contents, images) if color == "luminance" else images
         return torch.stack(
@@ -130,18 +132,18 @@ class Batch:
         )
 
     def resized(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, h, w)` in the contents' size, on their device."""
+        """Return images `(B, 3, h, w)` resized to the contents, on the contents' device."""
         images = images.to(self.contents.device)
         return images if images.shape == self.contents.shape else to_size(images, self.contents.shape[2:])
 
 
 def _covered(styles: Sequence[Style]) -> Tensor | None:
-    """Where any of the styles is wanted, `(1, H, W)` in [0, 1]; None for everywhere."""
+    """Return where at least one style is wanted, `(1, H, W)` in [0, 1]; None for everywhere."""
     masks = [style.mask for style in styles if style.mask is not None]
     return torch.stack(masks).sum(dim=0).clamp(max=1) if len(masks) == len(styles) else None
 
 
 def to_size(images: Tensor, size: Sequence[int]) -> Tensor:
-    """Return images `(B, 3, H, W)` of another height and width, in [0, 1]."""
+    """Return images `(B, 3, H, W)` resized to this height and width, in [0, 1]."""
     resized = F.interpolate(images, list(size), mode="bicubic", antialias=True)
     return resized.clamp(0, 1)

@@ -1,6 +1,6 @@
-"""Measures of finished pictures, mostly in a network that was not optimised: a stage of its own.
+"""Measures of finished pictures, usually in a network that was not optimised: a stage of its own.
 
-A judgement is of the pictures of one run, by one network: another judge never touches the pictures.
+A judgement measures the pictures of one run in one network. Another judge never changes the pictures.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from swag_repro.runs.store import Store
 from swag_repro.weights import Weights
 
 SCORES = {"luminance_wasserstein": "distance to the style", "ssim": "likeness to the content (SSIM)"}
-"""What is printed of a picture, and what it is called there."""
+"""The statistics that are printed for a picture, and their names for people."""
 
 Measuring: TypeAlias = Callable[[Tensor, Tensor, Sequence[Tensor]], Iterator[Sequence[Measure]]]
-"""As `swag_repro.measures.HeldOut` does: pictures, contents, styles → the measures of each picture."""
+"""The type of `swag_repro.measures.HeldOut`: pictures, contents, styles → the measures of each picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judging(Experiment):
-    """What a held-out network says of the pictures of a finished experiment.
+    """The judgement of a finished experiment's pictures by a held-out network.
 
     Attributes:
-        judged: the experiment that makes pictures.
-        network: what it makes them by, which can't judge them itself.
+        judged: The experiment that makes the pictures.
+        network: The network that makes them; it can't judge them itself.
     """
 
     name = "judge"
@@ -50,14 +50,14 @@ class Judging(Experiment):
     network: WeightedNetwork
 
     def __post_init__(self) -> None:
-        _check_loads(self.judge)  # objects now rather than after the optimisation
+        _check_loads(self.judge)  # raises now, not after the optimisation
 
     @cached_property
     def record(self) -> RunRecord:
         """The finished run whose pictures are judged.
 
         Raises:
-            StoreError: there is none, or not all of its files are as they were written.
+            StoreError: No such run exists, or some of its files are damaged.
         """
         path = Store(self.config.output).directory(self.judged.identity.run_id)
         remedy = f"This computes it: {command(self.judged.name, ['...'])}, with the same settings."
@@ -77,7 +77,7 @@ class Judging(Experiment):
         """The network that measures.
 
         Raises:
-            SettingError: it would be the optimised one, or none.
+            SettingError: The config names no judge, or names the optimised network.
         """
         if not wants_judge(self.config):
             raise SettingError("measures", "should name a judge", "none", "Choose measures=default.")
@@ -86,44 +86,44 @@ class Judging(Experiment):
 
     @cached_property
     def plain(self) -> dict[str, Any]:
-        """The config of what is judged, and its run."""
+        """The config of the judged experiment, and the id of its run."""
         return {**self.judged.plain, "stylization": self.record.path.name}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The judge's, and whose pictures it judges."""
-        # The key is in all ids of judgements.
+        """The judge's settings, and the id of the judged run."""
+        # All ids of judgements cover the key `stylization`.
         return {"measures": settings_of_judge(self.plain), "stylization": self.record.path.name}
 
     @property
     def images(self) -> dict[str, str]:
-        """SHA-256 of the pictures that are judged."""
+        """The SHA-256 of each judged picture."""
         files = self.record.status.files or {}
         return {name: files[name] for pair in self.pairs for name in _pictures(pair).values()}
 
     @property
     def weights_digest(self) -> str | None:
-        """Of the judge."""
+        """The judge's name and the digest of its weights."""
         return f"{self.judge} {self.judge.digest}"
 
     @property
     def label(self) -> str:
-        """The judge, and whose pictures it judges."""
+        """The judge and the judged experiment, for people."""
         return f"{self.judge} on {self.judged.label}"
 
     @property
     def tags(self) -> list[str]:
-        """By which W&B finds it."""
+        """The tags by which users find the run in W&B."""
         return [*self.judged.tags, str(self.judge)]
 
     @cached_property
     def pairs(self) -> list[dict[str, Any]]:
-        """Of the run that is judged, in `PAIRS`."""
+        """The pairs of the judged run, as in `PAIRS`."""
         pairs: list[dict[str, Any]] = self.record.pairs().to_pylist()
         return pairs
 
     def compute(self, context: Context) -> None:
-        """Writes the measures of each picture, finished or on its way."""
+        """Measure each picture, finished or intermediate, and write the rows."""
         measuring: Measuring = build(self.config.measures).build(self.judge, self.device)
         origin = {**self.judged.origin, "of_run": self.record.path.name}
         rows: list[dict[str, Any]] = []
@@ -138,7 +138,7 @@ class Judging(Experiment):
     def _print_scores(
         self, measuring: Measuring, pair: dict[str, Any], rows: Sequence[dict[str, Any]]
     ) -> None:
-        """Print how near a finished picture is to its style and content, and how near the photograph is."""
+        """Print how near a finished picture and the photograph are to the style and the content."""
         same = [row for row in rows if all(row[role] == pair[role] for role in ("content", "style"))]
         found = {row["statistic"]: row["value"] for row in same if row["iteration"] is None}
         content = self._read(pair["content_image"])
@@ -172,7 +172,7 @@ class Judging(Experiment):
                 }
 
     def _read(self, name: str) -> Tensor:
-        """A picture of the run that is judged, `(3, H, W)` in [0, 1]."""
+        """Return a picture of the judged run, `(3, H, W)` in [0, 1]."""
         tensor: Tensor = to_tensor(read_picture(self.record.path / name, self.record.read(name)))
         return tensor.to(self.device)
 
@@ -181,9 +181,9 @@ def judgement_of(experiment: Experiment, architecture: Architecture, weights: We
     """Return the judgement of an experiment's pictures; None if its config names no judge.
 
     Args:
-        experiment: makes pictures.
-        architecture: of the network by which it makes them.
-        weights: of that network.
+        experiment: The experiment that makes the pictures.
+        architecture: The architecture of the network that makes them.
+        weights: The weights of that network.
     """
     if not wants_judge(experiment.config):
         return None
@@ -196,14 +196,14 @@ def judgement_of(experiment: Experiment, architecture: Architecture, weights: We
 
 
 _loaded: set[tuple[str, str]] = set()
-"""The judges, with the digests of their weights, that this process has loaded: cells of a sweep share one."""
+"""The judges, with the digests of their weights, that this process has loaded; cells of a sweep share one."""
 
 
 def _check_loads(judge: WeightedNetwork) -> None:
-    """Load a judge whose weights come from a file, or from torchvision, once.
+    """Load a judge once, to check its weights, if they come from a file or from torchvision.
 
     Raises:
-        UserError: the weights can't be had, or aren't its own.
+        UserError: The weights are missing, or don't fit the judge.
     """
     try:
         if (digest := judge.digest) is None or (str(judge), digest) in _loaded:
@@ -220,14 +220,14 @@ def _score(value: float | None) -> str:
 
 
 def _pictures(pair: dict[str, Any]) -> dict[int | None, str]:
-    """Pictures of a pair by their iteration: None is the finished one's."""
+    """Return the pictures of a pair by their iteration, which is None for the finished picture."""
     return {None: pair["image"], **{step["iteration"]: step["image"] for step in pair["steps"] or ()}}
 
 
 def _measured(
     measuring: Measuring, image: Tensor, content: Tensor, styles: Sequence[Tensor], weights: Sequence[float]
 ) -> list[Measure]:
-    """The measures of a picture; of a mix, means over its styles by their weights."""
+    """Return the measures of a picture; for a mix, the weighted means over its styles."""
     by_style = [next(measuring(image[None], content[None], [style])) for style in styles]
     return [_mean(same, weights) for same in zip(*by_style, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Which contents meet which styles."""
+"""Pairs of contents and styles."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PAIRINGS = ("zip", "product", "mix")
 
 @dataclass(frozen=True)
 class Pair:
-    """A content picture and its styles, mostly one.
+    """A content picture and its styles, of which there is usually one.
 
     Attributes:
-        content: what is stylised.
-        styles: one, or all those of a mix.
-        masks: for each style where it is wanted; None for everywhere.
-        namesake: whether another pair would have the same files.
+        content: The picture to stylise.
+        styles: One style, or all styles of a mix.
+        masks: For each style the mask of where it is wanted; None for everywhere.
+        namesake: Whether the files of another pair would have the same names.
     """
 
     content: Picture
@@ -39,30 +39,30 @@ class Pair:
 
     @property
     def style_name(self) -> str:
-        """Of the style, or of those of a mix: `wave+mosaic`."""
+        """The name of the style, or of a mix, such as `wave+mosaic`."""
         return "+".join(style.name for style in self.styles)
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """The name of the pair's files."""
         plain = f"{self.content.name}__{self.style_name}"
         parts = "\n".join(part.name for part in (self.content, *self.styles))
         return names.file_stem(names.hashed(plain, parts) if self.namesake else plain)
 
     @property
     def sha256(self) -> str:
-        """What tells it from pairs of other pictures, whatever their names."""
+        """A digest of all pictures of the pair, whatever their names."""
         parts = (self.content, *self.styles, *self.masks)
         digests = "\n".join("everywhere" if part is None else part.sha256 for part in parts)
         return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
-    """The pairs that a config asks for, each with a name of its own.
+    """Return the pairs that a config asks for, each with its own name.
 
     Raises:
-        ImageError: A picture that is no file and none of the set, or no picture at all.
-        SettingError: An unknown pairing, weights or masks that don't fit the styles, or a pair given twice.
+        ImageError: A picture is neither a file nor in the set, or there is no picture.
+        SettingError: The pairing is unknown, weights or masks don't fit the styles, or a pair is given twice.
     """
     pairs = _met(config, pictures)
     if twice := [pair.name for pair, times in Counter(pairs).items() if times > 1]:
@@ -87,10 +87,10 @@ def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
 
 
 def weights_of(config: DictConfig, styles: int) -> list[float]:
-    """The styles' weights that a config asks for.
+    """Return the styles' weights that a config asks for.
 
     Raises:
-        SettingError: Another number of them, a negative one, or none above 0.
+        SettingError: Their number is not that of the styles, one is negative, or all are 0.
     """
     weights = _for_each("style_weights", config.style_weights, styles)
     weights = [1.0 if weight is None else weight for weight in weights]
@@ -102,7 +102,7 @@ def weights_of(config: DictConfig, styles: int) -> list[float]:
 
 
 def _for_each(setting: str, given: Any, styles: int) -> list[Any]:
-    """A list as long as that of the styles."""
+    """Return one entry for each style."""
     if given is None:
         return [None] * styles
     listed = list(given) if OmegaConf.is_list(given) else [given]
@@ -119,10 +119,10 @@ def _masks(given: Sequence[Any]) -> tuple[Picture | None, ...]:
 
 
 def chosen(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture]:
-    """The pictures of a role that a config asks for: names of the set, or files; None for all of the set.
+    """Return the pictures of a role that a config names, from the set or as files; None names the whole set.
 
     Raises:
-        ImageError: none, or neither a name nor a file.
+        ImageError: The set is empty, or a word is neither a name nor a file.
     """
     known = {picture.name: picture for picture in pictures if picture.role == role}
     if asked is None:
@@ -143,7 +143,7 @@ def file_picture(setting: str, path: str, *, role: Role, known: Sequence[str]) -
     """Return the picture of an image file that a setting names.
 
     Raises:
-        ImageError: There is no such file; the message offers the `known` words.
+        ImageError: No such file exists; the message offers the `known` words.
     """
     file = _file(setting, path, known)
     return _of_files(role, [file])[file]

@@ -1,4 +1,4 @@
-"""Pictures as files of a run directory, and what its table says of them."""
+"""Pictures as files of a run directory, and their rows in its table."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from swag_repro.transfer import PairRecord
 
 @dataclass(frozen=True)
 class FinishedBatch:
-    """A batch and its pictures.
+    """A batch and its finished pictures.
 
     Attributes:
-        batch: of B pairs.
+        batch: The batch of B pairs.
         images: `(B, 3, H, W)` in [0, 1].
-        records: how each pair ended.
-        steps: iterations whose pictures were asked for and saved, at the last scale.
-        last_scale: its index.
+        records: The end of each pair.
+        steps: The iterations at the last scale whose pictures were asked for and saved.
+        last_scale: The index of the last scale.
     """
 
     batch: Batch
@@ -42,16 +42,16 @@ class FinishedBatch:
 
 
 def step_image(pair: Pair, scale: int, step: int) -> str:
-    """Where a picture on its way lies in the run directory."""
+    """Return the path of an intermediate picture in the run directory."""
     return f"images/steps/{pair.name}/{scale}-{step:05}.png"
 
 
 def save_pictures(
     run: Run, finished: FinishedBatch, *, label: str, animation: bool
 ) -> Iterator[dict[str, Any]]:
-    """Save the pictures of a batch with what they were made of, and yield their rows of `PAIRS`.
+    """Save the pictures of a batch with their contents and styles, and yield their rows of `PAIRS`.
 
-    A picture is as transparent as its content: that of a cut-out is one, too.
+    A picture is as transparent as its content, so the picture of a cut-out is a cut-out.
     """
     batch = finished.batch
     for index, (pair, image, record) in enumerate(
@@ -96,13 +96,13 @@ def _outcome(record: PairRecord) -> dict[str, Any]:
 
 
 def _place(key: str) -> str:
-    """Where an input lies: `content/a/b.png` in `images/content/a_b.png`."""
+    """Return the path of an input: `content/a/b.png` becomes `images/content/a_b.png`."""
     role, _, name = key.partition("/")
     return f"images/{role}/{file_stem(name)}.png"
 
 
 def _save_inputs(run: Run, batch: Batch, index: int) -> None:
-    """What the pair was made of, resized; the styles of a mix also side by side under its name."""
+    """Save the resized inputs of a pair; the styles of a mix are also saved side by side under its name."""
     pair, styles = batch.pairs[index], batch.styles[index]
     _save_input(run, pair.content.key, batch.contents[index], [pair.content])
     for picture, mask, style in zip(pair.styles, pair.masks, styles, strict=True):
@@ -115,14 +115,14 @@ def _save_inputs(run: Run, batch: Batch, index: int) -> None:
 
 def _save_input(run: Run, key: str, image: Tensor, pictures: Sequence[Picture]) -> None:
     path = run.path / _place(key)
-    if path.exists():  # for another pair
+    if path.exists():  # saved for another pair
         return
     origin = {name: ", ".join(getattr(one, name) for one in pictures) for name in ("sha256", "licence")}
     save_png(image.cpu(), path, origin, below=run.path)
 
 
 def _side_by_side(images: Sequence[Tensor]) -> Tensor:
-    """One picture `(3, H, W)` as high as the first."""
+    """Return one picture `(3, H, W)` of all images side by side, as high as the first."""
     height = images[0].shape[1]
     return torch.cat([images[0], *(_of_height(image, height) for image in images[1:])], dim=2)
 
@@ -141,12 +141,12 @@ def _animate(run: Run, pair: Pair) -> None:
         )
     ]
     if frames:
-        frames = [frame.resize(frames[-1].size) for frame in frames]  # those of coarser scales are smaller
+        frames = [frame.resize(frames[-1].size) for frame in frames]  # frames of coarser scales are smaller
         with run.write_file(f"images/{pair.name}.webp") as file:
             frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=80, loop=0)
 
 
 def read_png(run: Run, name: str) -> Image.Image:
-    """A picture of the run, by its path in it."""
+    """Return a picture of the run by its path in the run directory."""
     path = run.path / name
     return read_picture(path, path.read_bytes())

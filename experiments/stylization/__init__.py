@@ -1,1 +1,1 @@
-"""What a stylisation needs beside what every cell does."""
+"""The experiment `stylize` and its parts."""

@@ -1,4 +1,4 @@
-"""The experiment `judge`: finished pictures of a stylisation, measured by another judge."""
+"""The experiment `judge`: another judge measures the finished pictures of a stylisation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from swag_repro.measures import WeightedNetwork
 
 
 class StylizationJudging(Judging):
-    """The judgement of the stylisation that a config asks for."""
+    """The judgement of the stylisation that a config describes."""
 
     reads = Stylization.reads
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """Return the attributes of the judgement that this config asks for."""
+        """Return the attributes of the judgement that this config describes."""
         judged = Stylization.build(config)
         network = WeightedNetwork(judged.architecture, judged.weights)
         return {**super().parts(config), "judged": judged, "network": network}

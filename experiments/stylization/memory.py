@@ -1,4 +1,4 @@
-"""How much memory a stylisation needs, predicted by a small version of it, and how many pairs fit in it."""
+"""The memory that a stylisation needs, predicted from a small version of it, and the pairs that fit in it."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from swag_repro.runs.store import Run
 from swag_repro.transfer import TooLargeError
 
 SAMPLE = 256
-"""Pixels of the long side of the picture by which it is predicted; what is kept grows with the positions."""
+"""Pixels of the long side of the picture that predicts the memory, which grows with the positions."""
 
 PEAK = {False: 1.5, True: 2.5}
-"""Most memory of an evaluation, in parts of what is kept for its gradient, by `levers.checkpoints`.
+"""The peak memory of an evaluation over the memory kept for its gradient, by `levers.checkpoints`.
 
-Measured by what torch allocates at 256 px: 1.2 to 1.4 and 1.6 to 2.3 (ResNet-50, VGG-19, Inception-v3).
+torch's allocations at 256 px gave 1.2 to 1.4 and 1.6 to 2.3 (ResNet-50, VGG-19, Inception-v3).
 """
 
 TILE = 1024
-"""Pixels of the tiles that are advised where a picture doesn't fit."""
+"""Pixels of the tiles that the error message suggests for a picture that doesn't fit."""
 
 KEPT_OF_CONTENT = 2
-"""Features of a content image that are kept beside tiles, with those being compared."""
+"""Copies of a content image's features that are kept beside tiles, with those being compared."""
 
 SURE = 2**20
-"""Pixels of a batch that is tried without a prediction."""
+"""Pixels of a batch that runs without a prediction."""
 
 BATCH_SIZE = "batch_size.json"
-"""Of a run with `compute.batch_size=auto`: how many pairs its first attempt found to fit."""
+"""The file of a run with `compute.batch_size=auto` that keeps the batch size of its first attempt."""
 
 _GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Needed:
-    """What optimising a batch takes.
+    """The memory that the optimisation of a batch needs.
 
     Attributes:
-        pair: bytes for each pair.
-        height: of its pictures, in pixels.
-        width: likewise.
-        remedies: settings that take less, which are not set yet.
+        pair: Bytes for each pair.
+        height: The height of its pictures, in pixels.
+        width: The width of its pictures, in pixels.
+        remedies: Settings that would need less memory and are not set yet.
     """
 
     pair: float
@@ -54,19 +54,19 @@ class Needed:
     remedies: tuple[str, ...] = ()
 
     def most(self, device: torch.device) -> int:
-        """How many pairs fit in half of the free memory, at least 1.
+        """Return how many pairs fit in half of the free memory, at least 1.
 
         Raises:
-            TooLargeError: one doesn't fit in all of it.
+            TooLargeError: One pair doesn't fit in all of it.
         """
         self.check(1, device)
         return max(1, int(free_memory(device) // 2 // self.pair))
 
     def check(self, pairs: int, device: torch.device) -> None:
-        """Objects to so many pairs side by side.
+        """Raise if this number of pairs does not fit in memory together.
 
         Raises:
-            TooLargeError: they don't fit in the free memory.
+            TooLargeError: They don't fit in the free memory.
         """
         free = free_memory(device)
         if pairs * self.pair <= free:
@@ -82,19 +82,19 @@ class Needed:
 
 
 def small(batch: Batch) -> Batch:
-    """The batch with a long side of at most `SAMPLE` pixels."""
+    """Return the batch with a long side of at most `SAMPLE` pixels."""
     return batch.at(min(1.0, SAMPLE / max(batch.contents.shape[2:])))
 
 
 def settled_batch_size(run: Run, fitting: Callable[[], int]) -> int:
-    """Return how many pairs of a run with `compute.batch_size=auto` are optimised side by side.
+    """Return the batch size of a run with `compute.batch_size=auto`.
 
-    On another machine, or beside other processes, another number would fit. Then the pictures would be
-    others, and checkpoints of no use: so the run's directory keeps the number for later attempts.
+    On another machine, or beside other processes, another number of pairs would fit. It would give other
+    pictures and make checkpoints useless, so the run's directory keeps the number for later attempts.
 
     Args:
-        run: whose directory keeps it.
-        fitting: how many fit in memory now.
+        run: The run whose directory keeps the number.
+        fitting: Returns how many pairs fit in memory now.
     """
     try:
         return int(json.loads((run.path / BATCH_SIZE).read_text())["batch_size"])

@@ -1,4 +1,4 @@
-"""A stylisation in W&B while it goes on: losses, how many pairs are where, and pictures on their way."""
+"""A stylisation's progress in W&B: losses, the number of pairs in each state, and intermediate pictures."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from swag_repro.transfer import PairRecord, Status, Step
 TERMS = ("content", "style", "total")
 
 SHOWN = 8
-"""At most so many pairs of a batch are shown on their way."""
+"""The most pairs of a batch whose intermediate pictures are sent."""
 
 
 class Mirror:
-    """What W&B hears of a run's batches, one after the other.
+    """What W&B receives of a run's batches, one after the other.
 
     Args:
-        tracker: of the run.
-        pairs: the names of all pairs of the run.
-        every: steps between pictures; 0 for none.
+        tracker: The run's tracker.
+        pairs: The names of all pairs of the run.
+        every: Steps between pictures; 0 for none.
     """
 
     def __init__(self, tracker: Tracker, pairs: Iterable[str], *, every: int) -> None:
@@ -48,7 +48,7 @@ class Mirror:
     def step(
         self, batch: Batch, step: Step, row: Mapping[str, float], pictures: Callable[[], Tensor]
     ) -> None:
-        """Send a step's row of the curves, and pictures `(B, 3, H, W)` where it is time for some."""
+        """Send a step's row of the curves, and pictures `(B, 3, H, W)` every `every` steps."""
         self.records |= {pair.name: record for pair, record in zip(batch.pairs, step.pairs, strict=True)}
         self.tracker.log({**self.curves.point(row), **_states(self.records.values())})
         if self.every and step.step >= self.sent + self.every:
@@ -76,7 +76,7 @@ def _inputs(batch: Batch) -> Iterable[tuple[Image, str]]:
 
 
 def losses_of(batch: Batch, step: Step) -> dict[str, float]:
-    """`<pair>/<term>` → loss."""
+    """Return the losses of a step by `<pair>/<term>`."""
     return {
         f"{pair.name}/{term}": getattr(record.losses, term)
         for pair, record in zip(batch.pairs, step.pairs, strict=True)
@@ -85,7 +85,7 @@ def losses_of(batch: Batch, step: Step) -> dict[str, float]:
 
 
 def _states(records: Collection[PairRecord]) -> dict[str, int]:
-    """Return how many of the pairs that have begun are where."""
+    """Return the number of pairs in each state, among those that have begun."""
     return {
         **{f"status/{status}": sum(record.status == status for record in records) for status in Status},
         "status/recoveries": sum(record.recoveries for record in records),

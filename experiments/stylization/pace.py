@@ -1,4 +1,4 @@
-"""How long a stylisation is going to take, and what would be quicker, told once."""
+"""The time that a stylisation will take, and a quicker choice, reported once."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from experiments.stylization.scales import Scale
 from experiments.sweeps.progress import duration
 
 LONG = 600.0
-"""Seconds: a run that takes longer is told of what takes less."""
+"""Seconds of a run above which a quicker choice is reported."""
 
 FEWEST, SHORTEST = 3, 5.0
-"""Evaluations, and seconds, from which a rate is taken; the very first evaluation is left out."""
+"""The fewest evaluations, and seconds, that give a rate; the first evaluation is left out."""
 
 QUICKER = "preset=fast"
 
 
 @dataclass
 class Pace:
-    """Watches the first evaluations of a run.
+    """A watch on the first evaluations of a run.
 
     Attributes:
-        work: of the whole run: pixels times evaluations, of all pairs.
-        tell: is given the one line.
+        work: The work of the whole run: pixels times evaluations, over all pairs.
+        tell: Takes the one line of the report.
     """
 
     work: float
@@ -34,7 +34,12 @@ class Pace:
     over: bool = False
 
     def observe(self, work: float, seconds: float) -> None:
-        """One evaluation more was made, of so much work, and so many seconds have passed since the start."""
+        """Count an evaluation of this work, and report a slow run once the rate is known.
+
+        Args:
+            work: Pixels of the evaluation, over all pairs.
+            seconds: The time since the start.
+        """
         if self.over:
             return
         if self.first is None:
@@ -52,7 +57,7 @@ class Pace:
 
 
 def is_slow(scales: Sequence[Scale], *, stochastic: bool) -> bool:
-    """Whether `preset=fast` would be quicker: not where a run is coarse to fine already.
+    """Return whether `preset=fast` would be quicker: the run is not coarse to fine yet, and draws no samples.
 
     Losses that draw samples need their own number of steps.
     """

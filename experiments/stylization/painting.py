@@ -1,4 +1,4 @@
-"""How the pictures of a batch come about: scale by scale, from the last checkpoint on."""
+"""The optimisation of a batch's pictures, scale by scale, from the last checkpoint on."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from swag_repro.runs.files import digest_of
 from swag_repro.transfer import PairRecord, Status, Step, Transfer
 
 Begin: TypeAlias = Callable[[Batch, Sequence[Scale], int, Tensor | None], Transfer]
-"""Takes a batch, its scales, the index of one of them and the images of the one before; begins there."""
+"""A function of a batch, its scales, a scale's index and the images of the scale before; it begins there."""
 
 
 @dataclass
 class State:
-    """All that decides how a batch goes on, as a checkpoint holds it.
+    """The state that decides how a batch continues; checkpoints store it.
 
     Attributes:
-        scale: index of the scale under way.
-        start: the coarser scale's images, `(B, 3, h, w)`; None at the first scale.
-        transfer: of the scale under way, by its `state_dict`; None before its first checkpoint.
-        kept: iteration of the last intermediate image of `keep.every`, at this scale.
-        steps: iterations of `measured_steps` that were saved.
-        curves: a row for each evaluation, with the terms of each pair.
-        files: SHA-256 of the images that lie beside the checkpoint.
+        scale: The index of the current scale.
+        start: The coarser scale's images, `(B, 3, h, w)`; None at the first scale.
+        transfer: The `state_dict` of the current scale's optimisation; None before its first checkpoint.
+        kept: The iteration of the last intermediate image of `keep.every`, at this scale.
+        steps: The iterations of `measured_steps` that were saved.
+        curves: A row for each evaluation, with the terms of each pair.
+        files: The SHA-256 of each image that lies beside the checkpoint.
     """
 
     scale: int = 0
@@ -52,20 +52,20 @@ class State:
     files: dict[str, str] = field(default_factory=dict)
 
     def next_scale(self, images: Tensor) -> None:
-        """The scale under way has ended with these images."""
+        """Go to the next scale, which starts at these images."""
         self.scale, self.start, self.transfer, self.kept = self.scale + 1, images, None, 0
 
 
 class Painter:
-    """Optimises the batches of a stylisation, one after the other.
+    """The optimisation of a stylisation's batches, one after the other.
 
     Args:
-        config: of the stylisation.
-        context: where results go.
-        names: of all its pairs.
-        scales_for: gives the scales of a batch.
-        begin: begins the optimisation of a batch at one of them.
-        pace: watches the evaluations; None where nothing would be quicker.
+        config: The stylisation's config.
+        context: Takes the results.
+        names: The names of all its pairs.
+        scales_for: Returns the scales of a batch.
+        begin: Begins the optimisation of a batch at one of its scales.
+        pace: Watches the evaluations; None if no choice would be quicker.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Painter:
         self.curves: list[dict[str, float]] = []
 
     def paint(self, batch: Batch) -> FinishedBatch:
-        """The pictures of a batch."""
+        """Return the pictures of a batch."""
         saved = self.checkpoints.load(batch.key)
         state = State(**saved) if saved else self._begun(batch)
         self.mirror.begin(batch, state.curves)
@@ -99,12 +99,12 @@ class Painter:
         return FinishedBatch(batch, images, records, tuple(state.steps), len(scales) - 1)
 
     def clear(self) -> None:
-        """Ends the curves and deletes the checkpoints: the run has its results."""
+        """Send the rest of the curves and delete the checkpoints; the run has its results."""
         self.mirror.end()
         self.checkpoints.clear()
 
     def _begun(self, batch: Batch) -> State:
-        """The start, without images of an attempt that left no checkpoint."""
+        """Return the first state, after deleting the images of an attempt that left no checkpoint."""
         for pair in batch.pairs:
             shutil.rmtree(self.context.run.path / "images" / "steps" / pair.name, ignore_errors=True)
         return State()
@@ -121,8 +121,8 @@ class Painter:
     def _advance(
         self, transfer: Transfer, batch: Batch, state: State, scale: Scale, *, measured: bool
     ) -> None:
-        """Lets a transfer run to its end; an interrupt leaves a checkpoint of the last whole step."""
-        if state.transfer is None:  # a first-order optimiser's first evaluation makes a step already
+        """Run a transfer to its end; an interrupt leaves a checkpoint of the last whole step."""
+        if state.transfer is None:  # the first evaluation of a first-order optimiser is already a step
             self._keep(transfer, batch, state, 0, measured=measured)
         with interruptible(self.context.place) as interrupted:
             for step in self._shown(transfer, batch, scale):
@@ -144,7 +144,10 @@ class Painter:
             self.pace.observe(running * math.prod(transfer.images.shape[2:]), step.seconds)
 
     def _shown(self, transfer: Transfer, batch: Batch, scale: Scale) -> Iterator[Step]:
-        """Each step, beside a bar of steps, or of evaluations where these end first: a step takes some."""
+        """Yield each step, and show a bar of steps, or of evaluations if these end first.
+
+        A step takes one or more evaluations.
+        """
         bounded = scale.evaluations is not None and scale.evaluations <= scale.steps
         size = "×".join(map(str, transfer.images.shape[2:]))
         return self.context.shown(
@@ -155,7 +158,7 @@ class Painter:
         )
 
     def _keep(self, transfer: Transfer, batch: Batch, state: State, step: int, *, measured: bool) -> None:
-        """Saves pictures on their way that were asked for."""
+        """Save the intermediate pictures that the config asks for at this step."""
         every = self.config.keep.every
         wanted = measured and step in self.config.measured_steps and step not in state.steps
         due = every and step >= state.kept + every
@@ -171,6 +174,6 @@ class Painter:
 
 
 def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:
-    """One row of the curves."""
+    """Return one row of the curves."""
     about = {"scale": scale, "evaluation": step.evaluations, "step": step.step, "seconds": step.seconds}
     return about | losses_of(batch, step)

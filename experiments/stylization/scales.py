@@ -1,4 +1,4 @@
-"""The sizes at which a picture is optimised, coarse to fine, and what each of them has of its own."""
+"""The sizes at which a picture is optimised, coarse to fine, and the settings of each size."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from swag_repro.errors import SettingError
 
 @dataclass(frozen=True)
 class Scale:
-    """One of the sizes.
+    """One of the sizes at which a picture is optimised.
 
     Attributes:
-        part: of the image's size, in (0, 1].
-        steps: iterations of the optimiser after which a pair ends there.
-        evaluations: of its loss, likewise; None for no bound.
-        autocast: of the network there, see `swag_repro.networks.Levers`.
+        part: The size as a part of the image's size, in (0, 1].
+        steps: The optimiser's iterations after which a pair ends at this scale.
+        evaluations: The evaluations of the loss after which a pair ends at this scale; None for no bound.
+        autocast: The network's precision at this scale, see `swag_repro.networks.Levers`.
     """
 
     part: float
@@ -30,17 +30,17 @@ class Scale:
 
     @property
     def most(self) -> int:
-        """Evaluations of a pair, if none of its line searches needs a second one."""
+        """Evaluations of a pair if no line search needs a second one."""
         return self.steps if self.evaluations is None else min(self.steps, self.evaluations)
 
 
 def scales_of(config: DictConfig) -> tuple[Scale, ...]:
-    """The scales that a stylisation's config asks for, the whole size last.
+    """Return the scales that a stylisation's config asks for; the last one is the whole size.
 
-    `steps`, `evaluations` and `levers.autocast` are one value for all scales, or a list of one for each.
+    `steps`, `evaluations` and `levers.autocast` are one value for all scales, or a list with one for each.
 
     Raises:
-        SettingError: parts that don't end with the whole size, or a list of another length.
+        SettingError: The parts don't end with the whole size, or a list has another length.
     """
     parts = list(config.scales)
     if not parts or parts[-1] != 1.0 or not all(0 < part <= 1 for part in parts):
@@ -56,7 +56,7 @@ def scales_of(config: DictConfig) -> tuple[Scale, ...]:
 
 
 def _each(config: DictConfig, name: str, kind: Any, scales: int) -> Sequence[Any]:
-    """A setting's value at each scale."""
+    """Return a setting's value at each scale."""
     given = OmegaConf.select(config, name)
     values = list(given) if OmegaConf.is_list(given) else [given] * scales
     if len(values) != scales:
@@ -73,7 +73,10 @@ def _each(config: DictConfig, name: str, kind: Any, scales: int) -> Sequence[Any
 
 
 def _check_shared(config: DictConfig) -> None:
-    """Steps that are shared out over scales and evaluations that aren't would cut each other short unseen."""
+    """Raise if only one of `steps` and `evaluations` has a value per scale.
+
+    Otherwise one of them could silently cut the other short.
+    """
     steps, evaluations = (OmegaConf.select(config, name) for name in ("steps", "evaluations"))
     if evaluations is None or OmegaConf.is_list(steps) == OmegaConf.is_list(evaluations):
         return

@@ -1,4 +1,4 @@
-"""Each layer's share of the style loss, and of its gradient, at the start; and that of a layer's entries."""
+"""Each layer's share of the style loss and of its gradient at the start, and the largest entries' share."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from swag_repro.statistics import gram
 ENTRIES = "entries"
 
 SHARES = (*MATCHES, ENTRIES)
-"""What is told of the start; `ENTRIES` of the finished picture, too."""
+"""The kinds of shares at the start; `ENTRIES` also concerns the finished picture."""
 
 PART = 0.01
-"""Of a Gram matrix's entries, the largest: declared choice."""
+"""The part of a Gram matrix's entries that count as the largest: a choice of ours."""
 
 
 def start_shares(network: Network, objective: Objective, batch: Batch, kind: str) -> Iterator[dict[str, Any]]:
-    """Rows: each style layer's share of the style term between content and style image, and the term itself.
+    """Yield rows of each style layer's share of the style term at the content image, and of the term itself.
 
     Args:
-        network: images → features of the objective's taps.
-        objective: as it is minimised.
-        batch: as the objective sees it.
-        kind: one of `SHARES`; `gradient` has the shares of the gradients' norms at the content image as well.
+        network: Images → features of the objective's taps.
+        objective: The objective of the stylisation.
+        batch: The batch as the objective sees it.
+        kind: One of `SHARES`; for `gradient`, also the shares of the gradients' norms at the content image.
     """
     targets = objective.targets(network, batch.contents, batch.styles)
     images = batch.contents.detach().requires_grad_(kind == "gradient")
@@ -71,16 +71,17 @@ def start_shares(network: Network, objective: Objective, batch: Batch, kind: str
 def entry_shares(
     network: Network, objective: Objective, batch: Batch, finished: Tensor
 ) -> Iterator[dict[str, Any]]:
-    """Rows: the part of `‖G/M − G_s/M_s‖²` that its largest entries hold, of each style layer, as smoothed.
+    """Yield rows of the share of `‖G/M − G_s/M_s‖²` that its largest entries hold, per smoothed style layer.
 
-    `start` and `finished` take the largest of the content image and of the finished picture; `same` asks what
-    the largest of the start hold in the finished picture. Of a mix, its first style counts.
+    `start` and `finished` take the largest entries of the content image and of the finished picture. `same`
+    takes the largest entries of the start and measures their part in the finished picture. For a mix, only
+    the first style counts.
 
     Args:
-        network: images → features of the objective's taps.
-        objective: as it is minimised.
-        batch: B pairs, as the objective sees them.
-        finished: `(B, 3, H, W)`, their pictures.
+        network: Images → features of the objective's taps.
+        objective: The objective of the stylisation.
+        batch: The B pairs, as the objective sees them.
+        finished: The pairs' finished pictures, `(B, 3, H, W)`.
     """
     targets = objective.targets(network, batch.contents, batch.styles)
     before, after = (
@@ -108,7 +109,7 @@ def entry_shares(
 def _differences(
     network: Network, objective: Objective, batch: Batch, targets: Targets, images: Tensor
 ) -> dict[str, Tensor]:
-    """Of Gram matrices per position, each layer's: images' less styles', `(B, D, D)`."""
+    """Return each layer's Gram matrices per position, images minus styles, `(B, D, D)`."""
     own = objective.style_features(network, images, targets)
     styles = [
         objective.style_features(network, mixed[0].image[None], targets.of([index]))
@@ -121,6 +122,6 @@ def _differences(
 
 
 def _per_position(features: Tensor) -> Tensor:
-    """Gram matrices `(B, D, D)`, divided by the number of positions."""
+    """Return the Gram matrices `(B, D, D)` divided by the number of positions."""
     matrix = features.flatten(2)
     return gram(matrix) / matrix.shape[2]

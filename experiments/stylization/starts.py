@@ -1,4 +1,4 @@
-"""Where the optimisation of a batch starts, at its first scale and at finer ones."""
+"""The images at which the optimisation of a batch starts, at its first scale and at finer ones."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ GREY_NOISE = 0.1 / 256  # Demystifying, authors' code
 
 
 def start_picture(start: str) -> Picture | None:
-    """Return the picture that an optimisation starts from; None where `start` is one of `STARTS`.
+    """Return the picture of a file at which an optimisation starts; None if `start` is one of `STARTS`.
 
     Raises:
-        ImageError: It is neither one of them nor an image file.
+        ImageError: `start` is neither one of them nor an image file.
     """
     return None if start in STARTS else file_picture("start", start, role="content", known=STARTS)
 
 
 def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Picture | None) -> Tensor:
-    """Where the optimisation of a batch starts: `(B, 3, H, W)`.
+    """Return the images at which the optimisation of a batch starts, `(B, 3, H, W)`.
 
     Args:
-        batch: as the objective sees it.
-        start: one of `STARTS`, else a file.
-        noise: standard deviation of normal noise that is added.
-        seed: of all noise.
-        picture: that file.
+        batch: The batch as the objective sees it.
+        start: One of `STARTS`, else a file.
+        noise: The standard deviation of the added normal noise.
+        seed: The seed of all noise.
+        picture: The picture of that file; None for one of `STARTS`.
     """
     size = batch.contents.shape[2:]
     if picture is not None:
@@ -63,27 +63,27 @@ def _disturbed(batch: Batch, images: Tensor, noise: float, seed: int) -> Tensor:
 
 
 def restart_of(batch: Batch, start: str, before: Tensor, *, last: bool) -> Tensor:
-    """Where a finer scale starts: at the coarser one's images, `(B, 3, h, w)`, enlarged.
+    """Return the images at which a finer scale starts: those of the coarser one, `(B, 3, h, w)`, enlarged.
 
-    STROTSS adds the content's finest details, but at the last scale.
+    As in STROTSS, `laplacian` adds the content's finest details, except at the last scale.
     """
     enlarged = batch.resized(before)
     return enlarged + finest_level(batch.contents) if start == "laplacian" and not last else enlarged
 
 
 def _recoloured(batch: Batch) -> Tensor:
-    """Return the contents with mean and covariance of their style's colours; of a mix, the first style's."""
+    """Return the contents with the mean and covariance of the (first) style's colours."""
     pairs = zip(batch.contents, batch.styles, strict=True)
     return torch.stack([match_colors(content, mixed[0].image) for content, mixed in pairs])
 
 
 def _mean_colors(batch: Batch) -> Tensor:
-    """`(B, 3, 1, 1)`; of a mix, the first style's."""
+    """Return the mean colours of the styles, `(B, 3, 1, 1)`; a mix takes its first style."""
     return torch.stack([mixed[0].image.mean(dim=(1, 2), keepdim=True) for mixed in batch.styles])
 
 
 def _grey(pair: Pair, seed: int, size: Sequence[int]) -> Tensor:
-    """ImageNet's mean colour with faint noise."""
+    """Return ImageNet's mean colour with faint noise, `(3, H, W)`."""
     mean = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
     return mean + GREY_NOISE * (2 * _noise(pair, seed, size) - 1)
 
@@ -93,6 +93,6 @@ def _noise(pair: Pair, seed: int, size: Sequence[int]) -> Tensor:
 
 
 def _generator(pair: Pair, seed: int) -> torch.Generator:
-    # By the pair's name, so that its noise doesn't depend on its neighbours.
+    # The pair's name seeds its noise, so the noise does not depend on the pair's neighbours.
     of_pair = int(hashlib.sha256(f"{seed} {pair.name}".encode()).hexdigest()[:15], 16)
     return torch.Generator().manual_seed(of_pair)

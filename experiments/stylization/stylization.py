@@ -1,4 +1,4 @@
-"""Style transfer of pairs of images by optimisation, built from its config."""
+"""Style transfer of pairs of images by optimisation."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ UNTRAINED = (
 )
 
 MOST_PAIRS = 16
-"""In a batch of `auto`: more gain nothing on machines we know."""
+"""The most pairs in a batch of `auto`; more gained nothing on the machines that were measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stylization(SmoothedExperiment):
-    """Pictures of pairs, how each ended, and the curves of their losses."""
+    """A stylisation of pairs: their pictures, the end of each pair, and the curves of their losses."""
 
     name = "stylize"
     version = VERSIONS[name]
@@ -80,16 +80,16 @@ class Stylization(SmoothedExperiment):
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """The attributes of the cell of this config."""
+        """Return the attributes of the experiment of this config."""
         parts = super().parts(config)
         _check_run(config)
         _check_observations(config)
         optimizer = build(config.optimizer)
-        optimizer(torch.zeros(1, 3, 2, 2))  # objects to its settings now rather than after loading a network
+        optimizer(torch.zeros(1, 3, 2, 2))  # a bad setting raises here, before a network is loaded
         pairs = pairs_of(config, parts["pictures"])
         for pair in pairs:
             for mask in filter(None, pair.masks):
-                load_mask(mask, pair.content, parts["resize"], feather=config.feather)  # objects now, too
+                load_mask(mask, pair.content, parts["resize"], feather=config.feather)  # a bad mask, too
         return {
             **parts,
             "pairs": pairs,
@@ -105,29 +105,29 @@ class Stylization(SmoothedExperiment):
 
     @property
     def images(self) -> dict[str, str]:
-        """SHA-256 of each pair, and of the picture it starts from."""
+        """The SHA-256 of each pair, and of the picture at which it starts."""
         start = {} if self.start is None else {"start": self.start.sha256}
         return {pair.name: pair.sha256 for pair in self.pairs} | start
 
     @property
     def taps(self) -> Sequence[str]:
-        """Where the objective reads the network."""
+        """The taps at which the objective reads the network."""
         return self.objective.taps()
 
     @property
     def levers(self) -> Levers:
-        """How the network is run, at the last scale."""
+        """The levers that set how the network runs at the last scale."""
         settings = {**self.config.levers, "autocast": self.scales[-1].autocast}
         settings["fold_batchnorm"] = settings["fold_batchnorm"] and self.config.batchnorm == "eval"
         return Levers(**settings)
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What each of its rows says of the network and of the loss."""
+        """The columns about the network and the loss that all rows of the run share."""
         return {**super().origin, "loss": self.config.objective.name}
 
     def compute(self, context: Context) -> None:
-        """Optimises all pairs, batch by batch, and writes pictures, their table, rows and curves."""
+        """Optimise all pairs, batch by batch; write the pictures, their table, rows and curves."""
         if self.weights.name == "random" and context.place is None:
             console.print(UNTRAINED)
         network = self.network()
@@ -167,17 +167,17 @@ class Stylization(SmoothedExperiment):
             console.print(f"  {escape(str(context.run.path / pair['image']))}[yellow]{escape(note)}[/]")
 
     def following(self) -> Judging | None:
-        """The judgement of its pictures; None if nothing is to be measured."""
+        """Return the judgement of its pictures; None if nothing is to be measured."""
         return judgement_of(self, self.architecture, self.weights)
 
     def _pace(self, context: Context) -> Pace | None:
-        """Return what watches for a slow run; None in a sweep, or where nothing is quicker."""
+        """Return the watch for a slow run; None in a sweep, or if no choice would be quicker."""
         if context.place or not is_slow(self.scales, stochastic=self.objective.stochastic):
             return None
         return Pace(self.work, lambda line: console.print(f"  [dim]{line}[/]"))
 
     def scales_for(self, batch: Batch) -> tuple[Scale, ...]:
-        """Return those with steps at which the long side has at least `coarsest` pixels, and the last."""
+        """Return the scales with steps and a long side of at least `coarsest` pixels, and the last one."""
         longest = max(batch.contents.shape[2:])
         fine = [scale for scale in self.scales[:-1] if scale.part * longest >= self.config.coarsest]
         return (*(scale for scale in fine if scale.steps != 0), self.scales[-1])
@@ -185,14 +185,14 @@ class Stylization(SmoothedExperiment):
     def begin(
         self, network: TappedNetwork, batch: Batch, scales: Sequence[Scale], index: int, before: Tensor | None
     ) -> Transfer:
-        """The optimisation of a batch at one of its scales.
+        """Return the optimisation of a batch at one of its scales.
 
         Args:
-            network: as `network` returns it.
-            batch: at its whole size.
-            scales: of the batch.
-            index: of the scale.
-            before: the images of the scale before, `(B, 3, h, w)`; None at the first.
+            network: The network as `network` returns it.
+            batch: The batch at its whole size.
+            scales: The batch's scales.
+            index: The index of the scale.
+            before: The images of the scale before, `(B, 3, h, w)`; None at the first scale.
         """
         scale, last = scales[index], index == len(scales) - 1
         seen = batch.at(scale.part).seen(self.config.color)
@@ -216,15 +216,15 @@ class Stylization(SmoothedExperiment):
         index: int = 0,
         last: bool = True,
     ) -> Transfer:
-        """The optimisation of a batch as the objective sees it, from these images `(B, 3, H, W)`.
+        """Return the optimisation of a batch as the objective sees it, from these images `(B, 3, H, W)`.
 
         Args:
-            network: with the scale's precision.
-            batch: at the scale's size.
-            start: images.
-            scale: None for the whole size.
-            index: how many scales came before it.
-            last: whether none comes after it.
+            network: The network with the scale's precision.
+            batch: The batch at the scale's size.
+            start: The images at which it starts.
+            scale: The scale; None for the whole size.
+            index: The number of scales before it.
+            last: Whether it is the last scale.
         """
         settings, scale = self.config.objective, scale or self.scales[-1]
         lr = self.config.optimizer.lr * (self.config.last_step_scale if last else 1.0)
@@ -244,14 +244,14 @@ class Stylization(SmoothedExperiment):
         )
 
     def _batches(self, most: int) -> Iterator[Batch]:
-        """Yield batches of at most so many pairs, whose contents have one size."""
+        """Yield batches of at most `most` pairs whose contents have one size."""
         for group in self._groups.values():
             for first in range(0, len(group), most):
                 yield self.batch(group[first : first + most])
 
     @cached_property
     def _groups(self) -> dict[tuple[int, ...], list[Pair]]:
-        """Pairs whose contents have one size, by its width and height."""
+        """The pairs by the width and height of their contents."""
         groups: dict[tuple[int, ...], list[Pair]] = {}
         for pair in self.pairs:
             groups.setdefault(self.resize.target(*pair.content.read().size), []).append(pair)
@@ -259,12 +259,12 @@ class Stylization(SmoothedExperiment):
 
     @property
     def work(self) -> float:
-        """Pixels times evaluations, of all pairs and scales, where nothing ends a pair early."""
+        """Pixels times evaluations, over all pairs and scales, if no pair ends early."""
         pixels = sum(math.prod(size) * len(pairs) for size, pairs in self._groups.items())
         return pixels * sum(scale.most * scale.part**2 for scale in self.scales)
 
     def batch(self, pairs: Sequence[Pair]) -> Batch:
-        """Pairs whose contents have one size, as tensors."""
+        """Return the batch of pairs whose contents have one size."""
         return Batch.load(
             pairs,
             self.resize,
@@ -274,10 +274,10 @@ class Stylization(SmoothedExperiment):
         )
 
     def _batch_size(self, network: TappedNetwork, run: Run) -> int:
-        """Return how many pairs are optimised side by side. A few small ones are tried without a prediction.
+        """Return how many pairs are optimised together; small batches need no prediction of memory.
 
         Raises:
-            TooLargeError: so many, or with `auto` even one, don't fit in memory.
+            TooLargeError: The pairs, or with `auto` even one pair, don't fit in memory.
         """
         asked = self.config.compute.batch_size
         if asked == "auto":
@@ -289,11 +289,11 @@ class Stylization(SmoothedExperiment):
         return int(asked)
 
     def _largest(self) -> Batch:
-        """The pair of most pixels."""
+        """Return a batch of one pair, that with the most pixels."""
         return self.batch(self._groups[max(self._groups, key=math.prod)][:1])
 
     def _needed(self, network: TappedNetwork, one: Batch) -> Needed:
-        """Predicted by one evaluation of that pair, made small."""
+        """Return the memory of this pair's optimisation, predicted from one evaluation at a small size."""
         sample, tile = small(one), self.config.tile
         plain = replace(self, objective=whole(self.objective))
         transfer = plain.transfer(network, sample, sample.contents)
@@ -317,7 +317,7 @@ class Stylization(SmoothedExperiment):
         return Needed(needed, height, width, tuple(name for name, is_taken in taken.items() if not is_taken))
 
     def _gains_by_tiles(self, network: TappedNetwork, one: Batch) -> bool:
-        """Whether a picture would be read in parts that are smaller than itself."""
+        """Return whether tiles would be smaller than the picture, and the objective can be tiled."""
         if not can_be_tiled(self.objective, network):
             return False
         return TiledFeatures(network, one.contents, TILE).tiling.most < math.prod(one.contents.shape[2:])
@@ -329,12 +329,12 @@ class Stylization(SmoothedExperiment):
 
     @property
     def tags(self) -> list[str]:
-        """By which W&B finds it."""
+        """The tags by which users find the run in W&B."""
         return [*super().tags, self.config.objective.name]
 
 
 def _objective(config: DictConfig, architecture: Architecture, smoothing: Smoothing) -> Objective:
-    """With what only a stylisation asks of it."""
+    """Return the config's objective with its transformations and tiles."""
     transformations = build(config.transformations) if config.transformations else None
     objective = replace(
         objective_of(config.objective, architecture, smoothing), transformations=transformations
@@ -344,16 +344,18 @@ def _objective(config: DictConfig, architecture: Architecture, smoothing: Smooth
 
 @torch.no_grad()
 def _bytes_of_content(network: TappedNetwork, objective: Objective, sample: Batch) -> int:
-    """Of the features by which its contents are known."""
+    """Return the bytes of the features with which the content term compares."""
     features = network(sample.contents)
     return sum(features[tap].nbytes for tap in objective.content.read)
 
 
 def _check_any_finite(pairs: Sequence[dict[str, Any]]) -> None:
-    """A picture that diverged keeps its best image, and figures mark it; without a finite loss there is none.
+    """Raise if no pair has a finite loss.
+
+    A pair that diverged keeps its best image, and figures mark it. Without a finite loss there is no image.
 
     Raises:
-        NonFiniteError: that is so of all.
+        NonFiniteError: All pairs diverged.
     """
     if not any(math.isfinite(pair["total_loss"]) for pair in pairs):
         reasons = ", ".join(sorted({str(pair["reason"]) for pair in pairs}))
@@ -363,7 +365,7 @@ def _check_any_finite(pairs: Sequence[dict[str, Any]]) -> None:
 
 
 def rows_of(pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A pair's numbers, one a row."""
+    """Yield the numbers of a pair, one a row."""
     counts = ("iterations", "evaluations", "recoveries")
     for statistic in (*LOSSES.values(), "first_total_loss", *counts):
         about = {"content": pair["content"], "style": pair["style"], "statistic": statistic}
@@ -372,7 +374,7 @@ def rows_of(pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _check_run(config: DictConfig) -> None:
     for name in ("checkpoint_seconds", "every"):
-        if not (value := config.keep[name]) >= 0:  # nor NaN
+        if not (value := config.keep[name]) >= 0:  # rejects NaN, too
             raise SettingError(f"keep.{name}", "should be at least 0", value, "Choose a larger number.")
     if config.keep.animation and not config.keep.every:
         raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
