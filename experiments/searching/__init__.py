@@ -1,1 +1,1 @@
-"""Searches of settings: what they choose from, what they seek, and their trials."""
+"""Searches of settings: their spaces, their objectives and their trials."""

@@ -1,4 +1,4 @@
-"""What a search seeks: a number of each trial's rows."""
+"""The objective of a search: a number that is computed from a trial's rows."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ DIRECTIONS = ("minimize", "maximize")
 
 @dataclass(frozen=True)
 class Objective:
-    """A number to be made small, or large.
+    """A number that a search makes small, or large.
 
     Args:
-        name: of the number.
-        query: of pandas, over the columns of `NUMBERS`: the rows that it is made of.
-        aggregate: how their values become one number.
+        name: The number's name.
+        query: A query of pandas over the columns of `NUMBERS`; it selects the rows behind the number.
+        aggregate: The function that turns the rows' values into one number.
         direction: `minimize` or `maximize`.
 
     Raises:
-        SettingError: one of these is none of its choices, or the query can't be meant.
+        SettingError: An argument is none of its choices, or the query is invalid.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Objective:
         """Return the number of a trial.
 
         Args:
-            rows: of its runs, in `NUMBERS`.
+            rows: The rows of the trial's runs, in `NUMBERS`.
 
         Raises:
-            SettingError: no row fits the query, or one that fits has no value.
-            NonFiniteError: the number is infinite or NaN.
+            SettingError: No row fits the query, or a fitting row has no value.
+            NonFiniteError: The number is infinite or NaN.
         """
         fitting = self._fitting(rows)
         if fitting.empty:
@@ -64,7 +64,7 @@ class Objective:
     def _fitting(self, rows: pd.DataFrame) -> pd.DataFrame:
         try:
             return rows.query(self.query, engine="python")
-        except Exception as error:  # whatever Python raises of an expression
+        except Exception as error:  # an expression can raise anything
             rule = f"should be a query of pandas over the columns {', '.join(NUMBERS.names)}"
             found = f"{self.query!r} ({type(error).__name__}: {error})"
             raise self._refusal(rule, found, 'For example: statistic == "ssim"') from error

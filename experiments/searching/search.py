@@ -1,11 +1,12 @@
-"""A search: Optuna proposes trials, and each is a cell like any other.
+"""A search: Optuna proposes trials, and each trial is a cell like any other.
 
-<output>/studies/<name>.journal  Optuna's, which all processes of a search share
-                 <name>.lock     held by the process that writes to it
+<output>/studies/<name>.journal  Optuna's file, which all processes of a search share
+                 <name>.lock     held by the process that writes to the journal
                  <name>.csv      the trials, the best first
 
-A trial whose process was killed or interrupted stays under way in the journal. Once as many trials as asked
-for have begun, each process goes through those under way; the store tells which of them another one computes.
+If the process of a trial is killed or interrupted, the trial stays open in the journal. Once the requested
+number of trials has begun, each process computes the open ones, unless the store shows that another process
+computes them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from swag_repro.runs.spreadsheets import to_csv
 from swag_repro.runs.store import Store
 
 SHOWN = 10
-"""Trials that are printed, at most; the CSV has them all."""
+"""The largest number of trials that are printed; the CSV has them all."""
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL)
 
@@ -56,16 +57,16 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def run(composed: DictConfig, kind: type[Experiment]) -> None:
-    """Compute trials until there are as many as asked for, and show the best.
+    """Compute trials up to the requested number, and show the best.
 
     Args:
-        composed: of `conf/search.yaml`, by Hydra.
-        kind: of experiment that each trial is.
+        composed: The config of `conf/search.yaml` that Hydra composed.
+        kind: The experiment of each trial.
 
     Raises:
-        UserError: the search can't be meant, or all trials failed.
-        HydraException, OmegaConfBaseException: a key of its space is unknown.
-        Interrupted: a signal came.
+        UserError: The search is invalid, or all trials failed.
+        HydraException, OmegaConfBaseException: A key of its space is unknown.
+        Interrupted: A signal came.
     """
     settings = checked_search(composed.search)
     _check(settings)
@@ -91,8 +92,8 @@ class Journal:
     """Optuna's file of a study.
 
     Attributes:
-        folder: of all studies.
-        name: of this one.
+        folder: The folder of all studies.
+        name: The study's name.
     """
 
     folder: Path
@@ -100,20 +101,20 @@ class Journal:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The path of the journal."""
         return self.folder / f"{self.name}.journal"
 
     @property
     def lock(self) -> FileLock:
-        """The lock on it; a process that is killed lets go of it at once."""
+        """The lock on the journal; a killed process releases it at once."""
         return FileLock(self.folder / f"{self.name}.lock", is_singleton=True)
 
     @property
     def study(self) -> optuna.Study:
-        """What was begun.
+        """The study that was begun.
 
         Raises:
-            SettingError: nothing was.
+            SettingError: No such study was begun.
         """
         try:
             return optuna.load_study(study_name=self.name, storage=self.storage())
@@ -125,10 +126,10 @@ class Journal:
             raise SettingError("search.name", rule, found, "Leave out search.show.") from None
 
     def storage(self) -> JournalStorage:
-        """Open it; what was not written whole, as on a full disk, is cut off.
+        """Open the journal, and cut off an incomplete last line, such as a full disk leaves.
 
         Raises:
-            StoreError: its folder can't be written to.
+            StoreError: Its folder can't be written to.
         """
         make_folder(self.folder)
         with self.lock, self.path.open("ab+") as file:
@@ -137,14 +138,14 @@ class Journal:
         return JournalStorage(JournalFileBackend(str(self.path), lock_obj=self.lock))  # type: ignore[arg-type]
 
     def begin(self, definition: dict[str, Any]) -> optuna.Study:
-        """Begin a study, or go on with it; one in which no trial succeeded may be begun anew otherwise.
+        """Begin or resume a study; replace one that has another definition and no successful or open trial.
 
         Args:
-            definition: what makes numbers of two trials comparable, by its names for people.
+            definition: The settings that make two trials comparable, by their names for people.
 
         Raises:
-            SettingError: another study has its name.
-            StoreError: its folder can't be written to.
+            SettingError: Another study has this name.
+            StoreError: The folder can't be written to.
         """
         given: dict[str, Any] = {"study_name": self.name, "storage": self.storage()}
         directions = [sought["direction"] for sought in definition["search.objectives"].values()]
@@ -164,15 +165,15 @@ class Journal:
 
 @dataclass(frozen=True)
 class Searching:
-    """A search that can be begun.
+    """A search that is ready to begin.
 
     Attributes:
-        settings: of the search.
-        kind: of experiment that each trial is.
-        journal: of its study.
-        space: what is chosen from.
-        objectives: what is sought.
-        common: overrides that all trials have.
+        settings: The search's settings.
+        kind: The experiment of each trial.
+        journal: The journal of its study.
+        space: The distributions of the searched keys.
+        objectives: The numbers that it makes small, or large.
+        common: The overrides that all trials share.
     """
 
     settings: Search
@@ -184,17 +185,17 @@ class Searching:
 
     @classmethod
     def of(cls, settings: Search, kind: type[Experiment], journal: Journal) -> Searching:
-        """Return the search of these settings, and of the command's overrides."""
+        """Return the search of these settings and the command's overrides."""
         space = distributions(settings.space)
         objectives = [Objective(name=name, **vars(sought)) for name, sought in settings.objectives.items()]
         return cls(settings, kind, journal, space, objectives, _common(settings, space))
 
     def run(self) -> None:
-        """Compute trials until as many as asked for are done, or under way in other processes.
+        """Compute trials until the requested number has ended, or is computed by other processes.
 
         Raises:
-            UserError: a part of the space can't be meant, or another search has the study's name.
-            Interrupted: a signal came.
+            UserError: A part of the space is invalid, or another search has the study's name.
+            Interrupted: A signal came.
         """
         study = self.journal.begin(self._definition())
         with deferred() as came:
@@ -204,7 +205,7 @@ class Searching:
                 self._end(study, trial)
 
     def _trials(self, study: optuna.Study) -> Iterator[Trial | FrozenTrial]:
-        """Yield new trials, then those that are under way although as many as asked for have begun."""
+        """Yield new trials up to the requested number, then those that are still open."""
         while (trial := self._proposed(study)) is not None:
             yield trial
         for begun in study.get_trials(states=(TrialState.RUNNING,)):
@@ -212,21 +213,22 @@ class Searching:
                 yield begun
 
     def _proposed(self, study: optuna.Study) -> Trial | None:
-        """Begin the next trial; its proposal follows from the seed, its number and the results so far."""
+        """Begin the next trial; the seed, its number and the results so far determine its proposal."""
         with self.journal.lock:
             if (number := len(study.get_trials(deepcopy=False))) >= self.settings.trials:
                 return None
             seed = np.random.SeedSequence([self.settings.seed, number]).generate_state(1)
-            with warnings.catch_warnings(action="ignore"):  # `constant_liar` is said to be experimental
+            with warnings.catch_warnings(action="ignore"):  # Optuna calls `constant_liar` experimental
                 study.sampler = TPESampler(
                     seed=int(seed[0]), n_startup_trials=self.settings.startup, constant_liar=True
                 )
             return study.ask(self.space)
 
     def _definition(self) -> dict[str, Any]:
-        """Return what makes trials comparable.
+        """Return the settings that make trials comparable.
 
-        The ends of the space are built for it, so that they object to what they can't do.
+        The experiments at the ends of the space are built for this, so they raise now if a setting is
+        invalid.
         """
         experiments = [self._built(params) for params in ends(self.space)]
         judges = [experiment.following() for experiment in experiments]
@@ -248,11 +250,11 @@ class Searching:
         return self.kind.build(checked(self._composed(params)[0], self.kind.reads))
 
     def _end(self, study: optuna.Study, trial: Trial | FrozenTrial) -> None:
-        """Compute a trial, and tell the study.
+        """Compute a trial, and report it to the study.
 
         Raises:
-            SettingError: its rows don't have what is sought.
-            Interrupted: a signal came.
+            SettingError: Its rows lack the searched numbers.
+            Interrupted: A signal came.
         """
         composed, overrides = self._composed(trial.params)
         outcome = Cell(composed, overrides, None, self.kind, wait=False).run()
@@ -279,7 +281,7 @@ class Searching:
     def _tell(
         self, study: optuna.Study, number: int, values: list[float] | None, details: dict[str, Any]
     ) -> int:
-        """Return how many trials have ended with this one; 0 if another process has ended it just now."""
+        """Return how many trials have ended with this one; 0 if another process has just ended it."""
         with self.journal.lock:
             if study.get_trials(deepcopy=False)[number].state.is_finished():
                 return 0
@@ -288,7 +290,7 @@ class Searching:
             return len(study.get_trials(states=ENDED))
 
     def _results(self, params: dict[str, Any]) -> tuple[list[float], dict[str, Any]]:
-        """Return the numbers of a trial, and the ids of its runs: its own, and its judge's."""
+        """Return the numbers of a trial, and the ids of its own run and of its judge's."""
         experiment = self._built(params)
         store, stages = Store(experiment.config.output), (experiment, experiment.following())
         ids = [stage.identity.run_id for stage in stages if stage is not None]
@@ -300,10 +302,10 @@ class Searching:
 
 
 def _common(settings: Search, space: dict[str, BaseDistribution]) -> list[str]:
-    """Return the overrides of all trials: the search's, the command's, and the group of its runs.
+    """Return the overrides of all trials: the search's, the command's, and the name of the runs.
 
     Raises:
-        SettingError: one of them is of a key that is searched.
+        SettingError: An override has a key that is searched.
     """
     command = [str(override) for override in HydraConfig.get().overrides.task]
     overrides = [*settings.overrides, *command, f"name={settings.name}"]
@@ -313,12 +315,12 @@ def _common(settings: Search, space: dict[str, BaseDistribution]) -> list[str]:
             remedy = f"Leave out {override.input_line}."
             raise SettingError(override.key_or_group, "should be searched or given", "both", remedy)
         if override.key_or_group.partition(".")[0] != "search":
-            common[override.get_key_element()] = str(override.input_line)  # the last of a key
+            common[override.get_key_element()] = str(override.input_line)  # the last override of a key wins
     return list(common.values())
 
 
 def _table(study: optuna.Study) -> pd.DataFrame:
-    """Return all trials that are done; first the best, or of several objectives those that no other beats."""
+    """Return the ended trials, the best first; with several objectives, those that no other trial beats."""
     definition = study.user_attrs["definition"]
     sought = definition["search.objectives"]
     best = {trial.number for trial in study.best_trials}
@@ -338,7 +340,7 @@ def _show(journal: Journal, store: Store, *, most: int) -> None:
     """Print the best trials, and write the table of all.
 
     Raises:
-        SettingError: none was begun, or all failed.
+        SettingError: No study was begun, or all trials failed.
     """
     study = journal.study
     table = _table(study)

@@ -1,4 +1,4 @@
-"""What a search chooses from."""
+"""The space of a search."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """Return Optuna's distribution of each key of `search.space`.
 
     Raises:
-        SettingError: a key has no choices, or its limits leave none.
+        SettingError: A key has no choices, or no value lies between its limits.
     """
     if not space:
         raise SettingError("search.space", "should have at least one key", "none", "conf/search shows some.")
@@ -34,7 +34,7 @@ def _distribution(key: str, given: Any) -> BaseDistribution:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "error"
-            )  # Optuna's: of choices it can't keep, of steps that don't reach `high`
+            )  # Optuna warns of choices it can't store, and of steps that miss `high`
             return CategoricalDistribution(given) if isinstance(given, list) else _range(**given)
     except (TypeError, ValueError, UserWarning) as error:
         rule = "should be a list of choices, or have low and high, and may have log and step"
@@ -44,7 +44,7 @@ def _distribution(key: str, given: Any) -> BaseDistribution:
 
 
 def _range(low: Any, high: Any, *, log: bool = False, step: Any = None) -> BaseDistribution:
-    """Return the numbers from low to high; whole ones if the limits and the step are."""
+    """Return the distribution from low to high, of whole numbers if the limits and the step are whole."""
     for limit in (low, high, step or 1):
         if not isinstance(limit, int | float) or not math.isfinite(limit):
             raise ValueError(f"{limit!r} is no number; 1e-3 is none in YAML, 1.0e-3 is")
@@ -54,7 +54,7 @@ def _range(low: Any, high: Any, *, log: bool = False, step: Any = None) -> BaseD
 
 
 def ends(space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:
-    """Yield all low values, then all high ones, between which all others lie; each choice is in one."""
+    """Yield the settings of all low values, then of all high ones; each choice appears in at least one."""
     listed = [_ends(distribution) for distribution in space.values()]
     for number in range(max(map(len, listed))):
         yield {key: values[min(number, len(values) - 1)] for key, values in zip(space, listed, strict=True)}
@@ -67,7 +67,7 @@ def _ends(distribution: Any) -> tuple[Any, ...]:
 
 
 def as_overrides(params: Mapping[str, Any]) -> list[str]:
-    """Return parameters as they would stand in a command."""
+    """Return the parameters as the overrides of a command."""
     return [
         f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in params.items()
     ]

@@ -24,10 +24,10 @@ MOST_WORKERS = 8
 
 
 def check_shares(setting: str, shares: Iterable[float], remedy: str) -> None:
-    """Objects to what is no share of a training.
+    """Raise unless each number is a share of a training.
 
     Raises:
-        SettingError: one of them is below 0 or above 1.
+        SettingError: A share is below 0 or above 1.
     """
     for share in shares:
         if not 0 <= share <= 1:
@@ -35,23 +35,23 @@ def check_shares(setting: str, shares: Iterable[float], remedy: str) -> None:
 
 
 class TrainingExperiment(Experiment):
-    """A training; the first process writes what there is to write."""
+    """A training in one or more processes, of which only the first writes."""
 
     resumable = ("checkpoints", SNAPSHOTS)
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """The attributes of the experiment of this config."""
+        """Return the attributes of the experiment of this config."""
         check_shares("snapshots", config.snapshots, "0 is its start, 1 its end.")
         parts = super().parts(config)
         return {**parts, "device": World.current().device(parts["device"])}
 
     @abstractmethod
     def trainer(self, context: Context | None) -> Trainer[Any]:
-        """What takes it to its end; without a context it writes nothing."""
+        """Return the trainer that runs the training to its end; without a context it writes nothing."""
 
     def compute(self, context: Context) -> None:
-        """Trains to the end, from the last checkpoint on; writes weights and curves."""
+        """Train from the last checkpoint to the end; write the weights and curves."""
         if context.place is not None and World.current().size > 1:
             raise SettingError("-m", "should be left out under torchrun", "a sweep", "Train one by one.")
         with World.current().joined(self.device):
@@ -59,7 +59,7 @@ class TrainingExperiment(Experiment):
 
     @property
     def machine(self) -> Machine:
-        """How it is run."""
+        """The machine and precision of the training."""
         compute = self.config.compute
         workers = compute.workers
         if workers is None:
@@ -75,7 +75,7 @@ class TrainingExperiment(Experiment):
 
 
 def train_with_others(composed: DictConfig, kind: type[TrainingExperiment]) -> None:
-    """What the entry point of a training does, in each of the processes that train it."""
+    """Run the entry point of a training in each of its processes."""
     if World.current().rank:
         _assist(composed, kind)
     else:
@@ -83,9 +83,9 @@ def train_with_others(composed: DictConfig, kind: type[TrainingExperiment]) -> N
 
 
 def _assist(composed: DictConfig, kind: type[TrainingExperiment]) -> None:
-    """What the processes of torchrun beside the first do: the same, and write nothing.
+    """Train in a process of torchrun beside the first, and write nothing.
 
-    Ends with status 1, and no message, where the first has one.
+    A user's error ends the process with status 1 and no message, because the first process prints one.
     """
     flush_subnormals()
     try:

@@ -32,13 +32,13 @@ KEY = "training"
 
 @dataclass
 class State:
-    """All that decides how a training goes on, as a checkpoint holds it.
+    """The state that decides how a training continues; checkpoints store it.
 
     Attributes:
-        training: by its `state`; None before the first checkpoint.
-        rows: of the epochs that are done.
-        seconds: that they took, with the steps after them.
-        files: SHA-256 of the snapshots that lie beside the checkpoint.
+        training: The training's `state`; None before the first checkpoint.
+        rows: The rows of the epochs that are done.
+        seconds: The time of those epochs and of the steps after them.
+        files: The SHA-256 of each snapshot that lies beside the checkpoint.
     """
 
     training: dict[str, Any] | None = None
@@ -51,16 +51,16 @@ T = TypeVar("T", bound=Loop[Any])
 
 
 class Trainer(ABC, Generic[T]):
-    """Takes a training to its end, from its last checkpoint on.
+    """A trainer that runs a training from its last checkpoint to its end.
 
     Args:
-        experiment: what is trained.
-        training: at its start.
-        context: where results go; None in a process beside the first, which writes nothing.
+        experiment: The experiment to train.
+        training: The training at its start.
+        context: Takes the results; None in every process but the first, which alone writes.
     """
 
     axis: ClassVar[tuple[str, ...]]
-    """Of the live curves: what they are drawn over, and they."""
+    """The x-axis of the live curves, then the names of the curves."""
 
     def __init__(self, experiment: Experiment, training: T, context: Context | None) -> None:
         self.experiment, self.training, self.context = experiment, training, context
@@ -72,18 +72,18 @@ class Trainer(ABC, Generic[T]):
         self.began = time.monotonic()
 
     def begin(self) -> None:
-        """What comes before the first step of this process."""
+        """Prepare for the first step of this process."""
 
     @abstractmethod
     def after(self, done: int) -> None:
-        """What follows a step: curves."""
+        """Log the curves after a step."""
 
     @abstractmethod
     def end(self) -> None:
-        """What follows the last step: rows, and what else the first process writes."""
+        """Compute and write the rows after the last step; only the first process writes."""
 
     def train(self) -> None:
-        """Trains; the first process writes rows and weights."""
+        """Train; the first process writes the rows and weights."""
         self._resume()
         self.tracker.axis(*self.axis)
         self._snap()
@@ -110,7 +110,7 @@ class Trainer(ABC, Generic[T]):
         self.began = time.monotonic() - self.state.seconds
 
     def _shown(self) -> Iterator[int]:
-        """Each step; beside a bar of steps in the first process."""
+        """Yield each step; the first process also shows a bar of steps."""
         if self.context is None:
             return iter(self.training)
         counted = increments((done, done) for done in self.training)
@@ -119,7 +119,7 @@ class Trainer(ABC, Generic[T]):
     def _save(self, signal: int | None) -> None:
         if self.checkpoints is not None and (signal is not None or self.checkpoints.due()):
             if signal is None:
-                self.training.check_finite()  # what diverged is not kept
+                self.training.check_finite()  # a diverged training gets no checkpoint
             self.state.training, self.state.seconds = self.training.state(), self.seconds
             self.checkpoints.save(KEY, vars(self.state))
         if signal is not None:
@@ -127,11 +127,11 @@ class Trainer(ABC, Generic[T]):
 
     @property
     def seconds(self) -> float:
-        """That the training took so far, over all attempts."""
+        """The seconds of the training so far, over all attempts."""
         return time.monotonic() - self.began
 
     def note(self, statistic: str, definition: str, value: float) -> None:
-        """Keeps a number for the rows of the run."""
+        """Keep a number for the rows of the run."""
         self.state.rows.append(
             {
                 "iteration": self.training.done,
@@ -142,7 +142,7 @@ class Trainer(ABC, Generic[T]):
         )
 
     def _snap(self) -> None:
-        """Writes the weights as they are, if they were asked for."""
+        """Write the current weights if the config asks for a snapshot at this step."""
         share = self.snapshots.get(self.training.done)
         if share is None or self.context is None:
             return
@@ -150,7 +150,7 @@ class Trainer(ABC, Generic[T]):
         self.state.files[name] = self._write_weights(self.context.run, name)
 
     def _write_weights(self, run: Run, name: str) -> str:
-        """Returns the file's SHA-256."""
+        """Write the current weights; return the file's SHA-256."""
         state = {key: value.cpu().contiguous() for key, value in self.training.network.state_dict().items()}
         content = save(state, {"run": run.identity.run_id, "step": str(self.training.done)})
         with run.write_file(name) as file:
@@ -165,12 +165,12 @@ class Trainer(ABC, Generic[T]):
 
 
 class ClassifierTrainer(Trainer[Training]):
-    """Of a classifier: accuracy and loss, while training and held out."""
+    """A trainer of a classifier; it logs accuracy and loss, in training and on the held-out images."""
 
     axis = ("epoch", "train/*", "test/*", "lr")
 
     def after(self, done: int) -> None:
-        """Live curves, and the scores of an epoch that ends."""
+        """Log the live curves, and the scores of an epoch that ends."""
         if done % LIVE == 0:
             self._log("train", self.training.running())
         if self.training.ends_epoch:
@@ -192,7 +192,7 @@ class ClassifierTrainer(Trainer[Training]):
         self.tracker.log({"epoch": self.training.epoch, "lr": self.training.lr, **values})
 
     def _note(self, part: str, score: Score) -> None:
-        """Rows of a score."""
+        """Keep a score for the rows of the run."""
         for statistic, value in (
             ("accuracy", score.accuracy),
             ("loss", score.loss),
@@ -201,7 +201,7 @@ class ClassifierTrainer(Trainer[Training]):
             self.note(statistic, part, value)
 
     def end(self) -> None:
-        """How well it fits what it was trained on; rows."""
+        """Score the final weights on the training images; the first process writes the rows."""
         self._note("fitted", self.training.fitted())
         if self.context is not None:
             origin = {**self.experiment.origin, "quantity": KEY}

@@ -20,7 +20,7 @@ from swag_repro.weights import Weights
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierTraining(TrainingExperiment):
-    """A network, where its weights start, and what it is trained on, how."""
+    """A network, its first weights, its data and its recipe."""
 
     name = "train_classifier"
     version = VERSIONS[name]
@@ -33,7 +33,7 @@ class ClassifierTraining(TrainingExperiment):
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
-        """The attributes of the experiment of this config."""
+        """Return the attributes of the experiment of this config."""
         data, parts = config.data, super().parts(config)
         return {
             **parts,
@@ -45,23 +45,23 @@ class ClassifierTraining(TrainingExperiment):
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Read once it is needed."""
+        """The dataset, read at first use."""
         dataset: Dataset = build(self.config.data.source)
         return dataset
 
     @property
     def images(self) -> dict[str, str]:
-        """What tells the data from others."""
+        """The digest of the data."""
         return {"data": self.dataset.digest}
 
     @property
     def weights_digest(self) -> str | None:
-        """What tells the weights that it starts from."""
+        """The digest of the weights at which the training starts."""
         return self.weights.digest(self._trained_architecture)
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What each of its rows says of the network."""
+        """The columns about the network that all rows of the run share."""
         return {
             "network": self.architecture.name,
             "weights": self.weights.name,
@@ -75,21 +75,21 @@ class ClassifierTraining(TrainingExperiment):
 
     @property
     def tags(self) -> list[str]:
-        """By which W&B finds it."""
+        """The tags by which users find the run in W&B."""
         return [self.architecture.name, self.config.data.name]
 
     def trainer(self, context: Context | None) -> ClassifierTrainer:
-        """What takes it to its end."""
+        """Return the trainer that runs the training to its end."""
         return ClassifierTrainer(self, self.training(), context)
 
     @cached_property
     def _trained_architecture(self) -> Architecture:
-        """With as many outputs as the data have classes."""
+        """The architecture with one output for each class of the data."""
         builder = partial(self.architecture.builder, num_classes=len(self.dataset.classes))
         return replace(self.architecture, builder=builder)
 
     def training(self) -> Training:
-        """At its start."""
+        """Return the training at its start."""
         return Training(
             build_network(self.weights, self._trained_architecture),
             self.architecture,
