@@ -152,7 +152,7 @@ def _device(name: str) -> torch.device:
     try:
         chosen = torch.device(name)
         torch.zeros(1, device=chosen).item()
-    except Exception as error:  # each kind of device has its own
+    except Exception as error:  # each kind of device raises its own
         rule, why = "should be a device of this machine", str(error).partition("\n")[0]
         raise SettingError("compute.device", rule, f"{name!r} ({why})", "Use auto or cpu.") from error
     return chosen

@@ -23,24 +23,24 @@ FLAGS = {
     "--only-missing": "sweep=only_missing",
     "--dry-run": "sweep=dry_run",
 }
-"""Of ours, which stand for a choice of `conf/sweep`."""
+"""This project's flags, each of which stands for a choice of `conf/sweep`."""
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-"""Where a user sets it, exceptions of Hydra and its launchers are printed whole."""
+"""If this variable is set, exceptions of Hydra and its launchers are printed with their tracebacks."""
 
 
 EXPLAINED = (UserError, CompositionError, HydraException, OmegaConfBaseException)
-"""What is the user's to mend."""
+"""The exceptions that a user can cause and mend."""
 
 
 def launch(main: Callable[[], None]) -> None:
-    """Runs an entry point; prints a multirun's summary.
+    """Run an entry point, print a multirun's summary, and end the process.
 
-    Exit status 1 if a cell failed, 128 + n after signal n: 130 on Ctrl-C.
+    The exit status is 1 if a cell failed, and 128 + n after signal n, such as 130 on Ctrl-C.
 
     Args:
-        main: of an importable module: other processes' launchers pickle what is in `__main__` by value, and
-            all that it refers to.
+        main: A function of an importable module. The launchers of other processes would pickle a function of
+            `__main__` by value, with all that it refers to.
     """
     sys.argv[1:] = [FLAGS.get(argument, argument) for argument in sys.argv[1:]]
     stopped_by: list[int] = []
@@ -55,10 +55,10 @@ def launch(main: Callable[[], None]) -> None:
 
 
 def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
-    """Of an entry point, as for a shell; `stopped_by` takes signals that ended it."""
+    """Run an entry point and return its exit status; `stopped_by` collects the signals that ended it."""
 
     def ask(number: int) -> None:
-        """Cells in other processes finish what is under way; a second signal waits for nothing."""
+        """Ask workers to finish their cells; end at once if there are none, or at a second signal."""
         if Sweep.launched is None or stopped_by:
             interrupt(number)
         else:
@@ -75,7 +75,7 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
     except EXPLAINED as error:
         _explain(error)
         return 1
-    except Exception as error:  # of a launcher: it lost a worker, or the disk is full
+    except Exception as error:  # a launcher lost a worker, or the disk is full
         console.print(f"[bold red]error:[/] {escape(f'{type(error).__name__}: {error}')}")
         return 1
     return 0
@@ -83,7 +83,7 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
 
 @contextmanager
 def _errors_raised() -> Iterator[None]:
-    """Within, Hydra raises what it would print, mostly with a traceback, before it ends the process."""
+    """Make Hydra raise its exceptions within the block, instead of printing them and ending the process."""
     before = os.environ.get(FULL_ERROR)
     os.environ[FULL_ERROR] = "1"
     try:
@@ -100,7 +100,7 @@ def _errors_raised() -> Iterator[None]:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Within an entry point's main, such an exception ends the process at once; Hydra would say more."""
+    """Print a user's error within the block and end the process; Hydra would print more."""
     try:
         yield
     except EXPLAINED as error:
@@ -109,7 +109,7 @@ def explained() -> Iterator[None]:
 
 
 def _explain(error: Exception) -> None:
-    """Says why nothing is computed; of a config that does not compose in a sweep, also of which cell."""
+    """Print why nothing is computed; if a cell of a sweep does not compose, also print which."""
     cell = error.cell if isinstance(error, CompositionError) else None
     error = error.__cause__ if isinstance(error, CompositionError) else error  # type: ignore[assignment]
     causes = [error, *([error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [])]
@@ -119,7 +119,7 @@ def _explain(error: Exception) -> None:
 
 
 def _shortened(message: str) -> str:
-    """Hydra's message with the choices of a group in one line, and without where it looked for them."""
+    """Return Hydra's message with a group's choices in one line, and without the search path."""
     text, _, _ = message.partition("\nConfig search path:")
     before, found, choices = text.partition("\n\nAvailable options in ")
     group, _, listed = choices.partition(":\n")

@@ -1,4 +1,4 @@
-"""How cells are run: one by itself, or those of a sweep that this process takes."""
+"""How a process computes its cell, or its part of the cells of a sweep."""
 
 from __future__ import annotations
 
@@ -41,25 +41,26 @@ logger = logging.getLogger(__name__)
 
 
 IN_SLURM = "SLURM_JOB_ID"
-"""Set in SLURM's jobs; conf/hydra/launcher/submitit_slurm.yaml has their script."""
+"""The variable that SLURM sets in its jobs; conf/hydra/launcher/submitit_slurm.yaml has their script."""
 
 
 def flush_subnormals() -> None:
-    """Takes numbers below 1e-38 for 0: a saturated softmax is full of them, and each costs much time."""
-    torch.set_flush_denormal(True)  # threads that start later inherit it
+    """Treat numbers below 1e-38 as 0: they are slow, and a saturated softmax produces many of them."""
+    torch.set_flush_denormal(True)  # later threads inherit it
 
 
 def run(composed: DictConfig, kind: type[Experiment]) -> None:
-    """What an entry point does: computes its cell, or in a multirun as many as this worker can take.
+    """Run an entry point: compute its cell, or in a multirun as many cells as this worker can claim.
 
-    Alone, a failure ends the process with status 1; in a multirun it is recorded, and the other cells go on.
+    A failure of a single cell ends the process with status 1. A failure in a multirun is recorded, and the
+    other cells are computed.
 
     Raises:
-        Interrupted: a signal came, in the process that launched the cells; in others it is only recorded.
+        Interrupted: A signal came, in the process that launched the cells; other processes only record it.
     """
     flush_subnormals()
     hydra = HydraConfig.get()
-    os.chdir(hydra.runtime.cwd)  # Ray's workers begin elsewhere, and so do cells with hydra.job.chdir=true
+    os.chdir(hydra.runtime.cwd)  # Ray's workers start elsewhere, and so do cells with hydra.job.chdir=true
     if hydra.mode == RunMode.MULTIRUN:
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
@@ -81,7 +82,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
     launched = Sweep.launched is None
     if launched:
         _settle(sweep)
-        handle(lambda _: None)  # a launcher loses all workers if one that is done ends
+        handle(lambda _: None)  # if a finished worker ends by a signal, a launcher loses all others
     composer = Composer(sweep.entry, HydraConfig.get().overrides.hydra)
 
     def compute(place: Place) -> Outcome:
@@ -94,8 +95,8 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
         return Cell(composed, overrides, place, kind, wait=False).run()
 
     worker = Worker(sweep, compute, _announce)
-    # Each begins elsewhere. Those of a launcher leave cells that others compute to these, so that no machine
-    # is held in vain: the command starts workers anew where one is killed.
+    # Each worker begins at another cell. A launcher's workers don't wait for cells that other processes
+    # compute, so no machine is held idle: the command starts workers anew if one is killed.
     first = HydraConfig.get().job.num * len(sweep.grid) // sweep.workers % len(sweep.grid)
     came = worker.work(first=first if launched else 0, stays=not launched)
     if came is None:
@@ -103,11 +104,11 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
     if not launched:
         interrupt(came)
     if IN_SLURM in os.environ:
-        sys.exit(128 + came)  # of which its script makes that the job waits again
+        sys.exit(128 + came)  # the job's script then puts the job back into the queue
 
 
 def _settle(sweep: Sweep) -> None:
-    """Takes this process's part of what workers share."""
+    """Set this process's share of the threads and its accelerator."""
     hydra = HydraConfig.get()
     torch.set_num_threads(launchers.threads(hydra.launcher, sweep.workers))
     if (count := torch.accelerator.device_count()) > 1:
@@ -116,14 +117,14 @@ def _settle(sweep: Sweep) -> None:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell to be computed.
+    """A cell to compute.
 
     Attributes:
-        composed: its config, by Hydra.
-        overrides: that made it.
-        place: in its sweep; None outside one.
-        kind: of experiment.
-        wait: whether to wait where another process computes it.
+        composed: The config that Hydra composed.
+        overrides: The overrides that it was composed from.
+        place: The cell's place in its sweep; None outside a sweep.
+        kind: The class of its experiment.
+        wait: Whether to wait for another process that computes the cell.
     """
 
     composed: DictConfig
@@ -133,11 +134,11 @@ class Cell:
     wait: bool = True
 
     def run(self) -> Outcome:
-        """Compute it, or skip it if it is there; return what became of it."""
+        """Compute the cell, or skip it if its results exist; return the outcome."""
         start = time.monotonic()
         with handled(interrupt):
             outcome = self._ended()
-        gc.collect()  # traced networks are cycles of references, and would pile up over a sweep
+        gc.collect()  # traced networks are reference cycles, and would pile up over a sweep
         return replace(outcome, seconds=round(time.monotonic() - start, 3))
 
     def _ended(self) -> Outcome:
@@ -149,15 +150,15 @@ class Cell:
             return Outcome("interrupted", 0.0, signal=error.number)
         except BusyError as error:
             return Outcome("busy", 0.0, path=str(error))
-        except Exception as error:  # other cells must go on, and the list at the sweep's end must be whole
+        except Exception as error:  # other cells must run, and the summary must be complete
             console.print_exception()
             return Outcome("failed", 0.0, f"{type(error).__name__}: {error}")
 
     def built(self) -> Experiment:
-        """Return the experiment, after this process's threads and precision are set as its config says.
+        """Set this process's threads and precision as the config says, and return the experiment.
 
         Raises:
-            UserError: the config can't be meant.
+            UserError: The config is invalid.
         """
         config = checked(self.composed, self.kind.reads)
         if config.compute.threads is not None:
@@ -166,10 +167,10 @@ class Cell:
         return self.kind.build(config)
 
     def _identified(self) -> Experiment:
-        """Return the experiment, which has an identity; that it can't have one is noted for other workers."""
+        """Return the experiment with a known identity; if it has none, note the reason for other workers."""
         try:
             experiment = self.built()
-            _ = experiment.identity.run_id, experiment.following()  # which object now to what they can't do
+            _ = experiment.identity.run_id, experiment.following()  # both raise now if they can't be had
         except Exception as error:
             if self.place is not None:
                 self.place.note_refusal(reason_of(error))
@@ -201,7 +202,7 @@ class Cell:
             self.place.note_runs(runs, anew=bool(self.composed.force))
 
     def _given_up(self, experiment: Experiment) -> str | None:
-        """Return why it is not tried again, if so; only a sweep gives up."""
+        """Return why the cell is not tried again, or None if it is; only a sweep gives up."""
         policy, run_id = experiment.config.sweep.failed, experiment.identity.run_id
         store = self._store(experiment)
         if self.place is None or policy == "always" or store.is_held(run_id):
@@ -216,14 +217,14 @@ class Cell:
     def compute(
         self, experiment: Experiment, runs: Sequence[Path | None] = ()
     ) -> tuple[Literal["computed", "skipped"], Path]:
-        """Compute one of its runs, or skip it if it is there; return which, and the run directory.
+        """Compute one of the cell's runs, or skip it if it is finished; return which, and the run directory.
 
         Args:
-            experiment: whose run it is.
-            runs: directories of all runs of the cell, as far as they are known.
+            experiment: The experiment of the run.
+            runs: The directories of the cell's runs; None for one that is not known yet.
 
         Raises:
-            BusyError: another process computes it.
+            BusyError: Another process computes it.
         """
         try:
             with self._claimed(experiment) as run:
@@ -265,7 +266,7 @@ class Cell:
 
     @contextmanager
     def _mirrored(self, experiment: Experiment, run: Run) -> Iterator[Tracker]:
-        """Its W&B run, with the id of its run directory, so that a retry goes on with it."""
+        """Yield the tracker of its W&B run, whose id is the run directory's, so that a retry resumes it."""
         settings, place = experiment.config.tracking, self.place
         own = [] if place is None else place.own
         about = About(
@@ -282,7 +283,7 @@ class Cell:
         with tracked(about, mode=mode, directory=run.path, config=config, timeout=timeout) as tracker:
             yield tracker
             if tracker.sends:
-                from swag_repro.tracking.shown import ending, show  # which import pandas
+                from swag_repro.tracking.shown import ending, show  # imports pandas
 
                 show(tracker, ending(run.path))
 

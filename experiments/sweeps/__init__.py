@@ -1,1 +1,1 @@
-"""Multiruns: their jobs, what became of each, and how far they are."""
+"""Sweeps: their cells, their workers, and the states of their cells."""

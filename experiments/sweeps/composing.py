@@ -1,6 +1,7 @@
-"""Cells of a sweep, and their configs: Hydra composes each choice of groups once, values are set in copies.
+"""The cells of a sweep and their configs.
 
-Hydra alone reads the files of every cell anew, which takes 0.2 to 0.3 s.
+Hydra alone would read all files for every cell, which takes 0.2 to 0.3 s. Here, Hydra composes each choice of
+groups once, and the cells' values are set in copies.
 """
 
 from __future__ import annotations
@@ -22,29 +23,29 @@ from swag_repro.errors import SettingError
 
 
 def grid_of(hydra: DictConfig) -> Grid:
-    """The cells of a multirun, within an initialised Hydra.
+    """Return the cells of a multirun, within an initialised Hydra.
 
     Args:
-        hydra: The `hydra` node of a config composed for it: `sweeper.params` of the experiment's file and the
-            command line's overrides, which win.
+        hydra: The `hydra` node of a composed config. The overrides of the command line win over
+            `sweeper.params` of the experiment's file.
 
     Raises:
-        HydraException: an override can't be read.
-        SettingError: a key is swept over nothing, or over what can't be listed.
+        HydraException: An override can't be read.
+        SettingError: A key is swept over no values, or over values that can't be listed.
     """
-    plain: Any = OmegaConf.to_container(hydra, resolve=False)  # interpolations are each cell's to resolve
+    plain: Any = OmegaConf.to_container(hydra, resolve=False)  # each cell resolves its own interpolations
     params = [f"{key}={value}" for key, value in (plain["sweeper"]["params"] or {}).items()]
-    parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which lists files of a `glob`
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # a `glob` lists its files
     return grid_along(parser.parse_overrides([*params, *plain["overrides"]["task"]]))
 
 
 def grid_along(overrides: Sequence[Override]) -> Grid:
-    """The product of what each key is swept over, last.
+    """Return the product of the last sweep of each key.
 
     Raises:
-        As `grid_of`.
+        SettingError: The same as for `grid_of`.
     """
-    last = {override.get_key_element(): override for override in overrides}  # at the place of the first
+    last = {override.get_key_element(): override for override in overrides}  # ordered by first occurrence
     return Grid(tuple(_axis(key, override) for key, override in last.items()))
 
 
@@ -59,15 +60,15 @@ def _axis(key: str, override: Override) -> tuple[str, ...]:
 
 
 MOST_BASES = 64
-"""Choices of groups that are kept."""
+"""The largest number of composed choices of groups that are kept."""
 
 
 class Composer:
-    """Composes the cells of one entry point, within an initialised Hydra.
+    """A composer of the cells of one entry point, within an initialised Hydra.
 
     Args:
-        entry: the config's name.
-        always: overrides of Hydra's own settings that every cell has, such as where to look for files.
+        entry: The config's name.
+        always: Overrides of Hydra's own settings that every cell has, such as where to look for files.
     """
 
     def __init__(self, entry: str, always: Sequence[str] = ()) -> None:
@@ -79,7 +80,7 @@ class Composer:
         """Return the config of a cell, as `hydra.compose` does.
 
         Raises:
-            HydraException, OmegaConfBaseException: it does not compose.
+            HydraException, OmegaConfBaseException: The cell does not compose.
         """
         choices = [override for override in overrides if self.is_choice(override)]
         config: DictConfig = pickle.loads(self._base(tuple(choices)))  # four times as fast as a deep copy
@@ -91,11 +92,11 @@ class Composer:
         return config
 
     def is_choice(self, override: str) -> bool:
-        """Whether an override decides which files are read, or takes something out of what they say."""
+        """Return whether an override chooses a file, or deletes a part of one."""
         parsed = _parsed(override)
         if parsed.key_or_group.startswith("hydra") or parsed.is_delete() or parsed.package is not None:
             return True
-        # Hydra takes a mapping for a value, also of a group.
+        # Hydra takes a mapping as a value, even for a group.
         return not isinstance(parsed.value(), dict) and self._is_group(parsed.key_or_group)
 
     def _has_files(self, group: str) -> bool:
@@ -107,7 +108,7 @@ class Composer:
 
 
 def _set(config: DictConfig, override: Override) -> None:
-    """Set one value, as Hydra does."""
+    """Set one value as Hydra does."""
     key, value = override.key_or_group, override.value()
     if override.is_add() and not isinstance(value, dict | list) and OmegaConf.select(config, key) is not None:
         raise OmegaConfBaseException(f"{key} is there already")

@@ -1,4 +1,4 @@
-"""The cells of a sweep: the product of what each key is swept over."""
+"""The cells of a sweep: the product of the values of each key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Grid:
     """Cells in the order in which Hydra counts them: the last key changes fastest.
 
     Attributes:
-        axes: for each key the overrides that it takes, one after the other; at least one.
+        axes: For each key its overrides, one or more.
     """
 
     axes: tuple[tuple[str, ...], ...]
@@ -23,7 +23,7 @@ class Grid:
         return math.prod(map(len, self.axes))
 
     def __getitem__(self, number: int) -> list[str]:
-        """The overrides of a cell, counted from 0."""
+        """Return the overrides of a cell, counted from 0."""
         if not 0 <= number < len(self):
             raise IndexError(number)
         chosen = []
@@ -34,17 +34,17 @@ class Grid:
 
     @cached_property
     def swept(self) -> tuple[int, ...]:
-        """Which axes tell cells apart; all, where there is one cell."""
+        """The indices of the axes that tell cells apart; all axes if there is only one cell."""
         several = tuple(index for index, axis in enumerate(self.axes) if len(axis) > 1)
         return several or tuple(range(len(self.axes)))
 
     def own(self, number: int) -> list[str]:
-        """The overrides that tell a cell from the others, as they were typed."""
+        """Return the overrides that tell a cell from the others, as typed."""
         cell = self[number]
         return [as_typed(cell[index]) for index in self.swept]
 
     def samples(self, wanted: Callable[[str], bool]) -> list[int]:
-        """The first cell, and those in which a wanted override stands for the first time."""
+        """Return the first cell, and each cell in which a wanted override occurs for the first time."""
         steps = [math.prod(map(len, self.axes[index + 1 :])) for index in range(len(self.axes))]
         others = (
             step * index
@@ -56,10 +56,10 @@ class Grid:
 
 
 def as_typed(override: str) -> str:
-    r"""An override without the escapes that Hydra's sweeper puts before signs: `$\{a.b\}` is `${a.b}`."""
+    r"""Return an override without the escapes that Hydra's sweeper adds: `$\{a.b\}` becomes `${a.b}`."""
     return re.sub(r"\\([\\()\[\]{}:=, \t])", r"\1", override)
 
 
 def common(cells: Sequence[Sequence[str]]) -> frozenset[str]:
-    """The overrides that all of these cells have."""
+    """Return the overrides that all of these cells share."""
     return frozenset.intersection(*map(frozenset, cells)) if cells else frozenset()

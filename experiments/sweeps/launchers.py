@@ -1,6 +1,6 @@
-"""Launchers, which start a sweep's workers: whether they can, how many at once, and what each may use.
+"""Launchers, which start a sweep's workers: checks, the number of workers, and each worker's resources.
 
-Torch-free, and so is what it imports; nothing of a launcher is imported before it is asked for.
+This module and its imports need no torch. A launcher's packages are imported only when the launcher is used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EXTRAS = {
     "submitit_slurm": ("hydra_submitit_launcher", "launchers"),
     "ray": ("hydra_ray_launcher", "ray"),
 }
-"""The plugin of each launcher but Hydra's own, and the extra of this package that installs it."""
+"""The plugin of each launcher except Hydra's own, and the extra of this package that installs it."""
 
 NAMES = {
     "BasicLauncher": "basic",
@@ -41,13 +41,13 @@ NAMES = {
     "SlurmLauncher": "submitit_slurm",
     "RayLauncher": "ray",
 }
-"""Of the launchers, by their classes."""
+"""The name of each launcher, by its class."""
 
 PATIENCE = 20.0
-"""Seconds that a cluster has to answer."""
+"""Seconds in which a cluster must answer."""
 
 ASK_EVERY = 10.0
-"""Seconds between two questions to SLURM which jobs there are."""
+"""Seconds between two queries of SLURM's jobs."""
 
 SUBMITIT = frozenset(
     {
@@ -62,33 +62,33 @@ SUBMITIT = frozenset(
         "additional_parameters",
     }
 )
-"""Settings of the launcher `submitit_slurm` that say nothing of what a job takes; the others are sbatch's."""
+"""Settings of the launcher `submitit_slurm` that request no resources; all others are options of sbatch."""
 
 RENAMED = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks_per_node"}
-"""Names that submitit gives to options of sbatch."""
+"""submitit's names for options of sbatch, and sbatch's own."""
 
 OVER = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
-"""States of SLURM's jobs that neither run nor will."""
+"""States of SLURM's jobs that have ended."""
 
 CANCELLED = "its jobs were cancelled"
-"""Why no worker is left where a user or an administrator wants it so."""
+"""The reason for the end of all workers if a user or an administrator cancelled them."""
 
 PROBE = """
 import json, ray, sys
 ray.init(**json.loads(sys.argv[1]), logging_level="error", log_to_driver=False)
 print(json.dumps([node["Resources"] for node in ray.nodes() if node["Alive"]]))
 """
-"""In a process of its own, as `ray.init` waits two minutes for a cluster that is not there."""
+"""A probe for a process of its own, because `ray.init` waits two minutes for a missing cluster."""
 
-# The files of conf/hydra/launcher are merged over the plugins' own of the same names, in Hydra 1.3.
+# Hydra 1.3 merges the files of conf/hydra/launcher over the plugins' configs of the same names.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore", UserWarning)
 
 
 def check_installed(name: str) -> None:
-    """Whether a launcher can be chosen here; one that is not of this list is Hydra's to find.
+    """Raise if a launcher of `EXTRAS` is not installed; Hydra looks for all others.
 
     Raises:
-        SettingError: its plugin is not installed.
+        SettingError: Its plugin is not installed.
     """
     plugin, extra = EXTRAS.get(name, ("", ""))
     if plugin and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{plugin}")):
@@ -97,13 +97,13 @@ def check_installed(name: str) -> None:
 
 
 def check(config: DictConfig) -> None:
-    """Whether a launcher can start what it is asked for, before anything is computed.
+    """Raise unless a launcher can start the requested workers, before anything is computed.
 
     Args:
-        config: `hydra.launcher`.
+        config: The node `hydra.launcher`.
 
     Raises:
-        SettingError: it is not installed, its cluster does not answer, or has not what a job is to take.
+        SettingError: It is not installed, its cluster does not answer, or the cluster lacks the resources.
     """
     check_installed(name := _name(config))
     if name in CHECKS:
@@ -111,10 +111,10 @@ def check(config: DictConfig) -> None:
 
 
 def connect(config: DictConfig) -> None:
-    """Connects this process to Ray, which would else put its own handlers in the place of its signals'.
+    """Connect this process to Ray, and restore the handlers of signals that Ray replaces.
 
     Args:
-        config: `hydra.launcher`, checked.
+        config: The node `hydra.launcher`, checked.
     """
     if _name(config) == "ray":
         import ray  # type: ignore[import-not-found]
@@ -127,10 +127,10 @@ def connect(config: DictConfig) -> None:
 
 
 def workers(config: DictConfig) -> int | None:
-    """How many processes a launcher runs at once; None where nothing here or there limits them.
+    """Return how many processes a launcher runs at once; None if nothing limits them.
 
     Args:
-        config: `hydra.launcher`, checked.
+        config: The node `hydra.launcher`, checked.
 
     Raises:
         SettingError: Ray does not answer.
@@ -140,11 +140,11 @@ def workers(config: DictConfig) -> int | None:
 
 
 def threads(config: DictConfig, started: int) -> int:
-    """How many threads a worker should use, asked in the worker, so that workers do not fight for cores.
+    """Return how many threads this worker should use, so that workers do not compete for cores.
 
     Args:
-        config: `hydra.launcher`.
-        started: how many workers the sweep has started.
+        config: The node `hydra.launcher`.
+        started: The number of workers that the sweep has started.
     """
     name = _name(config)
     if name == "ray":
@@ -199,7 +199,7 @@ def _check_slurm(config: DictConfig) -> None:
 
 
 def _slurm(name: str, rule: str, remedy: str, *command: str) -> str:
-    """What one of SLURM's commands prints, which succeeds if a setting follows its rule."""
+    """Return the output of a SLURM command; raise if it fails, because a setting then breaks its rule."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:
@@ -212,7 +212,7 @@ def _slurm(name: str, rule: str, remedy: str, *command: str) -> str:
 
 
 def _options(config: DictConfig) -> list[str]:
-    """What a job takes, as sbatch's options."""
+    """Return the resources of a job as options of sbatch."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
     taken = {key: value for key, value in plain.items() if key not in SUBMITIT and value is not None}
     if "mem_gb" in taken:
@@ -227,12 +227,12 @@ def _option(name: str, value: Any) -> str:
 
 @dataclass
 class Jobs:
-    """The workers of a sweep, as far as their launcher lets us ask for them: SLURM's and joblib's.
+    """The workers of a sweep, as far as their launcher reports on them: SLURM's and joblib's do.
 
     Attributes:
-        config: `hydra.launcher`.
-        directory: of the sweep; the names of SLURM's jobs are those of their logs' folders below it.
-        cancelled: whether somebody has cancelled one.
+        config: The node `hydra.launcher`.
+        directory: The sweep's directory; the log folders below it are named by SLURM's jobs.
+        cancelled: Whether somebody has cancelled a job.
     """
 
     config: DictConfig
@@ -242,12 +242,12 @@ class Jobs:
     _alive: bool | None = None
 
     def alive(self) -> bool | None:
-        """Return whether a job runs or waits, or did some seconds ago; None where only its launcher tells."""
+        """Return whether a job runs or waits, as of some seconds ago; None if only the launcher knows."""
         if self._numbers and time.monotonic() - self._asked > ASK_EVERY:
             command = ["squeue", "--me", "--noheader", "--states=all", "--format=%F %T"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             self._asked = time.monotonic()
-            if done.returncode:  # the controller is away for a while
+            if done.returncode:  # the controller does not answer for a while
                 return self._alive
             jobs = [line.split() for line in done.stdout.splitlines()]
             states = {state for number, state in jobs if number in self._numbers}
@@ -256,7 +256,7 @@ class Jobs:
         return self._alive
 
     def cancel(self, *, waiting: bool = False) -> None:
-        """Cancel SLURM's jobs, or only those that wait; other launchers' workers end by themselves."""
+        """Cancel SLURM's jobs, or only those that wait; the workers of other launchers end by themselves."""
         if self._numbers:
             only = ["--state=PENDING"] if waiting else []
             subprocess.run(["scancel", *only, *self._numbers], capture_output=True, check=False)
@@ -287,7 +287,7 @@ def _check_ray(config: DictConfig) -> None:
 
 
 def _ray_workers(config: DictConfig) -> int | None:
-    """Those that fit into the nodes side by side; None where they take nothing, and any number does."""
+    """Return how many workers fit into the nodes together; None if they request no resources."""
     wanted = _wanted(config)
     if not wanted:
         return None
@@ -297,7 +297,7 @@ def _ray_workers(config: DictConfig) -> int | None:
 
 
 def _wanted(config: DictConfig) -> dict[str, float]:
-    """What a job takes, by Ray's names of resources."""
+    """Return the resources of a job by Ray's names."""
     remote = config.ray.remote
     named = {"CPU": remote.get("num_cpus", 1), "GPU": remote.get("num_gpus", 0)}
     return {name: amount for name, amount in {**named, **remote.get("resources", {})}.items() if amount}
@@ -308,7 +308,7 @@ def _amounts(resources: Mapping[str, float]) -> str:
 
 
 def _nodes(config: DictConfig) -> list[dict[str, float]]:
-    """What each of the cluster's nodes has, or will have if it is to be started for the sweep."""
+    """Return the resources of each node of the cluster, also of a cluster that the sweep will start."""
     init: Any = OmegaConf.to_container(config.ray.init, resolve=True)
     address = os.environ.get("RAY_ADDRESS") or init.get("address")
     if address in (None, "local"):

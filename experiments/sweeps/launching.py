@@ -1,4 +1,4 @@
-"""How a sweep is begun, and its workers are launched until all cells have ended; and what is said then."""
+"""The launch of a sweep: its workers are started until all cells have ended, then a summary is printed."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from swag_repro.errors import SettingError
 from swag_repro.runs.files import check_writable
 
 IN_VAIN = 3
-"""Times that workers are started anew although no cell has ended since the last time."""
+"""The number of launches in a row that may end no cell."""
 
 PAUSE = 1.0
-"""Seconds between two looks at a sweep."""
+"""Seconds between two checks of a sweep."""
 
 GRACE = 10.0
-"""Seconds that workers have to end once all cells have."""
+"""Seconds that workers have to end after all cells have ended."""
 
 IN_WORDS = {"missing": "not begun", "running": "computed elsewhere"}
-"""States of cells, as the summary says them."""
+"""The summary's words for states of cells."""
 
 LISTED = 20
-"""Cells that a dry run lists, at most; the plan of a sweep names them all."""
+"""The most cells that a dry run lists; a sweep's plan names all of them."""
 
 
 class CompositionError(Exception):
-    """Hydra can't compose a cell; its cause says why.
+    """An error of Hydra in composing a cell; its cause says why.
 
     Args:
-        cell: the first such, by what tells it from others.
+        cell: The overrides that tell the first such cell from others.
     """
 
     def __init__(self, cell: str) -> None:
@@ -54,12 +54,12 @@ class CompositionError(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """A sweep to be computed.
+    """A sweep that is ready to be launched.
 
     Attributes:
-        grid: its cells.
-        config: of the multirun, with Hydra's node.
-        overrides: as they were given.
+        grid: Its cells.
+        config: The multirun's config, with Hydra's node.
+        overrides: The overrides of the command.
     """
 
     grid: Grid
@@ -68,11 +68,11 @@ class Launch:
 
     @classmethod
     def of(cls, config: DictConfig, overrides: Sequence[str]) -> Launch:
-        """A sweep that can be begun.
+        """Return the sweep of a multirun, after checking it.
 
         Raises:
-            SettingError: it has no cells, or too many, or its launcher can't be had.
-            CompositionError: a cell does not compose.
+            SettingError: It has no cells or too many, or its launcher can't be used.
+            CompositionError: A cell does not compose.
         """
         grid = grid_of(config.hydra)
         _check_size(grid, config.sweep.max_cells)
@@ -82,11 +82,11 @@ class Launch:
 
     @property
     def dry_run(self) -> bool:
-        """Whether its cells are only to be listed."""
+        """Whether the cells are only listed."""
         return bool(self.config.sweep.dry_run)
 
     def list_cells(self) -> None:
-        """Prints what would be computed."""
+        """Print the cells that would be computed."""
         for number in range(min(LISTED, len(self.grid))):
             console.print(escape(f"[{number + 1}/{len(self.grid)}] {' '.join(self.grid.own(number))}"))
         if len(self.grid) > LISTED:
@@ -95,15 +95,15 @@ class Launch:
 
     @property
     def workers(self) -> int:
-        """How many processes compute them; no more than there are cells."""
+        """The number of processes that compute the cells, at most one per cell."""
         asked = self.config.sweep.workers or launchers.workers(self.config.hydra.launcher)
         return max(1, min(asked or 1, len(self.grid)))
 
     def run(self, launcher: Callable[[], Launcher]) -> None:
-        """Writes the plan, and launches workers; again, where some were killed before all was done.
+        """Write the plan and launch workers, repeatedly if some were killed before all cells ended.
 
         Raises:
-            StoreError: the output folder can't be written to.
+            StoreError: The output folder can't be written to.
         """
         check_writable(Path(self.config.output))
         hydra = self.config.hydra
@@ -118,7 +118,7 @@ class Launch:
         )
         Sweep.launched = sweep
         launchers.connect(hydra.launcher)
-        first = list(self.grid[0])  # every worker composes this one; then it goes over all cells
+        first = list(self.grid[0])  # every worker composes this cell, then goes over all cells
         if name == "basic":
             _raise_first(launcher().launch([first], initial_job_idx=0))
             return
@@ -135,7 +135,7 @@ class Launch:
 
 
 def _left(sweep: Sweep) -> int:
-    """Return how many cells are left, once not all of them are computed by other processes."""
+    """Return how many cells are left, after waiting while other processes compute all of them."""
     while not sweep.stopped:
         left = [found for found in sweep.cells() if not found.ended]
         if not left or any(found.state != "running" for found in left):
@@ -145,10 +145,10 @@ def _left(sweep: Sweep) -> int:
 
 
 def _watched(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launchers.Jobs) -> str | None:
-    """Have workers launched, and wait until they or the cells have ended; return why some were lost, if so.
+    """Launch workers, and wait until they or the cells have ended; return why workers were lost, if any were.
 
-    Launchers wait for all of their jobs, in a thread here: SLURM's waits for ever for killed ones where jobs
-    are not accounted for, and for those that have not begun when others have done all.
+    A launcher waits for all of its jobs, so it runs in a thread. SLURM's launcher would wait for ever for
+    killed jobs if SLURM keeps no accounts, and for queued jobs after others have computed all cells.
     """
     problems: list[str] = []
 
@@ -180,19 +180,19 @@ def _watched(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launche
 
 
 def _is_over(sweep: Sweep) -> bool:
-    """Return whether all cells have ended; of a stopped sweep, whether its workers have let go of theirs."""
+    """Return whether all cells have ended; of a stopped sweep, whether no worker computes any more."""
     if sweep.stopped:
         return not any(found.state == "running" and found.sweep == sweep.name for found in sweep.cells())
     return sweep.cells_left() == 0
 
 
 def _given(overrides: Sequence[str]) -> list[str]:
-    """Those of Hydra's own settings that stand in a command beside its flags."""
+    """Return Hydra's own settings that the command gives beside its flags."""
     return [override for override in overrides if not override.startswith("hydra.mode=")]
 
 
 def _raise_first(returned: Sequence[object]) -> None:
-    """Raise what a worker raised."""
+    """Raise the first exception that a worker returned."""
     for job in returned:
         _ = job.return_value  # type: ignore[attr-defined]
 
@@ -212,7 +212,7 @@ def _check_composes(grid: Grid, composer: Composer) -> None:
 
 
 def summarize(sweep: Sweep) -> bool:
-    """Print what became of a sweep's cells; return whether all are there."""
+    """Print a summary of a sweep's cells; return whether all have results."""
     cells, outcomes = len(sweep.grid), sweep.outcomes()
     listed = [f"{outcomes[state]} {IN_WORDS.get(state, state)}" for state in sorted(outcomes)]
     console.print(f"\n{cells} cells in {duration(sweep.age)}: {', '.join(listed)}.")

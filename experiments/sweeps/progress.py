@@ -1,4 +1,4 @@
-"""What a user sees while cells are computed: a bar on a terminal, a line a cell elsewhere."""
+"""The progress that a user sees while cells are computed: a bar on a terminal, else one line per cell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.progress import (
 
 
 class _StandardError:
-    """Takes what can be written: a terminal that was closed, or a full disk behind it, stops no cell."""
+    """A standard error that drops what can't be written: a closed terminal or a full disk stops no cell."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -32,7 +32,7 @@ class _StandardError:
 
     @property
     def _file(self) -> TextIO:
-        """`sys.stderr`, below what a progress bar puts there for its time."""
+        """`sys.stderr`, or the stream behind it while a progress bar replaces it."""
         file: TextIO = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
         return file
 
@@ -50,15 +50,15 @@ T = TypeVar("T")
 def track(
     items: Iterable[tuple[int, T]], *, total: int, what: str, left: str, enabled: bool, unit: str = "images"
 ) -> Iterator[T]:
-    """Passes on items that each stand for some units of work, and shows how many of `total` are done.
+    """Yield the items, each of some units of work, and show how many units of `total` are done.
 
     Args:
         items: `(number of units, item)`.
-        total: number of units in all.
-        what: the cell, for the start of the line.
-        left: time left for the whole sweep, for the end of the line; may be empty.
-        enabled: False shows nothing.
-        unit: what is counted, in the plural.
+        total: The number of units in all.
+        what: The cell, at the start of the line.
+        left: The time left for the whole sweep, at the end of the line; may be empty.
+        enabled: Whether anything is shown.
+        unit: The name of the units, in the plural.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -80,7 +80,7 @@ def track(
 
 
 def increments(counted: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
-    """Items with how many units are done after each → with how many each of them went on."""
+    """Yield items with the units that each adds, from items with the units done after each."""
     before = 0
     for done, item in counted:
         yield done - before, item
@@ -88,7 +88,7 @@ def increments(counted: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
 
 
 def duration(seconds: float) -> str:
-    """`0:42`, `12:05` or `1:02:03`."""
+    """Return seconds as `0:42`, `12:05` or `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

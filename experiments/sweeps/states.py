@@ -1,4 +1,4 @@
-"""What became of a cell or a run, read from run directories."""
+"""The state of a cell or a run, read from run directories."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from swag_repro.runs.records import INTERRUPTED, KILLED, Status, read_status
 from swag_repro.runs.store import Store
 
 State = Literal["done", "running", "failed", "left", "killed", "interrupted", "stale", "missing"]
-"""`left` failed too often and is not tried again, `killed` and `interrupted` are taken up by the same
-command, `stale` has other inputs or another version of the experiment by now, and `missing` was never begun.
+"""A `left` run failed too often, so it is not tried again. The same command continues `killed` and
+`interrupted` runs. A `stale` run has outdated inputs or an outdated version of the experiment. A `missing`
+run was never begun.
 """
 
 FAILURES = 3
-"""A run that failed so often in the same way is left as it is, unless `sweep.failed` says otherwise."""
+"""The number of equal failures in a row after which a run is left, unless `sweep.failed` says otherwise."""
 
 
 def alike(failures: Sequence[str]) -> bool:
-    """Return whether the last failures of a run were so many, and the same, that another would be, too."""
+    """Return whether the last `FAILURES` failures of a run are the same; another attempt would fail, too."""
     return len(failures) >= FAILURES and len(set(failures[-FAILURES:])) == 1
 
 
 def without_kills(failures: Sequence[str]) -> list[str]:
-    """Return the failures that an attempt reported itself."""
+    """Return the failures that an attempt reported, without those of killed attempts."""
     return [failure for failure in failures if not failure.startswith(KILLED)]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the run directories of a cell say.
+    """What the run directories say about a cell.
 
     Attributes:
-        state: of the first of its runs that is not done; `done` if all are.
-        reason: why it is so, where that is known.
-        since: seconds since 1970 when it was begun.
-        host: that computes it.
-        heartbeat: seconds since 1970 when that was last heard of.
-        path: of the run's directory.
-        sweep: that computed or computes it, by its folder's name.
+        state: The state of the first of its runs that is not done; `done` if all are.
+        reason: The reason for the state, if it is known.
+        since: The seconds since 1970 at which the run began.
+        host: The host that computes it.
+        heartbeat: The seconds since 1970 of the last sign of life from that host.
+        path: The run's directory.
+        sweep: The folder's name of the sweep that computes or has computed it.
     """
 
     state: State
@@ -56,16 +57,16 @@ class Found:
 
     @property
     def ended(self) -> bool:
-        """Whether no worker of its sweep is to compute it any more."""
+        """Whether no worker of its sweep will compute it any more."""
         return self.state in ("done", "failed", "left")
 
 
 def look(directory: Path, sweep: str | None = None) -> Found:
-    """Return what became of a run.
+    """Return the state of a run.
 
     Args:
-        directory: of the run.
-        sweep: that asks, by its folder's name: it leaves what failed before it began.
+        directory: The run's directory.
+        sweep: The folder's name of the sweep that asks; it leaves runs that failed in other sweeps.
     """
     try:
         status = read_status(directory)

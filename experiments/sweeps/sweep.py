@@ -1,11 +1,11 @@
-"""A sweep: its plan, and which runs its cells have, in a folder that all its workers share.
+"""A sweep: its plan and the runs of its cells, in a folder that all its workers share.
 
-<output>/sweeps/<date>/plan.json      its cells, since when, of which command
-                       cells/<n>.json the run directories of a cell, or why it can have none
-                       stopped        no cell is to begin any more, and those under way are to be interrupted
+<output>/sweeps/<date>/plan.json      the cells, the time of the start and the command
+                       cells/<n>.json the run directories of a cell, or the reason why it has none
+                       stopped        asks workers to begin no cell and to interrupt those in progress
 
-What became of a cell stands in its run directories. Its settings and its pictures decide which these are; to
-find that out takes up to a tenth of a second, so that the first worker which does writes it down for all.
+The state of a cell stands in its run directories. The cell's settings and pictures determine which these are.
+To find them takes up to a tenth of a second, so the first worker that does so notes them for all workers.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from swag_repro.runs.store import Store
 PLAN_VERSION = 2
 
 KEPT = ("entry", "started_at", "command", "launcher", "workers", "folder")
-"""Attributes that stand in the plan as they are."""
+"""The attributes that the plan stores as they are."""
 
 SHARE = 0.05
-"""Part of its time for which a process looks at all cells, at most, to tell how long the sweep will take."""
+"""The largest share of its time in which a process looks at all cells, to estimate the time left."""
 
 
 @dataclass
 class Sweep:
-    """A multirun.
+    """A multirun and its state.
 
     Attributes:
-        directory: of its files.
-        entry: the config's name.
-        grid: its cells.
-        started_at: seconds since 1970.
-        command: the overrides as they were given.
-        launcher: Hydra's name of it.
-        workers: how many processes it was launched with.
-        folder: where the command was given: relative paths are meant from there.
+        directory: The folder of its files.
+        entry: The config's name.
+        grid: Its cells.
+        started_at: The seconds since 1970 of its start.
+        command: The overrides of the command.
+        launcher: Hydra's name of the launcher.
+        workers: The number of processes that it was launched with.
+        folder: The folder of the command, to which relative paths refer.
     """
 
     directory: Path
@@ -64,16 +64,16 @@ class Sweep:
     _time_left: tuple[float, str] = field(default=(0.0, ""), compare=False, repr=False)
 
     launched: ClassVar[Sweep | None] = None
-    """In the process that launches it; None in others."""
+    """The sweep that this process has launched; None in other processes."""
 
     @classmethod
     def start(
         cls, directory: Path, entry: str, grid: Grid, *, command: Sequence[str], launcher: str, workers: int
     ) -> Sweep:
-        """Write the plan.
+        """Write the plan of a new sweep, and return the sweep.
 
         Raises:
-            StoreError: it can't be written.
+            StoreError: The plan can't be written.
         """
         now, folder = time.time(), str(Path.cwd())
         sweep = cls(directory.absolute(), entry, grid, now, tuple(command), launcher, workers, folder)
@@ -88,7 +88,7 @@ class Sweep:
         """Return the sweep of a folder.
 
         Raises:
-            StoreError: its plan is missing, malformed, or of another version.
+            StoreError: Its plan is missing, malformed, or of another version.
         """
         path = directory / "plan.json"
         try:
@@ -106,20 +106,24 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        """That of its folder, by which runs name it."""
+        """The name of its folder, by which runs refer to it."""
         return self.directory.name
 
     def stop(self) -> None:
-        """Ask all workers to end; an `OSError` where even that can't be written."""
+        """Ask all workers to end.
+
+        Raises:
+            OSError: The request can't be written.
+        """
         (self.directory / "stopped").touch()
 
     @property
     def stopped(self) -> bool:
-        """Whether they were asked to."""
+        """Whether workers were asked to end."""
         return (self.directory / "stopped").exists()
 
     def note(self, number: int, note: dict[str, Any]) -> None:
-        """Write down the runs of a cell, or its `reason` to have none; where there is no room, it is not."""
+        """Note the runs of a cell, or the `reason` why it has none; do nothing if the disk is full."""
         with suppress(OSError):
             path = self._note(number)
             path.parent.mkdir(exist_ok=True)
@@ -129,11 +133,11 @@ class Sweep:
         return self.directory / "cells" / f"{number}.json"
 
     def look(self, number: int) -> Found:
-        """Return what became of a cell."""
+        """Return the state of a cell."""
         return self._summary(self._found(number))
 
     def _found(self, number: int) -> list[Found]:
-        """Return what became of each run of a cell, as far as they are known."""
+        """Return the states of a cell's runs, as far as these are known."""
         if number not in self._ended:
             found = self._runs(number)
             if not self._summary(found).ended:
@@ -144,14 +148,14 @@ class Sweep:
     def _runs(self, number: int) -> list[Found]:
         try:
             note = json.loads(self._note(number).read_bytes())
-        except (OSError, ValueError):  # not whole yet, or not at all
+        except (OSError, ValueError):  # another worker is writing it, or nobody has
             return [Found("missing")]
         if "reason" in note:
             return [Found("failed", note["reason"], sweep=self.name)]
         return [self._run(place, anew=note["anew"]) for place in note["runs"]]
 
     def _run(self, place: str | None, *, anew: bool) -> Found:
-        """Return what became of a run; one that is to be computed `anew` is done once this sweep has."""
+        """Return the state of a run; one to be computed `anew` is done only after this sweep computed it."""
         if place is None:
             return Found("missing")
         directory = Path(os.path.normpath(self.directory / place))
@@ -166,7 +170,7 @@ class Sweep:
         return next((run for run in found if run.state != "done"), found[0])
 
     def outcome(self, number: int) -> str:
-        """Return what a summary counts a cell as: `computed`, `judged`, `skipped`, or its state."""
+        """Return the word for a cell in the summary: `computed`, `judged`, `skipped`, or its state."""
         found = self._found(number)
         if (summary := self._summary(found)).state != "done":
             return summary.state
@@ -174,11 +178,11 @@ class Sweep:
         return "computed" if own[0] else "judged" if any(own) else "skipped"
 
     def outcomes(self) -> Counter[str]:
-        """Return how many cells came to each outcome."""
+        """Return the number of cells of each outcome."""
         return Counter(self.outcome(number) for number in range(len(self.grid)))
 
     def cells(self) -> list[Found]:
-        """Return what became of each cell."""
+        """Return the state of each cell."""
         return [self.look(number) for number in range(len(self.grid))]
 
     def cells_left(self) -> int:
@@ -187,17 +191,17 @@ class Sweep:
 
     @property
     def output(self) -> str:
-        """The folder of run directories; relative to where the command was given, if it lies below."""
+        """The folder of run directories; relative to the command's folder if it lies below it."""
         output, given = self.directory.parents[1], Path(self.folder)
         return str(output.relative_to(given) if output.is_relative_to(given) else output)
 
     @property
     def age(self) -> float:
-        """Seconds since it was started, by this host's clock."""
+        """The seconds since its start, by this host's clock."""
         return time.time() - self.started_at
 
     def seconds_left(self) -> float | None:
-        """Return an estimate by the pace of the cells computed so far; None before the first of them."""
+        """Return an estimate from the pace of the cells computed so far; None before the first of them."""
         cells = self.cells()
         begun = [cell.since for cell in cells if cell.sweep == self.name and cell.since is not None]
         computed = sum(cell.ended and cell.sweep == self.name for cell in cells)
@@ -206,7 +210,7 @@ class Sweep:
         return (time.time() - min(begun)) / computed * sum(not cell.ended for cell in cells)
 
     def time_left(self) -> str:
-        """Return `about 3:20 left`; empty where nothing tells. It is some seconds old in a large sweep."""
+        """Return `about 3:20 left`, or an empty text without an estimate; large sweeps update it rarely."""
         until, told = self._time_left
         if (began := time.monotonic()) >= until:
             seconds = self.seconds_left()
@@ -218,7 +222,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell stands: of which sweep, and the how many-th it is, from 0."""
+    """The place of a cell: its sweep, and its number, counted from 0."""
 
     sweep: Sweep
     number: int
@@ -228,7 +232,7 @@ class Place:
 
     @property
     def own(self) -> list[str]:
-        """The overrides that tell it from the others, as they were typed."""
+        """The overrides that tell the cell from the others, as typed."""
         return self.sweep.grid.own(self.number)
 
     @property
@@ -237,24 +241,24 @@ class Place:
         return self.sweep.stopped
 
     def note_runs(self, runs: Sequence[Path | None], *, anew: bool) -> None:
-        """Write down the cell's run directories, and whether they are computed anew although they are there.
+        """Note the cell's run directories, and whether they are computed anew although their results exist.
 
-        None stands for a run that is known only once the one before it is done.
+        None stands for a run that is unknown until the run before it is done.
         """
         directory = self.sweep.directory
         places = [None if run is None else os.path.relpath(run, directory) for run in runs]
         self.sweep.note(self.number, {"runs": places, "anew": anew})
 
     def note_refusal(self, reason: str) -> None:
-        """Write down why the cell can't be computed at all."""
+        """Note why the cell can't be computed."""
         self.sweep.note(self.number, {"reason": reason})
 
 
 @contextmanager
 def interruptible(place: Place | None) -> Iterator[Callable[[], int | None]]:
-    """Within, Ctrl-C, SIGTERM or SIGHUP, of this process or of the sweep's, only make a function return it.
+    """Defer signals to this process, and the sweep's stop, so that work in progress can be finished.
 
-    So what is under way can be finished first.
+    The yielded function returns the number of the signal, or None.
     """
     with deferred() as came:
         yield lambda: came() or (signal.SIGTERM if place is not None and place.stopped else None)

@@ -1,4 +1,4 @@
-"""What a worker of a sweep does: it goes over the cells, and computes those that nobody else does."""
+"""A worker of a sweep: it goes over the cells, and computes those that no other process computes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Place, Sweep
 
 PATIENCE = 300.0
-"""Seconds for which a folder that can't be reached is waited for."""
+"""Seconds for which a worker waits for a folder that can't be reached."""
 
 PAUSE = 1.0
-"""Seconds between two looks whether it is back, or whether another process let go of a cell."""
+"""Seconds between two checks of the folder, or of a cell that another process computes."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one cell in this process.
+    """The outcome of one cell in this process.
 
     Attributes:
-        state: `computed`; `judged`, where the pictures were there; `skipped`, as all was there;
-            `interrupted`; `busy`, where another process computes it; `left`, as it failed too often;
-            or `failed`.
-        seconds: it took.
-        reason: why it failed, or was left.
-        path: of its run directory, where it got one.
-        signal: that interrupted it.
+        state: `computed`; `judged` if the pictures existed; `skipped` if all results existed; `interrupted`;
+            `busy` if another process computes it; `left` if it failed too often; or `failed`.
+        seconds: The time it took.
+        reason: The reason why it failed, or was left.
+        path: Its run directory; None if it has none.
+        signal: The signal that interrupted it.
     """
 
     state: Literal["computed", "judged", "skipped", "interrupted", "busy", "left", "failed"]
@@ -49,9 +48,9 @@ class Worker:
     """A process that computes cells of a sweep.
 
     Attributes:
-        sweep: whose cells they are.
-        compute: a cell.
-        tell: called with what became of a cell that has ended.
+        sweep: The sweep of the cells.
+        compute: Computes a cell.
+        tell: Takes the outcome of a cell that has ended.
     """
 
     sweep: Sweep
@@ -60,16 +59,17 @@ class Worker:
     _came: list[int] = field(default_factory=list)
 
     def work(self, *, first: int = 0, stays: bool = True) -> int | None:
-        """Compute cells until all have ended; return the signal that ended it before, if one did.
+        """Compute cells until all have ended; return the signal that ended this earlier, if one did.
 
-        Cells that other processes compute are looked at again at the end: they may be killed.
+        Cells that other processes compute are checked again at the end, because those processes may be
+        killed.
 
         Args:
-            first: the cell to begin with, another one for each worker.
-            stays: whether to wait for cells that other processes compute, or to leave them to these.
+            first: The cell to begin with, another one for each worker.
+            stays: Whether to wait for cells that other processes compute.
 
         Raises:
-            OSError: the sweep's folder could not be reached for minutes.
+            OSError: The sweep's folder could not be reached for minutes.
         """
         left = deque(range(len(self.sweep.grid)))
         left.rotate(-first)
@@ -87,7 +87,7 @@ class Worker:
         return bool(self._came) or patiently(lambda: self.sweep.stopped, self.sweep)
 
     def _is_settled(self, number: int) -> bool:
-        """Compute a cell that nobody else computes; return whether this worker has no more to do with it."""
+        """Compute a cell that nobody else computes; return whether it needs nothing more from this worker."""
         if self._ends:
             return True
         found = patiently(lambda: self.sweep.look(number), self.sweep)
@@ -104,7 +104,7 @@ class Worker:
 
 @contextmanager
 def _quick_collections() -> Iterator[None]:
-    """Within, garbage is not looked for in all that was imported before: that takes half a second."""
+    """Keep imported objects out of garbage collections within the block: these would take half a second."""
     gc.freeze()
     try:
         yield
@@ -117,10 +117,10 @@ def _is_there(sweep: Sweep) -> bool:
 
 
 def patiently(look: Callable[[], T], sweep: Sweep) -> T:
-    """Return what a look at a sweep's folder gives, tried again for a while: shared folders come back.
+    """Return what a look at a sweep's folder returns; retry for a while, because shared folders come back.
 
     Raises:
-        OSError: it did not come back.
+        OSError: The folder did not come back.
     """
     began = time.monotonic()
     while True:

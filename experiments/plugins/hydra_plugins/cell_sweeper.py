@@ -1,4 +1,4 @@
-"""Hydra's end of our sweeps: it finds plugins in the namespace package `hydra_plugins`, and there only."""
+"""The plugin for our sweeps: Hydra looks for plugins only in the namespace package `hydra_plugins`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from omegaconf import DictConfig
 
 
 class CellSweeper(Sweeper):
-    """Starts workers by Hydra's launchers, each of which goes over the cells of the grid.
+    """A sweeper whose workers, started by Hydra's launchers, share the cells of the grid.
 
     Args:
-        params: key → what it is swept over, as on a command line, whose own overrides win.
+        params: Sweeps by key, written as on a command line; the command's overrides win.
     """
 
     def __init__(self, params: dict[str, str] | None) -> None:
         self.params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Remembers what a launcher is made from."""
+        """Store a function that makes the launcher."""
         self.config = config
 
         def launcher() -> Launcher:
@@ -33,10 +33,10 @@ class CellSweeper(Sweeper):
         self._launcher = launcher
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Computes the cells.
+        """Compute the cells.
 
         Raises:
-            UserError: the sweep can't be meant, or can't be begun.
+            UserError: The sweep is invalid, or can't begin.
         """
         from experiments.sweeps.launching import Launch  # Hydra imports all plugins at each start
 
