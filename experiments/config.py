@@ -22,7 +22,7 @@ PRECISIONS = ("float64", "float32", "bfloat16", "float16")
 """The precisions of a network, by torch's names."""
 
 RETRIES = ("retry", "always", "never")
-"""What a sweep does with a run that has failed before."""
+"""The choices for runs that have failed before."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Tracking:
 
 @dataclass
 class Compute:
-    """Where a cell is computed. Results depend on `tf32` alone, which the settings of earlier runs lack."""
+    """The device of a cell. Results depend on `tf32` alone, which the settings of earlier runs lack."""
 
     device: str = MISSING
     threads: int | None = None
@@ -80,7 +80,7 @@ class Compute:
 
 @dataclass
 class Batched(Compute):
-    """Where a network runs, and how many images it takes at once."""
+    """The device of a network, and the number of images that it takes at once."""
 
     batch_size: Any = MISSING
 
@@ -178,7 +178,7 @@ class Stop:
 
 @dataclass
 class Keep:
-    """What a stylisation writes while it runs."""
+    """The files that a stylisation writes while it runs."""
 
     checkpoint_seconds: float = MISSING
     every: int = MISSING
@@ -257,7 +257,7 @@ class Data:
 
 @dataclass
 class Training(Compute):
-    """Where and how a training runs; no result depends on it."""
+    """The device and workers of a training; no result depends on them."""
 
     workers: int | None = None
     keep_images: bool = MISSING

@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What an experiment needs to compute.
+    """The run, tracker and sweep with which an experiment computes.
 
     Attributes:
         run: The run that takes the results.
-        tracker: It sends the results to W&B.
+        tracker: The tracker that sends the results to W&B.
         place: The cell's place in its sweep; None outside a sweep.
         label: The experiment's label.
         progress: Whether the terminal shows a progress bar.

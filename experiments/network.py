@@ -1,4 +1,4 @@
-"""What experiments that run a network need beyond `Experiment`."""
+"""Experiments that run a network."""
 
 from __future__ import annotations
 
@@ -96,8 +96,7 @@ class SmoothedExperiment(NetworkExperiment):
     @property
     def levers(self) -> Levers:
         """The levers that set how the network runs."""
-        # Not channels_last: statistics read a layer as (D, M), and the change of layout costs more than it
-        # gains.
+        # Not channels_last: statistics read a layer as (D, M); the change of layout costs more than it gains.
         return Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True)
 
     def network(self) -> TappedNetwork:

@@ -1,4 +1,4 @@
-"""How a process computes its cell, or its part of the cells of a sweep."""
+"""The computation of one cell, or of a process's part of the cells of a sweep."""
 
 from __future__ import annotations
 

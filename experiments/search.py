@@ -20,7 +20,7 @@ ENTRY = "search"
 @checked_command(ENTRY, computes="stylize")
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
-    """Compute trials until there are as many as asked for, and show the best."""
+    """Compute trials up to the requested number, and show the best."""
     from experiments.launching import explained
     from swag_repro.errors import SettingError
 

@@ -36,9 +36,9 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
     Args:
         experiment: The experiment to train.
         training: The training at its start.
-        context: Takes the results; None in every process but the first, which alone writes.
-        batches: Returns the pairs to show, one by one.
-        stylizer: Returns a network ready to stylise.
+        context: The context that takes the results; None in every process but the first.
+        batches: A function that yields the pairs to show, one by one.
+        stylizer: A function that makes a network ready to stylise.
     """
 
     axis = ("step", "train/*", "pairs/*", "lr")

@@ -1,1 +1,1 @@
-"""What all experiments that make pictures share: pairs, batches, saving and judging."""
+"""Parts of all experiments that make pictures: pairs, batches, saving and judging."""

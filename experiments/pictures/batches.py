@@ -117,9 +117,8 @@ class Batch:
     def finished(self, images: Tensor, color: str) -> Tensor:
         """Return optimised images `(B, 3, H, W)` in the colours that `color` asks for, laid on the contents.
 
-        The content shows where no style is wanted: there the optimised image has the content's deep features,
-            but
-        not its pixels.
+        Where no style is wanted, the content shows. There, the optimised image has the content's deep
+        features, but not its pixels.
         """
         colored = with_luminance_of(self.contents, images) if color == "luminance" else images
         return torch.stack(

@@ -94,7 +94,7 @@ def settled_batch_size(run: Run, fitting: Callable[[], int]) -> int:
 
     Args:
         run: The run whose directory keeps the number.
-        fitting: Returns how many pairs fit in memory now.
+        fitting: A function that returns how many pairs fit in memory now.
     """
     try:
         return int(json.loads((run.path / BATCH_SIZE).read_text())["batch_size"])

@@ -21,7 +21,7 @@ SHOWN = 8
 
 
 class Mirror:
-    """What W&B receives of a run's batches, one after the other.
+    """A sender of a run's batches to W&B, one after the other.
 
     Args:
         tracker: The run's tracker.

@@ -23,7 +23,7 @@ class Pace:
 
     Attributes:
         work: The work of the whole run: pixels times evaluations, over all pairs.
-        tell: Takes the one line of the report.
+        tell: A function that takes the one line of the report.
     """
 
     work: float

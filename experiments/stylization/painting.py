@@ -61,11 +61,11 @@ class Painter:
 
     Args:
         config: The stylisation's config.
-        context: Takes the results.
+        context: The context that takes the results.
         names: The names of all its pairs.
-        scales_for: Returns the scales of a batch.
-        begin: Begins the optimisation of a batch at one of its scales.
-        pace: Watches the evaluations; None if no choice would be quicker.
+        scales_for: A function that returns the scales of a batch.
+        begin: A function that begins the optimisation of a batch at one of its scales.
+        pace: The watch on the evaluations; None if no choice would be quicker.
     """
 
     def __init__(

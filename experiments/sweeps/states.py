@@ -35,7 +35,7 @@ def without_kills(failures: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Found:
-    """What the run directories say about a cell.
+    """The state of a cell, read from its run directories.
 
     Attributes:
         state: The state of the first of its runs that is not done; `done` if all are.

@@ -49,8 +49,8 @@ class Worker:
 
     Attributes:
         sweep: The sweep of the cells.
-        compute: Computes a cell.
-        tell: Takes the outcome of a cell that has ended.
+        compute: A function that computes a cell.
+        tell: A function that takes the outcome of a cell that has ended.
     """
 
     sweep: Sweep

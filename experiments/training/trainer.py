@@ -56,7 +56,7 @@ class Trainer(ABC, Generic[T]):
     Args:
         experiment: The experiment to train.
         training: The training at its start.
-        context: Takes the results; None in every process but the first, which alone writes.
+        context: The context that takes the results; None in every process but the first.
     """
 
     axis: ClassVar[tuple[str, ...]]
