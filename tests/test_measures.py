@@ -12,7 +12,7 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 from torchvision.models import AlexNet_Weights, resnet18, vgg16
 
-from analysis.tables.judged import MEASURES
+from analysis.tables import MEASURES
 from swag_repro import measures
 from swag_repro.errors import SettingError
 from swag_repro.images import bundled, load
