@@ -6,7 +6,6 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from swag_repro.errors import SettingError
 from swag_repro.losses import LayerLoss, Side, Style
@@ -409,37 +408,6 @@ def test_a_resumed_run_draws_the_samples_and_makes_the_checks_that_were_next():
     assert 6 <= check_resumes(lambda: stochastic(**settings), 4).results[0].iterations < 400
 
 
-class Reads(TorchFunctionMode):
-    """Counts what of tensors is read by the host: on a GPU each of them waits for all that it was told."""
-
-    NAMES = ("item", "tolist", "cpu", "numpy", "nonzero", "__float__", "__int__", "__bool__", "__index__")
-
-    def __init__(self):
-        super().__init__()
-        self.number = 0
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        self.number += getattr(func, "__name__", "") in self.NAMES
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize(  # Adam's counter of steps, which torch keeps on the host, is read for each image
-    ("optimizer", "most"),
-    [(partial(LBFGS, line_search="none"), 8), (partial(LBFGS, line_search="armijo"), 8), (RMSprop, 3)],
-)
-def test_what_is_read_of_the_device_does_not_grow_with_the_batch(optimizer, most):
-    numbers = []
-    for pairs in (1, 6):
-        going = transfer(pairs, optimizer=optimizer, steps=20)
-        for _ in range(5):  # after the first: their unit, and how long the first step is
-            going.advance()
-        with Reads() as reads:
-            going.advance()
-        assert all(record.evaluations == 6 and not record.overshoots for record in going.results)
-        numbers.append(reads.number)
-    assert numbers[0] == numbers[1] <= most
-
-
 def test_a_state_of_another_batch_is_refused():
     state = transfer(2).state_dict()
     with pytest.raises(ValueError, match="state should be lbfgs of 3 images"):
@@ -471,8 +439,8 @@ def test_other_errors_pass():
 
 
 def test_wrong_settings():
-    with pytest.raises(SettingError, match="`steps` should be at least 1"):
-        transfer(steps=0)
+    with pytest.raises(SettingError, match="`steps` should be at least 0"):
+        transfer(steps=-1)
     with pytest.raises(ValueError, match="start should be"):
         transfer(start=CONTENTS[:1])
     for wrong in ({"explosion": 1.0}, {"patience": 0}, {"recoveries": -1}, {"step_scale": 1.0}):
