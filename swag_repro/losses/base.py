@@ -1,4 +1,4 @@
-"""What all losses share: they turn features of a network's taps into one number for each image and part.
+"""The base of all losses, which turn features of a network's taps into a number for each image and part.
 
 Losses are float64: they may lie near the end of float32's range (squared Gram differences of SWAG's σ are
 near 1e-30), and line searches compare them closely. No value mixes two images of a batch.
@@ -28,7 +28,7 @@ PIXELS = "pixels"
 
 @dataclass(frozen=True)
 class Look:
-    """What an evaluation of A images reads besides their features.
+    """The draws and masks of an evaluation of A images, which a loss reads besides their features.
 
     Attributes:
         draws: A numbers; a loss that samples takes equal samples for equal numbers, in any batch.

@@ -182,7 +182,7 @@ def gram_distance_to_targets(
 
 
 def _guided(matrix: Tensor, shares: Tensor | None) -> Tensor:
-    """Scale the columns `(A, D, M)` so that their Gram matrix counts each by its share, `(A, M)`, if any."""
+    """Scale the columns `(A, D, M)` so that their Gram matrix counts each by its share `(A, M)`, if given."""
     if shares is None:
         return matrix
     return matrix * (shares * matrix.shape[2]).sqrt().unsqueeze(1).to(matrix.dtype)

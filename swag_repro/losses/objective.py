@@ -155,7 +155,7 @@ class Like:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """`α · content + β · Σ_s v_s Σ_p w_p · style_p + γ · total variation` of each pair (SWAG, eq. 2).
+    """The sum `α · content + β · Σ_s v_s Σ_p w_p · style_p + γ · total variation` of a pair (SWAG, eq. 2).
 
     The parts p of a loss are mostly the taps. The index s runs over the styles of a pair; their weights v are
     scaled to a sum of 1. Styles with masks also count by the masks' areas, so that their strokes are as

@@ -135,7 +135,7 @@ def draw_positions(
     Args:
         size: height and width.
         samples: the number of pixels; if fewer have a share above 0, all of these are drawn.
-        random: on the CPU, so that positions are the same for all devices.
+        random: a generator on the CPU, so that positions are the same for all devices.
         shares: how often each pixel is drawn, `(H·W,)`; None for all alike.
 
     Returns:

@@ -25,7 +25,7 @@ class RandomTransformations:
         jitter: the largest shift along either side, in pixels.
         rotation: the largest rotation around the centre, in degrees.
         scale: the largest growth or shrinkage of the sides, as a part of them; below 1.
-        seed: of the random numbers; equal draws move images of any batch alike.
+        seed: the seed of the random numbers; equal draws move images of any batch alike.
 
     Raises:
         SettingError: a number below 0, a `scale` from 1, or a seed that is no whole number from 0.

@@ -84,7 +84,7 @@ class Descent(ABC):
         self.stopped = str(reason)
 
     def count(self, loss: float) -> None:
-        """Record an evaluation at `point`; infinite if its loss or gradient was not finite."""
+        """Record an evaluation at `point`; the loss is infinite if it or the gradient was not finite."""
         self.evaluations += 1
         if loss < self.best_loss:
             self.best, self.best_loss = self.point, loss

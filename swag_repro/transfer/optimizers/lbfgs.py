@@ -109,7 +109,7 @@ class _QuasiNewton(Descent):
             self._turn_back(origin, StopReason.NO_DESCENT)
 
     def _begin(self, start: Point) -> None:
-        """Begin a search: a first step has the 1-norm lr (at most, with torch's constants), others are lr."""
+        """Begin a search with the step lr; after a start, with a step whose 1-norm is lr (torch: at most)."""
         step = self.lr
         if self.fresh:
             longest = 1.0 if self.constants == "torch" else math.inf
