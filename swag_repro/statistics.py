@@ -350,7 +350,7 @@ def activation_statistics(
     Raises:
         NonFiniteError: activations or their Gram matrices hold NaN or infinity.
     """
-    inference = torch.inference_mode()  # around each step, not around a yield: it would leak to the caller
+    inference = torch.inference_mode()  # around each step; around a yield it would leak to the caller
     for tap, features in inference(network)(images).items():
         for statistic in inference(lambda found=features: list(layer_statistics(smoothing(found))))():
             _check_finite(tap, statistic)

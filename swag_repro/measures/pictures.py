@@ -49,7 +49,7 @@ def ssim(images: Tensor, contents: Tensor) -> Tensor:
     Returns:
         `(B,)` float64 in [−1, 1]; 1 for equal images.
     """
-    from skimage.metrics import structural_similarity  # here: only judges need it, and SciPy
+    from skimage.metrics import structural_similarity  # here: only measures need it, and SciPy
 
     smaller_side = min(images.shape[-2:])
     pairs = zip(_channels_last(images), _channels_last(contents), strict=True)

@@ -19,7 +19,7 @@ from swag_repro.memory import kept_for_gradient
 # The side in pixels of the image that weighs the layers; their relative sizes are the same for any image.
 _WEIGHED = 160
 
-# The largest parts that are tried hold the whole over 1, 2, 3, ... up to this number.
+# The largest parts that are tried hold the whole over 1, 2, 3, ..., below this number.
 _FINEST = 32
 
 

@@ -88,7 +88,7 @@ class Optimizer:
 
         Args:
             index: the image.
-            from_best: whether to go back to its best point or to go on from its iterate.
+            from_best: True goes back to its best point, False goes on from its iterate.
             step_scale: factor on its learning rate, from now on; above 0.
         """
         require_positive("step_scale", step_scale)
