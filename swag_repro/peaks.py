@@ -1,7 +1,7 @@
-"""How a residual unit changes peaks: SWAG's "whack-a-mole" (Figure 4 and the text beside it).
+"""The change of peaks in a residual unit: SWAG's "whack-a-mole" (Figure 4 and the text beside it).
 
-The paper argues that a unit can hardly flatten a peak: the shortcut after a ReLU is never negative, so the
-residual branch would have to be as negative at the peak's place, and must not raise another.
+The paper argues that a unit can hardly flatten a peak. The shortcut after a ReLU is never negative, so the
+residual branch would have to be as negative at the place of the peak, and must not raise another peak.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-# Peaks below this part of the largest are rounding: nothing is said of them.
+# Peaks below this part of the largest are rounding and are left out.
 LEAST = 1e-6
 
 
@@ -20,10 +20,10 @@ class Peaks:
     """The largest values of each channel, `(B, D)` each.
 
     Attributes:
-        shortcut: of what the shortcut brings.
-        branch: of what the residual branch alone gives.
-        sum: of both.
-        there: the sum where the shortcut has its peak.
+        shortcut: the largest values of the shortcut.
+        branch: the largest values of the residual branch alone.
+        sum: the largest values of their sum.
+        there: the sum at the place of the shortcut's peak.
     """
 
     shortcut: Tensor
@@ -33,7 +33,7 @@ class Peaks:
 
     @classmethod
     def of(cls, shortcut: Tensor, branch: Tensor) -> Peaks:
-        """Of both sides of an addition, `(B, D, H, W)` each."""
+        """Return the peaks of the two sides of an addition, `(B, D, H, W)` each."""
         brought, given = shortcut.flatten(2), branch.flatten(2)
         peaks, places = brought.max(dim=2)
         whole = brought + given
@@ -41,12 +41,13 @@ class Peaks:
         return cls(peaks, given.amax(dim=2), whole.amax(dim=2), there)
 
     def changes(self) -> Mapping[tuple[str, str], Tensor]:
-        """What becomes of the shortcut's peaks, `(B,)` each, by statistic and definition.
+        """Return the changes of the shortcut's peaks, (statistic, definition) → `(B,)`.
 
-        `peaks_shrunk` is the share of channels whose largest value is smaller than the shortcut's: of the
-        `branch` alone, after the `sum`, and `there`, where the peak stood. `log2_peak` is the mean over
-        channels of log₂ of the largest value after by before, where both are positive; `log2_highest` that
-        of the layer's one largest value. Channels without a positive peak count nowhere.
+        `peaks_shrunk` is the part of channels in which a value is smaller than the shortcut's peak: the peak
+        of the `branch`, the peak of the `sum`, or the sum `there`, at the place of the shortcut's peak.
+        `log2_peak` is the mean over channels of log₂ of the new peak over the shortcut's, where both are
+        positive. `log2_highest` is the same for the largest value of the layer. Channels without a positive
+        peak don't count.
         """
         counted = self.shortcut > LEAST * self.shortcut.amax(dim=1, keepdim=True).clamp_min(0)
         counted &= self.shortcut > 0
@@ -65,5 +66,5 @@ class Peaks:
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:
-    """Over the counted channels, `(B, D)` → `(B,)`; NaN where there are none."""
+    """Return the mean over the counted channels, `(B, D)` → `(B,)`; NaN where there are none."""
     return values.masked_fill(~counted, 0).sum(dim=1) / counted.sum(dim=1)

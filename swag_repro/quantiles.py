@@ -1,4 +1,4 @@
-"""Quantile functions of two empirical distributions: steps of constant value, from 0 to 1."""
+"""The steps of constant value, from 0 to 1, of the quantile functions of two empirical distributions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from torch import Tensor
 
 
 def common_quantiles(size: int, other: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Steps between the jumps of either of two quantile functions, of so many values with equal shares.
+    """Return the steps between the jumps of two quantile functions, of values with equal shares.
 
     Args:
         size: number of values of the one distribution.
-        other: number of values of the other.
-        device: of what is returned.
+        other: number of values of the other distribution.
+        device: the device of the result.
 
     Returns:
         Widths, float64 with a sum of 1, and each step's index among the sorted values of the one and of the
-        other; `(K,)` each, in no order. In units of `1 / (size · other)` all of it is exact.
+        other distribution; `(K,)` each, in no order. Widths are computed exactly in units of
+        `1 / (size · other)`.
     """
     ends = torch.arange(1, other + 1, device=device) * size
     ends = torch.cat([torch.arange(1, size + 1, device=device) * other, ends[ends % other != 0]])
@@ -26,14 +27,14 @@ def common_quantiles(size: int, other: int, device: torch.device) -> tuple[Tenso
 
 
 def weighted_quantiles(shares: Tensor, other: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The same where the one distribution's values count by their shares.
+    """Return such steps where the values of one distribution count by their shares.
 
     Args:
-        shares: of values in ascending order, `(..., M)`, with sums of 1.
-        other: number of values of the other distribution, which count alike.
+        shares: the shares of values in ascending order, `(..., M)`, with sums of 1.
+        other: number of values of the other distribution, which have equal shares.
 
     Returns:
-        Widths, float64, and indices, `(..., M + other)` each.
+        Widths, float64, and indices as in `common_quantiles`, `(..., M + other)` each.
     """
     jumps = shares.double().cumsum(dim=-1)
     jumps = jumps / jumps[..., -1:]

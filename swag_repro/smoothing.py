@@ -1,8 +1,8 @@
 """SWAG's smoothing σ of activations, its variants in the authors' code, and concave alternatives.
 
-A smoothing maps activations `(B, D, ...)` to the same shape, each image by itself. It stands inside
-losses and statistics; the network never sees it. `reference` is where an adaptive temperature is read: in
-a loss the activations of the image to be matched, so that both sides of the loss are smoothed alike.
+A smoothing maps activations `(B, D, ...)` to the same shape, each image by itself. Losses and statistics use
+it; the network never sees it. An adaptive temperature is read from `reference`. In a loss this is the
+activations of the image to be matched, so that both images are smoothed alike.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from swag_repro.errors import SettingError, check_choice
 
 
 class Smoothing(Protocol):
-    """One file of `conf/smoothing`; `str()` of it names it in tables."""
+    """A smoothing, one file of `conf/smoothing`; `str()` of it is its name in tables."""
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:
-        """Smoothed activations, in the shape of `features` `(B, D, ...)`, float32 or wider.
+        """Return smoothed activations, in the shape of `features` `(B, D, ...)`, float32 or wider.
 
-        Of `reference` only each image's `peak` counts, so the peaks `(B, 1)` may stand for it.
+        Only each image's `peak` in `reference` counts, so that the peaks `(B, 1)` may replace it.
         """
 
 
 def peak(features: Tensor) -> Tensor:
-    """Largest magnitude of each image's activations, a constant: `(B, ...)` → `(B, 1)`."""
+    """Return the largest magnitude of each image's activations, without gradient: `(B, ...)` → `(B, 1)`."""
     largest: Tensor = torch.linalg.vector_norm(
         features.detach().flatten(1), ord=float("inf"), dim=1, keepdim=True
     )
@@ -37,14 +37,14 @@ def peak(features: Tensor) -> Tensor:
 
 
 def softmax(features: Tensor, temperature: Tensor | float = 1.0, total: float = 1.0) -> Tensor:
-    """`σ(F)_ik = e^{F_ik/T} / Σ_{m,n} e^{F_mn/T}` over all channels and positions of an image (SWAG).
+    """Return `σ(F)_ik = e^{F_ik/T} / Σ_{m,n} e^{F_mn/T}` over channels and positions of an image (SWAG).
 
     `torch.softmax` adds a long row of float32 one by one: at 1024 px its sum over relu1_1 is off by percents.
 
     Args:
         features: `(B, D, ...)`.
         temperature: T > 0, a number or one per image `(B, 1)`; a constant of the gradient.
-        total: what each image's values sum to.
+        total: the sum of each image's values.
 
     Returns:
         The shape of `features`; in [0, `total`]. It can be differentiated once.
@@ -54,12 +54,12 @@ def softmax(features: Tensor, temperature: Tensor | float = 1.0, total: float = 
 
 
 def channel_softmax(features: Tensor, temperature: Tensor | float = 1.0, total: float = 1.0) -> Tensor:
-    """Softmax over the channels at each position (authors' first release, March 2021).
+    """Return the softmax over the channels at each position (authors' first release, March 2021).
 
     Args:
         features: `(B, D, ...)`.
         temperature: T > 0, a number or one per image `(B, 1)`.
-        total: what the channels' values sum to at each position.
+        total: the sum of the channels' values at each position.
 
     Returns:
         The shape of `features`; in [0, `total`].
@@ -71,7 +71,7 @@ def channel_softmax(features: Tensor, temperature: Tensor | float = 1.0, total: 
 
 
 class _Softmax(torch.autograd.Function):
-    """`y = total · e^{x/T} / Σ e^{x/T}` along rows `(B, N)`, in one copy of them.
+    """The softmax `y = total · e^{x/T} / Σ e^{x/T}` along rows `(B, N)`, in one copy of them.
 
     `Tensor.sum` adds pairwise, so rows of 6.7e7 values of float32 sum to `total` within 1e-6 of it.
     """
@@ -90,7 +90,7 @@ class _Softmax(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """`(y g − y · Σ y g / total) / T`."""
+        """Return `(y g − y · Σ y g / total) / T`."""
         (smoothed,) = ctx.saved_tensors
         found = smoothed * gradient
         found.addcmul_(smoothed, found.sum(dim=1, keepdim=True) / ctx.total, value=-1)
@@ -105,10 +105,10 @@ def _is_one(temperature: Tensor | float) -> bool:
 
 @dataclass(frozen=True)
 class Temperature:
-    """A number, or `peak/k`: the largest magnitude of an image's activations at this layer, divided by k.
+    """A temperature: a number, or `peak/k`, a layer's largest magnitude in an image divided by k.
 
     Raises:
-        SettingError: neither, or not positive.
+        SettingError: neither of them, or not positive.
     """
 
     value: float | str
@@ -135,7 +135,7 @@ class Temperature:
             return float("nan")
 
     def of(self, reference: Tensor) -> Tensor | float:
-        """The temperature for activations `(B, D, ...)`: a number, or one per image `(B, 1)`."""
+        """Return the temperature for activations `(B, D, ...)`: a number, or one per image `(B, 1)`."""
         if not self._adaptive:
             return self._number
         highest = peak(reference) / self._number
@@ -152,7 +152,7 @@ class NoSmoothing:
     name: str = "none"
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """`features` as they are, float32 or wider."""
+        """Return `features` as they are, float32 or wider."""
         return at_least_float32(features)
 
     def __str__(self) -> str:
@@ -160,13 +160,13 @@ class NoSmoothing:
 
 
 class Softmax:
-    """SWAG's σ; `over` all of a layer (the paper) or its channels (the authors' first release).
+    """SWAG's σ, a softmax `over` a whole layer (the paper) or its channels (the authors' first release).
 
     Args:
         temperature: a number (the paper's is 1) or `peak/k`.
         over: `layer` or `channels`.
-        mean_one: multiply by the number of values that share a sum of 1 (D·M over a layer, D over its
-            channels), so that the mean is 1: a constant factor that keeps losses inside float32's range.
+        mean_one: whether to multiply by the number of values in a sum of 1 (D·M over a layer, D over its
+            channels), so that the mean is 1. This constant factor keeps losses inside float32's range.
         name: as in `conf/smoothing`.
 
     Raises:
@@ -190,7 +190,7 @@ class Softmax:
         self.name = name
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:
-        """σ of `features` `(B, D, ...)`, with the temperature of `reference` (default: themselves)."""
+        """Return σ of `features` `(B, D, ...)`, with the temperature of `reference` (default: `features`)."""
         features = at_least_float32(features)
         reference = features if reference is None else at_least_float32(reference)
         return self.FUNCTIONS[self.over](features, self.temperature.of(reference), self._total(features))
@@ -206,7 +206,7 @@ class Softmax:
 
 
 class Scale:
-    """`factor · F`: the authors' released default since April 2021. It re-weights a loss and smooths nothing.
+    """A scaling `factor · F`, the authors' released default since April 2021; it only re-weights a loss.
 
     Raises:
         SettingError: a factor that is not positive and finite.
@@ -218,7 +218,7 @@ class Scale:
         self.name = name
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """`features` times the factor."""
+        """Return `features` times the factor."""
         return at_least_float32(features) * self.factor
 
     def __str__(self) -> str:
@@ -226,13 +226,13 @@ class Scale:
 
 
 class Log1p:
-    """`sign(F) · log(1 + |F|)`: concave, so peaks are truly compressed (extension of the paper)."""
+    """A logarithm `sign(F) · log(1 + |F|)`: concave, so that it compresses peaks (extension of the paper)."""
 
     def __init__(self, *, name: str = "log1p") -> None:
         self.name = name
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Compressed `features`, of their sign."""
+        """Return `features` compressed, with their sign."""
         features = at_least_float32(features)
         return features.sign() * features.abs().log1p()
 
@@ -241,7 +241,7 @@ class Log1p:
 
 
 class Power:
-    """`sign(F) · ((|F| + ε)^p − ε^p)` with 0 < p < 1: concave (extension of the paper).
+    """A concave power `sign(F) · ((|F| + ε)^p − ε^p)` with 0 < p < 1 (extension of the paper).
 
     ε = 1e-6 keeps the gradient finite at 0, where most activations are.
 
@@ -257,7 +257,7 @@ class Power:
         self.name = name
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Compressed `features`, of their sign."""
+        """Return `features` compressed, with their sign."""
         features = at_least_float32(features)
         compressed: Tensor = (features.abs() + self.EPSILON) ** self.exponent - self.EPSILON**self.exponent
         return features.sign() * compressed
@@ -267,12 +267,12 @@ class Power:
 
 
 def at_least_float32(features: Tensor) -> Tensor:
-    """Half-precision activations in float32; wider ones as they are."""
+    """Return half-precision activations in float32, wider activations as they are."""
     return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
 def _shown(value: float) -> str:
-    """Short where it can be, and never the same for two numbers."""
+    """Return the number as text, short if possible, and different for different numbers."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 

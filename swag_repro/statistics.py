@@ -1,7 +1,8 @@
-"""What SWAG's Figure 3 measures, maximum and normalised entropy of activations and Gram matrices; and shape.
+"""The statistics of SWAG's Figure 3, maximum and normalised entropy, and statistics of shape.
 
-A maximum and a softmax entropy see how large activations are as well as how peaked. Linear entropy, max over
-RMS, kurtosis, participation ratio and effective rank don't change when activations are multiplied.
+They measure activations and Gram matrices. A maximum and a softmax entropy depend on how large activations
+are and on how peaked they are. Linear entropy, max over RMS, kurtosis, participation ratio and effective rank
+don't change when activations are multiplied by a number.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from torch.linalg import vecdot
 from swag_repro.errors import NonFiniteError
 from swag_repro.smoothing import Smoothing, at_least_float32
 
-# Values that are in work at a time: few enough for the cache, enough to outweigh the calls.
+# The number of values processed at a time: few enough for the cache, enough to outweigh the calls.
 BLOCK = 1 << 18
-# e^−87 adds nothing to the peak's e^0, not even four million times; below, exp underflows, ten times slower.
+# e^−87 adds nothing to the peak's e^0, not even four million times. Below it exp underflows and is ten times
+# slower.
 NEGLIGIBLE = -87.0
 
 
 def gram(features: Tensor) -> Tensor:
-    """`G_ij = Σ_k F_ik F_jk` (SWAG, eq. 1) of each image.
+    """Return `G_ij = Σ_k F_ik F_jk` (SWAG, eq. 1) of each image.
 
     Args:
         features: `(B, D, ...)`; the trailing dimensions are the M positions.
@@ -38,16 +40,16 @@ def gram(features: Tensor) -> Tensor:
 
 
 def maximum(values: Tensor) -> Tensor:
-    """Largest value of each image: `(B, ...)` → `(B,)`."""
+    """Return the largest value of each image: `(B, ...)` → `(B,)`."""
     return values.flatten(1).amax(dim=1)
 
 
 def softmax_entropy(values: Tensor, scale: float = 1.0) -> Tensor:
-    """`−Σ p log p / log N` with `p = softmax(scale · x)` over an image's N values: the paper's entropy.
+    """Return `−Σ p log p / log N` with `p = softmax(scale · x)` over an image's N values, as in the paper.
 
     Args:
         values: `(B, ...)`.
-        scale: multiplies the values first (`1 / DM` for a Gram matrix), without a copy of them.
+        scale: a factor on the values (`1 / DM` for a Gram matrix), applied without a copy of them.
 
     Returns:
         `(B,)` float64 in [0, 1]; 1 for a uniform image, 0 where one value outweighs all others.
@@ -56,7 +58,7 @@ def softmax_entropy(values: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def linear_entropy(values: Tensor) -> Tensor:
-    """`−Σ p log p / log N` with `p = |x| / Σ |x|` over an image's N values.
+    """Return `−Σ p log p / log N` with `p = |x| / Σ |x|` over an image's N values.
 
     It doesn't change when an image is multiplied by a number. An image of zeros counts as uniform.
 
@@ -70,7 +72,7 @@ def linear_entropy(values: Tensor) -> Tensor:
 
 
 def max_over_rms(values: Tensor) -> Tensor:
-    """`max x / √(mean x²)` over an image's N values: 1 for a constant, √N for a single peak.
+    """Return `max x / √(mean x²)` over an image's N values: 1 for a constant, √N for a single peak.
 
     An image of zeros counts as a constant.
 
@@ -84,9 +86,10 @@ def max_over_rms(values: Tensor) -> Tensor:
 
 
 def kurtosis(values: Tensor) -> Tensor:
-    """Pearson's `mean (x − x̄)⁴ / (mean (x − x̄)²)²` over an image's N values; 3 for a normal distribution.
+    """Return Pearson's `mean (x − x̄)⁴ / (mean (x − x̄)²)²` over an image's N values.
 
-    At least 1, which is also a constant's; values that differ by rounding alone count as constant.
+    It is at least 1, and 3 for a normal distribution. A constant has 1; values that differ only by rounding
+    count as constant.
 
     Args:
         values: `(B, ...)`.
@@ -98,10 +101,10 @@ def kurtosis(values: Tensor) -> Tensor:
 
 
 def participation_ratio(values: Tensor) -> Tensor:
-    """`(Σ x²)² / (N Σ x⁴)` over an image's N values: the part of them that holds its energy.
+    """Return `(Σ x²)² / (N Σ x⁴)` over an image's N values: the part of them that holds its energy.
 
-    Bell and Dean, Atomic vibrations in vitreous silica, 1970. 1 for a constant, k/N for k equal peaks; an
-    image of zeros counts as a constant.
+    The source is Bell and Dean, Atomic vibrations in vitreous silica, 1970. It is 1 for a constant and k/N
+    for k equal peaks. An image of zeros counts as a constant.
 
     Args:
         values: `(B, ...)`.
@@ -113,12 +116,12 @@ def participation_ratio(values: Tensor) -> Tensor:
 
 
 def effective_rank(features: Tensor) -> Tensor:
-    """`(Σ λ)² / Σ λ² = (tr G)² / ‖G‖_F²` of the eigenvalues λ of an image's Gram matrix.
+    """Return `(Σ λ)² / Σ λ² = (tr G)² / ‖G‖_F²` of the eigenvalues λ of an image's Gram matrix.
 
-    The participation ratio of principal components (Gao et al., A theory of multineuronal dimensionality,
-    2017), of features that are not centred: near 1 where their mean outweighs how they vary over positions.
-    It is not Roy and Vetterli's effective rank, the exponential of an entropy. A Gram matrix of zeros counts
-    as D equal eigenvalues.
+    It is the participation ratio of principal components (Gao et al., A theory of multineuronal
+    dimensionality, 2017) of features that are not centred: it is near 1 if their mean outweighs their
+    variation over positions. Roy and Vetterli's effective rank, the exponential of an entropy, differs. A
+    Gram matrix of zeros counts as D equal eigenvalues.
 
     Args:
         features: `(B, D, ...)`.
@@ -130,12 +133,12 @@ def effective_rank(features: Tensor) -> Tensor:
 
 
 class _Sums:
-    """What entropies follow from, summed over blocks of an image's values: no second copy of them is made.
+    """The sums that give entropies, over blocks of an image's values, without a second copy of them.
 
     Args:
-        peak: largest value of each image, `(B,)`: one of those in the blocks, to the last bit.
+        peak: largest value of each image, `(B,)`; equal to a value in the blocks, to the last bit.
         magnitude: largest magnitude of each image, `(B,)`.
-        scales: of the softmax entropies to come.
+        scales: the scales of the softmax entropies to come.
     """
 
     def __init__(self, peak: Tensor, magnitude: Tensor, scales: Collection[float]) -> None:
@@ -147,7 +150,7 @@ class _Sums:
         self.size = 0
 
     def add(self, block: Tensor, times: int = 1) -> Tensor:
-        """Values `(B, n)` that each stand for `times` equal ones; returns them divided by the magnitude."""
+        """Add values `(B, n)`, each of them `times` times; return them divided by the magnitude."""
         self.size += times * block.shape[1]
         self._add_softmax(block, times)
         scaled = block / self.magnitude
@@ -160,10 +163,10 @@ class _Sums:
     def _add_softmax(self, block: Tensor, times: int) -> None:
         if not self.partition:
             return
-        below = block - self.peak  # before it is scaled: of two large products, rounding alone would remain
+        below = block - self.peak  # before scaling: a difference of large products would be rounding
         highest = float(below.amax())
         for scale in self.partition:
-            if scale * highest <= NEGLIGIBLE:  # a whole block that adds nothing; NaN doesn't come here
+            if scale * highest <= NEGLIGIBLE:  # the whole block adds nothing; NaN fails this test
                 continue
             shifted = (below if scale == 1.0 else below * scale).clamp(NEGLIGIBLE, 0.0)
             weights = shifted.exp()
@@ -171,24 +174,24 @@ class _Sums:
             self.energy[scale] += times * vecdot(weights, shifted)
 
     def softmax_entropy(self, scale: float) -> Tensor:
-        """`H = log Z − Σ x e^x / Z`, in terms of x − max x; `(B,)`, normalised."""
+        """Return `H = log Z − Σ x e^x / Z`, in terms of x − max x; `(B,)`, normalised."""
         partition = self.partition[scale]
         return self._normalized(partition.log() - self.energy[scale] / partition)
 
     def linear_entropy(self) -> Tensor:
-        """`H = log Σ|x| − Σ |x| log |x| / Σ|x|`; `(B,)`, normalised."""
+        """Return `H = log Σ|x| − Σ |x| log |x| / Σ|x|`; `(B,)`, normalised."""
         entropy = self.total.log() + self.surprise / self.total
         return self._normalized(entropy.where(self.total != 0, math.log(self.size)))
 
     def _normalized(self, entropy: Tensor) -> Tensor:
-        # Rounding may leave [0, 1] by some 1e-7; NaN passes through. A single value counts as uniform.
+        # Rounding may leave [0, 1] by about 1e-7. NaN passes through. A single value counts as uniform.
         return (entropy / math.log(self.size)).clamp(0.0, 1.0) if self.size > 1 else torch.ones_like(entropy)
 
 
 class _Moments:
-    """Moments of an image's values, from those of blocks about their own means: so nothing cancels.
+    """The moments of an image's values, from moments of blocks about the blocks' own means: nothing cancels.
 
-    They are put together as by Pébay, Formulas for robust, one-pass parallel computation of covariances and
+    They are combined as in Pébay, Formulas for robust, one-pass parallel computation of covariances and
     arbitrary-order statistical moments, 2008.
 
     Args:
@@ -201,7 +204,7 @@ class _Moments:
         self.blocks: list[Tensor] = []
 
     def add(self, block: Tensor) -> None:
-        """Values `(B, n)` in [−1, 1]."""
+        """Add values `(B, n)` in [−1, 1]."""
         mean = block.mean(dim=1, keepdim=True)
         centred = block - mean
         squares = centred.square()
@@ -211,7 +214,7 @@ class _Moments:
 
     @cached_property
     def central(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Mean, and mean second, third and fourth power of the distance from it; `(B,)` each."""
+        """The mean, and the means of the second, third and fourth power of the distance from it, `(B,)`."""
         count, means, second, third, fourth = torch.stack(self.blocks, dim=1)  # (blocks, B) each
         size = count.sum(dim=0)
         mean = (count * means).sum(dim=0) / size
@@ -224,25 +227,25 @@ class _Moments:
         )
 
     def max_over_rms(self) -> Tensor:
-        """See the function of this name."""
+        """Return what the function `max_over_rms` returns."""
         mean, second, _, _ = self.central
         return _ratio(self.highest, (second + mean**2).sqrt())
 
     def kurtosis(self) -> Tensor:
-        """See the function of this name."""
+        """Return what the function `kurtosis` returns."""
         _, second, _, fourth = self.central
         constant = second <= self.rounding**2
         return _ratio(fourth, second**2).masked_fill(constant, 1.0)
 
     def participation_ratio(self) -> Tensor:
-        """See the function of this name."""
+        """Return what the function `participation_ratio` returns."""
         mean, second, third, fourth = self.central
         about_zero = fourth + 4 * mean * third + 6 * mean**2 * second + mean**4
         return _ratio((second + mean**2) ** 2, about_zero)
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """Their quotient; 1 where the whole is 0, NaN where it is NaN."""
+    """Return part / whole; 1 where the whole is 0, NaN where it is NaN."""
     return (part / whole).where(whole != 0, 1.0)
 
 
@@ -257,17 +260,18 @@ def _values_sums(values: Tensor, scales: Collection[float]) -> tuple[_Sums, _Mom
 
 
 def _gram_sums(features: Tensor, scales: Collection[float]) -> tuple[_Sums, Tensor]:
-    """Sums over the Gram matrix of each image `(B, D, ...)`, which never exists as a whole; and its rank.
+    """Return sums over each image's Gram matrix, from features `(B, D, ...)`, and its effective rank.
 
-    It is symmetric, so the blocks above its diagonal count twice; it is positive semi-definite, so its peak
-    is on the diagonal. It is read from the blocks: another product of the same rows rounds another way, and
-    where G is 1e9, a peak that is 100 too high makes all weights of a softmax e^−100.
+    The matrix never exists as a whole. It is symmetric, so the blocks above its diagonal count twice. It is
+    positive semi-definite, so its peak is on the diagonal. The peak is read from the blocks, because another
+    product of the same rows rounds differently: where G is 1e9, a peak that is 100 too high makes all
+    weights of a softmax e^−100.
     """
     matrix = features.flatten(2)
     channels = matrix.shape[1]
     rows = max(1, min(BLOCK // (len(matrix) * channels), channels // 4))
     bands = torch.split(matrix, rows, dim=1)
-    squares = [band @ band.mT for band in bands]  # all on the diagonal, together at most BLOCK values
+    squares = [band @ band.mT for band in bands]  # the diagonal blocks, together at most BLOCK values
     diagonal = torch.cat([square.diagonal(dim1=1, dim2=2) for square in squares], dim=1)
     peak = diagonal.amax(dim=1)
     sums = _Sums(peak, peak, scales)
@@ -290,7 +294,7 @@ class Statistic:
         quantity: `activation` (F), `gram` (G) or `gram_per_dm` (G / DM).
         statistic: `maximum`, `normalized_entropy`, `max_over_rms`, `kurtosis`, `participation_ratio` or
             `effective_rank`.
-        definition: of the entropy, `softmax` or `linear`; None for others.
+        definition: `softmax` or `linear` for an entropy; None for others.
         values: `(B,)` float64.
     """
 
@@ -301,14 +305,14 @@ class Statistic:
 
 
 def layer_statistics(features: Tensor) -> Iterator[Statistic]:
-    """All statistics of one layer.
+    """Yield all statistics of one layer.
 
     Args:
         features: `(B, D, H, W)`, smoothed or not.
 
     Yields:
         Maximum and both entropies of F, G and G / DM; max over RMS, kurtosis and participation ratio of F;
-        effective rank of G. Each image by itself.
+        effective rank of G. Each image is measured by itself.
     """
     features = at_least_float32(features)
     scales = {"gram": 1.0, "gram_per_dm": 1.0 / features[0].numel()}
@@ -323,7 +327,7 @@ def layer_statistics(features: Tensor) -> Iterator[Statistic]:
 
 
 def _at_scales(scales: Mapping[str, float], sums: _Sums) -> Iterator[Statistic]:
-    """Statistics of `scale · values` for each quantity and its scale."""
+    """Yield the statistics of `scale · values` for each quantity and its scale."""
     for quantity, scale in scales.items():
         yield Statistic(quantity, "maximum", None, sums.peak[:, 0].double() * scale)
         yield Statistic(quantity, "normalized_entropy", "softmax", sums.softmax_entropy(scale))
@@ -333,7 +337,7 @@ def _at_scales(scales: Mapping[str, float], sums: _Sums) -> Iterator[Statistic]:
 def activation_statistics(
     network: Callable[[Tensor], Mapping[str, Tensor]], images: Tensor, smoothing: Smoothing
 ) -> Iterator[tuple[str, Statistic]]:
-    """All statistics of all taps for one batch of images.
+    """Yield all statistics of all taps for one batch of images.
 
     Args:
         network: images → activations `(B, D, H, W)` of each tap.
@@ -346,7 +350,7 @@ def activation_statistics(
     Raises:
         NonFiniteError: activations or their Gram matrices hold NaN or infinity.
     """
-    inference = torch.inference_mode()  # around each step, not around a yield: it would leak to the caller
+    inference = torch.inference_mode()  # around each step; around a yield it would leak to the caller
     for tap, features in inference(network)(images).items():
         for statistic in inference(lambda found=features: list(layer_statistics(smoothing(found))))():
             _check_finite(tap, statistic)

@@ -1,4 +1,4 @@
-"""What a stylisation minimises: pure functions state the equations, thin classes hold their settings."""
+"""The losses that a stylisation minimises: pure functions state the equations, classes hold the settings."""
 
 from swag_repro.losses.balance import MATCHES, gradient_norms, shares
 from swag_repro.losses.base import (

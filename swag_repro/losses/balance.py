@@ -1,7 +1,8 @@
-"""What the parts of a side are divided by, so that weights mean the same in every network and unit.
+"""The numbers that divide the parts of a side, so that weights mean the same in every network and unit.
 
-Of a side, w_p is the weight of part p (a layer, mostly), d_p its distance between a pair's content and style
-image, and W = Σ w_p. Whatever the balance, the side is W there: arms differ in the parts' shares of it alone.
+A part p of a side is mostly a layer. Its weight is w_p, and W = Σ w_p. Its distance between a pair's content
+and style image is d_p. Between these two images every balance but `none` makes the side W: arms differ only
+in the parts' shares of it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from swag_repro.errors import NonFiniteError
 
 BALANCES = ("none", "sides", "layers")
 MATCHES = ("loss", "gradient")
-"""What of two arms may be alike: the parts' shares of the loss, or of the norm of its gradient."""
+"""What two arms may have in common: the parts' shares of the loss, or of the norm of its gradient."""
 
-# A squared distance below this part of the target's own is rounding: float32's is near 1e-14.
+# A squared distance below this part of the target's own is rounding. The rounding of float32 is near 1e-14.
 ROUNDING = 1e-11
 
 Parts = Mapping[str, Tensor]
@@ -25,14 +26,15 @@ Parts = Mapping[str, Tensor]
 
 
 def side_units(weights: Mapping[str, float], distances: Parts, sizes: Parts) -> dict[str, Tensor]:
-    """One number for the whole side, `Σ w_p d_p / W`: the equation's own shares stay.
+    """Return one number for the whole side, `Σ w_p d_p / W`: the parts keep the shares of the equation.
 
-    Losses that are fused count as sides of their own, each with its number: theirs are different units.
+    Each of several fused losses counts as a side with a number of its own, because their units differ.
 
     Args:
         weights: part → w_p.
         distances: part → d_p.
-        sizes: part → its value for features of zeros, which stands for a side that is rounding only.
+        sizes: part → its value for features of zeros, which replaces the distance of a side that is only
+            rounding.
     """
     units: dict[str, Tensor] = {}
     for group in {_loss_of(part) for part in weights}:
@@ -43,14 +45,14 @@ def side_units(weights: Mapping[str, float], distances: Parts, sizes: Parts) -> 
 
 
 def layer_units(weights: Mapping[str, float], distances: Parts, sizes: Parts) -> dict[str, Tensor]:
-    """Each part by its own distance, so that it has the share `w_p / W`: a re-weighting of layers."""
+    """Return each part's own distance, which gives it the share `w_p / W`: this re-weights the layers."""
     return {part: unit_of(distances[part], sizes[part]) for part in weights}
 
 
 def matched_units(
     weights: Mapping[str, float], distances: Parts, sizes: Parts, wanted: Parts
 ) -> dict[str, Tensor]:
-    """Such that part p has the wanted share s_p of the side: `w_p d_p / (s_p W)`.
+    """Return `w_p d_p / (s_p W)`, which gives part p the wanted share s_p of the side.
 
     Raises:
         NonFiniteError: a weight that no float64 holds.
@@ -63,7 +65,7 @@ def matched_units(
 def gradient_matched_units(
     weights: Mapping[str, float], distances: Parts, sizes: Parts, norms: Parts, wanted: Parts
 ) -> dict[str, Tensor]:
-    """Such that part p has the wanted share of the sum of the gradients' norms.
+    """Return units that give part p the wanted share of the sum of the gradients' norms.
 
     Args:
         weights: part → w_p.
@@ -82,17 +84,17 @@ def gradient_matched_units(
 
 
 def shares(values: Parts) -> dict[str, Tensor]:
-    """Each value's part of their sum; equal ones where all are 0."""
+    """Return each value's share of their sum; equal shares where all values are 0."""
     total = torch.stack(list(values.values())).sum(dim=0)
     even = 1 / len(values)
     return {part: torch.where(total > 0, value / total, even) for part, value in values.items()}
 
 
 def gradient_norms(terms: Parts, images: Tensor) -> dict[str, Tensor]:
-    """Euclidean norm of each term's gradient at each image.
+    """Return the Euclidean norm of each term's gradient at each image.
 
     Args:
-        terms: part → `(A,)`, of which each number depends on its own image only.
+        terms: part → `(A,)`; each number depends on its own image only.
         images: `(A, 3, H, W)`, a leaf of their graph.
 
     Returns:
@@ -106,13 +108,13 @@ def gradient_norms(terms: Parts, images: Tensor) -> dict[str, Tensor]:
 
 
 def unit_of(distance: Tensor, size: Tensor) -> Tensor:
-    """What to divide by: the distance, or the size where the distance is rounding; never 0."""
+    """Return the number to divide by: the distance, or the size where the distance is rounding; never 0."""
     unit = torch.where(distance > ROUNDING * size.nan_to_num(), distance, size)
     return torch.where(unit > 0, unit, 1.0)
 
 
 def _loss_of(part: str) -> str:
-    """The fused loss that a part belongs to; empty for a loss that stands alone."""
+    """Return the name of the fused loss that a part belongs to; empty for a loss that stands alone."""
     return part.rpartition("/")[0]
 
 

@@ -1,7 +1,7 @@
-"""What all losses have in common: features of a network's taps in, one number for each image and part out.
+"""The base of all losses, which turn features of a network's taps into a number for each image and part.
 
-Losses are float64: they may lie near the end of float32's range (of SWAG's σ, squared Gram differences are
-near 1e-30), and line searches compare them closely. Each image has its own; no value mixes two of a batch.
+Losses are float64: they may lie near the end of float32's range (squared Gram differences of SWAG's σ are
+near 1e-30), and line searches compare them closely. No value mixes two images of a batch.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ Features = Mapping[str, Tensor]
 """Tap → activations `(A, D, H, W)`."""
 
 PIXELS = "pixels"
-"""The images themselves, `(A, 3, H, W)`, among the features of a loss that reads them."""
+"""The key of the images themselves, `(A, 3, H, W)`, in the features of a loss that reads them."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How an evaluation looks at its A images, beside their features.
+    """The draws and masks of an evaluation of A images, which a loss reads besides their features.
 
     Attributes:
-        draws: A numbers; a loss that samples takes equal samples for equal numbers, whoever the neighbours.
-        mask: `(A, 1, H, W)` in [0, 1], where the style is wanted; None for everywhere.
+        draws: A numbers; a loss that samples takes equal samples for equal numbers, in any batch.
+        mask: `(A, 1, H, W)` in [0, 1], 1 where the style is wanted; None for everywhere.
     """
 
     draws: Sequence[int]
     mask: Tensor | None = None
 
     def shares(self, size: Sequence[int]) -> Tensor | None:
-        """How much each position of a layer of this size counts: `(A, M)`, sums of 1; None for all alike."""
+        """Return each position's share in a layer of this size, `(A, M)`, sums of 1; None for all alike."""
         if self.mask is None:
             return None
         height, width = size
@@ -48,24 +48,24 @@ class Look:
 
 
 class Loss(Protocol):
-    """Compares features with those of a reference image, part by part; one file of `conf/loss`."""
+    """A comparison of features with those of a reference image, part by part; a file of `conf/loss`."""
 
     @property
     def stochastic(self) -> bool:
-        """Whether `Look.draws` matter; then it needs an optimiser that expects noise."""
+        """Whether the loss depends on `Look.draws`; if so, the optimiser must expect noise."""
 
     @property
     def reads_pixels(self) -> bool:
-        """Whether its features are to hold `PIXELS`."""
+        """Whether its features must hold `PIXELS`."""
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:
-        """Each part's name and weight, given the weights of the taps and of the content term."""
+        """Return each part's name and weight, given the weights of the taps and of the content term."""
 
     def target(self, features: Features) -> Any:
-        """What to keep of one reference image's features `(1, D, H, W)`."""
+        """Return what the loss keeps of one reference image's features `(1, D, H, W)`."""
 
     def __call__(self, features: Features, targets: Sequence[Any], look: Look) -> dict[str, Tensor]:
-        """Part → `(A,)` float64, from features `(A, D, H, W)`; target i belongs to image i."""
+        """Return part → `(A,)` float64, from features `(A, D, H, W)`; target i belongs to image i."""
 
 
 class LayerLoss(ABC):
@@ -76,19 +76,19 @@ class LayerLoss(ABC):
 
     @property
     def stochastic(self) -> bool:
-        """Not unless a subclass says so."""
+        """False, unless a subclass says otherwise."""
         return False
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:  # noqa: ARG002
-        """The taps' own."""
+        """Return the taps' own weights."""
         return dict(taps)
 
     def target(self, features: Features) -> dict[str, Any]:
-        """What to keep of each layer."""
+        """Return what the loss keeps of each layer."""
         return {tap: self.keep(self._matrix(tap, layer)) for tap, layer in features.items()}
 
     def __call__(self, features: Features, targets: Sequence[Any], look: Look) -> dict[str, Tensor]:
-        """Tap → `(A,)` float64."""
+        """Return tap → `(A,)` float64."""
         return {
             tap: self.distance(
                 self._matrix(tap, layer),
@@ -112,36 +112,36 @@ class LayerLoss(ABC):
 
     @abstractmethod
     def keep(self, matrix: Tensor) -> Any:
-        """What to keep of a layer of one reference image, `(1, D, M)`."""
+        """Return what the loss keeps of a layer `(1, D, M)` of one reference image."""
 
     @abstractmethod
     def distance(
         self, matrix: Tensor, kept: Sequence[Any], *, shares: Tensor | None, draws: Sequence[int]
     ) -> Tensor:
-        """`(A,)` float64.
+        """Return the loss of each image, `(A,)` float64.
 
         Args:
             matrix: `(A, D, M)`.
-            kept: of the A reference images, by `keep`.
+            kept: what `keep` returned for each of the A reference images.
             shares: how much each position counts, `(A, M)` with sums of 1; None for all alike.
             draws: A numbers, see `Look`.
         """
 
 
 def squares(matrices: Tensor) -> Tensor:
-    """Sum of squares of each image: `(A, ...)` → `(A,)` float64."""
+    """Return the sum of squares of each image: `(A, ...)` → `(A,)` float64."""
     flat = matrices.flatten(1)
     summed: Tensor = vecdot(flat, flat)
     return summed.double()
 
 
 def column(numbers: Tensor, like: Tensor) -> Tensor:
-    """`(A,)` → `(A, 1, 1)`, in the type of the matrices that it is to scale."""
+    """Return numbers `(A,)` as `(A, 1, 1)`, in the type of the matrices that they will scale."""
     return numbers.to(like.dtype).view(-1, 1, 1)
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Mean squared difference of vertical neighbours plus that of horizontal ones.
+    """Return the mean squared difference of vertical neighbours plus that of horizontal ones.
 
     Args:
         images: `(B, 3, H, W)`.
@@ -157,6 +157,6 @@ def total_variation(images: Tensor) -> Tensor:
 
 
 def check_weight(setting: str, weight: float) -> None:
-    """Raises a `SettingError` unless the weight is a finite number from 0."""
+    """Raise a `SettingError` unless the weight is a finite number from 0."""
     if not (isinstance(weight, int | float) and 0 <= weight < math.inf):
         raise SettingError(setting, "should be a number from 0", repr(weight), "0 leaves the term out.")

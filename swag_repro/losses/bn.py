@@ -1,4 +1,4 @@
-"""Matching of batch normalisation's statistics (Demystifying Neural Style Transfer, IJCAI 2017)."""
+"""A loss that matches batch normalisation's statistics (Demystifying Neural Style Transfer, IJCAI 2017)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swag_repro.losses.base import LayerLoss, squares
 from swag_repro.losses.moments import channel_moments
 from swag_repro.smoothing import at_least_float32
 
-BN_NORMALIZERS: Mapping[str, Callable[[int, int], float]] = {  # of D and M
+BN_NORMALIZERS: Mapping[str, Callable[[int, int], float]] = {  # functions of D and M
     "mean": lambda *_: 1.0,
     "sum": lambda channels, _: channels,  # AdaIN, authors' code (StyleINLossModule.lua)
     "demystifying": lambda _, positions: 1e3 * positions / 2,  # 1e3 M · ½, authors' code
@@ -21,7 +21,7 @@ BN_NORMALIZERS: Mapping[str, Callable[[int, int], float]] = {  # of D and M
 
 
 def moments_distance(mean: Tensor, deviation: Tensor, of_style: tuple[Tensor, Tensor]) -> Tensor:
-    """`1/D Σ_i (μ_i − μ'_i)² + (s_i − s'_i)²`.
+    """Return `1/D Σ_i (μ_i − μ'_i)² + (s_i − s'_i)²` of each image.
 
     Args:
         mean: μ, `(A, D)`.
@@ -40,7 +40,7 @@ class BatchNormLoss(LayerLoss):
     """Squared differences of the channels' means and standard deviations.
 
     Attributes:
-        normalizer: `mean`, the equation; `sum` over channels, or `demystifying`: see `BN_NORMALIZERS`.
+        normalizer: `mean` (the equation), `sum` over channels or `demystifying`, see `BN_NORMALIZERS`.
 
     Raises:
         SettingError: an unknown normaliser.
@@ -52,7 +52,7 @@ class BatchNormLoss(LayerLoss):
         check_choice("normalizer of BatchNormLoss", self.normalizer, BN_NORMALIZERS)
 
     def keep(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and standard deviations of the style image, `(1, D)` both."""
+        """Return the means and standard deviations of the style image, `(1, D)` both."""
         return channel_moments(at_least_float32(matrix))
 
     def distance(
@@ -63,7 +63,7 @@ class BatchNormLoss(LayerLoss):
         shares: Tensor | None,
         draws: Sequence[int],
     ) -> Tensor:
-        """`(A,)` float64."""
+        """Return the loss of each image, `(A,)` float64."""
         del draws
         mean, deviation = channel_moments(at_least_float32(matrix), shares)
         means, deviations = zip(*kept, strict=True)

@@ -13,7 +13,7 @@ from swag_repro.losses.base import LayerLoss, squares
 
 
 def content_distance(features: Tensor, target: Tensor) -> Tensor:
-    """`½ ‖F − F_c‖²` of each image (Gatys et al. 2016, eq. 1; SWAG).
+    """Return `½ ‖F − F_c‖²` of each image (Gatys et al. 2016, eq. 1; SWAG).
 
     Args:
         features: `(B, D, ...)`.
@@ -48,13 +48,13 @@ class ContentLoss(LayerLoss):
         check_choice("normalizer of ContentLoss", self.normalizer, CONTENT_NORMALIZERS)
 
     def keep(self, matrix: Tensor) -> Tensor:
-        """The content image's features."""
+        """Return the content image's features."""
         return matrix
 
     def distance(
         self, matrix: Tensor, kept: Sequence[Tensor], *, shares: Tensor | None, draws: Sequence[int]
     ) -> Tensor:
-        """`(A,)` float64; `shares` are no matter of the content."""
+        """Return the loss of each image, `(A,)` float64; the content term ignores `shares`."""
         del shares, draws
         normalizer = CONTENT_NORMALIZERS[self.normalizer](matrix[0].numel())
         return content_distance(matrix, _joined(kept)) * normalizer

@@ -13,11 +13,11 @@ from swag_repro.losses.base import PIXELS, Features, Look, Loss, check_weight
 
 
 class Fusion:
-    """`Σ_i w_i · loss_i`. Its parts are `name/part`, so that an objective balances each by itself.
+    """A weighted sum `Σ_i w_i · loss_i`. Its parts are `name/part`: an objective balances each by itself.
 
     Args:
-        losses: name → loss, of any kind. One of weight 0 is not computed.
-        weights: of the losses, in their order; 0 or more, scaled to a sum of 1.
+        losses: name → loss, of any kind. A loss of weight 0 is not computed.
+        weights: one for each loss, in their order; 0 or more, scaled to a sum of 1.
 
     Raises:
         SettingError: no loss, another number of weights, or weights that are negative, not finite, or all 0.
@@ -34,16 +34,16 @@ class Fusion:
 
     @property
     def stochastic(self) -> bool:
-        """Whether any of the losses is."""
+        """Whether any of the losses is stochastic."""
         return any(loss.stochastic for loss, _ in self._weighted.values())
 
     @property
     def reads_pixels(self) -> bool:
-        """Whether any of the losses does."""
+        """Whether any of the losses reads pixels."""
         return any(loss.reads_pixels for loss, _ in self._weighted.values())
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:
-        """`name/part` → the loss's weight times the part's."""
+        """Return `name/part` → the loss's weight times the part's."""
         return {
             f"{name}/{part}": weight * of_part
             for name, (loss, weight) in self._weighted.items()
@@ -51,13 +51,13 @@ class Fusion:
         }
 
     def target(self, features: Features) -> dict[str, Any]:
-        """What each loss keeps."""
+        """Return what each loss keeps."""
         return {name: loss.target(_read_by(loss, features)) for name, (loss, _) in self._weighted.items()}
 
     def __call__(
         self, features: Features, targets: Sequence[Mapping[str, Any]], look: Look
     ) -> dict[str, Tensor]:
-        """`name/part` → `(A,)` float64, without the weights."""
+        """Return `name/part` → `(A,)` float64, without the weights."""
         return {
             f"{name}/{part}": found
             for name, (loss, _) in self._weighted.items()

@@ -19,12 +19,12 @@ from swag_repro.statistics import gram
 
 
 def takes_style_basis(channels: int, positions: int, style_positions: int) -> bool:
-    """Whether `gram_distance_in_style_basis` takes fewer operations than `D × D` matrices."""
+    """Return whether `gram_distance_in_style_basis` takes fewer operations than `D × D` matrices."""
     return positions + 2 * style_positions < channels
 
 
 def gram_distance_to(features: Tensor, style_gram: Tensor) -> Tensor:
-    """`‖F Fᵀ − G‖²` of each image.
+    """Return `‖F Fᵀ − G‖²` of each image.
 
     Args:
         features: `(B, D, M)`.
@@ -38,12 +38,12 @@ def gram_distance_to(features: Tensor, style_gram: Tensor) -> Tensor:
 
 
 def gram_distance_in_style_basis(features: Tensor, basis: Tensor, coordinates: Tensor) -> Tensor:
-    """`‖F Fᵀ − S Sᵀ‖²` of each image, where `S = Q R` has fewer positions than channels.
+    """Return `‖F Fᵀ − S Sᵀ‖²` of each image, where `S = Q R` has fewer positions than channels.
 
     With `A = QᵀF` and the remainder `O = F − QA`, orthogonal to Q, it is
-    `‖A Aᵀ − R Rᵀ‖² + 2 ⟨AᵀA, OᵀO⟩ + ‖OᵀO‖²`: matrices of M rows only. Unlike the polynomial kernel's
-    `‖FᵀF‖² + ‖SᵀS‖² − 2 ‖FᵀS‖²` (Demystifying, eq. 6) it subtracts no large numbers, so it stays as exact as
-    the direct form when F comes close to S.
+    `‖A Aᵀ − R Rᵀ‖² + 2 ⟨AᵀA, OᵀO⟩ + ‖OᵀO‖²`. This form needs no `D × D` matrix. Unlike the polynomial
+    kernel's `‖FᵀF‖² + ‖SᵀS‖² − 2 ‖FᵀS‖²` (Demystifying, eq. 6) it subtracts no large numbers, so it stays as
+    exact as the direct form when F comes close to S.
 
     Args:
         features: `(B, D, M)`.
@@ -77,7 +77,7 @@ class _Direct(torch.autograd.Function):
     def backward(ctx: _Context, upstream: Tensor) -> tuple[Tensor, None]:
         features, difference = ctx.saved_tensors
         slope = column(4 * upstream * ctx.unit, features)
-        # As rows: channels side by side in memory, as convolutions like them and the features have them.
+        # Rows put channels side by side in memory, as convolutions prefer and as the features have them.
         return (features.mT @ difference).mul_(slope).mT, None
 
 
@@ -106,15 +106,15 @@ class _InStyleBasis(torch.autograd.Function):
 
 
 def _peak_of_gram(matrices: Tensor) -> Tensor:
-    """Largest value of Gram matrices `(B, D, D)`, on the diagonal by Cauchy–Schwarz; 1 where that is 0.
+    """Return the largest value of each Gram matrix `(B, D, D)`; 1 where it is 0.
 
-    Differences are squared in units of it.
+    By Cauchy–Schwarz it lies on the diagonal. Differences are squared in units of it.
     """
     largest = matrices.diagonal(dim1=1, dim2=2).amax(dim=1).double()
     return torch.where(largest > 0, largest, 1.0)
 
 
-# ‖G/M − G_s/M_s‖² times this function of D.
+# A loss is ‖G/M − G_s/M_s‖² times one of these functions of D.
 NORMALIZERS: Mapping[str, Callable[[int], float]] = {
     "paper": lambda channels: 1 / (4 * channels**2),  # 1 / (4 D² M²) on G (Gatys et al. 2016, eq. 4; SWAG)
     "mean": lambda channels: 1 / channels**4,  # mean squared difference of G / DM (SWAG, authors' release)
@@ -123,7 +123,7 @@ NORMALIZERS: Mapping[str, Callable[[int], float]] = {
 
 
 class GramTarget:
-    """Gram matrix per position of one style image, `S Sᵀ / M_s`, in the form that its loss asks for.
+    """The Gram matrix per position of one style image, `S Sᵀ / M_s`, in the form that its loss asks for.
 
     Args:
         features: `(1, D, ...)`.
@@ -139,7 +139,7 @@ class GramTarget:
 
     @cached_property
     def gram(self) -> Tensor:
-        """`(D, D)`."""
+        """The Gram matrix, `(D, D)`."""
         return gram(self._features.unsqueeze(0))[0]
 
     @cached_property
@@ -156,11 +156,11 @@ def gram_distance_to_targets(
     shares: Tensor | None = None,
     smaller_side: bool = True,
 ) -> Tensor:
-    """`‖G/M − G_s/M_s‖²` of each image: per position, so that style images of any size are comparable.
+    """Return `‖G/M − G_s/M_s‖²` of each image, which compares style images of any size.
 
     Args:
         matrix: `(A, D, M)`.
-        targets: of the A style images.
+        targets: one for each of the A style images.
         shares: how much each column counts, `(A, M)` with sums of 1 (guided Gram matrices of Gatys et al.,
             CVPR 2017); None for all alike.
         smaller_side: use the style's basis where that takes fewer operations than `D × D` matrices.
@@ -171,7 +171,7 @@ def gram_distance_to_targets(
     _, channels, positions = matrix.shape
     matrix = _guided(matrix, shares)
     most = max(target.positions for target in targets)
-    # The style's side takes the factor M, for it is the smaller one.
+    # The style's side takes the factor M because it is the smaller side.
     if smaller_side and takes_style_basis(channels, positions, most):
         bases, coordinates = zip(*(target.factors for target in targets), strict=True)
         padded = _padded(coordinates) * math.sqrt(positions)
@@ -182,7 +182,7 @@ def gram_distance_to_targets(
 
 
 def _guided(matrix: Tensor, shares: Tensor | None) -> Tensor:
-    """Columns `(A, D, M)` whose Gram matrix counts each by its share, `(A, M)`; None leaves them."""
+    """Scale the columns `(A, D, M)` so that their Gram matrix counts each by its share `(A, M)`, if given."""
     if shares is None:
         return matrix
     return matrix * (shares * matrix.shape[2]).sqrt().unsqueeze(1).to(matrix.dtype)
@@ -190,14 +190,14 @@ def _guided(matrix: Tensor, shares: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class GramLoss(LayerLoss):
-    """Squared difference of Gram matrices, each divided by its own number of positions M.
+    """The squared difference of Gram matrices, each divided by its own number of positions M.
 
-    Where both have one size, `paper` is the equation.
+    Where both images have the same size, `paper` is the equation.
 
     Attributes:
         normalizer: `paper`, `mean` or `gatys`, see `NORMALIZERS`.
         smaller_side: see `gram_distance_to_targets`.
-        precise: matrix products in float64.
+        precise: whether matrix products are in float64.
 
     Raises:
         SettingError: an unknown normaliser.
@@ -211,13 +211,13 @@ class GramLoss(LayerLoss):
         check_choice("normalizer of GramLoss", self.normalizer, NORMALIZERS)
 
     def keep(self, matrix: Tensor) -> GramTarget:
-        """The style image's side of the loss, from a layer `(1, D, M)`."""
+        """Return the style image's side of the loss, from a layer `(1, D, M)`."""
         return GramTarget(matrix.double() if self.precise else matrix)
 
     def distance(
         self, matrix: Tensor, kept: Sequence[GramTarget], *, shares: Tensor | None, draws: Sequence[int]
     ) -> Tensor:
-        """`(A,)` float64."""
+        """Return the loss of each image, `(A,)` float64."""
         del draws
         matrix = matrix.double() if self.precise else matrix
         distance = gram_distance_to_targets(matrix, kept, shares=shares, smaller_side=self.smaller_side)
@@ -225,9 +225,9 @@ class GramLoss(LayerLoss):
 
 
 def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
-    """`Σ 2δ² (√(1 + (Δ/δ)²) − 1)` of each image: Δ² where Δ is small, 2δ|Δ| where it is large.
+    """Return `Σ 2δ² (√(1 + (Δ/δ)²) − 1)` of each image: Δ² where Δ is small, 2δ|Δ| where it is large.
 
-    Huber's loss without his corner (Charbonnier et al., ICIP 1994); twice it, to have Δ² as its limit.
+    This is a smooth form of Huber's loss (Charbonnier et al., ICIP 1994), doubled so that its limit is Δ².
 
     Args:
         differences: Δ, `(A, ...)`.
@@ -238,22 +238,22 @@ def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
     """
     unit = torch.where(threshold > 0, threshold, 1.0)
     relative = (differences / column(unit, differences)).flatten(1).square()
-    # √(1 + x) − 1, exact for small x
+    # This form of √(1 + x) − 1 is exact for small x.
     summed = (relative / (1 + (1 + relative).sqrt())).sum(dim=1).double()
     return 2 * threshold.square() * summed
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobustGramLoss(LayerLoss):
-    """As `GramLoss`, but a difference of two entries counts by its square only where it is small.
+    """A `GramLoss` in which a difference of two entries counts by its square only where it is small.
 
-    What tells whether the squares over-fit the few largest entries: the gradient of each of these is at
-    most that of a difference of δ.
+    It tells whether the squares over-fit the few largest entries: the gradient of each entry is at most that
+    of a squared difference of δ.
 
     Attributes:
         normalizer: `paper`, `mean` or `gatys`, see `NORMALIZERS`.
-        threshold: δ in units of the root mean square of the style's entries, above 0; layers keep their
-            shares of the loss, as both grow with the entries' square.
+        threshold: δ in units of the root mean square of the style's entries, above 0. Layers keep their
+            shares of the loss, because both grow with the square of the entries.
 
     Raises:
         SettingError: an unknown normaliser, or no threshold above 0.
@@ -269,13 +269,13 @@ class RobustGramLoss(LayerLoss):
             raise SettingError("threshold of RobustGramLoss", rule, self.threshold, "0.1 is a usual one.")
 
     def keep(self, matrix: Tensor) -> GramTarget:
-        """The style image's side of the loss, from a layer `(1, D, M)`."""
+        """Return the style image's side of the loss, from a layer `(1, D, M)`."""
         return GramTarget(matrix)
 
     def distance(
         self, matrix: Tensor, kept: Sequence[GramTarget], *, shares: Tensor | None, draws: Sequence[int]
     ) -> Tensor:
-        """`(A,)` float64."""
+        """Return the loss of each image, `(A,)` float64."""
         del draws
         wanted = torch.stack([target.gram for target in kept])
         return self.between(gram(_guided(matrix, shares)) / matrix.shape[2], wanted)
@@ -288,11 +288,11 @@ class RobustGramLoss(LayerLoss):
 
 
 def largest(differences: Tensor, part: float) -> Tensor:
-    """Which entries of each image's matrix are its largest in magnitude: `(A, D, D)` → the same, bool.
+    """Return a mask of the entries with the largest magnitude in each image's matrix, `(A, D, D)` bool.
 
     Args:
-        differences: Of Gram matrices.
-        part: How many of all, in (0, 1]; at least one, and more where several are alike.
+        differences: differences of Gram matrices, `(A, D, D)`.
+        part: the part of all entries to choose, in (0, 1]; at least one entry, and more where several tie.
     """
     sizes = differences.flatten(1).abs()
     count = max(1, round(part * sizes.shape[1]))
@@ -301,16 +301,16 @@ def largest(differences: Tensor, part: float) -> Tensor:
 
 
 def share_of_entries(differences: Tensor, chosen: Tensor) -> Tensor:
-    """Part of `‖Δ‖²` that chosen entries hold, of each image: `(A,)` float64; NaN where it is 0.
+    """Return the share of `‖Δ‖²` that chosen entries hold in each image, `(A,)` float64; NaN where Δ is 0.
 
     Args:
         differences: Δ, `(A, D, D)`.
-        chosen: Likewise, bool.
+        chosen: the mask of the chosen entries, `(A, D, D)` bool.
     """
     return squares(differences.double() * chosen) / squares(differences.double())
 
 
 def _padded(matrices: Sequence[Tensor]) -> Tensor:
-    """One tensor of matrices `(n, k_i)`: columns of zeros, and rows where n = k_i, change no Gram matrix."""
+    """Return matrices `(n, k_i)` as one tensor, padded with zeros, which change no Gram matrix."""
     rows, columns = (max(matrix.shape[side] for matrix in matrices) for side in (0, 1))
     return torch.stack([F.pad(m, (0, columns - m.shape[1], 0, rows - m.shape[0])) for m in matrices])

@@ -1,4 +1,4 @@
-"""The terms of a loss as measures of finished pictures: of those that minimised it, and those in one pass."""
+"""The terms of a loss as measures of finished pictures, whether they minimised it or came from one pass."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from swag_repro.weights import Weights
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredTerms:
-    """Terms of finished pictures, by one network for all of them.
+    """Measures of finished pictures by the terms of an objective, with one network for all pictures.
 
-    `style_term` is 1 for the content image, `content_term` is 1 for the style image, both are 0 for what is
-    wanted. They say how far a loss was lowered, not how good a picture is: the network may be the one by
-    which it was made.
+    `style_term` is 1 for the content image, `content_term` is 1 for the style image, and both are 0 for the
+    ideal picture. They say how far a loss was lowered, not how good a picture is: the network may be the one
+    that made it.
 
     Attributes:
         network: read at the objective's taps.
-        label: what rows call it.
-        objective: whose terms these are.
+        label: the network's name in the rows.
+        objective: the objective whose terms are measured.
     """
 
     network: Network
@@ -39,7 +39,7 @@ class MeasuredTerms:
     def __call__(
         self, images: Tensor, contents: Tensor, styles: Sequence[Tensor]
     ) -> Iterator[tuple[Measure, ...]]:
-        """The measures of each picture, one picture at a time; see `swag_repro.measures.HeldOut`."""
+        """Yield the measures of each picture, one picture at a time; see `swag_repro.measures.HeldOut`."""
         for image, content, style in zip(images, contents, styles, strict=True):
             targets = self.objective.targets(self.network, content[None], [[Style(style)]])
             terms = self.objective(self.network, image[None], targets)
@@ -54,11 +54,11 @@ class LossMeasures:
     """A file of `conf/measures` that measures by a loss.
 
     Attributes:
-        network: that is read.
-        weights: of it.
-        style: loss of the first `layers` style taps.
-        content: loss of the last one of these.
-        layers: how many.
+        network: the network that is read.
+        weights: the network's weights.
+        style: the loss of the first `layers` style taps.
+        content: the loss of the last one of these taps.
+        layers: the number of style taps.
 
     Raises:
         SettingError: more layers than the network has style taps, or none.
@@ -77,14 +77,14 @@ class LossMeasures:
             raise SettingError("measures.layers", rule, self.layers, "Choose another number.")
 
     def choose(self, optimised: WeightedNetwork) -> WeightedNetwork:  # noqa: ARG002  (it may be the same)
-        """The network that is read, whatever made the pictures."""
+        """Return the network that is read, whatever made the pictures."""
         return WeightedNetwork(self.network, self.weights)
 
     def build(self, chosen: WeightedNetwork, device: torch.device | str = "cpu") -> MeasuredTerms:
-        """Measures by that network.
+        """Build the measures with the chosen network.
 
         Raises:
-            WeightsError: weights that can't be had.
+            WeightsError: weights that are not available.
         """
         taps = chosen.architecture.style_taps[: self.layers]
         network = TappedNetwork(

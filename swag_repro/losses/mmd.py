@@ -1,8 +1,9 @@
 """Maximum mean discrepancies between columns of features.
 
-By Demystifying Neural Style Transfer (Li et al., IJCAI 2017). A kernel k compares two columns:
-`MMD² = E k(x, x') + E k(y, y') − 2 E k(x, y)` is 0 where columns x of the image and y of the style image are
-distributed alike, as far as k can see. `xᵀy` sees means, `(xᵀy)²` Gram matrices, the Gaussian everything.
+The source is Demystifying Neural Style Transfer (Li et al., IJCAI 2017). A kernel k compares two columns.
+`MMD² = E k(x, x') + E k(y, y') − 2 E k(x, y)` is 0 where k finds no difference between the distributions of
+columns x of the image and y of the style image. `xᵀy` compares means, `(xᵀy)²` compares Gram matrices, and
+the Gaussian compares everything.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from swag_repro.statistics import BLOCK
 
 Normalizers = Mapping[str, Callable[[int, int], float]]
 
-# MMD² times these functions of D and M. `demystifying` is the authors' code: its normaliser, and the sum that
-# its gradients belong to. There both images have M positions; here sums are M times means.
+# A loss is MMD² times one of these functions of D and M. `demystifying` is the authors' code: its normaliser,
+# and the sum that its gradients belong to. There both images have M positions; here sums are M times means.
 LINEAR_NORMALIZERS: Normalizers = {
     "mean": lambda *_: 1.0,
     "demystifying": lambda channels, positions: 2e3 / (channels * positions) * positions**2 / 2,  # ½ ‖ΔΣx‖²
@@ -44,14 +45,14 @@ GAUSSIAN_NORMALIZERS: Normalizers = {
     "demystifying": lambda channels, positions: 3e14 / (channels * positions) * positions / 4,
 }
 ESTIMATORS = ("linear", "quadratic")
-# Matrices of so many positions take 256 MiB each in float32.
+# Matrices of this many positions take 256 MiB each in float32.
 QUADRATIC_POSITIONS = 8192
 
 # --- Kernels of products --------------------------------------------------------------------------------
 
 
 def mean_distance(features: Tensor, style_means: Tensor, *, shares: Tensor | None = None) -> Tensor:
-    """`‖μ − μ_s‖²`: MMD² with the kernel `xᵀy`.
+    """Return `‖μ − μ_s‖²`, MMD² with the kernel `xᵀy`.
 
     Args:
         features: `(A, D, M)`.
@@ -69,7 +70,7 @@ class LinearMMD(LayerLoss):
     """MMD² with the kernel `xᵀy`.
 
     Attributes:
-        normalizer: `mean`, MMD² itself, or `demystifying`, see `LINEAR_NORMALIZERS`.
+        normalizer: `mean` (MMD² itself) or `demystifying`, see `LINEAR_NORMALIZERS`.
 
     Raises:
         SettingError: an unknown normaliser.
@@ -81,20 +82,20 @@ class LinearMMD(LayerLoss):
         check_choice("normalizer of LinearMMD", self.normalizer, LINEAR_NORMALIZERS)
 
     def keep(self, matrix: Tensor) -> Tensor:
-        """Means of the style image, `(1, D)`."""
+        """Return the means of the style image, `(1, D)`."""
         return channel_means(at_least_float32(matrix))
 
     def distance(
         self, matrix: Tensor, kept: Sequence[Tensor], *, shares: Tensor | None, draws: Sequence[int]
     ) -> Tensor:
-        """`(A,)` float64."""
+        """Return the loss of each image, `(A,)` float64."""
         del draws
         distance = mean_distance(at_least_float32(matrix), torch.cat(list(kept)), shares=shares)
         return distance * LINEAR_NORMALIZERS[self.normalizer](*matrix.shape[1:])
 
 
 class PolynomialTarget(NamedTuple):
-    """What `PolynomialMMD` keeps of one style image; means are `(1, D)`."""
+    """The Gram matrix and the means `(1, D)` that `PolynomialMMD` keeps of one style image."""
 
     gram: GramTarget
     means: Tensor
@@ -102,11 +103,11 @@ class PolynomialTarget(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PolynomialMMD(LayerLoss):
-    """MMD² with the kernel `(xᵀy + c)²`: `‖G/M − G_s/M_s‖² + 2c ‖μ − μ_s‖²`; with `c = 0` the Gram loss.
+    """MMD² with the kernel `(xᵀy + c)²`: `‖G/M − G_s/M_s‖² + 2c ‖μ − μ_s‖²`. `c = 0` gives the Gram loss.
 
     Attributes:
         c: 0 or more.
-        normalizer: `mean`, MMD² itself, or `demystifying`, see `POLYNOMIAL_NORMALIZERS`.
+        normalizer: `mean` (MMD² itself) or `demystifying`, see `POLYNOMIAL_NORMALIZERS`.
 
     Raises:
         SettingError: a c that is negative or not finite, or an unknown normaliser.
@@ -120,7 +121,7 @@ class PolynomialMMD(LayerLoss):
         check_choice("normalizer of PolynomialMMD", self.normalizer, POLYNOMIAL_NORMALIZERS)
 
     def keep(self, matrix: Tensor) -> PolynomialTarget:
-        """Gram matrix and means of the style image."""
+        """Return the Gram matrix and the means of the style image."""
         matrix = at_least_float32(matrix)
         return PolynomialTarget(GramTarget(matrix), channel_means(matrix))
 
@@ -132,7 +133,7 @@ class PolynomialMMD(LayerLoss):
         shares: Tensor | None,
         draws: Sequence[int],
     ) -> Tensor:
-        """`(A,)` float64."""
+        """Return the loss of each image, `(A,)` float64."""
         del draws
         matrix = at_least_float32(matrix)
         distance = gram_distance_to_targets(matrix, [target.gram for target in kept], shares=shares)
@@ -150,16 +151,16 @@ Bandwidth = float | Literal["mean"]
 def gaussian_mmd(
     rows: Tensor, style_rows: Tensor, *, bandwidth: Bandwidth, shares: Tensor | None = None
 ) -> Tensor:
-    """MMD² with `k(x, y) = exp(−‖x − y‖² / 2σ²)`, unbiased: no position is compared with itself.
+    """Return unbiased MMD² with `k(x, y) = exp(−‖x − y‖² / 2σ²)`: no position is compared with itself.
 
-    It is the U-statistic of Gretton et al., JMLR 2012, eq. 3, and may be negative. Shares that leave one
-    position only leave no pair: then `E k(x, x') = k(x, x) = 1`.
+    It is the U-statistic of Gretton et al., JMLR 2012, eq. 3, and may be negative. If the shares leave only
+    one position, there is no pair, and `E k(x, x') = k(x, x) = 1`.
 
     Args:
         rows: columns of one image, `(M, D)`.
-        style_rows: `(M_s, D)`.
-        bandwidth: σ; or `mean`, so that 2σ² is the mean of `‖x − x'‖²`, `‖y − y'‖²` and twice `‖x − y‖²`,
-            constant in the backward pass. Where all columns coincide, so that it is 0, MMD² is 0.
+        style_rows: columns of the style image, `(M_s, D)`.
+        bandwidth: σ; or `mean`: then 2σ² is the mean of `‖x − x'‖²`, `‖y − y'‖²` and twice `‖x − y‖²`, and
+            is constant in the backward pass. Where all columns coincide, this mean and MMD² are 0.
         shares: how much each row counts, `(M,)` with a sum of 1; None for all alike.
 
     Returns:
@@ -185,7 +186,10 @@ def _uniform(rows: Tensor) -> Tensor:
 
 
 def _mean_of_others(values: Tensor, shares: Tensor) -> Tensor:
-    """`Σ_{i≠j} p_i p_j v_ij / Σ_{i≠j} p_i p_j` of `(M, M)`, float64; of the diagonal where one p is all."""
+    """Return `Σ_{i≠j} p_i p_j v_ij / Σ_{i≠j} p_i p_j`, float64, of values v `(M, M)`.
+
+    Where one p is 1, return its v_ii.
+    """
     same = shares.square()
     of_same = vecdot(same, values.diagonal()).double()
     total = vecdot(shares, values @ shares).double()
@@ -194,7 +198,7 @@ def _mean_of_others(values: Tensor, shares: Tensor) -> Tensor:
 
 
 def _width(bandwidth: Bandwidth, mean_square: Tensor) -> Tensor:
-    """`2σ²`, detached; 1 in place of 0, which is where it is divided into distances of 0 only."""
+    """Return `2σ²`, detached; 1 where it is 0, because all distances are 0 there."""
     if bandwidth != "mean":
         return torch.full_like(mean_square, 2 * bandwidth**2)
     return torch.where(mean_square > 0, mean_square, 1.0).detach()
@@ -205,10 +209,10 @@ class _Context(FunctionCtx):
 
 
 class _SquaredDistances(torch.autograd.Function):
-    """`‖x_i − y_j‖²`, `(M, D)` and `(N, D)` → `(M, N)`.
+    """Squared distances `‖x_i − y_j‖²`, `(M, D)` and `(N, D)` → `(M, N)`.
 
-    By way of differences, as `‖x‖² + ‖y‖² − 2 xᵀy` would leave rounding of short ones; its backward pass is
-    products of matrices, twenty times as fast as that of `cdist`.
+    They come from differences, because `‖x‖² + ‖y‖² − 2 xᵀy` would leave only rounding of short distances.
+    The backward pass multiplies matrices and is twenty times as fast as that of `cdist`.
     """
 
     @staticmethod
@@ -231,18 +235,18 @@ class _SquaredDistances(torch.autograd.Function):
 def gaussian_mmd_of_pairs(
     rows: Tensor, style_rows: Tensor, pairs: Tensor, style_pairs: Tensor, *, bandwidth: Bandwidth
 ) -> Tensor:
-    """An estimate of `gaussian_mmd` in linear time (Gretton et al., JMLR 2012, Lemma 14).
+    """Return an estimate of `gaussian_mmd` in linear time (Gretton et al., JMLR 2012, Lemma 14).
 
-    The mean over pairs of `h = k(x₁, x₂) + k(y₁, y₂) − k(x₁, y₂) − k(x₂, y₁)`; where all pairs are equally
-    likely, its expectation is `gaussian_mmd`, if σ is a number. A pair of one position with itself is left
-    out of the mean of `k(x₁, x₂)`, unless there is no other.
+    It is the mean over pairs of `h = k(x₁, x₂) + k(y₁, y₂) − k(x₁, y₂) − k(x₂, y₁)`. If all pairs are equally
+    likely and σ is a number, its expectation is `gaussian_mmd`. The mean of `k(x₁, x₂)` leaves out pairs of
+    one position with itself, unless there is no other pair.
 
     Args:
         rows: columns of one image, `(M, D)`.
-        style_rows: `(M_s, D)`, without gradient.
+        style_rows: columns of the style image, `(M_s, D)`, without gradient.
         pairs: positions of x₁ and x₂, `(2, n)`.
         style_pairs: positions of y₁ and y₂, `(2, n)`.
-        bandwidth: as for `gaussian_mmd`, but that `mean` is that of these pairs.
+        bandwidth: as for `gaussian_mmd`, but `mean` is the mean over these pairs.
 
     Returns:
         A scalar, float64.
@@ -252,9 +256,9 @@ def gaussian_mmd_of_pairs(
 
 
 def permuted_pairs(positions: int, count: int, random: torch.Generator) -> Tensor:
-    """So many pairs of different positions, `(2, count)`, out of random permutations.
+    """Return `count` pairs of different positions, `(2, count)`, from random permutations.
 
-    Each permutation has every position in one pair, but for an odd one left over.
+    Each permutation has every position in one pair, except for the last of an odd number.
     """
     half = positions // 2
     permutations = [
@@ -265,12 +269,12 @@ def permuted_pairs(positions: int, count: int, random: torch.Generator) -> Tenso
 
 
 def drawn_pairs(shares: Tensor, count: int, random: torch.Generator) -> Tensor:
-    """So many pairs of positions, `(2, count)`, each drawn in proportion to its share `(M,)`."""
+    """Return pairs of positions, `(2, count)`, each position drawn in proportion to its share `(M,)`."""
     return torch.multinomial(shares, 2 * count, replacement=True, generator=random).view(2, count)
 
 
 class _OfPairs(torch.autograd.Function):
-    """In blocks that stay in the cache: no copy of a layer is made but its gradient."""
+    """The estimate in blocks that stay in the cache: the only copy of a layer is its gradient."""
 
     @staticmethod
     def forward(
@@ -310,7 +314,7 @@ class _OfPairs(torch.autograd.Function):
 def _blocks(
     rows: Tensor, style_rows: Tensor, pairs: Tensor, style_pairs: Tensor
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
-    """Some of the pairs at a time, and their rows x₁, x₂, y₁, y₂: copies, `(m, D)` each."""
+    """Yield some of the pairs at a time, and copies of their rows x₁, x₂, y₁, y₂, `(m, D)` each."""
     count, step = pairs.shape[1], max(1, BLOCK // rows.shape[1])
     for start in range(0, count, step):
         some = slice(start, min(start + step, count))
@@ -320,7 +324,7 @@ def _blocks(
 
 
 def _weights_of_pairs(pairs: Tensor) -> Tensor:
-    """How much each pair `(2, n)` counts in the four means of h, with their signs: `(4, n)` float64."""
+    """Return the signed weight of each pair `(2, n)` in the four means of h, `(4, n)` float64."""
     apart = pairs[0] != pairs[1]
     apart = (apart | ~apart.any()).double()
     uniform = torch.full_like(apart, 1 / len(apart))
@@ -335,13 +339,13 @@ class GaussianMMD(LayerLoss):
     """MMD² with a Gaussian kernel, by an unbiased estimator: near the minimum it may be negative.
 
     Attributes:
-        estimator: `linear` takes random pairs of positions, other ones at each draw; `quadratic` takes all,
-            in layers of up to `QUADRATIC_POSITIONS`.
+        estimator: `linear` takes random pairs of positions, other pairs at each draw; `quadratic` takes all
+            pairs, in layers of up to `QUADRATIC_POSITIONS`.
         bandwidth: σ in units of the features; or `mean`, see `gaussian_mmd`.
-        least_pairs: pairs of the linear estimator at least. One permutation of positions gives M/2; deep
-            layers, of few positions, take more of them, for less noise.
-        seed: of the pairs, together with the number of the draw.
-        normalizer: `mean`, MMD² itself, or `demystifying`, see `GAUSSIAN_NORMALIZERS`.
+        least_pairs: the least number of pairs of the linear estimator. One permutation of positions gives
+            M/2 pairs; deep layers have few positions and take more permutations, for less noise.
+        seed: chooses the pairs, together with the number of the draw.
+        normalizer: `mean` (MMD² itself) or `demystifying`, see `GAUSSIAN_NORMALIZERS`.
 
     Raises:
         SettingError: a setting outside its range, or too many positions for `quadratic`.
@@ -373,13 +377,16 @@ class GaussianMMD(LayerLoss):
         return self.estimator == "linear"
 
     def keep(self, matrix: Tensor) -> Tensor:
-        """Rows of the style image, `(M_s, D)`."""
+        """Return the rows of the style image, `(M_s, D)`."""
         return self._rows(matrix)[0]
 
     def distance(
         self, matrix: Tensor, kept: Sequence[Tensor], *, shares: Tensor | None, draws: Sequence[int]
     ) -> Tensor:
-        """`(A,)` float64; by the linear estimator, positions are drawn in proportion to their shares."""
+        """Return the loss of each image, `(A,)` float64.
+
+        The linear estimator draws positions in proportion to their shares.
+        """
         own = [None] * len(kept) if shares is None else shares.unbind()
         images = zip(self._rows(matrix).unbind(), kept, own, draws, strict=True)
         found = torch.stack([self._of_one(*image) for image in images])
@@ -401,7 +408,7 @@ class GaussianMMD(LayerLoss):
         return gaussian_mmd_of_pairs(rows, style_rows, pairs, style_pairs, bandwidth=self.bandwidth)
 
     def _rows(self, matrix: Tensor) -> Tensor:
-        """`(A, D, M)` → `(A, M, D)`, each row in one piece."""
+        """Return the rows `(A, M, D)` of columns `(A, D, M)`, each row contiguous."""
         if not self.stochastic and matrix.shape[2] > QUADRATIC_POSITIONS:
             rule = f"should be linear for layers of more than {QUADRATIC_POSITIONS} positions"
             found = f"quadratic, and {matrix.shape[2]} positions"

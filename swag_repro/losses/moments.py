@@ -1,7 +1,7 @@
 """Means and standard deviations of channels over the positions of a layer.
 
-Inside, positions are rows, `(A, M, D)`: where channels lie side by side in memory, as convolutions like them,
-that is how features lie already, and gradients stay so.
+Inside, positions are rows, `(A, M, D)`. Convolutions prefer channels side by side in memory; features that
+lie so need no copy, and their gradients lie so too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from swag_repro.statistics import BLOCK
 
 
 def channel_means(matrix: Tensor, shares: Tensor | None = None) -> Tensor:
-    """`μ_i = Σ_k p_k F_ik`.
+    """Return `μ_i = Σ_k p_k F_ik`.
 
     Args:
         matrix: `(A, D, M)`.
@@ -27,9 +27,9 @@ def channel_means(matrix: Tensor, shares: Tensor | None = None) -> Tensor:
 
 
 def channel_moments(matrix: Tensor, shares: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """`μ_i` and the population's standard deviation, `s_i = √(Σ_k p_k (F_ik − μ_i)²)`.
+    """Return `μ_i` and the population's standard deviation, `s_i = √(Σ_k p_k (F_ik − μ_i)²)`.
 
-    A constant channel has `s = 0`, a kink like that of |x|; there its gradient is taken as 0.
+    A constant channel has `s = 0`, a kink like that of |x|. The gradient there is taken as 0.
 
     Args:
         matrix: `(A, D, M)`.
@@ -47,7 +47,7 @@ def _as_row(shares: Tensor | None, matrix: Tensor) -> Tensor | None:
 
 
 def _weighted(rows: Tensor, shares: Tensor | None) -> Tensor:
-    """`(A, M, D)` → `(A, 1, D)`; `mean` rounds twenty times less than a product of matrices."""
+    """Return the mean `(A, 1, D)` of rows `(A, M, D)`; `mean` rounds twenty times less than a product."""
     return rows.mean(dim=1, keepdim=True) if shares is None else shares @ rows
 
 
@@ -57,7 +57,10 @@ class _Context(FunctionCtx):
 
 
 class _Moments(torch.autograd.Function):
-    """In blocks that stay in the cache, without a copy of the layer: five times as fast as by autograd."""
+    """The moments in blocks that stay in the cache, without a copy of the layer.
+
+    This is five times as fast as autograd.
+    """
 
     @staticmethod
     def forward(ctx: _Context, rows: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor]:

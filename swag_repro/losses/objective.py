@@ -1,4 +1,4 @@
-"""What a stylisation minimises: content and style losses over the taps of a network, smoothing in front."""
+"""The objective that a stylisation minimises: content and style losses of a network's smoothed taps."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak
 Network = Callable[[Tensor], Features]
 
 Transformation = Callable[[Tensor, Sequence[int]], Tensor]
-"""Images `(A, 3, H, W)` and a draw for each → as many, moved."""
+"""Images `(A, 3, H, W)` and a draw for each → the images, moved."""
 
-# Samples by which a stochastic loss is balanced; their numbers are no iteration's.
+# The draws that balance a stochastic loss; no iteration uses their numbers.
 BALANCING_DRAWS = range(-8, 0)
 
 
 class Terms(NamedTuple):
-    """Terms of the objective, `(B,)` float64 each; all but `total` without their weights.
+    """The terms of the objective, `(B,)` float64 each; all but `total` are without their weights.
 
-    Content and style are 0 where their weight is: nothing is computed that doesn't count.
+    A content or style term of weight 0 is not computed, and is 0 here.
     """
 
     content: Tensor
@@ -48,12 +48,12 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True)
 class Style:
-    """A style image, one of those of a pair.
+    """One of the style images of a pair.
 
     Attributes:
         image: `(3, H', W')`, RGB in [0, 1], of any size.
-        weight: beside the pair's other styles; 0 or more.
-        mask: `(1, H, W)` in [0, 1], of the content's size: where this style is wanted; None for everywhere.
+        weight: relative to the pair's other styles; 0 or more.
+        mask: `(1, H, W)` in [0, 1], of the content's size, 1 where this style is wanted; None for everywhere.
     """
 
     image: Tensor
@@ -63,13 +63,13 @@ class Style:
 
 @dataclass(frozen=True)
 class Reference:
-    """What an image is compared with: one side of the objective, for one pair.
+    """The reference that one side of the objective compares an image with, for one pair.
 
     Attributes:
-        kept: by the loss, of the smoothed features.
+        kept: what the loss keeps of the smoothed features.
         peaks: tap → `(1, 1)`, for an adaptive temperature.
-        units: part → what it is divided by, float64.
-        weight: of this style among the pair's; of a content 1.
+        units: part → the number that divides it, float64.
+        weight: the weight of this style in the pair; 1 for a content.
         mask: `(1, 1, H, W)`, or None.
     """
 
@@ -82,22 +82,22 @@ class Reference:
 
 @dataclass(frozen=True)
 class Targets:
-    """What B images are compared with, computed once a run.
+    """The references of B images, computed once in a run.
 
     Attributes:
         contents: one for each pair.
-        styles: as many for each pair as it has styles.
+        styles: for each pair, one for each of its styles.
     """
 
     contents: tuple[Reference, ...]
     styles: tuple[tuple[Reference, ...], ...]
 
     def of(self, indices: Sequence[int]) -> Targets:
-        """The targets of these pairs."""
+        """Return the targets of these pairs."""
         return Targets(tuple(self.contents[i] for i in indices), tuple(self.styles[i] for i in indices))
 
     def unbalanced(self) -> Targets:
-        """The same in the equations' own units."""
+        """Return these targets with all units 1, as in the equations."""
 
         def plain(of: Reference) -> Reference:
             return replace(of, units={part: torch.ones_like(unit) for part, unit in of.units.items()})
@@ -109,13 +109,13 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """A loss, and where it reads the network: one of the two sides of an objective.
+    """One of the two sides of an objective: a loss, and the taps that it reads.
 
     Attributes:
         loss: compares features with a reference's.
-        taps: tap → weight, 0 or more; those of 0 are not read.
-        weight: of the whole side, 0 or more; where it is 0, nothing is read.
-        smoothed: taps behind the smoothing; None for all.
+        taps: tap → weight, 0 or more; taps of weight 0 are not read.
+        weight: the weight of the whole side, 0 or more; if it is 0, no tap is read.
+        smoothed: the taps that are smoothed; None for all.
     """
 
     loss: Loss
@@ -125,24 +125,25 @@ class Side:
 
     @property
     def read(self) -> dict[str, float]:
-        """Taps whose weight counts."""
+        """The taps that are read, tap → weight above 0."""
         return {tap: weight for tap, weight in self.taps.items() if weight * self.weight > 0}
 
 
 Request = tuple[Side, Sequence[Reference]]
-"""A side of A images, and what it is compared with."""
+"""A side of A images, and the reference of each image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Like:
-    """Another arm, whose layers' shares of the style term are taken over: weights without its shape.
+    """Another arm, whose layers' shares of the style term are taken over without its smoothing.
 
     Attributes:
-        smoothing: of that arm; its balance is `sides`.
-        match: shares of the `loss` between content and style image, or of its `gradient` at the content.
+        smoothing: the other arm's smoothing; its balance is `sides`.
+        match: `loss` takes shares of the loss between content and style image, `gradient` takes shares of the
+            norm of the loss's gradient at the content image.
 
     Raises:
-        SettingError: neither of them.
+        SettingError: an unknown `match`.
     """
 
     smoothing: Smoothing
@@ -154,27 +155,27 @@ class Like:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """`α · content + β · Σ_s v_s Σ_p w_p · style_p + γ · total variation` of each pair (SWAG, eq. 2).
+    """The sum `α · content + β · Σ_s v_s Σ_p w_p · style_p + γ · total variation` of a pair (SWAG, eq. 2).
 
-    The parts p of a loss are the taps, mostly; s runs over the styles of a pair, whose weights v are scaled
-    to a sum of 1. Where styles have masks, each also counts by its area, so that its strokes are as strong as
-    without. Both sides of a term are smoothed alike: an adaptive temperature is read from the style image for
-    the style terms, and from the content image for the content term.
+    The parts p of a loss are mostly the taps. The index s runs over the styles of a pair; their weights v are
+    scaled to a sum of 1. Styles with masks also count by the masks' areas, so that their strokes are as
+    strong as without masks. Both images of a term are smoothed alike: an adaptive temperature comes from the
+    style image for the style terms, and from the content image for the content term.
 
     Attributes:
         content: the content loss and its taps; its weight is α.
         style: the style loss and its taps; its weight is β.
-        smoothing: in front of both losses.
+        smoothing: smooths the features that both losses read.
         total_variation_weight: γ, 0 or more.
-        balance: `sides` divides the content term and the sum of the style's parts by one number each, of the
-            pair's own content and style image, so that their weights mean the same for every network,
-            smoothing, loss and normaliser, and the equation's layer weights stay. `layers` divides each part
-            by a number of its own, which gives all layers equal shares: a re-weighting. `none` takes the
-            equations as they are. What tells the two images apart by rounding alone is divided by its value
-            for features of zeros. See `swag_repro.losses.balance`.
-        like: the arm whose shares the style's parts take; None for their own. Needs `sides`.
-        transformations: moves the images before the network sees them, another way for each draw; None for
-            images as they are. Content and masks are of places, and stand against it.
+        balance: `sides` divides the content term and the sum of the style's parts by one number each, which
+            comes from the pair's own content and style image. Their weights then mean the same for every
+            network, smoothing, loss and normaliser, and the equation's layer weights stay. `layers` divides
+            each part by a number of its own, which gives all layers equal shares: a re-weighting. `none`
+            takes the equations as they are. A side or part that differs between the two images only by
+            rounding is divided by its value for features of zeros. See `swag_repro.losses.balance`.
+        like: the arm whose shares the style's parts take; None for their own. It needs `sides`.
+        transformations: moves the images before the network sees them, differently for each draw; None leaves
+            the images as they are. Content terms and masks compare places, so they exclude it.
 
     Raises:
         SettingError: a weight that is negative or not finite, weights that are all 0, an unknown balance, or
@@ -216,23 +217,23 @@ class Objective:
         )
 
     def taps(self) -> tuple[str, ...]:
-        """What the network must be read at."""
+        """Return the taps that the network must read."""
         return tuple(dict.fromkeys([*self.style.read, *self.content.read]))
 
     def weighted(self, content_weight: float) -> Objective:
-        """The same with another α."""
+        """Return this objective with another α."""
         return replace(self, content=replace(self.content, weight=content_weight))
 
     # --- Targets ---
 
     @torch.no_grad()
     def targets(self, network: Network, contents: Tensor, styles: Sequence[Sequence[Style]]) -> Targets:
-        """What the pairs are compared with.
+        """Return the references that the pairs are compared with.
 
         Args:
-            network: images → features of each tap, of `taps()` at least.
+            network: images → features of each tap; it has all of `taps()`.
             contents: `(B, 3, H, W)`, RGB in [0, 1].
-            styles: of each of the B pairs, the same number for all.
+            styles: the styles of each of the B pairs, the same number for all.
 
         Raises:
             SettingError: weights of styles that sum to 0, or an empty mask.
@@ -250,14 +251,14 @@ class Objective:
     def targets_of(
         self, of_contents: Features, of_styles: Features, wanted: Mapping[str, Tensor] | None = None
     ) -> Targets:
-        """What pairs of one style each are compared with, whose features are at hand.
+        """Return the references of pairs with one style each, given their features.
 
-        All pairs have the units that they have in the mean: a pair that is nearly alike weighs no more.
+        All pairs have the mean of their units, so that a pair of nearly equal images weighs no more.
 
         Args:
-            of_contents: of B contents at each tap of `taps()`, `(B, D, H, W)`, and `PIXELS`.
-            of_styles: likewise of their styles.
-            wanted: taps at which the content term is to find other features than the contents' own.
+            of_contents: features of B contents at each tap of `taps()`, `(B, D, H, W)`, and `PIXELS`.
+            of_styles: features of their styles, in the same form.
+            wanted: tap → features that the content term compares with, in place of the contents' own.
 
         Raises:
             SettingError: `like` matches gradients, for which there is no network.
@@ -312,7 +313,7 @@ class Objective:
         return self.balance != "none" and bool(side.read)
 
     def _balanced(self, side: Side, reference: Reference, *others: Features) -> Reference:
-        """With units, from mean distances of each part to these features."""
+        """Return the reference with units, from the mean distances of each part to these features."""
         if not self._needs_units(side):
             return reference
         units_of = layer_units if self.balance == "layers" else side_units
@@ -327,7 +328,7 @@ class Objective:
         of_style: Features,
         of_content: Features,
     ) -> Reference:
-        """With the units that give each part of the style term the share it has in another arm."""
+        """Return the reference with units that give each style part the share it has in another arm."""
         other = replace(self, smoothing=like.smoothing, like=None)
         theirs = replace(other._reference(other.style, of_style), mask=reference.mask)
         weights, distances = self._parts(self.style), self._distances(self.style, reference, [of_content])
@@ -341,7 +342,7 @@ class Objective:
         return replace(reference, units=matched_units(weights, *distances, wanted))
 
     def _norms(self, network: Network, reference: Reference, image: Tensor) -> dict[str, Tensor]:
-        """Of each part of the style term, the norm of its gradient at an image `(1, 3, H, W)`."""
+        """Return the norm of the gradient of each style part at an image `(1, 3, H, W)`."""
         with torch.enable_grad():
             image = image.detach().requires_grad_()
             features = self._features(network, image)
@@ -351,14 +352,14 @@ class Objective:
     def _distances(
         self, side: Side, reference: Reference, others: Sequence[Features]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Of each part its mean distance to other images' features, and its value for features of zeros."""
+        """Return each part's mean distance to other images' features, and its value for zero features."""
         nothing = self._nothing(others[0])
         sizes = replace(self, smoothing=NoSmoothing())._mean_parts(side, reference, nothing)
         found = [self._mean_parts(side, reference, other) for other in others]
         return {part: torch.stack([each[part] for each in found]).mean(dim=0) for part in sizes}, sizes
 
     def _mean_parts(self, side: Side, reference: Reference, features: Features) -> dict[str, Tensor]:
-        """Each part between one reference and one image, over several samples where it draws them."""
+        """Return each part between one reference and one image, the mean over draws if it is stochastic."""
         draws = BALANCING_DRAWS if side.loss.stochastic else range(1)
         found = [self._found(features, [(side, [reference])], [draw])[0] for draw in draws]
         return {part: torch.stack([each[part][0] for each in found]).mean(dim=0) for part in found[0]}
@@ -368,13 +369,13 @@ class Objective:
     def __call__(
         self, network: Network, images: Tensor, targets: Targets, draws: Sequence[int] | None = None
     ) -> Terms:
-        """The terms of A images.
+        """Return the terms of A images.
 
         Args:
             network: as for `targets`.
             images: `(A, 3, H, W)`.
-            targets: of these images, in their order.
-            draws: A numbers of samples, see `Look`; None for the same one.
+            targets: the references of these images, in their order.
+            draws: A numbers, see `Look`; None for 0 everywhere.
         """
         draws = [0] * len(images) if draws is None else draws
         seen = images if self.transformations is None else self.transformations(images, draws)
@@ -398,7 +399,10 @@ class Objective:
     def style_parts(
         self, network: Network, images: Tensor, targets: Targets, draws: Sequence[int] | None = None
     ) -> dict[str, Tensor]:
-        """The style term's summands, part → `(A,)` float64; arguments as of a call. Empty without a style."""
+        """Return the summands of the style term, part → `(A,)` float64; empty without a style.
+
+        The arguments are those of `__call__`.
+        """
         features = self._features(network, images)
         draws = [0] * len(images) if draws is None else draws
         parts: dict[str, Tensor] = {}
@@ -409,9 +413,9 @@ class Objective:
         return parts
 
     def style_features(self, network: Network, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """What the style term compares with its first style: tap → `(A, D, H, W)`, smoothed.
+        """Return the smoothed features that the style term compares with its first style.
 
-        Arguments as of a call. Empty without a style.
+        They are tap → `(A, D, H, W)`; empty without a style. The arguments are those of `__call__`.
         """
         if not self.style.read:
             return {}
@@ -422,7 +426,7 @@ class Objective:
     def _terms(
         self, features: Features, requests: Sequence[Request], draws: Sequence[int]
     ) -> list[dict[str, Tensor]]:
-        """Of each request, part → `(A,)`: weighted, in its units."""
+        """Return part → `(A,)` of each request, weighted and divided by its units."""
         return [
             {
                 part: found[part] * _factors(part, weight, references, found[part].device)
@@ -436,7 +440,7 @@ class Objective:
     def _found(
         self, features: Features, requests: Sequence[Request], draws: Sequence[int]
     ) -> list[dict[str, Tensor]]:
-        """Of each request, part → `(A,)`."""
+        """Return part → `(A,)` of each request."""
         return [self._parts_of(side, features, references, draws) for side, references in requests]
 
     def _parts_of(
@@ -464,12 +468,15 @@ class Objective:
         return {**network(images), PIXELS: images}
 
     def _nothing(self, features: Features) -> Features:
-        """Zeros in place of features."""
+        """Return zeros in place of features."""
         return {tap: torch.zeros_like(layer) for tap, layer in features.items()}
 
 
 def _factors(part: str, weight: float, references: Sequence[Reference], device: torch.device) -> Tensor:
-    """A part's weight times each reference's, over its unit: `(A,)` float64. Nothing waits for it."""
+    """Return a part's weight times each reference's, divided by its unit: `(A,)` float64.
+
+    No device synchronises for it.
+    """
     own = torch.tensor([of.weight for of in references], dtype=torch.float64, device=device)
     return weight * own / torch.stack([of.units[part].to(device) for of in references])
 
@@ -482,7 +489,7 @@ def _in_mean_units(references: Sequence[Reference]) -> list[Reference]:
 
 
 def style_weights(styles: Sequence[Style]) -> list[float]:
-    """The styles' weights times the areas of their masks, scaled to a sum of 1.
+    """Return the styles' weights times the areas of their masks, scaled to a sum of 1.
 
     Raises:
         SettingError: a weight that is negative or not finite, an empty mask, or a sum of 0.

@@ -1,4 +1,4 @@
-"""The sliced Wasserstein loss (Bonneel et al., JMIV 2015; as a style loss Heitz et al., CVPR 2021)."""
+"""The sliced Wasserstein loss (Bonneel et al., JMIV 2015), as a style loss by Heitz et al., CVPR 2021."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from swag_repro.smoothing import at_least_float32
 
 
 def squared_wasserstein(values: Tensor, style_values: Tensor, shares: Tensor | None = None) -> Tensor:
-    """`W₂² = ∫ (Q(t) − Q_s(t))² dt` on each of P lines, between quantile functions: exact for any two sizes.
+    """Return `W₂² = ∫ (Q(t) − Q_s(t))² dt` between the quantile functions Q and Q_s on each of P lines.
+
+    It is exact for any two numbers of values.
 
     Args:
         values: `(P, M)`, in any order.
@@ -41,23 +43,23 @@ def squared_wasserstein(values: Tensor, style_values: Tensor, shares: Tensor | N
 
 
 def directions(channels: int, count: int, random: torch.Generator) -> Tensor:
-    """Unit vectors, uniform on the sphere: `(count, channels)`."""
+    """Return random unit vectors, uniform on the sphere, `(count, channels)`."""
     return normalize(torch.randn(count, channels, generator=random), dim=1)
 
 
 def projected(rows: Tensor, onto: Tensor) -> Tensor:
-    """`(M, D)` onto directions `(P, D)`: `(P, M)`."""
+    """Return the projections `(P, M)` of rows `(M, D)` onto directions `(P, D)`."""
     return (rows @ onto.mT).mT.contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlicedWasserstein(LayerLoss):
-    """Mean of W₂² between the columns' projections onto random directions.
+    """The mean of W₂² between the columns' projections onto random directions.
 
     Attributes:
-        projections: directions; time goes with them, for sorting takes most of it.
-        resample: other directions at each draw, or the same ones always.
-        seed: of the directions, together with the number of the draw if they are resampled.
+        projections: the number of directions; time grows with it, because sorting takes most of the time.
+        resample: whether each draw has other directions.
+        seed: chooses the directions, together with the number of the draw if they are resampled.
 
     Raises:
         SettingError: no projection.
@@ -78,20 +80,20 @@ class SlicedWasserstein(LayerLoss):
         return self.resample
 
     def keep(self, matrix: Tensor) -> Tensor:
-        """Rows of the style image `(M_s, D)`; its sorted projections `(P, M_s)` where directions stay."""
+        """Return the style image's rows `(M_s, D)`, or sorted projections `(P, M_s)` if directions stay."""
         rows = at_least_float32(matrix)[0].mT
         return rows if self.resample else self._sorted(rows, self._directions(rows, draw=0))
 
     def distance(
         self, matrix: Tensor, kept: Sequence[Tensor], *, shares: Tensor | None, draws: Sequence[int]
     ) -> Tensor:
-        """`(A,)` float64; positions count by their shares."""
+        """Return the loss of each image, `(A,)` float64; positions count by their shares."""
         own = [None] * len(kept) if shares is None else shares.unbind()
         images = zip(at_least_float32(matrix).mT.unbind(), kept, own, draws, strict=True)
         return torch.stack([self._of_one(*image) for image in images])
 
     def _of_one(self, rows: Tensor, kept: Tensor, shares: Tensor | None, draw: int) -> Tensor:
-        if shares is not None:  # what doesn't count needn't be sorted
+        if shares is not None:  # positions of share 0 need not be sorted
             counted = shares.nonzero().squeeze(1)
             rows, shares = rows.index_select(0, counted), shares[counted]
         onto = self._directions(rows, draw if self.resample else 0)

@@ -1,8 +1,8 @@
 """STROTSS: optimal transport between sampled hypercolumns (Kolkin, Salavon & Shakhnarovich, CVPR 2019).
 
-A hypercolumn is what all taps, and the pixels, show at one position. Style is a set of hypercolumns wherever
-they lie; content is how much those of one image resemble each other. The objective that adds the two leaves
-out the division by `2 + α + 1/α` of the paper's eq. 1: it is a constant.
+A hypercolumn is the values of all taps, and of the pixels, at one position. Style is a set of hypercolumns at
+any positions; content is how much the hypercolumns of one image resemble each other. The objective that adds
+the two leaves out the division by `2 + α + 1/α` of the paper's eq. 1, because it is a constant.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from swag_repro.losses.base import PIXELS, Features, Look
 from swag_repro.losses.draws import generator
 from swag_repro.smoothing import at_least_float32
 
-# Streams of random numbers. The losses share the first one: like the authors' code, both then read an image
-# at the same positions, if they have the same seed and number of samples.
+# Streams of random numbers. Both losses use the first one for the image. As in the authors' code, they then
+# read it at the same positions, if they have the same seed and number of samples.
 IMAGE, STYLE = 0, 1
-# Mean distances below so many units of rounding are not told from 0.
+# Mean distances below this many units of rounding count as 0.
 ROUNDING = 16
 
 # --- Equations ------------------------------------------------------------------------------------------
 
 
 def hypercolumns(features: Features, positions: Tensor) -> Tensor:
-    """Bilinear samples of all layers, one below the other (section 2.1).
+    """Return bilinear samples of all layers, one below the other (section 2.1).
 
-    Layers of any size are taken to span the whole image: where the authors' code halves pixel coordinates at
-    each pooling, and so looks up to half a cell to the side, cells here lie where they lie in the image.
+    A layer of any size spans the whole image here, so its values lie where they belong in the image. The
+    authors' code halves pixel coordinates at each pooling, which is off by up to half a position.
 
     Args:
         features: layers `(A, D_l, H_l, W_l)`.
@@ -46,7 +46,7 @@ def hypercolumns(features: Features, positions: Tensor) -> Tensor:
 
 
 def cosine_distances(x: Tensor, y: Tensor) -> Tensor:
-    """`1 − x_i·y_j / (‖x_i‖ ‖y_j‖)` (eq. 9); a vector of zeros is at distance 1 from all others.
+    """Return `1 − x_i·y_j / (‖x_i‖ ‖y_j‖)` (eq. 9); a vector of zeros is at distance 1 from all others.
 
     Args:
         x: `(A, D, n)`.
@@ -60,10 +60,10 @@ def cosine_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def color_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Cosine distance plus root of the mean squared difference of colours (authors' code).
+    """Return the cosine distance plus the root mean squared difference of colours (authors' code).
 
-    They first turn colours to decorrelated axes, one of which is brightness. Their matrix is orthogonal, so
-    that changes neither distance, and is left out. The paper names the Euclidean distance alone.
+    The authors first rotate colours to decorrelated axes, one of which is brightness. Their matrix is
+    orthogonal: it changes neither distance, and is left out. The paper names only the Euclidean distance.
 
     Args:
         x: `(A, 3, n)`.
@@ -72,7 +72,7 @@ def color_distances(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         `(A, n, m)`.
     """
-    # By way of products, short distances would be rounding, and their gradients large.
+    # Computed from products, short distances would be rounding, and their gradients large.
     exact = "donot_use_mm_for_euclid_dist"
     straight = torch.cdist(x.mT, y.mT, compute_mode=exact)
     distances: Tensor = cosine_distances(x, y) + straight / x.shape[1] ** 0.5
@@ -80,7 +80,7 @@ def color_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def relaxed_emd(distances: Tensor) -> Tensor:
-    """Earth mover's distance with one of its two constraints, whichever costs more (eqs. 5 to 8).
+    """Return the earth mover's distance with one of its two constraints, the dearer one (eqs. 5 to 8).
 
     Args:
         distances: `(A, n, m)`.
@@ -93,28 +93,28 @@ def relaxed_emd(distances: Tensor) -> Tensor:
 
 
 class Moments(NamedTuple):
-    """Of sets of columns: means μ `(A, D)` and covariances Σ `(A, D, D)`."""
+    """The means μ `(A, D)` and covariances Σ `(A, D, D)` of sets of columns."""
 
     means: Tensor
     covariances: Tensor
 
     @classmethod
     def of(cls, x: Tensor) -> Self:
-        """Those of `(A, D, n)`."""
+        """Return the moments of columns `(A, D, n)`."""
         return cls(x.mean(dim=2), _covariance(x))
 
 
 def moment_distance(x: Moments, y: Moments) -> Tensor:
-    """`‖μ_x − μ_y‖₁ / D + ‖Σ_x − Σ_y‖₁ / D²` (eq. 10): `(A,)` float64."""
+    """Return `‖μ_x − μ_y‖₁ / D + ‖Σ_x − Σ_y‖₁ / D²` (eq. 10), `(A,)` float64."""
     means, covariances = x.means - y.means, x.covariances - y.covariances
     return means.abs().mean(dim=1).double() + covariances.abs().mean(dim=(1, 2)).double()
 
 
 def self_similarity_distance(x: Tensor, c: Tensor) -> Tensor:
-    """`1/n Σ_ij |D_ij / Σ_i D_ij − E_ij / Σ_i E_ij|` of cosine distances D in x and E in c (section 2.3).
+    """Return `1/n Σ_ij |D_ij / Σ_i D_ij − E_ij / Σ_i E_ij|`, cosine distances D in x, E in c (section 2.3).
 
-    Between 0 and 2. The paper divides by n², the authors' code, and this function, by n. Distances in a set
-    of vectors that are all alike are 0, and so are their shares: it is at distance 1 from any other set.
+    It lies between 0 and 2. The paper divides by n²; the authors' code and this function divide by n. In a
+    set of equal vectors all distances and their shares are 0: such a set is at distance 1 from any other.
 
     Args:
         x: `(A, D, n)`.
@@ -130,13 +130,13 @@ def self_similarity_distance(x: Tensor, c: Tensor) -> Tensor:
 def draw_positions(
     size: Sequence[int], samples: int, random: torch.Generator, shares: Tensor | None = None
 ) -> Tensor:
-    """Centres of different pixels, drawn at random.
+    """Draw the centres of different pixels at random.
 
     Args:
         size: height and width.
-        samples: how many. Where there are fewer pixels, or fewer whose share isn't 0: all of them.
-        random: on the CPU, so that positions are the same for all devices.
-        shares: how often a pixel is drawn, `(H·W,)`; None for all alike.
+        samples: the number of pixels; if fewer have a share above 0, all of these are drawn.
+        random: a generator on the CPU, so that positions are the same for all devices.
+        shares: how often each pixel is drawn, `(H·W,)`; None for all alike.
 
     Returns:
         `(n, 2)` float64, as `hypercolumns` takes them.
@@ -153,7 +153,10 @@ def draw_positions(
 
 
 def _sampled(layer: Tensor, positions: Tensor) -> Tensor:
-    """`(A, D, n)`. Only the cells that are read cost: `grid_sample` goes through the layer, backwards too."""
+    """Return samples `(A, D, n)` of a layer.
+
+    Only the values that are read cost time; `grid_sample` goes through the whole layer in both passes.
+    """
     corners, weights = _corners(layer.shape[2:], positions)
     index = corners.flatten(1).unsqueeze(1).to(layer.device).expand(-1, layer.shape[1], -1)
     values = at_least_float32(layer.flatten(2).gather(2, index)).unflatten(2, (-1, 4))
@@ -162,9 +165,9 @@ def _sampled(layer: Tensor, positions: Tensor) -> Tensor:
 
 
 def _corners(size: Sequence[int], positions: Tensor) -> tuple[Tensor, Tensor]:
-    """The four cells around each position, and how much each counts: `(A, n, 4)` both.
+    """Return the indices of the four values around each position, and their weights, `(A, n, 4)` both.
 
-    Cell i has its centre at `i + ½`; beyond the outermost centres, the outermost cells go on.
+    Value i has its centre at `i + ½`. Beyond the outermost centres the outermost values apply.
     """
     last = torch.tensor(size) - 1
     place = (positions * torch.tensor(size) - 0.5).clamp(min=0).minimum(last)
@@ -176,15 +179,15 @@ def _corners(size: Sequence[int], positions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _directions(x: Tensor) -> Tensor:
-    """Columns of length 1, or 0."""
+    """Return the columns scaled to length 1; columns of zeros stay."""
     lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     return x / torch.where(lengths > 0, lengths, 1.0)
 
 
 def _covariance(x: Tensor) -> Tensor:
-    """`(A, D, n)` → `(A, D, D)`, divided by n.
+    """Return the covariance `(A, D, D)` of columns `(A, D, n)`, divided by n.
 
-    The gradient from above must be symmetric: then its products with the two factors are equal, and one of
+    The incoming gradient must be symmetric. Then its products with the two factors are equal, and one of
     these large products is enough.
     """
     centred = (x - x.mean(dim=2, keepdim=True)) / x.shape[2] ** 0.5
@@ -194,7 +197,7 @@ def _covariance(x: Tensor) -> Tensor:
 
 
 def _shares_of_distance(x: Tensor) -> Tensor:
-    """Cosine distances in a set `(A, D, n)`, each column divided by its sum: `(A, n, n)`."""
+    """Return the cosine distances in a set `(A, D, n)`, each column divided by its sum, `(A, n, n)`."""
     distances = cosine_distances(x, x)
     least = ROUNDING * torch.finfo(x.dtype).eps * x.shape[2]
     return distances / distances.sum(dim=1, keepdim=True).clamp(min=least)
@@ -205,11 +208,11 @@ def _shares_of_distance(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sampling(ABC):
-    """Settings of losses that read hypercolumns at random positions, other ones at each draw.
+    """The settings of losses that read hypercolumns at random positions, other positions at each draw.
 
     Attributes:
-        samples: positions, at least 2; in a smaller image, or mask, as many as it has.
-        seed: of the positions, together with the number of the draw.
+        samples: the number of positions, at least 2; a smaller image or mask gives all that it has.
+        seed: chooses the positions, together with the number of the draw.
 
     Raises:
         SettingError: fewer than two samples.
@@ -231,10 +234,10 @@ class _Sampling(ABC):
 
     @abstractmethod
     def target(self, features: Features) -> Any:
-        """What to keep of one reference image's features `(1, D, H, W)`."""
+        """Return what the loss keeps of one reference image's features `(1, D, H, W)`."""
 
     def __call__(self, features: Features, targets: Sequence[Any], look: Look) -> dict[str, Tensor]:
-        """Part → `(A,)` float64, from features `(A, D, H, W)`."""
+        """Return part → `(A,)` float64, from features `(A, D, H, W)`."""
         shares = look.shares(features[PIXELS].shape[2:])
         own = [None] * len(targets) if shares is None else shares.unbind()
         found = [self._terms(*each) for each in zip(_apart(features), targets, look.draws, own, strict=True)]
@@ -242,16 +245,16 @@ class _Sampling(ABC):
 
     @abstractmethod
     def _terms(self, image: Features, target: Any, draw: int, shares: Tensor | None) -> dict[str, Tensor]:
-        """Part → `(1,)` float64 of one image; how much its pixels count is `(H·W,)`."""
+        """Return part → `(1,)` float64 of one image; the shares of its pixels are `(H·W,)`."""
 
     def _positions(self, image: Features, draw: int, shares: Tensor | None) -> Tensor:
-        """`(1, n, 2)` of one image."""
+        """Return the positions `(1, n, 2)` in one image."""
         size, random = image[PIXELS].shape[2:], generator(self.seed, draw, IMAGE)
         return draw_positions(size, self.samples, random, shares).unsqueeze(0)
 
 
 class StyleSet(NamedTuple):
-    """What `Strotss` keeps of one style image: hypercolumns `(1, D, n)`, their colours and moments."""
+    """The part of a style image that `Strotss` keeps: hypercolumns `(1, D, n)`, their colours and moments."""
 
     columns: Tensor
     colors: Tensor
@@ -260,17 +263,17 @@ class StyleSet(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Strotss(_Sampling):
-    """The style terms: hypercolumns of image and style image as two sets.
+    """The style terms, which compare the hypercolumns of image and style image as two sets.
 
-    Its parts are `remd`, the relaxed earth mover's distance by cosines; `moments`; and `color`, the relaxed
-    earth mover's distance of colours. The weights of the taps don't enter, but that taps of weight 0 are not
-    read: a tap counts by the size of its activations. Positions in the image are drawn in proportion to the
-    mask, if there is one; those in the style image are drawn from all of it, once for an optimisation (as in
-    the authors' code, which keeps them for a scale).
+    The parts are `remd`, the relaxed earth mover's distance by cosines; `moments`; and `color`, the relaxed
+    earth mover's distance of colours. Taps of weight 0 are not read. Other weights of taps have no effect: a
+    tap counts by the size of its activations. Positions in the image are drawn in proportion to the mask, if
+    there is one. Positions in the style image are drawn from all of it, once in an optimisation (the authors'
+    code keeps them for a scale).
 
     Attributes:
-        style_samples: positions in the style image of one draw, at least 2; each is taken once.
-        style_draws: so many draws are put together, at least 1.
+        style_samples: the number of positions in the style image in one draw, at least 2, all different.
+        style_draws: the number of draws that are put together, at least 1.
 
     Raises:
         SettingError: a number below its least.
@@ -285,7 +288,7 @@ class Strotss(_Sampling):
         self._check_number("style_draws", least=1)
 
     def target(self, features: Features) -> StyleSet:
-        """The hypercolumns of the style image."""
+        """Return the hypercolumns of the style image."""
         size = features[PIXELS].shape[2:]
         drawn = [
             draw_positions(size, self.style_samples, generator(self.seed, draw, STYLE))
@@ -296,7 +299,7 @@ class Strotss(_Sampling):
         return StyleSet(columns, hypercolumns(_pixels(features), positions), Moments.of(columns))
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:  # noqa: ARG002
-        """1, but for colours `1 / max(α, 1)`: they are at odds with the content (authors' code)."""
+        """Return 1, but `1 / max(α, 1)` for colours, which conflict with the content (authors' code)."""
         return {"remd": 1.0, "moments": 1.0, "color": 1 / max(content_weight, 1.0)}
 
     def _terms(
@@ -313,18 +316,18 @@ class Strotss(_Sampling):
 
 @dataclass(frozen=True, kw_only=True)
 class SelfSimilarity(_Sampling):
-    """The content term: how hypercolumns resemble each other, in the image and in the content image.
+    """The content term, which compares how hypercolumns resemble each other in the two images.
 
-    Both are read at the same positions. Its one part is `self_similarity`; the weights of the taps don't
-    enter, but that taps of weight 0 are not read.
+    Both images are read at the same positions. The only part is `self_similarity`. Taps of weight 0 are not
+    read; other weights of taps have no effect.
     """
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:  # noqa: ARG002
-        """1 for its one part."""
+        """Return 1 for the only part."""
         return {"self_similarity": 1.0}
 
     def target(self, features: Features) -> Features:
-        """All layers: which positions count is drawn anew at each evaluation."""
+        """Return all layers, because each evaluation draws other positions."""
         return dict(features)
 
     def _terms(
@@ -336,7 +339,7 @@ class SelfSimilarity(_Sampling):
 
 
 def _apart(features: Features) -> list[dict[str, Tensor]]:
-    """The features `(1, D, H, W)` of each image: draws, masks and styles differ in their numbers."""
+    """Return the features `(1, D, H, W)` of each image, because images differ in draws, masks and styles."""
     images = zip(*(layer.split(1) for layer in features.values()), strict=True)
     return [dict(zip(features, layers, strict=True)) for layers in images]
 

@@ -1,4 +1,4 @@
-"""Images that move a little before each look: robustness against what no eye would notice."""
+"""Random moves of images before each evaluation: they suppress patterns that no eye would notice."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from swag_repro.losses.draws import generator
 
 @dataclass(frozen=True, kw_only=True)
 class RandomTransformations:
-    """Each image shifted, turned and scaled at random, anew at each step (Olah et al., Distill 2017).
+    """A random shift, rotation and scaling of each image at each step (Olah et al., Distill 2017).
 
-    A pattern that only a network sees must then survive being moved; Mordvintsev et al., Distill 2018,
-    stylise so by networks other than VGG. What comes in at the sides is the image's reflection.
+    A pattern that only a network sees must then survive being moved. Mordvintsev et al., Distill 2018, use
+    it to stylise with networks other than VGG. The image's reflection fills the borders.
 
     Attributes:
-        jitter: pixels of a shift along either side, at most.
-        rotation: degrees around the centre, at most.
-        scale: a part of the sides by which they grow or shrink, at most; below 1.
-        seed: of all of it; equal draws then move images of any batch alike.
+        jitter: the largest shift along either side, in pixels.
+        rotation: the largest rotation around the centre, in degrees.
+        scale: the largest growth or shrinkage of the sides, as a part of them; below 1.
+        seed: the seed of the random numbers; equal draws move images of any batch alike.
 
     Raises:
         SettingError: a number below 0, a `scale` from 1, or a seed that is no whole number from 0.
@@ -47,13 +47,13 @@ class RandomTransformations:
             raise SettingError("transformations.seed", rule, repr(self.seed), "Choose one.")
 
     def __call__(self, images: Tensor, draws: Sequence[int]) -> Tensor:
-        """Images `(A, 3, H, W)`, each moved as its draw says; differentiable, of the same shape."""
+        """Return images `(A, 3, H, W)`, each moved as its draw says; differentiable, in the same shape."""
         maps = torch.stack([self._map(draw, *images.shape[2:]) for draw in draws]).to(images)
         grid = F.affine_grid(maps, list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
     def _map(self, draw: int, height: int, width: int) -> Tensor:
-        """`(2, 3)`: from places in the moved image to those in the image, in units of half its sides."""
+        """Return the map `(2, 3)` from places in the moved image to the image, in units of half its sides."""
         chance = 2 * torch.rand(4, generator=generator(self.seed, draw), dtype=torch.float64) - 1
         across, down, turn, growth = chance.tolist()
         angle, size = math.radians(self.rotation * turn), 1 + self.scale * growth

@@ -1,4 +1,4 @@
-"""How much of the content a finished picture keeps, and how near its style it is."""
+"""Measures of a finished picture: how much of the content it keeps, and how near it is to its style."""
 
 from swag_repro.measures.held_out import HeldOut, Measure, Measures, WeightedNetwork, check_held_out
 from swag_repro.measures.perceptual import lpips, why_no_lpips

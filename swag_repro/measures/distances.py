@@ -1,4 +1,4 @@
-"""The equations: how far a picture's features are from its style's or its content's."""
+"""The equations of the distances between a picture's features and those of its style or its content."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from swag_repro.statistics import gram
 Features = Mapping[str, Tensor]
 Distance = Callable[[Tensor, Tensor], Tensor]
 
-# What is in work at a time: similarities of positions (32 MiB in float64), and sorted projections.
+# The numbers processed at a time: similarities of positions (32 MiB in float64), and sorted projections.
 SIMILARITIES = 1 << 22
 PROJECTIONS = 16
 
 
 def relative_gram_distance(features: Tensor, style_features: Tensor) -> Tensor:
-    """`‖G/M − G_s/M_s‖² / ‖G_s/M_s‖²`: a Gram distance in which layers and networks count alike.
+    """Return `‖G/M − G_s/M_s‖² / ‖G_s/M_s‖²`, a Gram distance in which layers and networks count alike.
 
-    0 is the style itself, 1 is as far away as an image of zeros; there is no upper bound. It doesn't change
-    when positions change places, nor when both features are multiplied by one number.
+    The style itself has 0, an image of zeros has 1, and there is no upper bound. The distance doesn't change
+    when positions change places, or when both features are multiplied by one number.
 
     Args:
         features: `(B, D, ...)`; the trailing dimensions are the M positions.
         style_features: `(B, D, ...)`, with M_s positions.
 
     Returns:
-        `(B,)` float64; infinite where only the style's features are zero.
+        `(B,)` float64; infinite if only the style's features are zero.
     """
     actual, wanted = (
         gram(f).double() / f[0, 0].numel() for f in map(at_least_float32, (features, style_features))
@@ -42,19 +42,19 @@ def relative_gram_distance(features: Tensor, style_features: Tensor) -> Tensor:
 def relative_sliced_wasserstein(
     features: Tensor, style_features: Tensor, *, projections: int, seed: int
 ) -> Tensor:
-    """`E_θ W₂²(θᵀF, θᵀF_s) / E_θ ‖θᵀF_s‖²/M_s` over random unit vectors θ, of positions as a set of points.
+    """Return `E_θ W₂²(θᵀF, θᵀF_s) / E_θ ‖θᵀF_s‖²/M_s` over random unit vectors θ; positions are points.
 
-    The one-dimensional distances are exact for any two numbers of positions (Bonneel et al. 2015 has the
-    sliced distance; the ratio is ours, so that layers count alike). 0 is the style itself.
+    The one-dimensional distances are exact for any two numbers of positions. The sliced distance is that of
+    Bonneel et al. 2015; the ratio is ours, so that layers count alike. The style itself has 0.
 
     Args:
         features: `(B, D, ...)`; the trailing dimensions are the M positions.
         style_features: `(B, D, ...)`, with M_s positions.
-        projections: number of θ.
-        seed: of θ: equal seeds compare all pictures along the same directions.
+        projections: the number of vectors θ.
+        seed: chooses θ; equal seeds compare all pictures along the same directions.
 
     Returns:
-        `(B,)` float64; infinite where only the style's features are zero.
+        `(B,)` float64; infinite if only the style's features are zero.
     """
     actual, wanted = (at_least_float32(f).flatten(2) for f in (features, style_features))
     generator = torch.Generator().manual_seed(seed)
@@ -71,9 +71,9 @@ def relative_sliced_wasserstein(
 
 
 def frechet_distance(features: Tensor, style_features: Tensor) -> Tensor:
-    """`‖μ − μ_s‖² + tr(Σ + Σ_s − 2 (Σ Σ_s)^½)` between Gaussians fitted to the positions.
+    """Return `‖μ − μ_s‖² + tr(Σ + Σ_s − 2 (Σ Σ_s)^½)` between Gaussians fitted to the positions.
 
-    Of early features this is the single-image FID (SIFID) of Shaham et al., SinGAN, ICCV 2019.
+    For early features this is the single-image FID (SIFID) of Shaham et al., SinGAN, ICCV 2019.
 
     Args:
         features: `(B, D, ...)`; the trailing dimensions are the positions.
@@ -84,7 +84,7 @@ def frechet_distance(features: Tensor, style_features: Tensor) -> Tensor:
     """
     mean, covariance = _moments(features)
     mean_wanted, covariance_wanted = _moments(style_features)
-    # tr (ΣΣ_s)^½ = ‖Σ^½ Σ_s^½‖_*: no root of a matrix that isn't symmetric.
+    # tr (ΣΣ_s)^½ = ‖Σ^½ Σ_s^½‖_* needs only roots of symmetric matrices.
     roots = _symmetric_root(covariance) @ _symmetric_root(covariance_wanted)
     overlap: Tensor = torch.linalg.svdvals(roots).sum(dim=1)
     traces = (covariance + covariance_wanted).diagonal(dim1=1, dim2=2).sum(dim=1)
@@ -105,16 +105,17 @@ def _symmetric_root(matrix: Tensor) -> Tensor:
 
 
 def structural_divergence(features: Tensor, content_features: Tensor) -> Tensor:
-    """`1/M Σ_i KL(softmax(S_c)_i ‖ softmax(S)_i)` with `S_ij = cos(F_i, F_j)`: do positions relate as before?
+    """Return `1/M Σ_i KL(softmax(S_c)_i ‖ softmax(S)_i)` with `S_ij = cos(F_i, F_j)`.
 
-    CFSD of Chung et al., StyleID, CVPR 2024, but for two things: their released code takes `F_iᵀF_j / D²`
-    for S, which all but vanishes outside a pretrained VGG (1e-10 where the cosine gives 1e-3), and the sum
-    over i for the mean. Values don't compare with the published ones. It doesn't change when either features
-    are multiplied by a number.
+    It is small if positions relate to each other as in the content. It differs in two things from CFSD of
+    Chung et al., StyleID, CVPR 2024. Their released code has `F_iᵀF_j / D²` for S, which almost vanishes
+    outside a pretrained VGG (1e-10 where the cosine gives 1e-3), and the sum over i in place of the mean. So
+    values don't compare with the published ones. They don't change when either features are multiplied by a
+    number.
 
     Args:
         features: `(B, D, ...)`; the trailing dimensions are the M positions.
-        content_features: likewise, at the same positions.
+        content_features: `(B, D, ...)`, at the same positions.
 
     Returns:
         `(B,)` float64, from 0 (the same structure). Its memory grows with M, not M².
@@ -137,7 +138,7 @@ def _log_similarities(points: Tensor, rows: Tensor) -> Tensor:
 
 
 def mean_over(taps: Sequence[str], distance: Distance, features: Features, references: Features) -> Tensor:
-    """Mean over taps of a distance between two images' features, `(B,)`."""
+    """Return the mean over taps of a distance between two images' features, `(B,)`."""
     return torch.stack([distance(features[tap], references[tap]) for tap in taps]).mean(dim=0)
 
 

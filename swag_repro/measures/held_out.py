@@ -1,4 +1,4 @@
-"""Which network measures, and that it isn't the one that was optimised."""
+"""Measures of finished pictures by a network that was not optimised, and the choice of that network."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class WeightedNetwork:
 
     @property
     def digest(self) -> str | None:
-        """What tells the weights' values from others; None where the settings tell them."""
+        """The digest that identifies the weights' values; None if the settings identify them."""
         return self.weights.digest(self.architecture)
 
     def equals(self, other: WeightedNetwork) -> bool:
-        """Whether both are the same function, as far as names and weights tell.
+        """Return whether both are the same function, judged by names and weights.
 
         Raises:
-            WeightsError: weights that can't be had.
+            WeightsError: weights that are not available.
         """
         if self.architecture.name != other.architecture.name:
             return False
@@ -59,7 +59,7 @@ class WeightedNetwork:
 
 
 def check_held_out(measuring: WeightedNetwork, optimised: WeightedNetwork) -> None:
-    """A style distance in the network that was optimised is circular.
+    """Raise if the measuring network is the optimised one: its style distance would be circular.
 
     Raises:
         SettingError: both are the same architecture with the same weights.
@@ -81,8 +81,8 @@ class Measure:
         statistic: `luminance_wasserstein`, `style_distance`, `sliced_wasserstein`, `sifid` (style);
             `cfsd`, `ssim`, `lpips` (content).
         definition: the network that measured, such as `vgg19(random)`; None where pixels are compared.
-        layer: the tap, or None: a mean over the style taps, or pixels.
-        value: None where it can't be had.
+        layer: the tap; None for a mean over the style taps, or for pixels.
+        value: the number; None if it is not available.
         reason: why there is no value; else None.
     """
 
@@ -95,17 +95,17 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """All measures of finished pictures, by one network that wasn't optimised.
+    """All measures of finished pictures by one network that wasn't optimised.
 
     Attributes:
         network: read at all the taps below.
-        label: what rows call it.
-        style_taps: of `style_distance` and `sliced_wasserstein`.
-        structure_tap: of `cfsd`.
-        deep_tap: of `luminance_wasserstein`.
-        early_tap: of `sifid`.
-        projections: of `sliced_wasserstein`.
-        seed: of the projections.
+        label: the network's name in rows.
+        style_taps: the taps of `style_distance` and `sliced_wasserstein`.
+        structure_tap: the tap of `cfsd`.
+        deep_tap: the tap of `luminance_wasserstein`.
+        early_tap: the tap of `sifid`.
+        projections: the number of projections of the sliced Wasserstein distances.
+        seed: the seed of the projections.
     """
 
     network: TappedNetwork
@@ -120,15 +120,15 @@ class HeldOut:
     def __call__(
         self, images: Tensor, contents: Tensor, styles: Sequence[Tensor]
     ) -> Iterator[tuple[Measure, ...]]:
-        """The measures of each picture, one picture at a time.
+        """Yield the measures of each picture, one picture at a time.
 
         Args:
-            images: `(B, 3, H, W)`, RGB in [0, 1]; finished pictures.
-            contents: likewise, what each was to keep.
-            styles: one `(3, H', W')` of any size for each, what it was to become.
+            images: finished pictures, `(B, 3, H, W)`, RGB in [0, 1].
+            contents: the content image of each picture, `(B, 3, H, W)`.
+            styles: the style image of each picture, `(3, H', W')` of any size.
 
         Yields:
-            One tuple per picture, always of the same measures in the same order.
+            One tuple per picture, with the same measures in the same order.
         """
         for image, content, style in zip(images, contents, styles, strict=True):
             yield self._measures(image, content, style)
@@ -167,7 +167,7 @@ class HeldOut:
 def _measure(
     statistic: str, definition: str | None, layer: str | None, compute: Callable[[], Tensor]
 ) -> Measure:
-    """The measure, or why there is none: a finished picture must not be lost with one of its numbers."""
+    """Return the measure, or the reason why it has no value: an error must not lose a finished picture."""
     try:
         value = compute().item()
     except (UserError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
@@ -186,15 +186,15 @@ def _lpips(image: Tensor, content: Tensor) -> Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """One file of `conf/measures`: which network measures, and how.
+    """The settings of the measures, one file of `conf/measures`: which network measures, and how.
 
     Attributes:
-        network: measures, unless the optimised one is of its family (the same name but for the number of
-            layers at its end, and its pooling: VGG-16 and VGG-19).
-        alternative: measures then.
-        weights: of the network that measures.
-        projections: of the sliced Wasserstein distance.
-        seed: of these projections.
+        network: the network that measures, unless the optimised network is of its family. The names in a
+            family differ only in the number of layers at the end and in the pooling, like VGG-16 and VGG-19.
+        alternative: the network that measures in that case.
+        weights: the weights of the network that measures.
+        projections: the number of projections of the sliced Wasserstein distances.
+        seed: the seed of these projections.
 
     Raises:
         SettingError: no projection.
@@ -213,11 +213,11 @@ class Measures:
             )
 
     def choose(self, optimised: WeightedNetwork) -> WeightedNetwork:
-        """Return the network that measures what this one has made.
+        """Return the network that measures the pictures of the optimised one.
 
         Raises:
-            SettingError: it would be the optimised one.
-            WeightsError: weights that can't be had.
+            SettingError: the two would be the same.
+            WeightsError: weights that are not available.
         """
         same_family = _family(self.network) == _family(optimised.architecture)
         architecture = self.alternative if same_family else self.network
@@ -226,13 +226,14 @@ class Measures:
         return chosen
 
     def build(self, chosen: WeightedNetwork, device: torch.device | str = "cpu") -> HeldOut:
-        """Measures by the chosen network.
+        """Build the measures with the chosen network.
 
-        CFSD reads the middle one of its style taps (its own layer in a VGG, relu3_1), SIFID the first (its
-        own layer in Inception-v3), the distance of luminances the last but one (relu4_1 in a VGG).
+        CFSD reads the middle style tap (relu3_1 in a VGG, as its authors do). SIFID reads the first one (its
+        authors read a layer of Inception-v3). The distance of luminances reads the last but one (relu4_1 in
+        a VGG).
 
         Raises:
-            WeightsError: weights that can't be had.
+            WeightsError: weights that are not available.
         """
         architecture, taps = chosen.architecture, chosen.architecture.style_taps
         network = TappedNetwork(

@@ -1,4 +1,4 @@
-"""LPIPS, where its package and its weights are on this machine; nothing is ever downloaded."""
+"""LPIPS, if its package and its weights are on this machine; nothing is ever downloaded."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torchvision.models import AlexNet_Weights, WeightsEnum
 from swag_repro.runs.files import digest_of
 
 PACKAGE = "torchmetrics.image.lpip"
-# AlexNet's last layer that LPIPS reads has no position left below this.
+# In smaller images the last AlexNet layer that LPIPS reads has no position left.
 SMALLEST = 31
 
 
 def lpips(images: Tensor, contents: Tensor) -> Tensor | None:
-    """Learned perceptual distance with AlexNet (Zhang et al., CVPR 2018), by torchmetrics.
+    """Return the learned perceptual distance with AlexNet (Zhang et al., CVPR 2018), by torchmetrics.
 
     Args:
         images: `(B, 3, H, W)`, RGB in [0, 1].
-        contents: likewise.
+        contents: `(B, 3, H, W)`, RGB in [0, 1].
 
     Returns:
-        `(B,)` float64 from 0, on the CPU; None where `why_no_lpips` gives a reason.
+        `(B,)` float64 from 0, on the CPU; None if `why_no_lpips` gives a reason.
     """
     if why_no_lpips(images) is not None:
         return None
@@ -37,7 +37,7 @@ def lpips(images: Tensor, contents: Tensor) -> Tensor | None:
 
 
 def why_no_lpips(images: Tensor) -> str | None:
-    """Why LPIPS of these images can't be had here; None where it can."""
+    """Return the reason why LPIPS of these images is not available here; None if it is."""
     if min(images.shape[-2:]) < SMALLEST:
         return f"LPIPS needs {SMALLEST} pixels a side"
     try:
@@ -48,7 +48,7 @@ def why_no_lpips(images: Tensor) -> str | None:
 
 
 def cached_file(weights: WeightsEnum) -> Path:
-    """Where torch keeps the file of these weights, there or not."""
+    """Return the path at which torch keeps the file of these weights; the file may be missing."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
 
 

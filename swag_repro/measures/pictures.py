@@ -1,4 +1,4 @@
-"""Measures of finished pictures: by a network that wasn't optimised, or of pixels."""
+"""The features and the pixel similarity that measures of finished pictures read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from swag_repro.measures.distances import (
 )
 from swag_repro.networks import TappedNetwork
 
-# Pixels across SSIM's Gaussian window: a deviation of 1.5, cut at 3.5 of them (Wang et al. 2004).
+# Pixels across SSIM's Gaussian window, of deviation 1.5 and cut at 3.5 deviations (Wang et al. 2004).
 WINDOW = 11
 
 
 def read(network: TappedNetwork, image: Tensor) -> Features:
-    """Features of one image `(3, H, W)` at the network's taps, on its device.
+    """Return the features of one image `(3, H, W)` at the network's taps, on its device.
 
     Raises:
         SettingError: the image is too small for the network.
@@ -37,16 +37,19 @@ def read(network: TappedNetwork, image: Tensor) -> Features:
 
 
 def ssim(images: Tensor, contents: Tensor) -> Tensor:
-    """Structural similarity of pixels, the mean over RGB (Wang et al. 2004: Gaussian window, population).
+    """Return the structural similarity of pixels, the mean over RGB.
+
+    As in Wang et al. 2004, the window is Gaussian and variances are the population's.
 
     Args:
-        images: `(B, 3, H, W)`, RGB in [0, 1], of any size; below 11 pixels less of the border is left out.
-        contents: likewise.
+        images: `(B, 3, H, W)`, RGB in [0, 1], of any size; below 11 pixels the window and the left-out
+            border are smaller.
+        contents: `(B, 3, H, W)`, RGB in [0, 1].
 
     Returns:
         `(B,)` float64 in [−1, 1]; 1 for equal images.
     """
-    from skimage.metrics import structural_similarity  # here: only judges need it, and SciPy
+    from skimage.metrics import structural_similarity  # here: only measures need it, and SciPy
 
     smaller_side = min(images.shape[-2:])
     pairs = zip(_channels_last(images), _channels_last(contents), strict=True)

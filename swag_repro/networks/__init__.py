@@ -1,4 +1,4 @@
-"""Networks whose layers are read by the names the literature gives them."""
+"""Networks whose layers are read by their names in the literature."""
 
 from swag_repro.networks.architecture import Architecture
 from swag_repro.networks.levers import Levers

@@ -1,4 +1,4 @@
-"""What is known of a network before its weights are: how to build it and where to read it."""
+"""The description of a network without its weights: how to build it and where to read it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One file of `conf/network`.
+    """The architecture of a network, one file of `conf/network`.
 
     Attributes:
-        name: what rows and file names call it (`resnet50`).
-        label: what figures call it (`ResNet-50`).
+        name: its name in rows and file names (`resnet50`).
+        label: its name in figures (`ResNet-50`).
         builder: returns the module with fresh weights; torchvision's own function (which also takes
             `weights=`), or yours.
-        taps: the literature's name of a layer (`conv4_6`) → path of the module whose output it is
+        taps: a layer's name in the literature (`conv4_6`) → path of the module whose output it is
             (`layer3.5`), as torchvision's feature extraction names it.
         style_taps: layers of the style loss, from shallow to deep.
         hypercolumn_taps: layers read side by side at one position (STROTSS); None for the style taps.
         content_tap: layer of the content loss.
         statistic_taps: layers whose activations are measured, from shallow to deep.
-        shortcut: λ in `ReLU(R(F) + λF)`, from 0 (no shortcuts) to 1 (as built); None for a network that has
-            none to scale.
+        shortcut: λ in `ReLU(R(F) + λF)`, from 0 (no shortcuts) to 1 (as built); None for a network without
+            shortcuts to scale.
         head: modules that pretrained weights may lack (the classifier).
-        imagenet: torchvision's weights enum (`ResNet50_Weights.IMAGENET1K_V1`); None where there is none.
-        mean: of the images the network was made for, RGB in [0, 1].
-        std: likewise.
+        imagenet: torchvision's weights enum (`ResNet50_Weights.IMAGENET1K_V1`); None if there is none.
+        mean: the mean of the images that the network was made for, RGB in [0, 1].
+        std: the standard deviation of these images.
 
     Raises:
         SettingError: a list names a tap that `taps` doesn't define, no layer is measured, or the shortcut's
@@ -66,10 +66,10 @@ class Architecture:
             check_scale(self.shortcut)
 
     def build(self, **settings: object) -> nn.Module:
-        """The network with the weights that its builder gives it, its shortcuts scaled.
+        """Return the network with the weights that its builder gives it and its shortcuts scaled.
 
         Args:
-            settings: more of the builder's keywords, such as torchvision's `weights`.
+            settings: other keywords of the builder, such as torchvision's `weights`.
 
         Raises:
             SettingError: a scale is given, and the network has no shortcuts.
@@ -81,11 +81,11 @@ class Architecture:
 
     @property
     def columns(self) -> Sequence[str]:
-        """Layers of a hypercolumn."""
+        """The layers of a hypercolumn."""
         return self.style_taps if self.hypercolumn_taps is None else self.hypercolumn_taps
 
     def paths(self, taps: Sequence[str]) -> dict[str, str]:
-        """Module path of each of these taps."""
+        """Return the module path of each of these taps."""
         return {tap: self.taps[tap] for tap in taps}
 
     def _check_known(self, setting: str, taps: Sequence[str]) -> None:

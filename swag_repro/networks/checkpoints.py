@@ -1,4 +1,4 @@
-"""Activation checkpoints: where to cut a network so that its backward pass needs the least memory.
+"""Activation checkpoints, which cut a network so that its backward pass needs the least memory.
 
 Source: Chen et al., *Training Deep Nets with Sublinear Memory Cost*, arXiv 1604.06174, 2016.
 """
@@ -16,18 +16,18 @@ from torch.utils.checkpoint import checkpoint
 
 from swag_repro.memory import kept_for_gradient
 
-# Pixels of the image by which layers are weighed; their shares are those of any image.
+# The side in pixels of the image that weighs the layers; their relative sizes are the same for any image.
 _WEIGHED = 160
 
-# Largest parts that are tried: the whole over 2, 3, ... of this.
+# The largest parts that are tried hold the whole over 1, 2, 3, ..., below this number.
 _FINEST = 32
 
 
 def checkpointed(extractor: fx.GraphModule) -> fx.GraphModule:
-    """Cuts a traced network into parts of which only the inputs are kept for the backward pass.
+    """Cut a traced network into parts of which only the inputs are kept for the backward pass.
 
-    What a part keeps besides is computed again when the gradient comes by: at any time there are the inputs
-    of all parts and the insides of one. Cuts are where the inputs and the largest part are least in sum.
+    The backward pass computes the other values of a part again. At any time memory holds the inputs of all
+    parts and the inside of one part. The cuts minimise the sum of the inputs and the largest part.
 
     Args:
         extractor: images `(B, 3, H, W)` → a dictionary of features.
@@ -45,7 +45,7 @@ def checkpointed(extractor: fx.GraphModule) -> fx.GraphModule:
 
 
 class _Checkpoint(nn.Module):
-    """Keeps its inputs only, and computes what lies between again when the gradient comes by."""
+    """A part that keeps only its inputs, and computes its inside again in the backward pass."""
 
     def __init__(self, part: nn.Module) -> None:
         super().__init__()
@@ -56,10 +56,10 @@ class _Checkpoint(nn.Module):
 
 
 class _Weighed(fx.Interpreter):
-    """Runs a network, and notes the bytes of each node's value, and those that it keeps for its gradient."""
+    """A run of a network that notes the bytes of each node's value, and those kept for its gradient."""
 
     def __init__(self, extractor: fx.GraphModule) -> None:
-        super().__init__(extractor, garbage_collect_values=False)  # an address given back would count once
+        super().__init__(extractor, garbage_collect_values=False)  # a reused address would count only once
         self.sizes: dict[fx.Node, int] = {}
         self.kept: dict[fx.Node, int] = {}
         self._seen: set[int] = {
@@ -85,7 +85,10 @@ def _example(extractor: fx.GraphModule) -> Tensor:
 def _crossing(
     extractor: fx.GraphModule, nodes: Sequence[fx.Node], sizes: dict[fx.Node, int]
 ) -> Iterator[int]:
-    """Bytes that a cut behind each node would keep; the network's outputs are kept by whoever reads them."""
+    """Yield the bytes that a cut behind each node would keep, without the network's outputs.
+
+    The outputs are kept by their readers.
+    """
     order = {node: number for number, node in enumerate(nodes)}
     outputs = set(extractor.graph.output_node().all_input_nodes)
     last = {node: max((order.get(user, -1) for user in node.users), default=-1) for node in nodes}
@@ -95,7 +98,7 @@ def _crossing(
 
 
 def _parts(inside: Sequence[int], crossing: Sequence[int]) -> list[int]:
-    """The number of each node's part.
+    """Return the number of each node's part.
 
     Args:
         inside: bytes that each node keeps.
@@ -108,7 +111,7 @@ def _parts(inside: Sequence[int], crossing: Sequence[int]) -> list[int]:
 
 
 def _cuts(inside: Sequence[int], crossing: Sequence[int], most: int) -> tuple[int, list[int]]:
-    """The cheapest cuts into parts of at most so many bytes, or of one node; and their cost before them."""
+    """Return the cost and the cheapest cuts into parts of at most `most` bytes, or of one node."""
     before = [0, *accumulate(inside)]
     cost, previous = [0], [0]
     for end in range(1, len(inside) + 1):

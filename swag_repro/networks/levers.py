@@ -1,4 +1,4 @@
-"""Ways to run a traced network faster, or in less memory, that leave what it computes as it is."""
+"""Levers that run a traced network faster or in less memory, and don't change what it computes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ AUTOCAST_DTYPES = ("bfloat16", "float16")
 
 @dataclass(frozen=True, kw_only=True)
 class Levers:
-    """Switches; each changes values by rounding only, all are off by default.
+    """Switches for speed and memory; each changes values only by rounding, and all are off by default.
 
     Attributes:
         fold_batchnorm: batch norm with running statistics becomes part of the convolution before it.
-        in_place: ReLUs and shortcut additions overwrite their input where neither a tap, nor another
-            operation, nor the backward pass reads it.
-        channels_last: channels lie side by side in memory, as convolutions like them on most machines.
-        autocast: `bfloat16` or `float16` for convolutions, None for none. The one switch whose rounding
-            shows: gradients differ by some percent.
-        checkpoints: keep the inputs of a few parts of the network only, and compute the rest again for the
-            backward pass.
+        in_place: ReLUs and shortcut additions overwrite their input, unless a tap, another operation or the
+            backward pass reads it.
+        channels_last: channels lie side by side in memory, as convolutions prefer on most machines.
+        autocast: `bfloat16` or `float16` for convolutions; None for none. Only this switch has visible
+            rounding: gradients differ by some percent.
+        checkpoints: only the inputs of a few parts of the network are kept, and the backward pass computes
+            the rest again.
 
     Raises:
         SettingError: an unknown autocast dtype.
@@ -51,17 +51,17 @@ class Levers:
             raise SettingError("levers.autocast", rule, repr(self.autocast), "bfloat16 is a good choice.")
 
     def apply(self, extractor: fx.GraphModule) -> nn.Module:
-        """The traced network with these switches; `extractor`'s parameters are left alone.
+        """Return the traced network with these switches; the parameters of `extractor` don't change.
 
         Raises:
-            SettingError: batch norm with batch statistics can't be folded.
+            SettingError: batch norm with batch statistics, which can't be folded.
         """
         if self.fold_batchnorm:
             _fold_batchnorm(extractor)
         if self.checkpoints:
             extractor = checkpointed(extractor)
         if self.in_place:
-            # Each part by itself: what a checkpoint keeps must not be overwritten.
+            # Each part is treated by itself, because it must not overwrite what a checkpoint keeps.
             for part in [module for module in extractor.modules() if isinstance(module, fx.GraphModule)]:
                 _overwrite(part)
         if self.channels_last:
@@ -69,11 +69,11 @@ class Levers:
         return extractor
 
     def arrange(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` in the memory format that the network has."""
+        """Return images `(B, 3, H, W)` in the memory format of the network."""
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
     def precision(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context to run the network in."""
+        """Return the context in which to run the network."""
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(device.type, getattr(torch, self.autocast))
@@ -106,7 +106,7 @@ def _overwrite(extractor: fx.GraphModule) -> None:
         if not (node.args and _may_be_overwritten(node.args[0], modules)):
             continue
         if isinstance(_module(node, modules), nn.ReLU):
-            # A call of its own, for blocks share one module among several places.
+            # The ReLU becomes a call of its own, because blocks use one module in several places.
             node.op, node.target, node.kwargs = "call_function", F.relu, {"inplace": True}
         elif node.target is operator.add and isinstance(node.args[1], fx.Node):
             node.target = operator.iadd
@@ -114,7 +114,10 @@ def _overwrite(extractor: fx.GraphModule) -> None:
 
 
 def _may_be_overwritten(node: object, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether its one reader may overwrite it: convolutions, batch norm and sums never look at it again."""
+    """Return whether a node's only reader may overwrite its value.
+
+    Convolutions, batch norm and sums never read their outputs again.
+    """
     if not isinstance(node, fx.Node) or len(node.users) != 1:
         return False
     return isinstance(_module(node, modules), _ConvNd | _BatchNorm) or node.target in (

@@ -1,4 +1,4 @@
-"""Which pixels each position of a tap sees: the arithmetic of convolutions and pooling in a network.
+"""The pixels that each position of a tap sees: the arithmetic of convolutions and pooling in a network.
 
 Source: Araujo, Norris and Sim, *Computing Receptive Fields of Convolutional Neural Networks*, Distill 2019.
 """
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Field = tuple["Reach", "Reach"]
-"""Of a position's row and column."""
+"""The reach of a position's row and that of its column."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Window:
     """A convolution or pooling along one side of an image.
 
     Attributes:
-        size: of its kernel, in positions.
-        stride: from one output to the next.
+        size: positions of its kernel.
+        stride: distance from one output to the next.
         padding: positions in front of the first and behind the last.
-        dilation: from one of the kernel's positions to the next.
+        dilation: distance from one position of the kernel to the next.
         ceil: whether a last window that lies partly outside counts.
     """
 
@@ -38,24 +38,24 @@ class Window:
     ceil: bool = False
 
     def positions(self, before: int) -> int:
-        """How many outputs so many inputs have."""
+        """Return the number of outputs for this number of inputs."""
         span = before + 2 * self.padding - self.dilation * (self.size - 1) - 1
         if not self.ceil:
             return span // self.stride + 1
         found = -(-span // self.stride) + 1
-        # As torch has it: a window begins within the inputs or their padding in front.
+        # As in torch, a window begins within the inputs or their padding in front.
         return found - ((found - 1) * self.stride >= before + self.padding)
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Position p of a layer sees the pixels from `stride · p + first` to `stride · p + last`, both included.
+    """The pixels that position p of a layer sees: `stride · p + first` to `stride · p + last`, both included.
 
     Attributes:
         stride: pixels from one position to the next.
-        first: of the pixels that position 0 sees, those of the padding in front are below 0.
-        last: likewise.
-        windows: that lie between the image and the layer.
+        first: the first pixel that position 0 sees; padding in front makes it negative.
+        last: the last pixel that position 0 sees.
+        windows: the windows between the image and the layer.
     """
 
     stride: int = 1
@@ -64,31 +64,31 @@ class Reach:
     windows: tuple[Window, ...] = ()
 
     def behind(self, window: Window) -> Reach:
-        """Of the outputs of a window over these positions."""
+        """Return the reach of the outputs of a window over these positions."""
         first = self.first - self.stride * window.padding
         reached = window.dilation * (window.size - 1) - window.padding
         last = self.last + self.stride * reached
         return Reach(self.stride * window.stride, first, last, (*self.windows, window))
 
     def positions(self, pixels: int) -> int:
-        """How many there are along so many pixels."""
+        """Return the number of positions along this number of pixels."""
         for window in self.windows:
             pixels = window.positions(pixels)
         return pixels
 
 
 class UnboundedError(Exception):
-    """An operation whose outputs see the whole image, or that isn't known; its text names it."""
+    """The error that an operation is unknown or sees the whole image; its text names the operation."""
 
 
 def fields(extractor: fx.GraphModule) -> dict[str, Field]:
-    """What a position of each tap sees.
+    """Return what a position of each tap sees.
 
     Args:
         extractor: a traced network, images → a dictionary of features.
 
     Raises:
-        UnboundedError: an operation is none of convolution, pooling and what takes each position by itself.
+        UnboundedError: an operation other than convolution, pooling and those on each position by itself.
     """
     modules = dict(extractor.named_modules())
     found: dict[fx.Node, Field] = {}
@@ -126,13 +126,13 @@ _POOLING_CALLS: Mapping[Any, Sequence[str]] = {
     torch.max_pool2d: ("dilation", "ceil_mode"),
     F.avg_pool2d: ("ceil_mode",),
 }
-"""Functions, and what they take by place behind kernel, stride and padding."""
+"""Function → its positional arguments behind kernel, stride and padding."""
 
 _EACH_POSITION = {
     *("add", "iadd", "sub", "mul", "truediv", "cat"),
     *("relu", "relu6", "leaky_relu", "silu", "gelu", "hardswish", "sigmoid", "tanh", "dropout", "contiguous"),
 }
-"""Names of functions and methods."""
+"""Names of functions and methods that take each position by itself."""
 
 _LAYERS_OF_POSITIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid,
@@ -149,7 +149,7 @@ def _through(module: nn.Module, field: Field) -> Field:
         for part in module:
             field = _through(part, field)
         return field
-    # Of padding that comes from the other side, or whose size torch chooses, this arithmetic doesn't know.
+    # This arithmetic excludes padding from the opposite side, and padding whose size torch chooses.
     settled = getattr(module, "padding_mode", "zeros") != "circular" and not isinstance(
         getattr(module, "padding", 0), str
     )
@@ -161,7 +161,7 @@ def _through(module: nn.Module, field: Field) -> Field:
 
 
 def _windows(settings: Mapping[str, Any]) -> tuple[Window, Window]:
-    """Along rows and columns, by torch's names of their settings."""
+    """Return the windows along rows and columns, from settings with torch's names."""
     kernel = settings["kernel_size"]
     stride = settings.get("stride") or kernel
     padding, dilation = settings.get("padding", 0), settings.get("dilation", 1)
@@ -188,7 +188,7 @@ def _behind(field: Field, windows: tuple[Window, Window]) -> Field:
 
 
 def _joint(sources: Sequence[Field], node: fx.Node) -> Field:
-    """Of what reads the same position of several layers."""
+    """Return the field of an operation that reads the same position of several layers."""
     if len({tuple(reach.stride for reach in field) for field in sources}) > 1:
         raise UnboundedError(f"{node} of layers with different strides")
     rows, columns = (_widest(reaches) for reaches in zip(*sources, strict=True))
@@ -201,5 +201,5 @@ def _widest(reaches: Sequence[Reach]) -> Reach:
 
 
 def common_stride(reaches: Sequence[Reach]) -> int:
-    """Pixels by which an image may be shifted, and all layers' positions, those between too, fall alike."""
+    """Return the least shift of an image, in pixels, that moves every layer by whole positions."""
     return math.lcm(*(reach.stride for reach in reaches))

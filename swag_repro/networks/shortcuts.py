@@ -1,4 +1,4 @@
-"""A dial for the shortcuts of a residual network: `F^l = ReLU(R(F^{l−1}) + λF^{l−1})`."""
+"""The scale λ of the shortcuts of a residual network: `F^l = ReLU(R(F^{l−1}) + λF^{l−1})`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ RESIDUAL_UNITS: Mapping[type[nn.Module], str] = {
     Bottleneck: "bn3",
     ConvolutionGroup: "residual",
 }
-"""Units that add `downsample(F)`, or F itself where `downsample` is None, to what this module gives."""
+"""Kind of unit → the module to whose output it adds `downsample(F)`, or F if `downsample` is None."""
 
 
 class Shortcut(nn.Sequential):
-    """`λF`, or λ times the projection of F; keeps the names of the projection's parameters.
+    """A shortcut `λF`, or λ times the projection of F; the projection's parameters keep their names.
 
     Args:
-        projection: where the shape changes from one unit to the next; None for F itself.
+        projection: for a unit that changes the shape; None for F itself.
         scale: λ.
     """
 
@@ -31,15 +31,15 @@ class Shortcut(nn.Sequential):
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor | float:
-        """`(B, C, H, W)` → `(B, C', H', W')`; the number 0 for λ = 0, so that no projection runs."""
+        """Return `(B, C, H, W)` → `(B, C', H', W')`; the number 0 for λ = 0, so that no projection runs."""
         return super().forward(x) * self.scale if self.scale else 0.0  # type: ignore[no-untyped-call]
 
 
 def scale_shortcuts(network: nn.Module, scale: float) -> None:
-    """Multiplies every shortcut by λ, in place. Parameters stay as they are, with λ = 0 too.
+    """Multiply every shortcut by λ, in place. Parameters stay as they are, even with λ = 0.
 
     Args:
-        network: of torchvision's residual units, or of `pseudo_resvgg`'s. λ = 1 leaves it as it is.
+        network: has residual units of torchvision or of `pseudo_resvgg`. λ = 1 leaves it as it is.
         scale: λ in [0, 1].
 
     Raises:
@@ -56,16 +56,16 @@ def scale_shortcuts(network: nn.Module, scale: float) -> None:
 
 
 def residual_units(network: nn.Module) -> dict[str, nn.Module]:
-    """The residual units of a network, by their paths, from shallow to deep."""
+    """Return the residual units of a network by their paths, from shallow to deep."""
     kinds = tuple(RESIDUAL_UNITS)
     return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
 
 
 def check_scale(scale: object) -> None:
-    """Objects to a λ that is no number from 0 to 1.
+    """Raise unless λ is a number from 0 to 1.
 
     Raises:
-        SettingError: it is none.
+        SettingError: λ is no such number.
     """
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale <= 1:
         raise SettingError(
@@ -77,7 +77,7 @@ def check_scale(scale: object) -> None:
 
 
 def idle_modules(network: nn.Module) -> list[str]:
-    """Names of the modules whose parameters no output depends on: shortcuts with λ = 0."""
+    """Return the names of modules whose parameters no output depends on: shortcuts with λ = 0."""
     return [
         name for name, module in network.named_modules() if isinstance(module, Shortcut) and not module.scale
     ]

@@ -1,6 +1,6 @@
-"""Networks small enough to train on a laptop, alike in all but one thing (see `conf/network/small_*.yaml`).
+"""Networks small enough to train on a laptop, which differ in one thing each (`conf/network/small_*.yaml`).
 
-ResNet-18's shape for small images (He et al., CVPR 2016, section 4.2: a 3×3 stem of stride 1, no
+They have ResNet-18's shape for small images (He et al., CVPR 2016, section 4.2: a 3×3 stem of stride 1, no
 max-pooling), with a quarter of its width.
 """
 
@@ -17,19 +17,19 @@ from swag_repro.errors import SettingError
 from swag_repro.networks.variants import BeforeReLU
 
 STAGES = 4
-"""Each halves the sides of the one before, and has twice its channels."""
+"""The number of stages; each halves the sides of the one before, and has twice its channels."""
 
 
 class BeforeReLUBasicBlock(BeforeReLU, BasicBlock):
-    """ResNet-18's unit, its shortcut taken before the ReLU."""
+    """A unit of ResNet-18 whose shortcut is taken before the ReLU."""
 
     def branch(self, x: Tensor) -> Tensor:
-        """`(B, C, H, W)` → `(B, planes, H', W')`."""
+        """Return the residual branch, `(B, C, H, W)` → `(B, planes, H', W')`."""
         return self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))  # type: ignore[no-any-return]
 
 
 class SmallResNet(nn.Module):
-    """See `small_resnet`."""
+    """The network of `small_resnet`."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class SmallResNet(nn.Module):
             rest = (unit(width_out, width_out, norm_layer=norm) for _ in range(units - 1))
             return nn.Sequential(*pool, first, *rest)
 
-        # Where the shortcut starts before the ReLU, the stem's own stands in the first unit.
+        # If the shortcut starts before the ReLU, the stem's ReLU is in the first unit.
         activation = None if before_relu else nn.ReLU
         self.stem = Conv2dNormActivation(3, width, bias=False, norm_layer=norm, activation_layer=activation)
         self.layer1 = stage(width, width, 1)
@@ -69,13 +69,13 @@ class SmallResNet(nn.Module):
         _initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
+        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
         x = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(x)))))
         return self.fc(self.avgpool(self.relu(x)).flatten(1))  # type: ignore[no-any-return]
 
 
 def _initialize(network: nn.Module) -> None:
-    """Kaiming normal (fan-out), as torchvision's ResNet."""
+    """Draw Kaiming normal weights (fan-out), as in torchvision's ResNet."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -91,17 +91,18 @@ def small_resnet(
     leak: float,
     num_classes: int,
 ) -> nn.Module:
-    """ResNet of two-layer units in four stages; each stage after the first halves the sides.
+    """Return a ResNet of two-layer units in four stages; each stage after the first halves the sides.
 
     Args:
-        width: channels of the first stage; each later one has twice as many.
-        units: of each stage.
-        unit: `basic` as torchvision's, `before_relu` takes the shortcut before the previous unit's ReLU.
-        batchnorm: False leaves normalisation out; each residual branch then begins at 0 (its last
-            convolution does), without which no depth trains (Zhang et al., Fixup, ICLR 2019).
-        downsampling: how a stage halves the sides: its first convolution strides, or max-pooling before it.
+        width: channels of the first stage; each later stage has twice as many as the one before.
+        units: the number of units of each stage.
+        unit: `basic` is torchvision's, `before_relu` takes the shortcut before the previous unit's ReLU.
+        batchnorm: False leaves normalisation out. Then the last convolution of each residual branch begins
+            at 0, without which no depth trains (Zhang et al., Fixup, ICLR 2019).
+        downsampling: how a stage halves the sides, by its first convolution's stride or by max-pooling
+            before the stage.
         leak: slope of the activation below 0; 0 for ReLU.
-        num_classes: of the classifier.
+        num_classes: the number of classes.
 
     Raises:
         SettingError: a number that makes no network.
@@ -125,7 +126,7 @@ def small_resnet(
 
 
 def _leak(network: nn.Module, slope: float) -> None:
-    """Turns each ReLU into a LeakyReLU."""
+    """Turn each ReLU into a LeakyReLU."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.ReLU):
@@ -133,7 +134,7 @@ def _leak(network: nn.Module, slope: float) -> None:
 
 
 class SmallVGG(nn.Module):
-    """See `small_vgg`."""
+    """The network of `small_vgg`."""
 
     def __init__(self, *, width: int, units: int, num_classes: int) -> None:
         super().__init__()
@@ -146,17 +147,19 @@ class SmallVGG(nn.Module):
         _initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
+        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
         return self.fc(self.avgpool(self.features(x)).flatten(1))  # type: ignore[no-any-return]
 
 
 def small_vgg(*, width: int, units: int, num_classes: int) -> nn.Module:
-    """VGG's form of `small_resnet`: as many 3×3 convolutions of the same widths, max-pooling, no shortcuts.
+    """Return the VGG that corresponds to `small_resnet`.
+
+    It has as many 3×3 convolutions of the same widths, max-pooling and no shortcuts.
 
     Args:
-        width: channels of the first stage; each later one has twice as many.
+        width: channels of the first stage; each later stage has twice as many as the one before.
         units: pairs of convolutions in each stage; one more convolution is the stem.
-        num_classes: of the classifier.
+        num_classes: the number of classes.
 
     Raises:
         SettingError: a number that makes no network.

@@ -1,4 +1,4 @@
-"""Reading a network at named taps, without running what lies behind the deepest one."""
+"""A network that is read at named taps and runs no further than the deepest one."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _OUT_OF_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul, opera
 class TappedNetwork(nn.Module):
     """A network that returns the activations of its taps.
 
-    Every operation runs out of place, so that a tapped tensor keeps the value it had at its tap:
-    torchvision's ReLUs and additions of the shortcut would overwrite it. Parameters are frozen.
+    Every operation runs out of place, so that a tapped tensor keeps its value at the tap: torchvision's ReLUs
+    and shortcut additions would overwrite it. Parameters are frozen.
 
     Args:
         network: any module that torch.fx can trace.
         taps: name → module path, as torchvision's feature extraction names nodes.
-        mean: of the network's training images, RGB in [0, 1].
-        std: likewise.
+        mean: the mean of the network's training images, RGB in [0, 1].
+        std: the standard deviation of these images.
         batchnorm: `eval` uses the running statistics (the identity in a network with fresh weights);
-            `batch` normalises each image by its own statistics, whatever shares its batch.
-        dtype: what the network computes in.
+            `batch` normalises each image by its own statistics, whatever the rest of the batch.
+        dtype: the type in which the network computes.
         levers: switches for speed and memory.
 
     Raises:
@@ -48,7 +48,7 @@ class TappedNetwork(nn.Module):
     mean: Tensor
     std: Tensor
     fields: dict[str, Field] | str
-    """Tap → what a position of it sees; or the name of an operation that sees the whole image."""
+    """Tap → what its positions see; or the name of an operation that is unknown or sees the whole image."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class TappedNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=dtype).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Activations at each tap.
+        """Return the activations at each tap.
 
         Args:
             images: `(B, 3, H, W)`, RGB in [0, 1].
@@ -91,7 +91,7 @@ class TappedNetwork(nn.Module):
         return {tap: torch.cat([features[tap] for features in each]) for tap in each[0]}
 
     def with_autocast(self, dtype: str | None) -> TappedNetwork:
-        """The same network, of one memory with this one, with another `levers.autocast`."""
+        """Return a network that shares this one's memory, with another `levers.autocast`."""
         other = copy(self)
         other.levers = replace(self.levers, autocast=dtype)
         return other
@@ -137,7 +137,7 @@ def _extractor(network: nn.Module, taps: Mapping[str, str]) -> fx.GraphModule:
     except (ValueError, re.error):
         _check_paths(network, taps)
         raise
-    if len(_outputs(extractor)) < len(paths):  # `layer.` fits some as a pattern, and none as a path
+    if len(_outputs(extractor)) < len(paths):  # `layer.` matches some paths as a pattern, but is no path
         _check_paths(network, taps)
     return _without_zeros(_out_of_place(extractor))
 
@@ -148,7 +148,7 @@ def _outputs(extractor: fx.GraphModule) -> dict[str, fx.Node]:
 
 
 def _check_paths(network: nn.Module, taps: Mapping[str, str]) -> None:
-    """Names a path that no module has. Only where one is missing: it traces the network once more."""
+    """Raise an error that names a path that no module has; this traces the network once more."""
     known = get_graph_node_names(network, suppress_diff_warning=True)[1]
     for tap, path in taps.items():
         _check_path(tap, path, known)
@@ -182,7 +182,7 @@ def _out_of_place(extractor: fx.GraphModule) -> fx.GraphModule:
 
 
 def _without_zeros(extractor: fx.GraphModule) -> fx.GraphModule:
-    """`F + 0` is F: nothing is to be computed for a shortcut that is scaled by 0."""
+    """Replace `F + 0` by F, so that a shortcut that is scaled by 0 computes nothing."""
     for node in extractor.graph.nodes:
         if node.target is operator.add and isinstance(node.args[1], float) and node.args[1] == 0:
             node.replace_all_uses_with(node.args[0])
@@ -207,7 +207,7 @@ def _fields(extractor: fx.GraphModule) -> dict[str, Field] | str:
 
 
 def _depths(extractor: fx.GraphModule) -> dict[str, int]:
-    """Number of convolutions on the longest path from the input to each tap."""
+    """Return the number of convolutions on the longest path from the input to each tap."""
     modules = dict(extractor.named_modules())
     depth: dict[fx.Node, int] = {}
     for node in extractor.graph.nodes:
@@ -219,5 +219,5 @@ def _depths(extractor: fx.GraphModule) -> dict[str, int]:
 
 
 def _convolutions(traced: nn.Module) -> int:
-    # Tracing keeps torchvision's own blocks whole; those are sequences.
+    # Tracing keeps torchvision's own blocks whole; they contain several modules.
     return sum(isinstance(module, _ConvNd) for module in traced.modules())

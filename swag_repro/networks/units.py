@@ -1,4 +1,4 @@
-"""What a residual unit adds: its shortcut and its residual branch, as they meet."""
+"""The two tensors that a residual unit adds: its shortcut and its residual branch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Addition:
     """The two sides of `λF + R(F)` in one residual unit, `(B, D, H, W)` each.
 
     Attributes:
-        shortcut: `λF`, projected where the unit changes the shape; 0 everywhere for λ = 0.
+        shortcut: `λF`, projected if the unit changes the shape; 0 everywhere for λ = 0.
         branch: `R(F)`.
     """
 
@@ -29,17 +29,17 @@ class Addition:
 
     @property
     def sum(self) -> Tensor:
-        """What the unit's ReLU gets."""
+        """The input of the unit's ReLU."""
         return self.shortcut + self.branch
 
 
 @torch.inference_mode()
 def additions(network: nn.Module, architecture: Architecture, images: Tensor) -> dict[str, Addition]:
-    """Runs a network, and returns what each of its residual units adds.
+    """Run a network, and return what each of its residual units adds.
 
     Args:
         network: in `eval` mode.
-        architecture: whose means normalise the images.
+        architecture: its mean and std normalise the images.
         images: `(B, 3, H, W)`, RGB in [0, 1].
 
     Raises:
@@ -62,14 +62,14 @@ def additions(network: nn.Module, architecture: Architecture, images: Tensor) ->
 
 @contextmanager
 def _watched(unit: nn.Module, take: Callable[[Addition], None]) -> Iterator[None]:
-    """Within, each forward pass of a unit hands over what it adds."""
+    """Hand over what the unit adds in each forward pass within the context."""
     projection = getattr(unit, "downsample", None)
     project: Callable[[Tensor], Tensor | float] = nn.Identity() if projection is None else projection
     seen: dict[str, Tensor] = {}
     last = next(name for kind, name in RESIDUAL_UNITS.items() if isinstance(unit, kind))
 
     def before(_: nn.Module, inputs: tuple[Tensor]) -> None:
-        seen["input"] = inputs[0].clone()  # ReLUs and additions may overwrite what they get
+        seen["input"] = inputs[0].clone()  # ReLUs and additions may overwrite their input
 
     def at_branch(_: nn.Module, __: tuple[Tensor], output: Tensor) -> None:
         seen["branch"] = output.clone()

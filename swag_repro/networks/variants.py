@@ -1,8 +1,8 @@
-"""Networks that torchvision doesn't have: SWAG's controls, and average-pooling.
+"""Networks that torchvision doesn't have: SWAG's controls, and networks with average-pooling.
 
-NoResNet and pseudo-VGG are not here: they are ResNet-50 and pseudo-ResVGG whose shortcuts are scaled by 0,
-see `shortcuts.py`. The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors
-haven't published them; the choice made here is declared in the docstring of `pseudo_resvgg`.
+NoResNet and pseudo-VGG are not here. They are ResNet-50 and pseudo-ResVGG with shortcuts scaled by 0, see
+`shortcuts.py`. The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors haven't
+published them; the docstring of `pseudo_resvgg` declares the choice made here.
 """
 
 from __future__ import annotations
@@ -22,60 +22,60 @@ RESNET50_WIDTHS = (64, 128, 256, 512)
 
 
 class BeforeReLU:
-    """`P^l = R(ReLU(P^{l−1})) + P^{l−1}`: the shortcut starts before the previous unit's ReLU.
+    """A unit `P^l = R(ReLU(P^{l−1})) + P^{l−1}` whose shortcut starts before the previous unit's ReLU.
 
-    To be mixed into one of torchvision's residual units. The activations in the paper's sense are
-    `F^l = ReLU(P^l)`: the output of `activation` in the next unit.
+    This is a mixin for torchvision's residual units. The activations in the paper's sense are
+    `F^l = ReLU(P^l)`, the output of `activation` in the next unit.
     """
 
     downsample: nn.Module | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.activation = nn.ReLU(inplace=False)  # its input goes on into the shortcut
+        self.activation = nn.ReLU(inplace=False)  # the shortcut reads its input too
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, C, H, W)` of any sign → `(B, C', H', W')` of any sign."""
+        """Return `(B, C, H, W)` of any sign → `(B, C', H', W')` of any sign."""
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.branch(self.activation(x)) + shortcut
 
     def branch(self, x: Tensor) -> Tensor:
-        """The residual branch R."""
+        """Return the residual branch R."""
         raise NotImplementedError
 
 
 class BeforeReLUBottleneck(BeforeReLU, Bottleneck):
-    """ResNet-50's unit, its shortcut taken before the ReLU."""
+    """A unit of ResNet-50 whose shortcut is taken before the ReLU."""
 
     def branch(self, x: Tensor) -> Tensor:
-        """`(B, C, H, W)` → `(B, 4·planes, H', W')`."""
+        """Return the residual branch, `(B, C, H, W)` → `(B, 4·planes, H', W')`."""
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
         return self.bn3(self.conv3(x))  # type: ignore[no-any-return]
 
 
 class BeforeReLUResNet(ResNet):
-    """ResNet-50 of `BeforeReLUBottleneck`s; parameters have torchvision's names and shapes."""
+    """A ResNet-50 of `BeforeReLUBottleneck`s; its parameters have torchvision's names and shapes."""
 
     def __init__(self, *, num_classes: int) -> None:
         super().__init__(BeforeReLUBottleneck, list(RESNET50_GROUPS), num_classes)
         self.relu = nn.ReLU(inplace=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
-        # The stem's ReLU stands in layer1.0.activation: it commutes with max-pooling.
+        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
+        # The stem's ReLU is layer1.0.activation, because it commutes with max-pooling.
         x = self.maxpool(self.bn1(self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(self.relu(x)).flatten(1))  # type: ignore[no-any-return]
 
 
 def resnet50_before_relu(*, num_classes: int = 1000) -> ResNet:
-    """ResNet-50 with the residual taken before the ReLU (SWAG's ablation)."""
+    """Return ResNet-50 with the residual taken before the ReLU (SWAG's ablation)."""
     return BeforeReLUResNet(num_classes=num_classes)
 
 
 class HalfWidthResNet(nn.Module):
-    """See `resnet50_half`; parameters have torchvision's names."""
+    """The network of `resnet50_half`; its parameters have torchvision's names."""
 
     def __init__(self, *, num_classes: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class HalfWidthResNet(nn.Module):
         _initialize_as_torchvision_vgg(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
+        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
@@ -106,7 +106,7 @@ def _half_width_stage(width_in: int, planes: int, units: int, stride: int) -> nn
         nn.Conv2d(width_in, width, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(width)
     )
     first = Bottleneck(width_in, planes, stride, projection)
-    # ResNet's first version, Caffe's: torchvision has the stride on the 3×3 convolution.
+    # ResNet's first version, in Caffe, strides here; torchvision strides in the 3×3 convolution.
     first.conv1.stride, first.conv2.stride = first.conv2.stride, first.conv1.stride
     return nn.Sequential(first, *(Bottleneck(width, planes) for _ in range(units - 1)))
 
@@ -114,14 +114,14 @@ def _half_width_stage(width_in: int, planes: int, units: int, stride: int) -> nn
 def resnet50_half(*, num_classes: int = 1000) -> HalfWidthResNet:
     """Return ResNet-50 of half width: bottleneck units 3, 4, 6, 3 with 32 to 256 inner channels.
 
-    The architecture of Yahoo's open_nsfw (`resnet_50_1by2`, 2016), but for its classifier: a 7×7 stem of 64
-    channels, unpadded max-pooling, and the stride of a stage on the first 1×1 convolution of its first unit.
+    It is the architecture of Yahoo's open_nsfw (`resnet_50_1by2`, 2016) except for its classifier. It has a
+    7×7 stem of 64 channels and unpadded max-pooling, and the first 1×1 convolution of a stage has the stride.
     """
     return HalfWidthResNet(num_classes=num_classes)
 
 
 class ConvolutionGroup(nn.Module):
-    """Three 3×3 convolutions, as deep as a bottleneck; `F^l = ReLU(R(F^{l−1}) + shortcut(F^{l−1}))`."""
+    """A unit `F^l = ReLU(R(F^{l−1}) + shortcut(F^{l−1}))` of three 3×3 convolutions, as in a bottleneck."""
 
     def __init__(self, width_in: int, width: int, *, batchnorm: bool) -> None:
         super().__init__()
@@ -130,12 +130,12 @@ class ConvolutionGroup(nn.Module):
             _convolution(width, width, batchnorm=batchnorm),
             _convolution(width, width, batchnorm=batchnorm, activation=None),
         )
-        # Named as in torchvision's units, although it changes the width only.
+        # The name is that of torchvision's units, although the module changes only the width.
         self.downsample = None if width_in == width else _projection(width_in, width)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, width_in, H, W)` → `(B, width, H, W)`, never negative."""
+        """Return `(B, width_in, H, W)` → `(B, width, H, W)`, never negative."""
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.relu(self.residual(x) + shortcut)  # type: ignore[no-any-return]
 
@@ -152,7 +152,7 @@ def _projection(width_in: int, width: int) -> nn.Sequential:
 
 
 class PseudoResVGG(nn.Module):
-    """As deep as ResNet-50, of 3×3 convolutions and max-pooling only; see `pseudo_resvgg`."""
+    """A network as deep as ResNet-50, with only 3×3 convolutions and max-pooling; see `pseudo_resvgg`."""
 
     def __init__(self, *, batchnorm: bool, num_classes: int) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class PseudoResVGG(nn.Module):
         _initialize_as_torchvision_vgg(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
+        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
         x = self.maxpool(self.stem(x))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
@@ -189,17 +189,18 @@ def _initialize_as_torchvision_vgg(network: nn.Module) -> None:
 
 
 def pseudo_resvgg(*, batchnorm: bool = False, num_classes: int = 1000) -> PseudoResVGG:
-    """VGG's ingredients in ResNet-50's shape, with shortcuts (declared choice, see science of the README).
+    """Return VGG's layers in ResNet-50's shape, with shortcuts (declared choice, see science of the README).
 
-    1 + 3·(3+4+6+3) convolutions, all 3×3, of 64, 128, 256 and 512 channels; max-pooling where ResNet-50
-    strides; a shortcut around each three convolutions, 1×1 where the width changes; weights Kaiming normal
-    (fan-out), as torchvision's VGG. Pseudo-VGG is the same with its shortcuts scaled by 0.
+    The network has 1 + 3·(3+4+6+3) convolutions, all 3×3, with 64, 128, 256 and 512 channels. It has
+    max-pooling where ResNet-50 strides. A shortcut goes around each three convolutions; it is 1×1 where the
+    width changes. Weights are Kaiming normal (fan-out), as in torchvision's VGG. Pseudo-VGG is this network
+    with its shortcuts scaled by 0.
     """
     return PseudoResVGG(batchnorm=batchnorm, num_classes=num_classes)
 
 
 class PlainNetwork(nn.Module):
-    """See `between_resnet_and_vgg`."""
+    """The network of `between_resnet_and_vgg`."""
 
     def __init__(
         self,
@@ -242,7 +243,7 @@ class PlainNetwork(nn.Module):
         _initialize_as_torchvision_vgg(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → logits `(B, num_classes)`."""
+        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
         x = self.maxpool(self.stem(x))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
@@ -258,22 +259,22 @@ def between_resnet_and_vgg(
     batchnorm: bool,
     num_classes: int = 1000,
 ) -> PlainNetwork:
-    """What lies between NoResNet and pseudo-VGG, one difference at a time; without shortcuts.
+    """Return a network between NoResNet and pseudo-VGG, without shortcuts.
 
-    As many convolutions as ResNet-50, in groups of three. The chain's first, `7, 4, 1, stride, 3, True`,
-    computes what ResNet-50 without shortcuts does, and its last, `3, 1, 3, max_pool, 2, False`, what
-    pseudo-VGG does.
+    It has as many convolutions as ResNet-50, in groups of three. A chain of these networks changes one
+    setting at a time. The first one, `7, 4, 1, stride, 3, True`, computes what ResNet-50 without shortcuts
+    does. The last one, `3, 1, 3, max_pool, 2, False`, computes what pseudo-VGG does.
 
     Args:
         stem_kernel: side of the first convolution: 7 in ResNet-50, 3 in VGG.
-        expansion: a group has so many times more channels at its end than inside: 4 and 1.
-        kernel: side of the first and third convolution of a group: 1 and 3.
+        expansion: how many times more channels a group has at its end than inside: 4 in ResNet-50, 1 in VGG.
+        kernel: side of the first and third convolution of a group: 1 in ResNet-50, 3 in VGG.
         downsampling: what halves the sides in the stem and at the start of stages: a convolution's stride,
             or max-pooling behind the stem and before the stage.
-        stem_pooling: side of the max-pooling before the first stage, which halves the sides in any case:
-            3, overlapping and padded, and 2.
-        batchnorm: behind each convolution; without, convolutions have biases, which are 0 at first.
-        num_classes: of the classifier.
+        stem_pooling: side of the max-pooling before the first stage, which halves the sides in any case: 3
+            (overlapping and padded) in ResNet-50, 2 in VGG.
+        batchnorm: whether it follows each convolution; else convolutions have biases, which begin at 0.
+        num_classes: the number of classes.
 
     Raises:
         SettingError: an unknown `downsampling`.
@@ -291,11 +292,11 @@ def between_resnet_and_vgg(
 
 
 def average_pooled(*, model: str, **settings: Any) -> nn.Module:
-    """A network of torchvision whose max-pooling has become average-pooling (Gatys et al., CVPR 2016).
+    """Return a torchvision network with average-pooling in place of max-pooling (Gatys et al., CVPR 2016).
 
     Args:
         model: torchvision's name; its pooling must be modules of an `nn.Sequential`, as in VGG.
-        settings: what else torchvision's builder takes, such as `weights`.
+        settings: other keywords of torchvision's builder, such as `weights`.
     """
     network: nn.Module = get_model(model, **settings)
     for parent in [module for module in network.modules() if isinstance(module, nn.Sequential)]:

@@ -1,7 +1,7 @@
-"""Pictures that are read part by part, so that no layer is ever whole: `tile=1024`.
+"""Tiling, the option `tile=1024`: pictures are read part by part, so that no layer is ever whole.
 
-An option: networks tell what their positions see, and nothing else below knows of it. What makes a loss or a
-smoothing fit stands here, in `MEANS` and `POINTWISE`.
+Networks say what their positions see; no other code outside this package knows of tiles. `MEANS` and
+`POINTWISE` list the losses and smoothings that fit.
 """
 
 from swag_repro.tiling.features import TiledFeatures

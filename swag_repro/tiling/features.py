@@ -1,4 +1,4 @@
-"""Reading a network part by part, each with what its taps see around it: nothing is ever whole."""
+"""Features of a network that is read tile by tile, each tile with the pixels that its taps see around it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from swag_repro.networks.receptive import Field, Reach, common_stride
 if TYPE_CHECKING:
     from swag_repro.networks.tapped import TappedNetwork
 
-_CORNER = 256  # pixels that every network has positions for
+_CORNER = 256  # every network has positions for an image of this side
 
 Place = tuple[slice, slice]
-"""Rows and columns."""
+"""A range of rows and a range of columns."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Patch:
     """The positions of a layer that a tile owns.
 
     Attributes:
-        inner: among those that are computed from the tile.
-        outer: among those of the whole layer.
+        inner: their place among the positions that are computed from the tile.
+        outer: their place among the positions of the whole layer.
         size: rows and columns of the whole layer.
     """
 
@@ -38,11 +38,11 @@ class Patch:
 
     @property
     def positions(self) -> int:
-        """Of the whole layer, M."""
+        """The number of positions of the whole layer, M."""
         return self.size[0] * self.size[1]
 
     def of(self, whole: Tensor) -> Tensor:
-        """Its positions of a whole layer: `(..., M)` → `(..., m)`."""
+        """Return the patch's positions of a whole layer: `(..., M)` → `(..., m)`."""
         cut: Tensor = whole.unflatten(-1, self.size)[(..., *self.outer)]
         return cut.flatten(-2)
 
@@ -52,8 +52,8 @@ class Tile:
     """A part of an image that is read by itself.
 
     Attributes:
-        pixels: that are read.
-        patches: of each tap.
+        pixels: the place that is read.
+        patches: tap → the positions that the tile owns.
     """
 
     pixels: Place
@@ -62,16 +62,16 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How images of one size are cut.
+    """A division of images of one size into tiles.
 
-    Each position of each tap belongs to one tile, which holds all pixels that it sees: but for rounding it
-    has the value that the whole image gives it.
+    Each position of each tap belongs to one tile, which holds all pixels that the position sees. So the
+    position has the value that the whole image gives it, apart from rounding.
 
     Attributes:
-        fields: tap → what a position sees.
-        height: of the images, in pixels.
-        width: likewise.
-        size: pixels of a tile's side, besides what is seen around it; rounded to the network's stride.
+        fields: tap → the pixels that a position sees.
+        height: the height of the images, in pixels.
+        width: the width of the images, in pixels.
+        size: pixels of a tile's side, without the pixels seen around it; rounded to the network's stride.
     """
 
     fields: Mapping[str, Field]
@@ -81,7 +81,7 @@ class Tiling:
 
     @cached_property
     def tiles(self) -> tuple[Tile, ...]:
-        """All of them."""
+        """All tiles of an image."""
         return tuple(self._tile(rows, columns) for rows, columns in product(*map(self._spans, (0, 1))))
 
     @cached_property
@@ -94,14 +94,14 @@ class Tiling:
 
     @property
     def most(self) -> int:
-        """Pixels of the largest tile, with what is seen around it."""
+        """The pixels of the largest tile, including those seen around it."""
         return max(_length(rows) * _length(columns) for rows, columns in (t.pixels for t in self.tiles))
 
     def _reaches(self, side: int) -> list[Reach]:
         return [field[side] for field in self.fields.values()]
 
     def _spans(self, side: int) -> list[slice]:
-        """Of the tiles' own pixels along a side; a last one that is smaller than half joins its neighbour."""
+        """Return the tiles' own pixels along a side; a last tile below half the size joins its neighbour."""
         length, stride = (self.height, self.width)[side], common_stride(self._reaches(side))
         size = max(stride, self.size // stride * stride)
         starts = [start for start in range(0, length, size) if start == 0 or length - start >= size // 2]
@@ -118,13 +118,13 @@ class Tiling:
         return Tile(seen, patches)
 
     def _owned(self, reach: Reach, own: slice, length: int) -> slice:
-        """Of a tap's positions along a side, those of a tile."""
+        """Return the positions of a tap along a side that a tile owns."""
         most = reach.positions(length)
         stop = most if own.stop == length else min(most, own.stop // reach.stride)
         return slice(min(most, own.start // reach.stride), stop)
 
     def _seen(self, own: slice, side: int) -> slice:
-        """The pixels that a tile's positions see along a side, from a multiple of the stride on."""
+        """Return the pixels that a tile's positions see along a side, from a multiple of the stride on."""
         length, reaches = (self.height, self.width)[side], self._reaches(side)
         stride = common_stride(reaches)
         first = max(0, own.start + min(0, *(reach.first for reach in reaches)))
@@ -144,14 +144,14 @@ def _shifted(place: slice, by: int) -> slice:
 
 @dataclass(frozen=True)
 class TiledFeatures(Mapping[str, Tensor]):
-    """Features of images that are computed tile by tile whenever they are asked for.
+    """The features of images, computed tile by tile whenever they are asked for.
 
-    As a mapping it puts a tap's features together, `(A, D, H', W')`.
+    As a mapping it puts the features of a tap together, `(A, D, H', W')`.
 
     Attributes:
-        network: that is read; its taps are those of the features.
+        network: the network that is read; the features have its taps.
         images: `(A, 3, H, W)`.
-        size: of the tiles, see `Tiling`.
+        size: the size of the tiles, see `Tiling`.
         zeros: whether all features are 0 in place of the network's.
 
     Raises:
@@ -165,7 +165,7 @@ class TiledFeatures(Mapping[str, Tensor]):
 
     @cached_property
     def tiling(self) -> Tiling:
-        """How the images are cut."""
+        """The division of the images into tiles."""
         fields = self.network.fields
         if isinstance(fields, str):
             rule = "should be null for a network of which a layer sees the whole image, or nobody knows what"
@@ -174,16 +174,16 @@ class TiledFeatures(Mapping[str, Tensor]):
         return Tiling(fields, height, width, self.size)
 
     def nothing(self) -> TiledFeatures:
-        """As many zeros."""
+        """Return as many features, all 0."""
         return replace(self, zeros=True)
 
     def parts(self) -> Iterator[tuple[Tile, dict[str, Tensor]]]:
-        """Each tile, with the features that it owns, `(A, D, h, w)`."""
+        """Yield each tile with the features that it owns, `(A, D, h, w)`."""
         for tile in self.tiling.tiles:
             yield tile, self.part(tile, self.images[(..., *tile.pixels)])
 
     def part(self, tile: Tile, pixels: Tensor) -> dict[str, Tensor]:
-        """The features that a tile owns, `(A, D, h, w)`, of its pixels `(A, 3, h', w')`."""
+        """Return the features that a tile owns, `(A, D, h, w)`, from its pixels `(A, 3, h', w')`."""
         if self.zeros:
             return {tap: self._zeros(tap, patch) for tap, patch in tile.patches.items()}
         found = self.network(pixels)
@@ -195,12 +195,12 @@ class TiledFeatures(Mapping[str, Tensor]):
 
     @cached_property
     def _corner(self) -> dict[str, Tensor]:
-        """Features of a corner, for their channels and types."""
+        """The features of a corner, which give the channels and types."""
         found: dict[str, Tensor] = self.network(self.images[..., :_CORNER, :_CORNER])
         return found
 
     def together(self, taps: Iterable[str]) -> dict[str, Tensor]:
-        """Features of these taps, put together, `(A, D, H', W')`; one reading for all of them."""
+        """Return the whole features of these taps, `(A, D, H', W')`; the network is read once for all."""
         wanted, whole = list(taps), dict[str, Tensor]()
         for tile, features in self.parts():
             for tap in wanted:
@@ -211,13 +211,13 @@ class TiledFeatures(Mapping[str, Tensor]):
         return whole
 
     def __getitem__(self, tap: str) -> Tensor:
-        """A tap's features, put together."""
+        """Return the whole features of a tap."""
         return self.together([tap])[tap]
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the taps."""
+        """Iterate over the names of the taps."""
         return iter(self.tiling.fields)
 
     def __len__(self) -> int:
-        """How many taps there are."""
+        """Return the number of taps."""
         return len(self.tiling.fields)

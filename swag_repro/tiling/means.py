@@ -1,4 +1,4 @@
-"""Losses of a layer that are functions of means over positions, so that the layer may come in parts."""
+"""Losses that are functions of means over a layer's positions, so that the layer may come in parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Means(ABC):
     """The means of a loss, and how it is computed from them."""
 
     keeps_positions: ClassVar[bool] = False
-    """Whether what is kept of a reference image is the loss's own `target`, of the whole layer."""
+    """Whether the loss keeps its own `target` of a reference image's whole layer."""
 
     @abstractmethod
     def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Any], patch: Patch) -> Tensor:
@@ -37,8 +37,8 @@ class Means(ABC):
 
         Args:
             matrix: `(A, D, m)`.
-            shares: what each position counts, `(A, m)`; None for 1.
-            kept: of the A reference images; empty while these are made.
+            shares: how much each position counts, `(A, m)`; None for 1.
+            kept: what is kept of the A reference images; empty while it is made.
             patch: where the part lies.
         """
 
@@ -47,13 +47,13 @@ class Means(ABC):
         """Return the loss of each image, `(A,)` float64.
 
         Args:
-            means: what `added` gives for all of a layer with shares that sum to 1, `(A, ...)` float64.
-            kept: of the A reference images.
+            means: what `added` gives for a whole layer with shares that sum to 1, `(A, ...)` float64.
+            kept: what is kept of the A reference images.
             positions: M.
         """
 
     def keep(self, means: Tensor) -> Any:
-        """Return what `distance` reads of one reference image, from its means `(1, ...)`; by default they."""
+        """Return what `distance` reads of one reference image with means `(1, ...)`; by default the means."""
         return means
 
 
@@ -65,7 +65,7 @@ class ContentMeans(Means):
     keeps_positions: ClassVar[bool] = True
 
     def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Any], patch: Patch) -> Tensor:
-        """Return `(A,)`."""
+        """Return half the squared distance of a part, `(A,)`."""
         del shares
         return content_distance(matrix, patch.of(torch.cat(list(kept)) if len(kept) > 1 else kept[0]))
 
@@ -123,7 +123,7 @@ class MomentMeans(Means):
 
 
 EPSILON = 1e-14
-"""A variance below this part of the mean square is float64's rounding."""
+"""A variance below this part of the mean square is rounding of float64."""
 
 
 def _moments(means: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
-"""An objective of images that are read tile by tile, so that no layer is ever whole.
+"""An objective that reads images tile by tile, so that no layer is ever whole.
 
-Losses that depend on means over positions read each position twice: once for the means, and once for the
-gradient, when it is known what they are worth. SWAG's softmax divides by a sum over the layer: once more.
+A loss of means over positions reads each position twice: once for the means, and once for the gradient, which
+needs the means of the whole layer. A softmax over the layer divides by a sum and takes one more reading.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from swag_repro.tiling.softmax import Shared, of_part, reads_whole_layers, share
 
 @dataclass(frozen=True, kw_only=True)
 class TiledObjective(Objective):
-    """The same terms as `Objective`, apart from rounding, in memory that hardly grows with the picture.
+    """An `Objective` with the same terms, apart from rounding, in memory that hardly grows with the picture.
 
-    Networks that it is given are `TappedNetwork`s. Of a content image the content's taps are kept whole.
+    Its networks must be `TappedNetwork`s. It keeps the content taps of a content image whole.
 
     Attributes:
-        tile: pixels of a tile's side, besides what the network sees around it.
+        tile: pixels of a tile's side, without the pixels that the network sees around it.
 
     Raises:
         SettingError: a loss that is no function of means over positions, a smoothing of whole layers other
@@ -62,10 +62,10 @@ class TiledObjective(Objective):
 
     @classmethod
     def of(cls, objective: Objective, tile: int) -> TiledObjective:
-        """The same objective in tiles.
+        """Return the same objective in tiles.
 
         Raises:
-            SettingError: as of the class.
+            SettingError: as for the class.
         """
         return cls(**{each.name: getattr(objective, each.name) for each in fields(Objective)}, tile=tile)
 
@@ -104,7 +104,7 @@ class TiledObjective(Objective):
         ]
 
     def _peaks(self, features: TiledFeatures, taps: Collection[str]) -> dict[str, Tensor]:
-        """Largest magnitude of each tap's activations, `(A, 1)`; 0 where no smoothing reads it."""
+        """Return the largest magnitude of each tap's activations, `(A, 1)`; 0 if no smoothing reads it."""
         if isinstance(self.smoothing, NoSmoothing):
             return dict.fromkeys(taps, features.images.new_zeros(len(features.images), 1))
         found: dict[str, Tensor] = {}
@@ -133,14 +133,14 @@ class TiledObjective(Objective):
 
 
 def whole(objective: Objective) -> Objective:
-    """The same objective without tiles."""
+    """Return the same objective without tiles."""
     if not isinstance(objective, TiledObjective):
         return objective
     return Objective(**{each.name: getattr(objective, each.name) for each in fields(Objective)})
 
 
 def can_be_tiled(objective: Objective, network: TappedNetwork) -> bool:
-    """Whether tiles fit an objective and a network."""
+    """Return whether tiles fit an objective and a network."""
     try:
         TiledObjective.of(objective, 1)
     except SettingError:
@@ -154,7 +154,7 @@ def _means_of(side: Side) -> Means:
 
 @dataclass(frozen=True)
 class _Reading:
-    """A tap of A images as one term of the objective reads it."""
+    """A tap of A images, as one term of the objective reads it."""
 
     tap: str
     means: Means
@@ -171,7 +171,7 @@ class _Reading:
         return cast(Softmax, self.smoothing)
 
     def added(self, layer: Tensor, patch: Patch, common: Shared | None) -> Tensor:
-        """What a part of the layer, `(A, D, h, w)`, adds to the means, `(A, ...)` float64."""
+        """Return what a part of the layer, `(A, D, h, w)`, adds to the means, `(A, ...)` float64."""
         shares = None if self.shares is None else patch.of(self.shares)
         matrix = self._smoothed(layer, patch, common).flatten(2)
         found = self.means.added(matrix, shares, self.kept, patch).double()
@@ -186,20 +186,20 @@ class _Reading:
 
 
 class _Passes:
-    """The means of several readings over the tiles of images, and their gradient.
+    """The passes that give the means of several readings over the tiles of images, and their gradient.
 
     Args:
-        features: of the images.
-        readings: R of them.
+        features: the features of the images.
+        readings: the R readings.
     """
 
     def __init__(self, features: TiledFeatures, readings: Sequence[_Reading]) -> None:
         self.features, self.readings = features, readings
         self.shared: list[Shared | None] = [None] * len(readings)
-        self.slopes: list[Tensor | None] = [None] * len(readings)  # of the means, by `shared`'s total
+        self.slopes: list[Tensor | None] = [None] * len(readings)  # of the means, by the total of `shared`
 
     def share(self) -> None:
-        """The first pass: what a layer's values share, where a smoothing asks for it."""
+        """Run the first pass, which finds what a layer's values share, if a smoothing asks for it."""
         if not any(reading.shares_layer for reading in self.readings):
             return
         for _, part in self.features.parts():
@@ -209,7 +209,10 @@ class _Passes:
                     self.shared[index] = shared(smoothing, part[reading.tap], reading.peaks, before)
 
     def means(self, *, slopes: bool) -> tuple[Tensor, ...]:
-        """The second pass: `(A, ...)` float64 of each reading; with `slopes`, as a gradient wants them."""
+        """Run the second pass, and return the means of each reading, `(A, ...)` float64.
+
+        With `slopes` it also keeps the slopes that a gradient needs.
+        """
         means: list[Tensor | None] = [None] * len(self.readings)
         for tile, part in self.features.parts():
             for index, reading in enumerate(self.readings):
@@ -224,7 +227,7 @@ class _Passes:
         return tuple(mean for mean in means if mean is not None)
 
     def gradient(self, upstream: Sequence[Tensor]) -> Tensor:
-        """The last pass: of the images, `(A, 3, H, W)`, from that of each reading's means."""
+        """Run the last pass: return the images' gradient, `(A, 3, H, W)`, from those of the means."""
         images = self.features.images
         gradient = torch.zeros_like(images)
         for tile in self.features.tiling.tiles:
@@ -235,7 +238,7 @@ class _Passes:
         return gradient
 
     def _worth(self, tile: Tile, part: dict[str, Tensor], upstream: Sequence[Tensor]) -> Iterator[Tensor]:
-        """What each reading's part of a tile is worth; its gradient is the objective's."""
+        """Yield numbers for each reading's part of a tile, whose sum has the objective's gradient."""
         for index, reading in enumerate(self.readings):
             layer, patch, common = part[reading.tap], tile.patches[reading.tap], self.shared[index]
             slope, smoothing = self.slopes[index], reading.shares_layer
@@ -247,11 +250,11 @@ class _Passes:
 
 
 def _with_slope(reading: _Reading, layer: Tensor, patch: Patch, common: Shared) -> tuple[Tensor, Tensor]:
-    """What a part of a layer adds, and the slope of that by the total that the layer's values share."""
+    """Return what a part of a layer adds, and its slope by the total that the layer's values share."""
     with torch.enable_grad():
         total = common.total.detach().requires_grad_()
         value = reading.added(layer, patch, Shared(common.shift, total))
-        # Of one number, the slopes of many: the gradient of what is linear in their weights.
+        # The slope of `Σ units · value` is linear in `units`: its gradient is each value's slope.
         units = torch.zeros_like(value, requires_grad=True)
         (weighed,) = torch.autograd.grad(value, total, units, create_graph=True)
         (slope,) = torch.autograd.grad(weighed.sum(), units)
@@ -276,6 +279,6 @@ class _Means(torch.autograd.Function):
 
 
 def _means(features: TiledFeatures, readings: Sequence[_Reading]) -> tuple[Tensor, ...]:
-    """`(A, ...)` float64 of each reading, differentiable by the features' images."""
+    """Return the means of each reading, `(A, ...)` float64, differentiable by the features' images."""
     found: tuple[Tensor, ...] = _Means.apply(features.images, _Passes(features, readings))
     return found

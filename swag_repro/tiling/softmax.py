@@ -1,4 +1,4 @@
-"""SWAG's softmax of a layer that comes in parts, and which smoothings need no such care."""
+"""The softmax of a layer that comes in parts, and the list of smoothings that need no such care."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def reads_whole_layers(smoothing: Smoothing) -> bool:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all values of a layer's softmax share.
+    """The numbers that all values of a layer's softmax share.
 
     Attributes:
-        shift: their largest, `(B, 1)`; a constant of the gradient.
+        shift: the largest value, `(B, 1)`; a constant of the gradient.
         total: `Σ e^{(F − shift)/T}`, `(B, 1)` float64.
     """
 
@@ -37,7 +37,7 @@ def weights(softmax: Softmax, features: Tensor, reference: Tensor, shift: Tensor
     """Return `e^{(F − shift)/T}` of a layer or a part of it, in the shape of `features` `(B, D, ...)`.
 
     Args:
-        softmax: over layers.
+        softmax: a softmax over layers.
         features: float32 or wider.
         reference: see `Smoothing`.
         shift: `(B, 1)`, a constant.
@@ -47,13 +47,13 @@ def weights(softmax: Softmax, features: Tensor, reference: Tensor, shift: Tensor
 
 
 def shared(softmax: Softmax, features: Tensor, reference: Tensor, before: Shared | None) -> Shared:
-    """Return what the values of a layer share, as far as it was seen, with one more part of it.
+    """Return what the values of a layer's parts share, up to this part.
 
     Args:
-        softmax: over layers.
+        softmax: a softmax over layers.
         features: a part of a layer, `(B, D, ...)`.
         reference: see `Smoothing`.
-        before: of the parts before it; None at the first.
+        before: what the values of the earlier parts share; None at the first part.
     """
     features = at_least_float32(features)
     shift = features.flatten(1).amax(dim=1, keepdim=True)
@@ -68,11 +68,11 @@ def of_part(softmax: Softmax, features: Tensor, reference: Tensor, whole: Shared
     """Return σ of a part of a layer.
 
     Args:
-        softmax: over layers.
+        softmax: a softmax over layers.
         features: `(B, D, ...)`.
         reference: see `Smoothing`.
-        whole: of the whole layer; σ can be differentiated by its `total`.
-        count: values of a whole image, D·M.
+        whole: what the values of the whole layer share; σ can be differentiated by its `total`.
+        count: the number of values of a whole image, D·M.
     """
     features = at_least_float32(features)
     unit = whole.total.to(features.dtype) / (count if softmax.mean_one else 1)

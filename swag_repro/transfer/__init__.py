@@ -1,4 +1,4 @@
-"""The optimisation of images: the engine, its guards, what it optimises, and by which method."""
+"""The optimisation of images: the engine, its guards, its canvases and its optimisers."""
 
 from swag_repro.transfer.canvas import Canvas, LaplacianPyramid, NormalizedPixels, Pixels, finest_level
 from swag_repro.transfer.engine import Transfer

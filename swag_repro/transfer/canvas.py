@@ -1,4 +1,4 @@
-"""What an optimiser moves in place of an image: its pixels, or numbers from which pixels are made."""
+"""The numbers that an optimiser moves in place of an image: its pixels, or numbers that give pixels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Canvas(Protocol):
     """A way to write images as numbers; one file of `conf/canvas`."""
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` as numbers, `(B, ...)`."""
+        """Return images `(B, 3, H, W)` as numbers, `(B, ...)`."""
 
     def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:
-        """The images `(B, 3, H, W)` of this height and width that the numbers stand for, differentiably."""
+        """Return the images `(B, 3, H, W)` of this size that the numbers stand for, differentiably."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,23 @@ class Pixels:
     """The pixels themselves."""
 
     def encode(self, images: Tensor) -> Tensor:
-        """The images."""
+        """Return the images."""
         return images
 
     def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG002
-        """The images."""
+        """Return the images."""
         return values
 
 
 @dataclass(frozen=True, kw_only=True)
 class NormalizedPixels:
-    """`(pixel − mean) / std`: the pixels as a network sees them.
+    """The pixels as a network sees them, `(pixel − mean) / std`.
 
-    The same image, but other units of an optimiser's steps, tolerances and weight decay.
+    The image is the same; the units of an optimiser's steps, tolerances and weight decay differ.
 
     Attributes:
-        mean: of each channel, RGB in [0, 1].
-        std: likewise, above 0; 1/255 for values from 0 to 255.
+        mean: the mean of each channel, RGB in [0, 1].
+        std: the standard deviation of each channel, above 0; 1/255 for values from 0 to 255.
 
     Raises:
         SettingError: not three finite numbers each, or a `std` that is not above 0.
@@ -63,17 +63,17 @@ class NormalizedPixels:
                 raise SettingError(f"canvas.{name}", rule, list(values), "One for each of R, G and B.")
 
     def encode(self, images: Tensor) -> Tensor:
-        """Normalised images, `(B, 3, H, W)`."""
+        """Return normalised images, `(B, 3, H, W)`."""
         mean, std = self._units(images)
         return (images - mean) / std
 
     def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG002
-        """The images."""
+        """Return the images."""
         mean, std = self._units(values)
         return values * std + mean
 
     def _units(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """`(3, 1, 1)` both."""
+        """Return mean and standard deviation, `(3, 1, 1)` both."""
         mean, std = (
             torch.tensor(values, dtype=like.dtype, device=like.device).view(3, 1, 1)
             for values in (self.mean, self.std)
@@ -83,15 +83,15 @@ class NormalizedPixels:
 
 @dataclass(frozen=True, kw_only=True)
 class LaplacianPyramid:
-    """What each halving of an image loses, and what is left in the end (Burt & Adelson 1983).
+    """The residuals that each halving of an image loses, and the smallest image (Burt & Adelson 1983).
 
-    One step on a coarse number moves many pixels at once, so that colours of whole regions are soon found
-    (STROTSS, section 2.5). As in its authors' code, images are halved and doubled by bilinear interpolation
-    between centres of the corner pixels, without a blur.
+    A step on a coarse number moves many pixels at once, so that the optimiser soon finds the colours of whole
+    regions (STROTSS, section 2.5). As in the authors' code, images are halved and doubled by bilinear
+    interpolation between centres of the corner pixels, without a blur.
 
     Attributes:
-        levels: of residuals, at least 1; fewer where an image is down to one pixel before. 5 in the authors'
-            code.
+        levels: the number of residuals, at least 1; an image that is soon down to one pixel has fewer. The
+            authors' code has 5.
 
     Raises:
         SettingError: fewer than one level.
@@ -105,7 +105,7 @@ class LaplacianPyramid:
             raise SettingError("canvas.levels", rule, repr(self.levels), "For none, use canvas=pixels.")
 
     def encode(self, images: Tensor) -> Tensor:
-        """Residuals, fine to coarse, then the smallest image: `(B, 3, H, W)` → `(B, N)`."""
+        """Return residuals, fine to coarse, then the smallest image: `(B, 3, H, W)` → `(B, N)`."""
         smaller = [images]
         for size in self.sizes(images.shape[2:])[1:]:
             smaller.append(_interpolated(smaller[-1], size))
@@ -113,7 +113,7 @@ class LaplacianPyramid:
         return torch.cat([level.flatten(1) for level in (*residuals, smaller[-1])], dim=1)
 
     def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:
-        """The images `(B, 3, H, W)` of this size."""
+        """Return the images `(B, 3, H, W)` of this size."""
         sizes = self.sizes(size)
         parts = values.split([3 * height * width for height, width in sizes], dim=1)
         levels = [part.unflatten(1, (3, *each)) for part, each in zip(parts, sizes, strict=True)]
@@ -124,7 +124,7 @@ class LaplacianPyramid:
         return images
 
     def sizes(self, size: Sequence[int]) -> list[tuple[int, int]]:
-        """Heights and widths, fine to coarse: the image's own, and after each halving."""
+        """Return heights and widths, fine to coarse: the image's own, and those after each halving."""
         found = [(size[0], size[1])]
         while len(found) <= self.levels and max(found[-1]) > 1:
             found.append(_half(found[-1]))
@@ -137,15 +137,15 @@ OPPONENTS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 
 @dataclass(frozen=True, kw_only=True)
 class FourierSpectrum:
-    """Spatial frequencies of opponent colours, each in units of what photographs have of it.
+    """The spatial frequencies of opponent colours, each in units of its strength in photographs.
 
-    In these numbers natural images are decorrelated, so that a step moves low frequencies as readily as
-    high ones; Mordvintsev et al., *Differentiable image parameterizations*, Distill 2018, stylise so by
+    These numbers decorrelate natural images, so that a step moves low frequencies as readily as high ones.
+    Mordvintsev et al., *Differentiable image parameterizations*, Distill 2018, use them to stylise with
     networks other than VGG.
 
     Attributes:
-        decay: a frequency's unit is one over its power of this; 0 for equal units.
-        colors: units of lightness and of the two opponent colours, above 0.
+        decay: the unit of frequency f is `1 / f^decay`; 0 gives equal units.
+        colors: the units of lightness and of the two opponent colours, above 0.
 
     Raises:
         SettingError: a negative decay, or not three units above 0.
@@ -162,26 +162,26 @@ class FourierSpectrum:
             raise SettingError("canvas.colors", rule, list(self.colors), "One for each opponent colour.")
 
     def encode(self, images: Tensor) -> Tensor:
-        """Real and imaginary parts of the half spectrum: `(B, 3, H, W)` → `(B, 3, H, W // 2 + 1, 2)`."""
+        """Return the half spectrum, real and imaginary: `(B, 3, H, W)` → `(B, 3, H, W // 2 + 1, 2)`."""
         opponents = torch.einsum("oc,bchw->bohw", self._basis(images).inverse(), images)
         spectrum = torch.fft.rfft2(opponents, norm="ortho")
         return torch.view_as_real(spectrum / self._units(images, images.shape[2:]))
 
     def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:
-        """The images `(B, 3, H, W)` of this size."""
+        """Return the images `(B, 3, H, W)` of this size."""
         spectrum = torch.view_as_complex(values.contiguous()) * self._units(values, size)
         opponents = torch.fft.irfft2(spectrum, s=tuple(size), norm="ortho")
         return torch.einsum("co,bohw->bchw", self._basis(values), opponents)
 
     def _basis(self, like: Tensor) -> Tensor:
-        """`(3, 3)`: a column for each opponent colour, of its unit's length."""
+        """Return a matrix `(3, 3)` with a column for each opponent colour, as long as its unit."""
         rows = torch.tensor(OPPONENTS, dtype=like.dtype, device=like.device)
         units = torch.tensor(list(self.colors), dtype=like.dtype, device=like.device)
         basis: Tensor = (rows / rows.norm(dim=1, keepdim=True) * units[:, None]).T
         return basis
 
     def _units(self, like: Tensor, size: Sequence[int]) -> Tensor:
-        """`(H, W // 2 + 1)`: of each frequency; that of the mean is that of the lowest other."""
+        """Return each frequency's unit, `(H, W // 2 + 1)`; frequency 0 has the unit of the lowest other."""
         height, width = size
         options = {"dtype": like.dtype, "device": like.device}
         rows, columns = torch.fft.fftfreq(height, **options), torch.fft.rfftfreq(width, **options)
@@ -191,10 +191,10 @@ class FourierSpectrum:
 
 
 def finest_level(images: Tensor) -> Tensor:
-    """What images lose when halved: `(B, 3, H, W)` → the same shape.
+    """Return the residual that halving the images loses, `(B, 3, H, W)` → the same shape.
 
-    STROTSS starts from it, beside the style's mean colour. Its authors' code interpolates here between
-    pixels' own centres, which is the mean of two by two pixels where sides are even.
+    STROTSS starts from it and the style's mean colour. The authors' code interpolates here between the
+    centres of all pixels, which gives the mean of two by two pixels where sides are even.
     """
     smaller = F.interpolate(images, _half(images.shape[2:]), mode="bilinear")
     return images - F.interpolate(smaller, images.shape[2:], mode="bilinear")

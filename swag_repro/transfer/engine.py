@@ -1,7 +1,7 @@
-"""The optimisation of images: batches of pairs, each with a state and guards of its own.
+"""The engine that optimises a batch of pairs, each with a state and guards of its own.
 
-The engine yields typed records and returns images. It doesn't know which losses it minimises, and neither
-prints, logs nor saves.
+The engine yields typed records and returns images. It doesn't know which losses it minimises. It doesn't
+print, log or save.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from swag_repro.transfer.records import (
     restored,
 )
 
-# An image that hardly moved: half a grey level of 255 on average.
+# An image is unmoved if its pixels move by less than half a grey level of 255 on average.
 UNMOVED = 0.5 / 255
 
 
-# A loss that hardly fell: by less than this part of its start.
+# A loss is unchanged if it falls by less than this part of its start.
 UNCHANGED = 1e-3
 
 
-# Losses below this part of the first one are rounding; their jumps are no explosion.
+# Losses below this part of the first one are rounding; their jumps don't count as explosions.
 NEGLIGIBLE = 1e-6
 
 
@@ -49,29 +49,30 @@ RESULTS = ("best", "last")
 
 
 class Transfer:
-    """Minimises an objective over a batch of images.
+    """A minimisation of an objective over a batch of images.
 
-    Iterate over it, as far as wanted, to let it run; each `Step` is one evaluation of all pairs under way.
-    A pair that has ended costs nothing more.
+    Iterating over it runs it; each `Step` is one evaluation of all pairs under way. A pair that has ended
+    costs nothing more.
 
     Args:
         network: images `(A, 3, H, W)` → features of each tap.
-        objective: what is minimised. Where it draws samples, each iteration of a pair has its own.
+        objective: the objective to minimise. If it draws samples, each iteration of a pair has its own.
         contents: `(B, 3, H, W)`, RGB in [0, 1].
         styles: the styles of each of the B pairs.
-        start: `(B, 3, H, W)`, where the images start.
-        optimizer: makes an optimiser of what the canvas makes of the start.
+        start: the images `(B, 3, H, W)` to start from.
+        optimizer: makes an optimiser from the start as the canvas writes it.
         steps: iterations after which a pair ends; 0 leaves the start, for controls without a network.
-        guards: against divergence.
-        result: the image of a pair: `best`, of least loss, or `last`, the newest iterate. Of an objective
-            that draws samples, where the least loss is but the luckiest, it is always the newest.
-        evaluations: of its loss after which a pair ends, whatever its iterations; None for no bound.
+        guards: what to do against divergence.
+        result: the image of a pair: `best` has the least loss, `last` is the newest iterate. An objective
+            that draws samples always takes the newest, because its least loss is mostly luck.
+        evaluations: evaluations of its loss after which a pair ends, whatever its iterations; None for no
+            bound.
         canvas: what is optimised in place of pixels; None for pixels.
         plateau: ends pairs early; None for never.
 
     Raises:
         SettingError: a number that is too small, or an unknown result.
-        TooLargeError: here and while iterating, out of memory.
+        TooLargeError: out of memory, here and while iterating.
         ValueError: shapes that do not fit.
     """
 
@@ -113,7 +114,7 @@ class Transfer:
         self._seconds = 0.0
 
     def __iter__(self) -> Iterator[Step]:
-        """Go on until every pair has ended."""
+        """Yield a step at a time until every pair has ended."""
         while not self.done:
             yield self.advance()
 
@@ -124,19 +125,20 @@ class Transfer:
 
     @property
     def results(self) -> tuple[PairRecord, ...]:
-        """Where each of the B pairs stands."""
+        """The record of each of the B pairs."""
         return tuple(self._pairs)
 
     @property
     def images(self) -> Tensor:
         """Each pair's image, clamped: `(B, 3, H, W)` in [0, 1].
 
-        That of least loss so far or the newest, as `result` asks; of a pair that diverged, the best.
+        It is the image of least loss so far or the newest, as `result` asks. A pair that diverged has the
+        image of least loss.
         """
         return torch.stack([self._image(pair) for pair in range(len(self._pairs))])
 
     def advance(self) -> Step:
-        """Evaluate every pair under way once, and let its optimiser and its guards act on that."""
+        """Evaluate every pair under way once, and let its optimiser and its guards act on the losses."""
         began = time.perf_counter()
         active = self._optimizer.active
         terms, gradients = self._evaluate()
@@ -150,7 +152,7 @@ class Transfer:
         return self._step()
 
     def _evaluate(self) -> tuple[Terms, Tensor]:
-        """Terms `(A,)` and gradients of the total, `(A, 3, H, W)`, at the points proposed."""
+        """Return terms `(A,)` and gradients of the total, `(A, ...)`, at the proposed points."""
         points, active = self._optimizer.propose().requires_grad_(), self._optimizer.active
         draws = [self._pairs[pair].iterations for pair in active]
         with _memory_problems(self._start), torch.enable_grad():
@@ -174,9 +176,9 @@ class Transfer:
         )
 
     def _exploding(self, pair: int) -> bool:
-        """Judged by the iterate: a line search may look at steps that it won't take."""
+        """Return whether the iterate's loss explodes; a line search may try larger losses that it drops."""
         progress, first = self._optimizer.progress[pair], self._pairs[pair].first.total
-        # Estimates scatter around losses that may come close to 0, and below.
+        # Estimated losses scatter; they may come close to 0, and below.
         part = 1.0 if self._objective.stochastic else NEGLIGIBLE
         floor = part * abs(first) if math.isfinite(first) else 0.0
         return progress.loss > self._guards.explosion * max(progress.best_loss, floor)
@@ -206,7 +208,7 @@ class Transfer:
             self._optimizer.restart(pair, step_scale=self._guards.step_scale)
 
     def _end(self, pair: int) -> None:
-        """Close a pair that has stopped by itself or come to its last step."""
+        """Close a pair that has stopped by itself or taken its last step."""
         record, stopped = self._pairs[pair], self._optimizer.progress[pair].stopped
         if record.status != Status.RUNNING:
             return
@@ -238,7 +240,7 @@ class Transfer:
 
     @torch.no_grad()
     def _expected(self, pair: int) -> Losses:
-        """Losses of one pair's image, means over the samples by which it was balanced."""
+        """Return the losses of one pair's image, means over the draws that balanced it."""
         image, targets = self._image(pair).unsqueeze(0), self._targets.of([pair])
         if not self._objective.stochastic:
             return Losses(*(float(term) for term in self._objective(self._network, image, targets)))
@@ -266,9 +268,9 @@ class Transfer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """All that decides what comes next, in plain containers and tensors.
+        """Return all that decides what comes next, in plain containers and tensors.
 
-        The tensors are the live ones, as in `torch.optim`: save the dictionary, or copy it, at once.
+        The tensors are not copies, as in `torch.optim`: save or copy the dictionary at once.
         """
         return {
             "optimizer": self._optimizer.state_dict(),
@@ -281,7 +283,7 @@ class Transfer:
         """Continue, bit for bit, where another transfer with the same arguments stood.
 
         Raises:
-            ValueError: the state is of another optimiser or number of pairs.
+            ValueError: the state belongs to another optimiser or number of pairs.
         """
         self._optimizer.load_state_dict(state["optimizer"])
         self._pairs = [restored(**pair) for pair in state["pairs"]]

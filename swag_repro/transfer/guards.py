@@ -1,4 +1,4 @@
-"""When a pair has gone astray, and when it has come to its end."""
+"""The rules that find a pair's divergence and its end."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ WATCHED = ("loss", "image")
 
 @dataclass(frozen=True, kw_only=True)
 class Guards:
-    """When a pair has gone astray, and how often it may start again.
+    """The limits at which a pair has diverged, and the number of times that it may start again.
 
-    A loss that isn't finite, or stays above `explosion` times the best one for `patience` evaluations, sends
-    a pair back to its best image. From there L-BFGS goes on under the strong Wolfe conditions, Adam with its
-    learning rate times `step_scale`; each further time, either's step is scaled down so.
+    A pair goes back to its best image if its loss isn't finite, or stays above `explosion` times the best one
+    for `patience` evaluations. Then L-BFGS goes on under the strong Wolfe conditions, and the other
+    optimisers go on with their learning rate times `step_scale`. Each further time the step of any optimiser
+    is scaled by `step_scale`.
 
     Attributes:
-        explosion: factor, above 1.
-        patience: evaluations in a row; at least 1.
-        recoveries: before a pair is given up as `diverged`; 0 or more.
-        step_scale: in (0, 1).
+        explosion: factor on the best loss, above 1.
+        patience: evaluations in a row, at least 1.
+        recoveries: times that a pair may go back before it is `diverged`; 0 or more.
+        step_scale: factor on the step, in (0, 1).
 
     Raises:
         SettingError: a value is outside its range.
@@ -51,16 +52,17 @@ class Guards:
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """Ends a pair that changes little from check to check (Demystifying, section 4.1).
+    """The rule that ends a pair that changes little from check to check (Demystifying, section 4.1).
 
-    Of a loss that draws samples the mean since the last check is compared, else its newest value.
+    A loss that draws samples is compared by its mean since the last check, any other by its newest value.
 
     Attributes:
-        change: above 0; None for never. Of a loss as part of that at the last check, `|l − l'| / |l'|`; of an
-            image v, as its canvas writes it, `‖v − v'‖ / ‖v‖`. The paper's is 0.005.
+        change: a smaller change ends a pair; above 0, None never ends it. The change of a loss is
+            `|l − l'| / |l'|`, where l' is the loss at the last check. The change of an image v, as its canvas
+            writes it, is `‖v − v'‖ / ‖v‖`. The paper has 0.005.
         every: iterations between checks, at least 1. The paper doesn't say; the authors' code checks the
-            image after each.
-        of: `loss`, as the paper has it, or `image`, as its authors' code.
+            image after each iteration.
+        of: `loss`, as in the paper, or `image`, as in the authors' code.
 
     Raises:
         SettingError: a value is outside its range.
@@ -81,7 +83,7 @@ class Plateau:
 
 @dataclass
 class Trend:
-    """Losses of one pair since its last check, or its image."""
+    """The losses of one pair since its last check, or its image."""
 
     summed: float | Tensor = 0.0
     count: int = 0
@@ -89,7 +91,7 @@ class Trend:
     level: float | Tensor | None = None
 
     def settled(self, plateau: Plateau, iterations: int, seen: float | Tensor, *, mean: bool) -> bool:
-        """Takes one more loss or image; whether at a check it has changed less than the plateau allows."""
+        """Take one more loss or image; return whether a check finds less change than the plateau's."""
         self.summed, self.count = (self.summed + seen, self.count + 1) if mean else (seen, 1)
         if plateau.change is None or iterations < self.checked + plateau.every:
             return False
@@ -99,7 +101,7 @@ class Trend:
 
 
 def _moved_little(before: Any, now: Any, change: float) -> bool:
-    """Whether a number or a tensor has; each relative to what its source divides by."""
+    """Return whether a number or tensor moved by less than `change`, relative as its source defines it."""
     if isinstance(now, Tensor):
         return bool(vector_norm(now - before) < change * vector_norm(now))
     return bool(abs(now - before) < change * abs(before))

@@ -1,4 +1,4 @@
-"""What is known of a pair and of a step."""
+"""The records of a pair and of a step."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from swag_repro.errors import SettingError
 
 
 class TooLargeError(SettingError):
-    """Images, network and optimiser do not fit in memory."""
+    """The error that images, network and optimiser do not fit in memory."""
 
 
 class Status(StrEnum):
-    """Where a pair stands."""
+    """The status of a pair."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -24,7 +24,7 @@ class Status(StrEnum):
 
 
 class Losses(NamedTuple):
-    """Terms of one image's objective; all but `total` without their weights."""
+    """The terms of one image's objective; all but `total` are without their weights."""
 
     content: float
     style: float
@@ -34,20 +34,20 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class PairRecord:
-    """One pair after a step.
+    """The state of one pair after a step.
 
     Attributes:
-        losses: at the last evaluation, which in the middle of a line search may lie above the iterate's.
-        best: the losses of least total so far; infinite before a finite one. At the end, where the newest
-            image is returned: of that image; of an objective that draws samples a mean over some.
+        losses: at the last evaluation; in the middle of a line search they may lie above the iterate's.
+        best: the losses of least total so far; infinite before a finite one. If the newest image is returned,
+            they are that image's losses at the end; if the objective draws samples, they are means over some.
         first: the losses at the start.
         iterations: steps that its optimiser has accepted.
-        evaluations: of its loss and gradient.
+        evaluations: evaluations of its loss and gradient.
         recoveries: times that a guard sent it back to its best image.
         overshoots: evaluations in a row with an exploding loss.
         status: `running`, or how it ended: `finished`; `unchanged`, if its loss fell by less than 0.1 % or
             its pixels moved by less than half a grey level on average; `diverged`, if guards couldn't help.
-        reason: why it ended, None before.
+        reason: why it ended; None before the end.
     """
 
     losses: Losses
@@ -71,8 +71,8 @@ class Step:
     Attributes:
         step: most iterations of any pair.
         evaluations: most evaluations of any pair.
-        pairs: one record per pair, those that have ended too.
-        seconds: of computing since the start, over all resumptions.
+        pairs: one record per pair, including those that have ended.
+        seconds: time spent computing since the start, over all resumptions.
     """
 
     step: int
@@ -82,13 +82,13 @@ class Step:
 
 
 def plain(pair: PairRecord) -> dict[str, Any]:
-    """A record in plain containers, as a checkpoint takes it."""
+    """Return a record in plain containers, as a checkpoint takes it."""
     values = {field.name: getattr(pair, field.name) for field in fields(pair)}
     plain = {name: tuple(value) for name, value in values.items() if isinstance(value, Losses)}
     return values | plain | {"status": str(pair.status)}
 
 
 def restored(**saved: Any) -> PairRecord:
-    """The record that `plain` wrote."""
+    """Return the record that `plain` wrote."""
     losses = {name: Losses(*saved[name]) for name in ("losses", "best", "first")}
     return PairRecord(**{**saved, **losses, "status": Status(saved["status"])})

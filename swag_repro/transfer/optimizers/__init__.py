@@ -7,9 +7,9 @@ told their losses and gradients, and proposes again::
     while not optimizer.done:
         optimizer.observe(*closure(optimizer.propose()))
 
-Each image has its own history, step, line search and end, and is computed by itself: what it gets does
-not depend on the rest of the batch, to the last bit if the closure's values do not. Between any two calls
-`state_dict` holds all that decides the future, in the middle of a line search too.
+Each image has its own history, step, line search and end, and is computed by itself. If the closure's values
+for an image do not depend on the rest of the batch, its results don't either, to the last bit. Between any
+two calls `state_dict` holds all that decides the future, even in the middle of a line search.
 """
 
 from swag_repro.transfer.optimizers.batch import Optimizer

@@ -14,11 +14,11 @@ from swag_repro.transfer.optimizers.descent import Descent, Progress
 
 
 class Optimizer:
-    """A batch of images (B, ...), each with an optimiser of its own. Base of those below.
+    """A batch of images (B, ...), each with an optimiser of its own; the base of all optimisers.
 
-    Their `constants` are `relative`: tolerances, least curvatures and an eps are in units of the image's
-    first gradient, so that an objective and any multiple of it take the same path. Or they are `torch`:
-    absolute numbers, as authors' codes have them.
+    The setting `constants` is the unit of tolerances, least curvatures and eps. With `relative` they are in
+    units of the image's first gradient, so that an objective and any multiple of it take the same path. With
+    `torch` they are absolute numbers, as in authors' codes.
     """
 
     kind: ClassVar[str]
@@ -40,26 +40,26 @@ class Optimizer:
 
     @property
     def progress(self) -> list[Progress]:
-        """Where each of the B images stands."""
+        """The progress of each of the B images."""
         return [image.progress for image in self._images]
 
     def iterate(self, index: int) -> Tensor:
-        """The newest accepted iterate of one image, to which the `loss` in `progress` belongs.
+        """Return the newest accepted iterate of one image, to which the `loss` in `progress` belongs.
 
-        With a fixed step, Adam and RMSprop, a step is accepted when it is chosen: this is then the point
-        after it, still to be evaluated, which `torch.optim` would have left in its parameters by now.
+        First-order optimisers and a fixed step accept a step when they choose it. Then this is the point
+        after the step, not evaluated yet, which `torch.optim` would have in its parameters by now.
         """
         return self._images[index].position.view(self._shape).clone()
 
     def best(self, index: int) -> Tensor:
-        """The point of least loss ever evaluated for one image, its start if no loss was finite."""
+        """Return the point of least loss ever evaluated for one image; its start if no loss was finite."""
         return self._images[index].best.view(self._shape).clone()
 
     @torch.no_grad()
     def propose(self) -> Tensor:
-        """Points (A, ...) to evaluate next, of the active images.
+        """Return the points (A, ...) of the active images to evaluate next.
 
-        Changes nothing: asked twice, it answers the same.
+        A second call returns the same points.
         """
         points = [self._images[i].point.view(self._shape) for i in self.active]
         return torch.stack(points) if points else torch.empty(0, *self._shape, device=self._device)
@@ -69,7 +69,7 @@ class Optimizer:
         """Go on from the losses (A,) and gradients (A, ...) at the points last proposed.
 
         Raises:
-            ValueError: their shapes are not those of the points.
+            ValueError: their shapes don't fit the points.
         """
         active = self.active
         expected = torch.Size([len(active), *self._shape])
@@ -80,7 +80,7 @@ class Optimizer:
             self._images[i].observe(loss, gradient)
 
     def stop(self, index: int, reason: str) -> None:
-        """Freeze one image where it is: it is proposed no more."""
+        """Freeze one image where it is; `propose` leaves it out from now on."""
         self._images[index].stop(reason)
 
     def restart(self, index: int, *, from_best: bool = True, step_scale: float = 1.0) -> None:
@@ -88,7 +88,7 @@ class Optimizer:
 
         Args:
             index: the image.
-            from_best: go back to its best point, else go on from its iterate.
+            from_best: True goes back to its best point, False goes on from its iterate.
             step_scale: factor on its learning rate, from now on; above 0.
         """
         require_positive("step_scale", step_scale)
@@ -99,17 +99,17 @@ class Optimizer:
         image.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides what comes next, in plain containers and tensors.
+        """Return everything that decides what comes next, in plain containers and tensors.
 
-        The tensors are the live ones, as in `torch.optim`: save the dictionary, or copy it, at once.
+        The tensors are not copies, as in `torch.optim`: save or copy the dictionary at once.
         """
         return {"kind": self.kind, "images": [image.state_dict() for image in self._images]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue, bit for bit, where another optimiser with the same settings stood. Copies the tensors.
+        """Copy the state of another optimiser with the same settings, and continue from it bit for bit.
 
         Raises:
-            ValueError: the state is of another optimiser or number of images.
+            ValueError: the state belongs to another optimiser or number of images.
         """
         if (state["kind"], len(state["images"])) != (self.kind, len(self._images)):
             found = f"{state['kind']} of {len(state['images'])} images"
@@ -119,13 +119,13 @@ class Optimizer:
 
 
 def flat_images(start: Tensor) -> Iterator[Tensor]:
-    """Copies of images (B, ...), each flat."""
+    """Yield flat copies of images (B, ...)."""
     for image in start.detach():
         yield image.clone(memory_format=torch.contiguous_format).view(-1)
 
 
 def require_positive(name: str, value: float) -> None:
-    """A `SettingError` unless it is a finite number above 0."""
+    """Raise a `SettingError` unless the value is a finite number above 0."""
     if not 0 < value < math.inf:
         raise SettingError(name, "should be a positive number", value, "Choose one above 0.")
 

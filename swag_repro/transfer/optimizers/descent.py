@@ -1,4 +1,4 @@
-"""One image on its way downhill, whatever the method."""
+"""The descent of one image, whatever the method."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Constants = Literal["relative", "torch"]
 
 
 class StopReason(StrEnum):
-    """Why an image no longer moves by itself."""
+    """The reason why an image no longer moves by itself."""
 
     GRADIENT = "gradient below tolerance"
     CHANGE = "change below tolerance"
@@ -24,10 +24,10 @@ class StopReason(StrEnum):
 
 
 class Progress(NamedTuple):
-    """Where one image stands.
+    """The progress of one image.
 
-    `loss` is that of the last accepted iterate, `best_loss` the least of all evaluations (both NaN or
-    infinite before the first); `stopped` gives the reason, None while the image is under way.
+    `loss` belongs to the last accepted iterate, and `best_loss` is the least of all evaluations (both are NaN
+    or infinite before the first). `stopped` gives the reason; None while the image is under way.
     """
 
     iterations: int
@@ -38,9 +38,9 @@ class Progress(NamedTuple):
 
 
 class Descent(ABC):
-    """One image, flat (N,), on its way downhill. Its vectors are replaced, never written into."""
+    """The descent of one flat image (N,). Its vectors are replaced, never written into."""
 
-    settings: ClassVar[tuple[str, ...]] = ("constants",)  # attributes that are no part of the state
+    settings: ClassVar[tuple[str, ...]] = ("constants",)  # attributes outside the state
 
     def __init__(self, start: Tensor, lr: float, constants: Constants) -> None:
         self.iterate = start
@@ -56,7 +56,7 @@ class Descent(ABC):
 
     @property
     def point(self) -> Tensor:
-        """Where to evaluate next, (N,)."""
+        """The point to evaluate next, (N,)."""
         return self.iterate
 
     @property
@@ -65,7 +65,7 @@ class Descent(ABC):
         return self.iterate
 
     def observe(self, loss: float, gradient: Tensor) -> None:
-        """Go on from the evaluation at `point`; `gradient` (N,) is the image's to keep."""
+        """Go on from the evaluation at `point`; the image may keep `gradient` (N,)."""
         if self.unit is None and self.constants == "relative":
             self.unit = _unit(float(gradient.double().abs().mean()))
         told = (loss, gradient) if self.unit is None else (loss / self.unit, gradient / self.unit)
@@ -73,7 +73,7 @@ class Descent(ABC):
 
     @abstractmethod
     def go_on(self, loss: float, gradient: Tensor) -> None:
-        """The same, in the image's own unit."""
+        """Go on from the evaluation at `point`, in the image's own unit."""
 
     @abstractmethod
     def forget(self) -> None:
@@ -84,29 +84,30 @@ class Descent(ABC):
         self.stopped = str(reason)
 
     def count(self, loss: float) -> None:
-        """Record an evaluation at `point`; infinite if its loss or gradient was not finite."""
+        """Record an evaluation at `point`; the loss is infinite if it or the gradient was not finite."""
         self.evaluations += 1
         if loss < self.best_loss:
             self.best, self.best_loss = self.point, loss
 
     @property
     def progress(self) -> Progress:
-        """Where the image stands, in the unit of the losses that it was told."""
+        """The progress of the image, in the unit of the losses that it was told."""
         loss, best = (value * (self.unit or 1.0) for value in (self.loss, self.best_loss))
         return Progress(self.iterations, self.evaluations, loss, best, self.stopped)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that decides what comes next."""
+        """Return all that decides what comes next."""
         return {name: value for name, value in vars(self).items() if name not in self.settings}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where another stood."""
+        """Continue from the state of another descent."""
         vars(self).update(state)
 
 
 def _unit(magnitude: float) -> float | None:
-    """The power of 2 below the mean magnitude of a first gradient: dividing by it rounds nothing.
+    """Return the power of 2 below the mean magnitude of a first gradient: dividing by it rounds nothing.
 
-    In this unit an objective and any multiple of it take the same path. None if it is 0 or not finite.
+    In this unit an objective and any multiple of it take the same path. Return None if the magnitude is 0 or
+    not finite.
     """
     return 2.0 ** math.floor(math.log2(magnitude)) if 0 < magnitude < math.inf else None

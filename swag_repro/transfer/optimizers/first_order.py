@@ -1,4 +1,4 @@
-"""Optimisers whose every gradient makes a step: torch's own, one for each image.
+"""Optimisers that take a step with every gradient: torch's own, one for each image.
 
 Sources: Kingma & Ba, *Adam*, ICLR 2015; Tieleman & Hinton, *RMSprop*, lecture 6.5 of a course, 2012.
 """
@@ -22,12 +22,12 @@ Make = Callable[..., torch.optim.Optimizer]
 
 
 class _FirstOrder(Descent):
-    """One image whose every finite gradient makes a step of one of torch's optimisers.
+    """A descent in which every finite gradient makes a step of one of torch's optimisers.
 
     Args:
         start: the image, (N,).
         lr: learning rate.
-        make: one of torch's optimisers, of parameters and their `lr`.
+        make: makes one of torch's optimisers from parameters and their `lr`.
         constants: see `Optimizer`.
     """
 
@@ -70,7 +70,7 @@ class _FirstOrder(Descent):
 
 @dataclass(frozen=True)
 class _Schedule:
-    """What `SGD` is set to, but for its learning rate."""
+    """The settings of `SGD` except for its learning rate."""
 
     momentum: float
     weight_decay: float
@@ -80,12 +80,12 @@ class _Schedule:
 
 
 class _Momentum(_FirstOrder):
-    """Stochastic gradient descent with momentum for one image."""
+    """A descent by gradients with momentum for one image."""
 
     settings: ClassVar[tuple[str, ...]] = (*_FirstOrder.settings, "schedule")
 
     def __init__(self, start: Tensor, lr: float, schedule: _Schedule) -> None:
-        # The learning rate stands in the gradient: where it falls, what the momentum holds keeps its own.
+        # The gradient contains the learning rate: when the rate falls, the momentum keeps earlier rates.
         def make(parameters: list[Tensor], *, lr: float) -> torch.optim.SGD:  # noqa: ARG001
             return torch.optim.SGD(parameters, lr=1.0, momentum=schedule.momentum)
 
@@ -94,7 +94,7 @@ class _Momentum(_FirstOrder):
 
     def move(self, gradient: Tensor) -> None:
         schedule = self.schedule
-        # A tensor: nothing waits for it.
+        # The factor stays a tensor, so that nothing waits for the device.
         shrink = (schedule.clip * gradient.numel() / gradient.norm().double()).clamp(max=1.0)
         clipped = gradient * shrink.to(gradient)
         lr = self.lr * schedule.decay ** ((self.iterations - 1) // schedule.decay_every)
@@ -102,14 +102,14 @@ class _Momentum(_FirstOrder):
 
 
 def _check_adaptive(lr: float, eps: float, constants: Constants) -> None:
-    """What Adam and RMSprop ask of their settings alike."""
+    """Raise a `SettingError` unless the settings that Adam and RMSprop share are valid."""
     require_positive("lr", lr)
     require_positive("eps", eps)
     check_choice("constants", constants, get_args(Constants))
 
 
 class Adam(Optimizer):
-    """Adam with separate states for the images of a batch; the iterates are those of `torch.optim.Adam`.
+    """Adam with separate states for the images of a batch; its iterates equal those of `torch.optim.Adam`.
 
     Args:
         start: images (B, ...), float32 or float64; not changed.
@@ -143,12 +143,12 @@ class Adam(Optimizer):
 class RMSprop(Optimizer):
     """RMSprop with separate states for the images of a batch, without momentum and not centred.
 
-    The iterates are those of `torch.optim.RMSprop`.
+    Its iterates equal those of `torch.optim.RMSprop`.
 
     Args:
         start: images (B, ...), float32 or float64; not changed.
-        lr: about how far a pixel moves in a step, in its own units, above 0; `1 / √(1 − alpha)` times as far
-            in the first, for the mean square starts at 0.
+        lr: about how far a pixel moves in a step, in its own units, above 0. The first step is
+            `1 / √(1 − alpha)` times as long, because the mean square starts at 0.
         alpha: decay of the gradient's mean square, in [0, 1).
         eps: added to the root of the mean square, above 0.
         constants: see `Optimizer`; they decide the unit of eps.
@@ -178,14 +178,14 @@ class RMSprop(Optimizer):
 class SGD(Optimizer):
     """Gradient descent with momentum, as in Demystifying's code; separate states for the images of a batch.
 
-    `v ← momentum · v − lr · (g + weight_decay · x)`, `x ← x + v`. A gradient is scaled down to a norm of
-    `clip` times its number of values N; not to `√N`, so the longest step grows with the image.
+    A step is `v ← momentum · v − lr · (g + weight_decay · x)`, `x ← x + v`. A gradient is scaled down to a
+    norm of at most `clip · N`, where N is its number of values, so the longest step grows with the image.
 
     Args:
         start: images (B, ...), float32 or float64; not changed.
         lr: above 0.
         momentum: in [0, 1).
-        weight_decay: 0 or more; it draws the image towards what the canvas writes as 0.
+        weight_decay: 0 or more; it draws the image towards the one that the canvas writes as 0.
         clip: above 0.
         decay: factor on the learning rate after each `decay_every` iterations, above 0.
         decay_every: at least 1.

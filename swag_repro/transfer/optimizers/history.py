@@ -1,4 +1,4 @@
-"""The inverse Hessian of one image, as L-BFGS knows it.
+"""The inverse Hessian of one image, as L-BFGS estimates it.
 
 Sources: Nocedal & Wright, *Numerical Optimization*, 2nd ed., 2006 (NW06); Byrd, Nocedal & Schnabel,
 *Representations of quasi-Newton matrices*, Math. Prog. 63, 1994.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from swag_repro.transfer.optimizers.descent import Constants
 
-_LEAST_CURVATURE = 1e-10  # torch keeps a pair only where s·y is above it, whatever the unit of the loss
+_LEAST_CURVATURE = 1e-10  # torch keeps a pair only if s·y is above it, whatever the unit of the loss
 
 
 _BLOCK = 10  # pairs allocated at a time
@@ -24,12 +24,12 @@ _BLOCK = 10  # pairs allocated at a time
 class History:
     """The last `limit` pairs s = Δx, y = Δ∇f of one image, and the inverse Hessian H they stand for.
 
-    H is applied in its compact form (NW06, section 7.2; Byrd et al. 1994, eq. 3.1): the vectors are read
-    twice, in matrix products, and the rest is done on matrices of `limit` rows in float64. That is as exact
-    as the two-loop recursion and quicker, with a handful of kernels in place of four for each pair.
+    H is applied in its compact form (NW06, section 7.2; Byrd et al. 1994, eq. 3.1). Matrix products read the
+    vectors twice, and the rest works on matrices of `limit` rows in float64. This is as exact as the two-loop
+    recursion and quicker, because it takes a few kernels in place of four for each pair.
 
     Args:
-        limit: pairs kept.
+        limit: the number of pairs kept.
         constants: see `Optimizer`.
     """
 
@@ -49,7 +49,7 @@ class History:
         return min(self.kept, self.limit)
 
     def push(self, s: Tensor, y: Tensor) -> None:
-        """Keep a pair of vectors (N,), unless its curvature s·y is rounding, or below torch's constant."""
+        """Keep a pair of vectors (N,), unless its curvature s·y is rounding or below torch's constant."""
         relative = self.constants == "relative"
         least = torch.finfo(s.dtype).eps * float(s.norm()) * float(y.norm()) if relative else _LEAST_CURVATURE
         if not least < float(s.dot(y)) < math.inf:
@@ -62,7 +62,7 @@ class History:
         self.kept += 1
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """−H·gradient, shape (N,)."""
+        """Return −H·gradient, (N,)."""
         if not self.kept:
             return gradient.neg()
         sg, yg = self._products(gradient)
@@ -74,7 +74,7 @@ class History:
         return result
 
     def _products(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Sᵀg and Yᵀg by slots. The same reading gives the products with the newest y, which are kept."""
+        """Return Sᵀg and Yᵀg by slots; keep the products with the newest y, which the same reading gives."""
         block, row = divmod((self.kept - 1) % self.limit, _BLOCK)
         vectors = torch.stack((gradient, self.blocks[block][row, 1]))
         products = torch.cat([_products(vectors, rows) for rows in self._rows()], dim=1).double().cpu()
@@ -84,7 +84,10 @@ class History:
         return products[0, ::2], products[0, 1::2]
 
     def _coefficients(self, sg: Tensor, yg: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """H·g = γg + S·for_s + Y·for_y, by two triangular systems in R, the upper triangle of SᵀY."""
+        """Return γ, for_s and for_y of `H·g = γg + S·for_s + Y·for_y`.
+
+        They solve two triangular systems in R, the upper triangle of SᵀY.
+        """
         order = torch.arange(self.kept - len(self), self.kept) % self.limit
         sy, yy = self.sy[order][:, order], self.yy[order][:, order]
         scale = sy[-1, -1] / yy[-1, -1]
@@ -95,22 +98,22 @@ class History:
         return scale, for_s, for_y
 
     def _rows(self) -> Iterator[Tensor]:
-        """The pairs kept, in the order of their slots, as matrices of at most 2·_BLOCK rows."""
+        """Yield the pairs kept, in the order of their slots, as matrices of at most 2·_BLOCK rows."""
         for first, block in zip(range(0, len(self), _BLOCK), self.blocks, strict=True):
             yield block[: len(self) - first].flatten(0, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """The pairs and their products."""
+        """Return the pairs and their products."""
         return {"kept": self.kept, "blocks": self.blocks, "sy": self.sy, "yy": self.yy}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue with the pairs of another."""
+        """Continue with the pairs of another history."""
         self.kept, self.blocks = state["kept"], state["blocks"]
         self.sy, self.yy = state["sy"].cpu(), state["yy"].cpu()
 
 
 def _products(vectors: Tensor, rows: Tensor) -> Tensor:
-    """Vectors times rowsᵀ. On a GPU one vector at a time: a matrix product may fall to TF32 there."""
+    """Return vectors times rowsᵀ, on a GPU one vector at a time: a matrix product may use TF32 there."""
     return torch.stack([rows @ vector for vector in vectors]) if vectors.is_cuda else vectors @ rows.T
 
 

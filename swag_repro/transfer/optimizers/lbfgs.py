@@ -26,7 +26,7 @@ class _Tolerances:
 
 
 class _QuasiNewton(Descent):
-    """L-BFGS (NW06, algorithm 7.5) for one image."""
+    """A descent by L-BFGS (NW06, algorithm 7.5) for one image."""
 
     settings = ("constants", "tolerances")
 
@@ -96,7 +96,7 @@ class _QuasiNewton(Descent):
             self._depart(accepted)
 
     def _depart(self, origin: Point) -> None:
-        """Choose the direction from the iterate, and begin to search along it."""
+        """Choose a direction from the iterate, and begin to search along it."""
         self.loss = origin.loss
         if float(origin.gradient.abs().max()) <= self.tolerances.gradient:
             self.stop(StopReason.GRADIENT)
@@ -109,7 +109,7 @@ class _QuasiNewton(Descent):
             self._turn_back(origin, StopReason.NO_DESCENT)
 
     def _begin(self, start: Point) -> None:
-        """Search: the first step has length lr in the 1-norm (in torch at most), the others are lr."""
+        """Begin a search with the step lr; after a start, with a step whose 1-norm is lr (torch: at most)."""
         step = self.lr
         if self.fresh:
             longest = 1.0 if self.constants == "torch" else math.inf
@@ -119,7 +119,7 @@ class _QuasiNewton(Descent):
         self.search = SEARCHES[self.line_search](start, step, least)
 
     def _turn_back(self, origin: Point, reason: StopReason) -> None:
-        """Try the gradient itself where a search along a quasi-Newton direction came to nothing."""
+        """Try the gradient itself after a search along a quasi-Newton direction has failed."""
         if self.line_search == "none" or not self.history:
             self.loss = origin.loss
             self.stop(reason)
@@ -146,27 +146,27 @@ class _QuasiNewton(Descent):
 class LBFGS(Optimizer):
     """Limited-memory BFGS with separate states for the images of a batch.
 
-    With `constants` "torch", first step, tolerances and skipped pairs are those of `torch.optim.LBFGS`, and
-    with `line_search` "none" or "strong_wolfe" the iterates are too. Torch's `step` ends after
-    `max_iter = 20` iterations, or at a tolerance, and the next one goes on with the same history; its loop of
-    steps, as in the authors' release, equals one uninterrupted descent with one evaluation an iteration. So
-    the release's "more than 1000 closures" are 51 · 20 = 1020 here. Where torch would stay at a tolerance,
-    evaluating one point for ever, an image stops and says why.
+    With `constants` "torch", the first step, the tolerances and the skipped pairs equal those of
+    `torch.optim.LBFGS`. With `line_search` "none" or "strong_wolfe" the iterates equal torch's too. Torch's
+    `step` ends after `max_iter = 20` iterations, or at a tolerance, and the next `step` goes on with the same
+    history. A loop of such steps, as in the authors' release, equals one uninterrupted descent with one
+    evaluation an iteration. So the release's "more than 1000 closures" are 51 · 20 = 1020 here. At a
+    tolerance torch would evaluate one point for ever; here an image stops and says why.
 
-    With "armijo" the first step that lowers the loss enough is taken, mostly the first tried: the price of
-    "none" without its divergence. Both searches shrink a step that leads to a loss that is not finite, and
-    fall back on the gradient once when a quasi-Newton direction fails. "none" stops there.
+    "armijo" takes the first step that lowers the loss enough. This is mostly the first step tried, so it
+    costs as much as "none" and doesn't diverge. Both searches shrink a step that leads to a loss that is not
+    finite, and fall back on the gradient once when a quasi-Newton direction fails. "none" stops there.
 
-    Memory: 2 · `history` + 8 images an image, allocated as the history grows.
+    The memory is that of 2 · `history` + 8 images for each image, allocated as the history grows.
 
     Args:
         start: images (B, ...), float32 or float64; not changed.
-        lr: step to try first, above 0.
-        history: pairs kept, at least 1.
+        lr: the step to try first, above 0.
+        history: the number of pairs kept, at least 1.
         line_search: "none" (a fixed step), "armijo" or "strong_wolfe".
         tolerance_grad: an image stops when its largest derivative is not above it.
-        tolerance_change: likewise for the change of its loss or its largest change of a pixel.
-        constants: see `Optimizer`; torch's leave a loss of small scale without a second direction.
+        tolerance_change: an image stops when its loss or each of its pixels changes by no more than this.
+        constants: see `Optimizer`; with torch's, a loss of small scale gets no second direction.
 
     Raises:
         SettingError: a setting is outside its range.
@@ -207,7 +207,7 @@ class LBFGS(Optimizer):
         step_scale: float = 1.0,
         line_search: LineSearch | None = None,
     ) -> None:
-        """As `Optimizer.restart`; `line_search` replaces the image's own, for a safer one."""
+        """Restart an image as `Optimizer.restart` does, with another `line_search` if one is given."""
         super().restart(index, from_best=from_best, step_scale=step_scale)
         if line_search is not None:
             check_choice("line_search", line_search, get_args(LineSearch))

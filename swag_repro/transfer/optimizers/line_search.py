@@ -1,4 +1,4 @@
-"""Line searches: scalars in, the next step or the accepted point out.
+"""Line searches, which turn losses and slopes into the next step or the accepted point.
 
 Source: Nocedal & Wright, *Numerical Optimization*, 2nd ed., 2006 (NW06); bounds as in `torch.optim.LBFGS`.
 """
@@ -37,9 +37,10 @@ class Point(NamedTuple):
 
 
 def cubic_minimum(near: Point, far: Point, lower: float, upper: float) -> float:
-    """Minimiser in [lower, upper] of the cubic through two points' losses and slopes (NW06, eq. 3.59).
+    """Return the minimiser in [lower, upper] of the cubic through two points (NW06, eq. 3.59).
 
-    The interval's middle where the cubic has none; a tenth of the way to `far` where that is infinite.
+    The cubic has the points' losses and slopes. Return the interval's middle if the cubic has no minimum, and
+    a tenth of the way to `far` if the loss there is infinite.
     """
     if not math.isfinite(far.loss):
         return near.step + 0.1 * (far.step - near.step)
@@ -57,9 +58,9 @@ def cubic_minimum(near: Point, far: Point, lower: float, upper: float) -> float:
 
 @dataclass
 class Search:
-    """Looks along one direction from `start`, whose step is 0. `step` is the one to try next.
+    """A search along one direction from `start`, whose step is 0. `step` is the step to try next.
 
-    Steps that differ by less than `resolution` are taken for equal.
+    Steps that differ by less than `resolution` count as equal.
     """
 
     start: Point
@@ -68,18 +69,18 @@ class Search:
     trials: int = 0
 
     def observe(self, trial: Point) -> Point | None:
-        """The accepted point, `start` itself after a failure, or None while the search goes on."""
+        """Return the accepted point, `start` itself after a failure, or None while the search goes on."""
         raise NotImplementedError
 
     def decreases(self, trial: Point, slack: float = 0.0) -> bool:
-        """Armijo's rule (NW06, eq. 3.4)."""
+        """Return whether Armijo's rule holds (NW06, eq. 3.4)."""
         goal = self.start.loss + _SUFFICIENT_DECREASE * trial.step * self.start.slope
         return trial.loss <= goal + slack
 
 
 @dataclass
 class _FixedStep(Search):
-    """No search at all: the first step is taken, whatever it leads to."""
+    """A search that takes the first step, whatever its loss."""
 
     def observe(self, trial: Point) -> Point | None:
         return trial
@@ -87,9 +88,10 @@ class _FixedStep(Search):
 
 @dataclass
 class _Armijo(Search):
-    """Backtracking (NW06, algorithm 3.1): the step shrinks to the cubic's minimum until Armijo's rule holds.
+    """A backtracking search (NW06, algorithm 3.1).
 
-    Losses may rise by one unit of rounding, else the search would fail on noise close to a minimum.
+    The step shrinks to the cubic's minimum until Armijo's rule holds. Losses may rise by one unit of
+    rounding; without this the search would fail on noise close to a minimum.
     """
 
     def observe(self, trial: Point) -> Point | None:
@@ -106,9 +108,9 @@ class _Armijo(Search):
 
 @dataclass
 class _StrongWolfe(Search):
-    """Bracketing, then zooming (NW06, algorithms 3.5 and 3.6), in the order and with the bounds of torch.
+    """A search that brackets and then zooms (NW06, algorithms 3.5, 3.6), in torch's order, with its bounds.
 
-    `low` is the best point so far (while bracketing: the last), `high` the bracket's other end.
+    `low` is the best point so far (while bracketing, the last point). `high` is the bracket's other end.
     """
 
     low: Point | None = None
@@ -142,7 +144,7 @@ class _StrongWolfe(Search):
         return self._divide(trial, low if turned else high)
 
     def _divide(self, low: Point, high: Point) -> Point | None:
-        """Try a step inside the bracket, or accept `low` where there is no room or no trial left."""
+        """Try a step inside the bracket, or accept `low` if no room or no trial is left."""
         self.low, self.high = low, high
         left, right = sorted((low.step, high.step))
         if self.trials == _EXTRA_TRIALS or right - left <= self.resolution:
@@ -151,7 +153,7 @@ class _StrongWolfe(Search):
         return None
 
     def _inside(self, step: float, left: float, right: float) -> float:
-        """Keep a tenth of the bracket away from its ends, the second time it comes so close."""
+        """Return the step, moved a tenth of the bracket away from an end if it is close a second time."""
         margin = 0.1 * (right - left)
         close = min(right - step, step - left) < margin
         push = close and (self.stalled or not left < step < right)
@@ -161,7 +163,7 @@ class _StrongWolfe(Search):
         return right - margin if right - step < step - left else left + margin
 
     def _is_flat(self, trial: Point) -> bool:
-        """The strong curvature condition (NW06, eq. 3.7b)."""
+        """Return whether the strong curvature condition holds (NW06, eq. 3.7b)."""
         return abs(trial.slope) <= -_CURVATURE * self.start.slope
 
     def _try(self, step: float) -> None:
