@@ -27,7 +27,7 @@ RUN_ID = "run_id"
 """Name of the run id in a picture's metadata and in collected tables."""
 
 RUNS_TABLE = "runs.parquet"
-"""Of all files that `collect` writes together, the one that describes the runs."""
+"""The file that describes the runs, among the files that `collect` writes together."""
 
 DIRTY = "-dirty"
 

@@ -187,7 +187,7 @@ def _update(now: Kept, known: Mapping[str, str] | None) -> None:
 
 
 def _damaged(pieces: Sequence[Piece]) -> set[str]:
-    """Return the runs that could not be read: they are read again the next time."""
+    """Return the runs that could not be read; they are read again the next time."""
     rows = (row for piece in pieces for row in piece.runs.select(["run_id", "state"]).to_pylist())
     return {row["run_id"] for row in rows if row["state"] == "damaged"}
 
