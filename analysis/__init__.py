@@ -1,1 +1,1 @@
-"""What came out: run directories become one tidy table, and figures with the numbers behind them."""
+"""Results: one tidy table of all run directories, and figures with the numbers behind them."""

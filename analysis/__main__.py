@@ -16,8 +16,8 @@ COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboa
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; a user's mistake prints its message, and gives exit status 1."""
-    os.environ["MPLBACKEND"] = "agg"  # a notebook's, inherited, may not even be installed here
+    """Run one command; a user's mistake prints its message and returns exit status 1."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's backend is inherited, and may not be installed here
     given = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     options, overrides = parser.parse_known_args(given)
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _use_settings_of(folder: Path | None) -> None:
-    """Composes with a user's own settings beside `conf/`."""
+    """Add a user's own settings to those of `conf/`."""
     if folder is not None:
         from experiments.asking import UsersSettings
 

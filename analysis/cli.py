@@ -39,10 +39,10 @@ COMMANDS = {
     "sync": ("swag_repro.tracking", "sends what W&B does not have yet"),
     "rebuild": ("swag_repro.tracking", "makes the W&B run of a run directory anew"),
 }
-"""Command → the module that is run as a program, and what it gives."""
+"""Command → the module that runs as a program, and a description."""
 
 OF_MANY = ("analysis", "swag_repro.tracking")
-"""Modules with several commands, which take the command's name as their first argument."""
+"""Modules with several commands; they take the command's name as their first argument."""
 
 
 def main() -> None:

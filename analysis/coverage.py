@@ -1,4 +1,4 @@
-"""Which cells of a command have runs, and what became of the others, whatever sweep computed them."""
+"""The state of each cell of a command, from any run that computed it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from swag_repro.runs.schema import RUNS
 
 
 def of_command(overrides: Sequence[str], root: Path) -> Progress:
-    """How many cells of a command have a run, whatever computed it.
+    """Return the state of each cell of a command, from any run that computed it.
 
     Args:
-        overrides: Hydra's, as given to the experiment.
+        overrides: Hydra overrides, as given to the experiment.
         root: The output folder.
 
     Raises:
-        SettingError, CellsError: They can't be composed.
-        StoreError: There is no such folder.
+        SettingError, CellsError: The overrides can't be composed.
+        StoreError: The output folder does not exist.
     """
     cells = compose_cells(overrides, entry := entry_asked(overrides))
     found = defaultdict(list)
@@ -52,7 +52,7 @@ def of_command(overrides: Sequence[str], root: Path) -> Progress:
 
 
 def _state(number: int, cell: Cell, runs: Sequence[Row], root: Path) -> CellStatus:
-    """Return what the best of several runs says: one that is done, then one that is under way."""
+    """Return the state of a cell by its best run: a finished one, else one that is under way."""
     rank = list(COLORS).index
     told = (_of_run(cell, run, root) for run in runs)
     found = min(told, key=lambda one: rank(one.state), default=Found("missing"))
@@ -70,7 +70,7 @@ def _of_run(cell: Cell, run: Row, root: Path) -> Found:
 
 
 def _changed(cell: Cell, version: int, began: float) -> str | None:
-    """Return what is no longer as it was when a run began, if anything."""
+    """Return what has changed since a run began; None if nothing has."""
     now = VERSIONS.get(cell.entry)
     if now is not None and version != now:
         return f"computed by version {version} of the experiment; it is {now} now"

@@ -1,7 +1,7 @@
 """`python -m analysis dashboard`: the W&B workspace and report of a project, as code.
 
-Both are built of what runs send (see `swag_repro.tracking.shown`), checked by W&B's own package, and written
-as JSON, for which no account is needed; `--save` puts them into a project.
+Both are built from what runs send (see `swag_repro.tracking.shown`). W&B's own package checks them. They are
+written as JSON, which needs no account; `--save` puts them into a project.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ DEPTH = {
     "gram/maximum": "Maximum of Gram matrices",
     "gram/normalized_entropy/softmax": "Entropy of Gram matrices",
 }
-"""What SWAG's Figure 3 draws over depth, by its name in W&B."""
+"""The curves of SWAG's Figure 3 over depth, by their names in W&B."""
 
 UNITS = {"unit/log2_peak/branch": "Change of peaks by the branch", "unit/log2_peak/sum": "Change by the unit"}
-"""SWAG's Figure 4, over the residual units."""
+"""The curves of SWAG's Figure 4 over the residual units, by their names in W&B."""
 
 LOSSES = {"loss/total": "Total loss", "loss/style": "Style loss", "loss/content": "Content loss"}
 
@@ -46,26 +46,26 @@ TERMS = {
 PICTURES = ("pictures", "result", "judged")
 
 CONTENT, STYLE = "measures/cfsd", "measures/style_distance"
-"""Summary values that the scatter sets against each other; lower is nearer."""
+"""Summary values on the axes of the scatter; lower is nearer."""
 
 OUTCOMES = (STYLE, CONTENT, "final/total_loss", "seconds")
 """Summary values at the right of the parallel coordinates."""
 
 CONFIG = ("network/name", "weights/name", "smoothing/name", "objective/name")
-"""Settings that they begin with, where no experiment says what it sweeps."""
+"""Settings at the left of the parallel coordinates, if no experiment says what it sweeps."""
 
 ENTRIES = ("measure_activations", "measure_units", "stylize", "train_classifier", "train_feedforward")
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a dashboard is of.
+    """What a dashboard shows.
 
     Attributes:
-        entity: W&B's team or user.
-        project: W&B's project.
-        known: Whether W&B can be asked for the project.
-        group: The runs' group, such as `fig3`; None for all.
+        entity: Name of the W&B team or user.
+        project: Name of the W&B project.
+        known: Whether W&B can be asked about the project.
+        group: Group of the runs, such as `fig3`; None for all.
         entries: Entry points whose curves are drawn.
         config: Settings for the parallel coordinates, by W&B's names.
     """
@@ -79,15 +79,15 @@ class Shown:
 
     @property
     def name(self) -> str:
-        """Of the workspace and of the report."""
+        """The name of the workspace and of the report."""
         return f"swag-repro: {self.group or 'all runs'}"
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
-    """Writes `workspace.json` and `report.json`; returns their paths, and where both were saved.
+    """Write `workspace.json` and `report.json`; return their paths and, if they were saved, their addresses.
 
     Raises:
-        SettingError: An override other than a known `experiment=…`, or no entity to save to.
+        SettingError: An override is not a known `experiment=…`, or `--save` has no entity.
         TrackingError: `wandb-workspaces` is not installed, or W&B does not save.
     """
     if options.save and not options.entity:
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
 
 
 def _package(part: str) -> Any:
-    """A part of the optional package `wandb-workspaces`."""
+    """Return a module of the optional package `wandb-workspaces`."""
     try:
         return import_module(f"wandb_workspaces.{part}")
     except ModuleNotFoundError as error:
@@ -125,7 +125,7 @@ def _shown(overrides: Sequence[str], options: argparse.Namespace) -> Shown:
 
 
 def workspace(shown: Shown) -> Any:
-    """The project's workspace: a section for each kind of run, and the failures in the list of runs."""
+    """Return the project's workspace: a section for each kind of run; the list of runs shows failures."""
     ws = _package("workspaces")
     columns = ["run:displayName", "summary:state", "summary:reason", "summary:seconds"]
     return ws.Workspace(
@@ -147,7 +147,7 @@ def _sections(shown: Shown) -> list[Any]:
 
 
 def _panels(shown: Shown) -> dict[str, list[Any]]:
-    """Panels by section, of the entry points that are shown."""
+    """Return the panels of the shown entry points, by section."""
     stylizes = "stylize" in shown.entries
     lines = {
         "measure_activations": ("Over depth", "depth", DEPTH),
@@ -196,7 +196,7 @@ def _coordinates(shown: Shown, outcomes: Sequence[str]) -> Any:
 
 
 def report(shown: Shown) -> Any:
-    """The same panels with a word on each, and the runs that failed, with their reasons."""
+    """Return a report with the same panels under headings, and the failed runs with their reasons."""
     v2 = _package("reports.v2")
     runs = _runs(shown, "Runs")
     blocks: list[Any] = [v2.TableOfContents()]
@@ -213,7 +213,7 @@ def report(shown: Shown) -> Any:
 def _runs(shown: Shown, name: str, *, state: str | None = None, columns: Sequence[str] = ()) -> Any:
     v2 = _package("reports.v2")
     filters = _filters(shown, state)
-    # The package asks W&B for a project that is named; without, runs are those of the report's own.
+    # W&B is asked for a project that is named; otherwise the runs are those of the report's own project.
     place = {"entity": shown.entity, "project": shown.project} if shown.known else {}
     return v2.Runset(name=name, filters=filters, pinned_columns=list(columns), **place)
 
@@ -224,14 +224,14 @@ def _filters(shown: Shown, state: str | None = None) -> str:
 
 
 def plain(made: Any) -> dict[str, Any]:
-    """What W&B would be sent, checked by the package's own schema.
+    """Return what W&B receives, checked by the package's own schema.
 
     Raises:
-        ValueError: The schema has no place for a part of it.
+        ValueError: The schema has no place for a part of `made`.
     """
     model = made._to_model()
     sent = model.model_dump(mode="json", by_alias=True, exclude_none=True)
-    with warnings.catch_warnings(action="error"):  # it warns of parts that it can't place
+    with warnings.catch_warnings(action="error"):  # the package warns of parts that it can't place
         try:
             type(model).model_validate(sent)
         except UserWarning as warning:
@@ -247,7 +247,7 @@ def _written(path: Path, made: Any) -> str:
 def _saved(made: Any) -> str:
     try:
         return str(made.save().url)
-    except Exception as error:  # of any kind: the package passes on what its parts raise
+    except Exception as error:  # the package passes on errors of any type
         found = f"{type(error).__name__}: {error}"
         remedy = "Check --entity, --project and the key."
         raise TrackingError("dashboard", "should be saved by W&B", found, remedy) from error

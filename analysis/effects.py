@@ -1,4 +1,4 @@
-"""Paired effects with intervals: pairs of pictures and seeds are both samples, so both are drawn again."""
+"""Paired effects with intervals. Pairs of pictures and seeds are both samples, so both are resampled."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Effect:
     """A mean over pairs and seeds, and its interval.
 
     Attributes:
-        mean: over all.
+        mean: mean over all.
         low: lower end of the 95 % interval.
         high: upper end.
-        pairs: how many there are.
-        seeds: how many there are.
-        positive: of the pairs (means over seeds), the part above 0.
-        p: of a sign-flip test over pairs (means over seeds), two-sided.
+        pairs: number of pairs.
+        seeds: number of seeds.
+        positive: share of the pairs (means over seeds) above 0.
+        p: two-sided p of a sign-flip test over pairs (means over seeds).
     """
 
     mean: float
@@ -40,17 +40,17 @@ class Effect:
 def crossed(values: pd.Series, *, tested: bool = True) -> Effect:
     """Return the mean of values by pair and seed, with Student's interval of a two-way random model.
 
-    Pairs and seeds are both samples. The variance of the mean is `(MS_pair + MS_seed − MS_rest) / (P S)`, at
-    least what either has by itself, with Satterthwaite's degrees of freedom, at most those of the larger of
-    the two (Searle, Casella, McCulloch, *Variance Components*, 1992). With one seed it is Student's interval
-    over pairs.
+    Pairs and seeds are both samples. The variance of the mean is `(MS_pair + MS_seed − MS_rest) / (P S)`, but
+    at least what pairs or seeds alone give. The degrees of freedom are Satterthwaite's, but at most those of
+    the larger of the two (Searle, Casella, McCulloch, *Variance Components*, 1992). With one seed this is
+    Student's interval over pairs.
 
     Args:
-        values: indexed by `pair` and `seed`; every pair under every seed.
-        tested: whether p is wanted, which takes most of the time; else it is NaN.
+        values: values indexed by `pair` and `seed`; every pair has every seed.
+        tested: whether to compute p, which takes most of the time; p is NaN otherwise.
 
     Raises:
-        ValueError: a pair without one of the seeds.
+        ValueError: a pair lacks one of the seeds.
     """
     table = by_pair_and_seed(values)
     by_pair, (pairs, seeds) = table.mean(axis=1), table.shape
@@ -92,17 +92,17 @@ def sign_flip(by_pair: NDArray[np.float64]) -> float:
 
 
 def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Both ends of what holds `CONFIDENCE` of the draws, by percentiles."""
+    """Return both ends of the interval that holds `CONFIDENCE` of the draws, by percentiles."""
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(draws, [tail, 100 - tail])
     return float(low), float(high)
 
 
 def by_pair_and_seed(values: pd.Series) -> NDArray[np.float64]:
-    """`(pairs, seeds)` of values that are indexed by both.
+    """Return the table `(pairs, seeds)` of values that are indexed by both.
 
     Raises:
-        ValueError: a pair without one of the seeds.
+        ValueError: a pair lacks one of the seeds.
     """
     table = values.unstack("seed")
     if table.isna().any(axis=None):
@@ -111,7 +111,7 @@ def by_pair_and_seed(values: pd.Series) -> NDArray[np.float64]:
 
 
 def resampled(table: NDArray[np.float64], draws: int = DRAWS) -> NDArray[np.float64]:
-    """`(draws,)` means of the table `(pairs, seeds)` with rows and columns drawn again."""
+    """Return `(draws,)` means of the table `(pairs, seeds)`; each draw resamples rows and columns."""
     generator = np.random.default_rng(0)
     counts = [generator.multinomial(n, np.full(n, 1 / n), size=draws) / n for n in table.shape]
     means: NDArray[np.float64] = np.einsum("dp,ps,ds->d", counts[0], table, counts[1])

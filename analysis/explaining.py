@@ -1,4 +1,4 @@
-"""Where a file comes from, whether the runs behind it are as they were, and what makes it again."""
+"""Where a file comes from, whether the runs behind it have changed, and which commands make it again."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from swag_repro.runs.identity import key
 from swag_repro.runs.records import RunRecord, read_status
 
 RUN_ID = "run_id"
-"""What a picture of a run says of itself, and a column of collected tables."""
+"""Name of the run id in a picture's metadata and in collected tables."""
 
 RUNS_TABLE = "runs.parquet"
-"""Of all files that `collect` writes together, the one that describes the runs."""
+"""The file that describes the runs, among the files that `collect` writes together."""
 
 DIRTY = "-dirty"
 
@@ -37,11 +37,11 @@ class Checked:
     """A run behind a file, as it is found today.
 
     Attributes:
-        run_id: Its id.
-        experiment: The entry point that computed it; empty where that is not known.
-        state: `unchanged`; `changed`, if it was computed anew with another result;
-            `damaged`; `missing`; or what its status says of a run that is not finished.
-        found: What is wrong with it, in words; empty where nothing is.
+        run_id: Id of the run.
+        experiment: The entry point that computed it; empty where it is not known.
+        state: `unchanged`; `changed`, if it was computed anew with another result; `damaged`; `missing`; or
+            the state in its status, if it is not finished.
+        found: The damage or the reason in words; empty if there is none.
     """
 
     run_id: str
@@ -51,7 +51,7 @@ class Checked:
 
     @property
     def fine(self) -> bool:
-        """Whether it can be what the file was made from."""
+        """Whether the run is as it was when the file was made."""
         return self.state == "unchanged"
 
 
@@ -60,11 +60,11 @@ class Explanation:
     """What is known of a file.
 
     Attributes:
-        file: Its path.
-        what: Of a file of a run, what it is, in words; else whether it was changed since.
+        file: Path of the file.
+        what: What a file of a run is, in words; for other files, whether they have changed since.
         provenance: Where it comes from.
-        runs: Those behind it.
-        commands: What makes it again from nothing, in order.
+        runs: The runs behind it.
+        commands: Commands that make it again from nothing, in order.
     """
 
     file: Path
@@ -75,13 +75,13 @@ class Explanation:
 
     @property
     def origins(self) -> list[tuple[Origin, int]]:
-        """The code that computed the runs, and how many each."""
+        """The code versions that computed the runs, and the number of runs for each."""
         texts = {str(source.origin): source.origin for source in self.provenance.runs.values()}
         counts = Counter(str(source.origin) for source in self.provenance.runs.values())
         return [(texts[text], count) for text, count in counts.most_common()]
 
     def to_plain(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return the explanation as plain values, for JSON."""
         known = self.provenance
         return {
             "file": str(self.file),
@@ -103,10 +103,10 @@ class Explanation:
         return {"config": source.config, "result": source.result, **asdict(source.origin)}
 
     def lines(self, *, every_run: bool) -> Iterator[str]:
-        """For people to read; of more runs than some, those that are not as they were come first.
+        """Yield lines for people; in a long list of runs, those that are not unchanged come first.
 
         Args:
-            every_run: Whether all runs are listed.
+            every_run: Whether to list all runs.
         """
         yield str(self.file)
         for name, said in self._said():
@@ -152,7 +152,7 @@ class Explanation:
 
 
 def analysis(arguments: Sequence[str]) -> list[str]:
-    """A command of this package."""
+    """Return a command of this package."""
     return ["python", "-m", "analysis", *arguments]
 
 
@@ -166,15 +166,15 @@ def _counted(count: int, noun: str) -> str:
 
 
 def explain(path: Path, root: Path | None) -> Explanation:
-    """What is known of a figure, a table, or a file of a run.
+    """Return what is known of a figure, a table, or a file of a run.
 
     Args:
-        path: The file; also a run's directory.
-        root: The output folder of the runs; None where it is the one that the file names.
+        path: The file, or a run's directory.
+        root: The output folder of the runs; None for the one that the file names.
 
     Raises:
-        ProvenanceError: It does not say where it comes from.
-        StoreError: A later version wrote it, or it belongs to a run that can't be read.
+        ProvenanceError: Nothing says where the file comes from.
+        StoreError: A later version wrote the file, or it belongs to a run that can't be read.
     """
     directory = _run_of(path, root)
     if directory is not None:
@@ -189,7 +189,7 @@ def explain(path: Path, root: Path | None) -> Explanation:
 
 
 def _collected(path: Path) -> dict[str, Source]:
-    """Return the finished runs that a collected table names, as the table of runs beside it has them."""
+    """Return the finished runs of a collected table, as listed in the table of runs beside it."""
     rows = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     named = set(rows.get(RUN_ID, ()))
     runs = read_table(path.with_name(RUNS_TABLE)).to_pylist()
@@ -199,7 +199,7 @@ def _collected(path: Path) -> dict[str, Source]:
 
 
 def _checkout(known: Provenance) -> list[list[str]]:
-    """What brings the code back that computed the runs, where it is of one commit."""
+    """Return the commands that check out the code of the runs, if they have one commit."""
     commits = {source.origin.commit for source in known.runs.values()}
     commit = commits.pop() if len(commits) == 1 else None
     return [["git", "checkout", commit.removesuffix(DIRTY)]] if commit else []
@@ -227,7 +227,7 @@ def _checked(root: Path, run_id: str, source: Source | None) -> Checked:
 
 
 def _run_of(path: Path, root: Path | None) -> Path | None:
-    """The directory of the run that a file belongs to; also that of a picture copied out of it."""
+    """Return the directory of the run that a file belongs to, also for a picture copied out of it."""
     inside = path.absolute()
     for directory in (inside, *inside.parents):
         if directory.parent.name == "runs" and (directory / "status.json").is_file():
@@ -237,10 +237,10 @@ def _run_of(path: Path, root: Path | None) -> Path | None:
 
 
 def _named_in(path: Path) -> str | None:
-    """Return the run that a picture says it is of; None where it says none, or is no picture."""
+    """Return the run id in a picture's metadata; None if there is none, or the file is no picture."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            image.load()  # chunks may stand behind the pixels
+            image.load()  # text chunks may follow the pixels
             text: Mapping[str, str] = getattr(image, "text", {})
             return text.get(RUN_ID)
     except (OSError, SyntaxError):
@@ -264,7 +264,7 @@ def _of_run(path: Path, directory: Path) -> Explanation:
 
 
 def _words(path: Path, record: RunRecord) -> str:
-    """What a file of a run is, and whether it is as it was written."""
+    """Return what a file of a run is, and whether it is as it was written."""
     status = record.status
     run = f"run {record.path.name} of {status.experiment}: {' '.join(status.overrides) or 'no overrides'}"
     if path.is_dir():
@@ -278,7 +278,7 @@ def _words(path: Path, record: RunRecord) -> str:
 
 
 def _roles(row: Mapping[str, Any], name: str) -> Iterator[str]:
-    """What a file is to a row of `PAIRS`; nothing where it has none."""
+    """Yield what a file is to a row of `PAIRS`; yield nothing if the row does not name it."""
     both = f"{row['content']} in the style of {row['style']}"
     if name == row["image"]:
         yield f"{both} ({row['status']})"

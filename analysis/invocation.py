@@ -1,4 +1,4 @@
-"""The command under way, of which files of results say that it made them."""
+"""The running command; files of results record it as the command that made them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _arguments: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
 
 @contextmanager
 def made_by(arguments: Sequence[str]) -> Iterator[None]:
-    """Within, files of results say that `python -m analysis` made them with these arguments."""
+    """Record these arguments of `python -m analysis`, within the context, in files of results."""
     token = _arguments.set(tuple(arguments))
     try:
         yield
@@ -20,5 +20,5 @@ def made_by(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def arguments() -> tuple[str, ...]:
-    """Of `python -m analysis`; none where Python calls the functions below it."""
+    """Return the recorded arguments of `python -m analysis`; none in calls from Python."""
     return _arguments.get()

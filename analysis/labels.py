@@ -1,4 +1,4 @@
-"""What settings are called in figures: SWAG's signs, and what else tells two lines apart. For people only."""
+"""Names of settings in figures, for people only: SWAG's signs, and what else tells two lines apart."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ PREFIX = {"random": "r-", "imagenet": "p-", "pretrained": "p-", "file": "p-", "r
 """SWAG's signs: `r-` is randomly initialised, `p-` pretrained."""
 
 NOTHING = "–"
-"""A setting that a run does not have."""
+"""Sign for a setting that a run does not have."""
 
 TRAINED = {"run": "a training of one's own", "trained": "trained by this project"}
 
 SHIPPED = "pretrained, as shipped"
 
 MARKS = ("*", "†", "‡", "§", "¶")
-"""Behind a network's name, one for each kind of smoothing; SWAG's sign is the first."""
+"""Marks after a network's name, one for each kind of smoothing; the first is SWAG's sign."""
 
 SIGNS = {
     "smoothing.temperature": "T", "objective.style_weight": "γ", "network.shortcut": "λ",
     "weights.name": "weights", "network.name": "network", "smoothing.name": "smoothing",
     "measures.network.name": "judge", "generator.name": "generator",
 }  # fmt: skip
-"""Of settings that are not told by the last part of their key."""
+"""Signs of settings that the last part of their key does not name."""
 
 AXES = {
     "network.shortcut": "scale of the shortcuts, λ", "smoothing.temperature": "temperature T",
@@ -40,7 +40,7 @@ AXES = {
     "weights.seed": "seed of the weights", "layer": "layer", "position": "rank of the layer",
     "depth": "depth: convolutions from the input", "content": "content image", "style": "style image",
 }  # fmt: skip
-"""What settings and columns of numbers are called along an axis; others by their keys."""
+"""Names of settings and columns of numbers along an axis; others keep their keys."""
 
 STATISTICS = {
     "normalized_entropy": "normalised entropy, 0–1", "max_over_rms": "max / RMS",
@@ -55,18 +55,18 @@ STATISTICS = {
     "loss": "cross entropy, nats", "content_loss": "content loss, unweighted",
     "style_loss": "style loss, unweighted", "peak_memory_bytes": "peak memory, bytes",
 }  # fmt: skip
-"""What numbers are called along an axis, with their units; others by their own names."""
+"""Names of numbers along an axis, with their units; others keep their own names."""
 
 QUANTITIES = {"activation": "activations", "gram": "Gram matrix", "gram_per_dm": "Gram matrix / D·M"}
 
 
 def axis(column: str) -> str:
-    """What a setting or a column of numbers is called."""
+    """Return the name of a setting or of a column of numbers."""
     return AXES.get(column, column.removesuffix(".name").replace(".", " ").replace("_", " "))
 
 
 def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
-    """A setting's values in words: the label of what is named, where that tells it from all others."""
+    """Return a setting's values in words: labels instead of names, where labels are as distinct as names."""
     told = column.removesuffix("name") + "label"
     if column.endswith(".name") and told in runs:
         both = runs[[column, told]].drop_duplicates()
@@ -76,7 +76,7 @@ def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
 
 
 def settings(runs: pd.DataFrame, columns: Collection[str], between: str = ", ") -> pd.Series[str]:
-    """The values of several settings in words; networks and arms speak for themselves."""
+    """Return the values of several settings in words; networks and arms stand without their setting."""
     signs = dict(zip(columns, _signs(columns), strict=True))
     told = [_prefix(column, signs[column]) + values(runs, column) for column in columns]
     return pd.Series(map(between.join, zip(*told, strict=True)), index=runs.index, dtype=str)
@@ -89,21 +89,21 @@ def _prefix(column: str, sign: str) -> str:
 
 
 def _signs(columns: Collection[str]) -> list[str]:
-    """Each setting's sign, or its key where another has the same."""
+    """Return each setting's sign, or its key if another setting has the same sign."""
     signs = [SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " ")) for column in columns]
     return [sign if signs.count(sign) == 1 else column for sign, column in zip(signs, columns, strict=True)]
 
 
 def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
-    """A name for each row: SWAG's for the network, the loss or arm where it differs, and what else was swept.
+    """Return a name for each row: SWAG's for the network, loss or arm if it differs, other swept settings.
 
-    Two rows have one name only where all settings but those shown are the same.
+    Two rows have the same name only if all settings except the shown ones are the same.
 
     Args:
         runs: `Tables.runs`.
-        shown: Settings, or groups of them, that the figure shows otherwise, such as `weights.seed`.
+        shown: Settings, or groups of them, that the figure shows in another way, such as `weights.seed`.
     """
-    armed = "arm.label" in runs and runs["arm.label"].notna().all()  # which tells the smoothing
+    armed = "arm.label" in runs and runs["arm.label"].notna().all()  # it names the smoothing too
     networks, parts = network(runs, [*shown, "smoothing"] if armed else shown), _parts(runs, shown)
     if len(parts.unique()) == 1:
         names = networks
@@ -118,7 +118,7 @@ def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
 
 
 def network(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
-    """SWAG's name of each row's network: `r-ResNet-50*`, and λ where it is not the network's own."""
+    """Return SWAG's name of each row's network: `r-ResNet-50*`, with λ where it is not the network's own."""
     prefix = "" if "weights" in shown else runs["weights.name"].map(PREFIX)
     names = prefix + runs["network.label"]
     if "smoothing" not in shown and "smoothing.name" in runs:
@@ -130,7 +130,7 @@ def network(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
 
 
 def _parts(runs: pd.DataFrame, shown: Collection[str]) -> pd.Series[str]:
-    """What the figure calls an arm, or else its loss, or both where both differ; nothing without either."""
+    """Return the label of each row's arm, else of its loss, or both if both differ; empty without either."""
     groups = [group for group in ("arm", "objective") if group not in shown and f"{group}.label" in runs]
     labels = runs[[f"{group}.label" for group in groups]]
     if len(groups) > 1 and labels.nunique().gt(1).all():
@@ -140,7 +140,7 @@ def _parts(runs: pd.DataFrame, shown: Collection[str]) -> pd.Series[str]:
 
 
 def _apart(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
-    """What tells rows of one name apart, such as ` (T = 2)`; nothing where nothing does."""
+    """Return what tells rows of one name apart, such as ` (T = 2)`; empty where nothing does."""
     columns = _telling(tied, swept(tied, shown))
     if not columns:
         return [""] * len(tied)
@@ -153,7 +153,7 @@ def _apart(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
 
 
 def _telling(tied: pd.DataFrame, columns: Collection[str]) -> list[str]:
-    """As few of these columns as tell the same rows apart; those with a sign come first."""
+    """Return the fewest columns that tell the same rows apart; those with a sign come first."""
     kept: list[str] = []
     for column in sorted(columns, key=lambda column: column not in SIGNS):
         if len(tied.drop_duplicates([*kept, column])) > (len(tied.drop_duplicates(kept)) if kept else 1):
@@ -162,7 +162,7 @@ def _telling(tied: pd.DataFrame, columns: Collection[str]) -> list[str]:
 
 
 def plain(value: Any) -> str:
-    """A setting's value in as few letters as tell it from all others of its column."""
+    """Return a setting's value in as few letters as tell it from all others of its column."""
     if pd.isna(value):
         return NOTHING
     if isinstance(value, float):
@@ -171,7 +171,7 @@ def plain(value: Any) -> str:
 
 
 def marks(runs: pd.DataFrame) -> dict[str, str]:
-    """The mark of each kind of smoothing, in order; none has no mark."""
+    """Return the mark of each kind of smoothing, in order; `none` has no mark."""
     known = runs["smoothing.name"].unique() if "smoothing.name" in runs else ()
     kinds = [kind for kind in known if kind != "none"]
     return {"none": ""} | {
@@ -180,7 +180,7 @@ def marks(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def smoothings(runs: pd.DataFrame) -> str:
-    """What the marks stand for: `* softmax (over = layer, temperature = peak/2)`; nothing without any."""
+    """Return the marks' meaning: `* softmax (over = layer, temperature = peak/2)`; empty without marks."""
     said = []
     for kind, mark in marks(runs).items():
         own = runs[runs["smoothing.name"] == kind].filter(regex=r"^smoothing\.(?!name|_target_)")
@@ -195,11 +195,11 @@ def smoothings(runs: pd.DataFrame) -> str:
 
 
 def scale(network: str, shortcut: float | None) -> str:
-    """`, λ = 0.5` where a network's shortcuts are not scaled as its name says, else nothing.
+    """Return `, λ = 0.5` if a network's shortcuts are not scaled as its name says; else an empty text.
 
     Args:
-        network: Its name, which stands for its own file's scale: ResNet-50 for 1, NoResNet for 0.
-        shortcut: The scale; null where it has none.
+        network: Its name, which stands for the scale in its own file: 1 for ResNet-50, 0 for NoResNet.
+        shortcut: The scale; null for a network without one.
     """
     return "" if pd.isna(shortcut) or shortcut == _own_scale(network) else f", λ = {plain(shortcut)}"
 
@@ -212,7 +212,7 @@ def _own_scale(name: str) -> float:
 
 
 def weights(config: Mapping[str, Any]) -> str:
-    """`conf/weights` as a caption tells it: ImageNet, a file's name, or a seed."""
+    """Return the weights of `conf/weights` in a caption's words: ImageNet, a file's name, or a seed."""
     if config["name"] == "random":
         init = config.get("init", "torchvision")
         return f"random, seed {config['seed']}" + ("" if init == "torchvision" else f", {init}")
@@ -224,16 +224,16 @@ def weights(config: Mapping[str, Any]) -> str:
 
 
 SIZES = {"short": "short side {} px", "long": "long side {} px", "squash": "{0}×{0} px"}
-"""Of images, by the policy that resizes them."""
+"""Sizes of images in words, by the policy that resizes them."""
 
 
 def sizes(runs: pd.DataFrame) -> str:
-    """Of the images: one for all runs, or several."""
+    """Return the sizes of the images: one for all runs, or several."""
     columns = runs[["images.resize", "images.size"]].drop_duplicates()
     return " / ".join(SIZES[resize].format(size) for resize, size in columns.itertuples(index=False))
 
 
 def seeds(runs: pd.DataFrame) -> str:
-    """Of the networks' weights: `3 seeds`, `seed 0`, or nothing where all are pretrained."""
+    """Return the seeds of the networks' weights: `3 seeds`, `seed 0`, or nothing if all are pretrained."""
     known = runs["weights.seed"].dropna().unique() if "weights.seed" in runs else ()
     return f"{len(known)} seeds" if len(known) > 1 else "".join(f"seed {seed}" for seed in known)

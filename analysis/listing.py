@@ -1,4 +1,4 @@
-"""A list of runs: what was swept, what became of each, and its pictures."""
+"""A list of runs: the swept settings, the state and the pictures of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from swag_repro.runs.schema import RUNS
 from swag_repro.runs.spreadsheets import to_csv
 
 COLORS = {"finished": "green", "failed": "red", "damaged": "red", "running": "yellow"}
-"""Of states on a terminal."""
+"""Colours of states on a terminal."""
 
 ABOUT = ("run_id", "experiment", "name", "state", "reason", "started_at", "seconds", "device", "path")
 PICTURES = ("pictures", "not_finished")
@@ -31,13 +31,13 @@ ORIGIN = ("config_key", "commit", *(field for field in RUNS.names if field.start
 
 @dataclass(frozen=True)
 class Listing:
-    """Runs, one row each.
+    """A list of runs, one row each.
 
     Attributes:
-        table: `ABOUT`, `PICTURES`, `ORIGIN`, `swept`, in words, what tells it from others of its name (the
-            start of its images' digest, where settings don't), and a column for each setting that does;
-            oldest first.
-        swept: These settings.
+        table: `ABOUT`, `PICTURES`, `ORIGIN`; `swept`, in words, which tells a run from others of its name (by
+            the start of its images' digest, if settings don't); and a column for each setting that does. The
+            oldest run comes first.
+        swept: Settings that tell the runs apart.
         provenance: Where the list comes from.
     """
 
@@ -46,7 +46,7 @@ class Listing:
     provenance: Provenance
 
     def to_json(self) -> str:
-        """A list of objects, each with its own settings only under `swept`."""
+        """Return a JSON list of objects; each has only its own settings under `swept`."""
         plain = json.loads(self.table.to_json(orient="records"))
         rows = [
             {name: row[name] for name in (*ABOUT, *PICTURES, *ORIGIN)}
@@ -56,11 +56,11 @@ class Listing:
         return json.dumps(rows, indent=2)
 
     def to_csv(self) -> str:
-        """Return a row for each run."""
+        """Return CSV with a row for each run."""
         return to_csv(self.table.drop(columns="swept"))
 
     def to_table(self) -> Table:
-        """For a terminal."""
+        """Return a table for a terminal."""
         drawn = Table(
             "run", "of", "what was swept", "state", "seconds", "started (UTC)", "pictures", box=None
         )
@@ -85,14 +85,14 @@ def load(overrides: Sequence[str], root: Path, entry: str | None, states: Sequen
     """Return the runs of an output folder.
 
     Args:
-        overrides: Hydra's, the same as given to the experiment, whose runs these are, whatever their state.
+        overrides: Hydra overrides, as given to the experiment. Its runs are listed in every state.
         root: The output folder.
-        entry: The entry point that computes it; None for all runs there.
-        states: Those that are listed; none for all.
+        entry: The entry point that computes the runs; None for all entry points.
+        states: The states that are listed; none for all.
 
     Raises:
         SettingError, CellsError: The overrides can't be composed.
-        StoreError: There is no such folder, or it can't be read.
+        StoreError: The output folder does not exist, or can't be read.
     """
     cells = [] if entry is None else compose_cells(overrides, entry)
     with tables_of(root) as kept:
@@ -112,7 +112,7 @@ def load(overrides: Sequence[str], root: Path, entry: str | None, states: Sequen
 
 
 def _belongs(runs: pd.DataFrame, cells: Sequence[Cell], entry: str) -> pd.Series[bool]:
-    """Return whether each run is one of these cells'; of one that does not say who it is, its name tells."""
+    """Return whether each run belongs to these cells; if a run lacks its identity, its name decides."""
     names = {cell.config["name"] for cell in cells}
     nameless = runs["config_key"].isna() & (runs["experiment"] == entry) & runs["name"].isin(names)
     return runs["config_key"].isin({cell.key for cell in cells}) | nameless

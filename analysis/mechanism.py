@@ -1,4 +1,4 @@
-"""The numbers of the experiments `mechanism`: how far each arm takes a picture to its style, and why."""
+"""The numbers of the experiments `mechanism`: how near each arm brings a picture to its style, and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.effects import Effect, crossed
 from analysis.tables import CellsError, Tables
 
 CHOSEN = "luminance_wasserstein"
-"""The primary measure, named before the runs that it judges: it sees no colour and no first layer."""
+"""The primary measure, named before the runs that it judges; it uses neither colour nor a first layer."""
 
 MEASURES = {
     CHOSEN: "luminance",
@@ -22,7 +22,7 @@ MEASURES = {
     "sliced_wasserstein": "sliced Wasserstein",
     "sifid": "SIFID",
 }
-"""By which a picture's way to its style is judged, and what figures call them."""
+"""Measures of a picture's distance to its style, and their names in figures."""
 
 PAIR = ["network", "weights.seed", "arm.name", "content", "style"]
 
@@ -42,10 +42,10 @@ CONTRASTS = (
     ("softmax", "first_layer", "SWAG against the first layer alone"),
     ("even", "first_layer", "even shares against the first layer alone"),
 )
-"""An arm, the arm it is compared with, and what the difference is the effect of."""
+"""An arm, the arm that it is compared with, and the name of the effect."""
 
 BUDGETS = np.linspace(0, 1, 41)
-"""Of content given up, 1 − SSIM, along which curves are compared."""
+"""Budgets of lost content, 1 − SSIM, along which curves are compared."""
 
 
 BESIDE = (
@@ -56,16 +56,17 @@ BESIDE = (
 
 @dataclass(frozen=True)
 class Mechanism:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
-        tables: Those behind it.
+        tables: The tables behind the figure.
         arms: `conf/arm`: name → label, in the order of the sweep.
-        networks: number → label, likewise; networks with different weights are two.
-        points: one row for each picture: pair, settings, iteration (null: finished), `MEASURES` of it and
-            of its start, SSIM.
+        networks: number → label, in the order of the sweep; networks with different weights are two.
+        points: one row for each picture: pair, settings, iteration (null: finished), `MEASURES` of the
+            picture and of its start, SSIM.
         shares: one row for each layer of each pair: its share of the loss and of the gradient at the start.
-        gains: one row for each measure, pair and arm: log2 of how much nearer to its style the picture came.
+        gains: one row for each measure, pair and arm: log2 of the factor by which the picture came nearer to
+            its style.
         effects: one row for each measure, network and contrast: the difference of gains, with its interval.
     """
 
@@ -79,7 +80,7 @@ class Mechanism:
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside its figures, with the networks' names."""
+        """The tables that are written beside its figures, with the networks' names."""
         parts = {"points": self.points, "shares": self.shares, "gains": self.gains, "effects": self.effects}
         return {
             f"_{name}": table.assign(network=table["network"].map(self.networks))
@@ -93,10 +94,10 @@ class Mechanism:
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
-    """The runs of the experiment that these overrides name.
+    """Return the runs of the experiment that these overrides name.
 
     Raises:
-        CellsError: Runs are missing, ambiguous, or don't belong together; or no step 0 was measured.
+        CellsError: Runs are missing, ambiguous, or don't belong together; or step 0 was not measured.
         StoreError: A run can't be read.
     """
     data = tables.load(overrides, runs, "stylize", partial=partial)
@@ -123,7 +124,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
 
 
 def _cells(data: Tables) -> pd.DataFrame:
-    """The settings of each cell, and the number of its network; pretrained weights count as one seed."""
+    """Return each cell's settings and the number of its network; pretrained weights count as one seed."""
     context = data.context("arm.name", "objective.style_weight", "start", "start_noise").drop(
         columns=["content", "style"], errors="ignore"
     )
@@ -136,7 +137,7 @@ def _points(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
     picture = ["cell", "content", "style", "iteration"]
     judged = data.measures
     judged = judged[judged["statistic"].isin([*MEASURES, "ssim"])]
-    judged = judged.assign(iteration=judged["iteration"].astype(float).fillna(-1))  # an index takes no null
+    judged = judged.assign(iteration=judged["iteration"].astype(float).fillna(-1))  # an index holds no null
     wide = judged.pivot(index=picture, columns="statistic", values="value")
     wide = wide.reindex(columns=[*MEASURES, "ssim"]).sort_index().reset_index()
     points = cells.merge(wide, left_index=True, right_on="cell")
@@ -155,11 +156,11 @@ def _shares(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gains(points: pd.DataFrame) -> pd.DataFrame:
-    """log2 of start over result, of each pair under each arm, by each measure.
+    """Return log2 of start over result, for each pair under each arm, by each measure.
 
-    Where style weights were swept, the result is the mean over budgets of content of the smallest style
-    distance that the arm reaches within the budget: all its pictures count, early ones too. Else it is that
-    of the finished picture.
+    If style weights were swept, the result is a mean over budgets of content: of the smallest style distance
+    that the arm reaches within each budget. All pictures of the arm count, early ones too. Otherwise the
+    result is the style distance of the finished picture.
     """
     gains = []
     for measure in (name for name in MEASURES if points[name].notna().any()):
@@ -174,16 +175,16 @@ def _gains(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reached(pictures: pd.DataFrame) -> float:
-    """Mean over budgets of the least relative style distance within each, of one pair's pictures."""
+    """Return the mean over budgets of the least relative style distance within each, for one pair."""
     spent = 1 - pictures["ssim"].to_numpy()
     left = pictures["left"].to_numpy()
     affordable = spent[None, :] <= BUDGETS[:, None] + 1e-9
-    # To leave the picture as it is costs nothing.
+    # An unchanged picture costs nothing.
     return float(np.where(affordable, np.minimum(left, 1.0)[None, :], 1.0).min(axis=1).mean())
 
 
 def _effects(gains: pd.DataFrame) -> pd.DataFrame:
-    """Differences of gains between two arms on the same pairs and seeds."""
+    """Return the differences of gains between two arms on the same pairs and seeds."""
     keys = ["measure", "network", "pair", "seed", "arm.name"]
     pairs = gains.assign(pair=gains["content"] + " × " + gains["style"], seed=gains["weights.seed"])
     wide = pairs.set_index(keys)["gain"].unstack("arm.name")

@@ -1,4 +1,4 @@
-"""Any number of the tables against any setting: which numbers are meant, and what they are of."""
+"""Any number of the tables against any setting: which numbers are meant, and what tells them apart."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ AXES = ("x", "y", "hue", "col", "row")
 """Words of a command that say what is drawn, and how."""
 
 FILTERS = ("layer", "position", "depth", "quantity", "definition", "iteration")
-"""Columns of numbers by which a command chooses some of them."""
+"""Columns of numbers by which a command selects some of them."""
 
 COLUMNS = (*FILTERS, "content", "style")
-"""Those along which numbers can be drawn."""
+"""Columns along which numbers can be drawn."""
 
 KINDS = ("quantity", "definition")
-"""Those of which no mean over several makes sense."""
+"""Columns whose values must not be averaged."""
 
 OF_RUNS = ("seconds", "peak_memory_bytes")
 """Numbers of whole runs."""
@@ -39,12 +39,12 @@ class Asked:
     """What a command asks for.
 
     Attributes:
-        x: A setting, or one of `COLUMNS`; None where it was not said, and the error then says what there is.
-        y: A statistic, or one of `OF_RUNS`; None likewise.
-        hue: Like x: of lines or colours; None for all swept settings that nothing else shows.
-        col: Like x: of panels side by side.
-        row: Like x: of panels below each other.
-        chosen: Values by their column, one of `FILTERS`.
+        x: A setting, or one of `COLUMNS`. If it is None, an error lists what there is.
+        y: A statistic, or one of `OF_RUNS`. If it is None, an error lists what there is.
+        hue: A column, like x, for lines or colours; None for all swept settings that nothing else shows.
+        col: A column, like x, for panels side by side.
+        row: A column, like x, for panels below each other.
+        chosen: Selected values by their column, one of `FILTERS`.
     """
 
     x: str | None = None
@@ -56,10 +56,10 @@ class Asked:
 
     @classmethod
     def split(cls, arguments: Iterable[str]) -> tuple[Asked, list[str]]:
-        """What they ask for, and the Hydra overrides among them.
+        """Return what words on the command line ask for, and the Hydra overrides among them.
 
         Raises:
-            SettingError: A word is given twice, or without a value.
+            SettingError: A word is given twice, or has no value.
         """
         said: dict[str, str] = {}
         overrides = []
@@ -77,13 +77,13 @@ class Asked:
 
     @property
     def shown(self) -> dict[str, str]:
-        """The column of each part of the drawing that has one, `y` aside."""
+        """The column of each part of the drawing that has one, except `y`."""
         parts = {part: getattr(self, part) for part in AXES if part != "y"}
         return {part: column for part, column in parts.items() if column is not None}
 
     @property
     def name(self) -> str:
-        """Of the drawing's files."""
+        """The name of the drawing's files."""
         chosen = [value for values in self.chosen.values() for value in values]
         by = [f"by_{column}" for part, column in self.shown.items() if part != "x"]
         return "_".join([str(self.y), *chosen, "over", str(self.x), *by])
@@ -91,15 +91,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Observations:
-    """What is drawn.
+    """The values that are drawn.
 
     Attributes:
-        tables: Those behind it.
-        asked: With the names of columns, and with panels for what no mean can be taken over.
-        units: One row for each seed and picture of each point: its columns, `value`, over how many `numbers`
-            that is a mean, and its runs.
-        averaged: What is averaged in a unit, and how many there are.
-        without_x: How many units have no x, and are left out.
+        tables: The tables behind the drawing.
+        asked: What was asked for, with whole names of columns, and with panels for kinds that must not be
+            averaged.
+        units: One row for each seed and picture of each point: its columns, its `value`, how many `numbers`
+            this value averages, and its runs.
+        averaged: Columns that are averaged within a unit, and how many values each has.
+        without_x: Number of units that have no x and are left out.
     """
 
     tables: Tables
@@ -110,32 +111,32 @@ class Observations:
 
     @property
     def means(self) -> pd.DataFrame:
-        """One row for each point: mean, standard deviation and error, lowest, highest, and how many units."""
+        """One row for each point: mean, standard deviation and error, minimum, maximum, number of units."""
         points = self.units.groupby([*self.asked.shown.values()], sort=False, dropna=False)["value"]
         return points.agg(["mean", "std", "sem", "min", "max", "size"]).reset_index()
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside it."""
+        """The tables that are written beside the figure."""
         return {"": self.means, "_units": self.units}
 
     @property
     def group(self) -> str:
-        """What the experiment calls its runs."""
+        """The name by which the experiment groups its runs."""
         return str(self.tables.cells[0].config["name"])
 
     @property
     def seeds(self) -> list[str]:
-        """Settings that are seeds and were swept."""
+        """The swept settings that are seeds."""
         return _seeds(self.tables.runs)
 
     @property
     def rest(self) -> list[str]:
-        """What `REST` stands for."""
+        """The settings that `REST` stands for."""
         return _rest(self.asked, self.tables.runs)
 
     def words(self, column: str) -> pd.Series[str]:
-        """Of each unit, its value of a column in words."""
+        """Return the value of a column in words, for each unit."""
         if column in self.tables.runs and column not in COLUMNS:
             runs = self.tables.runs
             known = labels.values(runs, column).groupby(runs[column]).first()
@@ -143,7 +144,7 @@ class Observations:
         return self.units[column].map(lambda value: labels.QUANTITIES.get(value, labels.plain(value)))
 
     def ordered(self, column: str) -> list[str]:
-        """All words of a column, in the order of the sweep; those of layers in that of the network."""
+        """Return all words of a column in the order of the sweep; layers are in the order of the network."""
         units = self.units
         if column in ("layer", "position", "depth", "iteration"):
             units = units.sort_values("position" if column == "layer" else column, kind="stable")
@@ -151,17 +152,17 @@ class Observations:
 
 
 def load(asked: Asked, overrides: Sequence[str], runs: Path, entry: str, *, partial: bool) -> Observations:
-    """The numbers that a command asks for.
+    """Return the numbers that a command asks for.
 
     Args:
-        asked: What is drawn.
-        overrides: Hydra's, the same as given to the experiment.
+        asked: What the command asks for.
+        overrides: Hydra overrides, as given to the experiment.
         runs: The output folder of the experiments.
         entry: The entry point that computes it.
         partial: Whether cells may be missing.
 
     Raises:
-        SettingError: What is asked for is unknown, or needs more to be said.
+        SettingError: What is asked for is unknown or ambiguous.
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
@@ -176,7 +177,7 @@ def load(asked: Asked, overrides: Sequence[str], runs: Path, entry: str, *, part
 
 
 def _numbers(data: Tables) -> pd.DataFrame:
-    """All numbers of the cells, of their judges and of whole runs, with the `cell` they are of."""
+    """Return all numbers of the cells, of their judges and of whole runs, each with its `cell`."""
     cells = data.runs.dropna(subset="run_id").rename_axis("cell").reset_index()
     own = data.numbers[~data.numbers["statistic"].isin([*MEASURES, *TERMS])]
     whole = cells[["run_id", *OF_RUNS]].melt("run_id", var_name="statistic").drop_duplicates()
@@ -194,7 +195,7 @@ def _check_y(asked: Asked, numbers: pd.DataFrame) -> None:
 
 
 def _known(asked: Asked, runs: pd.DataFrame, numbers: pd.DataFrame) -> Asked:
-    """With whole names of columns."""
+    """Return `asked` with whole names of columns."""
     parts = {"x": asked.x, **asked.shown}
     columns: dict[str, Any] = {part: _column(part, name, runs, numbers) for part, name in parts.items()}
     return replace(asked, **columns)
@@ -229,7 +230,7 @@ def _chosen(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
 
 
 def _of_iteration(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
-    """Finished pictures, or the last that is known, unless others are asked for."""
+    """Return numbers of finished pictures, else of the last iteration, unless iterations are asked for."""
     if "iteration" in asked.chosen:
         return numbers
     finished = numbers["iteration"].isna()
@@ -242,7 +243,7 @@ def _of_iteration(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
 
 
 def _with_panels(asked: Asked, numbers: pd.DataFrame) -> Asked:
-    """With a panel for each of `KINDS`, where there are several that are not shown otherwise."""
+    """Return `asked` with panels for each of `KINDS` that has several values and is not shown yet."""
     for kind in KINDS:
         several = numbers[kind].dropna().unique()
         if kind in asked.shown.values() or len(several) < 2:
@@ -256,7 +257,7 @@ def _with_panels(asked: Asked, numbers: pd.DataFrame) -> Asked:
 
 
 def _with_rest(asked: Asked, runs: pd.DataFrame) -> Asked:
-    """With lines for all swept settings that nothing else shows, unless lines are asked for."""
+    """Return `asked` with lines for all swept settings that nothing else shows, unless it names lines."""
     return replace(asked, hue=REST) if asked.hue is None and _rest(asked, runs) else asked
 
 

@@ -1,4 +1,4 @@
-"""The numbers behind a figure: means over images, spread over seeds, and where each came from."""
+"""The numbers behind a figure: means over images, the range over seeds, and where each number comes from."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from analysis.tables import Tables
 from analysis.tables.runs import smoothings
 
 POINT = ["line", "position", "layer", "depth", "quantity", "statistic", "definition"]
-"""What the images and seeds of one point have in common."""
+"""Columns that the images and seeds of one point have in common."""
 
 ACTIVATIONS = "measure_activations"
 
 
 @dataclass(frozen=True)
 class Points:
-    """What a figure is drawn from.
+    """The data of a figure.
 
     Attributes:
-        tables: Those behind it.
-        table: One row a point: its line's label and settings, `POINT`, mean, low, high, seeds, images, and
-            where it comes from; in the order of the sweep, then by position. `network` and `smoothing` count
-            the kinds of either, for colours and dashes.
+        tables: The tables behind the figure.
+        table: One row for each point: its line's label and settings, `POINT`, mean, low, high, seeds, images,
+            and its runs. Rows are in the order of the sweep, then by position. `network` and `smoothing`
+            number the kinds of each, for colours and dashes.
         by_seed: One row for each seed of each point: `mean` over its images, and `POINT`.
     """
 
@@ -35,15 +35,15 @@ class Points:
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside its figures: the numbers behind every point."""
+        """The numbers behind every point, which are written beside the figures."""
         return {"": self.table}
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
-    """The points of the experiment that these overrides name.
+    """Return the points of the experiment that these overrides name.
 
     Args:
-        overrides: Hydra's, the same as given to the experiment.
+        overrides: Hydra overrides, as given to the experiment.
         runs: The output folder of the experiments.
         partial: Whether cells may be missing.
 
@@ -58,9 +58,9 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
 
 
 def _over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
-    """Each point's mean, and its smallest and largest mean over one seed's images.
+    """Return each point's mean, and its smallest and largest mean over one seed's images.
 
-    The mean over images is arithmetic, as in SWAG's Figure 3; that over seeds too.
+    Means over images are arithmetic, as in SWAG's Figure 3; so are means over seeds.
     """
     points = by_seed.groupby(POINT, dropna=False, sort=False)
     return points.agg(
@@ -70,7 +70,7 @@ def _over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_image(data: Tables) -> pd.DataFrame:
-    """The numbers of layers, one for each image, with the `line` that each is of, its settings and origin."""
+    """Return the numbers of layers, one for each image, each with its `line`, settings and origin."""
     context = data.context().assign(line=tables.lines(data.runs, ["weights.seed"]))
     numbers = data.numbers.dropna(subset="position").drop(columns=["network", "weights", "smoothing", "seed"])
     cells = context.rename_axis("cell").reset_index()
@@ -78,7 +78,7 @@ def by_image(data: Tables) -> pd.DataFrame:
 
 
 def _of_lines(data: Tables) -> pd.DataFrame:
-    """One row for each line: its label, its settings, and all runs behind it."""
+    """Return one row for each line: its label, its settings, and all runs behind it."""
     runs, beside = data.runs, ["weights.seed", "batchnorm"]
     context = data.context("batchnorm").assign(
         line=tables.lines(runs, ["weights.seed"]),

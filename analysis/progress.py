@@ -1,4 +1,4 @@
-"""What is told of a grid's cells, in words and for machines."""
+"""The progress of a grid's cells, for people and for machines."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ COLORS = {
     "stale": "yellow",
     "missing": "dim",
 }
-"""State of a cell → how it is shown, in this order."""
+"""State of a cell → its colour, in the order of display."""
 
 LISTED = 12
-"""At most so many cells of a state are listed."""
+"""Largest number of cells that are listed for a state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class CellStatus(Found):
     """One cell of a grid.
 
     Attributes:
-        number: in its sweep, from 0.
-        overrides: that tell it from others.
+        number: number of the cell in its sweep, from 0.
+        overrides: Hydra overrides that tell it from others.
     """
 
     number: int
@@ -46,20 +46,20 @@ class CellStatus(Found):
 
     @classmethod
     def of(cls, number: int, overrides: Sequence[str], found: Found) -> CellStatus:
-        """Return the status of a cell by what its run directories say."""
+        """Return the status of a cell from its run directories."""
         return cls(**vars(found), number=number, overrides=tuple(overrides))
 
 
 @dataclass(frozen=True)
 class Progress:
-    """All cells of a grid.
+    """The progress of a grid's cells.
 
     Attributes:
-        what: for a heading.
-        cells: in their order.
-        workers: that are alive.
-        seconds_left: by the pace so far; None where nothing tells.
-        command: that computes what is missing.
+        what: heading.
+        cells: the cells in order.
+        workers: number of workers that are alive.
+        seconds_left: estimate by the pace so far; None where the pace is unknown.
+        command: command that computes what is missing.
     """
 
     what: str
@@ -70,17 +70,17 @@ class Progress:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many cells are in each state."""
+        """The number of cells in each state."""
         counted = Counter[str](cell.state for cell in self.cells)
         return {state: counted[state] for state in COLORS if counted[state]}
 
     @property
     def complete(self) -> bool:
-        """Whether all are done."""
+        """Whether all cells are done."""
         return self.counts.get("done", 0) == len(self.cells)
 
     def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the progress as plain values, for JSON."""
         return {
             "what": self.what,
             "complete": self.complete,
@@ -95,7 +95,7 @@ class Progress:
         }
 
     def shown(self) -> RenderableType:
-        """For a terminal."""
+        """Return the progress for a terminal."""
         parts: list[RenderableType] = [Text(self.what, style="bold"), self._bar(), *self._grid()]
         now = time.time()
         for state in COLORS:
@@ -112,7 +112,7 @@ class Progress:
         return Text.from_markup(f"{len(self.cells)} cells: {', '.join(counts)}{workers}{left}")
 
     def _grid(self) -> Iterator[Table]:
-        """States by the first key that was swept."""
+        """Yield a table of states by the first swept key, if it fits and tells anything."""
         firsts = {cell.overrides[0]: Counter[str]() for cell in self.cells if cell.overrides}
         for cell in self.cells:
             firsts[cell.overrides[0]][cell.state] += 1

@@ -9,7 +9,7 @@ from swag_repro.errors import SettingError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `collect` that say where runs come from."""
+    """Add the options of `collect` that say where runs come from."""
     parser.add_argument(
         "--source", choices=("runs", "wandb"), default="runs", help="wandb: from W&B, not from --runs"
     )
@@ -18,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def root(options: argparse.Namespace) -> tuple[Path, list[str]]:
-    """The output folder to collect from: that of `--runs`, or one with what was fetched from W&B; and notes.
+    """Return the output folder to collect from, that of `--runs` or one fetched from W&B, and notes.
 
     Raises:
         SettingError: The options don't belong together.
         TrackingError: W&B's server does not answer, or has no such project.
-        StoreError: What it has is of an unknown schema, or was changed.
+        StoreError: What the server has follows an unknown schema, or was changed.
     """
     if options.source == "runs":
         if options.project or options.entity:

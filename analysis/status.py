@@ -1,4 +1,4 @@
-"""How far a sweep is, read from the run directories of its cells."""
+"""The progress of a sweep, read from the run directories of its cells."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from swag_repro.errors import SettingError
 
 
 def newest_sweep(output: Path) -> Path:
-    """Return the folder of the sweep that was begun last.
+    """Return the folder of the sweep that began last.
 
     Raises:
-        SettingError: there is none.
+        SettingError: there is no sweep.
     """
     plans = [path.parent for path in output.glob("sweeps/*/plan.json")]
     if not plans:
@@ -24,7 +24,7 @@ def newest_sweep(output: Path) -> Path:
 
 
 def of_sweep(sweep: Sweep) -> Progress:
-    """Return how far a multirun is; the same sweep given again is looked at quickly."""
+    """Return the progress of a multirun; a second call for the same sweep is fast."""
     found = sweep.cells()
     workers = sum(cell.state == "running" for cell in found)
     experiment = next((item for item in sweep.command if item.startswith("experiment=")), sweep.entry)

@@ -1,4 +1,4 @@
-"""The finished pictures behind a figure: which arm made each, how it ended, and what was measured."""
+"""The finished pictures behind a figure: the arm of each, how its optimisation ended, and its measures."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Arm:
     """One cell of the sweep.
 
     Attributes:
-        index: Its row of `Tables.runs`.
-        line: The same for arms that differ only in what the figure shows otherwise.
-        label: What tells its line from others in the figure, for people: `BN: r-ResNet-50*`.
-        network: SWAG's name, likewise: `r-ResNet-50*`.
-        cell: What was to be computed.
-        missing: Whether there is no run of it.
+        index: Index of its row in `Tables.runs`.
+        line: Number of its line; arms share it if they differ only in what the figure shows in another way.
+        label: Name of its line in the figure, for people: `BN: r-ResNet-50*`.
+        network: SWAG's name of its network, for people: `r-ResNet-50*`.
+        cell: The cell itself.
+        missing: Whether it has no run.
     """
 
     index: int
@@ -42,26 +42,26 @@ class Arm:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Of its cell."""
+        """The config of its cell."""
         return self.cell.config
 
     @property
     def weights(self) -> str:
-        """What the network's weights are, for a caption."""
+        """The weights of its network, in a caption's words."""
         return labels.weights(self.config["weights"])
 
 
 @dataclass(frozen=True)
 class Stylizations:
-    """What a figure of stylisations is drawn from.
+    """The data of a figure of stylisations.
 
     Attributes:
-        tables: Those behind it.
-        arms: In the order of the sweep.
+        tables: The tables behind the figure.
+        arms: The arms in the order of the sweep.
         pairs: Names of content and style, in the order of the runs.
-        table: One row for each pair of each arm that is not missing, arm by arm: the number of its `cell` and
-            of its `line`, the line's label, settings, `PAIRS`, measures, who measured and whether that judge
-            is `random`, what could not be measured, and where it comes from.
+        table: One row for each pair of each arm that is not missing, arm by arm: the numbers of its `cell`
+            and of its `line`, the line's label, settings, `PAIRS`, measures, the judge and whether that judge
+            is `random`, which measures failed, and its run.
     """
 
     tables: Tables
@@ -71,18 +71,18 @@ class Stylizations:
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside its figures: what is known of each picture."""
+        """The table of pictures, which is written beside the figures."""
         return {"": self.table}
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Content, style, or both: those whose weight is above 0 in some arm."""
+        """The roles, content and style, whose weight is above 0 in some arm."""
         objectives = [arm.config["objective"] for arm in self.arms]
         return tuple(role for role in ROLES if any(part[f"{role}_weight"] > 0 for part in objectives))
 
     @property
     def judges(self) -> dict[str, list[str]]:
-        """The networks that measured, and the networks they judged, in words."""
+        """The judges, and the networks that each judged, in words."""
         networks = {arm.index: str(arm.config["network"]["label"]) for arm in self.arms}
         judged = self.table.assign(judged=self.table["cell"].map(networks)).dropna(subset="judge")
         return {
@@ -93,13 +93,13 @@ class Stylizations:
 def load(
     overrides: list[str], runs: Path, *, partial: bool, shown: Collection[str] = (), entry: str = "stylize"
 ) -> Stylizations:
-    """The stylisations of the experiment that these overrides name.
+    """Return the stylisations of the experiment that these overrides name.
 
     Args:
-        overrides: Hydra's, the same as given to the experiment.
+        overrides: Hydra overrides, as given to the experiment.
         runs: The output folder of the experiments.
         partial: Whether cells may be missing.
-        shown: Settings that the figure shows otherwise than by the names of arms.
+        shown: Settings that the figure shows in another way than by the names of arms.
         entry: The entry point that computes it.
 
     Raises:
@@ -131,7 +131,7 @@ def _arms(data: Tables, shown: Collection[str]) -> tuple[Arm, ...]:
 
 
 def _pictures(data: Tables, arms: tuple[Arm, ...]) -> pd.DataFrame:
-    """`Stylizations.table`."""
+    """Return `Stylizations.table`."""
     context = data.context(*OBJECTIVE).drop(columns=list(ROLES), errors="ignore")
     context = context.assign(cell=context.index, line=[arm.line for arm in arms])
     context.insert(0, "label", [arm.label for arm in arms])
@@ -142,13 +142,13 @@ def _pictures(data: Tables, arms: tuple[Arm, ...]) -> pd.DataFrame:
 
 
 def _measured(data: Tables) -> pd.DataFrame:
-    """One row for each finished picture that was judged: its measures, the judge, and what is not known."""
+    """Return one row for each finished, judged picture: its measures, the judge, and what is unknown."""
     finished = data.measures[data.measures["iteration"].isna()]
     by_picture = finished.groupby(["cell", "content", "style"], sort=False)
     values = finished.pivot(index=["cell", "content", "style"], columns="statistic", values="value")
     told = finished[finished["statistic"] != "lpips"].dropna(
         subset="definition"
-    )  # it has a network of its own
+    )  # LPIPS has a network of its own
     judges = told.groupby(["cell", "content", "style"], sort=False)["definition"].first()
     reasons = finished.dropna(subset="reason").assign(
         reason=lambda rows: rows["statistic"] + ": " + rows["reason"]
@@ -161,10 +161,10 @@ def _measured(data: Tables) -> pd.DataFrame:
 
 
 def means(table: pd.DataFrame, along: str | None = None) -> pd.DataFrame:
-    """Means over all pairs, however they ended, and their standard errors: one row a cell.
+    """Return means and standard errors over all pairs, however they ended, in one row for each cell.
 
     Args:
-        table: Of `Stylizations`.
+        table: Table of `Stylizations`.
         along: A column by which the points of each line are sorted.
 
     Returns:
@@ -181,22 +181,22 @@ def means(table: pd.DataFrame, along: str | None = None) -> pd.DataFrame:
 
 
 def _alike(table: pd.DataFrame) -> list[str]:
-    """Columns of a cell rather than of one of its pictures: those before the pictures', and its judge."""
+    """Return the columns that belong to a cell, not to one of its pictures: settings, and its judge."""
     context = table.columns[: table.columns.get_loc("content")]
     return [column for column in [*context, "judge", "random"] if column != "cell"]
 
 
 def picture(data: Stylizations, arm: Arm, name: Any) -> Pixels:
-    """An 8-bit picture of an arm: `(H, W, 3)`; see `Tables.picture`."""
+    """Return an arm's 8-bit picture `(H, W, 3)`; see `Tables.picture`."""
     return data.tables.picture(arm.index, name)
 
 
 def fused_weights(objective: Mapping[str, Any]) -> list[float]:
-    """The weights of the losses that an objective's style loss fuses; none where it is a single loss."""
+    """Return the weights of the losses that a fused style loss has; none if it is a single loss."""
     return list(objective["style"]["weights"]) if "losses" in objective["style"] else []
 
 
 def first_weight(weights: str) -> float:
-    """The first loss's share of the weights of a fusion, which a column of settings holds as JSON."""
+    """Return the first loss's share of the weights of a fusion, which a column of settings holds as JSON."""
     values: list[float] = json.loads(weights)
     return values[0] / sum(values)

@@ -1,4 +1,4 @@
-"""Hydra, composing nothing twice."""
+"""A cache of what Hydra composes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For all tests."""
+"""Settings and fixtures for all tests."""
 
 import gc
 import os
@@ -6,11 +6,11 @@ import signal
 import sys
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As behind `nohup ... &`: the processes that tests start would ignore Ctrl-C, too.
+    # Under `nohup ... &`, processes that tests start would ignore Ctrl-C, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers would fight for the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # otherwise workers compete for the cores
 
 import experiments  # noqa: F401  (before torch: it sets how threads wait)
 
@@ -18,7 +18,7 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 import pytest
 from hypothesis import HealthCheck, settings
 
-# How long an example takes is the machine's doing; so is the first text, for which tables of Unicode are made.
+# The time of an example depends on the machine; the first text also waits for tables of Unicode.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 

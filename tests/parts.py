@@ -1,6 +1,7 @@
-"""Parts of the science with the settings of `conf/`, which a test changes where it says so.
+"""Parts of the science with the settings of `conf/`, which a test can change.
 
-`LBFGS(start, history=3)` is the class of that name with all but the history as in `conf/optimizer/lbfgs.yaml`.
+`LBFGS(start, history=3)` makes an instance of that class with a history of 3; all other settings are those in
+`conf/optimizer/lbfgs.yaml`.
 """
 
 from collections.abc import Callable

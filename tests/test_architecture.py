@@ -1,4 +1,4 @@
-"""Imports go one way, those within functions too: see "How it is laid out" in CONTRIBUTING.md."""
+"""Imports go one way, also those within functions: see "How it is laid out" in CONTRIBUTING.md."""
 
 import ast
 from functools import cache
@@ -94,7 +94,7 @@ def imported(module):
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in FILES else node.module for name in inner}
         elif isinstance(node, ast.Constant) and node.value in FILES and "." in node.value:
-            found.add(node.value)  # imported by its name
+            found.add(node.value)  # the module is imported by its name
     found -= FOR_NOTEBOOKS.get(module, set())
     return {name if name in FILES else name.partition(".")[0] for name in found} - {module}
 

@@ -1,4 +1,4 @@
-"""A default stands once: what `conf/` says, no signature says again."""
+"""Each default stands once: no signature repeats what `conf/` says."""
 
 import dataclasses
 import inspect
@@ -18,7 +18,7 @@ from swag_repro.transfer import Guards, Plateau, Transfer
 
 OURS = ("swag_repro.", "experiments.")
 
-# What takes the values of nodes without a `_target_`: file, key of the node, and arguments of another name.
+# Functions that take values of nodes without a `_target_`: file, key of the node, and renamed arguments.
 FED = [
     (Resize, "images/bundled", None, {"resize": "policy"}),
     (Objective, "objective/gram", None, {}),

@@ -1,4 +1,4 @@
-"""Files of a run directory that someone else wrote: what reads them stays within bounds."""
+"""Files of a run directory that someone else wrote: readers limit what they load."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A run id changes with every setting that decides the result, and with no other."""
+"""A run id changes with every setting that decides the result, and with no other setting."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CONFIG = {
     "progress": True,
 }
 
-# Ids that lie in people's output folders: a change here would have every finished run done again.
+# Ids in users' output folders: a change here would compute every finished run again.
 FROZEN = [
     (Identity("measure_activations", 1, {}, {}), "d79231441b104089"),
     (Identity("measure_activations", 2, {}, {}), "001a05144431c6d1"),
@@ -62,7 +62,7 @@ FROZEN = [
 ]
 
 
-# What only a stylisation has.
+# Settings that only a stylisation has.
 STYLIZE = CONFIG | {
     "entry": "stylize",
     "arm": "swag",

@@ -233,7 +233,7 @@ def test_frechet_distance_of_a_single_position_is_that_of_the_means():
 
 @pytest.mark.parametrize(("size", "other"), [(6, 6), (6, 4), (5, 7), (1, 3)])
 def test_sliced_wasserstein_of_one_channel_is_exact(size, other):
-    # In one dimension W₂² = ∫ (Q − Q')², here by repeating each value until the numbers agree.
+    # In one dimension W₂² = ∫ (Q − Q')²; here each value is repeated until both have as many.
     found, wanted = drawn(1, 1, size), drawn(1, 1, other, seed=1)
     many = [f.flatten().sort().values.repeat_interleave(n) for f, n in ((found, other), (wanted, size))]
     expected = (many[0] - many[1]).square().mean() / wanted.square().mean()
@@ -241,7 +241,7 @@ def test_sliced_wasserstein_of_one_channel_is_exact(size, other):
 
 
 def test_sliced_wasserstein_of_a_shift():
-    # All one-dimensional distances between a set and its copy moved by v are θᵀv.
+    # All one-dimensional distances between a set and its copy shifted by v are θᵀv.
     features, shift = drawn(1, 3, 50), torch.tensor([1.0, -2.0, 0.5]).view(1, 3, 1)
     distance = relative_sliced_wasserstein(features + shift, features, projections=4000, seed=1)
     expected = shift.square().sum() / features.square().sum(dim=1).mean()
@@ -263,8 +263,8 @@ def test_sliced_wasserstein_depends_on_its_seed_only():
 
 
 def test_structural_divergence_of_an_example_by_hand():
-    apart = torch.tensor([[[1.0, 0.0], [0.0, 3.0]]])  # cosines: 1 with itself, 0 with the other
-    alike = torch.tensor([[[1.0, 2.0], [1.0, 2.0]]])  # cosines: all 1
+    apart = torch.tensor([[[1.0, 0.0], [0.0, 3.0]]])  # the cosines are 1 with itself, 0 with the other
+    alike = torch.tensor([[[1.0, 2.0], [1.0, 2.0]]])  # the cosines are all 1
     p = math.e / (math.e + 1)
     expected = p * math.log(2 * p) + (1 - p) * math.log(2 * (1 - p))  # KL(p ‖ ½)
     assert structural_divergence(alike, apart).item() == pytest.approx(expected, rel=1e-6)

@@ -178,7 +178,7 @@ def test_sgd_by_hand():
     )
     for gradient in ([6.0, 8.0], [3.0, 4.0], [3.0, 4.0]):
         optimizer.observe(torch.ones(1), torch.tensor([gradient], dtype=torch.float64))
-    velocities = [0.1, 0.15, 0.125]  # of a gradient (3, 4): 0.1, 0.05 + 0.1, 0.075 + 0.05
+    velocities = [0.1, 0.15, 0.125]  # multiples of a gradient (3, 4): 0.1, 0.05 + 0.1, 0.075 + 0.05
     expected = 1 - sum(velocities) * torch.tensor([3.0, 4.0], dtype=torch.float64)
     torch.testing.assert_close(optimizer.iterate(0), expected)
 

@@ -1,4 +1,4 @@
-"""The pretrained weights that ship: whole, of the networks they are for, and refused for any other."""
+"""The pretrained weights that ship: they are complete, fit their networks, and are refused by others."""
 
 import csv
 from dataclasses import replace
@@ -116,7 +116,7 @@ def test_the_stride_of_resnet50_half_stands_on_the_first_convolution():
     for stage in (network.layer2, network.layer3, network.layer4):
         strides = [getattr(stage[0], f"conv{number}").stride for number in (1, 2, 3)]
         assert strides == [(2, 2), (1, 1), (1, 1)]
-    assert network.layer4[2].conv3.out_channels == 1024  # half of ResNet-50's
+    assert network.layer4[2].conv3.out_channels == 1024  # half as many as ResNet-50's
 
 
 def test_a_tap_behind_relu5_1_is_refused():
@@ -142,7 +142,7 @@ def test_a_network_without_shipped_weights_names_the_remedies():
         WEIGHTS.digest(architecture("resnet50"))
     with pytest.raises(WeightsError, match=rf"{rule}; found pseudo_vgg") as raised:
         WEIGHTS.build(architecture("pseudo_vgg"))
-    assert "imagenet" not in str(raised.value)  # torchvision has none either
+    assert "imagenet" not in str(raised.value)  # torchvision has no such weights either
 
 
 def test_weights_of_another_width_are_refused():

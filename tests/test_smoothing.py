@@ -63,7 +63,7 @@ def test_images_are_smoothed_each_by_itself_in_their_shape(name):
 def test_order_of_activations_is_kept(name):
     x = torch.linspace(0, 5, 24).view(1, 1, 6, 4)
     smoothed = ALL[name](x).flatten()
-    if name.startswith("channel"):  # a single channel is all there is
+    if name.startswith("channel"):  # a single channel takes everything
         assert torch.equal(smoothed, torch.ones(24))
     else:
         assert (smoothed.diff() > 0).all()
@@ -104,7 +104,7 @@ def test_peak_temperature_ignores_the_scale_of_activations():
 
 @pytest.mark.parametrize("flushed", [False, True])
 def test_a_dead_layer_becomes_uniform(flushed):
-    torch.set_flush_denormal(flushed)  # as entry points do
+    torch.set_flush_denormal(flushed)  # entry points set this, too
     smoothed = Softmax(temperature="peak/2")(torch.zeros(1, 4, 2, 2))
     assert torch.allclose(smoothed, torch.full((1, 4, 2, 2), 1 / 16))
 

@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet opens: text stays text, numbers stay numbers."""
+"""CSV files for spreadsheets: text stays text, numbers stay numbers."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Checkpoints as people have them: each loads as the plain state dict does, or says what to do."""
+"""Checkpoints as users have them: each loads like the plain state dict, or its error names the remedy."""
 
 import argparse
 import re

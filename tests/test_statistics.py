@@ -172,7 +172,7 @@ def test_shape_in_float32_is_that_of_float64(mean, spread, block, monkeypatch):
 def test_shape_ignores_scale(magnitude):
     x = torch.rand(2, 8, 6, 6) - 0.3
     for shape in (*SHAPES, effective_rank):
-        scale = magnitude if shape in SHAPES else max(magnitude, 1e-12)  # G squares it
+        scale = magnitude if shape in SHAPES else max(magnitude, 1e-12)  # G squares the scale
         torch.testing.assert_close(shape(x * scale), shape(x), rtol=1e-4, atol=0)
 
 
@@ -232,7 +232,7 @@ def test_layer_statistics_divide_the_gram_matrix_by_dm():
 @pytest.mark.parametrize("magnitude", [1.0, 1e2, 1e4, 1e6, 1e8])
 @pytest.mark.parametrize("channels", [7, 64, 256])
 def test_gram_entropies_hold_for_large_activations(magnitude, channels):
-    # Random Inception-v3 and ResNet-101 have G of 1e9 and more, where rounding is larger than what e^x sees.
+    # Random Inception-v3 and ResNet-101 have G of 1e9 and more; rounding there exceeds what e^x resolves.
     features = magnitude * (1.0 + torch.rand(2, channels, 9, 9))
     found, exact = by_name(features), gram(features.double()).flatten(1)
     for quantity, scale in (("gram", 1.0), ("gram_per_dm", 1.0 / features[0].numel())):
@@ -240,13 +240,13 @@ def test_gram_entropies_hold_for_large_activations(magnitude, channels):
         torch.testing.assert_close(
             found[quantity, "normalized_entropy", "softmax"],
             torch.from_numpy(expected / math.log(exact.shape[1])),
-            rtol=1e-2,  # at 1e4, one rounding of G in float32 is worth as much
+            rtol=1e-2,  # at 1e4, one rounding step of G in float32 has the same effect
             atol=1e-6,
         )
 
 
 def test_linear_entropy_of_sigma_is_the_softmax_entropy_of_the_activations():
-    # Why SWAG's softmax entropy says nothing: see "What we found" in the README.
+    # The reason why SWAG's softmax entropy says nothing: see "What we found" in the README.
     features = torch.randn(2, 32, 8, 8).relu() * 5
     torch.testing.assert_close(
         linear_entropy(Softmax(temperature=1)(features)), softmax_entropy(features), rtol=1e-5, atol=0

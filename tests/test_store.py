@@ -176,10 +176,10 @@ def test_force_computes_again(tmp_path):
         with Store(tmp_path).claim(IDENTITY, **DETAILS, force=True) as run:
             run.write_rows([row(value=value)])
             absolute = run.path / "rows.parquet"
-            assert values(tmp_path) == [value - 1]  # the old result is there until the new one is complete
+            assert values(tmp_path) == [value - 1]  # the old result stays until the new one is complete
         assert run.path == directory(tmp_path)
         assert values(tmp_path) == [value]
-        assert absolute.exists()  # `wandb sync` needs the path that was written to
+        assert absolute.exists()  # `wandb sync` needs the path at which the run was written
     assert not (directory(tmp_path) / "images").exists()
     assert len(list(all_runs(tmp_path))) == 1
 
@@ -299,7 +299,7 @@ def test_pages_of_rows_have_checksums_of_their_own(tmp_path):
         except StoreError:
             refused += 1
         path.write_bytes(content)
-    assert refused > 0.8 * len(positions)  # a page's header tells minimum and maximum, which nobody reads
+    assert refused > 0.8 * len(positions)  # a page's header holds minimum and maximum, which no reader uses
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_damaged_run_is_told_and_computed_again(name, missing, tmp_path):
     ) as run:
         assert not run.finished
         fill(run)
-    gone = missing and name == "status.json"  # like a run that was killed before it had one
+    gone = missing and name == "status.json"  # it looks like a run that was killed before it had a status
     assert told == ([] if gone else [(directory(tmp_path), [name])])
     assert _seen(tmp_path) == whole
 
@@ -329,7 +329,7 @@ def test_what_a_killed_forced_attempt_left_is_cleared_when_the_run_is_next_asked
     left = directory(tmp_path).with_suffix(".new")
     with worker(tmp_path, seconds=60, force=True) as killed:
         said(killed, "computes")
-        with Store(tmp_path).claim(IDENTITY, **DETAILS) as run:  # does not wait for the forced one
+        with Store(tmp_path).claim(IDENTITY, **DETAILS) as run:  # this does not wait for the forced one
             assert run.finished
         assert left.is_dir()
         killed.send_signal(signal.SIGKILL)
@@ -415,7 +415,7 @@ def test_a_whole_file_appears_whole_or_not_at_all(tmp_path):
     assert list(path.parent.iterdir()) == [path]
     umask = os.umask(0)
     os.umask(umask)
-    assert path.stat().st_mode & 0o777 == 0o666 & ~umask  # others on a shared file system may read it
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask  # other users of a shared file system may read it
 
 
 def test_what_a_library_cannot_encode_is_no_matter_of_the_disk(tmp_path):
@@ -629,7 +629,7 @@ def test_commit_of_a_checkout_and_its_changes(checkout):
     head = git("rev-parse", "HEAD")
     assert provenance.commit() == head
     (checkout / "provenance.py").write_text("changed")
-    assert provenance.commit() == head  # once a process
+    assert provenance.commit() == head  # each process reads it once
     provenance.commit.cache_clear()
     assert provenance.commit() == f"{head}-dirty"
 

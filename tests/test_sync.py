@@ -1,4 +1,4 @@
-"""Runs sent to a stand-in of W&B's server: late, in parts, again, and made anew from their directories."""
+"""Runs sent to a stand-in for W&B's server: late, in parts, again, and rebuilt from their directories."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_offline_runs_are_sent_once(tmp_path, server):
     streamed = len(server.asked)
     status, printed = sync(tmp_path)
     assert (status, printed.split(",")[0]) == (0, "3 sent before")
-    assert len(server.asked) == streamed  # not even asked
+    assert len(server.asked) == streamed  # the server was not even asked
     assert command(tmp_path, "rebuild", without).returncode == 0
     assert sync(tmp_path)[0] == 0
     check_whole(server, without, 4)

@@ -1,4 +1,4 @@
-"""W&B for real: offline runs read back, servers that refuse, vanish, or were never there."""
+"""W&B for real: offline runs read back; servers that refuse, vanish, or never existed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROWS = pd.DataFrame({"layer": ["conv1", "conv2"], "value": [3.8, 15.9]})
 @pytest.fixture(autouse=True)
 def nobody(tmp_path, monkeypatch):
     """A user without W&B settings."""
-    # W&B itself says by WANDB_SERVICE where this process's service is.
+    # W&B itself sets WANDB_SERVICE to the address of this process's service.
     for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
@@ -147,7 +147,7 @@ def test_a_project_that_wandb_refuses_costs_only_the_mirror(tmp_path, caplog):
     assert "goes on with W&B disabled" in caplog.text
 
 
-# W&B reads the user's settings once a process, and one test breaks its service: hence processes of their own.
+# W&B reads the user's settings once a process, and one test breaks its service, so each has a process.
 ALONE = """
 import logging, os, signal, sys
 from pathlib import Path
@@ -293,7 +293,7 @@ def test_online_without_a_server_goes_offline_within_seconds(tmp_path):
         (warning,) = alone(tmp_path, ONLINE, WANDB_BASE_URL=url, WANDB_API_KEY="0" * 40).splitlines()
     assert time.monotonic() - start < 20
     assert "goes on with W&B offline: CommError" in warning
-    assert len(records(tmp_path / "run")["history"]) == 1  # of the only run: the refused one is gone
+    assert len(records(tmp_path / "run")["history"]) == 1  # of the only run; the refused one is gone
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the service's process in /proc")
@@ -378,7 +378,7 @@ for cell in ("one", "two"):
     assert float(lines[2].split()[1]) < 12
     assert float(lines[3].split()[1]) < 3
     assert len(records(tmp_path / "one")["history"]) == 2
-    assert len(records(tmp_path / "two")["history"]) == 3  # offline, with its table
+    assert len(records(tmp_path / "two")["history"]) == 3  # an offline run, with its table
     assert len(list((tmp_path / "two").glob("wandb/offline-run-*/complete"))) == 1
     assert list((tmp_path / "one").glob("wandb/run-*/complete")) == []
 

@@ -1,4 +1,4 @@
-"""The weights that ship: whole, of the networks of conf/, and of trainings that the table describes."""
+"""The weights that ship: they are complete, fit the networks of conf/, and come from listed trainings."""
 
 import pandas as pd
 import pytest

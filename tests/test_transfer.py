@@ -26,7 +26,7 @@ from tests.parts import (
     Transfer,
 )
 
-# Ends where the gradient is rounding.
+# This optimiser ends where the gradient is only rounding.
 TORCHS = partial(LBFGS, constants="torch", tolerance_grad=1e-7, tolerance_change=1e-9)
 
 SIZE, PAIRS = 24, 8

@@ -1,7 +1,7 @@
-"""A stand-in for a W&B server, as far as one run, its artifacts and the reading of both need.
+"""A stand-in for a W&B server, with only what one run, its artifacts and their readers need.
 
-It keeps what it is sent as the real one documents it: lines of a run's history at their offsets, so that
-what is sent twice is there once; files by name; artifacts by name and version, of one digest each.
+It keeps what it receives as the real one documents it: lines of a run's history at their offsets, so that a
+line sent twice is kept once; files by name; artifacts by name and version, each with one digest.
 """
 
 from __future__ import annotations

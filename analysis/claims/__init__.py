@@ -1,1 +1,1 @@
-"""What the papers state, what our runs say of it, and by how much."""
+"""What the papers state, what our runs say about it, and how large the effects are."""

@@ -1,4 +1,4 @@
-"""What the numbers say to one question: an effect with its interval, and whether its threshold holds."""
+"""The answer of the numbers to one question: an effect, its interval, and whether it passes its threshold."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from analysis.tables.runs import as_text
 from swag_repro.runs.schema import RUNS
 
 DRAWS = 20_000
-"""Of the bootstrap: after Holm's correction p must be able to fall below 0.05."""
+"""Draws of the bootstrap; enough that p can fall below 0.05 after Holm's correction."""
 
 SEEDS = 2
-"""Of random or trained weights: fewer decide nothing."""
+"""Least number of seeds of random or trained weights; fewer decide nothing."""
 
 POWER = 0.8
 
 OF_NUMBERS = {"pair", "seed", "cell", "value", "gain", "relative", "asked", *RUNS.names}
-"""Columns that are no setting."""
+"""Columns that are not settings."""
 
 TINY = 1e-6
-"""The least spread that is divided by."""
+"""Least spread by which a distance is divided."""
 
 SMALLEST, LARGEST = 0.01, 1.5
-"""Standard deviations: distances for which the number of pairs is told."""
+"""Distances, in standard deviations, between which the needed number of pairs is computed."""
 
 Numbers: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The mean of what was asked for over pairs and seeds.
+    """The mean, over pairs and seeds, of the number that a question asks for.
 
     Attributes:
-        mean: In the units of the question.
+        mean: The mean, in the units of the question.
         low: Lower end of the 95 % interval.
         high: Upper end.
-        pairs: How many there are.
-        seeds: Likewise; 1 of weights that have none.
-        agreeing: Of the pairs (means over seeds), the part on the claim's side of the threshold.
+        pairs: Number of pairs.
+        seeds: Number of seeds; 1 for weights that have none.
+        agreeing: Share of the pairs (means over seeds) on the claim's side of the threshold.
         size: Distance from the threshold in standard deviations over pairs, positive on the claim's side.
-        size_low: Lower end of its interval.
+        size_low: Lower end of the 95 % interval of `size`.
         size_high: Upper end.
-        p_holds: Of a mean that is not as the claim says, one-sided.
-        p_refuted: Of a mean that is.
-        pairs_needed: That would settle it with a power of 80 %, if the mean and the spread stay; None
-            where the distance is tiny or large.
-        run_ids: What it rests on.
+        p_holds: One-sided p under the hypothesis that the mean is not as the claim says.
+        p_refuted: One-sided p under the hypothesis that the mean is as the claim says.
+        pairs_needed: Pairs that would settle the question with a power of 80 % if the mean and the spread
+            stayed; None where the distance is tiny or large.
+        run_ids: Ids of the runs behind the answer.
     """
 
     mean: float
@@ -76,11 +76,11 @@ class Answer:
 
 
 def answer(units: pd.DataFrame, asked: Asked) -> Answer:
-    """The answer of a sweep's numbers, of `units.load`.
+    """Return the answer of a sweep's numbers, which come from `units.load`.
 
     Raises:
-        ClaimError: The question names what the numbers don't have, or leaves several of them open; or there
-            are too few pairs or seeds, or not the same on both sides.
+        ClaimError: The question names a column or value that the numbers don't have, or leaves several of
+            them open; or there are too few pairs or seeds, or not the same on both sides.
     """
     rows = _chosen(units, asked)
     _check_told(rows, asked)
@@ -112,7 +112,7 @@ def _chosen(units: pd.DataFrame, asked: Asked) -> pd.DataFrame:
 
 
 def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
-    """Whether each is one of these, or null if that is; settings of several types stand there as text."""
+    """Return whether each value is in `values`; null matches None. Columns of several types hold text."""
     known = [value for value in values if value is not None]
     return column.isin([*known, *map(as_text, known)]) | (column.isna() & (None in values))
 
@@ -128,7 +128,7 @@ def _wanted(rows: pd.DataFrame, asked: Asked) -> pd.Series[float]:
 
 
 def _check_told(rows: pd.DataFrame, asked: Asked) -> None:
-    """That what is averaged is only what no number of one pair, seed and side tells apart."""
+    """Raise if the mean would mix values of a column that the question does not name."""
     compare, along = asked.question.compare, asked.question.along
     told = {*asked.where, SEED, *([compare.column] if compare else []), *([along.column] if along else [])}
     keys = [name for name in told if name in rows]
@@ -143,19 +143,19 @@ def _check_told(rows: pd.DataFrame, asked: Asked) -> None:
 
 
 def _columns(rows: pd.DataFrame) -> list[str]:
-    """Those that tell what a number is of: settings, and `COLUMNS`."""
+    """Return the columns that say what a number is about: settings, and `COLUMNS`."""
     return [name for name in rows.columns if name not in OF_NUMBERS]
 
 
 def _follows(column: pd.Series[Any], groups: NDArray[np.integer[Any]]) -> bool:
-    """Whether a column has one value, which may be null, in each of these groups."""
+    """Return whether a column has one value, which may be null, in each of these groups."""
     codes, values = pd.factorize(column)
     together = groups * (len(values) + 1) + codes + 1
     return len(np.unique(together)) == len(np.unique(groups))
 
 
 def _reduced(rows: pd.DataFrame, asked: Asked) -> pd.DataFrame:
-    """One number for each pair, seed and value of the compared column."""
+    """Return one number for each pair, seed and value of the compared column."""
     question = asked.question
     sides = [question.compare.column] if question.compare is not None else []
     keys = ["pair", "seed", *sides]
@@ -224,7 +224,7 @@ def _answer(table: Numbers, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
 
 
 def _distance(values: Numbers, expect: Expect) -> Numbers:
-    """From the threshold, positive on the claim's side."""
+    """Return the distance from the threshold, positive on the claim's side."""
     if expect.more_than is not None:
         return np.subtract(values, expect.more_than)
     if expect.less_than is not None:
@@ -234,7 +234,7 @@ def _distance(values: Numbers, expect: Expect) -> Numbers:
 
 
 def _needed(size: float) -> int | None:
-    """None where the mean lies on the threshold, or so far off that any number would do."""
+    """Return the needed pairs; None if the mean lies on the threshold, or very far from it."""
     if not SMALLEST < abs(size) < LARGEST:
         return None
     return int(np.ceil(TTestPower().solve_power(abs(size), alpha=1 - CONFIDENCE, power=POWER)))

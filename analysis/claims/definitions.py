@@ -22,7 +22,7 @@ EVIDENCE = "evidence"
 """The file of sweeps; each other file is a claim."""
 
 TRAINED = "trained"
-"""No entry point: the table of weights that ship."""
+"""The table of weights that ship, in place of an entry point."""
 
 PICTURED = ("stylize", "train_feedforward", "transfer")
 """Entry points whose runs have pictures, which judges measure."""
@@ -31,14 +31,14 @@ ENTRIES = ("measure_activations", "measure_units", *PICTURED, TRAINED)
 """Entry points whose runs a claim can rest on."""
 
 VALUES = ("value", "log2", "gain", "relative")
-"""What is compared of a number: itself; its log₂; log₂ of how much nearer to its style a picture came; a loss
+"""What is compared: a number itself; its log₂; log₂ of how much nearer to its style a picture came; a loss
 over that of the start."""
 
 REDUCTIONS = ("log2_ratio", "change", "rank_correlation", "mean")
-"""How numbers along a column become one: last over first, or less first; Spearman's with the column; mean."""
+"""Reductions of numbers along a column: log₂ of last over first; last less first; Spearman's rank; mean."""
 
 BOUNDS = {"rank_correlation": (-1.0, 1.0)}
-"""Of reductions that have some."""
+"""Bounds of the reductions that have some."""
 
 BOUNDED = {
     "normalized_entropy": (0.0, 1.0),
@@ -47,11 +47,11 @@ BOUNDED = {
     "largest_entries": (0.0, 1.0),
     "peaks_shrunk": (0.0, 1.0),
 }
-"""Of statistics that have some: a threshold at or beyond them can't fail, or can't hold."""
+"""Bounds of the statistics that have some: a threshold at or beyond them can't fail, or can't hold."""
 
 
 class ClaimError(UserError):
-    """A claim can't be tested as it stands."""
+    """The error of a claim that can't be tested as it stands."""
 
 
 @dataclass
@@ -60,10 +60,10 @@ class Sweep:
 
     Attributes:
         entry: The entry point that computes it.
-        overrides: Of its command, after `-m`.
-        figure: To look at, of `python -m analysis figure`.
-        judges: Of its pictures, as `Evidence.judges`; None for those.
-        beside: Another sweep, whose numbers stand among its own; settings that it has not are null.
+        overrides: Overrides of its command, after `-m`.
+        figure: A name for `python -m analysis figure`, which draws the sweep.
+        judges: Judges of its pictures, as in `Evidence.judges`; None for those of `Evidence`.
+        beside: Another sweep, whose numbers are added to its own; settings that it lacks are null.
     """
 
     entry: str = MISSING
@@ -75,33 +75,33 @@ class Sweep:
 
 @dataclass
 class Evidence:
-    """All sweeps.
+    """All sweeps that claims rest on, and the judges of their pictures.
 
     Attributes:
-        judges: Choices of `measures=`, each of which measures all pictures; the first as they are made.
-        sweeps: By name.
+        judges: Choices of `measures=`. Each judge measures all pictures; the first one when they are made.
+        sweeps: The sweeps by name.
     """
 
     judges: list[str] = field(default_factory=list)
     sweeps: dict[str, Sweep] = field(default_factory=dict)
 
     def judges_of(self, name: str) -> list[str]:
-        """Who judges the pictures of a sweep."""
+        """Return the judges of a sweep's pictures."""
         own = self.sweeps[name].judges
         return self.judges if own is None else own
 
     def together(self, name: str) -> list[str]:
-        """A sweep, and the one that stands beside it, if any."""
+        """Return a sweep, and the one beside it, if any."""
         beside = self.sweeps[name].beside
         return [name] if beside is None else [name, beside]
 
 
 @dataclass
 class Along:
-    """Several numbers of one pair and seed that become one.
+    """A reduction of several numbers of one pair and seed to one.
 
     Attributes:
-        column: Such as `position`; they are sorted by it.
+        column: The column by which they are sorted, such as `position`.
         by: One of `REDUCTIONS`.
     """
 
@@ -111,12 +111,12 @@ class Along:
 
 @dataclass
 class Compare:
-    """Two sides of one pair and seed, of which the difference is taken; each the mean of what it has.
+    """Two sides of one pair and seed, whose means are subtracted.
 
     Attributes:
-        column: A setting that tells them apart.
+        column: The setting that tells the sides apart.
         these: Its values on one side.
-        against: Those on the other.
+        against: Its values on the other side.
     """
 
     column: str = MISSING
@@ -126,12 +126,12 @@ class Compare:
 
 @dataclass
 class Expect:
-    """What the claim says of the mean; one of these.
+    """The claim's statement about the mean; exactly one attribute is set.
 
     Attributes:
-        more_than: It is above this.
-        less_than: It is below this.
-        within: It is nearer to 0 than this.
+        more_than: The mean is above this.
+        less_than: The mean is below this.
+        within: The mean is nearer to 0 than this.
     """
 
     more_than: float | None = None
@@ -140,7 +140,7 @@ class Expect:
 
     @property
     def given(self) -> dict[str, float]:
-        """Those that are not null."""
+        """The attributes that are not null."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
@@ -150,13 +150,13 @@ class Question:
 
     Attributes:
         evidence: Name of a `Sweep`.
-        where: Columns and the values to be looked at: settings, `statistic`, `quantity`, `layer`, `judge`, ….
-        each: Columns and values for each of which the question is asked by itself.
+        where: Columns and their selected values: settings, `statistic`, `quantity`, `layer`, `judge`, ….
+        each: Columns and values; the question is asked separately for each value.
         value: One of `VALUES`.
-        along: How numbers of one pair and seed become one, else their mean.
-        compare: What is compared; else the number itself is.
+        along: How numbers of one pair and seed become one; None takes their mean.
+        compare: The two sides that are compared; None asks about the number itself.
         expect: What the claim says of it.
-        fewest: Pairs, without which there is no answer.
+        fewest: The least number of pairs for an answer.
     """
 
     evidence: str = MISSING
@@ -170,23 +170,23 @@ class Question:
 
     @property
     def columns(self) -> set[str]:
-        """That it names."""
+        """The columns that the question names."""
         named = {part.column for part in (self.along, self.compare) if part is not None}
         return {*self.where, *self.each, *named}
 
 
 @dataclass
 class Claim:
-    """What a paper states.
+    """A statement of a paper.
 
     Attributes:
         text: The statement.
         paper: `SWAG`, `Demystifying` or `AdaIN`.
         source: Section or figure.
-        refuted_by: What would show that it does not hold, in words.
-        questions: By name; all of them decide.
-        untestable: Why it can't be tested here, if so.
-        notes: What a reader should know, such as that it was changed after looking.
+        refuted_by: What would refute it, in words.
+        questions: The questions by name; all of them decide.
+        untestable: Why it can't be tested here; empty if it can.
+        notes: What a reader should know, such as that the claim was changed after looking at results.
     """
 
     text: str = MISSING
@@ -203,10 +203,10 @@ class Asked:
     """One question about one choice of `each`, to one judge.
 
     Attributes:
-        claim: Its name.
-        name: Its own, with that choice.
-        question: As it stands in the file.
-        where: Columns and the values to be looked at, with that choice.
+        claim: Name of the claim.
+        name: Name of the question, with that choice.
+        question: The question as it stands in the file.
+        where: Columns and their selected values, with that choice.
     """
 
     claim: str
@@ -216,11 +216,11 @@ class Asked:
 
 
 def read_evidence(folder: Path = FOLDER) -> Evidence:
-    """All sweeps that claims rest on, and who judges their pictures.
+    """Return all sweeps that claims rest on, and the judges of their pictures.
 
     Raises:
-        ClaimError: The file is missing, malformed, or names an entry point that has no numbers, or a sweep
-            that there is not.
+        ClaimError: The file is missing or malformed, or it names an entry point without numbers or an unknown
+            sweep.
     """
     path = folder / f"{EVIDENCE}.yaml"
     evidence: Evidence = _checked(path, Evidence)
@@ -232,10 +232,10 @@ def read_evidence(folder: Path = FOLDER) -> Evidence:
 
 
 def read_claims(sweeps: Mapping[str, Sweep], folder: Path = FOLDER) -> dict[str, Claim]:
-    """All claims, by the names of their files, in order.
+    """Return all claims by the names of their files, in order.
 
     Raises:
-        ClaimError: A file is malformed, or asks what has no answer.
+        ClaimError: A file is malformed, or asks a question that can't have an answer.
     """
     paths = [path for path in sorted(folder.glob("*.yaml")) if path.stem != EVIDENCE]
     claims = {path.stem: _checked(path, Claim) for path in paths}
@@ -249,7 +249,7 @@ def read_claims(sweeps: Mapping[str, Sweep], folder: Path = FOLDER) -> dict[str,
 
 
 def asked(name: str, claim: Claim, evidence: Evidence) -> list[Asked]:
-    """The questions of a claim, one for each choice of `each`; of what judges measure, for each judge."""
+    """Return a claim's questions: one for each choice of `each`, and for each judge of a judged statistic."""
     found = []
     for title, question in claim.questions.items():
         statistics = {*_listed(question.where.get("statistic")), *question.each.get("statistic", [])}
@@ -278,7 +278,7 @@ def _loaded(path: Path) -> dict[str, Any]:
 
 
 def _checked(path: Path, kind: type) -> Any:
-    """The content as a `kind`."""
+    """Return the content as an instance of `kind`."""
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), _loaded(path)))
     except (OmegaConfBaseException, ValueError) as error:
@@ -302,7 +302,7 @@ def _check(path: Path, name: str, question: Question, sweeps: Mapping[str, Sweep
 
 
 def _check_threshold(at: str, question: Question, given: tuple[str, float]) -> None:
-    """That it can fail, and can hold."""
+    """Raise unless the threshold can both fail and hold."""
     bounds = _bounds(question)
     if bounds is None:
         return
@@ -319,7 +319,7 @@ def _check_threshold(at: str, question: Question, given: tuple[str, float]) -> N
 
 
 def _bounds(question: Question) -> tuple[float, float] | None:
-    """The least and the largest that the compared number can be, where that is known."""
+    """Return the least and the largest possible value of the compared number, where they are known."""
     statistic = question.where.get("statistic")
     bounds = BOUNDS.get(question.along.by) if question.along is not None else None
     if bounds is None and question.value == "value" and question.along is None:

@@ -1,4 +1,4 @@
-"""The ledger as a figure: how far each answer lies from its threshold, a row for each claim."""
+"""The ledger as a figure: the distance of each answer from its threshold, one row for each claim."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from analysis.drawing import captions, style
 from analysis.tables import Tables, together
 
 COLORS = {"holds": "#009E73", "refuted": "#D55E00", "open": "#7F7F7F"}
-"""Of the states of answers."""
+"""Colours of the states of answers."""
 
 MARKERS = {"holds": "o", "refuted": "X", "open": "D"}
 
 ROW, QUESTION, WORDS = 0.34, 0.05, 0.62
-"""Inches: of a claim, of each of its questions, and of the words around all."""
+"""Heights in inches: a claim, each of its questions, and the words around all."""
 
 LETTERS = 66
-"""Of a line of a statement."""
+"""Letters in a line of a statement."""
 
 FARTHEST = 30.0
-"""Standard deviations: what lies farther off is drawn here."""
+"""Largest distance in standard deviations; anything farther off is drawn here."""
 
 CAPTION = (
     "Each mark is one answer: its distance from the threshold that the claim was given beforehand, in "
@@ -37,27 +37,27 @@ CAPTION = (
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
-        ledger: All of it.
+        ledger: The whole ledger.
     """
 
     ledger: Ledger
 
     @property
     def tables(self) -> Tables:
-        """One for what says where the figure comes from."""
+        """The tables that say where the figure comes from, as one."""
         return together(self.ledger.tables)
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """The answers."""
+        """The table of answers, which is written beside the figure."""
         return {"": self.ledger.questions}
 
 
 def make(ledger: Ledger) -> Figure:
-    """Claims that have answers, in the order of the papers; each answer with its interval."""
+    """Draw the claims that have answers, in the order of the papers; each answer with its interval."""
     questions = ledger.questions
     known = questions[questions["state"] != "missing"]
     shown = ledger.verdicts[ledger.verdicts["claim"].isin(known["claim"])]

@@ -1,4 +1,4 @@
-"""Verdicts: of each question whether its threshold holds, of each claim whether all of them do."""
+"""Verdicts: whether each question's threshold holds, and whether all questions of each claim hold."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ANSWERED = [field.name for field in fields(Answer) if field.name != "run_ids"]
 """Columns of an answer's numbers."""
 
 SAME = ["claim", "question", "evidence", "expected", "threshold"]
-"""By which a question of an earlier ledger is known."""
+"""Columns that identify a question in an earlier ledger."""
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "open", "not testable yet", "not testable here"]
 
@@ -38,11 +38,11 @@ class Entry:
     """One question, answered or not.
 
     Attributes:
-        asked: It.
-        answer: None where runs are missing.
-        why: Why they are, or what else stands in the way.
-        commands: That fill it.
-        figure: To look at.
+        asked: The question.
+        answer: The answer; None where runs are missing.
+        why: Why there is no answer: the reason for missing runs, or what else stands in the way.
+        commands: Commands that compute what is missing.
+        figure: A figure to look at.
     """
 
     asked: Asked
@@ -57,10 +57,10 @@ class Ledger:
     """All claims with their verdicts.
 
     Attributes:
-        claims: By name.
+        claims: The claims by name.
         entries: All questions, in the order of the claims.
-        tables: Behind them.
-        earlier: Answers that are kept where runs are missing here, of `earlier_answers`.
+        tables: The tables behind the answers.
+        earlier: Answers of `earlier_answers`, kept where runs are missing here.
     """
 
     claims: dict[str, Claim]
@@ -82,7 +82,7 @@ class Ledger:
 
     @property
     def answered(self) -> bool:
-        """Whether any question has an answer, of these runs or of an earlier ledger."""
+        """Whether any question has an answer, from these runs or from an earlier ledger."""
         return bool((self.questions["state"] != "missing").any())
 
     @cached_property
@@ -107,13 +107,13 @@ class Ledger:
 
 
 def earlier_answers(path: Path) -> pd.DataFrame:
-    """The answers of a ledger that was written before, each with the commit it is of.
+    """Return the answers of a ledger that was written before, each with its commit.
 
     Args:
         path: A `claims.json`.
 
     Raises:
-        ClaimError: It is none.
+        ClaimError: The file is not a ledger.
     """
     try:
         written = json.loads(path.read_text())
@@ -135,14 +135,14 @@ def load(
     runs: Path,
     earlier: pd.DataFrame | None = None,
 ) -> Ledger:
-    """The ledger of all runs of a folder.
+    """Return the ledger of all runs of a folder.
 
     Args:
-        claims: By name.
-        evidence: That they rest on.
-        overrides: Added to all sweeps: other seeds, another size.
+        claims: The claims by name.
+        evidence: The sweeps that they rest on.
+        overrides: Hydra overrides that are added to all sweeps, such as other seeds or another size.
         runs: The output folder.
-        earlier: Answers that are kept where runs are missing, of `earlier_answers`.
+        earlier: Answers of `earlier_answers`, kept where runs are missing.
 
     Raises:
         CellsError: Runs don't belong together.
@@ -161,7 +161,7 @@ def load(
 
 
 def commands(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path) -> list[str]:
-    """What computes all that these claims rest on, as typed; cheap sweeps first."""
+    """Return the commands, as typed, that compute all evidence of these claims; cheap sweeps come first."""
     wanted = dict.fromkeys(part for name in _wanted(claims, evidence) for part in evidence.together(name))
     return [one for name in wanted for one in _computing(name, evidence, overrides, runs)]
 
@@ -178,7 +178,7 @@ def _wanted(claims: dict[str, Claim], evidence: Evidence) -> list[str]:
 
 @dataclass(frozen=True)
 class _Source:
-    """The numbers of one sweep, or why there are none."""
+    """The numbers of one sweep, or the reason why there are none."""
 
     numbers: pd.DataFrame | None
     why: str | None
@@ -236,7 +236,7 @@ def _row(entry: Entry) -> dict[str, object]:
 
 
 def _kept(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
-    """Questions without an answer have that of an earlier ledger, where it asked the same."""
+    """Return the rows; one without an answer takes that of an earlier ledger that asked the same."""
     kept = earlier.reindex(pd.MultiIndex.from_frame(rows[SAME])).set_axis(rows.index)
     taken = rows["mean"].isna() & kept["mean"].notna()
     columns = [*ANSWERED, "runs", "why", "kept_from"]
@@ -252,7 +252,11 @@ def _state(row: Mapping[Hashable, Any]) -> State:
 
 
 def _verdict(claim: Claim, states: Sequence[str]) -> Verdict:
-    """All hold: reproduced; none, and one is refuted: not; some do, some don't: partly; else open."""
+    """Return the verdict on a claim.
+
+    It is `reproduced` if all questions hold, `partly` if some hold, `not reproduced` if none holds and one is
+    refuted, and `open` otherwise.
+    """
     if claim.untestable is not None:
         return "not testable here"
     known = [state for state in states if state != "missing"]
@@ -266,10 +270,10 @@ def _verdict(claim: Claim, states: Sequence[str]) -> Verdict:
 
 
 def chosen(claims: dict[str, Claim], names: Sequence[str]) -> dict[str, Claim]:
-    """The claims of these names, whole or their first part, such as `C6`.
+    """Return the claims with these names, given whole or by their first part, such as `C6`.
 
     Raises:
-        ClaimError: There is none of that name.
+        ClaimError: No claim has that name.
     """
     found: dict[str, Claim] = {}
     for name in names:

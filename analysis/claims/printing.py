@@ -21,7 +21,7 @@ COLORS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red", "o
 
 
 def table(ledger: Ledger) -> Table:
-    """One row for each claim."""
+    """Return a table with one row for each claim."""
     shown = Table(box=None, pad_edge=False)
     for column in ("claim", "verdict"):
         shown.add_column(column, no_wrap=True)
@@ -36,7 +36,7 @@ def table(ledger: Ledger) -> Table:
 
 
 def explained(ledger: Ledger) -> Iterator[str]:
-    """Everything behind each verdict."""
+    """Yield lines with everything behind each verdict."""
     verdicts = dict(zip(ledger.claims, ledger.verdicts["verdict"], strict=True))
     rows = ledger.questions.to_dict("records")
     for name, claim in ledger.claims.items():
@@ -65,7 +65,7 @@ def _explained(entry: Entry, row: Mapping[Hashable, Any]) -> Iterator[str]:
 
 
 def effect(row: Mapping[Hashable, Any]) -> str:
-    """The answer in words: `1.26 [0.80, 1.76], expected more than 0.1; p 0.004`."""
+    """Return the answer in words: `1.26 [0.80, 1.76], expected more than 0.1; p 0.004`."""
     numbers = f"{row['mean']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
     needed = row["pairs_needed"]
     settled = f"; {needed:.0f} pairs would settle it" if row["state"] == "open" and pd.notna(needed) else ""
@@ -73,10 +73,10 @@ def effect(row: Mapping[Hashable, Any]) -> str:
 
 
 def save(ledger: Ledger, folder: Path) -> list[Path]:
-    """Writes `claims.md`, `.csv`, `.json` and, where there are answers, the figure.
+    """Write `claims.md`, `.csv`, `.json` and, where there are answers, the figure.
 
     Raises:
-        StoreError: They can't be written.
+        StoreError: The files can't be written.
     """
     questions, verdicts = ledger.questions, ledger.verdicts
     plain = {
@@ -98,7 +98,7 @@ def save(ledger: Ledger, folder: Path) -> list[Path]:
 
 
 def markdown(ledger: Ledger) -> str:
-    """The ledger as a page: verdicts, then every question with its effect."""
+    """Return the ledger as a page: verdicts, then every question with its effect."""
     verdicts = [_line_of_claim(row) for row in ledger.verdicts.to_dict("records")]
     questions = [_line_of_question(row) for row in ledger.questions.to_dict("records")]
     heads = "| claim | verdict | statement | source |", "| claim | question | | effect | pairs × seeds |"

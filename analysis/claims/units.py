@@ -1,4 +1,4 @@
-"""The numbers of a sweep, one row each, with the pair, the seed and all settings they are of."""
+"""The numbers of a sweep, one row each, with their pair, seed and settings."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ from experiments.asking import compose_cells, computing, judged_again, judging
 from swag_repro.runs.schema import LOSSES, RUNS
 
 COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge", "fusion")
-"""Of numbers, beside the settings of their runs; `fusion` is the first loss's part of a fusion's weights."""
+"""Columns of numbers besides settings; `fusion` is the first loss's share of a fusion's weights."""
 
 GAINED = ("style_distance", "sliced_wasserstein", "sifid")
-"""Measures by which a picture comes nearer to its style."""
+"""Measures of the distance to the style."""
 
 FUSED = "objective.style.weights"
 """The setting of a fusion's weights."""
 
 ENDS = {"distance_to_first": 1.0, "distance_to_last": 0.0}
-"""Distances to a picture by one loss of a fusion alone, and its `fusion`."""
+"""Distances to a picture by one loss of a fusion alone, and the `fusion` of that picture."""
 
 SEED = "weights.seed"
 
 SHIPPED = Path(swag_repro.__file__).parent / "trained" / "table.csv"
-"""Of the networks that we trained."""
+"""The table of the networks that we trained."""
 
 
 def load(
     sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path, asked: Collection[str]
 ) -> tuple[pd.DataFrame, list[Tables]]:
-    """All numbers of a sweep, and the tables they are from.
+    """Return all numbers of a sweep, and the tables that they come from.
 
     Args:
-        sweep: Whose cells must all be there.
-        judges: Choices of `measures=`; those that have not judged, or have random weights, say nothing.
-        overrides: Added to its own.
+        sweep: The sweep; none of its cells may be missing.
+        judges: Choices of `measures=`. A judge without results, or with random weights, contributes no
+            numbers.
+        overrides: Hydra overrides that are added to those of the sweep.
         runs: The output folder.
-        asked: Settings that are kept beside those that were swept.
+        asked: Settings that are kept besides the swept ones.
 
     Returns:
         `pair`, `seed`, `value`, `gain` (log₂ of how much nearer to its style a picture came than its start,
@@ -71,7 +72,7 @@ def load(
 
 
 def _judged(given: Sequence[str], judges: Sequence[str], runs: Path, entry: str) -> Iterator[Tables]:
-    """The tables by each judge, of cells that are composed once."""
+    """Yield the tables of each judge; cells are composed only once."""
     cells: list[Cell] = []
     for judge in judges:
         named = [*given, f"measures={judge}"]
@@ -80,12 +81,12 @@ def _judged(given: Sequence[str], judges: Sequence[str], runs: Path, entry: str)
 
 
 def _knows(data: Tables) -> bool:
-    """Whether a judge has measured all pictures, and is more than noise."""
+    """Return whether a judge has measured all pictures and its weights are not random."""
     return not data.unjudged and not data.judges["random"].astype(bool).any()
 
 
 def commands(sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path) -> list[list[str]]:
-    """What computes a sweep, and has all judges measure it."""
+    """Return the commands that compute a sweep and have all judges measure it."""
     given = [*sweep.overrides, *overrides]
     if sweep.entry == TRAINED:
         return []
@@ -99,7 +100,7 @@ def commands(sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs
 
 
 def _trained() -> pd.DataFrame:
-    """How well the networks that ship tell classes; what their trainings have in common is their seed."""
+    """Return the accuracy of the networks that ship; their trainings share a seed."""
     table = pd.read_csv(SHIPPED)
     numbers = table.melt(
         ["network", "seed", "run_id"], ["test_accuracy", "train_accuracy"], var_name="statistic"
@@ -108,13 +109,13 @@ def _trained() -> pd.DataFrame:
 
 
 def _of_layers(data: Tables) -> pd.DataFrame:
-    """Numbers by image, which is a content or a style."""
+    """Return the numbers of layers by image, which is a content or a style."""
     numbers = data.numbers.assign(pair=data.numbers["content"].fillna(data.numbers["style"]))
     return _cells(data).merge(numbers, on="run_id")
 
 
 def _measures(data: Tables) -> pd.DataFrame:
-    """Of finished pictures, by the judge."""
+    """Return the judge's measures of finished pictures."""
     measured = _paired(data.measures)
     final = measured[measured["iteration"].isna()]
     same = ["cell", "pair", "statistic"]
@@ -125,7 +126,7 @@ def _measures(data: Tables) -> pd.DataFrame:
 
 
 def _losses(data: Tables) -> pd.DataFrame:
-    """Losses of pairs, and shares of layers, which no judge has measured."""
+    """Return the losses of pairs and the shares of layers, which no judge measures."""
     own = data.numbers[~data.numbers["statistic"].isin(MEASURES) & data.numbers["iteration"].isna()]
     pair, columns = ["run_id", "content", "style"], {f"first_{name}": name for name in LOSSES.values()}
     firsts = data.pairs[[*pair, *columns]].rename(columns=columns)
@@ -136,7 +137,7 @@ def _losses(data: Tables) -> pd.DataFrame:
 
 
 def _pictured(data: Tables) -> pd.DataFrame:
-    """What finished pictures tell by themselves: where their power lies, and how far fused ones are apart."""
+    """Return numbers of the finished pictures' pixels: spectral centroids, and distances of fused ones."""
     pairs = _paired(_cells(data).merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id"))
     pictures = [data.picture(cell, name) for cell, name in zip(pairs["cell"], pairs["image"], strict=True)]
     centroids = [spectral_centroid(picture) for picture in pictures]
@@ -147,7 +148,7 @@ def _pictured(data: Tables) -> pd.DataFrame:
 
 
 def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[Pixels]) -> Iterator[pd.DataFrame]:
-    """How far each picture of a fusion is from those by either loss alone, of the same pair and seed."""
+    """Yield the distance of each fused picture from those by either loss alone, of the same pair and seed."""
     lines, weights = tables.lines(data.runs, [FUSED]), data.runs[FUSED].map(first_weight, na_action="ignore")
     known = pairs.assign(
         line=pairs["cell"].map(lines), fusion=pairs["cell"].map(weights), place=range(len(pairs))
@@ -162,17 +163,17 @@ def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[Pixels]) -> Ite
 
 
 def distance(one: Pixels, other: Pixels) -> float:
-    """Root mean square of the differences of two pictures' values, of 1 for white less black.
+    """Return the root mean square difference of two pictures' values, where white is 1 and black is 0.
 
     Args:
         one: 8-bit `(H, W, 3)`.
-        other: Likewise.
+        other: 8-bit `(H, W, 3)`.
     """
     return float(np.sqrt(np.square(one.astype(float) - other).mean())) / 255
 
 
 def spectral_centroid(picture: Pixels) -> float:
-    """Mean spatial frequency of a picture's luminance, weighted by power: cycles per pixel.
+    """Return the mean spatial frequency of a picture's luminance, weighted by power, in cycles per pixel.
 
     Args:
         picture: 8-bit `(H, W, 3)`.
@@ -186,7 +187,7 @@ def spectral_centroid(picture: Pixels) -> float:
 
 
 def _cells(data: Tables) -> pd.DataFrame:
-    """The run of each cell: one may answer two."""
+    """Return the run of each cell; one run may answer two cells."""
     return data.runs["run_id"].rename_axis("cell").reset_index()
 
 

@@ -1,6 +1,6 @@
-"""The commands of `python -m analysis`: one module each, which imports what is heavy only when it runs.
+"""The commands of `python -m analysis`: one module each, which imports heavy packages only when it runs.
 
-Each has two functions: `register` adds its parser, and `run` does it and gives the lines to print.
+Each module has two functions: `register` adds its parser, and `run` runs it and returns the lines to print.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import TypeAlias
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 Run: TypeAlias = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
-"""Takes the options and the other arguments, Hydra overrides all; raises UserError."""
+"""A function of the options and the other arguments, which may be Hydra overrides; raises UserError."""
 
 
 def add(
     commands: Commands, name: str, run: Run, *, overrides: bool, about: str, usage: str | None = None
 ) -> argparse.ArgumentParser:
-    """The parser of a command with the folder of runs, which all of them read.
+    """Add and return the parser of a command, with the option for the folder of runs that all commands read.
 
     Args:
-        commands: Of the main parser.
-        name: Of the command.
-        run: What it does.
+        commands: Subparsers of the main parser.
+        name: Name of the command.
+        run: The function that runs it.
         overrides: Whether it takes Hydra overrides.
         about: What it does, in words.
-        usage: Of its own arguments.
+        usage: Usage of its own arguments.
     """
     parser = commands.add_parser(
         name,
@@ -48,19 +48,19 @@ def add(
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
-    """Where it writes."""
+    """Add the option for the folder of results."""
     parser.add_argument(
         "--out", type=Path, default=Path("results"), help="folder for tables and figures (results)"
     )
 
 
 def add_partial(parser: argparse.ArgumentParser) -> None:
-    """What it does where cells are missing."""
+    """Add the option that allows missing cells."""
     parser.add_argument("--allow-partial", action="store_true", help="draw what is there, with a mark")
 
 
 def drawn(renderable: object, *, soft_wrap: bool = False) -> Iterator[str]:
-    """The lines of what rich draws: as wide as the terminal; elsewhere as it needs, without colours."""
+    """Yield the lines that rich draws: as wide as the terminal; elsewhere as wide as needed, uncoloured."""
     from rich.console import Console
 
     on_terminal = sys.stdout.isatty()
@@ -71,7 +71,7 @@ def drawn(renderable: object, *, soft_wrap: bool = False) -> Iterator[str]:
 
 
 def positive(text: str) -> int:
-    """A number of at least 1, for `argparse`."""
+    """Return a number of at least 1, for `argparse`."""
     number = int(text)
     if number < 1:
         raise ValueError

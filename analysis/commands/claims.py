@@ -1,4 +1,4 @@
-"""`python -m analysis claims [C6 ...]`: which statements of the papers hold, and by how much."""
+"""`python -m analysis claims [C6 ...]`: which statements of the papers hold, and the size of the effects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analysis.commands import Commands, add, add_out, drawn
 
 
 def register(commands: Commands) -> None:
-    """Adds its parser."""
+    """Add the parser of the command."""
     parser = add(
         commands,
         "claims",
@@ -38,7 +38,7 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
-    """Prints the ledger, and writes it; with claims named, or no question answered, nothing is written."""
+    """Yield the ledger's lines; write its files unless claims are named or no question is answered."""
     from dataclasses import replace
 
     from analysis.claims import ledger, printing

@@ -10,14 +10,14 @@ from analysis.commands import Commands, add, add_out
 
 
 def register(commands: Commands) -> None:
-    """Adds its parser."""
+    """Add the parser of the command."""
     parser = add(commands, "collect", run, overrides=False, about="all runs in three tables")
     add_out(parser)
     remote.add_arguments(parser)
 
 
 def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
-    """Writes the tables; says what is in them, and which runs are not."""
+    """Write the tables; yield lines that say what they contain and which runs they leave out."""
     from analysis.tables.collect import collect
 
     runs, notes = remote.root(options)

@@ -10,7 +10,7 @@ from analysis.commands import Commands, add
 
 
 def register(commands: Commands) -> None:
-    """Adds its parser."""
+    """Add the parser of the command."""
     parser = add(
         commands,
         "dashboard",
@@ -26,7 +26,7 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
-    """Writes both, and says where."""
+    """Write the workspace and the report, and return where they are."""
     from analysis import dashboard
 
     return dashboard.run(options, overrides)

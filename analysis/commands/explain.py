@@ -1,4 +1,4 @@
-"""`python -m analysis explain results/fig3/fig3.png`: where a file comes from, and what makes it again."""
+"""`python -m analysis explain results/fig3/fig3.png`: where a file comes from, and how to make it again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.commands import Commands, add
 
 
 def register(commands: Commands) -> None:
-    """Adds its parser."""
+    """Add the parser of the command."""
     about = "where a figure, a table or a picture comes from, and what makes it again"
     parser = add(commands, "explain", run, overrides=False, about=about)
     parser.add_argument("file", type=Path, help="of results, or of a run; also a run's directory")
@@ -21,7 +21,7 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
-    """Explains one file."""
+    """Yield the explanation of one file."""
     from analysis.explaining import explain
 
     known = explain(options.file, options.runs)

@@ -10,7 +10,7 @@ from analysis.figures import FIGURES, draw, source_of
 
 
 def register(commands: Commands) -> None:
-    """Adds its parser."""
+    """Add the parser of the command."""
     parser = add(
         commands,
         "figure",
@@ -31,10 +31,10 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
-    """Draws it; gives the files.
+    """Draw the figure, and return the files.
 
     Raises:
-        argparse.ArgumentError: `--pairs` of a figure without pictures.
+        argparse.ArgumentError: `--pairs` is given for a figure without pictures.
     """
     if options.pairs is not None and not source_of(options.name).pictures:
         message = f"--pairs is for figures of pictures; {options.name} shows means over all pairs"

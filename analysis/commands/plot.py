@@ -11,7 +11,7 @@ INTERVALS = ("se", "sd", "ci", "range")
 
 
 def register(commands: Commands) -> None:
-    """Adds its parser."""
+    """Add the parser of the command."""
     parser = add(
         commands,
         "plot",
@@ -30,7 +30,7 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterable[str]:
-    """Draws it; gives the files."""
+    """Draw the figure, and return the files."""
     from analysis.figures import plot
     from analysis.observations import Asked
     from experiments.command import entry_asked

@@ -1,4 +1,4 @@
-"""`python -m analysis runs [experiment=…]`: what was swept, what became of each run, and its pictures."""
+"""`python -m analysis runs [experiment=…]`: the swept settings, the state and the pictures of each run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STATES = ("finished", "failed", "running", "damaged", "other version")
 
 
 def register(commands: Commands) -> None:
-    """Adds its parser."""
+    """Add the parser of the command."""
     parser = add(
         commands,
         "runs",
@@ -29,7 +29,7 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
-    """Lists the runs of an experiment, or without one all runs of the output folder."""
+    """Yield a list of an experiment's runs, or of all runs in the output folder if none is given."""
     from analysis.listing import load
     from analysis.tables import provenance
     from experiments.command import entry_asked

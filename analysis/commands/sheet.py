@@ -9,7 +9,7 @@ from analysis.commands import Commands, add, add_out, add_partial, positive
 
 
 def register(commands: Commands) -> None:
-    """Adds its parser."""
+    """Add the parser of the command."""
     about = "a contact sheet of any sweep's pictures"
     usage = "[--out OUT] [--allow-partial] [--pairs N] [override ...]"
     parser = add(commands, "sheet", run, overrides=True, about=about, usage=usage)
@@ -19,7 +19,7 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
-    """Draws it, in as many pages as it needs; gives the files."""
+    """Draw the sheet on as many pages as it needs, and return the files."""
     from analysis.figures import sheet
     from experiments.command import entry_asked
     from swag_repro.names import file_stem

@@ -1,4 +1,4 @@
-"""`python -m analysis status [experiment=… | FOLDER]`: how far a sweep is, cell by cell."""
+"""`python -m analysis status [experiment=… | FOLDER]`: the progress of a sweep, cell by cell."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from analysis.progress import Progress
 
 EVERY = 2.0
-"""Seconds between two looks of `--watch`."""
+"""Seconds between two updates of `--watch`."""
 
 
 def register(commands: Commands) -> None:
-    """Adds its parser."""
+    """Add the parser of the command."""
     parser = add(
         commands,
         "status",
@@ -35,7 +35,7 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
-    """Show it."""
+    """Yield lines that show the progress, or watch it."""
     look = _look(options.runs, overrides)
     if options.json:
         yield json.dumps(look().to_plain(), indent=1)
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
 
 
 def _look(runs: Path, overrides: Sequence[str]) -> Callable[[], Progress]:
-    """Return what looks at the runs of a sweep's cells, or of a command's."""
+    """Return a function that reads the progress of a sweep, or of a command's cells."""
     if any("=" in override for override in overrides):
         from analysis.coverage import of_command
 

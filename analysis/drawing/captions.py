@@ -1,4 +1,4 @@
-"""Stylisations in the words of a caption: by which networks, what was minimised and how, judged by whom."""
+"""Captions of stylisations: the networks, the objective and its optimisation, and the judges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis import labels
 from analysis.stylizations import Arm, Stylizations
 
 LETTERS = 145
-"""Of one line of a caption."""
+"""Letters in one line of a caption."""
 
 SETTINGS = {
     "objective.label": "{} loss",
@@ -24,21 +24,21 @@ SETTINGS = {
     "optimizer._target_": "{}",
     "start": "from {}",
 }
-"""What a caption says of an objective and its optimisation; the rest stands in the runs."""
+"""Settings of an objective and its optimisation in a caption's words; the runs hold all others."""
 
 
 def lines(*said: str) -> str:
-    """Each on lines of its own."""
+    """Return the parts of a caption, each on lines of its own."""
     return "\n".join(fill(text, LETTERS) for text in said)
 
 
 def arms(data: Stylizations, varied: Sequence[str] = (), shown: int | None = None) -> str:
-    """How many pairs there are, networks, weights, smoothings, objective, optimisation and sizes.
+    """Return the number of pairs, networks, weights, smoothings, objective, optimisation and sizes.
 
     Args:
-        data: What is shown.
+        data: The stylisations that are shown.
         varied: Settings that the figure itself shows, such as `objective.style_weight`.
-        shown: Of how many pairs there are pictures.
+        shown: Number of pairs with pictures.
     """
     count = len(data.pairs) if shown in (None, len(data.pairs)) else f"{shown} of {len(data.pairs)}"
     runs, network = data.tables.runs, data.arms[0].network
@@ -53,7 +53,7 @@ def arms(data: Stylizations, varied: Sequence[str] = (), shown: int | None = Non
 
 
 def weights(arms: Iterable[Arm]) -> str:
-    """What stands behind each prefix: named by network only where networks have different weights."""
+    """Return the weights behind each prefix, network by network only if networks have different weights."""
     told: dict[str, dict[str, dict[str, None]]] = {}
     for arm in arms:
         prefix = labels.PREFIX[arm.config["weights"]["name"]]
@@ -69,21 +69,21 @@ def _used(networks: Mapping[str, Iterable[str]]) -> str:
 
 
 def objective(runs: pd.DataFrame, varied: Sequence[str] = ()) -> Iterator[str]:
-    """The settings of the objective and the optimisation, with all their values; for `varied`, see `arms`."""
+    """Yield the settings of objective and optimisation with all their values; for `varied`, see `arms`."""
     for column, words in SETTINGS.items():
         if column in runs and column not in varied:
             yield words.format(" / ".join(dict.fromkeys(_plain(column, value) for value in runs[column])))
 
 
 def _plain(column: str, value: Any) -> str:
-    """As labels tell it; of a path or a class its last name."""
+    """Return a value as labels do; of a path or a class only the last name."""
     if column == "start":
         return Path(value).name
     return value.rpartition(".")[2] if column.endswith("_target_") else labels.plain(value)
 
 
 def held_out(data: Stylizations) -> str:
-    """Which network measured, and where there are several, whose pictures."""
+    """Return the networks that judged; if there are several, also whose pictures each one judged."""
     judges = data.judges
     if len(judges) == 1:
         return next(iter(judges))
@@ -91,7 +91,7 @@ def held_out(data: Stylizations) -> str:
 
 
 def warnings(data: Stylizations) -> Iterator[str]:
-    """What a reader of the measures must know."""
+    """Yield what a reader of the measures must know."""
     if len(data.judges) > 1:
         yield "Numbers by different held-out networks do not compare."
     if data.table["random"].any():

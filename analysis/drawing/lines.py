@@ -1,4 +1,4 @@
-"""Lines in panels, told apart by colour-blind eyes and on grey paper; one legend for all panels."""
+"""Lines in panels, distinct for colour-blind eyes and on grey paper; one legend for all panels."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Look:
     """How one line is drawn, in every panel.
 
     Attributes:
-        color: Of the line and its marker.
-        marker: One of matplotlib's that are filled.
-        dash: Points on and off; none where it is solid.
+        color: Colour of the line and its marker.
+        marker: One of matplotlib's filled markers.
+        dash: Points on and off; none for a solid line.
         hollow: Whether the marker is a ring, which shows what lies below.
-        width: Of the line, in points.
+        width: Width of the line in points.
     """
 
     color: str
@@ -36,7 +36,7 @@ class Look:
     width: float = 1.2
 
 
-# Okabe and Ito's colours: networks with shortcuts warm, those without cold; markers tell them apart in grey.
+# Okabe and Ito's colours: networks with shortcuts are warm, others cold. Markers tell them apart in grey.
 KNOWN = {
     "resnet50": Look("#D55E00", "o"),
     "pseudo_resvgg": Look("#E69F00", "s"),
@@ -47,26 +47,26 @@ KNOWN = {
 OTHERS = (Look("#009E73", "P"), Look("#CC79A7", "X"), Look("#7F7F7F", "p"), Look("#8C6D31", "<"))
 
 DASHES: tuple[tuple[float, ...], ...] = ((4, 2), (1, 1.2), (5, 1.5, 1, 1.5))
-"""Of smoothings, one each."""
+"""Dashes of smoothings, one each."""
 
 THICK, THIN = 2.3, 0.9
-"""Points, first line to last: of lines that coincide, the one below shows on both sides."""
+"""Widths in points, first line to last, so that of coinciding lines the lower one shows on both sides."""
 
 ASIDE = 3.5
-"""Points by which lines of one place stand beside each other, so that each one's markers are seen."""
+"""Points by which lines at one place stand beside each other, so that all their markers are seen."""
 
 SPREAD = 0.8
-"""Of the room of a place, how much its points of several colours take: seaborn's."""
+"""Share of the room at a place that its points of several colours take, as in seaborn."""
 
 LETTER, HANDLE, ROW = 0.06, 0.63, 0.16
-"""Inches in a legend: of a letter, of a line with the space around it, and of a row."""
+"""Inches in a legend: a letter, a line with the space around it, and a row."""
 
 
 def looks(names: Sequence[str]) -> list[Look]:
-    """The look of each network, or of what else lines are; the paper's five networks always have the same.
+    """Return the look of each network, or of other kinds of lines; the paper's five networks keep theirs.
 
     Args:
-        names: Of a network each; the first of one name has its look.
+        names: Names of the networks. The first of several equal names has the network's own look.
     """
     free = iter([*OTHERS, *(look for name, look in KNOWN.items() if name not in names)] * len(names))
     step = (THICK - THIN) / max(len(names) - 1, 1)
@@ -80,20 +80,20 @@ def looks(names: Sequence[str]) -> list[Look]:
 
 
 def graded(count: int) -> list[Look]:
-    """Looks of so many numbers, dark to light."""
+    """Return a number of looks, from dark to light."""
     markers = [look.marker for look in (*KNOWN.values(), *OTHERS)]
     colors = sns.color_palette("viridis", count + 1).as_hex()[:count]  # the last is too light for lines
     return [Look(color, markers[index % len(markers)]) for index, color in enumerate(colors)]
 
 
 def looks_of(table: pd.DataFrame) -> dict[str, Look]:
-    """The look of each `label` of a table, in its order, by the `network.name` beside it."""
+    """Return the look of each `label` of a table, in its order, chosen by the `network.name` beside it."""
     first = table.drop_duplicates("label")
     return dict(zip(first["label"], looks(first["network.name"].tolist()), strict=True))
 
 
 def smoothed(look: Look, smoothing: int) -> Look:
-    """The look of a smoothing of what has this look: dashed rings around its markers; 0 is none."""
+    """Return a look for a smoothing: dashed, with rings as markers; smoothing 0 leaves it as it is."""
     if smoothing == 0:
         return look
     return replace(look, dash=DASHES[(smoothing - 1) % len(DASHES)], hollow=True, width=THIN)
@@ -102,16 +102,17 @@ def smoothed(look: Look, smoothing: int) -> Look:
 def draw(
     axis: Axes, table: pd.DataFrame, looks: Mapping[str, Look], *, aside: float = ASIDE, **options: Any
 ) -> None:
-    """Seaborn's lines of means, one for each `label` of the table.
+    """Draw seaborn's lines of means, one for each `label` of the table.
 
-    Scales are to be set afterwards: seaborn takes means of logarithms on a logarithmic axis.
+    Set scales afterwards: on a logarithmic axis seaborn takes means of logarithms.
 
     Args:
         axis: The panel.
         table: One row for each value.
-        looks: By label; the first is drawn first.
-        aside: Points by which lines of one place stand beside each other; their x tell where they belong.
-        options: Of `seaborn.lineplot`: `x`, `y` and `errorbar`.
+        looks: Looks by label; the first is drawn first.
+        aside: Points by which lines at one place stand beside each other; their x values tell where they
+            belong.
+        options: Options of `seaborn.lineplot`: `x`, `y` and `errorbar`.
     """
     names = [name for name in looks if (table["label"] == name).any()]
     sns.lineplot(
@@ -136,14 +137,14 @@ def draw(
 def draw_points(
     axis: Axes, table: pd.DataFrame, looks: Mapping[str, Look], *, order: Sequence[str], **options: Any
 ) -> None:
-    """Seaborn's points of means with intervals, and the values behind them, one colour for each `label`.
+    """Draw seaborn's points of means with intervals, and the values behind them, a colour for each `label`.
 
     Args:
-        axis: The panel; its scale is to be set afterwards, see `draw`.
+        axis: The panel. Set its scale afterwards, see `draw`.
         table: One row for each value.
-        looks: By label, side by side at each place.
-        order: The places.
-        options: Of `seaborn.pointplot`: `x`, `y`, `errorbar` and `seed`.
+        looks: Looks by label, side by side at each place.
+        order: The places in order.
+        options: Options of `seaborn.pointplot`: `x`, `y`, `errorbar` and `seed`.
     """
     names, apart = list(looks), SPREAD * (1 - 1 / len(looks))
     shared: dict[str, Any] = {"x": options["x"], "y": options["y"], "hue": "label", "hue_order": names}
@@ -164,14 +165,14 @@ def draw_points(
 def draw_seeds(
     axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: Mapping[str, Look], *, x: str
 ) -> None:
-    """Lines of one statistic and definition, with bands from the lowest to the highest seed.
+    """Draw lines of one statistic and definition, with bands from the lowest to the highest seed.
 
     Args:
         axis: The panel.
         table: One row for each `label`, seed, x, `statistic` and `definition`, with its `value`.
-        panel: Which statistic and definition.
-        looks: By label.
-        x: A column.
+        panel: The statistic and definition.
+        looks: Looks by label.
+        x: The column of x.
     """
     statistic, definition = panel
     shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
@@ -179,14 +180,14 @@ def draw_seeds(
 
 
 def intervals(axis: Axes, x: Any, y: Any, look: Look, **options: Any) -> None:
-    """Points with error bars that were computed elsewhere, and a line through them.
+    """Draw points with error bars that were computed elsewhere, and a line through them.
 
     Args:
         axis: The panel.
-        x: Of the points.
-        y: Likewise.
-        look: Of them.
-        options: Of matplotlib's `errorbar`: `xerr`, `yerr` and `label`.
+        x: The x values of the points.
+        y: The y values of the points.
+        look: The look of the points.
+        options: Options of matplotlib's `errorbar`: `xerr`, `yerr` and `label`.
     """
     dash = (0, look.dash) if look.dash else "-"
     defaults: dict[str, Any] = {"linestyle": dash, "markersize": 4, "linewidth": look.width}
@@ -197,28 +198,28 @@ def intervals(axis: Axes, x: Any, y: Any, look: Look, **options: Any) -> None:
 
 
 def legend_columns(names: Sequence[str]) -> int:
-    """How many columns of names, filled one after the other, stand in a legend over two printed columns."""
+    """Return the number of columns in a legend over two printed columns; names fill one after the other."""
     for count in range(len(names), 1, -1):
-        columns = np.array_split([len(name) for name in names], count)  # as matplotlib does
+        columns = np.array_split([len(name) for name in names], count)  # matplotlib fills columns so
         if sum(HANDLE + LETTER * column.max() for column in columns) <= WIDTH:
             return count
     return 1
 
 
 def legend_height(names: Sequence[str], columns: int = 0) -> float:
-    """Inches of the legend of these names, in at most so many columns."""
+    """Return the height, in inches, of the legend of these names in at most that many columns."""
     most = legend_columns(names)
     return ROW * math.ceil(len(names) / (min(columns, most) if columns else most))
 
 
 def add_legend(drawn: FigureBase, axes: Iterable[Axes], order: Sequence[str], columns: int = 0) -> None:
-    """Below these panels, one legend of all their lines.
+    """Add one legend below these panels, for all their lines.
 
     Args:
-        drawn: What the panels stand in.
+        drawn: The figure or part of it that holds the panels.
         axes: The panels.
-        order: Of the names; those without a line are left out.
-        columns: At most so many, where that is not 0.
+        order: Order of the names; those without a line are left out.
+        columns: The largest number of columns; 0 sets no limit.
     """
     handles: dict[str, Any] = {}
     for axis in axes:

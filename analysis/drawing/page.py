@@ -1,4 +1,4 @@
-"""Pictures of pairs on a page: inputs at the left, results in rows, words above and below each."""
+"""Pictures of pairs on a page: inputs at the left, results in rows, words above and below each picture."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from analysis.drawing.style import ALARM, PAD, WIDTH
 from analysis.tables import Pixels
 
 TITLE, SMALL = 7.5, 6
-"""Points: of the words above a picture, and below it."""
+"""Sizes in points of the words above a picture, and below it."""
 
 LINE, SPACE = 0.118, 0.03
-"""Inches: of a line of words, and between words and their picture."""
+"""Heights in inches: a line of words, and the space between words and their picture."""
 
 LETTER = 0.58 / 72
-"""Inches of a letter's width, for each point of its size."""
+"""Width of a letter in inches, for each point of its size."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Picture:
     """One cell of the page.
 
     Attributes:
-        title: Above it.
+        title: Words above it.
         key: `content__style__label`, or the role of an input.
-        image: None where it is missing.
-        below: Small, under it.
-        status: How its optimisation ended.
+        image: The picture; None where it is missing.
+        below: Small words under it.
+        status: The status of its optimisation.
     """
 
     title: str
@@ -44,14 +44,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class PairPictures:
-    """A pair's inputs that are shown, and its results in the order of the arms."""
+    """A pair's shown inputs, and its results in the order of the arms."""
 
     inputs: tuple[Picture, ...]
     results: tuple[Picture, ...]
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels that hold each result; each input, where all results are missing."""
+        """The height and width in pixels that hold each result, or each input if all results are missing."""
         known = [picture.image.shape for picture in self.results if picture.image is not None]
         sizes = known or [picture.image.shape for picture in self.inputs if picture.image is not None]
         return max(size[0] for size in sizes), max(size[1] for size in sizes)
@@ -59,13 +59,13 @@ class PairPictures:
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures side by side.
+    """A row of pictures, side by side.
 
     Attributes:
-        inputs: None where there is none.
-        results: At the right of them.
+        inputs: The inputs; None leaves a place empty.
+        results: The results, at the right of the inputs.
         size: Height and width in pixels that hold each result.
-        name: Of the results.
+        name: Name of the results.
         titled: Whether titles stand above.
     """
 
@@ -77,11 +77,11 @@ class Row:
 
     @property
     def pictures(self) -> tuple[Picture | None, ...]:
-        """All, from left to right."""
+        """All pictures, from left to right."""
         return (*self.inputs, *self.results)
 
     def words(self, column: float) -> tuple[float, float]:
-        """Inches of what stands above and below pictures of this width."""
+        """Return the heights of the words above and below pictures; all lengths are in inches."""
         shown = [picture for picture in self.pictures if picture is not None]
         above = [_wrapped(picture.title, TITLE, column) for picture in shown if self.titled]
         below = [_wrapped(picture.below, SMALL, column) for picture in shown]
@@ -89,20 +89,20 @@ class Row:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most so many indices, evenly spread: neighbours of a product share their content."""
+    """Return at most `most` indices, evenly spread, since neighbours in a product share their content."""
     return sorted({round(index) for index in np.linspace(0, count - 1, min(most, count))})
 
 
 def rows(
     pairs: Sequence[PairPictures], bands: Sequence[Sequence[int]], names: Sequence[str] = ()
 ) -> list[Row]:
-    """The rows of a page.
+    """Return the rows of a page.
 
     Args:
-        pairs: Whose pictures they are.
-        bands: The arms' indices, a row of each pair for each; of several the first stands beside the content,
-            the second beside the style.
-        names: Of the bands: then titles are those of columns, and stand above the first row only.
+        pairs: The pairs of the pictures.
+        bands: The arms' indices; each band is a row of each pair. Of several bands the first stands beside
+            the content, the second beside the style.
+        names: Names of the bands. With names, titles are those of columns and stand above the first row only.
     """
     made = []
     for number, pair in enumerate(pairs):
@@ -116,12 +116,12 @@ def rows(
 
 
 def height(rows: Sequence[Row]) -> float:
-    """Inches of these rows."""
+    """Return the height of these rows in inches."""
     return sum(_heights(rows))
 
 
 def draw(panel: SubFigure, rows: Sequence[Row]) -> None:
-    """The pictures with their words: pixels of all results are of one size."""
+    """Draw the pictures with their words; the pixels of all results have one size."""
     column, heights = _column(rows), _heights(rows)
     widths = [column] * _columns(rows)
     widths.insert(len(rows[0].inputs), _names(rows))
@@ -145,18 +145,18 @@ def _columns(rows: Sequence[Row]) -> int:
 
 
 def _names(rows: Sequence[Row]) -> float:
-    """Inches between inputs and results."""
+    """Return the space between inputs and results in inches."""
     return 2 * LINE if any(row.name for row in rows) else 0.01
 
 
 def _column(rows: Sequence[Row]) -> float:
-    """Inches of a column's width."""
+    """Return the width of a column in inches."""
     columns = _columns(rows)
     return (WIDTH - _names(rows) - 2 * PAD * (columns + 1)) / columns
 
 
 def _heights(rows: Sequence[Row]) -> list[float]:
-    """Inches of what stands above the pictures, of these, and of what stands below, row by row."""
+    """Return, row by row, the heights in inches of the words above, the pictures, and the words below."""
     column, widest = _column(rows), max(row.size[1] for row in rows)
     heights = []
     for row in rows:
@@ -188,7 +188,7 @@ def _draw(axis: Axes, picture: Picture, row: Row, column: float) -> None:
 
 
 def _mark(axis: Axes, word: str, *, missing: bool) -> None:
-    """A frame behind the picture, of which the outer half shows, and a word on it; grey where missing."""
+    """Draw a frame around a picture and a word on it, grey if the picture is missing."""
     color, width = ("0.6", 1) if missing else (ALARM, 3)
     axis.spines[:].set(visible=True, color=color, linewidth=width, zorder=-1)
     if missing:
@@ -201,6 +201,6 @@ def _mark(axis: Axes, word: str, *, missing: bool) -> None:
 
 
 def _wrapped(text: str, points: float, inches: float) -> str:
-    """Lines of at most that length."""
+    """Return the text in lines of at most that length."""
     letters = max(1, int(inches / (LETTER * points)))
     return "\n".join(fill(line, letters) for line in text.split("\n"))

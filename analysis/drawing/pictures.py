@@ -1,4 +1,4 @@
-"""The pictures of a pair as a page shows them, and what a caption says of them."""
+"""The pictures of a pair as a page shows them, and what a caption says about them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ BELOW = {
     "style": "sliced Wasserstein distance of luminance to the style (0: as the style)",
     "content": "CFSD (0) and SSIM (1: as the content)",
 }
-"""The measures of each side in a held-out network: those of a side without weight mean nothing."""
+"""Measures of each side by a held-out network; those of a side without weight mean nothing."""
 
 
 def of_pairs(data: Stylizations, most: int, columns: list[str] | None = None) -> list[PairPictures]:
-    """The pictures of at most so many pairs, evenly spread over all.
+    """Return the pictures of at most `most` pairs, evenly spread over all.
 
     Args:
-        data: Where they are from.
-        most: Of the pairs.
-        columns: What stands above each arm, instead of its label; roles of inputs then stand below them.
+        data: The stylisations.
+        most: The largest number of pairs.
+        columns: Titles above the arms instead of their labels; the roles of inputs then stand below the
+            inputs.
     """
     shown = [data.pairs[index] for index in spread(len(data.pairs), most)]
     pairs = [of_pair(data, pair) for pair in shown]
@@ -35,7 +36,7 @@ def of_pairs(data: Stylizations, most: int, columns: list[str] | None = None) ->
 
 
 def in_columns(pair: PairPictures, columns: Sequence[str]) -> PairPictures:
-    """With these words above its results, and what inputs are below them."""
+    """Return the pair with these titles above its results, and the inputs' roles below the inputs."""
     inputs = (replace(each, title="", below=f"{each.title}: {each.below}") for each in pair.inputs)
     results = (
         replace(picture, title=title, key=f"{picture.key}__{title}")
@@ -45,7 +46,7 @@ def in_columns(pair: PairPictures, columns: Sequence[str]) -> PairPictures:
 
 
 def of_pair(data: Stylizations, pair: tuple[str, str], arms: Sequence[Arm] | None = None) -> PairPictures:
-    """A pair's inputs of the sides whose weight counts, and its result in each of these arms, or of all."""
+    """Return a pair's inputs whose weights count, and its result in each of these arms, or in all."""
     here: Any = data.table[(data.table["content"] == pair[0]) & (data.table["style"] == pair[1])].set_index(
         "cell"
     )
@@ -83,7 +84,7 @@ def _number(value: float) -> str:
 
 
 def explained(data: Stylizations) -> Iterator[str]:
-    """What the words below pictures mean, and how many optimisations did not finish."""
+    """Yield the meaning of the words below pictures, and the number of optimisations that did not finish."""
     if data.judges:
         measures = ", ".join(words for role, words in BELOW.items() if role in data.roles)
         yield f"{measures[0].upper()}{measures[1:]} by {captions.held_out(data)}."

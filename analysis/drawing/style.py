@@ -22,22 +22,22 @@ from swag_repro.runs.files import whole_file
 from swag_repro.runs.spreadsheets import to_csv
 
 WIDTH = 7.16
-"""Inches: both columns of a conference paper."""
+"""Width in inches of both columns of a conference paper."""
 
 DPI, PICTURES_DPI = 300, 200
-"""Of figures; and of figures of pictures at least."""
+"""Resolution of figures, and least resolution of pictures in figures."""
 
 LINE = 0.112
-"""Inches, of one line of a caption."""
+"""Height of one line of a caption, in inches."""
 
 PAD = 0.04
-"""Inches around each panel and picture."""
+"""Space around each panel and picture, in inches."""
 
 LOG_FROM = 5.0
-"""An axis is logarithmic where its largest value is at least so many times the smallest."""
+"""Ratio of largest to smallest value from which an axis is logarithmic."""
 
 DECADES = 3.5
-"""Of a logarithmic axis, of which more than the decades themselves have ticks."""
+"""Most decades of a logarithmic axis that has ticks between the decades."""
 
 ALARM = "#D00000"
 
@@ -65,33 +65,34 @@ RC: Any = {
 
 
 Pages: TypeAlias = Iterable[tuple[str, Figure]]
-"""Figures with the ends of their names, of which each is made when it is asked for."""
+"""Figures with the ends of their names; each figure is made when it is asked for."""
 
 
 class Data(Protocol):
-    """What a figure is drawn from."""
+    """The data that a figure is drawn from."""
 
     @property
     def tables(self) -> Tables:
-        """Those behind it."""
+        """The tables behind the figure."""
 
     @property
     def written(self) -> Mapping[str, pd.DataFrame]:
-        """What is written beside it, by the ends of the files' names."""
+        """The tables that are written beside it, by the ends of the files' names."""
 
 
 @contextmanager
 def figure(
     *heights: float, caption: str, data: Data | None = None
 ) -> Iterator[tuple[Figure, list[SubFigure]]]:
-    """A figure over two columns with the caption at its foot; no window system is ever asked for.
+    """Yield a figure over two columns with its caption at the foot; it never opens a window.
 
-    On leaving, what was drawn finds its place, and a figure with missing cells is marked.
+    On leaving, the layout is fixed, and a figure with missing cells is marked.
 
     Args:
-        heights: Inches of its parts, which stand below each other and are given with it.
-        caption: Its lines.
-        data: What it is drawn from; None where that is no run.
+        heights: Heights of its parts in inches. The parts stand below each other and are yielded with the
+            figure.
+        caption: The lines of the caption.
+        data: The data that it is drawn from; None if no run is behind it.
     """
     with rc_context(), sns.axes_style("ticks"), rc_context(RC):
         foot = LINE * (caption.count("\n") + 1) + 0.08
@@ -100,7 +101,7 @@ def figure(
         drawn.supxlabel(caption, x=0.01, ha="left", fontsize=6.5, parse_math=False)
         yield drawn, list(drawn.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
         for axis in drawn.axes:
-            axis.tick_params(labelsize=RC["xtick.labelsize"])  # else whoever draws it has other ticks
+            axis.tick_params(labelsize=RC["xtick.labelsize"])  # else the file's ticks differ
         drawn.draw_without_rendering()
         drawn.set_layout_engine("none")  # both files show one layout
         _set_whole_pixels(drawn)
@@ -109,19 +110,19 @@ def figure(
 
 
 def _set_whole_pixels(drawn: Figure) -> None:
-    """Chooses dpi by which pixels of pictures are a whole number of printed ones wide: none is resampled."""
+    """Set dpi so that a picture's pixel is a whole number of printed ones wide: none is resampled."""
     inches = [
         axis.get_window_extent().width / drawn.dpi / axis.get_images()[0].get_size()[1]
         for axis in drawn.axes
         if axis.get_images()
     ]
     if inches:
-        pixel = sorted(inches)[len(inches) // 2]  # that of most
+        pixel = sorted(inches)[len(inches) // 2]  # the width that most pictures have
         drawn.set_dpi(math.ceil(PICTURES_DPI * pixel) / pixel)
 
 
 def _mark_partial(drawn: Figure, data: Tables) -> None:
-    """Writes across the figure how many cells are missing, if any."""
+    """Write across the figure how many cells are missing, if any."""
     if data.missing:
         drawn.text(
             0.5, 0.55, f"PARTIAL: {data.missing} of {len(data.runs)} cells missing", rotation=25, ha="center",
@@ -130,7 +131,7 @@ def _mark_partial(drawn: Figure, data: Tables) -> None:
 
 
 def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
-    """Logarithmic where values are positive and span much; of few decades with ticks at 1, 2 and 5."""
+    """Make an axis logarithmic if its values are positive and span much; few decades have ticks 1, 2, 5."""
     if len(values) == 0 or not (values.min() > 0 and values.max() >= LOG_FROM * values.min()):
         return
     axes.set(**{f"{side}scale": "log"})
@@ -146,10 +147,10 @@ def save(drawn: Figure | Mapping[str, Figure] | Pages, data: Data, folder: Path,
     """Write figures (PNG and PDF) and tables (CSV), and a JSON that says where they come from.
 
     Args:
-        drawn: From a figure's `make`: one, or several by the ends of their names; pages are drawn and written
-            one after the other.
-        data: What it was made from.
-        folder: Made where it is missing.
+        drawn: The result of a figure's `make`: one figure, or several by the ends of their names. Pages are
+            drawn and written one after the other.
+        data: The data that it was made from.
+        folder: The folder of the files, which is made if it is missing.
         name: The first part of each file's name.
 
     Raises:
@@ -180,7 +181,7 @@ def _save(drawn: Figure, path: Path, tables: Tables) -> Path:
 
 
 def write(drawn: Figure, path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Writes a figure whole, in the format of the path's suffix."""
+    """Write a figure whole, in the format of the path's suffix."""
     buffer = io.BytesIO()
     with rc_context(RC):
         drawn.savefig(buffer, format=path.suffix[1:], dpi="figure", metadata=metadata)

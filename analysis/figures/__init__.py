@@ -1,4 +1,4 @@
-"""The figures: one module each, with three verbs (load, make, save)."""
+"""The figures: one module each, with three functions (load, make, save)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from swag_repro.errors import SettingError
 
 @dataclass(frozen=True)
 class Source:
-    """Where a figure comes from.
+    """The module and the runs of a figure.
 
     Attributes:
-        module: What draws it: one of this package, or of a user's own.
-        experiment: Whose runs it shows; the module knows which entry point computes them. None: the overrides
-            say it.
-        settings: What else the module's `load` takes.
+        module: The module that draws it, one of this package or a user's own.
+        experiment: The experiment whose runs it shows; the module knows its entry point. None if the
+            overrides name it.
+        settings: More arguments of the module's `load`.
     """
 
     module: str
@@ -29,7 +29,7 @@ class Source:
 
     @property
     def pictures(self) -> bool:
-        """Whether `make` takes the number of `pairs` whose pictures it shows."""
+        """Whether `make` takes `pairs`, the number of pairs whose pictures it shows."""
         return self.module.rpartition(".")[2] in ("grid", "matrix", "shortcut_dial_style")
 
 
@@ -81,10 +81,10 @@ FIGURES = {
 
 
 def source_of(name: str) -> Source:
-    """Where the figure of this name comes from.
+    """Return the module and the runs of the figure with this name.
 
     Raises:
-        SettingError: It is none of `FIGURES`, and no module.
+        SettingError: The name is neither in `FIGURES` nor a module.
     """
     if (known := FIGURES.get(name)) is not None:
         return replace(known, module=f"{__name__}.{known.module}")
@@ -97,15 +97,15 @@ def source_of(name: str) -> Source:
 def draw(
     name: str, overrides: Sequence[str], runs: Path, out: Path, *, partial: bool = False, **options: Any
 ) -> list[Path]:
-    """Draws one figure, and returns the files it wrote.
+    """Draw one figure, and return the files that were written.
 
     Args:
-        name: One of `FIGURES`, or a module of a user's own with the three verbs.
-        overrides: Hydra's, the same as given to the experiment.
+        name: One of `FIGURES`, or a user's own module with the three functions.
+        overrides: Hydra overrides, as given to the experiment.
         runs: The output folder of the experiments.
-        out: The folder of results; the files come into a folder of the figure's name in it.
-        partial: Whether to draw, with a mark, a figure some of whose cells are missing.
-        options: What else this figure's `make` takes, such as `pairs`.
+        out: The folder of results. The files go to a folder in it that has the figure's name.
+        partial: Whether to draw a figure with missing cells; it gets a mark.
+        options: More arguments of this figure's `make`, such as `pairs`.
 
     Raises:
         SettingError: There is no such figure.
@@ -113,7 +113,7 @@ def draw(
         StoreError: A run can't be read, or the files can't be written.
     """
     source = source_of(name)
-    module = import_module(source.module)  # here, for a quick start of the other commands
+    module = import_module(source.module)  # imported here, so that other commands start quickly
     chosen = [] if source.experiment is None else [f"experiment={source.experiment}"]
     data = module.load([*chosen, *overrides], runs, partial=partial, **source.settings)
     paths: list[Path] = module.save(module.make(data, **options), data, out / name, name)

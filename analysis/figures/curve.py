@@ -1,6 +1,6 @@
-"""Style against content over a sweep of the style weight: whole curves compare, single points do not.
+"""Style against content over a sweep of the style weight: compare whole curves, not single points.
 
-One row of panels for each held-out network that measured, so that all lines of a panel share their unit.
+Each held-out network that measured has a row of panels, so all lines of a panel share their unit.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ CONTENT = {"cfsd": "content: CFSD", "ssim": "content: SSIM (axis reversed)"}
 
 @dataclass(frozen=True)
 class Curves:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
-        data: The stylisations behind it.
-        table: One row a point, along each line by its weight; see `analysis.stylizations.means`.
+        data: The stylisations.
+        table: One row for each point; each line is sorted by its weight. See `analysis.stylizations.means`.
     """
 
     data: Stylizations
@@ -45,17 +45,17 @@ class Curves:
 
     @property
     def tables(self) -> Tables:
-        """Those behind it."""
+        """The tables behind the figure."""
         return self.data.tables
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside it: its points, and the pictures behind them."""
+        """The points and the pictures behind them, which are written beside the figure."""
         return {"": self.table, "_pairs": self.data.table}
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
-    """The points of an experiment that sweeps the style weight; see `analysis.stylizations.load`."""
+    """Return the points of an experiment that sweeps the style weight; see `analysis.stylizations.load`."""
     data = stylizations.load(overrides, runs, partial=partial, shown=[WEIGHT])
     if not data.judges:
         rule = "should have measures: they are its axes"
@@ -64,7 +64,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
 
 
 def make(curves: Curves) -> Figure:
-    """One row of panels for each held-out network: against CFSD, and against SSIM."""
+    """Draw a row of panels for each held-out network: style against CFSD, and against SSIM."""
     judges, looks = list(curves.table["judge"].dropna().unique()), _looks(curves)
     height = PANEL * len(judges) + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(curves), data=curves) as (drawn, [part]):
@@ -78,7 +78,7 @@ def make(curves: Curves) -> Figure:
 
 
 def _looks(curves: Curves) -> dict[str, Look]:
-    """By label: colours for networks and losses, dashes for smoothings."""
+    """Return looks by label: colours for networks and losses, dashes for smoothings."""
     runs = curves.tables.runs
     dashes, kinds = smoothings(runs), tables.lines(runs, [WEIGHT, "smoothing"])
     looks = lines.looks(list(runs["network.name"].groupby(kinds).first()))
@@ -104,7 +104,7 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, looks: dict[str, Look], content
 
 
 def _name_ends(axis: Axes, line: pd.DataFrame, content: str, color: str, side: int) -> None:
-    """The style weight at both ends of a line; above it, or below where `side` is -1."""
+    """Write the style weight at both ends of a line: above it, or below if `side` is -1."""
     for end in (line.iloc[0], line.iloc[-1])[: len(line)]:
         axis.annotate(
             f"{end[WEIGHT]:g}", (end[content], end["style_distance"]), xytext=(side * 4, side * 4),
@@ -115,7 +115,7 @@ def _name_ends(axis: Axes, line: pd.DataFrame, content: str, color: str, side: i
 
 
 def _scale(axis: Axes, shown: pd.DataFrame, content: str) -> None:
-    """Logarithmic axes where values are positive and span much; content kept stands at the left."""
+    """Make axes logarithmic if values are positive and span much; kept content is at the left."""
     axis.margins(x=0.13, y=0.09)
     style.scale(axis, "y", shown["style_distance"])
     if content == "ssim":

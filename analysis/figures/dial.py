@@ -1,7 +1,7 @@
 """Statistics of activations against one setting, such as λ of `ReLU(R(F) + λF)`: a line for each layer.
 
-A row for each network; one for all where the setting is the network. A setting without numbers has its values
-in the order of the sweep.
+Each network has a row; there is one row for all if the setting is the network. A setting without numbers has
+its values in the order of the sweep.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from analysis.tables import CellsError, Tables
 __all__ = ["load", "make", "save"]
 
 ROW, WORDS = 1.8, 0.75
-"""Inches: of a network's panels, and of the words above and below all of them."""
+"""Heights in inches: a network's panels, and the words above and below all of them."""
 
 ENTROPY = "normalized_entropy"
 PANELS = {
@@ -35,35 +35,36 @@ PANELS = {
     (ENTROPY, "linear"): "entropy, $p = |F|/\\Sigma|F|$",
     ("max_over_rms", ""): "max / RMS",
 }
-"""By statistic and definition."""
+"""Titles by statistic and definition."""
 
 AXES = {"network.shortcut": "λ, 1: with shortcuts", "weights.at": "part of the training"}
-"""Of settings."""
+"""Axis labels of settings."""
 
 FEW = 6
-"""Numbers that have a tick each."""
+"""Largest number of values that have a tick each."""
 
 LETTER, SLANT = 0.062, 55
-"""Inches of a letter below an axis, and degrees of words there."""
+"""Width of a letter below an axis in inches, and slant of words there in degrees."""
 
 MARKERS = "oXsPD"
-"""Of layers, shallow to deep."""
+"""Markers of layers, shallow to deep."""
 
 MEAN = ["cell", "position", "layer", "statistic", "definition"]
-"""What the images of one mean have in common."""
+"""Columns that the images of one mean have in common."""
 
 
 @dataclass(frozen=True)
 class Dial:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
-        setting: That is turned, such as `network.shortcut`.
-        tables: Those behind it.
-        table: One row for each network, value of it, seed, layer and statistic: settings, the mean over
-            images, how many there are, and the run; `row` is that of panels.
-        names: Of the rows of panels.
-        words: Of the values of a setting without numbers, in the order of the sweep; none where it has some.
+        setting: The swept setting, such as `network.shortcut`.
+        tables: The tables behind the figure.
+        table: One row for each network, value of the setting, seed, layer and statistic: settings, the mean
+            over images, the number of images, and the run. `row` numbers the rows of panels.
+        names: Names of the rows of panels.
+        words: Words for the values of a setting without numbers, in the order of the sweep; empty for
+            numbers.
     """
 
     setting: str
@@ -74,25 +75,25 @@ class Dial:
 
     @property
     def values(self) -> list[Any]:
-        """Of the setting."""
+        """The values of the setting."""
         return list(self.words) or sorted(self.table[self.setting].unique())
 
     @property
     def slanted(self) -> float:
-        """Inches that the words below an axis take more than numbers do."""
+        """The additional height, in inches, that words below an axis need."""
         return LETTER * max(map(len, self.words.values()), default=0) * math.sin(math.radians(SLANT))
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside it: the numbers behind it."""
+        """The numbers behind the figure, which are written beside it."""
         return {"": self.table}
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool, setting: str) -> Dial:
-    """The means over images of the experiment that these overrides name.
+    """Return the means over images of the experiment that these overrides name.
 
     Raises:
-        CellsError: Runs are missing, ambiguous, or don't belong together, or one doesn't have the setting.
+        CellsError: Runs are missing, ambiguous, or don't belong together; or one lacks the setting.
         StoreError: A run can't be read.
     """
     data = tables.load(overrides, runs, points.ACTIVATIONS, partial=partial)
@@ -109,7 +110,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool, setting: str) -> Di
 
 
 def _others(runs: pd.DataFrame, beside: list[str]) -> pd.Series[str]:
-    """What else was swept, in words; nothing where nothing was."""
+    """Return the other swept settings in words; empty texts if there are none."""
     columns = tables.swept(runs, beside)
     return labels.settings(runs, columns) if columns else pd.Series("", index=runs.index)
 
@@ -121,10 +122,10 @@ def _words(runs: pd.DataFrame, setting: str) -> dict[Any, str]:
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean over images of each statistic of the activations, for each run by itself.
+    """Return the mean over images of each statistic of the activations, for each run separately.
 
     Args:
-        rows: From `analysis.points.by_image`.
+        rows: The rows of `analysis.points.by_image`.
     """
     shown = pd.MultiIndex.from_frame(rows[["statistic", "definition"]].fillna("")).isin(list(PANELS))
     rows = rows[shown & (rows["quantity"] == "activation")].fillna({"definition": ""})
@@ -133,7 +134,7 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def make(dial: Dial) -> Figure:
-    """A row of panels for each network, a line for each layer; bands from seed to seed."""
+    """Draw a row of panels for each network, with a line for each layer and bands over seeds."""
     height = WORDS + ROW * len(dial.names) + dial.slanted
     with style.figure(height, caption=_caption(dial), data=dial) as (drawn, [part]):
         grid = part.subplots(len(dial.names), len(PANELS), squeeze=False, sharex=True)

@@ -1,4 +1,4 @@
-"""How networks came to stylise in one pass: the terms of their objective over the steps of their training."""
+"""Trainings of networks that stylise in one pass: the terms of the objective over the training steps."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ __all__ = ["load", "make", "save"]
 TRAININGS = "train_feedforward"
 
 HEIGHT = 2.6
-"""Inches of the panels with their titles."""
+"""Height of the panels with their titles, in inches."""
 
 PANELS = {
     ("style_loss", "train"): "Style, training",
     ("style_loss", "pairs"): "Style, pairs shown",
     ("content_loss", "pairs"): "Content, pairs shown",
 }
-"""By statistic and definition."""
+"""Titles by statistic and definition."""
 
 SPLIT = 2
-"""So many of these stand below each other where a setting has a column of panels for each of its values."""
+"""Number of these panels below each other if a setting has a column of panels for each of its values."""
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
-        tables: Those behind it.
+        tables: The tables behind the figure.
         table: One row for each training, step, statistic and definition, with the training's settings, label
             and run.
-        split: The setting with a column of panels for each of its values; None where there is none.
+        split: The setting that has a column of panels for each of its values; None if there is none.
     """
 
     tables: Tables
@@ -53,12 +53,12 @@ class Trainings:
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside it: the numbers behind it."""
+        """The numbers behind the figure, which are written beside it."""
         return {"": self.table}
 
     @property
     def panels(self) -> list[list[Panel]]:
-        """Row by row."""
+        """The panels, row by row."""
         if self.split is None:
             return [[Panel(title, panel, self.table) for panel, title in PANELS.items()]]
         parts = self.table.groupby(self.split, sort=False)
@@ -73,9 +73,9 @@ class Panel:
     """One panel.
 
     Attributes:
-        title: Behind its letter.
-        numbers: Their statistic and definition.
-        table: The rows of `Trainings.table` that it has them of.
+        title: Title after its letter.
+        numbers: Statistic and definition of its numbers.
+        table: The rows of `Trainings.table` that it draws from.
     """
 
     title: str
@@ -84,7 +84,7 @@ class Panel:
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool, split: str | None = None) -> Trainings:
-    """The trainings that these overrides name; for `split`, see `Trainings`.
+    """Return the trainings that these overrides name; for `split`, see `Trainings`.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
@@ -100,7 +100,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool, split: str | None =
 
 
 def make(trainings: Trainings) -> Figure:
-    """A panel for each term, a line for each training; bands from seed to seed."""
+    """Draw a panel for each term, with a line for each training and bands over seeds."""
     looks, panels = lines.looks_of(trainings.table), trainings.panels
     height = HEIGHT * len(panels) + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):

@@ -1,8 +1,9 @@
 """SWAG's Figure 3: peaks and entropies of activations and of their Gram matrices, layer by layer.
 
-Beside the figure, a second page shows the entropies under both definitions: the paper's softmax reading
-confounds peaks with scale, and is 1 by construction where a smoothing keeps values below 1. A third shows
-measures of shape, which don't see scale. Where batch norm is swept, one page shows its modes side by side.
+Beside the figure, a second page shows the entropies under both definitions: the paper's softmax definition
+confounds peaks with scale, and is 1 by construction where a smoothing keeps values below 1. A third page
+shows measures of shape, which do not depend on scale. If batch norm is swept, one page shows its modes side
+by side.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from analysis.points import POINT, Points, load
 __all__ = ["load", "make", "save"]
 
 HEIGHT = 2.2
-"""Inches, of a row of panels with their titles."""
+"""Height of a row of panels with their titles, in inches."""
 
 LONG = 9
-"""Characters of a layer's name that stand on one line."""
+"""Largest number of characters of a layer's name on one line."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What one panel shows."""
+    """The statistic that one panel shows."""
 
     title: str
     quantity: str
@@ -39,7 +40,7 @@ class Panel:
     batchnorm: str | None = None
 
     def points(self, table: pd.DataFrame) -> pd.DataFrame:
-        """This panel's points."""
+        """Return this panel's points."""
         wanted = (table["quantity"] == self.quantity) & (table["statistic"] == self.statistic)
         if self.definition is not None:
             wanted &= table["definition"] == self.definition
@@ -53,8 +54,8 @@ class Page:
     """Panels in two columns.
 
     Attributes:
-        panels: From left to right, then down.
-        note: What the caption says of them.
+        panels: The panels, from left to right, then down.
+        note: A sentence on them for the caption.
         compared: Whether the two panels of a row show one quantity, and share its axis.
     """
 
@@ -64,7 +65,7 @@ class Page:
 
     @property
     def rows(self) -> int:
-        """Of panels."""
+        """The number of rows of panels."""
         return len(self.panels) // 2
 
 
@@ -107,7 +108,7 @@ BATCHNORM = "batchnorm=eval normalises nothing in a random network, batch each c
 
 
 def make(points: Points) -> dict[str, Figure]:
-    """The figure, under the key of an empty string, and other pages, under the ends of their names.
+    """Draw the figure (key: an empty string) and its other pages (keys: the ends of their names).
 
     The page of shape needs lines of networks without a smoothing.
     """
@@ -115,7 +116,7 @@ def make(points: Points) -> dict[str, Figure]:
     if len(modes) > 1:
         return {"": _draw(points, Page(_side_by_side(modes), BATCHNORM, compared=True))}
     pages = {"": _draw(points, Page(FIG3)), "_definitions": _draw(points, Page(DEFINITIONS))}
-    # A saturated smoothing is so peaked that on its axes all others would lie on one line.
+    # A saturated smoothing is so peaked that all other lines would coincide on its axes.
     plain = points.table[points.table["smoothing"] == 0]
     if not plain.empty:
         pages["_shape"] = _draw(replace(points, table=plain), Page(SHAPE, SCALE_FREE))
@@ -145,7 +146,7 @@ def _draw(points: Points, page: Page) -> Figure:
         axes = part.subplots(page.rows, 2, sharex=True, sharey="row" if page.compared else "none")
         for axis, panel in zip(axes.flat, page.panels, strict=True):
             _draw_lines(axis, panel, points, looks)
-        for axis, panel in zip(axes.flat, page.panels, strict=True):  # those of a row may share a scale
+        for axis, panel in zip(axes.flat, page.panels, strict=True):  # the panels of a row may share a scale
             _scale(axis, panel, points)
         for axis in axes[-1]:
             axis.set_xticks(list(layers), list(layers.values()))
@@ -157,7 +158,7 @@ def _draw(points: Points, page: Page) -> Figure:
 
 
 def _looks(table: pd.DataFrame) -> dict[str, Look]:
-    """By label, a network's lines side by side."""
+    """Return looks by label, with a network's lines side by side."""
     of_networks = lines.looks(list(table.groupby("network")["network.name"].first()))
     ordered = table.sort_values("network", kind="stable").drop_duplicates("label")
     return {
@@ -183,7 +184,7 @@ def _scale(axis: Axes, panel: Panel, points: Points) -> None:
 
 
 def _layers(table: pd.DataFrame) -> dict[int, str]:
-    """Each position's label: its number, and below it the layer's names in the networks shown."""
+    """Return each position's label: its number, and below it the layer's names in the shown networks."""
     names = table.groupby("position")["layer"].unique()
     return {
         position: "\n".join([str(position), *map(_broken, layers)])
@@ -192,7 +193,7 @@ def _layers(table: pd.DataFrame) -> dict[int, str]:
 
 
 def _broken(name: str) -> str:
-    """A long name, such as Conv2d_2b_3x3, on two lines: it must not run into its neighbour's."""
+    """Return a long name, such as Conv2d_2b_3x3, on two lines, so that it does not touch its neighbour."""
     return name.replace("_", "_\n", 1) if len(name) > LONG else name
 
 

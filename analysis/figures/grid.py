@@ -1,7 +1,7 @@
 """Stylised pictures, one column for each arm, with measures below each: SWAG's Figures 1, 2, 6 and 7.
 
-More arms than fit side by side stand in several bands; each pair then takes as many rows. Inputs on which
-nothing depends are left out: the style of a content-only objective, the content of a style-only one.
+If more arms exist than fit side by side, they stand in several bands, and each pair takes as many rows.
+Inputs without effect are left out: the style of a content-only objective, the content of a style-only one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["load", "make", "save"]
 
 PAIRS = 4
 COLUMNS = 7
-"""At most so many pictures stand side by side, inputs included."""
+"""Largest number of pictures side by side, inputs included."""
 
 
 def make(data: Stylizations, *, pairs: int = PAIRS) -> Figure:
-    """The grid of at most so many pairs, evenly spread over all."""
+    """Draw the grid of at most `pairs` pairs, evenly spread over all."""
     shown = pictures.of_pairs(data, pairs)
     rows = page.rows(shown, _bands(len(data.arms), len(data.roles)))
     caption = captions.lines(captions.arms(data, shown=len(shown)), *pictures.explained(data))
@@ -32,7 +32,7 @@ def make(data: Stylizations, *, pairs: int = PAIRS) -> Figure:
 
 
 def _bands(arms: int, inputs: int) -> list[range]:
-    """All side by side with the inputs; or several bands beside one column of these."""
+    """Return one band of all arms beside the inputs, or several bands beside one column of inputs."""
     count = 1 if arms + inputs <= COLUMNS else max(2, math.ceil(arms / (COLUMNS - 1)))
     size = math.ceil(arms / count)
     return [range(start, min(start + size, arms)) for start in range(0, arms, size)]

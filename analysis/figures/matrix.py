@@ -1,6 +1,6 @@
 """Pictures of one pair, a row for each arm and a column for each value of a setting: Demystifying's figures.
 
-Below them, where numbers along that setting tell more: means over all pairs, a line for each row.
+Panels below them draw means over all pairs along numeric values of that setting, a line for each row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["load", "make", "save"]
 PAIRS = 1
 
 HEIGHT, TICKS = 1.75, 4
-"""Inches of the panels with their words, and how many ticks a panel has at most."""
+"""Height of the panels with their words in inches, and the largest number of ticks of a panel."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Columns:
     """A setting with a column for each of its values.
 
     Attributes:
-        title: Of the column of a value.
-        number: Makes a number of a value, along which lines are drawn.
-        axis: What these are.
-        panels: What is drawn along them, and its name.
+        title: Returns the title of the column of a value.
+        number: Returns the number of a value, along which lines are drawn.
+        axis: Label of the axis of these numbers.
+        panels: Measures that are drawn along them, and their names.
     """
 
     title: Callable[[Any], str]
@@ -71,17 +71,17 @@ COLUMNS = {
         },
     ),
 }
-"""By the setting whose values they are."""
+"""The columns by their setting."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
-        data: The stylisations behind it.
-        by: The key of its columns in `COLUMNS`.
-        points: See `analysis.stylizations.means`.
+        data: The stylisations.
+        by: The setting of the columns, a key of `COLUMNS`.
+        points: Means over pairs; see `analysis.stylizations.means`.
     """
 
     data: Stylizations
@@ -90,32 +90,32 @@ class Matrix:
 
     @property
     def tables(self) -> Tables:
-        """Those behind it."""
+        """The tables behind the figure."""
         return self.data.tables
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside it: what is known of each picture, and the means over pairs."""
+        """The table of pictures and the means over pairs, which are written beside the figure."""
         return {"": self.data.table, "_means": self.points}
 
     @property
     def columns(self) -> Columns:
-        """The setting of its columns."""
+        """The columns' setting in `COLUMNS`."""
         return COLUMNS[self.by]
 
     @property
     def names(self) -> dict[int, str]:
-        """Of its rows, by the lines that they are."""
+        """The names of its rows, by line."""
         return {arm.line: arm.label for arm in self.data.arms}
 
     @property
     def values(self) -> list[Any]:
-        """Of the columns' setting, for each arm."""
+        """The values of the columns' setting, for each arm."""
         return list(self.data.tables.runs[self.by])
 
     @property
     def panels(self) -> dict[str, str]:
-        """What is known and drawn along several values."""
+        """The measures that are drawn along several values and are known for some."""
         several = len(set(self.values)) > 1
         return {
             measure: name
@@ -125,7 +125,7 @@ class Matrix:
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Matrix:
-    """The stylisations of an experiment, a column for each value of a setting; see `stylizations.load`."""
+    """Return an experiment's stylisations, a column for each value of a setting; see `stylizations.load`."""
     data = stylizations.load(overrides, runs, partial=partial, shown=[columns])
     points = stylizations.means(data.table)
     values = data.tables.runs[columns]
@@ -136,7 +136,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Ma
 
 
 def make(matrix: Matrix, *, pairs: int = PAIRS) -> Figure:
-    """The rows of at most so many pairs, evenly spread over all, and the panels."""
+    """Draw the rows of at most `pairs` pairs, evenly spread over all, and the panels."""
     titles = [matrix.columns.title(value) for value in matrix.values]
     shown = pictures.of_pairs(matrix.data, pairs, titles)
     rows = page.rows(shown, _bands(matrix), list(matrix.names.values()))
@@ -154,14 +154,14 @@ def make(matrix: Matrix, *, pairs: int = PAIRS) -> Figure:
 
 
 def _bands(matrix: Matrix) -> list[list[int]]:
-    """The arms of each row, in the order of the columns."""
+    """Return the arms of each row, in the order of the columns."""
     arms = [arm.line for arm in matrix.data.arms]
     places = {place: index for index, place in enumerate(zip(arms, matrix.values, strict=True))}
     return [[places[line, value] for value in dict.fromkeys(matrix.values)] for line in matrix.names]
 
 
 def _draw_panels(part: SubFigure, matrix: Matrix) -> None:
-    """Side by side, with one legend."""
+    """Draw the panels side by side, with one legend."""
     names = list(matrix.names.values())
     looks = dict(zip(names, lines.looks(names), strict=True))
     along = matrix.data.table["cell"].map(matrix.points.set_index("cell")["along"])
@@ -180,7 +180,7 @@ def _scale(axis: Axes, matrix: Matrix, measure: str) -> None:
     style.scale(axis, "x", along)
     style.scale(axis, "y", matrix.points[measure])
     if along.iloc[0] > along.iloc[-1]:
-        axis.invert_xaxis()  # as the pictures' columns
+        axis.invert_xaxis()  # the same order as the pictures' columns
 
 
 def _caption(matrix: Matrix, shown: int) -> str:

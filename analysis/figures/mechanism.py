@@ -1,7 +1,7 @@
-"""Smoothing or re-weighting: each layer's share of the style loss, and how far each arm gets.
+"""Smoothing or re-weighting: each layer's share of the style loss, and how near each arm comes to the style.
 
-One row for each network: shares of the layers at the start; the gain of each arm, with every pair as a dot;
-and, where style weights were swept, style against content. A second figure has the effects: paired
+Each network has a row: shares of the layers at the start; the gain of each arm, with a dot for every pair;
+and, if style weights were swept, style against content. A second figure shows the effects: paired
 differences.
 """
 
@@ -25,23 +25,23 @@ from analysis.mechanism import CHOSEN, MEASURES, Mechanism, load
 __all__ = ["load", "make", "save"]
 
 ROW, TITLE, WORDS = 0.21, 0.27, 0.5
-"""Inches: of an arm, of the title above the panels of a network, and of the words around all of them."""
+"""Heights in inches: an arm, the title above the panels of a network, and the words around all of them."""
 
 FEWEST = 4
-"""Arms for which a panel has room at least."""
+"""Least number of arms for which a panel has room."""
 
 ROOM = 0.19
-"""Share of a layer from which its name stands in its bar."""
+"""Least share of a layer with its name in its bar."""
 
 LAYERS = sns.color_palette("crest", 5)
-"""Shallow to deep."""
+"""Colours of layers, shallow to deep."""
 
 FAMILY = {"plain": "#D55E00", "even": "#009E73", "weights": "#56B4E9", "softmax": "#0072B2"}
-"""Colours of arms: by what they do."""
+"""Colours of arms by what the arms do."""
 
 
 def make(data: Mechanism) -> dict[str, Figure]:
-    """The arms, under the key of an empty string, and the effects, under `_effects`."""
+    """Draw the arms (key: an empty string) and the effects (key: `_effects`)."""
     return {"": _arms(data), "_effects": _effects(data)}
 
 
@@ -74,7 +74,7 @@ def _arms(data: Mechanism) -> Figure:
 
 
 def _draw_shares(axis: Axes, data: Mechanism, network: int) -> None:
-    """Stacked bars: mean shares of the loss at the start, shallow layers at the left."""
+    """Draw stacked bars: mean shares of the loss at the start, shallow layers at the left."""
     own = data.shares[(data.shares["network"] == network) & (data.shares["definition"] == "loss")]
     means = (
         own.groupby(["arm.name", "layer"], sort=False)["share"].mean().unstack("layer")[own["layer"].unique()]
@@ -92,7 +92,7 @@ def _draw_shares(axis: Axes, data: Mechanism, network: int) -> None:
 
 
 def _wide_enough(means: pd.DataFrame) -> Iterator[tuple[int, float, str]]:
-    """Row, middle and name of the layers whose bars have room for it."""
+    """Yield row, middle and name of each layer whose bar has room for the name."""
     for row, shares in enumerate(means.fillna(0).to_numpy()):
         for layer, right, width in zip(means.columns, shares.cumsum(), shares, strict=True):
             if width > ROOM:
@@ -129,7 +129,7 @@ def _mean(gains: pd.DataFrame) -> tuple[float, float, float] | None:
 
 
 def _draw_curves(axis: Axes, data: Mechanism, network: int) -> None:
-    """Means over pairs and seeds: lines along the style weights, small dots for pictures on the way."""
+    """Draw means over pairs and seeds: lines along style weights, small dots for intermediate pictures."""
     own = data.points[(data.points["network"] == network)]
     own = own.assign(
         spent=1 - own["ssim"],
@@ -179,9 +179,9 @@ def _dash(arm: str) -> str:
 
 
 def _effects(data: Mechanism) -> Figure:
-    """A panel for each measure: the one chosen beforehand, and two that could contradict it.
+    """Draw a panel for each measure: the one chosen beforehand, and two that could contradict it.
 
-    Of networks and effects, the more have rows, the others colours.
+    Networks or effects have rows, whichever are more; the others have colours.
     """
     effects = data.effects.assign(network=data.effects["network"].map(data.networks))
     names = {key: list(effects[key].unique()) for key in ("effect", "network")}

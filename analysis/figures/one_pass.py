@@ -1,6 +1,6 @@
 """One pass against optimisation: AdaIN's loss over the iterations of Gatys's method (AdaIN, Figure 3).
 
-Both sides are measured alike, by one network on the pictures as they were saved.
+The same network measures both sides, on the pictures as they were saved.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ PASSES = "adain_pairs"
 """The experiment of the pictures in one pass."""
 
 HEIGHT = 2.5
-"""Inches of the panels with their titles."""
+"""Height of the panels with their titles, in inches."""
 
 NAMES = {OPTIMIZED: "Gatys et al., optimised", ONE_PASS: "AdaIN, one pass"}
 
 LOOKS = {OPTIMIZED: "#0072B2", ONE_PASS: "#D55E00"}
-"""Colours, of Okabe and Ito."""
+"""Colours of Okabe and Ito."""
 
 TERM = {
     "style_term": "style term (content image: 1)",
     "content_term": "content term (style image: 1)",
 }
-"""What is drawn, in words."""
+"""Labels of the terms that are drawn."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
         parts: Tables of the optimisation, and of the pictures in one pass.
-        table: One row for each picture and term: its `label`, entry point, cell, pair, `iteration` and
-            `seconds` it took; `value`.
+        table: One row for each picture and term: its `label`, entry point, cell, pair, `iteration`, the
+            `seconds` it took, and `value`.
     """
 
     parts: tuple[Tables, Tables]
@@ -60,21 +60,21 @@ class Comparison:
 
     @property
     def tables(self) -> Tables:
-        """Those behind it."""
+        """The tables behind the figure, as one."""
         return tables.together(self.parts)
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside it: the numbers behind it."""
+        """The numbers behind the figure, which are written beside it."""
         return {"": self.table}
 
     def of(self, entry: str, term: str) -> pd.DataFrame:
-        """The numbers of one side."""
+        """Return the numbers of one side."""
         return self.table[(self.table["entry"] == entry) & (self.table["statistic"] == term)]
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Comparison:
-    """The pictures that these overrides name, on both sides; each side takes those that it knows.
+    """Return the pictures that these overrides name, on both sides; each side takes the overrides it knows.
 
     Raises:
         CellsError: Runs are missing, ambiguous, don't belong together, or were not measured.
@@ -104,7 +104,7 @@ def _check_pairs(table: pd.DataFrame) -> None:
 
 
 def _known(entry: str, overrides: Sequence[str]) -> list[str]:
-    """Those overrides that this side has; what neither has, the optimisation is to refuse."""
+    """Return the overrides that this side has; the optimisation also gets those that neither side has."""
     keys = {name: {field.name for field in fields(SCHEMAS[name])} for name in (OPTIMIZED, ONE_PASS)}
     roots = {override: _root(override) for override in overrides}
     if entry == ONE_PASS:
@@ -114,7 +114,7 @@ def _known(entry: str, overrides: Sequence[str]) -> list[str]:
 
 
 def _root(override: str) -> str:
-    """The first part of the key that it sets."""
+    """Return the first part of the key that an override sets."""
     parsed = OverridesParser.create().parse_override(override)
     return str(parsed.package or parsed.key_or_group).split(".")[0]
 
@@ -128,7 +128,7 @@ def _terms(data: Tables, entry: str) -> pd.DataFrame:
 
 
 def _on_the_way(data: Tables) -> pd.DataFrame:
-    """With the iterations and seconds of pictures on their way, and of the finished ones."""
+    """Return the terms with the iterations and seconds of intermediate and finished pictures."""
     table = _terms(data, OPTIMIZED).reset_index(drop=True)
     last = data.pairs.set_index(["run_id", "content", "style"])["iterations"].rename("last")
     table = table.join(last, on=["run_id", "content", "style"])
@@ -138,7 +138,7 @@ def _on_the_way(data: Tables) -> pd.DataFrame:
 
 
 def _seconds(data: Tables, cell: int) -> pd.Series[float]:
-    """By iteration, the mean time of a picture until it was reached; pictures side by side share theirs."""
+    """Return the mean seconds of a picture up to each iteration; pictures of a batch share its time."""
     curves = pd.read_parquet(BytesIO(data.file(cell, "curves.parquet")))
     own = curves.filter(like="/total")
     each = curves.assign(each=curves["seconds"] / own.notna().sum(axis=1), batch=own.notna().idxmax(axis=1))
@@ -153,7 +153,7 @@ def _at_once(data: Tables) -> pd.DataFrame:
 
 
 def make(comparison: Comparison) -> Figure:
-    """Both terms over iterations, and the style term over seconds."""
+    """Draw both terms over iterations, and the style term over seconds."""
     looks = _looks(comparison)
     height = HEIGHT + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(comparison), data=comparison) as (drawn, [part]):
@@ -167,7 +167,7 @@ def make(comparison: Comparison) -> Figure:
 
 
 def _looks(comparison: Comparison) -> dict[str, Look]:
-    """By label: one colour a side."""
+    """Return looks by label: one colour for each side."""
     names = comparison.table.drop_duplicates("label")
     markers = {OPTIMIZED: "o", ONE_PASS: "D"}
     counts = names.groupby("entry").cumcount()
@@ -207,9 +207,9 @@ def _draw_seconds(axis: Axes, comparison: Comparison, looks: Mapping[str, Look])
 
 
 def reached(iterations: Sequence[float], terms: Sequence[float], term: float) -> float | None:
-    """At which iteration falling terms first come down to one; None if they do not.
+    """Return the iteration at which falling terms first reach `term`; None if they do not.
 
-    Between two points by straight lines over the terms' logarithms.
+    Between two points the logarithms of the terms are interpolated linearly.
     """
     for place in range(len(terms)):
         if terms[place] <= term:
@@ -235,7 +235,7 @@ def _caption(comparison: Comparison) -> str:
 
 
 def _reached(comparison: Comparison) -> str:
-    """After how many iterations the optimisation's mean style term is that of one pass."""
+    """Return a sentence with the iterations at which the optimisation's mean style term meets one pass's."""
     optimized = comparison.of(OPTIMIZED, "style_term")
     term = comparison.of(ONE_PASS, "style_term")["value"].mean()
     curve = optimized.groupby("iteration")["value"].mean()

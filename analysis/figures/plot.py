@@ -1,4 +1,4 @@
-"""Any number of the tables against any setting: lines where that is a number, points where it is not."""
+"""Any number of the tables against any setting: lines if the setting is a number, points if it is not."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from swag_repro.errors import SettingError
 __all__ = ["INTERVALS", "load", "make", "save"]
 
 PANEL, WORDS = 1.9, 0.5
-"""Inches of a row of panels, and of the words around it."""
+"""Heights in inches: a row of panels, and the words around it."""
 
 COLUMNS, MOST = 3, 30
-"""Panels side by side where nothing else says how many; and of all, at most."""
+"""Panels side by side if nothing else sets their number, and the largest number of panels."""
 
 LETTER, SLANT = 0.062, 35
-"""Inches of a letter below an axis, and degrees of words that would run into each other."""
+"""Width of a letter below an axis in inches, and slant in degrees of words that would touch each other."""
 
 SHARES = ("normalized_entropy", "style_share", "largest_entries", "peaks_shrunk", "accuracy", "ssim")
-"""Numbers of at most 1, which no logarithm makes plainer."""
+"""Numbers of at most 1, which a logarithm would not make plainer."""
 
 INTERVALS: dict[str, tuple[Any, str]] = {
     "se": ("se", "standard errors"),
@@ -40,7 +40,7 @@ INTERVALS: dict[str, tuple[Any, str]] = {
     "ci": (("ci", 95), "95 % bootstrap intervals"),
     "range": (("pi", 100), "lowest to highest"),
 }
-"""What seaborn takes and what a caption says, by the command's word."""
+"""The interval's name in seaborn and in a caption, by its name in the command."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,11 @@ class Drawing:
     """What all panels have in common.
 
     Attributes:
-        data: What is drawn.
-        points: Its units, with the words of their `label`, `col` and `row`, and of x unless that is a number.
-        looks: By label.
-        places: The words of x in order; none where it is a number.
+        data: The observations.
+        points: Units of the observations, with the words of their `label`, `col` and `row`, and of x unless
+            it is a number.
+        looks: The looks by label.
+        places: The words of x in order; empty if x is a number.
         interval: A key of `INTERVALS`.
     """
 
@@ -63,7 +64,7 @@ class Drawing:
 
     @property
     def names(self) -> list[str]:
-        """Of the legend."""
+        """The names of the legend."""
         return [name for name in self.looks if name]
 
     @property
@@ -72,7 +73,7 @@ class Drawing:
         return not any(self.data.asked.shown.get(side) in KINDS for side in ("col", "row"))
 
     def words(self, side: str) -> list[str]:
-        """Of the panels of `col` or `row`, in order; one that is empty without it."""
+        """Return the words of the panels of `col` or `row`, in order; one empty word if not asked for."""
         return self.data.ordered(self.data.asked.shown[side]) if side in self.data.asked.shown else [""]
 
 
@@ -85,10 +86,10 @@ class Panel:
 
 
 def make(data: Observations, *, interval: str = "se") -> Figure:
-    """A panel for each value of `col` and `row`, with lines or colours by `hue`.
+    """Draw a panel for each value of `col` and `row`, with lines or colours by `hue`.
 
     Args:
-        data: What is drawn.
+        data: The observations.
         interval: A key of `INTERVALS`.
 
     Raises:
@@ -135,7 +136,7 @@ def _is_number(values: pd.Series) -> bool:
 
 
 def _looks(data: Observations) -> dict[str, Look]:
-    """By label: dark to light where it is a number; the paper's own where it is a network."""
+    """Return looks by label: dark to light for numbers, the paper's own for networks."""
     hue = data.asked.shown.get("hue")
     if hue is None:
         return {"": lines.looks(["vgg19"])[0]}
@@ -150,7 +151,7 @@ def _looks(data: Observations) -> dict[str, Look]:
 
 
 def _grid(drawing: Drawing) -> list[list[Panel]]:
-    """Panels row by row: by `row` and `col`, or those of one of them in as many rows as they need."""
+    """Return panels row by row: by `row` and `col`, or those of one of them in as many rows as they need."""
     points, rows, cols = drawing.points, drawing.words("row"), drawing.words("col")
     if (count := len(rows) * len(cols)) > MOST:
         rule = f"should have at most {MOST} panels together"
@@ -172,7 +173,7 @@ def _title(drawing: Drawing, row: str, col: str) -> str:
 
 
 def _told(column: str, word: str) -> str:
-    """A value with its setting, where it does not speak for itself."""
+    """Return a value with its setting, unless the value speaks for itself."""
     return word if column in KINDS or column.endswith(".name") else f"{labels.axis(column)}: {word}"
 
 
@@ -187,7 +188,7 @@ def _draw(axis: Axes, panel: Panel, drawing: Drawing) -> None:
 
 
 def _is_crowded(places: list[str], panels: int) -> bool:
-    """Whether words below an axis would run into each other."""
+    """Return whether words below an axis would touch each other."""
     room = (style.WIDTH - 0.7) / panels / max(len(places), 1)
     return any(LETTER * len(word) > room for word in places)
 
@@ -237,7 +238,7 @@ def _said(drawing: Drawing) -> Iterator[str]:
 
 
 def _over(data: Observations) -> str:
-    """What is shown several times at each point."""
+    """Return what is shown several times at each point."""
     pictures = data.units[["content", "style"]].drop_duplicates().dropna(how="all")
     kind = "pair" if pictures.notna().all(axis=None) else "image"
     seeds = int(data.units[data.seeds].drop_duplicates().shape[0]) if data.seeds else 0

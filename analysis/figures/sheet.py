@@ -1,4 +1,4 @@
-"""A contact sheet of any sweep's pictures: a row for each pair, a column for each cell by what was swept."""
+"""A contact sheet of any sweep's pictures: a row for each pair, a column for each cell."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from analysis.tables.runs import told
 __all__ = ["PICTURED", "load", "make", "save"]
 
 PICTURED = ("stylize", "train_feedforward")
-"""Experiments that have pictures, of one network each."""
+"""Experiments whose runs have pictures, each run of one network."""
 
 COLUMNS, HEIGHT = 7, 9.0
-"""Of a page, inputs included, at most; and inches of its pictures, unless one row takes more."""
+"""Limits of a page: columns, inputs included, and inches of pictures, unless one row needs more."""
 
 
 def load(overrides: Sequence[str], runs: Path, entry: str, *, partial: bool) -> Stylizations:
-    """The pictures of the sweep that these overrides name; see `stylizations.load`.
+    """Return the pictures of the sweep that these overrides name; see `stylizations.load`.
 
     Raises:
-        CellsError: As there; or the sweep has no pictures.
+        CellsError: `stylizations.load` raises it, or the sweep has no pictures.
     """
     if entry not in PICTURED:
         scripts = " or ".join(f"{one}.py" for one in PICTURED)
@@ -40,11 +40,11 @@ def load(overrides: Sequence[str], runs: Path, entry: str, *, partial: bool) -> 
 
 
 def make(data: Stylizations, *, pairs: int | None = None) -> Iterator[tuple[str, Figure]]:
-    """Its pages, with the ends of their names, each made when it is asked for.
+    """Yield the pages with the ends of their names; each page is made when it is asked for.
 
     Args:
         data: The pictures.
-        pairs: At most so many, evenly spread over all; None for all.
+        pairs: The largest number of pairs, evenly spread over all; None for all.
     """
     shown = [data.pairs[index] for index in page.spread(len(data.pairs), pairs or len(data.pairs))]
     pages = _pages(data, shown)
@@ -59,7 +59,7 @@ def make(data: Stylizations, *, pairs: int | None = None) -> Iterator[tuple[str,
 def _pages(
     data: Stylizations, pairs: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[Sequence[Arm], list[PairPictures]]]:
-    """Cells side by side, and pairs below each other as far as there is room."""
+    """Yield cells side by side, and pairs below each other, as many as have room."""
     titles = _titles(data)
     most = COLUMNS - len(data.roles)
     across = math.ceil(len(data.arms) / math.ceil(len(data.arms) / most))
@@ -76,7 +76,7 @@ def _pages(
 
 
 def _titles(data: Stylizations) -> list[str]:
-    """Of each cell what was swept, a line each; its network where nothing was."""
+    """Return the swept settings of each cell, one on each line; its network if nothing was swept."""
     runs = data.tables.runs
     return list(labels.settings(runs, told(runs) or ["network.name"], "\n"))
 
@@ -94,7 +94,7 @@ def _draw(data: Stylizations, arms: Sequence[Arm], pairs: list[PairPictures]) ->
 
 
 def _where(data: Stylizations, arms: Sequence[Arm], pairs: Sequence[PairPictures]) -> str:
-    """What part of the sweep a page shows."""
+    """Return the part of the sweep that a page shows, in words."""
     runs, first, last = data.tables.runs, arms[0].index + 1, arms[-1].index + 1
     columns = ", ".join(map(labels.axis, told(runs))) or "nothing"
     name = arms[0].config["name"]

@@ -1,7 +1,7 @@
-"""Stylisation against λ of `ReLU(R(F) + λF)`, on one and the same weights: pictures, and how near they come.
+"""Stylisation against λ of `ReLU(R(F) + λF)`, on the same weights: pictures, and their distance to the style.
 
-A row of pictures for each arm, a column for each λ, by the weights of the first seed. Below them: the style
-distance of all pairs and seeds, and the deepest layer's share of the style loss at the start.
+Each arm has a row of pictures, each λ a column, by the weights of the first seed. The panels below show the
+style distance of all pairs and seeds, and the deepest layer's share of the style loss at the start.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PAIRS = 1
 SCALE = "network.shortcut"
 
 HEIGHT = 1.95
-"""Inches of the panels with their words."""
+"""Height of the panels with their words, in inches."""
 
 PANELS = {
     "style_distance": "held-out style distance",
@@ -38,11 +38,11 @@ PANELS = {
 
 @dataclass(frozen=True)
 class Dial:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
-        data: The stylisations behind it; its table has two more columns: arm, and deepest_share, of the
-            deepest layer in the style loss between content and style image.
+        data: The stylisations. Their table has two more columns: λ, and `deepest_share`, the deepest layer's
+            share of the style loss between content and style image.
         means: One row for each arm, λ and panel: the mean over pairs and seeds, and its 95 % interval.
     """
 
@@ -51,32 +51,32 @@ class Dial:
 
     @property
     def tables(self) -> Tables:
-        """Those behind it."""
+        """The tables behind the figure."""
         return self.data.tables
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside it: what is known of each picture, the means, and changes over all λ."""
+        """The table of pictures, the means, and changes over all λ, which are written beside the figure."""
         return {"": self.data.table, "_means": self.means, "_changes": changes(self)}
 
     @property
     def names(self) -> dict[int, str]:
-        """Of the arms, in the order of the sweep, by the lines that they are."""
+        """The names of the arms in the order of the sweep, by line."""
         return {arm.line: arm.label for arm in self.data.arms}
 
     @property
     def panels(self) -> dict[str, str]:
-        """Those of `PANELS` that were measured."""
+        """The entries of `PANELS` that were measured."""
         return {key: title for key, title in PANELS.items() if key in self.means["measure"].to_numpy()}
 
     @property
     def scales(self) -> list[float]:
-        """All λ, from small to large."""
+        """All values of λ, from small to large."""
         return sorted(self.data.tables.runs[SCALE].unique())
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Dial:
-    """The stylisations of an experiment that sweeps λ; see `analysis.stylizations.load`."""
+    """Return the stylisations of an experiment that sweeps λ; see `analysis.stylizations.load`."""
     data = stylizations.load(overrides, runs, partial=partial, shown=[SCALE, "weights.seed"])
     scales = data.table["cell"].map(data.tables.runs[SCALE])
     table = data.table.assign(**{SCALE: scales}).join(
@@ -86,7 +86,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Dial:
 
 
 def _deepest_shares(data: Stylizations) -> pd.Series:
-    """Of each pair of each run: the deepest layer's share of the style loss at the start."""
+    """Return the deepest layer's share of the style loss at the start, for each pair of each run."""
     rows, runs = data.tables.numbers, data.tables.runs
     deepest = runs.set_index("run_id")["network.style_taps"].map(lambda taps: json.loads(taps)[-1])
     shares = rows[(rows["statistic"] == "style_share") & (rows["definition"] == "loss")]
@@ -96,7 +96,7 @@ def _deepest_shares(data: Stylizations) -> pd.Series:
 
 
 def aggregate(table: pd.DataFrame) -> pd.DataFrame:
-    """The mean of each panel's measure at each λ under each arm, with its interval."""
+    """Return the mean of each panel's measure at each λ under each arm, with its interval."""
     points = _paired(table).groupby(["line", "label", SCALE], sort=False)
     rows = (
         {"line": line, "label": label, SCALE: scale, "measure": measure, **vars(effect)}
@@ -113,7 +113,7 @@ def _mean(values: pd.Series) -> Effect | None:
 
 
 def changes(dial: Dial) -> pd.DataFrame:
-    """What the whole way of the dial does to the style distance in each arm, on the same pairs and seeds."""
+    """Return the change of style distance from first to last λ in each arm, on the same pairs and seeds."""
     first, last = dial.scales[0], dial.scales[-1]
     by_scale = _paired(dial.data.table).set_index(["line", SCALE, "pair", "seed"])["style_distance"]
     wide = by_scale.unstack(SCALE).reindex(columns=dial.scales).dropna()
@@ -127,7 +127,7 @@ def changes(dial: Dial) -> pd.DataFrame:
 
 
 def make(dial: Dial, *, pairs: int = PAIRS) -> Figure:
-    """The rows of at most so many pairs, evenly spread over all, and the panels."""
+    """Draw the rows of at most `pairs` pairs, evenly spread over all, and the panels."""
     names = list(dial.names.values())
     titles = [f"λ = {arm.config['network']['shortcut']:g}" for arm in dial.data.arms]
     shown = pictures.of_pairs(dial.data, pairs, titles)
@@ -145,7 +145,7 @@ def make(dial: Dial, *, pairs: int = PAIRS) -> Figure:
 
 
 def _bands(dial: Dial) -> list[list[int]]:
-    """The arms of each row, by λ; of several seeds the first."""
+    """Return the arms of each row, by λ; of several seeds only the first."""
     places: dict[tuple[int, float], int] = {}
     for arm, scale in zip(dial.data.arms, dial.tables.runs[SCALE], strict=True):
         places.setdefault((arm.line, scale), arm.index)
@@ -175,5 +175,5 @@ def _caption(dial: Dial, shown: int) -> str:
 
 
 def _paired(table: pd.DataFrame) -> pd.DataFrame:
-    """With names of pairs; pretrained weights count as one seed."""
+    """Return the table with names of pairs; pretrained weights count as one seed."""
     return table.assign(pair=table["content"] + " × " + table["style"], seed=table["weights.seed"].fillna(0))

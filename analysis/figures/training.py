@@ -1,4 +1,4 @@
-"""How networks came to tell classes: accuracy and loss over the epochs, and a table of where they ended."""
+"""Trainings of classifiers: accuracy and loss over the epochs, and a table of their final values."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["load", "make", "save"]
 TRAININGS = "train_classifier"
 
 HEIGHT = 2.6
-"""Inches of the panels with their titles."""
+"""Height of the panels with their titles, in inches."""
 
 PANELS = {
     ("accuracy", "test"): "(a) Accuracy, held out",
     ("accuracy", "train"): "(b) Accuracy, training",
     ("loss", "train"): "(c) Loss, training",
 }
-"""By statistic and definition."""
+"""Titles by statistic and definition."""
 
 AXES = {"accuracy": "share of right answers", "loss": "cross entropy, nats"}
 
@@ -35,21 +35,21 @@ ENDS = {
     "train_accuracy": ("accuracy", "fitted"),
     "train_loss": ("loss", "fitted"),
 }
-"""Columns of the table of ends; `fitted` is the finished network on the images it was trained on."""
+"""Columns of the table of ends; `fitted` is the finished network on the images that it was trained on."""
 
 REACHED = 0.7
-"""Accuracy while training, of which the table says when it was first reached."""
+"""An accuracy in training; the table says when it was first reached."""
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
-        tables: Those behind it.
+        tables: The tables behind the figure.
         table: One row for each training, epoch, statistic and definition, with the training's settings, label
             and run.
-        ends: One row for each label: seeds, and mean and standard deviation of what `ENDS` names.
+        ends: One row for each label: seeds, and mean and standard deviation of the columns in `ENDS`.
     """
 
     tables: Tables
@@ -58,12 +58,12 @@ class Trainings:
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside it: the numbers behind it, and where the trainings ended."""
+        """The numbers behind the figure and the table of ends, which are written beside it."""
         return {"": self.table, "_ends": self.ends}
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Trainings:
-    """The trainings that these overrides name.
+    """Return the trainings that these overrides name.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
@@ -93,7 +93,7 @@ def _ends(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def make(trainings: Trainings) -> Figure:
-    """A panel for each quantity, a line for each network; bands from seed to seed."""
+    """Draw a panel for each quantity, with a line for each network and bands over seeds."""
     looks = lines.looks_of(trainings.table)
     height = HEIGHT + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
@@ -114,5 +114,5 @@ def _caption(trainings: Trainings) -> str:
 
 
 def _data(run: pd.Series) -> str:
-    """What people call the data of a run."""
+    """Return the common name of a run's data."""
     return Path(run["data.path"]).name if run["data.name"] == "folder" else str(run["data.name"])

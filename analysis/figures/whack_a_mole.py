@@ -1,4 +1,4 @@
-"""SWAG's Figure 4: what residual units do to the peaks that their shortcuts bring, unit by unit."""
+"""SWAG's Figure 4: the effect of residual units on the peaks that their shortcuts bring, unit by unit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["load", "make", "save"]
 UNITS = "measure_units"
 
 ROW, WORDS = 2.0, 0.5
-"""Inches: of a row of panels, and of the words above and below them."""
+"""Heights in inches: a row of panels, and the words above and below them."""
 
 PANELS = {
     ("peaks_shrunk", "branch"): "(a) peaks lower in the branch",
@@ -29,7 +29,7 @@ PANELS = {
     ("log2_peak", "sum"): "(e) channel, after the sum",
     ("log2_highest", "sum"): "(f) highest of the layer",
 }
-"""By statistic and definition."""
+"""Titles by statistic and definition."""
 
 WORDS_OF_PANELS = (
     "(a) The residual branch's largest value is below the shortcut's, its peak; (b) the sum is, where that "
@@ -46,12 +46,12 @@ AXES = {
 
 @dataclass(frozen=True)
 class Units:
-    """What the figure is drawn from.
+    """The data of the figure.
 
     Attributes:
-        tables: Those behind it.
+        tables: The tables behind the figure.
         table: One row for each line, seed, unit, statistic and definition: settings, the mean over images,
-            how many there are, and the run.
+            the number of images, and the run.
     """
 
     tables: Tables
@@ -59,12 +59,12 @@ class Units:
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
-        """What stands beside it: the numbers behind it."""
+        """The numbers behind the figure, which are written beside it."""
         return {"": self.table}
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Units:
-    """The means over images of the experiment that these overrides name.
+    """Return the means over images of the experiment that these overrides name.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
@@ -78,7 +78,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Units:
 
 
 def make(units: Units) -> Figure:
-    """A panel for each quantity, a line for each network and its weights; bands from seed to seed."""
+    """Draw a panel for each quantity, with a line for each network and its weights, and bands over seeds."""
     looks = lines.looks_of(units.table)
     rows = len(PANELS) // 3
     height = ROW * rows + WORDS + lines.legend_height(list(looks))

@@ -37,10 +37,10 @@ __all__ = [
 MEASURES = (
     "luminance_wasserstein", "style_distance", "sliced_wasserstein", "sifid", "cfsd", "ssim", "lpips",
 )  # fmt: skip
-"""The statistics of a judge that was not optimised."""
+"""Statistics by a judge: a network that the optimisation did not use."""
 
 TERMS = ("style_term", "content_term")
-"""Those of `measures=adain`: of a loss itself, in units of the pair."""
+"""Statistics of `measures=adain`, the terms of a loss itself, in units of the pair."""
 
 PROVENANCE = [
     "run_id",
@@ -60,19 +60,19 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Tables:
-    """What the figure of an experiment is drawn from.
+    """The tables behind a figure of an experiment.
 
     Attributes:
         runs: One row for each cell of the experiment, in the order of the sweep: its settings, and its run's
             columns of `RUNS`, which are null where it is missing. The index counts the cells.
         judges: One row for each cell: `judge_id`, the run that measured its pictures, which may be its own,
-            and whether that judge is `random`; null where they are not judged.
-        numbers: Of the runs and of their judges, in `NUMBERS`.
-        pairs: Of the runs, in `PAIRS`.
-        cells: As composed, for what is said of their settings; in the order of `runs`.
-        judging: The command that judges pictures which are not.
+            and whether that judge is `random`; null if they are not judged.
+        numbers: Numbers of the runs and of their judges, in the columns of `NUMBERS`.
+        pairs: Pairs of the runs, in the columns of `PAIRS`.
+        cells: The composed cells, in the order of `runs`; captions read their settings.
+        judging: The command that judges pictures which are not judged.
         root: The output folder.
-        provenance: Where all of it comes from.
+        provenance: Where all tables come from.
     """
 
     runs: pd.DataFrame
@@ -86,29 +86,29 @@ class Tables:
 
     @property
     def missing(self) -> int:
-        """How many cells have no run."""
+        """The number of cells without a run."""
         return int(self.runs["run_id"].isna().sum())
 
     @property
     def unjudged(self) -> int:
-        """How many runs have pictures that their judge has not measured."""
+        """The number of runs with pictures that their judge has not measured."""
         judged = pd.Series([wants_judge(cell.config) for cell in self.cells], index=self.runs.index)
         return int((judged & self.runs["run_id"].notna() & self.judges["judge_id"].isna()).sum())
 
     @property
     def description(self) -> str:
-        """Where a figure comes from, for its files' metadata."""
+        """The origin of a figure, for its files' metadata."""
         commits = ", ".join(sorted(self.runs["commit"].dropna().unique()))
         return f"{self.runs['run_id'].nunique()} runs; commit {commits}"
 
     def context(self, *more: str) -> pd.DataFrame:
-        """What stands beside every number of a figure: settings, those that were swept first, and origins."""
+        """Return the columns beside every number of a figure: settings, swept ones first, and origins."""
         columns = dict.fromkeys([*swept(self.runs), *CONTEXT, *more, *PROVENANCE])
         return self.runs.reindex(columns=list(columns)).fillna(dict.fromkeys(PROVENANCE[1:], "unknown"))
 
     @property
     def measures(self) -> pd.DataFrame:
-        """What judges say of pictures, finished or on their way: `numbers` with the `cell` they are of."""
+        """The `numbers` that judges measured on pictures, finished or not, each with its `cell`."""
         numbers = self.numbers[self.numbers["statistic"].isin([*MEASURES, *TERMS])]
         numbers = numbers.assign(
             judge_id=numbers["run_id"], run_id=numbers["of_run"].fillna(numbers["run_id"])
@@ -117,26 +117,26 @@ class Tables:
         return judged.rename_axis("cell").reset_index().merge(numbers, on=["run_id", "judge_id"])
 
     def picture(self, cell: int, name: str) -> Pixels:
-        """An 8-bit picture of a cell's run, such as `images/a.png`: `(H, W, 3)`.
+        """Return an 8-bit picture `(H, W, 3)` of a cell's run, such as `images/a.png`.
 
         Raises:
-            StoreError: It is missing, broken, or not as it was written.
+            StoreError: The picture is missing, broken, or not as it was written.
         """
         path = self.root / str(self.runs.loc[cell, "path"]) / name
         return np.asarray(read_picture(path, self.file(cell, name)))
 
     def file(self, cell: int, name: str) -> bytes:
-        """A file of the result of a cell's run.
+        """Return a file of the result of a cell's run.
 
         Raises:
-            StoreError: It is missing, or not as it was written.
+            StoreError: The file is missing, or not as it was written.
         """
         path = self.root / str(self.runs.loc[cell, "path"])
         return RunRecord(path, read_status(path)).read(name)
 
 
 def together(parts: Sequence[Tables]) -> Tables:
-    """Several as one, for what says where something comes from that is made of all of them."""
+    """Return several tables as one, for the provenance of files that are made from all of them."""
     runs = pd.concat([part.runs for part in parts], ignore_index=True)
     return replace(parts[0], runs=runs, provenance=merged([part.provenance for part in parts]))
 
@@ -147,11 +147,11 @@ def load(
     """Return the tables of one experiment: of the runs that answer its cells, and of their judges.
 
     Args:
-        overrides: Hydra's, the same as given to the experiment.
+        overrides: Hydra overrides, as given to the experiment.
         root: The output folder of the experiments.
         entry: The entry point that computes it.
         partial: Whether cells may be missing.
-        cells: As these overrides compose them, where that is known.
+        cells: The cells that these overrides compose, if they are known.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
@@ -187,7 +187,7 @@ def load(
 
 
 def _distinct(cells: Sequence[Cell], runs: Sequence[Row | None]) -> list[tuple[Cell, Row | None]]:
-    """Leave out cells that another is the same as: a seed changes no pretrained weights."""
+    """Leave out cells that are equal to another; a seed, for example, does not change pretrained weights."""
     both = list(zip(cells, runs, strict=True))
     kept = {(cell.figure_key, run and run["run_id"]): (cell, run) for cell, run in reversed(both)}
     return list(kept.values())[::-1]
@@ -217,7 +217,7 @@ def _judges(judges: Sequence[Row | None]) -> pd.DataFrame:
 
 
 def _has_random_weights(judge: Row) -> bool:
-    """Return whether settings alone make the judge's weights: then no file's digest tells them."""
+    """Return whether settings alone make the judge's weights, so that no file's digest is recorded."""
     weights = judge["weights_digest"]
     return weights is None or weights.endswith(" None")
 

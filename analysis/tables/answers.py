@@ -1,4 +1,4 @@
-"""Which finished run answers each cell of a figure, and which run judged its pictures."""
+"""The finished run that answers each cell of a figure, and the run that judged its pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NETWORK = ("network", "weights", "run")
 """Settings that name a network; a network that stylises in one pass is that of a `run`."""
 
 SHOWN = 10
-"""At most so many cells or runs are listed in a message."""
+"""Largest number of cells or runs that a message lists."""
 
 Row = dict[str, Any]
 """One row of `RUNS`."""
@@ -32,10 +32,10 @@ def answered(cells: Sequence[Cell], kept: Kept, command: Sequence[str], *, parti
     """Return the run of each cell, None where it has none.
 
     Args:
-        cells: Of one figure.
+        cells: The cells of one figure.
         kept: The tables of its output folder.
-        command: What computes missing ones.
-        partial: Whether cells may be missing; not all of them.
+        command: The command that computes missing cells.
+        partial: Whether cells may be missing, though not all of them.
 
     Raises:
         CellsError: A cell is missing, several runs fit one, or the runs don't belong together.
@@ -51,11 +51,11 @@ def answered(cells: Sequence[Cell], kept: Kept, command: Sequence[str], *, parti
 
 
 def judges(cells: Sequence[Cell], runs: Sequence[Row | None], kept: Kept) -> list[Row | None]:
-    """Return the newest run that judged the pictures of each cell's run, as they are today.
+    """Return the newest run that judged the pictures of each cell's run as they are today.
 
     Args:
-        cells: Of one figure.
-        runs: From `answered`.
+        cells: The cells of one figure.
+        runs: The runs of `answered`.
         kept: The tables of their output folder.
     """
     keys = [
@@ -86,7 +86,7 @@ def _choose(cell: Cell, fitting: list[Row], root: Path) -> Row | None:
     runs = [run for run in fitting if run["state"] == "finished"]
     newest = max((run["version"] for run in runs), default=None)
     runs = [run for run in runs if run["version"] == newest]
-    if len(runs) > 1:  # of other files: those the cell names decide
+    if len(runs) > 1:  # the runs used different files: keep those with the files that the cell names
         runs = [run for run in runs if _has_same_files(cell, root / run["path"])] or runs
     if len(runs) > 1:
         raise CellsError(
@@ -105,7 +105,7 @@ def _has_same_files(cell: Cell, path: Path) -> bool:
 
 
 def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:
-    """Raise unless there is one set of images, one version, and of each network's weights one file."""
+    """Raise unless all runs share one set of images and one version, and each network has one weight file."""
     _check_alike((run for _, run in found), lambda run: [run["version"], run["images_digest"]])
     _check_alike((run for _, run in found if run["look_digest"]), lambda run: run["look_digest"])
     by_weights: dict[str, list[Row]] = defaultdict(list)
@@ -148,7 +148,7 @@ def _why(runs: Sequence[Row]) -> str:
 
 
 def listed(items: Iterable[object]) -> str:
-    """Return items for a message, each on a line of its own; of many only the first ones."""
+    """Return items for a message, each on a line of its own; a long list shows only the first ones."""
     lines = [f"\n  {item}" for item in items]
     more = [f"\n  ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "".join(lines[:SHOWN] + more)

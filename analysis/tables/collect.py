@@ -24,19 +24,19 @@ from swag_repro.runs.schema import RUNS_VERSION, SCHEMA_VERSION, parse_table
 from swag_repro.runs.spreadsheets import neutral_table
 
 VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
-"""Of the tables that `collect` writes."""
+"""Versions of the tables that `collect` writes."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What `collect` found and wrote.
+    """The findings of `collect`, and the files that it wrote.
 
     Attributes:
-        finished: How many runs are in the table of numbers.
-        failed: Why the failed runs failed, and how many for each reason.
-        unfinished: How many runs are running, or were killed.
-        others: The directories of runs of another version, which are left alone.
-        rows: How many rows the table of numbers has.
+        finished: Number of runs in the table of numbers.
+        failed: Reasons of failed runs, and the number of runs for each.
+        unfinished: Number of runs that are running, or were killed.
+        others: Directories of runs of another version, which are left alone.
+        rows: Number of rows in the table of numbers.
         files: The tables' files.
     """
 
@@ -51,8 +51,8 @@ class Collected:
 def collect(root: Path, out: Path) -> Collected:
     """Write `table.parquet`, `table.csv`, `runs.parquet`, `pairs.parquet` and `columns.csv`.
 
-    Numbers and pairs are those of finished runs; `runs.parquet` has them all. Where anything fails, the files
-    that were there before stay as they were.
+    The tables of numbers and pairs hold finished runs only; `runs.parquet` holds all runs. If anything fails,
+    the earlier files stay as they were.
 
     Args:
         root: The output folder of the experiments.
@@ -83,7 +83,7 @@ def _check_whole(damaged: list[dict[str, str]]) -> None:
 
 
 def _written(kept: Kept, out: Path) -> tuple[Path, ...]:
-    """Write all files beside those that are there, and then put them in their places."""
+    """Write all files beside the earlier ones, and then put them in their places."""
     with ExitStack() as opened:
 
         def new(name: str) -> BinaryIO:
@@ -111,7 +111,7 @@ def read_table(path: Path) -> pa.Table:
     """Return a table that `collect` wrote, by its file: `table`, `runs` or `pairs`.parquet.
 
     Raises:
-        StoreError: It is missing, malformed, or of another version.
+        StoreError: The file is missing, malformed, or of another version.
     """
     try:
         return parse_table(path, path, VERSIONS[path.stem])

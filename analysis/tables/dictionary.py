@@ -1,4 +1,4 @@
-"""What the columns of the tables hold: from their schema, and from the comments in `conf/`."""
+"""The meaning of the tables' columns, from their schema and from the comments in `conf/`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from swag_repro.runs.schema import MEANINGS, STATISTICS
 def dictionary(kept: Kept) -> pd.DataFrame:
     """Return one row for each column of each table, and one for each statistic of the table of numbers.
 
-    Columns: `table`; `column`, or `statistic: NAME`; `type`; `meaning`, empty where nothing says it.
+    The columns are `table`; `column`, or `statistic: NAME`; `type`; `meaning`, which is empty if it is
+    unknown.
 
     Args:
         kept: The tables.

@@ -1,11 +1,11 @@
-"""The three tables of an output folder, kept below it and brought up to date before they are read.
+"""The three tables of an output folder, which are kept below it and updated before they are read.
 
     <output folder>/.collected/   runs.parquet  table.parquet  pairs.parquet  signs.parquet
 
-Only runs that changed since the last time are read; a run's sign tells that. Digests of files are compared
-when they are read. Damage that comes later is found by `explain`, and where a picture is drawn: to compare
-all digests at each command would read all files each time. Run directories are the truth: `.collected` may be
-deleted at any time but during a command; what is missing, damaged or of another version there is made anew.
+Only runs that changed since the last time are read; a run's sign tells this. Digests of files are checked at
+that time. Later damage is found by `explain`, and when a picture is drawn: a check of all digests at each
+command would read all files each time. Run directories are the truth: `.collected` may be deleted at any time
+except during a command. Missing or damaged tables, and those of another version, are made anew.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TABLES = ("runs", "table", "pairs")
 VERSION_KEY, DIGESTS_KEY = b"swag_repro.collected", b"swag_repro.digests"
 
 VERSION = f"2.{RUNS_VERSION}.{SCHEMA_VERSION}".encode()
-"""Of all that is kept: the first number is raised when the same tables are made otherwise."""
+"""Version of all that is kept. Raise the first number if the same tables are made in another way."""
 
 SIGNS = pa.schema([pa.field("run_id", pa.string()), pa.field("sign", pa.string())])
 
@@ -48,13 +48,13 @@ ORDER = (
     "experiment", "network", "weights", "smoothing", "loss", "seed", "content", "style", "position", "layer",
     "quantity", "statistic", "definition", "iteration", "run_id",
 )  # fmt: skip
-"""The columns by which numbers are sorted: one set of runs always gives the same bytes."""
+"""Columns by which numbers are sorted, so that one set of runs always gives the same bytes."""
 
 GROUP, GROUP_OF_RUNS = 250_000, 10_000
-"""Rows of a row group: so many are in memory at a time. Runs have more columns."""
+"""Rows of a row group; only these are in memory at a time. Runs have more columns, so fewer rows."""
 
 SORTING_MEMORY = "512MB"
-"""What does not fit is sorted on the disk."""
+"""Memory for sorting; larger data are sorted on the disk."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Kept:
 
     Attributes:
         root: The output folder.
-        folder: Where they lie.
-        signs: What tells the state of each run in them, by id.
+        folder: The folder of the tables.
+        signs: Signs of the runs in the tables, by id; a sign tells the state of a run.
         unbegun: Names of run directories without a status.
     """
 
@@ -84,13 +84,13 @@ class Kept:
         among: Iterable[str] = (),
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
-        """Return a table, or those of its rows that have one of some values in a column.
+        """Return a table, or only its rows with one of some values in a column.
 
         Args:
             name: One of `TABLES`.
-            column: Such as `run_id`; None for all rows.
+            column: The column, such as `run_id`; None for all rows.
             among: The values.
-            columns: Those that are read; None for all.
+            columns: The columns that are read; None for all.
         """
         wanted = None if column is None else pc.field(column).isin(pa.array(sorted(set(among)), pa.string()))
         return pq.read_table(self.file(name), columns=columns, filters=wanted)
@@ -104,10 +104,10 @@ def check_output(root: Path) -> None:
 
 @contextmanager
 def tables_of(root: Path) -> Iterator[Kept]:
-    """Give the tables of an output folder as its runs are now; no other process changes them within.
+    """Yield the tables of an output folder, updated to its runs; no other process changes them meanwhile.
 
     Raises:
-        StoreError: There is no such folder, or the system refuses to list its runs.
+        StoreError: The folder does not exist, or the system refuses to list its runs.
     """
     check_output(root)
     with _place(root / FOLDER) as folder:
@@ -116,7 +116,7 @@ def tables_of(root: Path) -> Iterator[Kept]:
 
 @contextmanager
 def _place(folder: Path) -> Iterator[Path]:
-    """Give the folder of what is kept, this process's alone; where it can't be written to, a copy."""
+    """Yield the folder of kept tables, locked for this process; a copy if it can't be written to."""
     lock = FileLock(folder / "lock")
     try:
         folder.mkdir(exist_ok=True)
@@ -163,7 +163,7 @@ def _signs_kept(folder: Path) -> dict[str, str] | None:
 
 
 def _update(now: Kept, known: Mapping[str, str] | None) -> None:
-    """Replace the kept tables by those of today's runs, once all of the new ones are there."""
+    """Replace the kept tables with those of today's runs, once all new ones are complete."""
     kept = {run_id for run_id, sign in (known or {}).items() if now.signs.get(run_id) == sign}
     missing = {run_id: sign for run_id, sign in now.signs.items() if run_id not in kept}
     for torn in now.folder.glob(".[!.]*"):
@@ -187,7 +187,7 @@ def _update(now: Kept, known: Mapping[str, str] | None) -> None:
 
 
 def _damaged(pieces: Sequence[Piece]) -> set[str]:
-    """Return the runs that could not be read: they are read again the next time."""
+    """Return the runs that could not be read; they are read again the next time."""
     rows = (row for piece in pieces for row in piece.runs.select(["run_id", "state"]).to_pylist())
     return {row["run_id"] for row in rows if row["state"] == "damaged"}
 
@@ -200,7 +200,7 @@ def _write_signs(signs: Mapping[str, str], folder: Path) -> None:
 
 
 def _write_runs(now: Kept, kept: Iterable[str], pieces: Sequence[Piece], path: Path) -> None:
-    """Write `RUNS`, sorted by id, and behind them a column for each setting that has a value in some run."""
+    """Write `RUNS`, sorted by id, followed by a column for each setting that has a value in some run."""
     old = now.read("runs", "run_id", kept) if kept else RUNS.empty_table()
     settings = {name: as_json(old[name]) for name in old.column_names if name not in RUNS.names}
     ids = old["run_id"].combine_chunks().dictionary_encode()
@@ -217,7 +217,7 @@ def _write_runs(now: Kept, kept: Iterable[str], pieces: Sequence[Piece], path: P
     schema = pa.schema([*RUNS, *types], metadata=RUNS.metadata)
     table = pa.Table.from_arrays([*runs.take(order).columns, *columns.values()], names=schema.names)
     groups = (table[start : start + GROUP_OF_RUNS] for start in range(0, len(table), GROUP_OF_RUNS))
-    _write((group.cast(schema) for group in groups), schema, path)  # values, not dictionaries
+    _write((group.cast(schema) for group in groups), schema, path)  # plain values instead of dictionaries
 
 
 def _write_sorted(
@@ -228,17 +228,17 @@ def _write_sorted(
     schema: pa.Schema,
     order: Sequence[str],
 ) -> None:
-    """Write the rows of all runs, nulls last; what the order leaves open is decided by run and file.
+    """Write the rows of all runs, sorted, nulls last; ties are ordered by run and row in the file.
 
     Args:
-        old: What was kept before.
-        kept: Those of its runs that count.
-        new: Files of rows that count all.
-        path: Of the new file.
-        schema: Of the rows.
+        old: The earlier table; None if there is none.
+        kept: Ids of the runs whose rows in it are still valid.
+        new: Files whose rows are all valid.
+        path: The new file.
+        schema: Schema of the rows.
         order: Columns by which they are sorted.
     """
-    import duckdb  # here: most commands find their tables up to date
+    import duckdb  # imported here, since most commands find their tables up to date
 
     columns = ", ".join(f'"{column}"' for column in schema.names)
     keys = ", ".join(f'"{column}" NULLS LAST' for column in (*order, "run_id", "file_row_number"))

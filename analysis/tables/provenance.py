@@ -1,4 +1,4 @@
-"""Where files of results come from: one `NAME.provenance.json` beside them says it, and lists them."""
+"""Where files of results come from: a `NAME.provenance.json` beside them lists them and says it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import RUNS, VERSIONS
 
 SCHEMA = 2
-"""Of what is written. That of another version is refused."""
+"""Version of the written schema. Other versions are refused."""
 
 SUFFIX = ".provenance.json"
 
 DIGITS = 16
-"""Of a digest, as in a run's id."""
+"""Length of a digest, as in a run's id."""
 
 TRAINING = "train_classifier"
 """The experiment whose runs hold weights."""
 
 LIBRARIES = ("pandas", "matplotlib", "seaborn")
-"""Whose versions decide how results look, beside those that decide numbers."""
+"""Libraries whose versions affect how results look; others affect the numbers."""
 
 
 class ProvenanceError(UserError):
-    """A file does not say where it comes from."""
+    """The error of a file that does not say where it comes from."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class Origin:
     """The code that computed or drew something.
 
     Attributes:
-        commit: With the suffix `-dirty` where tracked files differed from it; None outside a checkout.
-        versions: Of Python and of packages.
+        commit: The commit, with the suffix `-dirty` if tracked files differed from it; None outside a
+            checkout.
+        versions: Versions of Python and of packages.
     """
 
     commit: str | None
@@ -54,7 +55,7 @@ class Origin:
 
     @classmethod
     def here(cls) -> Self:
-        """Of what runs now and draws."""
+        """Return the origin of what this process draws."""
         return cls(_commit(), versions() | {name: metadata.version(name) for name in LIBRARIES})
 
 
@@ -69,7 +70,7 @@ class Source:
         experiment: The entry point that computed it.
         config: The start of its `config_key`.
         result: The start of the digest of its result.
-        origin: Which code computed it.
+        origin: The code that computed it.
     """
 
     experiment: str
@@ -79,7 +80,7 @@ class Source:
 
     @classmethod
     def of(cls, run: Row) -> Self:
-        """Return that of a finished run's row of `RUNS`."""
+        """Return the source of a finished run, given its row of `RUNS`."""
         known = {
             name: str(run[f"versions.{name}"]) for name in VERSIONS if run[f"versions.{name}"] is not None
         }
@@ -93,16 +94,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file of results carries.
+    """The provenance of files of results.
 
     Attributes:
-        command: The arguments of `python -m analysis` that made it; none where it was made from Python.
+        command: The arguments of `python -m analysis` that made them; none if they were made from Python.
         steps: The commands that compute the runs behind it, in order.
-        root: The output folder of these, as it was given.
-        cells: How many cells were asked for.
-        missing: How many of them had no run.
-        runs: Those behind it, by id; empty where the files' own rows name them.
-        drawn: What made the files.
+        root: The output folder of the runs, as it was given.
+        cells: Number of cells that were asked for.
+        missing: Number of cells that had no run.
+        runs: The runs behind the files, by id; empty if the files' own rows name them.
+        drawn: The code that made the files.
         files: The SHA-256 of each file, by its name.
     """
 
@@ -119,29 +120,29 @@ class Provenance:
     def of(
         cls, runs: Iterable[Row], root: Path, steps: Iterable[Sequence[str]], *, cells: int, missing: int
     ) -> Self:
-        """Return that of files that are made now.
+        """Return the provenance of files that are made now.
 
         Args:
-            runs: The finished runs behind them, rows of `RUNS`.
+            runs: The finished runs behind the files, rows of `RUNS`.
             root: The output folder.
-            steps: The commands that compute them.
-            cells: How many were asked for.
-            missing: How many of them have no run.
+            steps: The commands that compute the runs.
+            cells: Number of cells that were asked for.
+            missing: Number of cells that have no run.
         """
         sources = {run["run_id"]: Source.of(run) for run in runs}
         return cls(arguments(), tuple(map(tuple, steps)), str(root), cells, missing, sources, Origin.here())
 
     @property
     def config(self) -> str:
-        """One digest of the scientific configs of all runs."""
+        """The digest of the scientific configs of all runs."""
         return key(sorted(source.config for source in self.runs.values()))[:DIGITS]
 
     @classmethod
     def from_plain(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the provenance of which `write` wrote these fields.
+        """Return the provenance of fields that `write` wrote.
 
         Raises:
-            KeyError, TypeError: They are others.
+            KeyError, TypeError: Fields are missing or unknown.
         """
         known = {name: fields[name] for name in ("root", "cells", "missing", "files")}
         runs = {
@@ -153,7 +154,7 @@ class Provenance:
 
 
 def merged(parts: Sequence[Provenance]) -> Provenance:
-    """That of one file made of several, of one output folder."""
+    """Return the provenance of one file that is made from several of one output folder."""
     steps = dict.fromkeys(step for part in parts for step in part.steps)
     runs = {run_id: source for part in parts for run_id, source in part.runs.items()}
     cells, missing = sum(part.cells for part in parts), sum(part.missing for part in parts)
@@ -161,12 +162,12 @@ def merged(parts: Sequence[Provenance]) -> Provenance:
 
 
 def again(run: Row) -> list[str]:
-    """Return the command that computes this one run."""
+    """Return the command that computes this run."""
     return ["python", f"experiments/{run['experiment']}.py", *shlex.split(run["overrides"])]
 
 
 def trainings_of(runs: Iterable[Row], kept: Kept) -> list[Row]:
-    """Return the runs that trained the weights behind some runs: they hold files of these digests."""
+    """Return the runs that trained the weights behind these runs: their files have the weights' digests."""
     used = {digest for run in runs for digest in (run["weights_digest"] or "").split()} - {"None"}
     if not used:
         return []
@@ -180,15 +181,15 @@ def _digests(path: Path) -> Iterable[str]:
 
 
 def write(stem: Path, provenance: Provenance, files: Iterable[Path]) -> Path:
-    """Write where files of one folder come from, and return the path of what says it.
+    """Write where the files of one folder come from, and return the path of the written file.
 
     Args:
-        stem: The folder, and a name for all of them.
-        provenance: What is said.
-        files: As they are now.
+        stem: The folder, and a common name for the files.
+        provenance: The provenance of the files.
+        files: The files; their digests are recorded.
 
     Raises:
-        StoreError: It can't be written.
+        StoreError: The provenance can't be written.
     """
     known = replace(provenance, files={path.name: digest_of(path) for path in files})
     path = stem.with_name(stem.name + SUFFIX)
@@ -197,11 +198,11 @@ def write(stem: Path, provenance: Provenance, files: Iterable[Path]) -> Path:
 
 
 def read(path: Path) -> Provenance:
-    """Return what is said of a file of results.
+    """Return the provenance of a file of results.
 
     Raises:
-        ProvenanceError: It is missing, or nothing beside it tells of it.
-        OtherVersionError: Another version wrote that.
+        ProvenanceError: The file is missing, or no provenance beside it lists it.
+        OtherVersionError: Another version wrote the provenance.
     """
     if not path.is_file():
         raise _unknown(path, "no such file")

@@ -1,4 +1,4 @@
-"""What is in run directories, read side by side; of a run that can't be read, a row says so, and no more."""
+"""The content of run directories, read in parallel; the row of an unreadable run says only that."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from swag_repro.runs.records import RunRecord, read_status, run_names
 from swag_repro.runs.schema import NUMBERS, PAIRS, RUNS
 
 PIECE = 500
-"""So many runs are read in one go."""
+"""Number of runs that are read in one piece."""
 
 READERS = 4
-"""Threads, or at most so many processes."""
+"""Number of threads, or largest number of processes."""
 
 MANY = 2000
-"""Runs whose reading is worth the start of processes: more than half of it is Python's own work."""
+"""Number of runs from which processes pay: more than half of the reading is Python's own work."""
 
 LOOK = "look"
-"""Of an identity's images: by which some trainings prepare their contents, and others of a figure don't."""
+"""Name of an identity's image by which some trainings prepare contents; others in a figure may lack it."""
 
 UNKNOWN = "?"
 """The experiment of a run whose status can't be read."""
@@ -45,14 +45,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Piece:
-    """What was read of some runs; their numbers and pairs lie in files.
+    """The content of some runs; their numbers and pairs are in files.
 
     Attributes:
-        runs: In `RUNS`, one row a run.
-        settings: The config of each of them, row by row: `run_id`, and a column for each setting, whose
-            values are JSON, null where a run has it not. All columns are dictionaries.
-        numbers: A Parquet file, in `NUMBERS`: those of finished runs.
-        pairs: Likewise, in `PAIRS`.
+        runs: Rows of `RUNS`, one for each run.
+        settings: The config of each of them, row by row: `run_id`, and a column for each setting. Its values
+            are JSON, or null if a run lacks the setting. All columns are dictionaries.
+        numbers: A Parquet file of the columns in `NUMBERS`, for finished runs.
+        pairs: A Parquet file of the columns in `PAIRS`, for finished runs.
     """
 
     runs: pa.Table
@@ -62,29 +62,29 @@ class Piece:
 
 
 def scan(root: Path) -> tuple[dict[str, str], list[str]]:
-    """Look for all run directories below an output folder, and read none.
+    """Find all run directories below an output folder without reading them.
 
     Returns:
-        The sign of each run by id, in order, see `sign_of`; and the names of directories without a status:
-        their run was killed at once.
+        The sign of each run by id, in order (see `sign_of`), and the names of directories without a status,
+        whose runs were killed at once.
 
     Raises:
-        StoreError: The system does not say.
+        StoreError: The system can't list or inspect them.
     """
-    folder = str(root / "runs")  # as text: a path for each of many runs takes longer than the system's answer
+    folder = str(root / "runs")  # plain text, since paths for many runs take longer than the system's answer
     signs = {name: sign_of(f"{folder}/{name}") for name in run_names(root)}
     known = {name: sign for name, sign in signs.items() if sign is not None}
     return known, sorted(signs.keys() - known.keys())
 
 
 def sign_of(path: Path | str) -> str | None:
-    """Return what tells a run's state from any other it has had, without reading it; None without a status.
+    """Return a sign that differs between all states of a run, without reading it; None without a status.
 
-    A run writes its status whole, and last, at each change of its state: then that is another file. Files
-    that come or go change the time of the directory.
+    A run writes its status last, as a whole new file, at each change of its state. Files that come or go
+    change the time of the directory.
 
     Raises:
-        StoreError: The system does not say.
+        StoreError: The system can't inspect the directory.
     """
     try:
         status, folder = os.stat(f"{path}/status.json"), os.stat(path)  # noqa: PTH116  (of a text)
@@ -100,7 +100,7 @@ def read_pieces(root: Path, signs: Mapping[str, str], aside: Path) -> Iterator[P
 
     Args:
         root: The output folder.
-        signs: Of these runs, by id, from `scan`.
+        signs: Signs of these runs, by id, from `scan`.
         aside: A folder for the files of numbers and pairs.
     """
     runs = list(signs.items())
@@ -142,7 +142,7 @@ def _read_piece(root: Path, aside: Path, signs: Mapping[str, str]) -> Piece:
 
 
 def _settled(root: Path, run_id: str, sign: str) -> _Run | None:
-    """Read a run; again where it changed meanwhile, None if it is gone."""
+    """Read a run, again if it changed meanwhile; return None if it is gone."""
     now: str | None = sign
     while now is not None:
         before, run = now, _read_run(root / "runs" / run_id, root)
@@ -171,7 +171,7 @@ def _without_tables(row: Row, settings: Mapping[str, str]) -> _Run:
 
 
 def _begun(record: RunRecord, row: Row) -> _Run:
-    """Return what is known of a run that is not finished: who it is only where it lived to write that."""
+    """Return what is known of an unfinished run; its identity is unknown if it ended before writing that."""
     try:
         return _without_tables(row | _row_of_identity(record), _settings_as_json(record))
     except StoreError:
@@ -198,7 +198,7 @@ def row_of(record: RunRecord, root: Path) -> Row:
 
 
 def row_of_status(record: RunRecord) -> Row:
-    """Return that part of a run's row which its status says."""
+    """Return the part of a run's row that comes from its status."""
     status = record.status
     return {
         **vars(status),
@@ -229,7 +229,7 @@ def _row_of_pictures(record: RunRecord, pairs: pa.Table) -> Row:
 # --- Settings ---------------------------------------------------------------------------------------------
 
 GROUP = re.compile(r"^(?=[^\s-])", re.MULTILINE)
-"""Where a group of a config begins, in a text that `yaml.safe_dump` wrote."""
+"""Matches where a group of a config begins in a text that `yaml.safe_dump` wrote."""
 
 
 def _settings_as_json(record: RunRecord) -> dict[str, str]:
@@ -239,20 +239,20 @@ def _settings_as_json(record: RunRecord) -> dict[str, str]:
 def parse_settings(text: str) -> dict[str, str]:
     """Return the settings of a whole config by dotted key, each as JSON.
 
-    Runs have most of their groups in common: each is parsed once.
+    Runs have most of their groups in common, so each group is parsed once.
 
     Args:
         text: YAML.
 
     Raises:
-        YAMLError, TypeError: It is malformed, or no mapping of plain values.
+        YAMLError, TypeError: The text is malformed, or not a mapping of plain values.
     """
     groups = GROUP.split(text)
     if not all(re.match(r"\w+:", group) for group in groups if group):
         groups = [text]
     try:
         return {at: value for group in groups if group for at, value in _of_group(group).items()}
-    except YAMLError:  # an alias of another group, or a mistake
+    except YAMLError:  # a group has an alias of another group, or a mistake
         return _of_group(text)
 
 
@@ -265,5 +265,5 @@ def _of_group(text: str) -> dict[str, str]:
 
 
 def concatenated(parts: Sequence[pa.Table]) -> pa.Table:
-    """Return rows of settings one after the other, with nulls where a table lacks a column."""
+    """Return rows of settings, one table after another, with nulls where a table lacks a column."""
     return pa.concat_tables(parts, promote_options="default").unify_dictionaries()

@@ -1,4 +1,4 @@
-"""The table of runs: what became of each, and its whole config in flat, typed columns."""
+"""The table of runs: the state of each, and its whole config in flat, typed columns."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from swag_repro.runs.schema import RUNS
 FILES = frozenset(
     {"images.name", "images.path", "content", "style", "masks", "weights.path", "measures", "run"}
 )
-"""Settings that no run id holds, as digests stand for them, but that tell runs of a figure apart."""
+"""Settings that name files. Run ids hold digests instead, but these settings tell a figure's runs apart."""
 
 ARM = "arm.name"
-"""What an experiment calls a choice of several settings."""
+"""The setting that names an experiment's choice of several settings."""
 
 INTERPOLATED = "interpolated"
-"""Of a frame's `attrs`: settings that follow from others, and don't count as swept."""
+"""Key in a frame's `attrs`: settings that follow from others and don't count as swept."""
 
 TYPES = {pa.bool_(): pd.BooleanDtype(), pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype()}
 
@@ -34,7 +34,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def typed(rows: Sequence[Mapping[str, Any]], config: Iterable[str]) -> pa.Table:
-    """Return rows in the columns of `RUNS`, and behind them these of their configs: see `column_of`."""
+    """Return rows in the columns of `RUNS`, followed by these columns of their configs: see `column_of`."""
     columns = {name: column_of([row.get(name) for row in rows]) for name in config}
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=RUNS).cast(RUNS)
     for name, column in columns.items():
@@ -43,9 +43,9 @@ def typed(rows: Sequence[Mapping[str, Any]], config: Iterable[str]) -> pa.Table:
 
 
 def column_of(values: Sequence[Any]) -> pa.Array:
-    """Return the values of one setting, None where a run has it not, in the type that holds all of them.
+    """Return the values of one setting, None where a run lacks it, in a type that holds all of them.
 
-    An integer beside a float is one; lists, and values of several types, become text: see `as_text`.
+    Integers beside floats become floats. Lists, and values of several types, become text: see `as_text`.
     """
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
@@ -56,7 +56,7 @@ def column_of(values: Sequence[Any]) -> pa.Array:
 
 
 def as_text(value: Any) -> str:
-    """Return a setting as text: a word as it is, all else as JSON, and so a word that would read as JSON."""
+    """Return a setting as text: JSON, but a word as it is, unless it would read as JSON."""
     if isinstance(value, str) and from_text(value) is value:
         return value
     return json.dumps(normal({"value": value}, ())["value"], ensure_ascii=False)
@@ -71,7 +71,7 @@ def from_text(text: str) -> Any:
 
 
 def as_json(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """Return a typed column as JSON, of which each value is encoded once; `decoded` gives it back."""
+    """Return a typed column as JSON; each distinct value is encoded once. `decoded` reverts this."""
     encoded = column.combine_chunks().dictionary_encode()
     is_text = pa.types.is_string(column.type)
     texts = [json.dumps(from_text(value) if is_text else value) for value in encoded.dictionary.to_pylist()]
@@ -79,10 +79,10 @@ def as_json(column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def decoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """Return the values of a setting from their JSON, each of which is decoded once: `column_of` them.
+    """Return the values of a setting from their JSON; each distinct value is decoded once. See `column_of`.
 
     Args:
-        column: Strings, in dictionaries.
+        column: Strings, encoded as dictionaries.
     """
     encoded = column.unify_dictionaries().combine_chunks()
     used = set(pc.unique(encoded.indices).to_pylist())
@@ -92,20 +92,20 @@ def decoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def frame(table: pa.Table) -> pd.DataFrame:
-    """As pandas has it; integers stay integers beside nulls."""
+    """Return a table as a pandas frame; integers stay integers beside nulls."""
     made: pd.DataFrame = table.to_pandas(types_mapper=TYPES.get)
     return made
 
 
 def swept(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
-    """The settings in which these runs differ, but for those that a name beside or above them tells.
+    """Return the settings in which these runs differ, except those that another setting's name determines.
 
-    Where networks differ, `network.name` tells their taps as well; it does not tell a temperature. What
-    `INTERPOLATED` names follows from another setting.
+    If networks differ, `network.name` also determines their taps; it does not determine a temperature. A
+    setting in `INTERPOLATED` follows from another one.
 
     Args:
         runs: A frame of `RUNS` and configs, of one experiment.
-        shown: Settings, or groups of them such as `smoothing`, that do not count.
+        shown: Settings, or groups of them such as `smoothing`, that are left out.
     """
     ignored = {*shown, *runs.attrs.get(INTERPOLATED, ())}
     differing = [
@@ -122,11 +122,11 @@ def swept(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
 
 
 def told(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
-    """Settings that tell runs apart beside those shown; an experiment's arm stands for all that it tells.
+    """Return settings that tell runs apart besides the shown ones; an arm replaces those that it determines.
 
     Args:
-        runs: As for `swept`.
-        shown: Columns.
+        runs: A frame as for `swept`.
+        shown: Columns that the figure shows.
     """
     left = _untold(runs, shown)
     if ARM in runs and ARM not in shown:
@@ -136,7 +136,7 @@ def told(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
 
 
 def _untold(runs: pd.DataFrame, shown: Collection[str]) -> list[str]:
-    """Of what was swept, all that these columns do not determine."""
+    """Return the swept settings that `shown` does not determine."""
     columns = swept(runs)
     if not shown:
         return columns
@@ -156,13 +156,13 @@ def _within(column: str, groups: Collection[str]) -> bool:
 
 
 def _tells(runs: pd.DataFrame, name: str, column: str) -> bool:
-    """Whether a group's name determines a setting of the group."""
+    """Return whether a group's name determines a setting of the group."""
     inside = column.startswith(name.removesuffix("name"))
     return inside and runs.groupby(name, dropna=False)[column].nunique(dropna=False).max() == 1
 
 
 def lines(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[int]:
-    """A number for each run, the same where all settings but those shown are the same; in order."""
+    """Return a number for each run, in order; equal if all settings except the shown ones are equal."""
     columns = swept(runs, shown)
     if not columns:
         return pd.Series(0, index=runs.index)
@@ -171,7 +171,7 @@ def lines(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[int]:
 
 
 def smoothings(runs: pd.DataFrame) -> pd.Series[int]:
-    """A number for each run, the same where the smoothing and its settings are the same; 0 without any."""
+    """Return a number for each run, equal if its smoothing and settings are equal; 0 without a smoothing."""
     columns = [column for column in runs.columns if column.startswith("smoothing.")]
     smoothed = runs.loc[runs["smoothing.name"] != "none", columns]
     ranks = pd.Series(0, index=runs.index)

@@ -1,4 +1,4 @@
-"""For the tests of figures."""
+"""Fixtures for the tests of figures."""
 
 import pytest
 

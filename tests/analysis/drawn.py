@@ -1,4 +1,4 @@
-"""What stands in a figure."""
+"""Readers of what a figure shows."""
 
 from __future__ import annotations
 

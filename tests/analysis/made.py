@@ -196,7 +196,7 @@ def taught(root: Path, cell: Cell, *, pairs: Sequence[tuple[str, str]] = PAIRS) 
     who = Identity("train_feedforward", 1, scientific(config, cell.entry), images)
     about = {"network": config["network"]["name"], "weights": "trained", "seed": config["seed"]}
     with Store(root).claim(who, config=config, name=config["name"], device="cpu") as run:
-        if run.finished:  # a cell of two sweeps
+        if run.finished:  # this cell belongs to two sweeps
             return run.path
         ends = [
             {**about, "content": row["content"], "style": row["style"], "statistic": term, "value": row[term]}
@@ -263,7 +263,7 @@ def by_loss(config: dict[str, Any]) -> bool:
 def measures(config: dict[str, Any], index: int) -> dict[str, float | None]:
     """More weight, more style, less content; of two losses the first is the worse; λ keeps a plain picture."""
     if by_loss(config):
-        steps = config.get("steps", 75)  # of one pass
+        steps = config.get("steps", 75)  # a picture made in one pass
         return {"style_term": (1 + 0.1 * index) / (1 + steps), "content_term": 1 - 1 / (1 + steps)}
     weight = config["objective"]["style_weight"] or 1.0
     first, *_ = fused(config) or [0.0]
@@ -391,7 +391,7 @@ def stylized(
     claimed = Store(root).claim(who, config=config or cell.config, name=cell.config["name"], device="cpu")
     with claimed as run:
         painted(run, cell.config, pairs)
-        if by_loss(cell.config):  # whose figure draws them
+        if by_loss(cell.config):  # only its figure draws curves
             with run.write_file("curves.parquet") as file:
                 pd.DataFrame(curves(cell.config, pairs)).to_parquet(file)
         numbers = [row for names in pairs for row in own_numbers(cell.config, names)]

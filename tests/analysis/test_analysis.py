@@ -452,7 +452,7 @@ class TestCollect:
         for path in outputs.paths[:2]:
             shutil.rmtree(path)
         fail(outputs.root, outputs.cells[0], ValueError("bad luck"))
-        (outputs.root / "runs" / "0123456789abcdef").mkdir()  # killed at once
+        (outputs.root / "runs" / "0123456789abcdef").mkdir()  # the run was killed at once
         assert main(["collect", "--runs", str(outputs.root), "--out", str(tmp_path)]) == 0
         rows_of_one = 3 * 5 * STATISTICS
         said = capsys.readouterr().out

@@ -392,7 +392,7 @@ def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
         ].sort_values(["objective.name", "pair", "seed"])["value"].to_numpy()
         for statistic, end in units.ENDS.items()
     )  # fmt: skip
-    np.testing.assert_array_equal(one, other)  # from here to there as from there to here
+    np.testing.assert_array_equal(one, other)  # the distance is the same in both directions
     row = data.pairs.iloc[0]
     cells = data.runs[data.runs["run_id"] == row["run_id"]]
     alike = data.runs[
@@ -438,7 +438,7 @@ def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
     for one in asking.values():
         one.each = {
             key: [one for one in values if one != "sifid"] for key, values in one.each.items()
-        }  # unmade
+        }  # the made runs have no SIFID
     claim = replace(claim, questions=asking)
     pairs = [(f"content{index}", f"painting/{index}") for index in range(PAIRS)]
     for part in {part for one in asking.values() for part in evidence.together(one.evidence)}:
@@ -503,7 +503,7 @@ def test_an_unknown_claim_is_refused(capsys):
 def test_too_few_pairs_give_no_verdict_and_stop_no_other(tmp_path, capsys):
     root, out = tmp_path / "out", tmp_path / "results"
     sweep = read_evidence().sweeps["statistics_dial"]
-    Outputs.of(root, sweep.overrides, sweep.entry)  # of three images
+    Outputs.of(root, sweep.overrides, sweep.entry)  # the runs measured three images
     assert main(["claims", "C01", "C15", "--explain", "--runs", str(root), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "should rest on 5 pairs and 2 seeds; found 3 and 3" in printed

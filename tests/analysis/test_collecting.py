@@ -1,4 +1,4 @@
-"""Collecting again gives what collecting from nothing gives, whatever happened to runs or to what was kept of them."""
+"""A second collection gives what a new one gives, whatever happened to the runs or to the kept tables."""
 
 from __future__ import annotations
 

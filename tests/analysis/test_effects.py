@@ -1,4 +1,4 @@
-"""Intervals over pairs and seeds, and the gains they are intervals of."""
+"""Intervals over pairs and seeds, and the gains that they describe."""
 
 import numpy as np
 import pandas as pd
@@ -86,7 +86,7 @@ def test_a_curve_counts_what_is_reached_within_each_budget_of_content():
     expected = np.where(budgets >= 1, 0.25, np.where(budgets >= 0.5 - 1e-9, 0.5, 1.0)).mean()
     assert _reached(curve) == pytest.approx(expected)
     worse = pd.DataFrame([picture("plain", 16.0, ssim=0.5)])
-    assert _reached(worse) == 1.0  # to leave the picture as it is costs nothing
+    assert _reached(worse) == 1.0  # an unchanged picture costs nothing
 
 
 def test_effects_are_differences_on_the_same_pairs_and_seeds():
@@ -110,6 +110,6 @@ def test_effects_are_differences_on_the_same_pairs_and_seeds():
         "shape without weights (loss)": 0.25,
         "what SWAG adds to its weights": 0.5,
     }
-    # What pairs have in common is no part of a difference.
+    # A difference does not contain what its two sides share.
     assert (effects["high"] - effects["low"]).max() == pytest.approx(0, abs=1e-9)
     assert effects["positive"].to_list() == [1.0] * 4

@@ -1,4 +1,4 @@
-"""Any sweep, looked at: `plot`, `sheet` and `runs`."""
+"""`plot`, `sheet` and `runs` on any sweep."""
 
 from __future__ import annotations
 
@@ -337,7 +337,7 @@ class TestSheet:
             shutil.rmtree(tmp_path / "outputs" / str(loaded.tables.runs["path"][index]))
         with pytest.raises(CellsError, match="2 of 4 cells missing"):
             sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=False)
-        monkeypatch.setattr(sheet, "COLUMNS", 4)  # a page without a picture but its inputs
+        monkeypatch.setattr(sheet, "COLUMNS", 4)  # a page whose only pictures are inputs
         pages = dict(sheet.make(sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=True)))
         assert words(pages["_2"]).count("missing") == 6
 

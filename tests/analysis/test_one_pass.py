@@ -1,4 +1,4 @@
-"""One pass beside optimisation: which side takes which override, and where their terms meet."""
+"""One pass beside optimisation: the overrides of each side, and the iteration at which their terms meet."""
 
 import pytest
 

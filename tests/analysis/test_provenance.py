@@ -1,4 +1,4 @@
-"""Where files come from: what they carry, and what `explain` makes of it when runs have changed since."""
+"""The provenance that files carry, and what `explain` reports when runs have changed since."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class TestCommand:
         assert "1 unchanged" in said
         assert "1 missing" in said
         listed = [line.split()[0] for line in said.splitlines() if line.startswith("    ")]
-        assert listed == [outputs.paths[1].name, outputs.paths[0].name]  # what is wrong comes first
+        assert listed == [outputs.paths[1].name, outputs.paths[0].name]  # runs with a fault come first
         assert said.endswith("  python -m analysis figure fig3 --runs 'my outputs'\n")
         assert "-m experiment=fig3 network=resnet50,vgg19 smoothing=none weights.seed=0 output=" in said
 
@@ -192,7 +192,7 @@ class TestCommand:
             (path / "status.json").write_text(replace(read_status(path), commit=commit).to_json())
         [file, *_] = written(outputs.root, tmp_path)
         said = "\n".join(explain(file, None).lines(every_run=False))
-        assert "git checkout" not in said  # which one?
+        assert "git checkout" not in said  # no single commit computed the runs
         assert "several commits" in said
         assert "not committed" in said
         one = compose_cells(["experiment=fig3", "network=resnet50", *SWEEP[1:]], "measure_activations")

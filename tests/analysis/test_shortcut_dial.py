@@ -1,4 +1,4 @@
-"""λ tells lines apart, and the figures along it: from tiny runs that the store has written."""
+"""λ tells lines apart; figures along λ, from tiny runs that the store has written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.analysis.drawn import assert_legible, box, by_label, caption, legend,
 from tests.analysis.made import PAIRS, Outputs, number
 
 SCALES = [0.0, 0.5, 1.0]
-SWEPT = "network.shortcut=0,0.5,1"  # fewer than in the experiments, for quick tests
+SWEPT = "network.shortcut=0,0.5,1"  # fewer values than in the experiments, for quick tests
 LAYERS = ["conv1", "conv2_3", "conv3_4", "conv4_6", "conv5_3"]
 STATISTICS = (
     ("maximum", None),
@@ -126,7 +126,7 @@ class TestStatistics:
     def test_bands_span_the_seeds(self, turned: dial.Dial) -> None:
         band = dial.make(turned).axes[0].collections[4].get_paths()[0].vertices
         at_one = band[band[:, 0] == 2][:, 1]
-        means = [2**5 * (1 + seed) * 2 for seed in (0, 1, 2)]  # over images: 1, 2, 3 times
+        means = [2**5 * (1 + seed) * 2 for seed in (0, 1, 2)]  # the images' values are 1, 2 and 3 times this
         assert (at_one.min(), at_one.max()) == pytest.approx((min(means), max(means)))
 
     def test_words(self, turned: dial.Dial) -> None:
@@ -274,7 +274,7 @@ class TestStyle:
 
     def test_changes_are_paired(self, style_dial: shortcut_dial_style.Dial) -> None:
         changes = shortcut_dial_style.changes(style_dial).set_index("label")[["mean", "low", "high"]]
-        half = 4.3027 * math.sqrt(0.25 / 3)  # Student's, of pairs that change by 3, 3.5 and 4
+        half = 4.3027 * math.sqrt(0.25 / 3)  # Student's interval of pairs that change by 3, 3.5 and 4
         assert changes.loc["plain"].tolist() == pytest.approx([3.5, 3.5 - half, 3.5 + half], abs=1e-3)
         assert changes.loc["SWAG"].tolist() == pytest.approx([0, 0, 0])
 

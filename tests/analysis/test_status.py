@@ -1,4 +1,4 @@
-"""How far a sweep is, by its workers' words, and by its runs."""
+"""The progress of a sweep, by the reports of its workers and by its runs."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def test_what_is_no_sweep_is_told(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-# --- Of a command ------------------------------------------------------------------------------------------
+# --- The cells of a command -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -140,7 +140,7 @@ class TestTable:
             ("pairs.parquet", lambda path: path.unlink()),
             ("images/0.png", lambda path: path.write_bytes(path.read_bytes()[:50])),
             ("images/style/painting_0.png", lambda path: path.unlink()),
-            ("images/0.png", lambda path: Image.effect_noise((48, 48), 9).save(path)),  # another one
+            ("images/0.png", lambda path: Image.effect_noise((48, 48), 9).save(path)),  # another picture
         ],
     )
     def test_broken_files(self, outputs: Outputs, name: str, spoil: Callable[[Path], None]) -> None:
@@ -156,7 +156,7 @@ class TestGrid:
         told = words(drawn)
         for title in ("content", "style", "r-VGG-19", "r-VGG-19*", "r-ResNet-50", "r-ResNet-50*"):
             assert told.count(title) == 1
-        for index in (0, 1, 3, 4):  # evenly spread
+        for index in (0, 1, 3, 4):  # the pairs are evenly spread
             assert {f"content{index}", f"painting/{index}"} <= set(told)
         assert "content2" not in told
         assert told.count("style 0.316\nCFSD 0.032\nSSIM 0.091") == 4
@@ -635,9 +635,9 @@ class TestMatrix:
             "style_distance",
             "sliced_wasserstein",
             "cfsd",
-        ]  # nothing known of another measure
+        ]  # other measures are unknown
         axis = panels["style_distance"]
-        assert axis.xaxis_inverted()  # as the columns of pictures
+        assert axis.xaxis_inverted()  # the columns of pictures have the same order
         for line in axis.get_lines():
             along, style_distance = line.get_data()
             assert along.tolist() == [0, 0.1, 0.3, 0.5, 0.7, 0.9, 1]

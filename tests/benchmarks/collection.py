@@ -1,4 +1,4 @@
-"""What it takes to collect many runs: at first, and again when some are new."""
+"""The time and memory to collect many runs: at first, and again when some are new."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _resident(session: int) -> int:
     """Bytes of memory that all processes of a session hold; 0 where the system has no /proc."""
     pages = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             fields = path.read_text().rpartition(")")[2].split()
             pages += int(fields[21]) if int(fields[3]) == session else 0
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -187,7 +187,7 @@ class Engine:
             ),
             smoothing=NoSmoothing(),
             total_variation_weight=0.0,
-            balance="layers",  # as the textbook: each layer in units of its own
+            balance="layers",  # like the textbook, each layer has a unit of its own
         )
         paths = architecture.paths(self.objective.taps())
         end = {} if variant.deepest_tap else {"end": architecture.head[-1]}
@@ -245,7 +245,7 @@ def stylization(setup: Setup, chosen: Sequence[Variant], *, repeats: int) -> Tab
     useful = counter.get_total_flops()
     peak = matmul_peak(setup.device)
     measured = interleaved(functions, repeats=repeats)
-    peak = max(peak, matmul_peak(setup.device))  # on a machine that others use too, it comes and goes
+    peak = max(peak, matmul_peak(setup.device))  # other users' load changes the measured peak
     table = Table(
         title=f"{setup.description}: {setup.closures} closures, {useful / 1e9:.0f} GFLOP useful, "
         f"matrix multiplication at {peak / 1e9:.0f} GFLOP/s, {torch.get_num_threads()} threads, "

@@ -1,4 +1,4 @@
-"""What a sweep costs beside what its cells compute, at once and far into it; and what workers gain."""
+"""The cost of a sweep besides what its cells compute, at its start and far into it; the gain by workers."""
 
 from __future__ import annotations
 

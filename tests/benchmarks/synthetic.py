@@ -1,4 +1,4 @@
-"""Run directories of runs that nothing computed, in the store's own formats, made quickly."""
+"""Run directories in the store's own formats, made quickly without computing anything."""
 
 from __future__ import annotations
 

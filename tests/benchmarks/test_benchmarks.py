@@ -1,4 +1,4 @@
-"""What benchmarks compare minimises one and the same, and the runs that they make are the store's."""
+"""All sides of a benchmark minimise the same function, and the runs that benchmarks make fit the store."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What all benchmarks use: configs, seconds of functions that take turns, what the machine could reach."""
+"""Helpers of all benchmarks: configs, timing of functions in turn, and the peak speed of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop, with all that it reads and draws, against the bare step on one resident batch."""
+"""The training loop, with its reading and random draws, against the bare step on one resident batch."""
 
 from __future__ import annotations
 

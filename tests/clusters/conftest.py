@@ -1,4 +1,4 @@
-"""The engines, each started once."""
+"""Fixtures that start each engine once."""
 
 import pytest
 

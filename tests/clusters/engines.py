@@ -1,4 +1,4 @@
-"""What SLURM and Ray have in common: daemons in a folder of their own, and none of them left in the end."""
+"""The common part of SLURM and Ray: daemons in a folder of their own, none of which survives the tests."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def processes(folder: Path) -> dict[int, str]:
     """The processes whose environment names an engine's folder, with their command lines."""
     found, mark = {}, f"={folder}".encode()
     for place in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is another user's
+        with suppress(OSError):  # the process has ended, or belongs to another user
             if mark in (place / "environ").read_bytes() and int(place.name) != os.getpid():
                 found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return {pid: command for pid, command in found.items() if command}  # those without have ended
+    return {pid: command for pid, command in found.items() if command}  # others have ended
 
 
 @contextmanager

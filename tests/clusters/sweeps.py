@@ -1,4 +1,4 @@
-"""Sweeps by the command line, under an engine or none."""
+"""Sweeps by the command line, with or without an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of launchers, what needs no cluster: how many workers there are, and what each may use."""
+"""The part of launchers that needs no cluster: how many workers there are, and what each may use."""
 
 import os
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""What only Ray does: it is asked in a process of its own, and waits long for clusters that are not there."""
+"""The part that is special to Ray: a process of its own asks it, and waits long for missing clusters."""
 
 import json
 import signal

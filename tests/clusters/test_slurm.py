@@ -1,4 +1,4 @@
-"""What only SLURM does: queues jobs again, has partitions and limits, and goes on when the command has ended."""
+"""The part that is special to SLURM: requeued jobs, partitions, limits, and jobs that outlive the command."""
 
 import getpass
 import signal
@@ -103,7 +103,7 @@ def test_a_sweep_whose_jobs_waited_again_is_whole(
     wait_until(slurm_cluster.idle, "no job of another test is left, which would wait again instead")
     before = len(slurm_cluster.jobs())
     process = slurm_engine.start(tmp_path, *LONG, "tracking=disabled")
-    # Until then submitit bypasses SIGTERM: a job that is told to end goes on, and may end before it is killed.
+    # Until then submitit bypasses SIGTERM: a job that is told to end goes on, and may end before the kill.
     wait_until(lambda: any(tmp_path.glob("out/sweeps/*/cells/*.json")), "a worker begins")
     if fault == "requeue":
         slurm_cluster.requeue(slurm_cluster.running()[0])

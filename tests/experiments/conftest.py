@@ -1,4 +1,4 @@
-"""For the tests of entry points."""
+"""Fixtures for the tests of entry points."""
 
 import functools
 import itertools

@@ -1,4 +1,4 @@
-"""Commands that can't be meant are refused before anything runs."""
+"""Commands with an evident mistake are refused before anything runs."""
 
 import re
 
@@ -30,7 +30,7 @@ def test_every_experiment_composes_and_none_takes_a_picture_s_defaults_by_accide
     config = composed(experiment)
     assert config.name == experiment
     if config.entry == "train_feedforward":
-        assert config.objective.balance == "sides"  # as AdaIN and Johnson et al. have it
+        assert config.objective.balance == "sides"  # the balance of AdaIN and of Johnson et al.
     if config.entry != "stylize":
         return
     swept = (config.hydra.sweeper.params or {}).get("preset")

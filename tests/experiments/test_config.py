@@ -22,7 +22,7 @@ COMMANDS = [
     (
         "stylize",
         ["weights=random", "weights.seed=1", "objective.style_weight=3.5", "compute.threads=2"],
-    ),  # was null
+    ),  # these were null before
     ("stylize", ["network=resnet50", "smoothing=swag"]),
     ("stylize", ["network=resnet50", "smoothing=swag", "smoothing.temperature=peak/4"]),
     ("stylize", ["content=[a,b]", "style=[c,d]"]),
@@ -30,7 +30,7 @@ COMMANDS = [
     ("stylize", ["measures=none", "scales=[0.5,1]"]),
     ("measure_activations", ["weights.seed=1"]),
     ("measure_activations", ["weights.seed=2", "progress=false"]),
-    ("measure_activations", ["weights.seed=2", "force=1"]),  # which means true
+    ("measure_activations", ["weights.seed=2", "force=1"]),  # 1 means true
 ]
 
 MISTAKES = [

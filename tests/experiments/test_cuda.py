@@ -1,4 +1,4 @@
-"""Experiments on a GPU, beside a CPU: the same numbers but for rounding, and no more waiting than need be.
+"""Experiments on a GPU give a CPU's numbers up to rounding, and wait for the GPU only where they must.
 
 `SWAG_REPRO_TEST_DEVICE=cpu pytest tests/experiments/test_cuda.py` tries the tests themselves without a GPU.
 """

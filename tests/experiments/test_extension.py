@@ -1,4 +1,4 @@
-"""A smoothing, a loss and a figure of a user's own, in files of their own, as CONTRIBUTING.md shows it."""
+"""A user's own smoothing, loss and figure, in files of their own, as CONTRIBUTING.md shows."""
 
 import numpy as np
 import pandas as pd

@@ -59,7 +59,7 @@ def signalled_when(pattern, folder, number):
             time.sleep(0.001)
 
     ended = threading.Event()
-    before = signal.signal(number, lambda *_: None)  # where it comes too late, it ends no test
+    before = signal.signal(number, lambda *_: None)  # a signal that comes too late must not end a test
     thread = threading.Thread(target=wait)
     thread.start()
     try:
@@ -182,7 +182,7 @@ def test_a_full_disk_fails_cells_and_not_the_sweep(run, photos):
     assert "2 failed." in printed
     assert (
         printed.count("File too large. Make room there, or choose another folder.") == 4
-    )  # lines, and summary
+    )  # the lines, and the summary
     assert "Traceback" not in printed
     assert run(*arguments)[0] == 0
 

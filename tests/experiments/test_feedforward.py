@@ -1,4 +1,4 @@
-"""Networks that stylise in one pass, as users train and use them."""
+"""Networks that stylise in one pass: their training and use by a user."""
 
 import os
 import signal
@@ -256,7 +256,7 @@ def test_a_stopped_training_ends_with_the_same_weights(tmp_path, folders, number
 @pytest.mark.slow
 def test_torchrun_trains_as_one_process_does(tmp_path, folders):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    chosen = [*SMALL, *folders, "objective.balance=none"]  # units would be each process's own
+    chosen = [*SMALL, *folders, "objective.balance=none"]  # each process would have its own units
     for output, start in ((tmp_path / "one", []), (tmp_path / "two", torchrun)):
         asked = [*start, *command(output, *chosen)[1 if start else 0 :]]
         done = subprocess.run(asked, env=environment(), capture_output=True, text=True)

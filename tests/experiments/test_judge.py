@@ -1,4 +1,4 @@
-"""The judge as users call it: after a stylisation, by itself, and where there is nothing to judge."""
+"""The judge as users call it: after a stylisation, by itself, and with nothing to judge."""
 
 import re
 
@@ -51,7 +51,7 @@ def test_the_start_is_judged_whatever_the_optimizer(call, tmp_path, optimizer):
 
 
 def test_a_stylisation_is_judged_and_another_judge_repaints_nothing(call, tmp_path):
-    # Of the same family as what is optimised: the alternative measures.
+    # The optimised network is of this family, so the alternative judge measures.
     family = ["network@measures.network=resnet34", "network@measures.alternative=small_no_shortcut"]
     status, printed = call(stylize, *STEPS, *family, "measures.alternative.builder.width=8", RANDOM)
     assert status == 0, printed

@@ -1,4 +1,4 @@
-"""Under the launchers of one machine that make processes; the tests beside this one use none."""
+"""Sweeps under launchers that start processes on one machine; the other tests of sweeps use none."""
 
 import os
 import subprocess

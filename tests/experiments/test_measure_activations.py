@@ -1,4 +1,4 @@
-"""The entry point as users call it: real Hydra, real run directories, W&B off unless it is looked at."""
+"""The entry point as users call it: real Hydra, real run directories; W&B is off except in its own tests."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def test_a_finished_run_is_skipped_and_force_repeats_it(run, tmp_path):
     rows = first.rows()
     assert "skipped" in run(*TINY)[1]
     assert records(tmp_path)[0].status.started_at == first.status.started_at
-    time.sleep(1)  # the start is noted in seconds
+    time.sleep(1)  # the start is recorded in seconds
     assert "computed" in run(*TINY, "force=true")[1]
     [again] = records(tmp_path)
     assert again.status.started_at != first.status.started_at
@@ -179,7 +179,7 @@ EXPERIMENTS = sorted(
     path.stem
     for path in (ROOT / "conf" / "experiment").glob("*.yaml")
     if "experiments/measure_activations.py" in path.read_text().splitlines()[1]
-    and path.stem != "training_dynamics"  # which needs a training: test_train_classifier.py has one
+    and path.stem != "training_dynamics"  # this needs a training: test_train_classifier.py has one
 )
 
 
@@ -195,7 +195,7 @@ def test_every_experiment_runs_in_smoke_size(experiment, run, tmp_path):
     assert {record.status.name for record in records(tmp_path)} == {experiment}
 
 
-# tests/networks/test_small.py has the small ones.
+# tests/networks/test_small.py tests the small networks
 NETWORKS = sorted(
     path.stem for path in (ROOT / "conf" / "network").glob("*.yaml") if not path.stem.startswith("small_")
 )
@@ -203,7 +203,7 @@ NETWORKS = sorted(
 
 @pytest.mark.slow
 def test_every_network_smoothing_and_initialisation_runs(run, tmp_path):
-    # 80 pixels: Inception's smallest is 75.
+    # 80 pixels, since Inception needs at least 75
     status, printed = run("-m", f"network={','.join(NETWORKS)}", *SMALL, "images.size=80")
     assert status == 0, printed
     smoothings = [path.stem for path in (ROOT / "conf" / "smoothing").glob("*.yaml")]

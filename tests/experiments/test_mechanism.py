@@ -1,4 +1,4 @@
-"""The arms of the experiments `mechanism`, and what a run tells of its layers' shares and of its way."""
+"""The arms of the experiments `mechanism`, and the shares and intermediate pictures that a run records."""
 
 import itertools
 
@@ -52,8 +52,8 @@ def test_each_arm_has_the_shares_that_it_is_named_for(cells):
     np.testing.assert_allclose(loss["softmax_weights_of_plain"], loss["plain"], rtol=1e-4)
     for even in ("even", "softmax_even"):
         np.testing.assert_allclose(loss[even], 1 / 5, rtol=1e-4)
-    assert np.abs(loss["plain"] - loss["softmax"]).max() > 0.05  # there is something to take over
-    # What the style loss is without any balance is another number under every smoothing, not under every weight.
+    assert np.abs(loss["plain"] - loss["softmax"]).max() > 0.05  # shares differ without an arm
+    # Without any balance the style loss is another number under every smoothing, but not under every weight.
     start = {
         arm: rows[rows["statistic"] == "start_style_loss"]["value"].to_numpy() for arm, rows in cells.items()
     }
@@ -131,7 +131,7 @@ def test_controls_need_no_network(run, tmp_path):
         assert {(pair["status"], pair["iterations"]) for pair in pairs} == {("finished", 0)}
         picture, content = (record_picture(records[name], role) for role in ("image", "content_image"))
         spread[name] = (picture - content).std().item()
-    assert 0.07 < spread["noise"] < 0.1  # 0.1, less what is clipped
+    assert 0.07 < spread["noise"] < 0.1  # 0.1, less the clipped part
     assert spread["recolouring"] > spread["noise"]
 
 

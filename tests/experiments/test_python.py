@@ -1,4 +1,4 @@
-"""`from swag_repro import stylize`: the command line's picture, as a function's value."""
+"""`from swag_repro import stylize`: a function that returns the command line's picture."""
 
 import subprocess
 import sys

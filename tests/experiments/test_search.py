@@ -1,4 +1,4 @@
-"""Searches as a user runs them: what is tried, what is taken up again, and who shares it."""
+"""Searches as a user runs them: what they try, what they resume, and how processes share one."""
 
 import re
 import signal

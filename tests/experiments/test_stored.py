@@ -1,4 +1,4 @@
-"""Run directories from someone else: whatever their config says, nothing runs but what `conf/` names."""
+"""Run directories from someone else: whatever their config says, only code that `conf/` names runs."""
 
 import copy
 import pickle

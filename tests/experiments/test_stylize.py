@@ -141,7 +141,7 @@ def test_odd_names_of_files(run, tmp_path):
 def can_be_saved(picture, path):
     try:
         picture.save(path)
-    except OSError:  # not every file system holds every name
+    except OSError:  # some file systems can't hold every name
         return False
     return True
 
@@ -173,7 +173,7 @@ def test_pictures_with_one_stem_are_two(run, tmp_path):
     assert {path.stem for path in (only(tmp_path).path / "images").glob("*.png")} == names
     assert set(only(tmp_path).identity.images) == names
     assert len(list((only(tmp_path).path / "images" / "content").iterdir())) == 2
-    pictures(tmp_path, "c.png", "x/p.png")  # another picture of that name
+    pictures(tmp_path, "c.png", "x/p.png")  # another picture of the same name
     status, printed = run(*arguments)
     assert "computed" in printed
     assert len(records(tmp_path)) == 2
@@ -305,7 +305,7 @@ def test_scales_intermediate_images_and_animation(run, tmp_path, photos):
     assert opened(steps[0]).size == (48, 24)
     assert opened(steps[-1]).size == (96, 48)
     with Image.open(record.path / "images" / "content__style.webp") as animation:
-        assert 1 < animation.n_frames <= len(steps)  # frames that are equal become one
+        assert 1 < animation.n_frames <= len(steps)  # equal frames become one
 
 
 def test_scales_that_are_too_coarse_are_left_out(run, tmp_path, photos):
@@ -373,7 +373,7 @@ def test_batches_change_rounding_only(run, tmp_path):
     run(*arguments, "compute.batch_size=1")
     alone = pairs(only(tmp_path))
     _, printed = run(*arguments, "compute.batch_size=2")
-    assert "computed" in printed  # another run: its pictures are others
+    assert "computed" in printed  # this is another run, since its pictures differ
     [both] = [record for record in records(tmp_path) if record.config["compute"]["batch_size"] == 2]
     together = pairs(both)
     for one, other in zip(alone, together, strict=True):
@@ -590,7 +590,7 @@ FEW_SAMPLES = {
     "mmd_gaussian": ["objective.style.least_pairs=256"],
     "linear_gaussian": ["objective.style.losses.mmd_gaussian.least_pairs=256"],
     "strotss": [
-        "preset=picture",  # which has a schedule and weights of its own
+        "preset=picture",  # this objective has a schedule and weights of its own
         *(f"objective.{key}=200" for key in ("style.samples", "style.style_samples", "content.samples")),
     ],
 }
@@ -773,7 +773,7 @@ def test_a_style_stays_behind_its_mask(run, tmp_path, photos):
     before = np.asarray(opened(record.path / "images" / "content" / "content.png")).astype(int)
     moved = np.abs(pixels(record, "content__style") - before).mean(axis=(0, 2))
     assert moved[:32].min() > 5
-    assert moved[50:].max() == 0  # the blur ends at three of its deviations, 6 pixels
+    assert moved[50:].max() == 0  # the blur ends at three standard deviations, 6 pixels
     assert 0 < moved[42] < moved[36]
 
 
@@ -913,7 +913,7 @@ ONE = ("content=astronaut", "style=starry_night", "shares=loss")
 
 ONE_ARM = ("network=resnet18", "smoothing=softmax")
 
-# Fewer values of what large experiments sweep.
+# Fewer values than large experiments sweep.
 FEWER = {
     **dict.fromkeys(("fig1", "fig2", "fig2_pretrained", "fig6", "reconstruction", "texture"), ONE_ARM),
     "fig7": [*ONE_ARM, "objective=mmd_gaussian", "scales=[1.0]"],
@@ -938,7 +938,7 @@ FEWER = {
     "mechanism_pretrained": ["network=resnet18", "arm=plain,even", *ONE],
     "mechanism_trained": ["network=small_residual", "weights.seed=0", "arm=even", *ONE],
     "fig2_trained": ["network=small_residual", "smoothing=softmax"],
-    # tests/networks has the other families. 80 pixels: Inception's smallest is 75.
+    # tests/networks tests the other families. 80 pixels, since Inception needs at least 75.
     "mechanism_zoo": ["network=inception_v3,googlenet,densenet121", "images.size=80", "arm=even", *ONE],
     "shortcut_dial_style": [
         "network=resnet18",

@@ -1,4 +1,4 @@
-"""Sweeps as a user runs them: what is computed, what is left, and how they end."""
+"""Sweeps as a user runs them: what they compute, what they leave, and how they end."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Training as users call it, and what other experiments make of its weights."""
+"""Training as users call it, and the use of its weights in other experiments."""
 
 import os
 import signal
@@ -100,9 +100,9 @@ def _elsewhere(run, record, tmp_path):
         assert status == 0, printed
     measured = [one for one in all_runs(tmp_path / "out") if one.status.experiment == "measure_activations"]
     ids = {one.path.name for one in measured}
-    assert len(ids) == 3  # the run by its id is the one that is there
+    assert len(ids) == 3  # the run by its id is the existing one
     values = {tuple(one.rows().to_pandas()["value"]) for one in measured}
-    assert len(values) == 2  # the end, twice, and the half
+    assert len(values) == 2  # the end, twice, and the middle
     for more, message in (
         (["weights.at=0.7"], "whose weights were kept; found 0.7. It kept 0, 0.5, 1"),
         (["weights.seed=1"], "one finished training of small_residual with seed 1; found none"),

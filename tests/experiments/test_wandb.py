@@ -1,4 +1,4 @@
-"""What W&B hears of runs, and when."""
+"""What W&B receives from runs, and when."""
 
 import signal
 
@@ -48,13 +48,13 @@ def test_a_stylisation_is_told_while_it_goes_on(run, two_pairs, tmp_path):
     steps = [item for item in history if "loss/total" in item]
     evaluations = [item["evaluation"] for item in steps]
     assert evaluations == list(range(1, len(steps) + 1))
-    assert len(steps) >= 9  # the start, and for each step one or more
+    assert len(steps) >= 9  # the start, and one or more for each step
     pairs = [name for name in steps[0] if name.startswith("pair/")]
     np.testing.assert_allclose(
         [item["loss/total"] for item in steps], [np.mean([item[pair] for pair in pairs]) for item in steps]
     )
     assert steps[0]["status/running"] == 2
-    assert np.diff([item["_timestamp"] for item in steps]).min() > 0  # not all at the end
+    assert np.diff([item["_timestamp"] for item in steps]).min() > 0  # points do not all come at the end
     shown = [index for index, item in enumerate(history) if "pictures.count" in item]
     assert len(shown) == 2
     assert history[shown[0]]["pictures.captions"] == [f"{pair[5:]}, step 4: running" for pair in pairs]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch: children of a process with OpenMP's threads hang
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: children of a process with OpenMP threads hang
 
 import argparse
 import gc
@@ -106,7 +106,7 @@ def main() -> int:
     parser.add_argument("--chaos", type=int, metavar="KILLS", help="only kills of two launchers on one grid")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    gc.freeze()  # children need not look through what was imported
+    gc.freeze()  # children need not scan imported objects for garbage
     began = time.monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         harness = Harness(Path(place), random.Random(options.seed))

@@ -1,4 +1,4 @@
-"""Faults one by one: what the same command makes of each afterwards is compared with what was never disturbed."""
+"""Faults one by one: after each fault the same command must give the result of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CELL = ["network=resnet18", "compute.threads=1", "tracking=disabled"]
 STYLIZE = [
     *CELL, "preset=equation", "weights=random", "images.size=32", "measures=none", "keep.checkpoint_seconds=0",
 ]  # fmt: skip
-TINY = "64k"  # the smallest disk; the largest leaves room for all
+TINY = "64k"  # the smallest disk; the largest leaves room for everything
 DISKS = (TINY, "100k", "140k", "200k", "300k", "420k", "600k", "900k")
 ROUND = 25
 """Kills in one output folder, at most: then both launchers may come to their end."""

@@ -1,4 +1,4 @@
-"""Commands as processes that cost no start: children of one that has imported all and computed nothing."""
+"""Commands as processes that start at once: children of a process that has imported everything."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(900)  # a quiet machine needs less than half a minute
+@pytest.mark.timeout(900)  # an idle machine needs less than half a minute
 @pytest.mark.slow
 def test_one_fault_of_each_kind_loses_and_damages_nothing():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -1,4 +1,4 @@
-"""A trained network in use: sizes, parts, places, strength, and what is refused."""
+"""A trained network in use: sizes, parts, places, strength, and refused input."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from tests.feedforward.conftest import ADAIN, JOHNSON, TAPS, encoder, vgg
 def stylizer():
     read = encoder()
     network = ADAIN.network(vgg(), TAPS["second"], seed=0)
-    with torch.no_grad():  # near [0, 1], as a trained one's
+    with torch.no_grad():  # near [0, 1], like the output of a trained network
         network[-1].weight.mul_(0.05)
         network[-1].bias.fill_(0.5)
     return Stylizer(ADAIN, network, lambda images: read(images)["second"], stages(vgg(), TAPS["second"])[0])

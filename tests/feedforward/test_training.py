@@ -1,4 +1,4 @@
-"""The training loop: what it learns, that it repeats and resumes, and what it objects to."""
+"""The training loop: what it learns, how it repeats and resumes, and what it refuses."""
 
 from dataclasses import replace
 
@@ -102,7 +102,7 @@ def test_pairs_weigh_alike_whatever_their_own_distance(corpus):
     targets = loop.objective.targets_of(of_content, of_style)
     terms = loop.objective(loop.encoder, contents, targets)
     assert terms.style[0] < 1e-3 * terms.style[1]
-    assert float(terms.style.mean()) == pytest.approx(2.0, abs=1e-4)  # one for each tap
+    assert float(terms.style.mean()) == pytest.approx(2.0, abs=1e-4)  # one loss for each tap
 
 
 @pytest.mark.parametrize("balance", ["none", "sides", "layers"])

@@ -1,7 +1,7 @@
-"""Ours against the originals: losses and pictures that the authors' own code gave, kept as numbers.
+"""Our losses and pictures against those of the authors' own code, which are kept as numbers.
 
-Each JSON file says which repository and commit ran, with which changes, and how its weights were made; the
-photographs are bundled ones, and the painting lies beside them. Nothing of the originals' code is here.
+Each JSON file names the repository and commit that ran, the changes to it, and how its weights were made. The
+photographs are bundled; the painting is beside the files. No code of the originals is here.
 """
 
 import json
@@ -86,8 +86,8 @@ def check_thumbnail(transfer, expected, tolerance):
     ("name", "overrides"),
     [
         ("release", ["preset=release", "network=resnet50"]),
-        # Its mean of blue is caffe's; torchvision's networks were trained with 0.406. Another picture, for in the
-        # black of astronaut's max-pooling meets ties, which rounding decides.
+        # Its mean of blue is caffe's; torchvision's networks were trained with 0.406. The picture is not astronaut,
+        # since max-pooling meets ties in its black, which rounding decides.
         ("gatys", ["preset=gatys", "content=chelsea", "+network.mean=[0.48501961,0.45795686,0.40760392]"]),
     ],
 )
@@ -125,9 +125,9 @@ def test_twenty_steps_of_demystifying(loss):
         after = transfer._optimizer.iterate(0)
         changes.append(float((after - before).norm() / after.norm()))
     assert relative(changes, original["relative_change"]) < 1e-3
-    nonzero = slice(1 if loss == "poly" else 0, None)  # from the content itself it begins with 0
+    nonzero = slice(1 if loss == "poly" else 0, None)  # the content loss begins with 0
     assert relative(content[nonzero], original["content"][nonzero]) < 1e-3
-    # Its total variation takes what lies outside the image for 0, which shows at the border alone.
+    # Its total variation takes 0 for what lies outside the image; only the border shows this.
     check_thumbnail(transfer, original["thumbnail"], 1e-3)
 
 
@@ -171,7 +171,7 @@ def test_terms_of_strotss():
     found = {
         "remd": relaxed_emd(cosine_distances(x, y)),
         "moments": moment_distance(Moments.of(x), Moments.of(y)),
-        # Of black its code gives NaN; here black is at distance 1.
+        # Its code gives NaN for black; in ours black is at distance 1.
         "color": relaxed_emd(color_distances(*(0.05 + 0.9 * colors[:, :3] for colors in (x, y)))),
         "self_similarity": self_similarity_distance(x, y),
     }

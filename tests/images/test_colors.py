@@ -1,4 +1,4 @@
-"""Colours of a content picture, kept: statistics, identities, and pictures without colour or contrast."""
+"""The kept colours of a content picture: statistics, identities, and pictures without colour or contrast."""
 
 import colorsys
 
@@ -78,15 +78,15 @@ def test_dtypes(name, dtype, tolerance):
 def test_nothing_is_changed_in_place_and_nothing_shared(name):
     style, content = noise(7, 3, 19, 13), noise(8, 3, 19, 13)
     before = style.clone(), content.clone()
-    ALL[name](style, content).add_(1)  # an expanded view would refuse
+    ALL[name](style, content).add_(1)  # an expanded view refuses writes
     assert torch.equal(style, before[0])
     assert torch.equal(content, before[1])
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_leaves_the_range_is_clamped(name):
-    content = noise(9, 3, 19, 13).round()  # all contrast there can be
-    style = noise(10, 3, 19, 13) ** 8  # mostly dark, so that its few lights become too light
+    content = noise(9, 3, 19, 13).round()  # all possible contrast
+    style = noise(10, 3, 19, 13) ** 8  # mostly dark, so that the few lights become too light
     found = ALL[name](style, content)
     assert found.min() >= 0
     assert found.max() <= 1 + 1e-15

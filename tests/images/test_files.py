@@ -84,7 +84,7 @@ TURNED = (0x112, 3, 1, struct.pack("<H", 6))
         (0x11A, 2, 3, b"72\0"),
         (0x10F, 3, 1, struct.pack("<H", 6)),  # Make, a text, as a number
         (0x132, 7, 20, b"2020:01:01 00:00:00\0"),
-        (0x8825, 4, 1, struct.pack("<I", 2**31)),  # GPS that lies nowhere
+        (0x8825, 4, 1, struct.pack("<I", 2**31)),  # GPS data at an invalid place
         (0x8769, 2, 4, b"Exif"),
     ],
 )
@@ -112,7 +112,7 @@ def test_tags_beside_the_orientation_do_no_harm(tmp_path, other):
     ),
     suffix=st.sampled_from(["jpg", "png", "webp"]),
 )
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own on corrupt metadata
+@pytest.mark.filterwarnings("ignore::UserWarning")  # a warning of Pillow itself on corrupt metadata
 def test_any_tags_are_read_around(tmp_path, entries, suffix):
     path = saved(tmp_path, Image.new("RGB", (32, 48)), f"any.{suffix}", exif=exif(*entries))
     assert sorted(read_rgb(path).size) == [32, 48]
@@ -279,7 +279,7 @@ def bomb(path, side):
 @pytest.mark.parametrize("reader", [check_header, read_rgb])
 def test_decompression_bomb(tmp_path, side, reader):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as a user may have set it
+        warnings.simplefilter("ignore")  # a user may have set this
         with pytest.raises(ImageError, match=r"bomb\.png.*at most 89478485 pixels.*decompression bomb"):
             reader(bomb(tmp_path / "bomb.png", side))
 
@@ -306,7 +306,7 @@ def test_truncated(tmp_path, kind):
 @given(
     kind=st.sampled_from(sorted(FILES)), cut=st.floats(0, 1), place=st.floats(0, 1), byte=st.integers(0, 255)
 )
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own on corrupt metadata
+@pytest.mark.filterwarnings("ignore::UserWarning")  # a warning of Pillow itself on corrupt metadata
 def test_damaged_files_are_read_or_refused(tmp_path, kind, cut, place, byte):
     data = bytearray(FILES[kind])
     data[int(place * (len(data) - 1))] = byte

@@ -1,4 +1,4 @@
-"""Masks of any kind of file: of the picture's size, with edges as soft as asked for, or one clear error."""
+"""Masks from any kind of file: the picture's size, edges of the asked softness, or one clear error."""
 
 import math
 
@@ -183,7 +183,7 @@ def test_a_blob_is_blurred_in_both_directions():
 def test_feathering_keeps_the_area(feather):
     generator = torch.Generator().manual_seed(0)
     inside = torch.zeros(1, 200, 240)
-    inside[:, 90:110, 105:140] = 1  # so far inside that nothing reaches the border
+    inside[:, 90:110, 105:140] = 1  # so far inside that the border has no effect
     for mask, tolerance in [(inside, 0.01), (torch.rand(1, 60, 80, generator=generator).round(), 0.03)]:
         found = feathered(mask, feather)
         assert found.mean().item() == pytest.approx(mask.mean().item(), rel=tolerance)

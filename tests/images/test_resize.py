@@ -1,4 +1,4 @@
-"""Resize policies: analytic sizes, antialiasing, and what is refused."""
+"""Resize policies: analytic sizes, antialiasing, and refused values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The bundled set and folders: who is in, under which name, role and identity."""
+"""The bundled set and folders: their images, names, roles and identities."""
 
 import hashlib
 import shutil

@@ -25,7 +25,7 @@ def test_by_hand():
     features = torch.tensor([[[[1.0, 3.0]], [[0.0, 0.0]]]])
     style = torch.tensor([[[[0.0, 4.0]], [[2.0, 2.0]]]])
     assert compared(features, style).tolist() == [(1 + 4) / 2]
-    # Authors' code: 1e3 M times half of it.
+    # The authors' code: 1e3 M times half of it.
     assert compared(features, style, normalizer="demystifying").tolist() == [1e3 * 2 * 0.5 * 2.5]
 
 
@@ -75,7 +75,7 @@ def test_equal_moments_leave_nothing():
     features = noise(1, 4, 5, 5)
     shuffled = features.flatten(2)[:, :, torch.randperm(25)].view(1, 4, 5, 5)
     assert compared(features, shuffled).item() < 1e-20
-    # ... of different size: each position twice
+    # features of another size: each position occurs twice
     assert compared(features, torch.cat([features, features], dim=2)).item() < 1e-20
 
 

@@ -93,7 +93,7 @@ def test_gradients_of_both_forms(shape):
 @pytest.mark.parametrize("nearness", [1.0, 1e-1, 1e-2, 1e-3])
 def test_the_smaller_side_stays_exact_near_the_minimum(nearness):
     style = noise(1, 256, 16).relu()
-    rotation = torch.linalg.qr(noise(16, 16, seed=2)).Q  # leaves the Gram matrix as it is
+    rotation = torch.linalg.qr(noise(16, 16, seed=2)).Q  # this leaves the Gram matrix unchanged
     features = (style @ rotation + nearness * noise(1, 256, 16, seed=1)).float()
     reference = features.double().requires_grad_()
     expected = direct(reference, style.float())

@@ -28,7 +28,7 @@ DETERMINISTIC = {
 ALL = DETERMINISTIC | {"pairs": GaussianMMD(), "pairs, sigma": GaussianMMD(bandwidth=1.5)}
 
 
-PAIRS = torch.tensor([[0, 1, 4, 2, 3], [1, 3, 0, 2, 4]])  # the fourth with itself; some twice
+PAIRS = torch.tensor([[0, 1, 4, 2, 3], [1, 3, 0, 2, 4]])  # the fourth pairs with itself; some occur twice
 STYLE_PAIRS = torch.tensor([[2, 0, 3, 1, 0], [3, 1, 0, 2, 3]])
 
 
@@ -310,7 +310,7 @@ def test_blocks_change_nothing(monkeypatch):
         return gaussian_mmd_of_pairs(r, style, PAIRS, STYLE_PAIRS, bandwidth="mean")
 
     whole, whole_slope = found(rows), slope(found, rows)
-    monkeypatch.setattr(mmd, "BLOCK", 6)  # two pairs at a time, and one left over
+    monkeypatch.setattr(mmd, "BLOCK", 6)  # two pairs at a time, with one left over
     torch.testing.assert_close(found(rows), whole)
     torch.testing.assert_close(slope(found, rows), whole_slope)
 
@@ -361,7 +361,7 @@ def test_more_pairs_less_noise():
         loss = GaussianMMD(bandwidth=1.3, least_pairs=least_pairs)
         return compared(loss, features.repeat(200, 1, 1, 1), *[style] * 200, draws=range(200)).std().item()
 
-    assert spread(8 * 64) < spread(8) / 4  # by √64 if permutations were independent of each other
+    assert spread(8 * 64) < spread(8) / 4  # independent permutations would give 1/√64
 
 
 # --- Losses ---------------------------------------------------------------------------------------------
@@ -477,5 +477,5 @@ def test_too_many_positions_for_all_pairs(monkeypatch):
     for features, style in ((small, large), (large, small)):
         with pytest.raises(SettingError, match=message):
             compared(GaussianMMD(estimator="quadratic"), features, style)
-    assert compared(GaussianMMD(estimator="quadratic"), small, small) < 0  # unbiased: it may be
+    assert compared(GaussianMMD(estimator="quadratic"), small, small) < 0  # unbiased, so it may be
     assert compared(GaussianMMD(), large, large).isfinite()

@@ -80,7 +80,7 @@ def evaluate(objective, network, images, indices=(0, 1), styles=None):
 def test_gradients_against_finite_differences(network, smoothing, balance):
     balanced = objective(smoothing=smoothing, balance=balance, total_variation_weight=0.1)
     targets = balanced.targets(network, CONTENTS, single(STYLES))
-    # Losses of σ are near 1e-12: measured in units of themselves.
+    # Losses of σ are near 1e-12, so they are measured in units of themselves.
     unit = balanced(network, CONTENTS, targets).total
     images = (CONTENTS + 0.1 * noise(2, 3, 10, 10, seed=5)).requires_grad_()
 
@@ -119,7 +119,7 @@ def test_balanced_sides_start_at_the_sum_of_their_weights(network, smoothing, no
     balanced = objective(smoothing=smoothing, style=GramLoss(normalizer=normalizer), balance=balance)
     terms = evaluate(balanced, network, CONTENTS)
     torch.testing.assert_close(terms.style, torch.full((2,), 1.5, dtype=torch.float64))
-    assert terms.content.max() < 1e-20  # a batch rounds otherwise than one image
+    assert terms.content.max() < 1e-20  # a batch rounds differently from one image
 
 
 def test_the_content_term_is_one_at_the_style_image(network):
@@ -238,7 +238,7 @@ def test_only_smoothed_taps_are_smoothed(network):
     )
     for found, expected in zip(none, plain, strict=True):
         torch.testing.assert_close(found, expected)
-    # The authors' 0.001 · F: content falls by 1e-6, that layer's style by 1e-12.
+    # The authors' 0.001 · F: the content loss falls by 1e-6, that layer's style loss by 1e-12.
     torch.testing.assert_close(deep.content, plain.content * 1e-6)
     narrow = evaluate(objective(balance="none", style_taps={"narrow": 1.0}), network, images).style
     wide = plain.style - narrow

@@ -27,7 +27,7 @@ from swag_repro.smoothing import NoSmoothing
 from tests.parts import LaplacianPyramid, Objective, RMSprop, SelfSimilarity, Softmax, Strotss
 
 LOSSES = [Strotss, SelfSimilarity]
-ALL = 10**6  # samples: more than any image here has pixels
+ALL = 10**6  # number of samples: more than any image here has pixels
 
 
 def noise(*shape, seed=0, dtype=torch.float64):
@@ -287,7 +287,7 @@ def test_the_style_s_positions_are_several_draws_fixed_for_a_scale():
     assert 1100 < len(kept.colors[0].T.unique(dim=0)) <= 1200
     loss = Strotss(samples=ALL, style_samples=20)
     first, other = (loss(x, [loss.target(y)], Look([draw])) for draw in (0, 7))
-    torch.testing.assert_close(first, other)  # all of the image, and the same of the style
+    torch.testing.assert_close(first, other)  # all positions of the image, and as many of the style
     third = Strotss(samples=ALL, style_samples=20, seed=1)
     assert third(x, [third.target(y)], Look([0]))["remd"] != first["remd"]
 

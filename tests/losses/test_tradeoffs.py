@@ -1,4 +1,4 @@
-"""What an optimum gives up for what: content for style as γ grows, one loss for another in a fusion."""
+"""What an optimum loses on one side to gain on another: content and style as γ grows, a fusion's losses."""
 
 from functools import partial
 from itertools import pairwise

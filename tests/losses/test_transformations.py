@@ -1,4 +1,4 @@
-"""Random transformations: what they do to places, and to a transfer."""
+"""Random transformations: their effect on positions, and on a transfer."""
 
 import math
 from functools import partial
@@ -52,7 +52,7 @@ def test_images_are_turned_scaled_and_shifted_in_pixels_within_the_bounds():
     for found, centre, most in ((sizes, 1, 0.1), (angles, 0, 10), (shifts, 0, 8)):
         assert centre - most <= min(found) < centre - 0.9 * most
         assert centre + 0.9 * most < max(found) <= centre + most
-    for (matrix, _), size in zip(maps, sizes, strict=True):  # also where sides differ
+    for (matrix, _), size in zip(maps, sizes, strict=True):  # this also holds where sides differ
         torch.testing.assert_close(matrix.T @ matrix * size**2, torch.eye(2, dtype=torch.float64))
 
 

@@ -34,7 +34,7 @@ def resnet18():
 @pytest.fixture(scope="module")
 def vgg11():
     torch.manual_seed(0)
-    with torch.device("meta"):  # the classifier stays there, where nothing is read
+    with torch.device("meta"):  # the classifier stays on meta, since nothing reads it
         network = torchvision.models.vgg11()
     network.features.to_empty(device="cpu").apply(initialized)
     return network.eval()
@@ -158,5 +158,5 @@ def test_an_unknown_precision_is_refused():
 def test_the_largest_part_and_all_inputs_are_least():
     """Four layers of 4, 1, 1, 4 bytes, cheapest to cut in the middle: the largest part then has 5 bytes."""
     assert _parts([4, 1, 1, 4], [3, 1, 3, 0]) == [0, 0, 1, 1]
-    assert _parts([4, 1, 1, 4], [9, 9, 9, 0]) == [0, 0, 0, 0]  # no cut is worth its input
+    assert _parts([4, 1, 1, 4], [9, 9, 9, 0]) == [0, 0, 0, 0]  # no cut saves as much as its input costs
     assert _parts([1] * 6, [9, 9, 0, 9, 9, 0]) == [0, 0, 0, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""One network and its weights from λ = 1 to λ = 0, as `conf/network` and the command line give it."""
+"""One network with the same weights from λ = 1 to λ = 0, by `conf/network` and the command line."""
 
 import operator
 from dataclasses import replace

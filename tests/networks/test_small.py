@@ -1,4 +1,4 @@
-"""The small family: alike in all but one thing."""
+"""The small family: its networks differ in one thing at a time."""
 
 from pathlib import Path
 

@@ -120,7 +120,7 @@ def test_pseudo_networks_have_resnets_depth_and_nothing_but_3x3(batchnorm):
 
 def test_average_pooling_takes_the_place_of_max_pooling_only():
     """The same weights, as from any file of VGG's, and a mean of four wherever a maximum was taken."""
-    with torch.device("meta"):  # all but a hundredth of a VGG is its classifier, which nothing here reads
+    with torch.device("meta"):  # almost all weights of a VGG are its classifier's, which nothing here reads
         pooled, original = average_pooled(model="vgg11").eval(), torchvision.models.vgg11().eval()
     assert pooled.state_dict().keys() == original.state_dict().keys()
     weights = {

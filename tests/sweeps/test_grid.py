@@ -1,4 +1,4 @@
-"""Cells of a sweep, and their configs, against what Hydra makes of the same command."""
+"""Cells of a sweep and their configs, against those that Hydra makes of the same command."""
 
 import pytest
 from hydra import compose, initialize_config_dir

@@ -1,4 +1,4 @@
-"""A sweep's folder, what became of its cells, and what workers do about them."""
+"""A sweep's folder, the states of its cells, and what its workers do."""
 
 import json
 import multiprocessing

@@ -95,7 +95,7 @@ def test_a_position_sees_the_pixels_of_its_field_and_no_others(mixed):
             first, last = position * reach.stride + reach.first, position * reach.stride + reach.last
             assert touched.min() >= first
             assert touched.max() <= last
-            if tap in ("valid", "wide"):  # a maximum has the gradient of one position only
+            if tap in ("valid", "wide"):  # only one position gets the gradient of a maximum
                 assert (touched.min(), touched.max()) == (first, last)
 
 
@@ -110,7 +110,7 @@ def test_windows_count_as_torch_does(ceil):
 def test_a_tile_is_never_much_larger_than_asked_for(mixed):
     tiling = TiledFeatures(mixed, torch.zeros(1, 3, 400, 400), 64).tiling
     around = max(reach.last - reach.first for field in mixed.fields.values() for reach in field)
-    assert tiling.most <= (64 + 32 + around + 8) ** 2  # the last may be half as large again
+    assert tiling.most <= (64 + 32 + around + 8) ** 2  # the last part may be half as large again
     assert len(TiledFeatures(mixed, torch.zeros(1, 3, 60, 60), 64).tiling.tiles) == 1
 
 

@@ -1,4 +1,4 @@
-"""Labelled images that a small network can learn: a colour a class."""
+"""Labelled images that a small network can learn: each class has a colour."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Datasets: three ways to the same images, and what is refused."""
+"""Datasets: three ways to the same images, and refused data."""
 
 import os
 import shutil
@@ -66,7 +66,7 @@ def test_labelled_images_have_the_limits_of_all_images(
     (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path / 'mark'}\n")
     (tmp_path / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # where Pillow has found Ghostscript before
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # Pillow forgets where it found Ghostscript
     copied = shutil.copytree(colors, tmp_path / "copy")
     (copied / "train" / "blue" / "000.png").rename(copied / "train" / "blue" / "000.jpg").write_bytes(content)
     source = copied if place == "folder" else zipped(copied, tmp_path / "c.zip")

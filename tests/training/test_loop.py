@@ -1,4 +1,4 @@
-"""The loop: what it computes, that it goes on where it stood, and what stops it."""
+"""The training loop: what it computes, how it resumes, and what stops it."""
 
 import copy
 import shutil
