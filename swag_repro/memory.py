@@ -31,6 +31,7 @@ def out_of_memory(problem: Callable[[str], UserError]) -> Iterator[None]:
 @contextmanager
 def kept_for_gradient(*, besides: Iterable[Tensor] = ()) -> Iterator[dict[int, int]]:
     """Yield a mapping, address → bytes, of each storage that operations within keep for their backward pass.
+
     Args:
         besides: tensors whose storage doesn't count.
     """
