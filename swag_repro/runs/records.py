@@ -196,7 +196,7 @@ class RunRecord:
         """The identity that decided the result.
 
         Raises:
-            StoreError: `identity.json` is missing or malformed, or names another run: the directory is a copy.
+            StoreError: `identity.json` is missing or malformed, or names another run, as in a copy.
         """
         identity = self._parsed("identity.json", Identity.from_json)
         if identity.run_id != self.path.name.partition(".")[0]:

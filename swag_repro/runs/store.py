@@ -256,7 +256,7 @@ class Store:
 def _acquired(lock: FileLock, path: Path, seconds: float = 0.1) -> bool:
     """Take a lock if it becomes free in time, or its holder is dead; return whether this worked.
 
-    Some seconds are waited, because a process that looks whether a lock is held holds it for a moment, too.
+    Wait at least some time, because a process that looks whether a lock is held holds it for a moment, too.
     """
     with suppress(Timeout):
         lock.acquire(timeout=seconds)
