@@ -105,7 +105,7 @@ class Images:
 
 
 def number(*parts: int) -> int:
-    """Return a seed that differs if one of the parts does. torch's generator takes no more than its 32 bits."""
+    """Return a seed that differs if one of the parts does; it has 32 bits, the most that torch takes."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
 
 

@@ -211,7 +211,7 @@ class ZippedFolder:
 
     @property
     def _archive(self) -> zipfile.ZipFile:
-        """The open zip file. Each process opens its own, because one file has one position for all readers."""
+        """The open zip file. Each process opens its own: in a shared file, all would move one position."""
         if self._opened is None or self._opened[0] != os.getpid():
             self._opened = os.getpid(), zipfile.ZipFile(self.path)
         return self._opened[1]

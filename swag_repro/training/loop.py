@@ -90,7 +90,7 @@ class Training(Loop[Batch]):
         return loader(self.images, order, self.machine.workers, self.machine.device)
 
     def loss_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the mean loss of a batch, and the sum of its losses, its right answers and images, `(3,)`."""
+        """Return a batch's mean loss, and sums over it, `(3,)`: of losses, right answers, and images."""
         self.note_unreadable(batch.unreadable, len(self.images))
         images, classes = self._placed(batch)
         with self.machine.autocast():
