@@ -75,7 +75,7 @@ def read_rgb(path: Path, *, ground: str = "white") -> Image.Image:
 
 
 def read_alpha(path: Path) -> Image.Image | None:
-    """Return how opaque each pixel of an image file is (mode L), upright; None where all of it is.
+    """Return the opacity of an image file's pixels, upright, in mode L; None if all pixels are opaque.
 
     Raises:
         ImageError: As for `read_rgb`.

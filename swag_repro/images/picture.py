@@ -29,7 +29,7 @@ class Picture:
     """A function that returns the pixels as an upright RGB image in sRGB, or raises an `ImageError`."""
 
     alpha: Callable[[], Image.Image | None] = field(repr=False, compare=False, default=lambda: None)
-    """Reads how opaque its pixels are, in mode L; None where all are. Raises `ImageError` where it can't."""
+    """A function that returns the opacity in mode L (None: all opaque), or raises an `ImageError`."""
 
     @classmethod
     def of_file(cls, path: Path, *, name: str, role: Role, licence: str) -> Self:

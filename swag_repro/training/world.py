@@ -31,7 +31,7 @@ class World:
 
     @classmethod
     def current(cls) -> World:
-        """Return the place that torchrun gives this process; without torchrun, it is alone, whatever RANK says."""
+        """Return this process's place under torchrun; without torchrun it is alone, whatever RANK says."""
         if not distributed.is_torchelastic_launched():
             return cls()
         rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
