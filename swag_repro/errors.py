@@ -1,4 +1,4 @@
-"""Mistakes a user can mend. An entry point prints their message and no traceback."""
+"""Errors that a user can mend. An entry point prints their message without a traceback."""
 
 from __future__ import annotations
 

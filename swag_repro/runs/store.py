@@ -47,7 +47,7 @@ ABANDONED = 60 * BEAT
 
 
 class BusyError(Exception):
-    """Another process computes the run of this directory."""
+    """An error: another process computes the run of this directory."""
 
 
 @dataclass
