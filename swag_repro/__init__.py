@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a notebook needs when it is asked for; all else imports this package from below."""
+    """Import `stylize` when it is first asked for: the module that it lies in imports this package."""
     if name == "stylize":
         from experiments.python import stylize
 

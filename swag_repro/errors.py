@@ -1,4 +1,4 @@
-"""Mistakes a user can mend. An entry point prints their message and no traceback."""
+"""Errors that a user can mend. An entry point prints their message without a traceback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Says what is wrong in one message: name, rule, finding, remedy. Passes from process to process."""
+    """An error that a user can mend. Its message says what is wrong: name, rule, finding, remedy.
+
+    It can be pickled, so it passes from process to process.
+    """
 
     def __init__(self, name: str, rule: str, found: object, remedy: str) -> None:
         super().__init__(name, rule, str(found), remedy)
@@ -17,38 +20,38 @@ class UserError(Exception):
 
 
 class SettingError(UserError, ValueError):
-    """A setting has a value outside its range, or of the wrong type."""
+    """An error in a setting: its value is outside its range, or of the wrong type."""
 
 
 class ImageError(UserError):
-    """An image is missing, unreadable, or of a size nothing can be measured on."""
+    """An error in an image: it is missing, unreadable, or of a size on which nothing can be measured."""
 
 
 class WeightsError(UserError):
-    """Weights are missing, corrupt, not those announced, or of another network."""
+    """An error in weights: they are missing, corrupt, other than announced, or of another network."""
 
 
 class StoreError(UserError):
-    """A run directory can't be written or read."""
+    """An error in a run directory: it can't be written or read."""
 
 
 class NonFiniteError(UserError, ArithmeticError):
-    """A network returned NaN or infinity."""
+    """An error in numbers: a network returned NaN or infinity."""
 
 
 class TrackingError(UserError):
-    """W&B's server does not answer, or refuses what it is asked."""
+    """An error of W&B: its server does not answer, or refuses a request."""
 
 
 class DataError(UserError):
-    """Labelled images are missing, unreadable, or can't be trained on."""
+    """An error in labelled images: they are missing, unreadable, or unfit to train on."""
 
 
 class TrainingError(UserError, ArithmeticError):
-    """A training diverged, or doesn't fit into memory."""
+    """An error in a training: it diverged, or doesn't fit into memory."""
 
 
 def check_choice(setting: str, value: object, choices: Iterable[str]) -> None:
-    """Raises a `SettingError` unless the value is one of the choices."""
+    """Raise a `SettingError` unless the value is one of the choices."""
     if value not in (known := list(choices)):
         raise SettingError(setting, f"should be one of {', '.join(known)}", repr(value), "Choose one.")

@@ -1,4 +1,4 @@
-"""How much memory there is, how much of it a gradient keeps, and running out of it."""
+"""Memory: how much of it is free, how much of it a gradient keeps, and what happens when it runs out."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 
 @contextmanager
 def out_of_memory(problem: Callable[[str], UserError]) -> Iterator[None]:
-    """Within, running out of memory raises what `problem` makes of torch's own words."""
+    """Turn an out-of-memory error within the block into the error that `problem` makes of its message."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # Of a CPU torch raises RuntimeError; OutOfMemoryError, of accelerators, is one.
+        # torch raises RuntimeError on a CPU, and its subclass OutOfMemoryError on accelerators.
         known = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not known and "allocate memory" not in str(error):
             raise
@@ -30,7 +30,7 @@ def out_of_memory(problem: Callable[[str], UserError]) -> Iterator[None]:
 
 @contextmanager
 def kept_for_gradient(*, besides: Iterable[Tensor] = ()) -> Iterator[dict[int, int]]:
-    """Bytes of each storage that operations within keep for their backward pass, by its address.
+    """Yield a mapping, address → bytes, of each storage that operations within keep for their backward pass.
 
     Args:
         besides: tensors whose storage doesn't count.
@@ -49,7 +49,7 @@ def kept_for_gradient(*, besides: Iterable[Tensor] = ()) -> Iterator[dict[int, i
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a process can still have; 4 GiB where the system doesn't tell."""
+    """Return the bytes that a process can still have; 4 GiB where the system doesn't tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
@@ -61,10 +61,10 @@ def free_memory(device: torch.device) -> int:
 
 
 def give_back_freed() -> None:
-    """Has this process return what it frees to the system, from 1 MiB on; without glibc it does nothing.
+    """Make this process return freed pieces of 1 MiB or more to the system; do nothing without glibc.
 
-    Otherwise glibc comes to keep pieces of up to 32 MiB for itself, and a process its largest size: of a
-    ResNet-50 at 1024 px with checkpoints 1992 MiB, in place of 1673.
+    By default, glibc comes to keep freed pieces of up to 32 MiB, and the process stays at its largest size.
+    A ResNet-50 at 1024 px with checkpoints takes 1992 MiB by default, and 1673 MiB after this call.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)

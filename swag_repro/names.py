@@ -1,4 +1,4 @@
-"""Names of pictures, made from paths: unique, and fit to be names of files."""
+"""Names of pictures, made from paths: they are unique, and fit to be names of files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 LONGEST = 160
-"""Bytes of a file's stem. File systems take 255, and endings and marks of half-written files come on top."""
+"""Largest length of a file's stem, in bytes.
+
+File systems allow 255; endings and the marks of half-written files are added to the stem.
+"""
 
 
 def file_stem(name: str) -> str:
-    """The name of a picture or pair as the stem of its file; of a long one the start, and a hash of all."""
+    """Return the stem of a picture's or pair's file; a long name is cut and gets a hash of the whole."""
     stem = name.replace("/", "_")
     if len(stem.encode()) <= LONGEST:
         return stem
@@ -21,21 +24,23 @@ def file_stem(name: str) -> str:
 
 
 def hashed(name: str, content: str) -> str:
-    """The name with the start of a hash of what tells it from others."""
+    """Return the name with the start of a hash of its content, which tells it from equal names."""
     return f"{name}~{hashlib.sha256(content.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def key(name: str) -> str:
-    """What two names have in common whose files some file system takes for one: Macs ignore case."""
+    """Return a key that is equal for two names whose files a file system may confuse: Macs ignore case."""
     return unicodedata.normalize("NFC", file_stem(name)).casefold()
 
 
 def of_files(files: Sequence[Path], *, root: Path | None = None, taken: Collection[str] = ()) -> list[str]:
-    """A name for each file, the same only for the same file: stems, or else file names, or else paths.
+    """Return a name for each file: its stem, or else its file name, or else its path.
+
+    Two names are equal only if they name the same file.
 
     Args:
         files: Some may be given twice.
-        root: Names begin below it; None for as much of the path as makes them unique.
+        root: The folder below which names begin; None takes as much of the path as makes them unique.
         taken: Names of other pictures.
     """
     places = [Path(os.path.normpath(file.absolute())) for file in files]
@@ -48,7 +53,7 @@ def of_files(files: Sequence[Path], *, root: Path | None = None, taken: Collecti
 
 
 def _ladder(places: Sequence[Path], root: Path | None) -> Iterator[list[str]]:
-    """Names, ever longer."""
+    """Yield lists of names for the files, each list with longer names than the one before."""
     yield [printable(place.stem) for place in places]
     yield [printable(place.name) for place in places]
     if root is not None:
@@ -59,6 +64,6 @@ def _ladder(places: Sequence[Path], root: Path | None) -> Iterator[list[str]]:
 
 
 def printable(name: str) -> str:
-    """Return a name as terminals and files of text can hold it: without control characters and odd bytes."""
+    """Return the name for terminals and text files; control characters and odd bytes are replaced."""
     letters = name.encode(errors="surrogateescape").decode(errors="replace")
     return "".join(letter if letter.isprintable() else "�" for letter in letters)

@@ -1,4 +1,4 @@
-"""State dicts as people have them: inside of checkpoints, behind prefixes, with names of other days."""
+"""State dicts as people have them: inside checkpoints, behind prefixes, with names of older versions."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from swag_repro.networks.shortcuts import idle_modules
 StateDict: TypeAlias = Mapping[str, Tensor]
 
 USUAL = ("state_dict", "model_state_dict", "model", "net", "model_ema")
-"""Where checkpoints keep a state dict."""
+"""Keys under which checkpoints keep a state dict."""
 
 WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""What DataParallel, torch.compile, FSDP and checkpoints put into the names of what they wrap."""
+"""Parts of names that DataParallel, torch.compile, FSDP and checkpoints add to what they wrap."""
 
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
-"""Names in torchvision's own DenseNet files, `norm.1` for `norm1`, which its builders rename on loading."""
+"""Old names in torchvision's DenseNet files: `norm.1` for `norm1`. Its builders rename them on loading."""
 
 HEADS = ("fc.", "classifier.", "last_linear.", "head.", "head_dist.", "heads.", "fc_norm.", "pre_logits.")
-"""Classifiers of torchvision, timm and Cadene; a file may have one that the network lacks."""
+"""Classifiers' names in torchvision, timm and Cadene. A file may have one that the network lacks."""
 
 
 def read(path: Path) -> Any:
-    """Return what a file of `torch.save` or safetensors holds: tensors and plain values, nothing is executed.
+    """Return the tensors and plain values in a file of `torch.save` or safetensors; nothing is executed.
 
     Raises:
         WeightsError: the file is damaged, or needs classes that are not loaded safely.
     """
     try:
         if _is_safetensors(path):
-            from safetensors.torch import load_file  # here: no other file needs it
+            from safetensors.torch import load_file  # imported here, because no other kind of file needs it
 
             return load_file(path)
-        with warnings.catch_warnings(action="ignore"):  # of the pickle's protocol; an error follows
+        with warnings.catch_warnings(action="ignore"):  # it warns of the pickle's protocol; an error follows
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         if classes := _refused(path, error):
@@ -57,14 +57,14 @@ def read(path: Path) -> Any:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file starts as safetensors do, whatever its name: the length of a JSON header, and that."""
+    """Return whether a file starts as safetensors do: with the length of a JSON header, then the header."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
 
 def _refused(path: Path, error: Exception) -> list[str]:
     """Return the classes and functions for which a file was refused."""
-    with suppress(Exception):  # an old or a damaged file
+    with suppress(Exception):  # it fails on old and damaged files
         return sorted(get_unsafe_globals_in_checkpoint(path))
     return re.findall(r"GLOBAL ([\w.]+)", str(error))
 
@@ -90,11 +90,11 @@ def _not_a_state_dict(path: Path | str, found: str) -> WeightsError:
 
 @dataclass(frozen=True)
 class Part:
-    """Tensors of a file that could be a network's.
+    """Tensors of a file that could be those of a network.
 
     Attributes:
-        name: where they stand in the file: the keys, then their common prefix.
-        state: by the names that the network would have for them.
+        name: their place in the file: the keys, then the common prefix of their names.
+        state: the tensors, by the names that the network would have for them.
     """
 
     name: str
@@ -103,12 +103,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The tensors that a network should be given.
+    """The tensors that a network needs.
 
     Attributes:
-        state: those that it has.
-        optional: the start of the names of those that may be missing: the head's, and of projections of
-            shortcuts scaled by 0.
+        state: the network's own tensors.
+        optional: starts of the names that a file may lack: the head's, and those of projections of shortcuts
+            scaled by 0.
     """
 
     state: StateDict
@@ -116,7 +116,7 @@ class Wanted:
 
     @property
     def required(self) -> list[str]:
-        """Names that a file should have."""
+        """The names that a file should have."""
         # num_batches_tracked counts training steps: old files lack it and no output depends on it.
         return [
             key
@@ -125,7 +125,7 @@ class Wanted:
         ]
 
     def usable(self, state: StateDict) -> StateDict:
-        """Return a state without heads that are not the network's, or of another shape."""
+        """Return a state without heads that the network lacks, and without heads of another shape."""
         return {
             key: value
             for key, value in state.items()
@@ -138,7 +138,7 @@ class Wanted:
         return key.startswith(self.optional) and self.state[key].shape != value.shape
 
     def problems(self, state: StateDict, *, unexpected: bool = True) -> list[str]:
-        """Return what keeps a usable state from being loaded, in words."""
+        """Return the reasons, in words, why a usable state can't be loaded; none if it can."""
         found = {
             "missing": [key for key in self.required if key not in state],
             "unexpected": [key for key in state if key not in self.state] if unexpected else [],
@@ -154,20 +154,21 @@ class Wanted:
 def load(
     network: nn.Module, content: Any, architecture: Architecture, *, source: str, part: str | None = None
 ) -> None:
-    """Load the state dict of a file in place.
+    """Load the state dict of a file into a network, in place.
 
-    It is found inside of a checkpoint; a common prefix of its names is left out where the rest then fits. The
-    head, and projections of shortcuts scaled by 0, stay fresh where the file has none of their shape.
+    The state dict may lie in a checkpoint. A common prefix of its names is left out if the rest then fits.
+    The head, and projections of shortcuts scaled by 0, keep their fresh values where the file has none of
+    their shape.
 
     Args:
-        network: of the architecture.
+        network: a network of the architecture.
         content: what `read` returned.
-        architecture: says what is the head.
+        architecture: tells which modules are the head.
         source: the file, for messages.
         part: which of several state dicts; None for the only one.
 
     Raises:
-        WeightsError: the file has none, several and no part is named, or one of another network.
+        WeightsError: the file has no state dict, or one of another network, or several and none is named.
     """
     heads = (*architecture.head, *idle_modules(network))
     wanted = Wanted(network.state_dict(), tuple(f"{module}." for module in heads))
@@ -188,7 +189,7 @@ def load(
 
 
 def _mappings(content: Any, name: str = "", depth: int = 4) -> Iterator[tuple[str, StateDict]]:
-    """Yield the tensors of each mapping in a checkpoint, by its keys."""
+    """Yield the keys and the tensors of each mapping in a checkpoint."""
     if not isinstance(content, Mapping) or not depth:
         return
     named = {str(key): value for key, value in content.items()}
@@ -199,13 +200,13 @@ def _mappings(content: Any, name: str = "", depth: int = 4) -> Iterator[tuple[st
 
 
 def _whole(found: Mapping[str, StateDict], wanted: Wanted, *, unwrapped: bool) -> list[Part]:
-    """Return the parts that have all that a network wants, whatever else."""
+    """Return the parts that have all tensors a network needs; they may have others."""
     parts = [part for name, state in found.items() for part in _parts(name, state, wanted, unwrapped)]
     return [part for part in parts if not wanted.problems(wanted.usable(part.state), unexpected=False)]
 
 
 def _parts(name: str, state: StateDict, wanted: Wanted, unwrapped: bool) -> Iterator[Part]:  # noqa: FBT001
-    """Yield the tensors behind each prefix with which the first of the wanted names occurs."""
+    """Yield the tensors behind each prefix with which the first required name occurs."""
     named = {_todays(key): value for key, value in state.items()} if unwrapped else state
     first = next(iter(wanted.required), "")
     for prefix in [key[: -len(first)] for key in named if f".{key}".endswith(f".{first}")]:
@@ -230,7 +231,7 @@ def _chosen(parts: Sequence[Part], source: str, name: str | None) -> Part:
 
 
 def _nearest(found: Mapping[str, StateDict], wanted: Wanted) -> Part:
-    """Return the part of which most names are the network's, to say what it lacks."""
+    """Return the part with the most names of the network; a message says what it lacks."""
     name = max(found, key=lambda name: len(found[name].keys() & wanted.state.keys()))
     return Part(name, found[name])
 

@@ -1,4 +1,4 @@
-"""Where a network's weights come from: a seed, torchvision's ImageNet weights, a file, or a training."""
+"""The sources of a network's weights: a seed, torchvision's ImageNet weights, a file, or a training."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from swag_repro.runs.records import is_finished
 from swag_repro.state_dicts import load, read
 
 WEIGHTS, SNAPSHOTS = "weights.safetensors", "snapshots"
-"""In the run directory of a training: its last weights, and the folder of those on the way."""
+"""Names in a training's run directory: of its last weights, and of the folder of earlier ones."""
 
 
 def snapshot_name(share: float) -> str:
-    """Where the weights after some share of a training, from 0 to 1, lie in its run directory."""
+    """Return the path, in a training's run directory, of the weights after a share of it, from 0 to 1."""
     return f"{SNAPSHOTS}/{share:g}.safetensors"
 
 
 class Weights(Protocol):
-    """One file of `conf/weights`."""
+    """A source of weights: one file of `conf/weights`."""
 
     name: str
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The network with these weights."""
+        """Return the network with these weights."""
 
     def digest(self, architecture: Architecture) -> str | None:
-        """What tells the weights' values from others; None where the settings tell them."""
+        """Return what tells the weights' values from others; None where the settings tell them."""
 
 
-# Initialisations of convolutions; biases become 0. `torchvision` leaves what the builder made.
+# Initialisations of convolutions, whose biases become 0. `torchvision` keeps the builder's values.
 INITIALIZATIONS: Mapping[str, Callable[[Tensor], object] | None] = {
     "torchvision": None,
     "kaiming_normal_fan_out": partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"),
@@ -57,7 +57,7 @@ INITIALIZATIONS: Mapping[str, Callable[[Tensor], object] | None] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RandomWeights:
-    """Fresh weights, `r-` in SWAG's figures. The same seed gives the same weights.
+    """Fresh weights, called `r-` in SWAG's figures. The same seed gives the same weights.
 
     Raises:
         SettingError: an unknown initialisation, or a seed that is no whole number from 0.
@@ -75,7 +75,7 @@ class RandomWeights:
         check_choice("weights.init", self.init, INITIALIZATIONS)
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The network, initialised under `seed`; the global random state is left as it was."""
+        """Return the network, initialised under `seed`; the global random state stays as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = architecture.build()
@@ -85,7 +85,7 @@ class RandomWeights:
         return network
 
     def digest(self, architecture: Architecture) -> None:
-        """None: seed and initialisation are settings."""
+        """Return None: seed and initialisation are settings."""
 
 
 def _initialize(network: nn.Module, initialize: Callable[[Tensor], object]) -> None:
@@ -98,12 +98,12 @@ def _initialize(network: nn.Module, initialize: Callable[[Tensor], object]) -> N
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNetWeights:
-    """torchvision's `IMAGENET1K_V1`, `p-` in SWAG's figures; torchvision downloads them once."""
+    """torchvision's `IMAGENET1K_V1`, called `p-` in SWAG's figures. torchvision downloads them once."""
 
     name: str = "imagenet"
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The network with torchvision's weights.
+        """Return the network with torchvision's weights.
 
         Raises:
             WeightsError: there are none for this architecture, they can't be downloaded, or the file in
@@ -117,7 +117,7 @@ class ImageNetWeights:
             return architecture.build(**keywords)
 
     def digest(self, architecture: Architecture) -> str:
-        """The start of the file's SHA-256, which torchvision writes into its name."""
+        """Return the start of the file's SHA-256, which torchvision writes into its name."""
         return _announced_hash(_imagenet_enum(architecture))
 
 
@@ -138,7 +138,10 @@ def _announced_hash(weights: WeightsEnum) -> str:
 
 @contextmanager
 def _download_problems(weights: WeightsEnum) -> Iterator[None]:
-    """Says what to do where a download fails; checks a cached file, which torchvision doesn't."""
+    """Raise a `WeightsError` with a remedy if the download within fails, or if a cached file is damaged.
+
+    torchvision doesn't check a cached file.
+    """
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
     remedy = f"Fetch {weights.url} elsewhere and put it at {cached}, or use weights=random or weights=file."
     try:
@@ -155,11 +158,11 @@ def _download_problems(weights: WeightsEnum) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class FileWeights:
-    """A state dict in a file of `torch.save` or safetensors; a module's tensors only, nothing is executed.
+    """A state dict in a file of `torch.save` or safetensors. Only tensors are read; nothing is executed.
 
     Attributes:
         path: the file.
-        sha256: of the file, in hex; None accepts any.
+        sha256: the file's SHA-256, in hex; None accepts any.
         part: which of a checkpoint's state dicts, such as `model_ema`; None for the only one.
     """
 
@@ -169,10 +172,10 @@ class FileWeights:
     name: str = "file"
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The network with the file's weights; a missing `head` keeps its fresh ones.
+        """Return the network with the file's weights; a head that the file lacks keeps its fresh weights.
 
         Raises:
-            WeightsError: no such file, another sha256, no state dict or several, or of another network.
+            WeightsError: no such file, another sha256, or not one state dict of this network.
         """
         self.digest(architecture)
         network, content = architecture.build(), read(Path(self.path).expanduser())
@@ -180,7 +183,7 @@ class FileWeights:
         return network
 
     def digest(self, architecture: Architecture) -> str:  # noqa: ARG002  (part of the protocol)
-        """The file's SHA-256 in hex, and the part that was chosen.
+        """Return the file's SHA-256 in hex, and the part that was chosen.
 
         Raises:
             WeightsError: no such file, or another sha256.
@@ -191,14 +194,14 @@ class FileWeights:
 
 
 class StoredWeights(ABC):
-    """Weights in a file that is found by what a network is called."""
+    """Weights in a file that is found by the network's name."""
 
     @abstractmethod
     def file(self, architecture: Architecture) -> FileWeights:
-        """The file with the weights of this network."""
+        """Return the file with the weights of this network."""
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The network with its weights.
+        """Return the network with its weights.
 
         Raises:
             WeightsError: there is no such file, or it is of another network.
@@ -206,7 +209,7 @@ class StoredWeights(ABC):
         return self.file(architecture).build(architecture)
 
     def digest(self, architecture: Architecture) -> str:
-        """The file's SHA-256 in hex.
+        """Return the file's SHA-256 in hex.
 
         Raises:
             WeightsError: there is no such file.
@@ -216,11 +219,11 @@ class StoredWeights(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class RunWeights(StoredWeights):
-    """What a run of `train_classifier` has trained.
+    """Weights that a run of `train_classifier` has trained.
 
     Attributes:
         run: its id; None for the one finished training of this network with this seed.
-        seed: of the training; used without `run` only.
+        seed: the seed of the training; used only without `run`.
         at: share of the training, from 0 to 1, after which the weights were kept; None for its end.
         output: the folder of the run directories.
     """
@@ -232,7 +235,7 @@ class RunWeights(StoredWeights):
     name: str
 
     def file(self, architecture: Architecture) -> FileWeights:
-        """The last weights of the run, or those on its way.
+        """Return the file of the run's last weights, or of those at the share `at` of the training.
 
         Raises:
             WeightsError: there is no such finished run, or several, or it has no weights at this share, or
@@ -281,7 +284,7 @@ TRAIN_ONE = "python experiments/train_classifier.py trains one."
 
 
 def _training_settings(directory: Path) -> dict[str, Any] | None:
-    """Of a training, finished or not; None of any other directory."""
+    """Return the settings of a training, finished or not; None for any other directory."""
     try:
         identity = Identity.from_json((directory / "identity.json").read_text(encoding="utf-8"))
     except MALFORMED:

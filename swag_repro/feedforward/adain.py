@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NOWHERE = 1e-9
-"""A share of a style that counts as none."""
+"""Share of a style below which it counts as none."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of each channel over the positions of a layer.
+    """Mean and deviation of each channel over the positions of a layer.
 
     Attributes:
         mean: `(B, D, 1, 1)`.
-        deviation: the same shape.
+        deviation: `(B, D, 1, 1)`.
     """
 
     mean: Tensor
@@ -28,7 +28,7 @@ class Moments:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """How deviations are taken: the paper and its code divide the sum of squares by M, the port by M − 1.
+    """The way deviations are taken: the paper and its code divide the sum of squares by M, the port by M − 1.
 
     Attributes:
         correction: 0 divides by M, 1 by M − 1.
@@ -39,9 +39,13 @@ class Normalization:
     eps: float
 
     def moments(self, features: Tensor, where: Tensor | None = None) -> Moments:
-        """Those of features `(B, D, H, W)`; of some positions only, by `where`, `(B, 1, H, W)` in [0, 1].
+        """Return the moments of features `(B, D, H, W)`, or of some positions only.
 
-        A deviation has no `eps` in it: of constant channels it is 0.
+        No `eps` is added to a deviation: that of a constant channel is 0.
+
+        Args:
+            features: `(B, D, H, W)`.
+            where: weights of positions, `(B, 1, H, W)` in [0, 1]; None for all positions.
         """
         if where is None:
             variance, mean = torch.var_mean(features, (2, 3), correction=self.correction, keepdim=True)
@@ -53,12 +57,12 @@ class Normalization:
         return Moments(mean, (squared * positions / (positions - self.correction).clamp_min(1)).sqrt())
 
     def __call__(self, content: Tensor, style: Moments, where: Tensor | None = None) -> Tensor:
-        """`σ(y) (x − μ(x)) / √(σ²(x) + ε) + μ(y)` (eq. 8).
+        """Return `σ(y) (x − μ(x)) / √(σ²(x) + ε) + μ(y)` (eq. 8).
 
         Args:
             content: x, `(B, D, H, W)`.
-            style: of y.
-            where: positions by which μ(x) and σ(x) are taken, `(B, 1, H, W)`; None for all.
+            style: the moments of y.
+            where: weights of positions for μ(x) and σ(x), `(B, 1, H, W)`; None for all positions.
 
         Returns:
             `(B, D, H, W)`.
@@ -77,18 +81,19 @@ def blended(
     alpha: float,
     masks: Sequence[Tensor | None],
 ) -> Tensor:
-    """Several styles, each with its weight and place, and the content as it is beside them (section 7.2).
+    """Return a content mixed with several styles, each with its weight and place (section 7.2).
 
-    `(1 − αm) x + αm Σ_s w_s m_s AdaIN(x, y_s) / Σ_s w_s m_s`, m_s the mask of a style and m that of all
-    together: x stays where no style is wanted. By a style's mask the content's own moments are taken, too.
+    The mix is `(1 − αm) x + αm Σ_s w_s m_s AdaIN(x, y_s) / Σ_s w_s m_s`. Here m_s is the mask of a style, and
+    m that of all styles together: x stays where no style is wanted. The content's own moments are taken by
+    the style's mask, too.
 
     Args:
         normalize: how deviations are taken.
-        content: `(B, D, H, W)`.
-        styles: of each style.
-        weights: of each, 0 or more, not all 0.
-        alpha: from 0, the content, to 1.
-        masks: of each, `(B, 1, H', W')` in [0, 1]; None for everywhere.
+        content: x, `(B, D, H, W)`.
+        styles: moments of each style.
+        weights: weight of each style, 0 or more, not all 0.
+        alpha: strength of the styles, from 0, the content, to 1.
+        masks: mask of each style, `(B, 1, H', W')` in [0, 1]; None for everywhere.
 
     Returns:
         `(B, D, H, W)`.

@@ -1,4 +1,4 @@
-"""Contents and styles to train on: any number of images, read when their turn comes."""
+"""Contents and styles to train on: there may be any number of images, and each is read when it is needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REMEDY = "Name a folder with image files, at any depth."
 
 
 class Files:
-    """Image files of a folder; what a `DataLoader` wants of a dataset, with one class."""
+    """Image files of a folder, as a dataset of one class for a `DataLoader`."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
@@ -33,7 +33,10 @@ class Files:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """One image, upright and in sRGB.
+        """Return an image, upright and in sRGB, and its class.
+
+        Raises:
+            ImageError: the image can't be read.
 
         Raises:
             ImageError: it can't be read.
@@ -42,7 +45,7 @@ class Files:
 
 
 class Pictures:
-    """Pictures of a set, likewise."""
+    """Pictures of a set, as a dataset of one class for a `DataLoader`."""
 
     def __init__(self, pictures: Sequence[images.Picture]) -> None:
         self.pictures = list(pictures)
@@ -51,13 +54,13 @@ class Pictures:
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """One image."""
+        """Return an image and its class."""
         return self.pictures[index].read(), 0
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a network that stylises is trained on.
+    """The images on which a network that stylises is trained.
 
     Attributes:
         contents: photographs.
@@ -71,13 +74,13 @@ class Corpus:
 
 
 def bundled(*, style: str | None = None) -> Corpus:
-    """Return the photographs and paintings that ship: enough to see that a training works.
+    """Return the photographs and paintings that ship: they are enough to see that a training works.
 
     Args:
         style: the one painting to take; None for all.
 
     Raises:
-        SettingError: there is none of this name.
+        SettingError: no painting has this name.
     """
     pictures = images.bundled()
     contents, styles = (
@@ -91,14 +94,14 @@ def bundled(*, style: str | None = None) -> Corpus:
 
 
 def folders(*, content: str, style: str) -> Corpus:
-    """All image files of two folders, at any depth. Their digest is of names and sizes.
+    """Return all image files of two folders, at any depth; their digest is that of names and sizes.
 
     Args:
-        content: folder of photographs, such as COCO's.
-        style: folder of paintings, such as WikiArt's; or one file.
+        content: a folder of photographs, such as COCO's.
+        style: a folder of paintings, such as WikiArt's; or one file.
 
     Raises:
-        DataError: one of them isn't there, or has no image file.
+        DataError: a folder isn't there, or has no image file.
     """
     found = {name: _files(f"corpus.{name}", path) for name, path in (("content", content), ("style", style))}
     digest = digest_of_entries(
@@ -125,16 +128,16 @@ def _files(setting: str, path: str) -> tuple[Path, list[Path]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Cropping:
-    """From an image file to what the network sees (AdaIN, section 6).
+    """The way from an image file to what the network sees (AdaIN, section 6).
 
     Attributes:
-        short: pixels to which the short side is brought, the ratio kept.
+        short: length in pixels of the short side after resizing, which keeps the ratio.
         size: side in pixels of the square that is cropped at random.
-        stylize: what is done to each resized content once, `(3, H, W)` in [0, 1] → the same; None for
-            nothing.
+        stylize: function that is applied once to each resized content, `(3, H, W)` in [0, 1] → the same; None
+            for no change.
 
     Raises:
-        SettingError: the square is larger.
+        SettingError: the square is larger than the resized image may be.
     """
 
     short: int
@@ -152,7 +155,7 @@ class Cropping:
         return Resize(size=self.short, policy="short", interpolation="bilinear")
 
     def read(self, image: Image.Image) -> Tensor:
-        """What is done to each image once: PIL's → `(3, H, W)`, uint8."""
+        """Return a PIL image as a tensor `(3, H, W)`, uint8, resized and stylised."""
         pixels: Tensor = pil_to_tensor(self._resize(image))
         if self.stylize is None:
             return pixels
@@ -160,20 +163,20 @@ class Cropping:
 
     @property
     def each(self) -> v2.Transform:
-        """What is drawn anew each time: → `(3, size, size)`."""
+        """The random crop for each use of an image: → `(3, size, size)`."""
         return v2.RandomCrop(self.size)
 
     def middle(self, image: Image.Image) -> Tensor:
-        """The square in the middle, `(3, size, size)`, of an image whose short side is brought to `size`."""
+        """Return the middle square, `(3, size, size)`, of an image whose short side is resized to `size`."""
         pixels = pil_to_tensor(Resize(size=self.size, policy="short", interpolation="bilinear")(image))
         square: Tensor = center_crop(pixels, [self.size])
         return square
 
 
 def equalized(image: Tensor) -> Tensor:
-    """An image `(3, H, W)` in [0, 1] whose luminance has a flat histogram (AdaIN, section 3.2).
+    """Return an image `(3, H, W)` in [0, 1] whose luminance has a flat histogram (AdaIN, section 3.2).
 
-    The colours' differences stay, but where a channel leaves [0, 1].
+    Differences between its channels stay, except where a channel leaves [0, 1].
     """
     before = luminance(image)
     after = equalize_hist(before.numpy())  # type: ignore[no-untyped-call]

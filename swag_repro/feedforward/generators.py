@@ -1,4 +1,4 @@
-"""Networks that stylise in one pass: what they are made of, what goes in, and what is asked of them."""
+"""Networks that stylise in one pass: their parts, their inputs, and the targets of their training."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ContentTarget = Literal["adain", "content"]
 
 
 class Generator(ABC):
-    """One choice of `conf/generator`.
+    """A kind of network that stylises: one choice of `conf/generator`.
 
     Attributes:
-        name: what rows call it.
-        reads_styles: whether a picture's style is given with it; else it is learnt.
+        name: its name in rows.
+        reads_styles: whether it gets a style with each picture; otherwise it learns one.
     """
 
     name: str
@@ -32,43 +32,44 @@ class Generator(ABC):
 
     @abstractmethod
     def network(self, encoder: nn.Module, path: str, *, seed: int) -> nn.Module:
-        """What is trained, with fresh weights; the global random state is left as it was.
+        """Return the network to be trained, with fresh weights; the global random state stays as it was.
 
         Args:
-            encoder: whose layers it may mirror.
-            path: of the module that it decodes.
-            seed: of the weights.
+            encoder: the network whose layers it may mirror.
+            path: path of the module that it decodes.
+            seed: seed of the weights.
         """
 
     @abstractmethod
     def given(self, contents: Tensor, of_content: Tensor, of_style: Tensor) -> Tensor:
-        """What the network gets.
+        """Return the input of the network.
 
         Args:
             contents: `(B, 3, H, W)`, RGB in [0, 1].
-            of_content: their features at the tap, `(B, D, H', W')`.
-            of_style: those of the styles.
+            of_content: features of the contents at the tap, `(B, D, H', W')`.
+            of_style: features of the styles at the tap.
         """
 
     @abstractmethod
     def wanted(self, given: Tensor, of_content: Tensor) -> Tensor:
-        """Features that the picture is to have at the tap: the content term's target.
+        """Return the features that the picture should have at the tap: the target of the content term.
 
         Args:
-            given: what the network got.
-            of_content: the contents' features at the tap, `(B, D, H', W')`.
+            given: the input of the network.
+            of_content: features of the contents at the tap, `(B, D, H', W')`.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaIN(Generator):
-    """A decoder of features whose moments are the style's (Huang and Belongie, ICCV 2017).
+    """A generator that decodes features whose moments are the style's (Huang and Belongie, ICCV 2017).
 
     Attributes:
-        name: what rows call it.
-        norm: in the decoder; `none` in the paper, the others are its ablation (section 7.1).
+        name: its name in rows.
+        norm: the decoder's norm; `none` in the paper, the others are its ablation (section 7.1).
         fusion: `adain`, or `concat`: both features side by side (Enc-Concat-Dec, section 7.1).
-        content_target: of the content term: `adain`, the decoded features (eq. 12), or the content's own.
+        content_target: target of the content term: `adain`, the decoded features (eq. 12), or `content`, the
+            content's own.
         normalization: how deviations are taken.
 
     Raises:
@@ -91,34 +92,34 @@ class AdaIN(Generator):
             raise SettingError("generator.content_target", rule, "adain with fusion=concat", "Change one.")
 
     def network(self, encoder: nn.Module, path: str, *, seed: int) -> nn.Module:
-        """The mirrored decoder."""
+        """Return the mirrored decoder."""
         path_, channels = stages(encoder, path)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return mirrored(path_, channels * (2 if self.fusion == "concat" else 1), norm=self.norm)
 
     def given(self, contents: Tensor, of_content: Tensor, of_style: Tensor) -> Tensor:  # noqa: ARG002
-        """The features to decode, `(B, D, H', W')`; side by side `(B, 2D, H', W')`."""
+        """Return the features to decode, `(B, D, H', W')`; `concat` puts both together, `(B, 2D, H', W')`."""
         if self.fusion == "concat":
             return torch.cat([of_content, of_style], dim=1)
         return self.normalization(of_content, self.normalization.moments(of_style))
 
     def wanted(self, given: Tensor, of_content: Tensor) -> Tensor:
-        """`(B, D, H', W')`."""
+        """Return the decoded features or the content's own, `(B, D, H', W')`."""
         return of_content if self.content_target == "content" else given
 
     def moments(self, of_style: Tensor) -> Moments:
-        """What is kept of a style, to be used for any content."""
+        """Return the moments of a style, which serve for any content."""
         return self.normalization.moments(of_style)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Johnson(Generator):
-    """A network of one style (Johnson, Alahi, Fei-Fei, ECCV 2016).
+    """A generator of one style (Johnson, Alahi, Fei-Fei, ECCV 2016).
 
     Attributes:
-        name: what rows call it.
-        norm: `batch` in the paper, `instance` since Ulyanov et al. 2016, or `none`.
+        name: its name in rows.
+        norm: the network's norm: `batch` in the paper, `instance` since Ulyanov et al. 2016, or `none`.
         upsampling: see `JohnsonNetwork`.
 
     Raises:
@@ -135,15 +136,15 @@ class Johnson(Generator):
         check_choice("generator.upsampling", self.upsampling, get_args(Upsampling))
 
     def network(self, encoder: nn.Module, path: str, *, seed: int) -> nn.Module:  # noqa: ARG002
-        """The transformation network; no part of the encoder is in it."""
+        """Return the transformation network; it has no part of the encoder."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return JohnsonNetwork(norm=self.norm, upsampling=self.upsampling)
 
     def given(self, contents: Tensor, of_content: Tensor, of_style: Tensor) -> Tensor:  # noqa: ARG002
-        """The contents themselves."""
+        """Return the contents themselves."""
         return contents
 
     def wanted(self, given: Tensor, of_content: Tensor) -> Tensor:  # noqa: ARG002
-        """The content's own features."""
+        """Return the content's own features."""
         return of_content

@@ -13,13 +13,13 @@ from swag_repro.feedforward.mirror import NORMS
 Upsampling = Literal["transposed", "nearest"]
 
 BORDER = 40
-"""Pixels of reflection padding, of which the residual units, without padding, take 4·2·5."""
+"""Pixels of reflection padding; the residual units don't pad, and crop 4·2·5 pixels of it."""
 
 UNITS = 5
 
 
 class ResidualUnit(nn.Module):
-    """Two 3×3 convolutions without padding; the shortcut is cropped to what is left."""
+    """A residual unit of two 3×3 convolutions without padding, whose shortcut is cropped to their size."""
 
     def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
@@ -29,17 +29,18 @@ class ResidualUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, D, H, W)` → `(B, D, H − 4, W − 4)`; no ReLU behind the sum."""
+        """Return the unit's output, without a ReLU: `(B, D, H, W)` → `(B, D, H − 4, W − 4)`."""
         cropped: Tensor = x[..., 2:-2, 2:-2] + self.branch(x)
         return cropped
 
 
 class JohnsonNetwork(nn.Module):
-    """`c9s1-32, d64, d128, R128 × 5, u64, u32, c9s1-3`.
+    """The network `c9s1-32, d64, d128, R128 × 5, u64, u32, c9s1-3`.
 
     Args:
-        norm: behind each convolution but the last: one of `NORMS`.
-        upsampling: `transposed`, the paper's convolutions of stride ½, or `nearest` and a convolution.
+        norm: the norm behind each convolution but the last: one of `NORMS`.
+        upsampling: `transposed`, the paper's convolutions of stride ½, or `nearest` followed by a
+            convolution.
     """
 
     def __init__(self, *, norm: str, upsampling: Upsampling) -> None:
@@ -55,10 +56,10 @@ class JohnsonNetwork(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """`(B, 3, H, W)` → the same shape, in [0, 1] by a scaled tanh.
+        """Return stylised images, `(B, 3, H, W)`, in [0, 1] by a scaled tanh.
 
         Raises:
-            SettingError: a side of 40 pixels or fewer.
+            SettingError: a side has 40 pixels or fewer.
         """
         height, width = images.shape[2:]
         if min(height, width) <= BORDER:

@@ -1,4 +1,4 @@
-"""A decoder that mirrors an encoder: convolutions backwards, up-sampling for pooling (AdaIN, section 6)."""
+"""A decoder that mirrors an encoder: convolutions in reverse, up-sampling for pooling (AdaIN, section 6)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from torchvision.models.feature_extraction import create_feature_extractor
 
 SIDE = 224
-"""Pixels of the image by which layers' sizes are told; multiples of 32 shrink evenly."""
+"""Side in pixels of the image that tells layers' sizes; multiples of 32 shrink evenly."""
 
 NORMS: dict[str, Callable[[int], nn.Module] | None] = {
     "none": None,  # the paper
@@ -24,12 +24,12 @@ NORMS: dict[str, Callable[[int], nn.Module] | None] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolution of an encoder, or a place where it shrinks.
+    """One convolution of an encoder, or a place where the encoder shrinks.
 
     Attributes:
-        channels: that go into the convolution; None for a place where it only shrinks.
-        kernel: of the convolution, height and width.
-        shrinks: by what the sides are divided there.
+        channels: channels that go into the convolution; None for a place where the encoder only shrinks.
+        kernel: height and width of the convolution's kernel.
+        shrinks: factor by which the sides are divided there.
     """
 
     channels: int | None
@@ -38,13 +38,13 @@ class Stage:
 
 
 def stages(network: nn.Module, path: str) -> tuple[list[Stage], int]:
-    """The convolutions on the longest path from the image to a module's output, and that output's channels.
+    """Return the stages on the longest path from the image to a module's output, and the output's channels.
 
     Shortcuts and their projections are no part of it.
 
     Args:
-        network: any module that torch.fx can trace; on torch's `meta` device, too.
-        path: of the module whose output is decoded.
+        network: any module that torch.fx can trace; it may be on torch's `meta` device.
+        path: path of the module whose output is decoded.
     """
     extractor = create_feature_extractor(network.eval(), [path], suppress_diff_warning=True)
     with torch.inference_mode():
@@ -69,7 +69,7 @@ def _stages_of(convolutions: Sequence[_ConvNd], shrinks: int) -> list[Stage]:
 
 
 def _longest_path(extractor: fx.GraphModule, modules: dict[str, nn.Module]) -> list[fx.Node]:
-    """From the image to the output, past the most convolutions."""
+    """Return the path from the image to the output that passes the most convolutions."""
     depth: dict[fx.Node, int] = {}
     before: dict[fx.Node, fx.Node | None] = {}
     last = extractor.graph.output_node().all_input_nodes[0]
@@ -97,24 +97,24 @@ def _shape(node: fx.Node) -> torch.Size:
 
 
 class Decoder(nn.Sequential):
-    """From a layer's features back to an image; see `mirrored`."""
+    """A decoder from a layer's features back to an image; see `mirrored`."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """`(B, D, H, W)` → `(B, 3, H', W')`, near [0, 1] once it is trained."""
+        """Return images `(B, 3, H', W')`, near [0, 1] after training, of features `(B, D, H, W)`."""
         images: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
         return images
 
 
 def mirrored(path: Sequence[Stage], channels: int, *, norm: str) -> Decoder:
-    """The decoder of an encoder with these stages.
+    """Return the decoder of an encoder with these stages.
 
     For VGG-19 up to relu4_1 it is the paper's: nine 3×3 convolutions with reflection padding, nearest
     up-sampling in place of each pooling, ReLU behind all but the last, no normalisation.
 
     Args:
-        path: from the image on, by `stages`.
-        channels: of the features that it gets.
-        norm: in front of each ReLU: one of `NORMS`.
+        path: the stages from the image on, as `stages` returns them.
+        channels: channels of the features that it decodes.
+        norm: the norm in front of each ReLU: one of `NORMS`.
     """
     layers: list[nn.Module] = []
     made = NORMS[norm]
@@ -133,19 +133,19 @@ def mirrored(path: Sequence[Stage], channels: int, *, norm: str) -> Decoder:
 
 
 def _convolution(channels_in: int, channels_out: int, kernel: tuple[int, int]) -> nn.Conv2d:
-    """Odd kernels keep the size; an even one is made odd."""
+    """Return a convolution that keeps the size; an even kernel is made odd for that."""
     odd = (kernel[0] | 1, kernel[1] | 1)
     convolution = nn.Conv2d(
         channels_in, channels_out, odd, padding=(odd[0] // 2, odd[1] // 2), padding_mode="reflect"
     )
-    # torch's own start shrinks signals by three at each layer without normalisation.
+    # Without normalisation, torch's own start shrinks signals by three at each layer.
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
     return convolution
 
 
 def stride(path: Sequence[Stage]) -> int:
-    """Pixels of the image for each position of the features."""
+    """Return how many pixels of the image, along a side, one position of the features stands for."""
     product = 1
     for stage in path:
         product *= stage.shrinks
@@ -153,7 +153,7 @@ def stride(path: Sequence[Stage]) -> int:
 
 
 def reach(path: Sequence[Stage]) -> int:
-    """How far, in pixels, the features of a position depend on the image around it; and so for the mirror."""
+    """Return how far, in pixels, a position's features see the image around it; the mirror sees as far."""
     pixels, total = 1, 0
     for stage in path:
         total += pixels * max(*(side // 2 for side in stage.kernel), stage.shrinks - 1)
@@ -162,7 +162,7 @@ def reach(path: Sequence[Stage]) -> int:
 
 
 def reflect(network: nn.Module) -> nn.Module:
-    """Reflection padding in each convolution that pads, in place: fewer artefacts at borders (section 6)."""
+    """Make all padding that of reflection, in place: borders get fewer artefacts (section 6)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and any(int(side) > 0 for side in module.padding):
             module.padding_mode = "reflect"

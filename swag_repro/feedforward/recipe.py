@@ -1,4 +1,4 @@
-"""How a network that stylises is trained."""
+"""The recipe by which a network that stylises is trained."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from swag_repro.errors import SettingError
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Adam, its learning rate divided by `1 + decay · step`.
+    """A recipe of training by Adam; its learning rate is divided by `1 + decay · step`.
 
     Attributes:
-        steps: of the training.
+        steps: number of steps of the training.
         batch_size: pairs of a step, on all devices together.
         lr: learning rate of the first step.
         decay: 5e-5 in AdaIN's code; 0 keeps the learning rate.
-        beta1: of the mean of gradients.
-        beta2: of the mean of their squares.
+        beta1: decay of the mean of gradients.
+        beta2: decay of the mean of their squares.
         clip: largest norm of the gradient; None for any.
 
     Raises:
-        SettingError: a value out of range.
+        SettingError: a value is out of range.
     """
 
     steps: int
@@ -51,9 +51,9 @@ class Recipe:
                 raise SettingError(f"recipe.{name}", rule, repr(getattr(self, name)), "Choose another value.")
 
     def optimizer(self, network: nn.Module) -> Adam:
-        """Of all parameters."""
+        """Return the optimizer of all parameters."""
         return Adam(network.parameters(), lr=self.lr, betas=(self.beta1, self.beta2))
 
     def scheduler(self, optimizer: Optimizer, steps: int) -> LambdaLR:  # noqa: ARG002  (they don't matter here)
-        """Of the learning rate."""
+        """Return the scheduler of the learning rate."""
         return LambdaLR(optimizer, lambda step: 1 / (1 + self.decay * step))

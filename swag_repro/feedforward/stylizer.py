@@ -1,4 +1,4 @@
-"""Pictures by a trained network: of any size, of several styles, each in its place, as strong as wanted."""
+"""Stylising by a trained network: pictures of any size, several styles, each in its place and strength."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from swag_repro.feedforward.training import fitted
 from swag_repro.losses import Style
 
 FLAT = 1e-3
-"""Standard deviation of a style's pixels below which it is one colour: AdaIN would leave no content."""
+"""Standard deviation of pixels below which a style is one colour: AdaIN would leave nothing of a content."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class Tile:
     """A part of an image that is computed by itself.
 
     Attributes:
-        core: rows and columns that are kept, as slices of the image.
-        whole: those that are computed: the core with what the network sees around it.
+        core: the rows and columns that are kept, as slices of the image.
+        whole: the rows and columns that are computed: the core, and what the network sees around it.
     """
 
     core: tuple[slice, slice]
     whole: tuple[slice, slice]
 
     def inner(self, shrink: int = 1) -> tuple[slice, slice]:
-        """The core within what is computed, in units of `shrink` pixels."""
+        """Return the core's place within `whole`, in units of `shrink` pixels."""
         rows, columns = (
             slice((core.start - whole.start) // shrink, (core.stop - whole.start) // shrink)
             for core, whole in zip(self.core, self.whole, strict=True)
@@ -44,11 +44,11 @@ class Tile:
 
 
 def tiles(height: int, width: int, *, size: int, margin: int) -> Iterator[Tile]:
-    """Tiles that cover an image.
+    """Yield tiles that cover an image.
 
     Args:
-        height: of the image.
-        width: likewise.
+        height: height of the image, in pixels.
+        width: width of the image, in pixels.
         size: largest side of a core, in pixels.
         margin: pixels computed around each core, as far as the image goes.
     """
@@ -68,13 +68,13 @@ def tiles(height: int, width: int, *, size: int, margin: int) -> Iterator[Tile]:
 
 
 class Stylizer:
-    """A trained network in use; its pictures depend on no other picture of a batch.
+    """A trained network in use; a picture depends on no other picture of its batch.
 
     Args:
-        generator: what was trained.
-        network: with its weights.
-        encode: images `(B, 3, H, W)` in [0, 1] → features of the decoded layer.
-        path: of the encoder to that layer, see `swag_repro.feedforward.stages`.
+        generator: the generator that was trained.
+        network: the network with its weights.
+        encode: function from images `(B, 3, H, W)` in [0, 1] to features of the decoded layer.
+        path: the encoder's stages up to that layer, see `swag_repro.feedforward.stages`.
     """
 
     def __init__(
@@ -93,21 +93,21 @@ class Stylizer:
     def __call__(
         self, contents: Tensor, styles: Sequence[Style], *, alpha: float = 1.0, tile: int | None = None
     ) -> Tensor:
-        """The pictures, in the contents' size.
+        """Return the stylised pictures, in the contents' size.
 
         Args:
             contents: `(B, 3, H, W)`, RGB in [0, 1].
-            styles: those that all of them take, with weights and masks; of a network of one style they don't
-                matter.
-            alpha: from 0, the content as the network gives it back, to 1.
+            styles: styles that all contents take, with weights and masks; a network of one style ignores
+                them.
+            alpha: strength of the styles, from 0, the content as the network gives it back, to 1.
             tile: side in pixels above which an image is computed in parts; None for never.
 
         Returns:
             `(B, 3, H, W)` in [0, 1].
 
         Raises:
-            SettingError: an alpha out of range, a style of one colour, weights that are all 0, or settings
-                that the network has no use for.
+            SettingError: alpha is out of range, a style has one colour, all weights are 0, or the network has
+                no use for the settings.
         """
         _check(self.generator, styles, alpha)
         height, width = contents.shape[2:]
@@ -119,7 +119,7 @@ class Stylizer:
         return pictures[..., :height, :width].clamp(0, 1)
 
     def moments(self, style: Tensor) -> Moments:
-        """What AdaIN takes of a style `(3, H, W)`; of one tensor it is computed once."""
+        """Return AdaIN's moments of a style `(3, H, W)`; they are computed once for each tensor."""
         assert isinstance(self.generator, AdaIN)
         if (known := self._known.get(style)) is not None:
             return known
@@ -128,7 +128,7 @@ class Stylizer:
         return found
 
     def _padded(self, images: Tensor) -> Tensor:
-        """By reflection, so that the encoder's strides fit."""
+        """Return images padded by reflection, so that the encoder's strides fit."""
         height, width = images.shape[2:]
         more = (0, -width % self.stride, 0, -height % self.stride)
         if max(more) >= min(height, width):
@@ -158,10 +158,10 @@ class Stylizer:
         )
 
     def _tiled(self, contents: Tensor, styles: Sequence[Style], alpha: float, size: int) -> Tensor:
-        """In parts: features and pictures of each with all that the network sees around them.
+        """Return pictures that are computed in parts, each with all that the network sees around it.
 
-        Features of the whole image are kept (a 64th of its positions, for VGG to relu4_1), for AdaIN's
-        moments are of all.
+        AdaIN's moments are those of the whole image, so the features of the whole image are kept. For VGG up
+        to relu4_1, they have a 64th of its positions.
         """
         height, width = contents.shape[2:]
         size = max(self.stride, size // self.stride * self.stride)

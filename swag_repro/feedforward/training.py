@@ -22,12 +22,12 @@ from swag_repro.training.batches import Batch, Images, Order, loader, number
 
 @dataclass(frozen=True)
 class Score:
-    """Means over pairs of the objective's terms.
+    """The terms of the objective, as means over pairs.
 
     Attributes:
         content: the content term, without its weight.
-        style: the style term, likewise.
-        total: what is minimised.
+        style: the style term, without its weight.
+        total: the loss that is minimised.
     """
 
     content: float
@@ -39,31 +39,31 @@ class Encoder:
     """A frozen network, and the one tap that is decoded.
 
     Args:
-        tapped: read at the objective's taps, and at that one.
-        tap: its name.
+        tapped: a network that is read at the objective's taps, and at that one.
+        tap: the name of the decoded tap.
     """
 
     def __init__(self, tapped: TappedNetwork, tap: str) -> None:
         self.tapped, self.tap = tapped, tap
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Features at each tap, and the images themselves, `(B, 3, H, W)`, as `PIXELS`."""
+        """Return the features at each tap, and the images `(B, 3, H, W)` themselves as `PIXELS`."""
         return {**self.tapped(images), PIXELS: images}
 
 
 class FeedforwardTraining(Loop[tuple[Batch, ...]]):
-    """A network that is to stylise contents as an objective has it.
+    """The training of a network that stylises contents as an objective asks.
 
     Args:
-        generator: what is made of a network's input and output.
-        network: that is trained, in place.
-        encoder: by which the objective compares, and which AdaIN's network decodes.
+        generator: makes the network's input and its targets.
+        network: the network, which is trained in place.
+        encoder: the network by which the objective compares, and whose features AdaIN's network decodes.
         objective: content and style terms.
-        corpus: what it is trained on; a generator of one style takes the first.
-        cropping: of its images.
-        recipe: how it is trained.
-        seed: of the order of the images, and of what is drawn for them.
-        machine: how it is run.
+        corpus: the images to train on; a generator of one style takes the first style.
+        cropping: how the images are cropped.
+        recipe: how the network is trained.
+        seed: seed of the order of the images, and of the random choices for them.
+        machine: how the training is run.
         kept: whether images are read once, and kept in memory.
     """
 
@@ -102,16 +102,16 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         return replace(order, epochs=math.ceil(recipe.steps / order.steps_an_epoch))
 
     def _seed(self, part: str) -> int:
-        """Contents and styles have orders and crops of their own."""
+        """Return a seed for contents or styles: each have orders and crops of their own."""
         return number(self.seed, ("content", "style").index(part))
 
     def _encoded(self, image: Tensor) -> dict[str, Tensor]:
-        """Features of one image `(3, H, W)`, uint8."""
+        """Return the features of one image `(3, H, W)`, uint8."""
         with torch.no_grad():
             return self.encoder(self._placed(image[None]))
 
     def batches(self) -> Iterator[tuple[Batch, ...]]:
-        """Contents and styles of the steps that are not done yet; contents alone where there is one style."""
+        """Return contents and styles of the steps still to be done; contents alone if one style is learnt."""
         machine = self.machine
         parts = [
             loader(self.images[name], replace(order, first=self.done), machine.workers, machine.device)
@@ -120,7 +120,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         return islice(zip(*parts, strict=False), self.steps - self.done)
 
     def loss_of(self, batch: tuple[Batch, ...]) -> tuple[Tensor, Tensor]:
-        """The mean of a step's pairs; and sums of terms, total first, with the number of pairs, `(4,)`."""
+        """Return the mean loss of a step's pairs, and sums over them, `(4,)`: total, content, style, 1."""
         self._note_unreadable(batch)
         fewest = min(len(part.images) for part in batch)
         contents, *styles = (self._placed(part.images[:fewest]) for part in batch)
@@ -131,7 +131,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         return total, torch.stack(sums)
 
     def _note_unreadable(self, batch: tuple[Batch, ...]) -> None:
-        """Styles are numbered behind the contents."""
+        """Count unreadable images; styles are numbered behind the contents."""
         first = 0
         total = sum(map(len, self.images.values()))
         for part, images in zip(batch, self.images.values(), strict=True):
@@ -143,12 +143,12 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         return moved.float() / 255
 
     def terms(self, contents: Tensor, styles: Tensor | None, draws: Sequence[int]) -> Terms:
-        """Of pairs, `(B,)` each.
+        """Return the terms of pairs, `(B,)` each.
 
         Args:
             contents: `(B, 3, H, W)`, RGB in [0, 1].
-            styles: the same shape; None for the one that is learnt.
-            draws: of a loss that samples, see `swag_repro.losses.Look`.
+            styles: the same shape; None for the one style that is learnt.
+            draws: seeds of a loss that samples, see `swag_repro.losses.Look`.
         """
         tap = self.encoder.tap
         with self.machine.autocast():
@@ -167,7 +167,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         return {tap: layer.expand(count, -1, -1, -1) for tap, layer in self.only_style.items()}
 
     def running(self) -> Score:
-        """Means since they were last forgotten.
+        """Return means over the pairs since the sums were last set to 0.
 
         Raises:
             TrainingError: a loss is NaN or infinite.
@@ -178,7 +178,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
 
 
 def fitted(images: Tensor, like: Tensor) -> Tensor:
-    """Images in the size of others: networks that pad nothing give them smaller."""
+    """Return images in the size of others; networks that don't pad make them smaller."""
     if images.shape[2:] == like.shape[2:]:
         return images
     return F.interpolate(images, like.shape[2:], mode="bilinear")

@@ -1,4 +1,4 @@
-"""Content and style images: bundled or one's own, read correctly, resized, as tensors."""
+"""Content and style images: they are bundled or the user's own, read, resized, and made into tensors."""
 
 from swag_repro.images.colors import grey, luminance, match_colors, match_luminance, with_luminance_of
 from swag_repro.images.files import existing

@@ -1,10 +1,11 @@
 """A picture's own colours, kept in its stylisation.
 
-Two ways of Gatys, Bethge, Hertzmann, Shechtman, *Preserving Color in Neural Artistic Style Transfer* (2016).
-Luminance-only transfer: style and content are made `grey`, and `with_luminance_of` colours the result.
-Colour histogram matching, AdaIN's too: the style takes the content's colours first, by `match_colors`.
+There are two ways (Gatys, Bethge, Hertzmann, Shechtman, *Preserving Color in Neural Artistic Style Transfer*,
+2016). In luminance-only transfer, style and content are made `grey`, and `with_luminance_of` colours the
+result. In colour histogram matching, which AdaIN uses, too, `match_colors` gives the style the content's
+colours before the transfer.
 
-Images are RGB in [0, 1], `(3, H, W)` or `(B, 3, H, W)`, and each image of a batch has its own statistics.
+Images are RGB in [0, 1], `(3, H, W)` or `(B, 3, H, W)`. Each image of a batch has its own statistics.
 """
 
 from __future__ import annotations
@@ -15,32 +16,33 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Y of YIQ (ITU-R BT.601). Their sum is 1, so that adding a number to all channels adds it to Y.
+# Y of YIQ (ITU-R BT.601). Their sum is 1, so adding a number to all channels adds it to Y.
 LUMINANCE = (0.299, 0.587, 0.114)
-# Standard deviation of rounding to 8 bits: a style that varies less than this has no contrast to scale up.
+# Standard deviation of rounding to 8 bits: a style that varies less has no contrast to scale up.
 ROUNDING = 1 / (255 * math.sqrt(12))
 
 
 def luminance(images: Tensor) -> Tensor:
-    """`Y = 0.299 R + 0.587 G + 0.114 B`: `(..., 3, H, W)` → `(..., 1, H, W)`."""
+    """Return the luminance `Y = 0.299 R + 0.587 G + 0.114 B`: `(..., 3, H, W)` → `(..., 1, H, W)`."""
     weights = images.new_tensor(LUMINANCE).view(3, 1, 1)
     return (weights * images).sum(dim=-3, keepdim=True)
 
 
 def grey(images: Tensor) -> Tensor:
-    """Their luminance in all three channels, for networks that expect three."""
+    """Return the images' luminance in all three channels, for networks that expect three."""
     return _three(luminance(images))
 
 
 def with_luminance_of(colors: Tensor, pictures: Tensor) -> Tensor:
-    """The luminance of `pictures` with the colours of `colors`, Y of the one with I and Q of the other.
+    """Return images with the luminance (Y) of `pictures` and the colours (I and Q) of `colors`.
 
-    `C + (Y(P) − Y(C)) (1, 1, 1)`: a number added to all channels changes neither I nor Q. Where a channel
-    leaves [0, 1] it is clamped: there the colour is weaker, and the luminance nearer to that of `colors`.
+    The result is `C + (Y(P) − Y(C)) (1, 1, 1)`: a number added to all channels changes neither I nor Q. A
+    channel that leaves [0, 1] is clamped; there the colour is weaker, and the luminance nearer to that of
+    `colors`.
 
     Args:
         colors: `(..., 3, H, W)`.
-        pictures: of the same size.
+        pictures: images of the same size.
 
     Returns:
         `(..., 3, H, W)` in [0, 1].
@@ -49,10 +51,10 @@ def with_luminance_of(colors: Tensor, pictures: Tensor) -> Tensor:
 
 
 def match_luminance(style: Tensor, content: Tensor) -> Tensor:
-    """The style in grey, with mean and standard deviation of the content's luminance.
+    """Return the style in grey, with the mean and the standard deviation of the content's luminance.
 
     `Y' = σ_c / σ_s (Y − μ_s) + μ_c` (ibid., "Luminance-only transfer"), clamped to [0, 1]. σ_s counts as
-    `ROUNDING` at least: a style of one luminance becomes μ_c throughout.
+    `ROUNDING` at least, so a style of one luminance becomes μ_c throughout.
 
     Args:
         style: `(..., 3, H, W)`.
@@ -69,11 +71,11 @@ def match_luminance(style: Tensor, content: Tensor) -> Tensor:
 
 
 def match_colors(style: Tensor, content: Tensor) -> Tensor:
-    """The style with mean and covariance of the content's colours.
+    """Return the style with the mean and the covariance of the content's colours.
 
     `x' = A (x − μ_s) + μ_c` with `A = Σ_c^½ Σ_s^−½` (ibid., "Color histogram matching", the form of Image
-    Analogies), in float64, clamped to [0, 1]. Eigenvalues of Σ_s count as `ROUNDING²` at least: along a
-    colour axis on which a style doesn't vary (all but one of a grey image's) it will not vary then either.
+    Analogies), in float64, clamped to [0, 1]. Eigenvalues of Σ_s count as `ROUNDING²` at least. If the style
+    doesn't vary along a colour axis, the result doesn't either; a grey image varies along one axis only.
 
     Args:
         style: `(..., 3, H, W)`.
@@ -91,12 +93,15 @@ def match_colors(style: Tensor, content: Tensor) -> Tensor:
 
 
 def _three(levels: Tensor) -> Tensor:
-    """`(..., 1, H, W)` → `(..., 3, H, W)`, in memory of its own."""
+    """Return one channel as three: `(..., 1, H, W)` → `(..., 3, H, W)`, in memory of its own."""
     return torch.cat([levels] * 3, dim=-3)
 
 
 def _color_statistics(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels less their mean `(..., 3, M)`, that `(..., 3, 1)`, and covariance `(..., 3, 3)`, in float64."""
+    """Return pixels less their mean `(..., 3, M)`, the mean `(..., 3, 1)`, and the covariance `(..., 3, 3)`.
+
+    All are in float64.
+    """
     pixels = images.double().flatten(-2)
     mean = pixels.mean(dim=-1, keepdim=True)
     centred = pixels - mean
@@ -104,7 +109,7 @@ def _color_statistics(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _spectral(matrix: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """The function of a symmetric matrix, by its eigenvalues."""
+    """Return the function of a symmetric matrix, by its eigenvalues."""
     values, vectors = torch.linalg.eigh(matrix)
     transformed: Tensor = (vectors * function(values).unsqueeze(-2)) @ vectors.mT
     return transformed

@@ -1,4 +1,4 @@
-"""Image files of any common kind, read as 8-bit sRGB."""
+"""Reading of image files of any common kind as 8-bit sRGB."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from swag_repro.errors import ImageError, UserError
 from swag_repro.runs.files import digest_of
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What a file may hold, whatever its ending; without the formats for which Pillow starts other programs."""
+"""Formats that are read, whatever a file's ending; those that need other programs are left out."""
 
 MIN_SIDE = 16
 """Shortest side, in pixels, on which anything is measured."""
 
 
 def existing(path: str) -> Path | None:
-    """The file at a path, where `~` is the home directory; None where there is none, or can't be."""
+    """Return the file at a path, where `~` is the home directory; None if there is none."""
     try:
         file = Path(path).expanduser()
         return file if file.is_file() else None
-    except (OSError, RuntimeError):  # a name that is too long, a folder that may not be read, no such user
+    except (OSError, RuntimeError):  # too long a name, a folder that may not be read, or no such user
         return None
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes.
+    """Return the SHA-256 of a file's bytes.
 
     Raises:
         ImageError: The file can't be read.
@@ -46,7 +46,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_header(path: Path) -> None:
-    """Refuses what can be told to be no usable image without decoding it.
+    """Raise an `ImageError` if a file's header shows that it is no usable image; decode nothing.
 
     Raises:
         ImageError: The file is unreadable, no image, smaller than `MIN_SIDE`, or a decompression bomb.
@@ -56,10 +56,10 @@ def check_header(path: Path) -> None:
 
 
 def read_rgb(path: Path, *, ground: str = "white") -> Image.Image:
-    """Reads an image file as an RGB image, upright and in sRGB.
+    """Return an image file as an RGB image, upright and in sRGB.
 
-    The first frame of an animation is taken; transparent parts are laid on the colour `ground`; 16-bit grey
-    is scaled to 8 bits; an embedded colour profile is applied where it fits the image.
+    Of an animation, the first frame is read. Transparent parts are laid on the colour `ground`. 16-bit grey
+    is scaled to 8 bits. An embedded colour profile is applied if it fits the image.
 
     Raises:
         ImageError: As for `check_header`, or the file is truncated, corrupt, or deeper than 16 bits.
@@ -75,7 +75,7 @@ def read_rgb(path: Path, *, ground: str = "white") -> Image.Image:
 
 
 def read_alpha(path: Path) -> Image.Image | None:
-    """Return how opaque each pixel of an image file is (mode L), upright; None where all of it is.
+    """Return the opacity of an image file's pixels, upright, in mode L; None if all pixels are opaque.
 
     Raises:
         ImageError: As for `read_rgb`.
@@ -89,18 +89,18 @@ def read_alpha(path: Path) -> Image.Image | None:
 
 @contextmanager
 def opened(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> Iterator[Image.Image]:
-    """Open an image whose pixels are not yet decoded; what is raised inside becomes an ImageError.
+    """Yield an image whose pixels are not yet decoded; turn errors within the block into an `ImageError`.
 
     Args:
         content: the file, or its content.
-        name: of the file, for messages.
-        least: pixels that its sides should have.
+        name: the file's name, for messages.
+        least: pixels that its sides should have at least.
 
     Raises:
-        ImageError: no image, smaller, with too many pixels, truncated or corrupt.
+        ImageError: the content is no image, or is too small, too large, truncated or corrupt.
     """
     try:
-        # Pillow only warns of images of up to twice its limit, and compares sizes before it decodes.
+        # Up to twice its limit, Pillow only warns. It compares sizes before it decodes.
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             file = Image.open(content, formats=FORMATS)
@@ -115,7 +115,7 @@ def opened(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> It
     except UnidentifiedImageError as error:
         rule = f"should be an image ({', '.join(FORMATS)})"
         raise ImageError(name, rule, "something else", "Convert or remove it.") from error
-    except Exception as error:  # a decoder can raise anything of a corrupt file
+    except Exception as error:  # a decoder can raise any error for a corrupt file
         raise ImageError(name, "should be a readable image", error, "Repair or remove it.") from error
 
 
@@ -134,33 +134,33 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each orientation of EXIF (JEITA CP-3451, Orientation)."""
+"""EXIF orientation → what undoes it (JEITA CP-3451, Orientation)."""
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF says. Other tags, which may be of any type, are not looked at."""
+    """Turn an image as its EXIF says. Other tags may be of any type, and are ignored."""
     try:
         with warnings.catch_warnings(action="ignore"):
             turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # of damaged tags Pillow raises anything; viewers show the picture
+    except Exception:  # Pillow raises any error for damaged tags; viewers show the picture
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The image without its alpha channel, in a mode (L, RGB, CMYK) that a colour profile can be for."""
+    """Return the image without its alpha channel, in a mode that colour profiles fit: L, RGB or CMYK."""
     match image.mode:
         case "L" | "RGB" | "CMYK":
             return image
         case "1" | "LA" | "La":
             return image.convert("L")
         case _:
-            # Palettes go through RGBA: Pillow warns where it would lose partial transparency.
+            # Palettes go through RGBA, because Pillow warns where it would lose partial transparency.
             return image.convert("RGBA").convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """The image itself, or of a deeper one, always grey, the 16-bit values scaled to 8."""
+    """Return the image with 8 bits a channel; a deeper image is always grey, and scaled from 16 bits."""
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.asarray(image)
@@ -170,7 +170,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB by the embedded `profile`; as if there were none where it is broken or made for other channels."""
+    """Return the image as RGB by its colour profile; one that is broken or doesn't fit it is ignored."""
     if profile:
         with suppress(ImageCms.PyCMSError, OSError):
             source, target = ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB")

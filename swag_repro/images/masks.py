@@ -1,4 +1,4 @@
-"""Where in a content picture a style is wanted."""
+"""Masks: they say where in a content picture a style is wanted."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from swag_repro.errors import ImageError, SettingError
 from swag_repro.images.picture import Picture
 from swag_repro.images.resize import Resize
 
-# A mask without a level as bright as this is black to the eye; so is one of 0 and 1, as segmentations are.
+# A mask without a level as bright as this looks black; so does one of 0 and 1, as segmentations are.
 WHITE = 128
 # Standard deviations at which the blur ends; 99.7 % of a Gaussian lie within.
 REACH = 3.0
 
 
 def load_mask(mask: Picture, picture: Picture, resize: Resize, *, feather: float) -> Tensor:
-    """How much the style is wanted at each position of a picture: 1 where the mask is white, 0 where black.
+    """Return how much the style is wanted at each position: 1 where the mask is white, 0 where it is black.
 
     Args:
-        mask: of any kind that a picture may have; colours count by their luminance.
-        picture: what it is a mask of.
-        resize: the picture's own.
+        mask: a picture of any kind; its luminance counts.
+        picture: the picture that the mask belongs to.
+        resize: how that picture is resized.
         feather: see `feathered`.
 
     Returns:
@@ -34,8 +34,8 @@ def load_mask(mask: Picture, picture: Picture, resize: Resize, *, feather: float
 
     Raises:
         SettingError: `feather` is negative or not finite.
-        ImageError: The mask can't be read, has another size than the picture, is white nowhere, or so little
-            that nothing is left when it is resized.
+        ImageError: The mask can't be read, has another size than the picture, or is white nowhere; or too
+            little of it is white to be left when it is resized.
     """
     levels, size = mask.read().convert("L"), picture.read().size
     if levels.size != size:
@@ -52,12 +52,12 @@ def load_mask(mask: Picture, picture: Picture, resize: Resize, *, feather: float
 
 
 def feathered(mask: Tensor, feather: float) -> Tensor:
-    """A mask with soft edges, by a Gaussian blur that mirrors it at its borders.
+    """Return a mask with soft edges, made by a Gaussian blur that mirrors the mask at its borders.
 
     Args:
         mask: `(1, H, W)`.
-        feather: standard deviation as a part of the short side, 0 or more. The blur ends at 3 of them, and
-            at the short side's length.
+        feather: standard deviation as a part of the short side, 0 or more. The blur ends at 3 standard
+            deviations, and at the short side's length.
 
     Returns:
         `(1, H, W)`.
@@ -72,7 +72,7 @@ def feathered(mask: Tensor, feather: float) -> Tensor:
     width = 2 * min(math.ceil(REACH * deviation), short - 1) + 1
     if width == 1:
         return mask
-    # One direction after the other: a Gaussian is separable, and so the cost grows with its width only.
+    # A Gaussian is separable: blurring one direction after the other makes the cost grow with its width only.
     blurred: Tensor = gaussian_blur(gaussian_blur(mask, [width, 1], deviation), [1, width], deviation)
     return blurred.clamp(0, 1)
 

@@ -20,20 +20,20 @@ class Picture:
     """An image to measure or to stylise with; its pixels are read only when asked for."""
 
     name: str
-    """Unique among the pictures of one role, e.g. "astronaut"."""
+    """Its name, unique among the pictures of one role, e.g. "astronaut"."""
     role: Role
     sha256: str
-    """Identity: hash of a file's bytes."""
+    """Its identity: the hash of the file's bytes."""
     licence: str
     read: Callable[[], Image.Image] = field(repr=False, compare=False)
-    """Reads the pixels: an RGB image, upright, in sRGB. Raises `ImageError` where it can't."""
+    """A function that returns the pixels as an upright RGB image in sRGB, or raises an `ImageError`."""
 
     alpha: Callable[[], Image.Image | None] = field(repr=False, compare=False, default=lambda: None)
-    """Reads how opaque its pixels are, in mode L; None where all are. Raises `ImageError` where it can't."""
+    """A function that returns the opacity in mode L (None: all opaque), or raises an `ImageError`."""
 
     @classmethod
     def of_file(cls, path: Path, *, name: str, role: Role, licence: str) -> Self:
-        """A picture kept in a file, whose header is checked now; of a mask, what is transparent is black.
+        """Return the picture in a file, whose header is checked now. Transparent parts of a mask are black.
 
         Raises:
             ImageError: The file is unreadable, no image, too small, or a decompression bomb.
@@ -45,5 +45,5 @@ class Picture:
 
     @property
     def key(self) -> str:
-        """Role and name, e.g. "content/astronaut": unique in a set of pictures."""
+        """Its role and name, e.g. "content/astronaut", unique in a set of pictures."""
         return f"{self.role}/{self.name}"

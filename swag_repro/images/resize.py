@@ -1,4 +1,4 @@
-"""Policies that bring an image to the size it is measured at."""
+"""Resizing of an image to the size at which it is measured."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Policy = Literal["short", "long", "squash", "none"]
 Interpolation = Literal["lanczos", "bilinear"]
 
 MAX_PIXELS = 2**26
-"""Most pixels of a resized image; an image of extreme ratio would fill the memory."""
+"""Most pixels of a resized image. An image of extreme ratio could fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resize:
-    """Resizes by antialiased interpolation.
+    """A way to resize images, by antialiased interpolation.
 
-    `short` and `long` set that side to `size` pixels and keep the ratio; `squash` makes any image `size` x
-    `size`, as the authors' release does; `none` leaves images as they are. `bilinear` is what torchvision's
-    transforms do.
+    The policies `short` and `long` set that side to `size` pixels and keep the ratio. `squash` makes any
+    image `size` x `size`, as the authors' release does. `none` leaves images as they are. The interpolation
+    `bilinear` is that of torchvision's transforms.
 
     Raises:
-        SettingError: `size` is below 16 or no integer, or an unknown policy or interpolation.
+        SettingError: `size` is below 16 or no integer, or the policy or the interpolation is unknown.
     """
 
     size: int
@@ -41,7 +41,7 @@ class Resize:
         check_choice("images.interpolation", self.interpolation, get_args(Interpolation))
 
     def target(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height, in pixels, to which an image of `width` x `height` is brought."""
+        """Return the width and height, in pixels, of an image of `width` x `height` after resizing."""
         if self.policy == "squash":
             return self.size, self.size
         if self.policy == "none":
@@ -50,10 +50,11 @@ class Resize:
         return round(width * self.size / side), round(height * self.size / side)
 
     def __call__(self, image: Image.Image, name: str = "image") -> Image.Image:
-        """The resized image.
+        """Return the resized image.
 
         Raises:
-            ImageError: The result, of an extreme ratio, would have a side below 16 or more than `MAX_PIXELS`.
+            ImageError: The ratio is so extreme that the result would have a side below 16, or over
+                `MAX_PIXELS`.
         """
         width, height = self.target(*image.size)
         if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:

@@ -1,4 +1,4 @@
-"""Sets of pictures: bundled ones that need no download, or those of a folder."""
+"""Sets of pictures: bundled pictures, which need no download, or those of a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PHOTOGRAPHS = {
     "camera.png": "CC0 (Lav Varshney)",
     "brick.png": "CC0 (CC0Textures)",
 }
-"""Files inside scikit-image's wheel, and their licences from the docstrings of `skimage.data`."""
+"""Files inside scikit-image's wheel, with their licences, which docstrings of `skimage.data` state."""
 
 PAINTINGS = {
     "starry_night.jpg": "Vincent van Gogh, The Starry Night, 1889",
@@ -33,7 +33,7 @@ PAINTINGS = {
     "shipwreck.jpg": "J. M. W. Turner, The Wreck of a Transport Ship, about 1810",
     "edith.jpg": "Egon Schiele, Portrait of Edith Schiele, Seated, 1915",
 }
-"""Files beside this module, in the public domain; the README beside them has the table."""
+"""Files beside this module, which are in the public domain; the README beside them has their table."""
 
 FOLDER = Path(__file__).parent / "paintings"
 
@@ -41,17 +41,17 @@ ROLES: dict[str, Role] = {"content": "content", "style": "style"}
 
 
 def bundled(*, limit: int | None = None) -> tuple[Picture, ...]:
-    """Return seven photographs (content), then seven paintings (style).
+    """Return seven photographs (content), then seven paintings (style); all ship.
 
     Args:
         limit: How many of each role to keep, from the first on; None keeps all.
 
     Raises:
         SettingError: `limit` is below 1.
-        ImageError: A file is missing from the installed package or scikit-image's.
+        ImageError: A file is missing from this package or from scikit-image.
     """
     _check_limit(limit)
-    # Found without importing scikit-image, which is slow.
+    # This way scikit-image, which is slow to import, isn't imported.
     data = Path(str(distribution("scikit-image").locate_file("skimage/data")))
     photographs = [
         Picture.of_file(data / file, name=Path(file).stem, role="content", licence=licence)
@@ -65,12 +65,13 @@ def bundled(*, limit: int | None = None) -> tuple[Picture, ...]:
 
 
 def folder(path: str | Path, *, limit: int | None = None) -> tuple[Picture, ...]:
-    """The images of a directory with all below it, or those that match a glob: content, then style.
+    """Return the images below a directory, or those that match a glob: content first, then style.
 
-    Files are told by what they hold, whatever their endings; a warning counts those that are no images. An
-    image's role is the name of the nearest folder called `content` or `style`, as far up as `path` itself (a
-    glob's part without wildcards); without one it is content. Hidden files are left out. A picture's name is
-    its file's stem; if two stems of a role are equal, that role is named by file names, or else by paths.
+    A file of an unknown ending counts as an image if its content is one; a warning counts the other files.
+    Hidden files are left out. An image's role is the name of the nearest folder called `content` or `style`,
+    as far up as `path` itself (for a glob, its part without wildcards); an image without such a folder is
+    content. A picture's name is its file's stem. If two stems of a role are equal, the pictures of that role
+    are named by their file names, or else by their paths.
 
     Args:
         path: A directory, a glob (`**` for any depth), or one file; `~` is the home directory.
@@ -78,7 +79,7 @@ def folder(path: str | Path, *, limit: int | None = None) -> tuple[Picture, ...]
 
     Raises:
         SettingError: `limit` is below 1.
-        ImageError: No image is found; or one is unreadable, too small, or a decompression bomb.
+        ImageError: No image is found, or an image is unreadable, too small, or a decompression bomb.
     """
     _check_limit(limit)
     if not isinstance(path, str | Path):
@@ -86,7 +87,7 @@ def folder(path: str | Path, *, limit: int | None = None) -> tuple[Picture, ...]
     sieve = Sieve()
     try:
         root, found = _find(Path(path).expanduser(), sieve)
-    except (OSError, RuntimeError) as error:  # a name that is too long, or no such user
+    except (OSError, RuntimeError) as error:  # too long a name, or no such user
         rule = "should be a directory or a glob"
         raise ImageError("images.path", rule, f"{path} ({error})", "Check the path.") from error
     if not found:
@@ -105,7 +106,7 @@ def _check_limit(limit: int | None) -> None:
 
 
 def _find(place: Path, sieve: Sieve) -> tuple[Path, list[Path]]:
-    """The folder that roles and relative paths begin at, and the image files, sorted."""
+    """Return the folder at which roles and relative paths begin, and the image files, sorted."""
     if place.is_dir():
         root, pattern = place, f"{glob.escape(str(place))}/**/*"
     elif place.is_file():

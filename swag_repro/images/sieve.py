@@ -1,4 +1,4 @@
-"""Which files of a folder are images."""
+"""A sieve that tells which files of a folder are images."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
     ".webp",
 )  # fmt: skip
-"""Endings, in lower or upper case, of files that are taken for images unread."""
+"""Endings, in lower or upper case, by which a file counts as an image without being read."""
 
 SNIFFED = tuple(name for name in FORMATS if name != "TIFF")
-"""What is looked for in files of other endings; cameras' raw files are TIFFs that show a thumbnail only."""
+"""Formats that files of other endings may have. Cameras' raw files are TIFFs that show a thumbnail only."""
 
 
 class Sieve:
-    """Tells images from other files by their endings or else by their content, and counts the others."""
+    """A sieve that tells images from other files by ending or content, and counts the other files."""
 
     def __init__(self) -> None:
         self._left_out: Counter[str] = Counter()
@@ -36,7 +36,7 @@ class Sieve:
         return file.is_file() and self.takes_content(file.name, lambda: file.open("rb"))
 
     def takes_content(self, name: str, opening: Callable[[], IO[bytes]]) -> bool:
-        """Return whether a file of this name is an image; it is opened where the ending doesn't tell."""
+        """Return whether a file of this name is an image; it is opened only if its ending doesn't tell."""
         suffix = PurePath(name).suffix.lower()
         if suffix in SUFFIXES or _is_image(opening):
             return True
@@ -45,11 +45,11 @@ class Sieve:
 
     @property
     def left_out(self) -> str:
-        """The files that were left out, by their endings: `2 .heic, 1 .txt`; empty if none was."""
+        """The files that were left out, by ending, such as `2 .heic, 1 .txt`; empty if there are none."""
         return ", ".join(f"{count} {suffix}" for suffix, count in sorted(self._left_out.items()))
 
     def tell(self, place: object) -> None:
-        """Log what was left out of a folder, once."""
+        """Warn of the files of a folder that were left out, once."""
         if self._left_out:
             _warn(f"left out of {place}: {self.left_out}. Images are {', '.join(FORMATS)}; convert others.")
 
@@ -58,7 +58,7 @@ def _is_image(opening: Callable[[], IO[bytes]]) -> bool:
     try:
         with opening() as file, Image.open(file, formats=SNIFFED):
             return True
-    except Exception:  # of a damaged header Pillow raises anything
+    except Exception:  # Pillow raises any error for a damaged header
         return False
 
 

@@ -1,4 +1,4 @@
-"""Pictures as tensors, and tensors as image files."""
+"""Conversion of pictures to tensors, and of tensors to image files."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ Batch = tuple[tuple[Picture, ...], Tensor]
 
 
 def load(picture: Picture, resize: Resize) -> Tensor:
-    """The resized picture `(3, H, W)`, float32 in `[0, 1]`.
+    """Return the resized picture `(3, H, W)`, float32 in `[0, 1]`.
 
     Raises:
-        ImageError: The picture can't be read, or has too extreme a ratio to be resized so.
+        ImageError: The picture can't be read, or its ratio is too extreme to be resized so.
     """
     pixels = np.array(resize(picture.read(), picture.key))
     return torch.from_numpy(pixels).permute(2, 0, 1).to(torch.float32).div_(255).contiguous()
 
 
 def batches(pictures: Iterable[Picture], resize: Resize, batch_size: int) -> Iterator[Batch]:
-    """Streams pictures, in order, with their tensors `(B, 3, H, W)`, `1 <= B <= batch_size`.
+    """Yield pictures, in order, with their tensors `(B, 3, H, W)`, `1 <= B <= batch_size`.
 
-    Only neighbours of equal size share a batch. Pictures are read when their turn comes, so that memory does
-    not grow with their number.
+    Only neighbours of equal size share a batch. Each picture is read when its turn comes, so memory does not
+    grow with their number.
 
     Raises:
         SettingError: `batch_size` is below 1.
-        ImageError: As `load`, when the picture's turn comes.
+        ImageError: As for `load`, when the picture's turn comes.
     """
     if batch_size < 1:
         raise SettingError("compute.batch_size", "should be at least 1", batch_size, "Choose a larger one.")
@@ -55,14 +55,14 @@ def batches(pictures: Iterable[Picture], resize: Resize, batch_size: int) -> Ite
 
 
 def _drain(held: list[tuple[Picture, Tensor]]) -> Batch:
-    """Stacks and forgets what was held, so that the batch is in memory once while it is used."""
+    """Return the held pictures and images as a batch and clear the list, so memory holds each image once."""
     pictures, images = zip(*held, strict=True)
     held.clear()
     return pictures, torch.stack(images)
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """An image `(3, H, W)`, clamped to `[0, 1]` and rounded to 8 bits.
+    """Return a tensor `(3, H, W)` as an image: clamped to `[0, 1]` and rounded to 8 bits.
 
     Raises:
         NonFiniteError: A value is NaN or infinite.
@@ -81,14 +81,14 @@ def save_png(
     below: Path | None = None,
     alpha: Image.Image | None = None,
 ) -> None:
-    """Writes an image `(3, H, W)` in `[0, 1]` as a `whole_file` of PNG, with `metadata` as text chunks.
+    """Write an image `(3, H, W)` in `[0, 1]` as a `whole_file` of PNG, with `metadata` as text chunks.
 
     Args:
         image: the image.
-        path: where.
+        path: the place of the file.
         metadata: texts by their keys.
-        below: as for `whole_file`.
-        alpha: how opaque it is, of any size, in mode L; None for wholly.
+        below: see `whole_file`.
+        alpha: its opacity, of any size, in mode L; None for an opaque image.
 
     Raises:
         NonFiniteError: A value is NaN or infinite.

@@ -1,4 +1,4 @@
-"""ImageNet weights that ship with this project; README.md beside this file says where they come from."""
+"""ImageNet weights that ship with this project; the README beside this file says where they come from."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedWeights(StoredWeights):
-    """The shipped weights of a network, found by its name; stored as float16, read as float32."""
+    """The shipped weights of a network, found by its name, stored as float16, and read as float32."""
 
     name: str
 
     def file(self, architecture: Architecture) -> FileWeights:
-        """Return the file of this network, whose SHA-256 is checked when it is read.
+        """Return the file of this network; its SHA-256 is checked when it is read.
 
         Raises:
             WeightsError: no weights of this network ship.
@@ -33,7 +33,7 @@ class PretrainedWeights(StoredWeights):
         return FileWeights(path=str(FOLDER / row["file"]), sha256=row["sha256"], name=self.name)
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """Return the network with its weights, as far as these reach: VGG-16 ends at relu5_1.
+        """Return the network with its weights, up to the last layer that has some: VGG-16 ends at relu5_1.
 
         Raises:
             WeightsError: no weights of this network ship, or their file is damaged.
@@ -43,7 +43,7 @@ class PretrainedWeights(StoredWeights):
             return super().build(architecture)
 
         def shortened(**settings: Any) -> nn.Module:
-            with torch.device("meta"):  # a classifier of half a gigabyte is never made
+            with torch.device("meta"):  # no memory is taken for a classifier of half a gigabyte
                 network = _up_to(last, architecture.builder(**settings))
             for name in architecture.head:
                 network.set_submodule(name, nn.Identity())
@@ -53,7 +53,7 @@ class PretrainedWeights(StoredWeights):
 
 
 def _up_to(last: str, network: nn.Module) -> nn.Module:
-    """Drop the modules behind `last`, such as `features.25`, of the sequence that it is in."""
+    """Drop the modules behind `last`, such as `features.25`, from the sequence that holds it."""
     sequence, _, index = last.rpartition(".")
     network.set_submodule(sequence, network.get_submodule(sequence)[: int(index) + 1])  # type: ignore[index]
     return network

@@ -1,1 +1,1 @@
-"""Run directories, what is in them, and their mirror in Weights & Biases."""
+"""Run directories, the files in them, and their mirror in Weights & Biases."""

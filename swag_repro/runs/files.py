@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writing of files that appear whole or not at all, and safe reading of them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ import yaml
 from swag_repro.errors import StoreError
 
 UNSEALED = ("status.json", "run.log", "tracking.json", "wandb", "checkpoints")
-"""What a run directory holds beside its result: no digest is kept of them. A checkpoint has its own."""
+"""Files that a run directory holds beside its result. No digest of them is kept; a checkpoint has its own."""
 
 
 ROOM = 2**16
-"""Bytes that should be free before anything starts: Hydra's own files raise what has no message."""
+"""Bytes that should be free before anything starts: when Hydra's own files fail, no message says why."""
 
 BEAT = 10.0
 """Seconds between two heartbeats."""
 
 
 LONGEST_YAML, MOST_VALUES, DEEPEST = 2**22, 200_000, 50
-"""Letters, values and levels of a YAML file: a config has some 5000, 200 and 6."""
+"""Limits of a YAML file: its letters, values and levels. A config has some 5000, 200 and 6."""
 
 
 MALFORMED = (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError)
@@ -39,19 +39,19 @@ MALFORMED = (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError)
 T = TypeVar("T")
 
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's where it is there, ten times as fast; what it makes of a text is the same."""
+"""The loader of libyaml where there is one: it is ten times as fast, and its results are the same."""
 
 SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""Likewise."""
+"""The dumper of libyaml where there is one: it is ten times as fast, and its results are the same."""
 
 
 @contextmanager
 def whole_file(path: Path, *, below: Path | None = None) -> Iterator[BinaryIO]:
-    """A file opened for writing that takes its place at `path` only once it is complete and on the disk.
+    """Yield a file opened for writing; it appears at `path` only once it is complete and on the disk.
 
     Args:
-        path: Where.
-        below: As for `make_folder`.
+        path: The file's final place.
+        below: See `make_folder`.
 
     Raises:
         StoreError: The disk is full, or the folder can't be made or written to.
@@ -68,15 +68,15 @@ def whole_file(path: Path, *, below: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def make_folder(folder: Path, *, below: Path | None = None) -> None:
-    """Makes a folder, and those around it, where they are missing.
+    """Make a folder, and those around it, where they are missing.
 
     Args:
-        folder: The innermost.
-        below: A folder that was made before, and isn't made anew: of a share that is away for a while, that
-            one would lie on another disk.
+        folder: The innermost folder.
+        below: A folder that was made before and isn't made anew. While a network share is away, a new folder
+            in its place would lie on another disk.
 
     Raises:
-        StoreError: It can't be made, or `below` is not there any more.
+        StoreError: The folder can't be made, or `below` is not there any more.
     """
     with writing(folder):
         if below is None:
@@ -89,7 +89,7 @@ def make_folder(folder: Path, *, below: Path | None = None) -> None:
 
 @contextmanager
 def _written(path: Path) -> Iterator[BinaryIO]:
-    """A new file. Where the system refused a write, that is raised, whatever a library made of it."""
+    """Yield a new file. If the system refuses a write, raise its error, whatever a library made of it."""
     raw = _Raw(path, "xb")
     try:
         with io.BufferedWriter(raw) as file:
@@ -105,7 +105,7 @@ def _written(path: Path) -> Iterator[BinaryIO]:
 
 
 class _Raw(io.FileIO):
-    """A file that remembers why a write failed: of a full disk, torch says `enforce fail` and no more."""
+    """A file that remembers why a write failed: when a disk is full, torch says only `enforce fail`."""
 
     refused: OSError | None = None
 
@@ -119,21 +119,21 @@ class _Raw(io.FileIO):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Within, a refusal of the system is a `StoreError` that names this path."""
+    """Turn a refusal of the system within the block into a `StoreError` that names this path."""
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # not the system's: a library that could not encode what it was given
+        if error.errno is None:  # not the system's error: a library could not encode its input
             raise
         found, remedy = f"{path}: {error.strerror}", "Make room there, or choose another folder."
         raise StoreError("output", "should be a folder that can be written to", found, remedy) from error
 
 
 def check_writable(folder: Path) -> None:
-    """Whether files can be written to a folder, which is made where it is missing.
+    """Raise unless files can be written to a folder; make the folder where it is missing.
 
     Raises:
-        StoreError: they can't.
+        StoreError: No file can be written.
     """
     with whole_file(folder / ".writable") as file:
         file.write(bytes(ROOM))
@@ -141,13 +141,17 @@ def check_writable(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str, *, below: Path | None = None) -> None:
-    """A `whole_file` of UTF-8."""
+    """Write text in UTF-8 as a `whole_file`."""
     with whole_file(path, below=below) as file:
         file.write(text.encode())
 
 
 def parsed(path: Path, content: bytes, parse: Callable[[str], T]) -> T:
-    """What `parse` makes of a file's content; a `StoreError` where it can't."""
+    """Return what `parse` makes of a file's content.
+
+    Raises:
+        StoreError: The content is malformed.
+    """
     try:
         return parse(content.decode())
     except MALFORMED as error:
@@ -158,8 +162,9 @@ def parse_yaml(text: str) -> Any:
     """Return what `yaml.safe_load` makes of a text.
 
     Raises:
-        yaml.YAMLError: malformed.
-        ValueError: more values than `MOST_VALUES`, or nested deeper than `DEEPEST`, aliases written out.
+        yaml.YAMLError: The text is malformed.
+        ValueError: With its aliases written out, it has more values than `MOST_VALUES`, or is nested deeper
+            than `DEEPEST`.
     """
     if len(text) > LONGEST_YAML:
         raise ValueError(f"more than {LONGEST_YAML} letters")
@@ -168,9 +173,9 @@ def parse_yaml(text: str) -> Any:
 
 
 def _check_extent(events: Iterable[yaml.Event]) -> None:
-    """Raise a `ValueError` of what would fill the memory, or the stack, of whoever goes through it."""
+    """Raise a `ValueError` if the values would fill the memory or the stack of their reader."""
     anchored: dict[str, tuple[int, int]] = {}
-    nodes: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # open: their anchor, values in them, height
+    nodes: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # open nodes: anchor, values in it, height
     for event in events:
         if isinstance(event, yaml.CollectionStartEvent):
             nodes.append((event.anchor, 0, 0))
@@ -178,7 +183,7 @@ def _check_extent(events: Iterable[yaml.Event]) -> None:
             _add(nodes, anchored, event.anchor, 1, 0)
         elif isinstance(event, yaml.AliasEvent):
             endless = any(event.anchor == around for around, *_ in nodes)
-            unknown = (MOST_VALUES, 0) if endless else (1, 0)  # PyYAML objects to it
+            unknown = (MOST_VALUES, 0) if endless else (1, 0)  # PyYAML refuses an unknown alias
             _add(nodes, anchored, None, *anchored.get(str(event.anchor), unknown))
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, values, height = nodes.pop()
@@ -194,7 +199,7 @@ def _add(
     values: int,
     height: int,
 ) -> None:
-    """Count a node that is complete in the one around it."""
+    """Add a complete node to the one around it."""
     if anchor is not None:
         anchored[anchor] = values, height
     around, before, highest = nodes[-1]
@@ -206,22 +211,22 @@ def _add(
 
 
 def unreadable(path: Path, error: Exception | str) -> StoreError:
-    """What is raised of a file that is missing, torn, or not as it was written."""
+    """Return the error for a file that is missing, torn, or not as it was written."""
     found = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     remedy = "The command that made it computes anew what is damaged; or delete its folder."
     return StoreError(str(path), "should be a complete file of a run", found, remedy)
 
 
 class OtherVersionError(StoreError):
-    """A file was written by another version of this package: it is left alone."""
+    """An error in a file that another version of this package wrote: the file is left alone."""
 
 
 def refuse_other(name: str, version: int, known: int) -> None:
-    """Raise an `OtherVersionError` where another version wrote what is to be read.
+    """Raise an `OtherVersionError` if another version wrote the file.
 
     Args:
-        name: Of the file.
-        version: Of its schema.
+        name: The file's name.
+        version: The version of its schema.
         known: The version that this package reads and writes.
     """
     if version != known:
@@ -230,18 +235,18 @@ def refuse_other(name: str, version: int, known: int) -> None:
 
 
 def digest(content: bytes) -> str:
-    """SHA-256, in hexadecimal digits."""
+    """Return the SHA-256 of the content, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits; an `OSError` where it can't be read."""
+    """Return the SHA-256 of a file, in hexadecimal digits; raise an `OSError` if it can't be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of each file of a run's result, by its path in the run directory."""
+    """Return the SHA-256 of each file of a run's result, by its path in the run directory."""
     results = (path for path in directory.iterdir() if path.name not in UNSEALED)
     files = (file for path in results for file in ([path] if path.is_file() else path.rglob("*")))
     return {
@@ -250,12 +255,12 @@ def digests(directory: Path) -> dict[str, str]:
 
 
 def beside_of(target: Path, suffix: Literal["new", "old"]) -> Path:
-    """Where what replaces a run, or what it replaced, lies for a while."""
+    """Return the path beside a run for the new run that replaces it, or for the old one."""
     return target.with_name(f"{target.name}.{suffix}")
 
 
 def clear_but(directory: Path, kept: Collection[PurePath]) -> None:
-    """Clears a directory but for these paths, and of what lies below them files that were not yet whole."""
+    """Delete all of a directory except these paths; delete half-written files below these paths, too."""
     for path in directory.iterdir() if directory.is_dir() else ():
         below = [PurePath(*parts[1:]) for at in kept if (parts := at.parts)[:1] == (path.name,)]
         if PurePath() in below:
@@ -274,7 +279,7 @@ def _clear_torn(path: Path) -> None:
 
 
 def clear(directory: Path) -> None:
-    """Deletes a directory, or a link to one, where it is there."""
+    """Delete a directory, or a link to one, if it is there."""
     with writing(directory), suppress(FileNotFoundError):
         if directory.is_symlink():
             directory.unlink()
@@ -283,7 +288,7 @@ def clear(directory: Path) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock on a file; False where there is no such file."""
+    """Return whether a process holds the lock on a file; False where there is no such file."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -296,7 +301,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def beating(path: Path) -> Iterator[None]:
-    """Within, a file is touched every few seconds, by the clock of the disk: who touches it lives."""
+    """Touch a file every few seconds within the block: its time shows that this process lives."""
     ended = threading.Event()
 
     def touch() -> None:
@@ -318,4 +323,4 @@ def beating(path: Path) -> Iterator[None]:
 
 
 def ignore(*_: object) -> None:
-    """Does nothing: what callbacks do that nobody gave."""
+    """Do nothing: the default of optional callbacks."""

@@ -1,4 +1,4 @@
-"""What makes two runs the same: the settings that decide a result, and a hash of them."""
+"""The identity of a run: the settings that decide its result, and a hash of them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from swag_repro.errors import SettingError
 
 
 def normal(config: Mapping[str, Any], left_out: Collection[str]) -> dict[str, Any]:
-    """A plain config without some keys, in one normal form.
+    """Return a plain config without some keys, in one normal form.
 
-    Equal settings become equal: `1.0` is `1`, `-0.0` is `0`, and a tuple is a list; the order of keys never
-    mattered to a hash. `True` is not `1`, and `null` is not a missing key.
+    Equal settings become equal: `1.0` is `1`, `-0.0` is `0`, and a tuple is a list. The order of keys doesn't
+    matter to a hash. `True` is not `1`, and `null` is not a missing key.
 
     Args:
         config: Nested mappings, lists and plain values.
-        left_out: Dotted keys.
+        left_out: Dotted keys to leave out.
 
     Raises:
         SettingError: A number is NaN or infinite.
@@ -50,7 +50,7 @@ def _normal(value: Any, key: str, left_out: Collection[str]) -> Any:
 
 
 def leaves(config: Mapping[str, Any], separator: str, above: str = "") -> dict[str, Any]:
-    """A nested config with one key for each value: `network/name`. Lists and empty mappings are values."""
+    """Return a config with one key, `network/name`, for each value. Lists and empty mappings are values."""
     values: dict[str, Any] = {}
     for name, value in config.items():
         at = f"{above}{name}"
@@ -60,18 +60,18 @@ def leaves(config: Mapping[str, Any], separator: str, above: str = "") -> dict[s
 
 
 def key(content: object) -> str:
-    """Return a digest of plain content: the same for the same, and for no other; `==` takes True for 1."""
+    """Return a digest of plain content. Only equal content has the same; True is not 1, unlike for `==`."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Identity:
-    """All that decides the result of one run.
+    """All settings and files that decide the result of one run.
 
     Attributes:
         experiment: The name of the experiment, such as `measure_activations`.
-        version: Of the experiment's own code: raised when the same settings come to give other numbers.
-        config: What `scientific` keeps of the config.
+        version: The version of the experiment's own code, raised when the same settings give other numbers.
+        config: The part of the config that `scientific` keeps.
         images: SHA-256 of each image by its name, such as `content/astronaut`.
         weights: SHA-256 of the weights, or None where settings alone make them.
     """
@@ -94,16 +94,16 @@ class Identity:
 
     @property
     def config_key(self) -> str:
-        """A digest of the experiment and its settings: images, weights and versions may differ."""
+        """A digest of the experiment and its settings; images, weights and versions don't change it."""
         return key([self.experiment, self.config])
 
     def to_json(self) -> str:
-        """This identity as JSON for people to read; `from_json` gives it back."""
+        """Return this identity as JSON for people to read; `from_json` reads it back."""
         return json.dumps(vars(self), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The identity that `to_json` wrote.
+        """Return the identity that `to_json` wrote.
 
         Raises:
             ValueError: The text is not JSON.

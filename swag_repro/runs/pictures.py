@@ -1,4 +1,4 @@
-"""Pictures that runs keep, read back: a run directory can come from anybody."""
+"""Reading of pictures that runs keep. It is careful, because a run directory can come from anybody."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from PIL import Image
 from swag_repro.runs.files import unreadable
 
 FORMATS = ("PNG", "WEBP")
-"""What runs write; for others Pillow might start programs."""
+"""Formats that runs write. For other formats Pillow might start programs."""
 
 
 def read_picture(path: Path, content: bytes) -> Image.Image:
     """Return the RGB values of a run's picture.
 
     Args:
-        path: of its file, for messages.
-        content: of its file.
+        path: The file's path, for messages.
+        content: The file's content.
 
     Raises:
-        StoreError: it is damaged, no PNG or WebP, or has so many pixels that Pillow refuses it.
+        StoreError: The picture is damaged, no PNG or WebP, or has so many pixels that Pillow refuses it.
     """
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as image:
             return image.convert("RGB")
-    except Exception as error:  # a decoder can raise anything of a damaged file
+    except Exception as error:  # a decoder can raise any error for a damaged file
         raise unreadable(path, error) from error

@@ -1,4 +1,4 @@
-"""Where numbers come from: versions, commit, memory."""
+"""The origin of numbers: versions, commit, memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from swag_repro import __version__
 
 
 def peak_memory() -> int | None:
-    """The most memory this process has had so far, in bytes: allocated by CUDA if in use, otherwise resident.
+    """Return the most memory, in bytes, that this process has had so far; None if the system doesn't say.
 
-    None where the system does not say.
+    It is what CUDA has allocated if it is in use, otherwise resident memory.
     """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -30,16 +30,16 @@ def peak_memory() -> int | None:
 
 @cache
 def versions() -> dict[str, str]:
-    """Of Python, this package, torch and torchvision, without importing them."""
+    """Return the versions of Python, this package, torch and torchvision, without importing them."""
     installed = {name: metadata.version(name) for name in ("torch", "torchvision")}
     return {"python": platform.python_version(), "swag_repro": __version__, **installed}
 
 
 @cache
 def commit() -> str | None:
-    """The commit of this package's checkout, with the suffix `-dirty` where tracked files differ from it.
+    """Return the commit of this package's checkout, with the suffix `-dirty` if tracked files differ from it.
 
-    None outside a checkout, also where the package is installed inside another project's.
+    Return None outside a checkout, and where the package is installed inside another project's checkout.
     """
     tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
     return tracked and _git("describe", "--always", "--exclude=*", "--abbrev=40", "--dirty")

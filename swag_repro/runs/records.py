@@ -1,4 +1,4 @@
-"""What is known of a run: its status, and its directory to read from."""
+"""Records of runs: the status of a run, and its directory to read from."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from swag_repro.runs.provenance import commit, versions
 from swag_repro.runs.schema import NUMBERS, PAIRS, parse_table
 
 STATUS_VERSION = 3
-"""Of `status.json`; it holds checksums of all files of a result, and its own `sha256`."""
+"""Version of `status.json`, which holds checksums of all files of a result, and its own `sha256`."""
 
 INTERRUPTED = "interrupted"
 """The reason of a run that a signal ended."""
 
 KILLED = "killed in the sweep"
-"""The failure of an attempt whose process ended without a word, before the sweep's name."""
+"""The start of a failure, before the sweep's name, if the attempt's process ended without a word."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """What `status.json` says of a run.
+    """The status of a run, as `status.json` holds it.
 
     Attributes:
         schema: `STATUS_VERSION` of its writer.
-        state: `running` also stands in a directory whose process was killed.
+        state: The state of the run. `running` also stands in a directory whose process was killed.
         reason: Why it failed.
         experiment: The experiment's name.
-        name: The group it was first computed for, such as `fig3`.
-        overrides: The command line's.
-        started_at: ISO 8601, in UTC.
-        seconds: From start to end.
-        peak_memory_bytes: What `peak_memory` says at the end.
-        versions: Of Python and of the packages that decide numbers.
-        commit: Of this package's checkout, with the suffix `-dirty` where tracked files differ from it.
-        device: Where it was computed.
+        name: The group that it was first computed for, such as `fig3`.
+        overrides: The overrides of the command line.
+        started_at: Its start, as ISO 8601, in UTC.
+        seconds: Its time from start to end.
+        peak_memory_bytes: The value of `peak_memory` at the end.
+        versions: The versions of Python and of the packages that decide numbers.
+        commit: The commit of this package's checkout, with `-dirty` if tracked files differ from it.
+        device: The device that computed it.
         rows: How many rows it holds.
         files: SHA-256 of each file of its result, by its path; None before it is finished.
-        host: That computes or computed it.
+        host: The host that computes or computed it.
         failures: Why earlier attempts at it failed, oldest first; empty once it is finished.
-        sweep: The sweep that computes or computed it, by its folder's name; None alone.
+        sweep: The folder name of the sweep that computes or computed it; None outside a sweep.
     """
 
     schema: int
@@ -83,7 +83,7 @@ class Status:
         failures: Sequence[str] = (),
         sweep: str | None = None,
     ) -> Self:
-        """The status of a run that starts now."""
+        """Return the status of a run that starts now."""
         return cls(
             schema=STATUS_VERSION,
             state="running",
@@ -105,9 +105,9 @@ class Status:
 
     @property
     def all_failures(self) -> list[str]:
-        """Why attempts failed since the last success, with the last one's failure; an interruption is none.
+        """The failures of attempts since the last success, the last one's included; an interruption is none.
 
-        The run should be at rest: `running` is then what a killed process left.
+        The run should be at rest. Then `running` means that a kill ended it.
         """
         if self.state == "finished":
             return []
@@ -119,7 +119,7 @@ class Status:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The status that `to_json` wrote.
+        """Return the status that `to_json` wrote.
 
         Raises:
             OtherVersionError: Another version wrote it.
@@ -141,13 +141,13 @@ class Status:
         return replace(status, name=printable(str(status.name)))
 
     def to_json(self) -> str:
-        """This status as JSON for people to read, with a checksum of itself."""
+        """Return this status as JSON for people to read, with a checksum of itself."""
         fields = asdict(self)
         return json.dumps(fields | {"sha256": _checksum(fields)}, indent=2) + "\n"
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a file's path in a run directory stays in it."""
+    """Return whether a file's path in a run directory stays in it."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
 
@@ -157,19 +157,19 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a run failed, in one line."""
+    """Return why a run failed, in one line."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether a directory holds a finished run, whole."""
+    """Return whether a directory holds a finished run, whole."""
     return damage_of(directory) == []
 
 
 def damage_of(directory: Path) -> list[str] | None:
-    """The files of a finished run that are not as they were written; None of a run that isn't finished."""
+    """Return the files of a finished run that are not as they were written; None for an unfinished run."""
     try:
         status = Status.from_json((directory / "status.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -181,7 +181,7 @@ def damage_of(directory: Path) -> list[str] | None:
 
 @cache
 def _no_pairs() -> pa.Table:
-    return PAIRS.empty_table()  # which imports pandas
+    return PAIRS.empty_table()  # this imports pandas
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,10 @@ class RunRecord:
 
     @cached_property
     def identity(self) -> Identity:
-        """What decided the result.
+        """The identity that decided the result.
 
         Raises:
-            StoreError: `identity.json` is missing or malformed, or is that of a run of another name: a copy.
+            StoreError: `identity.json` is missing or malformed, or names another run, as in a copy.
         """
         identity = self._parsed("identity.json", Identity.from_json)
         if identity.run_id != self.path.name.partition(".")[0]:
@@ -213,7 +213,7 @@ class RunRecord:
         return self._parsed("config.yaml", parse_yaml)
 
     def rows(self) -> pa.Table:
-        """The measured rows, in `NUMBERS`.
+        """Return the measured rows, in `NUMBERS`.
 
         Raises:
             StoreError: `rows.parquet` is missing or malformed, of another schema, or has not as many rows as
@@ -228,10 +228,10 @@ class RunRecord:
         return rows
 
     def pairs(self) -> pa.Table:
-        """The stylised pairs, in `PAIRS`; none of a run that stylises nothing.
+        """Return the stylised pairs, in `PAIRS`; no rows for a run that stylises nothing.
 
         Raises:
-            StoreError: Their file is malformed or of another schema, or was changed.
+            StoreError: The file is malformed or of another schema, or was changed.
         """
         return self._table("pairs.parquet", PAIRS) if self._has("pairs.parquet") else _no_pairs()
 
@@ -243,14 +243,14 @@ class RunRecord:
         table = parse_table(self.path / name, pa.BufferReader(self.read(name)))
         if table.column_names != schema.names:
             raise unreadable(self.path / name, "other columns than its schema has")
-        # Parquet has names of its own for what is in lists.
+        # Parquet renames the items of lists.
         return table if table.schema.equals(schema) else table.cast(schema)
 
     def read(self, name: str) -> bytes:
-        """A file of the result, such as `images/astronaut.png`, as it was written.
+        """Return a file of the result, such as `images/astronaut.png`, as it was written.
 
         Raises:
-            StoreError: It is missing, or was changed after the run was finished.
+            StoreError: The file is missing, or was changed after the run was finished.
         """
         path, files = self.path / name, self.status.files
         if not _is_inside(name):
@@ -264,7 +264,7 @@ class RunRecord:
         return content
 
     def damage(self) -> list[str]:
-        """Files of a finished run that are missing, or not as they were written."""
+        """Return the files of a finished run that are missing, or not as they were written."""
         return [name for name in self.status.files or () if not self._is_whole(name)]
 
     def _is_whole(self, name: str) -> bool:
@@ -279,10 +279,10 @@ class RunRecord:
 
 
 def read_status(directory: Path) -> Status:
-    """The status of the run in this directory.
+    """Return the status of the run in this directory.
 
     Raises:
-        StoreError: It is missing, malformed or of another schema.
+        StoreError: The status is missing, malformed or of another schema.
     """
     path = directory / "status.json"
     try:
@@ -300,7 +300,7 @@ def run_names(root: Path | str) -> list[str]:
     """
     folder = Path(root, "runs")
     try:
-        # A dot marks an attempt that is about to replace a finished run, or what it replaced.
+        # A dot marks an attempt that is about to replace a finished run, or the run that was replaced.
         return sorted(path.name for path in folder.iterdir() if "." not in path.name)
     except FileNotFoundError:
         return []
@@ -311,14 +311,14 @@ def run_names(root: Path | str) -> list[str]:
 def all_runs(
     root: Path | str, *, skipped: Callable[[Path, StoreError], None] = ignore
 ) -> Iterator[RunRecord]:
-    """All run directories below an output folder, by id, whatever their state.
+    """Yield all run directories below an output folder, by id, whatever their state.
 
     Args:
-        root: The output folder; without any run in it, nothing is yielded.
-        skipped: Called with each directory that this version can't read as a run's, and with why.
+        root: The output folder; nothing is yielded if it has no runs.
+        skipped: Called with each directory that this version can't read as a run's, and with the error.
 
     Raises:
-        StoreError: The system refuses to list them.
+        StoreError: The system refuses to list the directories.
     """
     for directory in (Path(root, "runs", name) for name in run_names(root)):
         try:

@@ -1,4 +1,4 @@
-"""The columns of what runs write."""
+"""The columns of the tables that runs write."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 from swag_repro.runs.files import MALFORMED, refuse_other, unreadable
 
 SCHEMA_VERSION = 3
-"""Of the tables of runs. A file of another version is refused, never guessed at."""
+"""Version of the tables of runs. A file of another version is refused."""
 
 SCHEMA_KEY = b"swag_repro.schema"
 
 
 LARGE = 100_000
-"""Rows; of smaller files threads cost more than they save."""
+"""Rows from which on threads save time; for smaller files they cost more than they save."""
 
 
 def _declared(*fields: pa.Field) -> pa.Schema:
@@ -44,7 +44,7 @@ NUMBERS = _declared(
     pa.field("value", pa.float64()),
     pa.field("reason", pa.string()),
 )
-"""One row is one measured number; `MEANINGS` says what its columns hold."""
+"""Columns of a table with one measured number in each row; `MEANINGS` says what they hold."""
 
 LOSSES = {
     "content": "content_loss",
@@ -52,7 +52,7 @@ LOSSES = {
     "total_variation": "total_variation",
     "total": "total_loss",
 }
-"""Term of an objective → its column of `PAIRS`; that of the start has `first_` before it."""
+"""Term of an objective → its column of `PAIRS`. Its column for the start has the prefix `first_`."""
 
 _IMAGE = pa.field("image", pa.string(), nullable=False)
 
@@ -75,13 +75,13 @@ PAIRS = _declared(
     pa.field("recoveries", pa.int32()),
     *(pa.field(f"{when}{column}", pa.float64()) for when in ("", "first_") for column in LOSSES.values()),
 )
-"""One row is one stylised pair; images are paths in the run's directory."""
+"""Columns of a table with one stylised pair in each row; images are paths in the run's directory."""
 
 RUNS_VERSION = 2
-"""Of `RUNS`."""
+"""Version of `RUNS`."""
 
 VERSIONS = ("python", "swag_repro", "torch", "torchvision")
-"""Packages whose versions stand beside every run."""
+"""Packages whose versions are kept with every run."""
 
 RUNS = pa.schema(
     [
@@ -108,7 +108,7 @@ RUNS = pa.schema(
     ],
     metadata={SCHEMA_KEY: str(RUNS_VERSION)},
 )
-"""One row is one run, whatever its state; behind these columns stand those of its config."""
+"""Columns of a table with one run in each row, whatever its state; the columns of its config follow them."""
 
 _RUN = "the run, by the first 16 digits of a hash of all that decides its result"
 _CONTENT, _STYLE = "name of the content image", "name of the style image, or of a mix of several"
@@ -181,7 +181,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "path": "its directory, relative to the output folder",
     },
 }
-"""What the columns of each table hold. The other columns of `runs` are settings: `conf/` explains them."""
+"""Contents of the columns of each table. The other columns of `runs` are settings; `conf/` explains them."""
 
 STATISTICS = {
     "maximum": "largest value of the layer (SWAG, Figure 3)",
@@ -220,13 +220,13 @@ STATISTICS = {
         for name in (f"{when}{loss}" for loss in LOSSES.values())
     },
 }
-"""What the numbers of a statistic are; others say it by their names."""
+"""Meanings of a statistic's numbers. The names of the other statistics say what they are."""
 
 
 def encoded(table: pa.Table) -> pa.Buffer:
-    """A table as the Parquet file that a run holds."""
+    """Return a table as the Parquet file that a run holds."""
     whole = pa.BufferOutputStream()
-    # Of so few rows zstd makes no smaller a file, and one that takes twice as long to read.
+    # With so few rows, zstd makes no smaller a file, and reading it takes twice as long.
     pq.write_table(table, whole, compression="snappy", write_page_checksum=True)
     return whole.getvalue()
 
@@ -235,12 +235,13 @@ def parse_table(path: Path, source: Path | pa.NativeFile, version: int = SCHEMA_
     """Return the table of a Parquet file that this package wrote.
 
     Args:
-        path: For what is said of it.
-        source: The file, or what was read of it.
-        version: Of its schema.
+        path: The file's path, for messages.
+        source: The file, or its content.
+        version: The version of its schema.
 
     Raises:
-        StoreError: It is missing or malformed; or of another version, an `OtherVersionError`.
+        StoreError: The file is missing or malformed.
+        OtherVersionError: Another version wrote it.
     """
     try:
         with pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False) as file:

@@ -1,4 +1,4 @@
-"""CSV that people open in a spreadsheet: no cell is a formula, or holds control characters."""
+"""CSV files for spreadsheets: no cell is a formula, and none holds control characters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ODD = r"^[=+\-@]|[\x00-\x1f\x7f]"
-"""What text can be that a spreadsheet might take for more than text (OWASP, CSV injection)."""
+"""Pattern of text that a spreadsheet might take for more than text (OWASP, CSV injection)."""
 
 _ODD = re.compile(ODD)
 
@@ -36,14 +36,14 @@ def _is_number(text: str) -> bool:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Return a table as CSV."""
+    """Return a table as CSV whose cells are `neutral`."""
     cells = table.map(lambda value: neutral(value) if isinstance(value, str) else value)
     header = [neutral(str(name)) for name in table.columns]
     return str(cells.to_csv(index=False, header=header, lineterminator="\n"))
 
 
 def neutral_table(table: pa.Table) -> pa.Table:
-    """Return a table whose text has no such cells."""
+    """Return a table whose text cells are `neutral`."""
     for index, field in enumerate(table.schema):
         coded = pa.types.is_dictionary(field.type)
         if not pa.types.is_string(field.type.value_type if coded else field.type):

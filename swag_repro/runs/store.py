@@ -1,11 +1,11 @@
-"""Run directories: one folder a run, the truth about what was measured.
+"""Run directories, one for each run: they are the truth about what was measured.
 
     <root>/runs/<run id>/   config.yaml  identity.json  status.json  rows.parquet  images/  wandb/  run.log
     <root>/locks/<run id>.lock
 
-Every file appears whole or not at all, and the status says `finished` only once all others are there; it
-then holds their digests, and its own, so that a file damaged later is no result. A finished run that is
-forced again stays as it is until the new one, computed in `<run id>.new`, is complete.
+Every file appears whole or not at all. The status says `finished` only once all other files are there. It
+then holds their digests and its own, so a file that is damaged later is no result. When a finished run is
+forced again, the new run is computed in `<run id>.new`, and the old one stays until the new one is complete.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ABANDONED = 60 * BEAT
 
 
 class BusyError(Exception):
-    """Another process computes the run of this directory."""
+    """An error: another process computes the run of this directory."""
 
 
 @dataclass
@@ -55,9 +55,9 @@ class Run:
     """One run's directory, as `Store.claim` hands it out.
 
     Attributes:
-        path: Where it lies; a forced run is moved to its final place at the end.
+        path: Its place; a forced run is moved to its final place at the end.
         identity: What is computed.
-        finished: Its result is already there: there is nothing to compute, and nothing may be written.
+        finished: Whether its result is already there; then nothing may be written.
         rows: How many rows were written.
     """
 
@@ -68,10 +68,10 @@ class Run:
 
     @contextmanager
     def write_file(self, name: str) -> Iterator[BinaryIO]:
-        """A `whole_file` of this run, such as `images/astronaut.png`, opened for writing.
+        """Yield a `whole_file` of this run, such as `images/astronaut.png`, opened for writing.
 
         Raises:
-            StoreError: It can't be written.
+            StoreError: The file can't be written.
             RuntimeError: The run is finished.
         """
         if self.finished:
@@ -80,10 +80,10 @@ class Run:
             yield file
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes all rows of this run, in `NUMBERS`; `experiment` and `run_id` are filled in.
+        """Write all rows of this run, in `NUMBERS`; `experiment` and `run_id` are filled in.
 
         Raises:
-            StoreError: They can't be written.
+            StoreError: The rows can't be written.
             RuntimeError: The run is finished.
             ValueError: A column is unknown, or a value is missing from a column that needs one.
             pyarrow.ArrowException: A value is of another type than its column.
@@ -92,10 +92,10 @@ class Run:
         self.rows = self._write_table("rows.parquet", NUMBERS, rows, origin)
 
     def write_pairs(self, pairs: Sequence[Mapping[str, Any]]) -> None:
-        """Writes all stylised pairs of this run, in `PAIRS`; `run_id` is filled in.
+        """Write all stylised pairs of this run, in `PAIRS`; `run_id` is filled in.
 
         Raises:
-            As `write_rows`.
+            As for `write_rows`.
         """
         self._write_table("pairs.parquet", PAIRS, pairs, {"run_id": self.identity.run_id})
 
@@ -117,7 +117,7 @@ class Store:
 
     Args:
         root: The output folder.
-        there: It was made before, and isn't made anew.
+        there: Whether it was made before, and isn't made anew.
     """
 
     def __init__(self, root: Path | str, *, there: bool = False) -> None:
@@ -125,7 +125,7 @@ class Store:
         self._made = self.root if there else None
 
     def directory(self, run_id: str) -> Path:
-        """Where the run with this id lies, or will lie."""
+        """Return the place of the run with this id, which need not be there yet."""
         return self.root / "runs" / run_id
 
     @contextmanager
@@ -143,29 +143,29 @@ class Store:
         waiting: Callable[[Path], None] | None = ignore,
         damaged: Callable[[Path, list[str]], None] = ignore,
     ) -> Iterator[Run]:
-        """The run with this identity: already finished, or this process's alone to compute.
+        """Yield the run with this identity: either it is finished, or this process alone computes it.
 
-        The status becomes `finished` when the block ends, and `failed`, with the reason, when it raises. What
-        an earlier attempt left half-written is cleared first; a finished run is replaced only if `force` asks
-        for it, and only by a finished one. A finished run with a file that is not as it was written is no
-        result: it is computed again.
+        The status becomes `finished` when the block ends, and `failed`, with the reason, when it raises.
+        Half-written files of an earlier attempt are cleared first. A finished run is replaced only if `force`
+        asks for it, and only by a finished one. A finished run with a file that is not as it was written is
+        no result: it is computed again.
 
         Args:
             identity: What decides the result.
             config: The whole resolved config, plain, as it will stand in `config.yaml`.
             name: The group of the run, such as `fig3`.
-            overrides: The command line's.
-            device: Where it is computed.
+            overrides: The overrides of the command line.
+            device: The device that computes it.
             force: Whether to compute a finished run again.
-            sweep: The sweep that computes it, by its folder's name.
+            sweep: The folder name of the sweep that computes it.
             resumable: Files and folders, such as `images/steps`, that an unfinished attempt may leave to the
                 next one.
             waiting: Called with the run's directory before waiting for another process that computes it; None
-                not to wait.
+                to raise instead.
             damaged: Called with the run's directory and the files that are not as they were written.
 
         Raises:
-            BusyError: Another process computes it, and it is not to be waited for.
+            BusyError: Another process computes the run, and `waiting` is None.
             StoreError: The output folder can't be written to, or a later version wrote the run that is there.
         """
         target = self.directory(identity.run_id)
@@ -178,7 +178,7 @@ class Store:
             if lost := damage_of(target):
                 damaged(target, lost)
             replaces = lost == []
-            if replaces and not force:  # by the process we waited for
+            if replaces and not force:  # another process computed it while this one waited
                 yield Run(target, identity, finished=True)
                 return
             run = Run(beside_of(target, "new") if replaces else target, identity, finished=False)
@@ -198,7 +198,7 @@ class Store:
 
     @contextmanager
     def at_rest(self, run_id: str) -> Iterator[bool]:
-        """Whether no process computes this run; then none begins to, within.
+        """Yield whether no process computes this run; if so, none begins to within the block.
 
         Raises:
             StoreError: The output folder can't be written to.
@@ -212,26 +212,26 @@ class Store:
             yield rests
 
     def _clear_leftovers(self, target: Path) -> None:
-        """Clears what a killed forced attempt left beside a finished run, unless one is under way."""
+        """Delete what a killed forced attempt left beside a finished run, unless an attempt is under way."""
         beside = (beside_of(target, "new"), beside_of(target, "old"))
         if any(path.is_dir() and not path.is_symlink() for path in beside):
             with suppress(BusyError, StoreError), self._locked(target, None):
                 _settle(target)
 
     def failures(self, run_id: str) -> list[str]:
-        """Return why each attempt at a run at rest failed since it last succeeded, oldest first."""
+        """Return why each attempt at a run at rest failed since the last success, oldest first."""
         try:
             return read_status(self.directory(run_id)).all_failures
         except StoreError:
             return []
 
     def is_held(self, run_id: str) -> bool:
-        """Return whether a process that is heard of computes a run."""
+        """Return whether a process with a recent heartbeat computes a run."""
         path = self.lock(run_id)
         return is_locked(path) and not _is_abandoned(path)
 
     def lock(self, run_id: str) -> Path:
-        """The file that the process which computes a run has locked, and touches every few seconds."""
+        """Return the file that the process which computes a run locks, and touches every few seconds."""
         return self.root / "locks" / f"{run_id}.lock"
 
     @contextmanager
@@ -254,27 +254,27 @@ class Store:
 
 
 def _acquired(lock: FileLock, path: Path, seconds: float = 0.1) -> bool:
-    """Take a lock that is free within some seconds, or whose holder is not heard of; return whether it is.
+    """Take a lock if it becomes free in time, or its holder is dead; return whether this worked.
 
-    Who only looks whether a lock is held holds it for a moment, too.
+    Wait at least some time, because a process that looks whether a lock is held holds it for a moment, too.
     """
     with suppress(Timeout):
         lock.acquire(timeout=seconds)
         return True
     if not _is_abandoned(path):
         return False
-    path.unlink(missing_ok=True)  # what its holder has locked is no longer what has this name
+    path.unlink(missing_ok=True)  # the dead holder's lock is on a file that no longer has this name
     return _acquired(lock, path)
 
 
 _heard: dict[Path, tuple[int, float]] = {}
-"""Locks that others hold: the last heartbeat, and since when this process knows it."""
+"""Locks that others hold: the last heartbeat, and the time when this process first saw it."""
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Return whether the holder of a lock was not heard of for long: its host died.
+    """Return whether a lock's holder has had no heartbeat for long, because its host died.
 
-    No clock is read but this process's own: hosts' clocks differ, and a machine that slept beats again.
+    Only this process's own clock is read: hosts' clocks differ, and a machine that slept beats again.
     """
     try:
         beat = path.stat().st_mtime_ns
@@ -314,7 +314,7 @@ def _computing(
     except BaseException as error:
         with suppress(
             StoreError
-        ):  # a full disk must not hide why the run failed; `running` is done again as well
+        ):  # a full disk must not hide why the run failed; a run left `running` is computed again, too
             end("failed", reason_of(error))
         raise
 
@@ -330,7 +330,7 @@ def _replace(target: Path) -> Path:
 
 
 def _settle(target: Path) -> None:
-    """Ends a replacement that a kill cut short, and clears what else killed attempts left."""
+    """Finish a replacement that a kill cut short, and delete what else killed attempts left."""
     if not target.exists() and is_finished(beside_of(target, "new")):
         with writing(target):
             beside_of(target, "new").rename(target)

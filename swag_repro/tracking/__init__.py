@@ -1,4 +1,4 @@
-"""Weights & Biases as a mirror of run directories; a run's own result never depends on it.
+"""Mirroring of run directories in Weights & Biases; a run's own result never depends on it.
 
 swag sync [--runs outputs]
 swag rebuild (RUN ... | --all) [--runs outputs]

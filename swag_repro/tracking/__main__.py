@@ -1,4 +1,4 @@
-"""`swag sync` and `swag rebuild`: run directories are sent to W&B, or made ready for it."""
+"""`swag sync` and `swag rebuild`: they send run directories to W&B, or make them ready for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 1 if a run could not be sent or rebuilt, or for a user's mistake."""
+    """Run one command; return 1 if a run could not be sent or rebuilt, or if the user made a mistake."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     try:

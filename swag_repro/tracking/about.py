@@ -1,4 +1,4 @@
-"""What W&B calls a run: a small file of the run directory, from which its W&B run can be made anew."""
+"""The names of a run in W&B. A small file of the run directory holds them, so W&B's run can be made anew."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from swag_repro.runs.identity import leaves
 from swag_repro.runs.records import RunRecord
 
 FILE = "tracking.json"
-"""Its name. No digest is kept of it: it decides no number."""
+"""The file's name. No digest of it is kept, because it decides no number."""
 
 LONGEST_TAG = 64
-"""W&B refuses longer ones."""
+"""Longest tag that W&B takes."""
 
 
 FOLDERS = re.compile(r"(?<=[=\[,])[~./][^,\]]*/")
-"""What comes before a file's name, in an override that names a file by a path from `/`, `~` or `.`."""
+"""Pattern of the folders of a file that an override names by a path from `/`, `~` or `.`."""
 
 
 def name_of(label: str, *, own: Sequence[str], images: Sequence[str]) -> str:
-    """Return a run's name, which begins with what tells it from others: lists show some 30 characters.
+    """Return a run's name. Its start tells it from other runs, because lists show some 30 characters.
 
     Args:
-        label: Of the experiment.
-        own: The overrides that tell a cell from the others of its sweep; empty outside one.
-        images: The names of its pairs, such as `photo__painting`, or of its images.
+        label: Name of the experiment.
+        own: Overrides that tell a cell from the others of its sweep; empty outside a sweep.
+        images: Names of the run's pairs, such as `photo__painting`, or of its images.
     """
     first = " ".join(FOLDERS.sub("", override) for override in own)
     if not own and len(images) == 1:
@@ -43,14 +43,14 @@ class About:
     """The names of a W&B run.
 
     Attributes:
-        run_id: Of the run directory, and of the W&B run: another attempt goes on with it.
+        run_id: The id of the run directory and of the W&B run; another attempt goes on with the same W&B run.
         project: W&B's project.
         entity: W&B's team or user; the user's default if None.
         name: The run's name, for people.
-        group: Of the runs shown together, such as `fig3`.
-        job_type: Such as the experiment's name.
-        tags: To find it by.
-        sweep: The folder name of the sweep it was computed in; None outside one.
+        group: Name of the group of runs that are shown together, such as `fig3`.
+        job_type: The kind of run, such as the experiment's name.
+        tags: Words by which to find it.
+        sweep: Folder name of the sweep that computed it; None outside a sweep.
     """
 
     run_id: str
@@ -66,16 +66,16 @@ class About:
         """Write the names into a run directory.
 
         Raises:
-            StoreError: It can't be written.
+            StoreError: The file can't be written.
         """
         write_text(directory / FILE, json.dumps(asdict(self), indent=2) + "\n", below=directory)
 
     @classmethod
     def of(cls, record: RunRecord) -> Self:
-        """Return the names of a run; of one without the file, those that its status and config say.
+        """Return the names of a run; if it has no file of them, take them from its status and config.
 
         Raises:
-            StoreError: A file of it is malformed.
+            StoreError: A file of the run is malformed.
         """
         path = record.path / FILE
         if path.exists():
@@ -97,7 +97,7 @@ class About:
         return replace(about, tags=tuple(about.tags))
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what `wandb.init` takes; the config flat, as `network/name`, to filter and group by."""
+        """Return the arguments of `wandb.init`; the config is flat, as `network/name`, to filter by it."""
         names = {name: getattr(self, name) for name in ("project", "entity", "name", "group", "job_type")}
         tags = dict.fromkeys(tag[:LONGEST_TAG] for tag in (*self.tags, self.sweep) if tag)
         settings = {**leaves(config, "/"), "run_id": self.run_id, "sweep": self.sweep}

@@ -1,4 +1,4 @@
-"""W&B's environment variables: those that count, those that are ignored, and where W&B may write."""
+"""W&B's environment variables: which count, which are ignored, and which say where W&B may write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 Mode = Literal["online", "offline", "disabled"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-"""From the loosest to the strictest. Where one can't be started, the next takes its place."""
+"""Modes from the loosest to the strictest. If one can't be started, the next takes its place."""
 
 SYNONYMS: dict[str, Mode] = {"run": "online", "shared": "online", "dryrun": "offline"}
 """Other values of WANDB_MODE."""
@@ -26,14 +26,14 @@ IGNORED = (
     *AGENTS, "WANDB_NAME", "WANDB_RUN_GROUP", "WANDB_JOB_TYPE", "WANDB_RESUME", "WANDB_RESUME_FROM",
     "WANDB_FORK_FROM", "WANDB_LAUNCH",
 )  # fmt: skip
-"""Variables that say what only the run directory says: they would make one W&B run of two cells."""
+"""Variables that only the run directory may decide: with them, two cells would become one W&B run."""
 
 PARAMETERS = "WANDB_SWEEP_PARAM_PATH"
-"""The variable that names an agent's file of a trial's parameters."""
+"""The variable that names the file with a trial's parameters from an agent."""
 
 
 def strictest(mode: Mode) -> Mode:
-    """Return the stricter of a mode and WANDB_MODE; a logged warning says which counts if they differ."""
+    """Return the stricter of a mode and WANDB_MODE; warn, if they differ, which one counts."""
     said = os.environ.get("WANDB_MODE", "")
     asked = SYNONYMS.get(said, said)
     if asked == mode or asked not in MODES:
@@ -44,17 +44,17 @@ def strictest(mode: Mode) -> Mode:
 
 
 def tags() -> tuple[str, ...]:
-    """Return the tags that WANDB_TAGS adds to those of a run."""
+    """Return the tags from WANDB_TAGS, which are added to those of a run."""
     return tuple(tag for part in os.environ.get("WANDB_TAGS", "").split(",") if (tag := part.strip()))
 
 
 def agents_sweep() -> str | None:
-    """Return the id of the W&B sweep whose agent started this process; None if none did."""
+    """Return the id of the W&B sweep whose agent started this process; None if no agent did."""
     return os.environ.get(AGENTS[0]) if Path(os.environ.get(PARAMETERS, "")).is_file() else None
 
 
 def warn_of_ignored() -> None:
-    """Name the variables that are set and have no effect, once a process."""
+    """Warn of variables that are set but have no effect, once in a process."""
     expected = AGENTS if agents_sweep() else ()
     found = [name for name in IGNORED if os.environ.get(name) and name not in expected]
     if found:
@@ -68,7 +68,7 @@ def _warn_once(text: str) -> None:
 
 @contextmanager
 def environment(directory: Path) -> Iterator[None]:
-    """Let W&B see no variable that is ignored, print nothing, and write all its files below a directory."""
+    """Hide ignored variables from W&B, silence it, and make it write all its files below a directory."""
     own = directory.absolute() / "wandb"
     places = {"WANDB_DATA_DIR": f"{own}/data", "WANDB_CACHE_DIR": f"{own}/cache"}
     hidden = (*IGNORED,) if agents_sweep() else (*IGNORED, PARAMETERS)

@@ -1,6 +1,6 @@
-"""Run directories made again from W&B: the files that each run has sent as its artifact, bit for bit.
+"""Run directories made again from W&B. The files of each run are those of its artifact, bit for bit.
 
-Nothing is taken from W&B's own histories, which may be sampled and have no schema of ours.
+Nothing is taken from W&B's own histories, because they may be sampled and have no schema of ours.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     import wandb
 
 AT_ONCE = 8
-"""Runs that are fetched side by side."""
+"""Number of runs that are fetched side by side."""
 
 TIMEOUT = 60.0
-"""Seconds for W&B's server to answer."""
+"""Seconds in which W&B's server has to answer."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came of a project's runs.
+    """The numbers of a project's runs that were fetched or not.
 
     Attributes:
-        new: How many were fetched.
-        there: How many had been, and are the same.
-        without: How many runs have no tables in W&B, by their state there.
+        new: Number of runs that were fetched.
+        there: Number of runs that were already there, and are the same.
+        without: Number of runs that have no tables in W&B, by their state there.
     """
 
     new: int
@@ -51,16 +51,16 @@ class Fetched:
 
 
 def fetch(project: str, entity: str | None, folder: Path) -> Fetched:
-    """Make `<folder>/runs/<run id>/` of all runs of a W&B project that have sent their tables.
+    """Write `<folder>/runs/<run id>/` for all runs of a W&B project that have sent their tables.
 
     Args:
         project: W&B's project.
         entity: W&B's team or user; the user's default if None.
-        folder: What is there already, and the same, is kept.
+        folder: The output folder; runs that it already has, and that are the same, are kept.
 
     Raises:
         TrackingError: W&B's server does not answer, or has no such project.
-        StoreError: What a run has sent has no schema, or that of a later version, or was changed.
+        StoreError: An artifact has no schema, or that of a later version, or was changed.
     """
     with tempfile.TemporaryDirectory() as place, environment(Path(place)):
         server = Server(timeout=TIMEOUT)
@@ -79,13 +79,13 @@ def _answered(path: str) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except Exception as error:  # of any kind, as W&B passes on what its parts raise
+    except Exception as error:  # W&B passes on errors of any kind from its parts
         remedy = "Check --project and --entity."
         raise TrackingError(path, "should be read from W&B", line_of(error), remedy) from error
 
 
 def _fetch_run(run: Any, *, server: Server, path: str, folder: Path) -> str:
-    """`new`, `there` or `without`."""
+    """Fetch a run; return `new`, `there` or `without`."""
     import wandb
 
     name = f"{path}/run-{run.id}:latest"
@@ -107,12 +107,12 @@ def _fetch_run(run: Any, *, server: Server, path: str, folder: Path) -> str:
         write_text(made / "status.json", status.to_json())
         shutil.rmtree(target, ignore_errors=True)
         made.rename(target)
-        made.mkdir()  # for its end
+        made.mkdir()  # the temporary directory deletes it at its end
     return "new"
 
 
 def _expected(artifact: wandb.Artifact, name: str) -> dict[str, str]:
-    """SHA-256 of its files by their names."""
+    """Return the SHA-256 of an artifact's files, by their names."""
     about = artifact.metadata
     if not {"schema", "sha256"} <= about.keys():
         found, remedy = "none", "Rebuild and sync the run with this version."

@@ -1,4 +1,4 @@
-"""A run's W&B run, made anew from its directory: offline, to be sent by `sync`."""
+"""Rebuilding of a run's W&B run from the run directory: offline, for `sync` to send."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     import wandb
 
 TIMEOUT = 15.0
-"""Seconds for W&B to start, and to end, offline."""
+"""Seconds in which W&B has to start offline, and to end."""
 
 
 class Remainder(Tracker):
-    """A tracker that leaves out the points that a server already has of a run.
+    """A tracker that leaves out points that a server already has of a run.
 
     Args:
-        run: W&B's.
-        known: The points that the server has.
+        run: The W&B run.
+        known: Points that the server has.
     """
 
     def __init__(self, run: wandb.Run | None, known: Sequence[Mapping[str, Any]]) -> None:
@@ -45,7 +45,7 @@ class Remainder(Tracker):
 
 
 def _numbers(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a point without what can't be compared: tables and images have only their names."""
+    """Return a point without tables and images, which can't be compared: they have only their names."""
     return {name: value if isinstance(value, int | float) else None for name, value in point.items()}
 
 
@@ -53,12 +53,12 @@ def rebuild(record: RunRecord, known: Sequence[Mapping[str, Any]] = ()) -> None:
     """Replace what W&B has written below a run directory.
 
     Args:
-        record: Of a run that is finished, or has failed; it should be at rest.
-        known: Points that the server has of it, which are left out.
+        record: A run that is finished, or has failed; it should be at rest.
+        known: Points that the server has of the run, which are left out.
 
     Raises:
-        StoreError: A file of it is damaged, or can't be written.
-        TrackingError: W&B did not take it.
+        StoreError: A file of the run is damaged, or can't be written.
+        TrackingError: W&B did not take the run.
     """
     about, config = About.of(record), record.config
     clear(record.path / "wandb")

@@ -1,4 +1,4 @@
-"""What W&B shows of a run, from its directory: the same while it ends, and whenever it is made anew."""
+"""The contents that W&B shows of a run. They come from its directory, at its end and when it is rebuilt."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from swag_repro.runs.schema import SCHEMA_VERSION
 from swag_repro.tracking.tracker import Tracker
 
 CURVES = "curves.parquet"
-"""A stylisation's losses: a row for each evaluation, with columns `<pair>/<term>`."""
+"""File of a stylisation's losses: one row for each evaluation, with columns `<pair>/<term>`."""
 
 TABLES = ("config.yaml", "identity.json", "rows.parquet", "pairs.parquet", CURVES)
-"""The files of a run that its artifact holds, beside its status: all that tables and figures read."""
+"""Files of a run that its artifact holds, beside its status: tables and figures read no others."""
 
 COSTS = ("seconds", "peak_memory_bytes")
-"""Of a run's status, what stands in the summary."""
+"""Fields of a run's status that stand in the summary."""
 
 POINTS = "evaluation"
-"""The axis of a stylisation's losses."""
+"""Name of the axis of a stylisation's losses."""
 
 TRAININGS = {"training": "epoch", "feedforward": "step"}
-"""Quantities that a training measures on its way, and what their curves are drawn over."""
+"""Quantity that a training measures on its way → axis of its curves."""
 
 PLACES = ("depth", "position")
 """Columns that say where in a network a number was measured; the first that a run fills is its axis."""
 
 
 def ending(path: Path) -> RunRecord:
-    """Return a run whose files are all there, as its directory will say once it is finished."""
+    """Return a run whose files are all there, with the record that it will have once it is finished."""
     status = read_status(path)
     seconds = (datetime.now(UTC) - datetime.fromisoformat(status.started_at)).total_seconds()
     rows = int(pq.read_metadata(path / "rows.parquet").num_rows)
@@ -49,12 +49,13 @@ def ending(path: Path) -> RunRecord:
 
 
 def show(tracker: Tracker, record: RunRecord) -> None:
-    """Send what a finished run holds: curves, summary, pictures; tables and files last.
+    """Send the contents of a finished run: curves, summary, pictures; then tables and files.
 
-    Online, these ask the server: where it is gone, all else is already in the log.
+    Tables and files come last because online they ask the server. If it is gone, all else is already in the
+    log.
 
     Raises:
-        StoreError: A file of it is damaged.
+        StoreError: A file of the run is damaged.
     """
     numbers, pairs = record.rows().to_pandas(), record.pairs().to_pandas()
     _over_places(tracker, numbers)
@@ -70,10 +71,10 @@ def show(tracker: Tracker, record: RunRecord) -> None:
 
 
 def replay(tracker: Tracker, record: RunRecord) -> None:
-    """Send the points that a stylisation sends while it goes on.
+    """Send the points that a stylisation sends while it runs.
 
     Raises:
-        StoreError: Its curves are damaged.
+        StoreError: The run's curves are damaged.
     """
     if CURVES not in (record.status.files or {}):
         return
@@ -92,14 +93,14 @@ def loss_axis(tracker: Tracker) -> None:
 
 
 class LossCurves:
-    """The losses of a run's pairs, whose batches run one after the other, as curves that never turn back.
+    """Curves of the losses of a run's pairs, whose batches run one after the other; no curve turns back.
 
-    A pair's total is drawn as it comes. The means over all pairs begin once the last batch has begun: before,
-    they would be means over other pairs at each batch. They are drawn over evaluations from the start of each
-    pair's batch, through all scales; a pair that has ended keeps its last losses.
+    A pair's total is drawn as it comes. The means over all pairs begin once the last batch has begun: before
+    that, each batch would give means over other pairs. Means are drawn over the evaluations since the start
+    of each pair's batch, through all scales. A pair that has ended keeps its last losses.
 
     Args:
-        pairs: The names of all pairs of the run.
+        pairs: Names of all pairs of the run.
     """
 
     def __init__(self, pairs: Iterable[str]) -> None:
@@ -108,7 +109,7 @@ class LossCurves:
         self._evaluation = 0
 
     def point(self, row: Mapping[str, float]) -> dict[str, float]:
-        """Return what is drawn of one evaluation of a batch, from a row of `CURVES`; NaN is left out."""
+        """Return the point to draw for one evaluation of a batch, from a row of `CURVES`, without NaN."""
         place = (row["scale"], row[POINTS])
         self._evaluation = 1 if place <= self._place else self._evaluation + 1
         self._place = place
@@ -119,14 +120,14 @@ class LossCurves:
         return {POINTS: self._evaluation, **totals, **self._means(self._evaluation)}
 
     def rest(self) -> Iterator[dict[str, float]]:
-        """Yield the means at evaluations that earlier batches made, and the last did not."""
+        """Yield the means at evaluations that earlier batches made, but the last did not."""
         longest = max(map(len, self._curves.values()), default=0)
         for evaluation in range(self._evaluation + 1, longest + 1):
             yield {POINTS: evaluation, **self._means(evaluation)}
 
     def _add(self, curve: list[dict[str, float]], terms: Mapping[str, float]) -> None:
         before = self._evaluation - 1
-        del curve[before:]  # of a batch that began again, in halves
+        del curve[before:]  # those of a batch that began again, in halves
         curve += curve[-1:] * (before - len(curve))
         curve.append({**(curve[-1] if curve else {}), **terms})
 
@@ -148,7 +149,7 @@ def _by_pair(row: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def final_losses(pairs: pd.DataFrame) -> dict[str, float]:
-    """Return the means of the losses of pairs, in `PAIRS`."""
+    """Return the means of the losses over pairs, in `PAIRS`."""
     means = pairs.filter(like="_loss").mean()
     return {f"final/{name}": value for name, value in means.items()}
 
@@ -158,7 +159,7 @@ def _counts(pairs: pd.DataFrame) -> dict[str, int]:
 
 
 def _over_places(tracker: Tracker, numbers: pd.DataFrame) -> None:
-    """Means over images, as curves over depth, and their last values."""
+    """Send means over images, as curves over depth, and their last values."""
     measured = numbers[numbers["quantity"].notna() & numbers["position"].notna()]
     if measured.empty:
         return
@@ -174,7 +175,7 @@ def _over_places(tracker: Tracker, numbers: pd.DataFrame) -> None:
 
 
 def _over_training(tracker: Tracker, numbers: pd.DataFrame) -> None:
-    """The scores of a training on its way, and the last."""
+    """Send the scores of a training on its way, and the last scores."""
     scores = numbers[numbers["quantity"].isin(TRAININGS) & (numbers["statistic"] != "seconds")]
     if scores.empty:
         return
@@ -191,7 +192,7 @@ def _over_training(tracker: Tracker, numbers: pd.DataFrame) -> None:
 
 
 def _judged(tracker: Tracker, record: RunRecord, numbers: pd.DataFrame) -> None:
-    """Of a judge: means over pairs, and each finished picture with its measures."""
+    """Send a judge's means over pairs, and each finished picture with its measures."""
     finished = numbers[numbers["of_run"].notna() & numbers["iteration"].isna()]
     if finished.empty:
         return
@@ -224,13 +225,13 @@ def _picture(record: RunRecord, name: str) -> Image.Image:
 
 
 def _files(tracker: Tracker, record: RunRecord) -> None:
-    """The run's tables as one artifact, from which its directory's numbers can be read again; and weights."""
+    """Send the run's tables as one artifact, from which its directory can be made again, and its weights."""
     files = record.status.files or {}
-    run_id = record.path.name.partition(".")[0]  # a forced run lies beside the one that it replaces
+    run_id = record.path.name.partition(".")[0]  # a forced run lies beside the one it replaces
     about = {"schema": SCHEMA_VERSION, "run_id": run_id}
     tables = {name: files[name] for name in TABLES if name in files}
     weights = {name: sha256 for name, sha256 in files.items() if name.endswith(".safetensors")}
-    # Of the same content, whenever it is sent.
+    # These fields are left out so that the content is the same, whenever it is sent.
     lasting = replace(record.status, seconds=None, peak_memory_bytes=None)
     status = {"status.json": lasting.to_json()}
     for name, kind, sha256, added in (("run", "run", tables, status), ("weights", "model", weights, {})):

@@ -1,8 +1,8 @@
-"""Send what W&B has not got of an output folder's runs, each once, however often it is called.
+"""Sending of an output folder's runs to W&B: each run is sent once, however often `sync` is called.
 
-A log that was written to its end goes as it is, if the server does not know its run. Of all others, those
-cut off by a lost network or sent in part by an interrupted `sync`, a new log is made from the run directory,
-without the points that the server has: W&B itself would append them again.
+A log that was written to its end is sent as it is if the server does not know its run. Other logs were cut
+off by a lost network, or sent in part by an interrupted `sync`. For them a new log is made from the run
+directory, without the points that the server has, because W&B itself would append them again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from swag_repro.tracking.server import Server
 from swag_repro.tracking.tracker import COMPLETE, synced
 
 AT_ONCE = 16
-"""Runs of which one call of `wandb sync` sends several side by side."""
+"""Number of runs for one call of `wandb sync`, which sends several side by side."""
 
 
 State = Literal["sent", "there", "busy", "unmirrored", "failed"]
@@ -32,12 +32,12 @@ State = Literal["sent", "there", "busy", "unmirrored", "failed"]
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of one run.
+    """The outcome of sending one run.
 
     Attributes:
-        run_id: Of the run.
-        state: `there` had been sent before; `busy` is being computed, or was killed; `unmirrored` was
-            computed without W&B: `rebuild` makes what can be sent of it.
+        run_id: The id of the run.
+        state: `there` means sent before; `busy` means that it is being computed, or was killed; `unmirrored`
+            means computed without W&B: `rebuild` makes what can be sent of it.
         reason: Why it failed.
     """
 
@@ -47,15 +47,15 @@ class Sent:
 
 
 def sync(records: Iterable[RunRecord], root: Path, *, timeout: float) -> Iterator[Sent]:
-    """Send what is missing; yield each run as soon as it is clear what became of it.
+    """Send the missing runs; yield each run as soon as its outcome is clear.
 
     Args:
-        records: Runs.
-        root: Their output folder.
+        records: The runs.
+        root: The runs' output folder.
         timeout: Seconds after which a server that does nothing counts as gone.
 
     Raises:
-        TrackingError: No server answers, or there is no key; only if there is something to send.
+        TrackingError: There is something to send, but no server answers, or there is no key.
     """
     waiting = []
     for record in records:
@@ -104,7 +104,7 @@ def _send(records: Sequence[RunRecord], store: Store, server: Server) -> Iterato
 
 
 def _prepared(record: RunRecord, server: Server) -> Path:
-    """Return the log to be sent of a run, which is made anew unless it is whole and the run unknown."""
+    """Return the log of a run to send, made anew unless it is whole and the server doesn't know the run."""
     known, log = server.points(About.of(record)), _log(record)
     if known is not None or log is None or not log.with_name(COMPLETE).exists():
         rebuild(record, known or ())
@@ -114,7 +114,7 @@ def _prepared(record: RunRecord, server: Server) -> Path:
 
 
 def _arrived(record: RunRecord, log: Path, server: Server) -> Sent:
-    """Return what became of a run; `wandb sync` marks as sent whatever it has read to its end."""
+    """Return the outcome of a run. `wandb sync` marks every log as sent that it has read to its end."""
     try:
         if server.has_ended(About.of(record)):
             return Sent(record.path.name, "sent")

@@ -1,4 +1,4 @@
-"""One W&B run: started, fed, ended; what W&B can't take ends the mirroring and nothing else."""
+"""One W&B run: it is started, fed and ended. If W&B can't take something, only the mirroring ends."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COMPLETE = "complete"
-"""A file beside a W&B run's log that was written to its end: `sync` makes anew what has none."""
+"""Name of a file beside a W&B run's log that was written to its end: `sync` makes a log without it anew."""
 
 AWAY = 300.0
-"""For so many seconds after a server did not answer, a process starts its runs offline, without asking."""
+"""Seconds after a failure of the server during which a process starts its runs offline, without asking."""
 
 ATTEMPTS: dict[str, Any] = {
     "x_graphql_retry_max": 2,
     "x_graphql_retry_wait_max_seconds": 2.0,
     "x_graphql_timeout_seconds": 5.0,
 }
-"""W&B's settings for questions that a run waits for: three attempts at most, not half a minute and more."""
+"""W&B's settings for requests that a run waits for: three attempts at most, for less than half a minute."""
 
 
 class Tracker:
-    """One W&B run, or none: then everything sent is dropped.
+    """One W&B run, or none; without one, everything sent is dropped.
 
-    The first thing that W&B can't take ends the mirroring with a warning, and nothing else.
+    If W&B can't take something, the mirroring ends with a warning, and nothing else does.
 
     Args:
-        run: W&B's.
+        run: The W&B run.
     """
 
     def __init__(self, run: wandb.Run | None) -> None:
@@ -63,7 +63,7 @@ class Tracker:
 
     @property
     def sends(self) -> bool:
-        """Whether anything sent still arrives."""
+        """Whether anything that is sent still arrives."""
         return self._run is not None and self._whole
 
     @property
@@ -72,7 +72,7 @@ class Tracker:
         return self._run is not None and self._run.resumed
 
     def axis(self, name: str, *curves: str) -> None:
-        """Draw curves, such as `loss/*`, over the values that are logged under this name beside them."""
+        """Draw curves, such as `loss/*`, over the values that are logged with them under this name."""
 
         def define(run: wandb.Run) -> None:
             run.define_metric(name, hidden=True)
@@ -96,7 +96,7 @@ class Tracker:
         self._mirror(send)
 
     def images(self, name: str, images: Iterable[tuple[Image.Image, str]]) -> None:
-        """Send images side by side, each with its caption; W&B shows only those of one size as they are."""
+        """Send images with captions, padded to one size: W&B shows only images of one size as they are."""
         shown = _of_one_size(list(images)) if self.sends else []
 
         def send(run: wandb.Run) -> None:
@@ -107,7 +107,7 @@ class Tracker:
         self._mirror(send)
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Send what describes the whole run; a later value replaces an earlier one."""
+        """Send values that describe the whole run; a later value replaces an earlier one."""
         self._mirror(lambda run: run.summary.update(dict(values)))
 
     def artifact(
@@ -118,14 +118,14 @@ class Tracker:
         added: Mapping[str, str],
         about: Mapping[str, Any],
     ) -> None:
-        """Send files as one artifact, which other runs can name; of the same content there is one version.
+        """Send files as one artifact, which other runs can name; equal content makes no second version.
 
         Args:
-            name: Unique in the project, such as `run-0123456789abcdef`.
-            kind: W&B's type of it.
-            files: By their names in it. They should stay as they are: they are read when they are sent.
-            added: The text of further files by their names.
-            about: Its metadata.
+            name: A name that is unique in the project, such as `run-0123456789abcdef`.
+            kind: W&B's type of artifact.
+            files: Files by their names in the artifact. They are read later, so they should not change.
+            added: Text of further files by their names.
+            about: Metadata of the artifact.
         """
 
         def send(run: wandb.Run) -> None:
@@ -142,16 +142,16 @@ class Tracker:
         self._mirror(send)
 
     def end(self, reason: str | None) -> None:
-        """End the W&B run: finished, or failed with a reason, and exit code 1.
+        """End the W&B run: as finished, or as failed, with a reason and exit code 1.
 
-        It waits for its upload no longer than the timeout it was started with.
+        It waits for the upload no longer than the timeout with which it was started.
         """
         self.summary({"state": "finished"} if reason is None else {"state": "failed", "reason": reason})
         if self._run is None:
             return
         try:
             self._run.finish(exit_code=0 if reason is None else 1)
-        except Exception as error:  # of any kind, as W&B passes on what its parts raise
+        except Exception as error:  # W&B passes on errors of any kind from its parts
             self._lose("W&B could not finish; `swag sync` sends what is missing", error)
         if self._whole:
             self._mark(self._run)
@@ -160,7 +160,7 @@ class Tracker:
         run.log(dict(values))
 
     def _mark(self, run: wandb.Run) -> None:
-        """Mark the log as whole; one that was sent, as `wandb sync` marks it."""
+        """Mark the log as whole; mark one that was sent as `wandb sync` marks it."""
         log = Path(run.settings.sync_file)
         with suppress(OSError):
             log.with_name(COMPLETE).touch()
@@ -172,7 +172,7 @@ class Tracker:
             return
         try:
             send(self._run)
-        except Exception as error:  # of any kind, as W&B passes on what its parts raise
+        except Exception as error:  # W&B passes on errors of any kind from its parts
             self._lose("W&B mirrors this run no further; its own files are not touched by that", error)
 
     def _lose(self, consequence: str, error: Exception) -> None:
@@ -183,7 +183,7 @@ class Tracker:
 
 
 def _of_one_size(images: Sequence[tuple[Image.Image, str]]) -> list[tuple[Image.Image, str]]:
-    """Pad images, transparently, to the largest width and height."""
+    """Pad images with transparent pixels to the largest width and height."""
     width = max(image.width for image, _ in images)
     height = max(image.height for image, _ in images)
 
@@ -203,7 +203,7 @@ def synced(log: Path) -> Path:
 
 
 class _Server:
-    """Whether this process has lost the server, so that each of its cells need not find out by waiting."""
+    """The server's state for this process: once it is lost, later cells don't wait to find out."""
 
     back_at = 0.0
 
@@ -220,21 +220,21 @@ class _Server:
 def tracked(
     about: About, *, mode: str, directory: Path, config: Mapping[str, Any], timeout: float
 ) -> Iterator[Tracker]:
-    """Start one W&B run that ends with the block; with exit code 1, and the reason, if that raises.
+    """Start one W&B run that ends with the block; if the block raises, with exit code 1 and the reason.
 
-    Without a server that answers, the run is mirrored offline, and where W&B does not start, not at all; a
-    logged warning says so. The server is the one of the user's W&B settings. In all modes the run directory
-    gets a file that says what W&B calls the run, so that its mirror can be made later.
+    If no server answers, the run is mirrored offline; if W&B does not start, it is not mirrored. A logged
+    warning says so. The server is the one of the user's W&B settings. In all modes, a file in the run
+    directory holds what W&B calls the run, so that its mirror can be made later.
 
     Args:
-        about: The run's names. Where the server knows the id, another attempt goes on with it.
+        about: The run's names. If the server knows the id, another attempt goes on with its run.
         mode: One of `MODES`; the environment may ask for a stricter one.
         directory: The run directory; all that W&B writes lies below it.
         config: The resolved config, plain.
-        timeout: For how many seconds a server is waited for, at the start and again at the end.
+        timeout: Seconds to wait for a server, at the start and again at the end.
 
     Raises:
-        SettingError: `mode` is unknown, or `timeout` not positive.
+        SettingError: `mode` is unknown, or `timeout` is not positive.
         StoreError: The directory can't be written to.
     """
     _check(mode, timeout)
@@ -256,7 +256,7 @@ def tracked(
 def opened(
     about: About, *, mode: Mode, directory: Path, config: Mapping[str, Any], timeout: float
 ) -> Iterator[wandb.Run | None]:
-    """Start a W&B run for a `Tracker`, or none; it should be ended within."""
+    """Start a W&B run for a `Tracker`, or none; the caller ends it within the block."""
     options = {**about.arguments(config), "dir": directory}
     settings = {"init_timeout": timeout, "finish_timeout": timeout, "sweep_id": agents_sweep()}
     with environment(directory):
@@ -274,11 +274,11 @@ def _started(mode: Mode, options: Mapping[str, Any], settings: Mapping[str, Any]
     for attempt, instead in pairwise(MODES[MODES.index(mode) :]):
         try:
             return _init(attempt, options, settings)
-        except Exception as error:  # of any kind: W&B itself needs a home, a server, a key, a free port
+        except Exception as error:  # any kind of error: W&B needs a home, a server, a key, a free port
             _warn(f"W&B can't run {attempt}, so this run goes on with W&B {instead}", error)
             if attempt == "online":
                 _Server.away()
-        _end_service()  # which holds the refused run's id
+        _end_service()  # the service holds the refused run's id
         # `wandb sync` would send the empty run that a refused attempt leaves.
         for refused in Path(options["dir"], "wandb").glob("run-*"):
             shutil.rmtree(refused, ignore_errors=True)
@@ -286,22 +286,22 @@ def _started(mode: Mode, options: Mapping[str, Any], settings: Mapping[str, Any]
 
 
 def _end_service() -> None:
-    with suppress(Exception):  # of any kind: there may be none
+    with suppress(Exception):  # there may be no service to end
         import wandb
 
         wandb.teardown(exit_code=1)
-    os.environ.pop("WANDB_SERVICE", None)  # by which the next run would look for it
+    os.environ.pop("WANDB_SERVICE", None)  # by this variable, the next run would look for the service
 
 
 def _init(mode: Mode, options: Mapping[str, Any], settings: Mapping[str, Any]) -> wandb.Run:
     import wandb
 
     wandb.setup(settings=wandb.Settings(**ATTEMPTS))
-    # `init` would ask for a missing key where there is a terminal, and wait for the answer.
+    # `init` would ask for a missing key on a terminal, and wait for the answer.
     if mode == "online" and not wandb.login(prompt=False, verify=False):
         raise wandb.errors.UsageError("no API key is configured; `wandb login` stores one")
-    # One W&B run a cell, also where one process computes many.
-    # Offline it could not know of an earlier attempt; the server takes both for one run by their id.
+    # Each cell has its own W&B run, even if one process computes many.
+    # An offline run can't know of an earlier attempt. The server takes both for one run, by their id.
     resume: Literal["allow"] | None = "allow" if mode == "online" else None
     chosen = wandb.Settings(console="off", finish_timeout_raises=True, **settings)
     return wandb.init(mode=mode, reinit="create_new", resume=resume, settings=chosen, **options)

@@ -1,10 +1,10 @@
-"""Weights that this project has trained and ships: of the small family, see `conf/experiment/family.yaml`.
+"""Weights of the small family, which this project has trained and ships; see `conf/experiment/family.yaml`.
 
-They were trained on CIFAR-10 (Krizhevsky, "Learning multiple layers of features from tiny images", 2009;
-https://www.cs.toronto.edu/~kriz/cifar.html), of which a copy in JPEG was used. Its authors state no
-licence; none of its images ships. `table.csv` beside this file says of each file what run made it and how
-well it tells classes, `curves.csv` how it came to; a JSON file of each holds all that decided its run.
-`experiments/export_weights.py` writes them all.
+They were trained on a copy, in JPEG, of CIFAR-10 (Krizhevsky, "Learning multiple layers of features from
+tiny images", 2009; https://www.cs.toronto.edu/~kriz/cifar.html). Its authors state no licence; none of its
+images ships. `table.csv` beside this file says which run made each file, and how well it tells classes;
+`curves.csv` holds its scores during training. A JSON file for each holds all that decided its run.
+`experiments/export_weights.py` writes all these files.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TABLE = "table.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedWeights(StoredWeights):
-    """Weights of the family, by network and seed; stored as float16.
+    """Weights of the family, found by network and seed, and stored as float16.
 
     Attributes:
-        seed: of the training.
-        folder: of the table and the files; None for those that ship.
+        seed: the seed of the training.
+        folder: the folder of the table and the files; None for those that ship.
     """
 
     seed: int
@@ -35,13 +35,13 @@ class TrainedWeights(StoredWeights):
     name: str
 
     def file(self, architecture: Architecture) -> FileWeights:
-        """The file of this network and seed; its values are read as float32.
+        """Return the file of this network and seed; its values are read as float32.
 
         Raises:
             WeightsError: there are none for this network and seed, or no table.
         """
         folder = SHIPPED if self.folder is None else Path(self.folder).expanduser()
-        rows = [row for row in _rows(folder) if row["file"]]  # some have numbers only
+        rows = [row for row in _rows(folder) if row["file"]]  # some rows have numbers, but no file
         for row in rows:
             if (row["network"], row["seed"]) == (architecture.name, str(self.seed)):
                 return FileWeights(path=str(folder / row["file"]), sha256=row["sha256"], name=self.name)

@@ -1,4 +1,4 @@
-"""Training of classifiers: data, recipe, and the loop."""
+"""Training of classifiers: its data, its recipe and its loop."""
 
 from swag_repro.training.base import Loop, Machine, autocast
 from swag_repro.training.data import Dataset, Preparation, folder, torchvision_dataset

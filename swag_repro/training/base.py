@@ -1,4 +1,4 @@
-"""What every training has in common: steps by a recipe, and a state that holds it whole."""
+"""The parts that all trainings share: steps by a recipe, and a state from which a training can resume."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """How a training is run; apart from rounding by `precision`, no result depends on it.
+    """The way a training is run; apart from rounding by `precision`, no result depends on it.
 
     Attributes:
-        device: of this process.
-        precision: of the forward pass: float32, or bfloat16 or float16 by autocast.
+        device: the device of this process.
+        precision: float32, or bfloat16 or float16 by autocast, for the forward pass.
         compiled: whether torch.compile is used.
-        workers: processes that read images; 0 reads them in this one.
+        workers: processes that read images; if 0, this process reads them.
         world: the processes that train together.
     """
 
@@ -40,52 +40,52 @@ class Machine:
     world: World
 
     def memory_format(self, network: nn.Module) -> torch.memory_format:
-        """Of images and weights, for speed: on a CPU, too, a step is shorter by up to a quarter."""
+        """Return the fastest memory format of images and weights: a CPU's step is up to a quarter shorter."""
         convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
         # torch 2.15 crashes in the gradient of layers with 4 channels on a CPU.
         wide = all(convolution.out_channels % 8 == 0 for convolution in convolutions)
         return torch.channels_last if wide or self.device.type == "cuda" else torch.contiguous_format
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """In which the network runs."""
+        """Return the context in which the network runs."""
         return autocast(self.device, self.precision)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """Return what a network runs in, in float32 or by autocast in a narrower precision."""
+    """Return the context in which a network runs: in float32, or by autocast in a narrower precision."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, getattr(torch, precision))
 
 
 class Steps(Protocol):
-    """The part of a recipe that every step asks for."""
+    """The part of a recipe that every step needs."""
 
     @property
     def batch_size(self) -> int:
-        """Images of a step, on all devices together."""
+        """Number of images of a step, on all devices together."""
 
     @property
     def clip(self) -> float | None:
         """Largest norm of the gradient; None for any."""
 
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """Of the parameters that are trained."""
+        """Return the optimizer of the parameters that are trained."""
 
     def scheduler(self, optimizer: Optimizer, steps: int) -> LambdaLR:
-        """Of the learning rate, over so many steps in all."""
+        """Return the scheduler of the learning rate, over `steps` steps in all."""
 
 
 class Loop(ABC, Generic[B]):
-    """A network on its way, which `state` holds whole: what goes on from it ends with the same weights.
+    """A training under way. `state` holds all of it: a training that resumes ends with the same weights.
 
     Args:
-        network: with the weights it starts from; trained in place.
+        network: it has the weights to start from, and is trained in place.
         recipe: how its steps are made.
-        steps: of the whole training.
-        seed: of what is drawn for the batches, and of the network's own draws.
+        steps: number of steps of the whole training.
+        seed: seed of the random choices for batches, and of those of the network.
         machine: how it is run.
-        sums: how many numbers are added up over an epoch; the first is of the losses.
+        sums: how many numbers are added up over an epoch; the first is the sum of losses.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class Loop(ABC, Generic[B]):
 
     @abstractmethod
     def batches(self) -> Iterable[B]:
-        """Those of the steps that are not done yet."""
+        """Return the batches of the steps that are still to be done."""
 
     @abstractmethod
     def loss_of(self, batch: B) -> tuple[Tensor, Tensor]:
-        """What a step minimises, and what it adds to `sums`."""
+        """Return the loss that a step minimises, and the numbers that it adds to `sums`."""
 
     @property
     def lr(self) -> float:
@@ -117,14 +117,14 @@ class Loop(ABC, Generic[B]):
         return float(self.optimizer.param_groups[0]["lr"])
 
     def __iter__(self) -> Iterator[int]:
-        """Trains to the end; yields the number of steps that are done after each of them."""
+        """Train to the end; yield, after each step, the number of steps that are done."""
         for batch in self.batches():
             self._step(batch)
             self.done += 1
             yield self.done
 
     def _step(self, batch: B) -> None:
-        torch.manual_seed(number(self.seed, self.done, self.machine.world.rank))  # of dropout
+        torch.manual_seed(number(self.seed, self.done, self.machine.world.rank))  # seed of dropout
         self.network.train()
         self.optimizer.zero_grad()
         with self._memory_problems():
@@ -149,14 +149,14 @@ class Loop(ABC, Generic[B]):
         )
 
     def note_unreadable(self, lost: Iterable[int], images: int) -> None:
-        """Counts images that could not be read.
+        """Count images that could not be read.
 
         Args:
-            lost: their numbers.
-            images: how many there are in all.
+            lost: the numbers of these images.
+            images: how many images there are in all.
 
         Raises:
-            DataError: more than one in a hundred.
+            DataError: more than one image in a hundred could not be read.
         """
         self.unreadable.update(lost)
         if len(self.unreadable) > UNREADABLE * images:
@@ -166,7 +166,7 @@ class Loop(ABC, Generic[B]):
             )
 
     def check_finite(self) -> None:
-        """Objects to a network that has diverged, in this process.
+        """Raise if the network has diverged in this process.
 
         Raises:
             TrainingError: a loss since the epoch began is NaN or infinite.
@@ -175,18 +175,18 @@ class Loop(ABC, Generic[B]):
             raise self.diverged()
 
     def diverged(self) -> TrainingError:
-        """What is said of a network whose loss or output is NaN or infinite."""
+        """Return the error for a network whose loss or output is NaN or infinite."""
         return TrainingError(
             "loss", "should stay finite", f"NaN or infinity by step {self.done} of {self.steps}",
             "Choose a smaller recipe.lr, or recipe.clip=1; the last checkpoint is kept.",
         )  # fmt: skip
 
     def forget_sums(self) -> None:
-        """Begins to add up anew."""
+        """Set all sums to 0."""
         self.sums.zero_()
 
     def state(self) -> dict[str, Any]:
-        """Plain containers, numbers and tensors."""
+        """Return the training's state, as plain containers, numbers and tensors."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -198,10 +198,10 @@ class Loop(ABC, Generic[B]):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` returned.
+        """Resume the training from a state that `state` returned.
 
         Raises:
-            RuntimeError, KeyError, ValueError: it is of another network.
+            RuntimeError, KeyError, ValueError: the state is that of another network.
         """
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

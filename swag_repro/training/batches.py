@@ -1,4 +1,4 @@
-"""Batches of a training: which images, in which order, cut and mirrored how, all by one seed."""
+"""Batches of a training: one seed decides which images they have, in which order, cut and mirrored how."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from swag_repro.training.data import Labelled
 from swag_repro.training.world import World
 
 UNREADABLE = 0.01
-"""Share of the images, above which a training is refused."""
+"""Share of unreadable images above which a training is refused."""
 
 Key = tuple[int, int]
 """An epoch, and the index of an image."""
 
 Item = tuple[int, tuple[Tensor, int] | None]
-"""The index of an image, and the image with its class; None where it is unreadable."""
+"""The index of an image, and the image with its class, or None if it is unreadable."""
 
 
 class Batch(NamedTuple):
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     Attributes:
         images: `(B, 3, H, W)`, uint8.
         classes: `(B,)`, int64.
-        unreadable: indices of images that could not be read, and are not in it.
+        unreadable: indices of images that could not be read, and are left out.
     """
 
     images: Tensor
@@ -44,23 +44,23 @@ class Batch(NamedTuple):
 
 
 class Reading(Protocol):
-    """What is done to each image once."""
+    """A way to prepare each image once."""
 
     def read(self, image: Image.Image) -> Tensor:
-        """PIL's → `(3, H, W)`, uint8."""
+        """Return a PIL image as a tensor `(3, H, W)`, uint8."""
 
 
 class Images:
     """One part of a dataset, ready for a `DataLoader`.
 
-    What is drawn for an image follows from the seed, the epoch and its index alone: not from the number of
-    workers, nor from where a training was interrupted.
+    The random choices for an image depend only on the seed, the epoch and its index. They don't depend on the
+    number of workers, nor on where a training was interrupted.
 
     Args:
         labelled: images with their classes.
         preparation: how they are read.
-        each: → `(3, size, size)`, uint8; done in each epoch.
-        seed: of what `each` draws.
+        each: transform to `(3, size, size)`, uint8, that is applied in each epoch.
+        seed: seed of the random choices of `each`.
         kept: whether the images are read once and kept in memory.
     """
 
@@ -71,21 +71,21 @@ class Images:
         self.kept, self._memory = kept, list[tuple[Tensor, int] | None]()
 
     def otherwise(self, each: v2.Transform) -> Self:
-        """The same images, another way; what is kept is shared."""
+        """Return the same images with another transform; both share the images kept in memory."""
         other = copy(self)
         other.each = each
         return other
 
     def hold(self) -> None:
-        """Reads the images that are kept, once; processes that start afterwards share them."""
-        if self.kept and not self._memory:  # filled in place: those of `otherwise` are the same
+        """Read the images that are kept, once; processes that start afterwards share them."""
+        if self.kept and not self._memory:  # filled in place, because the results of `otherwise` share it
             self._memory += [self._read(index) for index in range(len(self.labelled))]
 
     def __len__(self) -> int:
         return len(self.labelled)
 
     def __getitem__(self, key: Key) -> Item:
-        """One image, `(3, size, size)`, as it is drawn for an epoch."""
+        """Return an image's index, and the image `(3, size, size)` of an epoch with its class."""
         epoch, index = key
         self.hold()
         read = self._memory[index] if self.kept else self._read(index)
@@ -100,12 +100,12 @@ class Images:
         try:
             image, rank = self.labelled[index]
             return self.preparation.read(image), int(rank)
-        except (ImageError, OSError, SyntaxError, ValueError, EOFError):  # of decoders, all of them
+        except (ImageError, OSError, SyntaxError, ValueError, EOFError):  # decoders raise all of these
             return None
 
 
 def number(*parts: int) -> int:
-    """A seed that differs wherever one of the parts does; of 32 bits, all that torch's generator takes."""
+    """Return a seed that differs if one of the parts does; it has 32 bits, the most that torch takes."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
 
 
@@ -122,15 +122,15 @@ MEND = "Replace the damaged files."
 
 @dataclass(frozen=True)
 class Order:
-    """Batches of keys, from a step on: each epoch goes through all images in an order of its own.
+    """Batches of keys, from some step on: each epoch goes through all images in an order of its own.
 
     Attributes:
-        images: number of them.
-        batch_size: of all processes together.
-        epochs: in all.
-        seed: of the orders.
-        first: steps that are done.
-        world: each process takes its part of each batch.
+        images: number of images.
+        batch_size: images of a batch, for all processes together.
+        epochs: number of epochs in all.
+        seed: seed of the orders.
+        first: number of steps that are done.
+        world: the processes; each takes its part of each batch.
     """
 
     images: int
@@ -142,14 +142,14 @@ class Order:
 
     @property
     def steps_an_epoch(self) -> int:
-        """Whole batches only."""
+        """The number of batches in an epoch; only whole batches count."""
         return self.images // self.batch_size
 
     def check(self, setting: str) -> None:
-        """Whether there is a whole batch.
+        """Raise unless there is a whole batch.
 
         Raises:
-            DataError: there are fewer images.
+            DataError: there are fewer images than a batch needs.
         """
         if not self.steps_an_epoch:
             rule = f"should be at most the number of images, {self.images}"
@@ -168,7 +168,7 @@ class Order:
 
 
 def in_order(count: int, batch_size: int, world: World) -> list[list[Key]]:
-    """Each image once, for testing."""
+    """Return batches of keys that have each image once, for testing."""
     own = [(0, index) for index in range(world.rank, count, world.size)]
     return [own[first : first + batch_size] for first in range(0, len(own), batch_size)]
 
@@ -176,7 +176,7 @@ def in_order(count: int, batch_size: int, world: World) -> list[list[Key]]:
 def loader(
     images: Images, order: Order | list[list[Key]], workers: int, device: torch.device
 ) -> DataLoader[Batch]:
-    """The batches of an order, read by so many processes; 0 reads in this one."""
+    """Return the batches of an order; `workers` processes read them, or this process if there are none."""
     images.hold()
     return DataLoader(
         images,  # type: ignore[arg-type]  # its keys are pairs
@@ -189,5 +189,5 @@ def loader(
 
 
 def _start_method() -> str | None:
-    """Of the processes that read; None is the default. That of joblib's workers can't start any."""
+    """Return how reading processes start; None for the default, by which joblib's workers can't start any."""
     return "fork" if get_start_method() == "loky" else None

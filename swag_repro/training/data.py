@@ -1,4 +1,4 @@
-"""Labelled images to train on: a folder, a zip file of one, or a dataset of torchvision."""
+"""Labelled images to train on: those of a folder, of a zipped folder, or of a dataset of torchvision."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from swag_repro.images.sieve import Sieve
 Crop = Literal["pad", "scale"]
 
 HELD_OUT = ("test", "val", "validation")
-"""Names of the folder beside `train`, of which the first that is there counts."""
+"""Names of the folder beside `train`; the first that is there counts."""
 
 REMEDY = "It should hold train/CLASS/*.jpg and test/CLASS/*.jpg (or val/, validation/)."
 
 
 class Labelled(Protocol):
-    """Images with their classes; what torchvision's datasets are."""
+    """Images with their classes, as torchvision's datasets are."""
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """One image, and the rank of its class."""
+        """Return an image and the rank of its class."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a classifier is trained and tested on.
+    """The images that a classifier is trained and tested on.
 
     Attributes:
-        name: for people.
-        train: to train on.
-        test: to judge by.
-        classes: their names, by rank.
-        digest: what tells these data from others: SHA-256 of names and sizes, of a zip file's checksums too.
+        name: its name, for people.
+        train: the images to train on.
+        test: the images to test on.
+        classes: the names of the classes, by rank.
+        digest: what tells these data from others: SHA-256 of names and sizes, and of a zip file's checksums.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """From an image file to what the network sees.
+    """The way from an image file to what the network sees.
 
     Attributes:
         size: side in pixels of the square that it sees.
-        crop: `pad`: images of this size, padded by an eighth of it and cropped at random (He et al., CVPR
-            2016, section 4.2); `scale`: a random part of 8 to 100 % of the area (Szegedy et al., CVPR 2015),
-            and for testing the middle 7/8 of the short side.
+        crop: `pad`: images of this size are padded by an eighth of it and cropped at random (He et al., CVPR
+            2016, section 4.2); `scale`: a random part of 8 to 100 % of the area is cut out (Szegedy et al.,
+            CVPR 2015), and for testing the middle 7/8 of the short side.
         flip: whether half of the images are mirrored.
     """
 
@@ -92,7 +92,7 @@ class Preparation:
         check_choice("data.crop", self.crop, get_args(Crop))
 
     def read(self, image: Image.Image) -> Tensor:
-        """What is done to each image once: PIL's → `(3, H, W)`, uint8, for `pad` of this size."""
+        """Return a PIL image as a tensor `(3, H, W)`, uint8; for `pad`, both sides have `size` pixels."""
         pixels: Tensor = pil_to_tensor(image.convert("RGB"))
         if self.crop == "pad" and pixels.shape[1:] != (self.size, self.size):
             pixels = center_crop(resize(pixels, [self.size], antialias=True), [self.size])
@@ -100,7 +100,7 @@ class Preparation:
 
     @property
     def augmentation(self) -> v2.Transform:
-        """What is drawn anew in each epoch: `(3, H, W)` → `(3, size, size)`, uint8."""
+        """The transform with random choices for each epoch: `(3, H, W)` → `(3, size, size)`, uint8."""
         crop = (
             v2.RandomCrop(self.size, padding=self.size // 8)
             if self.crop == "pad"
@@ -110,20 +110,23 @@ class Preparation:
 
     @property
     def plain(self) -> v2.Transform:
-        """What is done instead for testing."""
+        """The transform for testing, without random choices."""
         if self.crop == "pad":
             return v2.Identity()
         return v2.Compose([v2.Resize(round(self.size * 8 / 7), antialias=True), v2.CenterCrop(self.size)])
 
 
 def folder(*, path: str) -> Dataset:
-    """Images in torchvision's `ImageFolder` layout, `train/CLASS/*` and `test/CLASS/*`, or a zip file of it.
+    """Return the images of a folder or zip file in torchvision's `ImageFolder` layout.
+
+    The layout is `train/CLASS/*` and `test/CLASS/*`.
 
     Args:
         path: the folder, or the file.
 
     Raises:
-        DataError: no such folder, a part of it is missing or empty, or fewer than two classes.
+        DataError: there is no such folder, a part of it is missing or empty, or it has fewer than two
+            classes.
     """
     root = Path(path).expanduser()
     if root.is_file():
@@ -168,19 +171,19 @@ def _check_same_classes(train: Sequence[str], test: Sequence[str], path: str) ->
 
 
 def digest_of_entries(entries: Iterable[tuple[Any, ...]]) -> str:
-    """What tells a set of files from others: SHA-256 of what is said of each, such as name and size."""
+    """Return what tells a set of files from others: the SHA-256 of their entries, such as name and size."""
     return hashlib.sha256(repr(sorted(entries)).encode()).hexdigest()
 
 
 def read_plain(path: str, content: IO[bytes] | None = None) -> Image.Image:
-    """Read an image as trainings do: its RGB values as they are stored, without turning or colour profile.
+    """Return an image's RGB values as trainings read them: as stored, without turning or colour profile.
 
     Args:
-        path: of the file.
-        content: of a file that lies in another, such as a zip file.
+        path: the file's path.
+        content: the content of a file inside another, such as a zip file.
 
     Raises:
-        ImageError: no image, or not a sound one of a usual size.
+        ImageError: the content is no image, or an unsound one, or one of an unusual size.
     """
     with opened(content or Path(path), path, least=1) as image:
         return image.convert("RGB")
@@ -190,8 +193,8 @@ class ZippedFolder:
     """One part of a zip file in `ImageFolder` layout.
 
     Args:
-        path: of the file.
-        members: names in it, `…/CLASS/…`, with the rank of their classes.
+        path: the path of the zip file.
+        members: names in the zip file, `…/CLASS/…`, with the rank of their classes.
     """
 
     def __init__(self, path: Path, members: Sequence[tuple[str, int]]) -> None:
@@ -208,7 +211,7 @@ class ZippedFolder:
 
     @property
     def _archive(self) -> zipfile.ZipFile:
-        """Opened by each process for itself: they would move each other's position in the file."""
+        """The open zip file. Each process opens its own: in a shared file, all would move one position."""
         if self._opened is None or self._opened[0] != os.getpid():
             self._opened = os.getpid(), zipfile.ZipFile(self.path)
         return self._opened[1]
@@ -251,18 +254,18 @@ def _images_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _common_folder(names: Sequence[str]) -> str:
-    """Of all files, above `train/`: archives often hold one folder of the data's name."""
+    """Return the folder above `train/` that holds all files of an archive; an empty string if none does."""
     tops = Counter(PurePosixPath(name).parts[0] for name in names)
     return next(iter(tops)) if len(tops) == 1 and "train" not in tops else ""
 
 
 def torchvision_dataset(*, dataset: str, root: str, download: bool) -> Dataset:
-    """One of torchvision's datasets that has `train=True` and `train=False`, such as CIFAR10.
+    """Return a dataset of torchvision that has `train=True` and `train=False`, such as CIFAR10.
 
     Args:
         dataset: its name in `torchvision.datasets`.
-        root: folder of the files.
-        download: whether torchvision fetches what is missing there; it checks the files' MD5.
+        root: the folder of its files.
+        download: whether torchvision fetches missing files; it checks their MD5.
 
     Raises:
         DataError: there is no such dataset, its files are missing, or they can't be fetched.
@@ -273,9 +276,9 @@ def torchvision_dataset(*, dataset: str, root: str, download: bool) -> Dataset:
         rule = f"should be a name in torchvision.datasets, such as {', '.join(known)}"
         raise DataError("data.dataset", rule, repr(dataset), "Or use data=folder.")
     try:
-        with warnings.catch_warnings(action="ignore"):  # of how the files were pickled; torchvision's affair
+        with warnings.catch_warnings(action="ignore"):  # it warns of how the files were pickled
             train, test = (kind(root, train=train, download=download) for train in (True, False))
-    except Exception as error:  # of the network, the disk, or arguments that another kind of dataset takes
+    except Exception as error:  # from the network, the disk, or a dataset with other arguments
         raise DataError(
             "data", f"should be torchvision's {dataset}", f"{type(error).__name__}: {error}",
             f"Put its files into {root}, or use data=folder.",

@@ -1,4 +1,4 @@
-"""The training of a classifier, step by step; what it says, shows and saves is its caller's."""
+"""The training of a classifier, step by step; its caller logs, shows and saves the results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from swag_repro.training.recipe import Recipe, outputs_loss
 
 @dataclass(frozen=True)
 class Score:
-    """How well a network tells classes.
+    """The quality of a network as a classifier.
 
     Attributes:
-        loss: mean cross entropy, in nats; of the training's own loss with its smoothed labels.
+        loss: mean cross entropy, in nats; during training it is the training's own loss, with smoothed
+            labels.
         accuracy: share of the images whose most likely class is right, from 0 to 1.
-        images: over how many.
+        images: number of images.
     """
 
     loss: float
@@ -35,13 +36,13 @@ class Training(Loop[Batch]):
     """The training of a classifier.
 
     Args:
-        network: with the weights it starts from; trained in place.
-        architecture: whose means normalise the images.
+        network: it has the weights to start from, and is trained in place.
+        architecture: its means and deviations normalise the images.
         dataset: images with their classes.
-        preparation: of the images.
-        recipe: how it is trained.
-        seed: of the order of the images, of what is drawn for them, and of the network's own draws.
-        machine: how it is run.
+        preparation: how the images are prepared.
+        recipe: how the network is trained.
+        seed: seed of the order of the images, of the random choices for them, and of those of the network.
+        machine: how the training is run.
         kept: whether images are read once, and kept in memory.
     """
 
@@ -75,7 +76,7 @@ class Training(Loop[Batch]):
 
     @property
     def epoch(self) -> float:
-        """How many passes over the images are done."""
+        """The number of passes over the images that are done."""
         return self.done / self.order.steps_an_epoch
 
     @property
@@ -84,12 +85,12 @@ class Training(Loop[Batch]):
         return self.done > 0 and self.done % self.order.steps_an_epoch == 0
 
     def batches(self) -> Iterable[Batch]:
-        """Those of the steps that are not done yet."""
+        """Return the batches of the steps that are still to be done."""
         order = replace(self.order, first=self.done)
         return loader(self.images, order, self.machine.workers, self.machine.device)
 
     def loss_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Its mean over a batch; and the sums of losses, of right answers, and of images, `(3,)`."""
+        """Return a batch's mean loss, and sums over it, `(3,)`: of losses, right answers, and images."""
         self.note_unreadable(batch.unreadable, len(self.images))
         images, classes = self._placed(batch)
         with self.machine.autocast():
@@ -99,13 +100,13 @@ class Training(Loop[Batch]):
         return loss, _sums(loss.detach(), logits, classes)
 
     def _placed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Images as the network wants them, `(B, 3, H, W)`, and classes, on the device."""
+        """Return images as the network needs them, `(B, 3, H, W)`, and classes, both on the device."""
         images = batch.images.to(self.machine.device, non_blocking=True, memory_format=self.memory_format)
         classes = batch.classes.to(self.machine.device, non_blocking=True)
         return (images.float() / 255 - self.mean) / self.std, classes
 
     def running(self) -> Score:
-        """Since the epoch began: of the network as it was at each step, on images as they were drawn.
+        """Return the score since the epoch began: that of the network at each step, on augmented images.
 
         Raises:
             TrainingError: the loss is NaN or infinite.
@@ -114,11 +115,11 @@ class Training(Loop[Batch]):
         return _score(self.machine.world.total(self.sums))
 
     def test(self) -> Score:
-        """Of the network as it is, on the held-out images."""
+        """Return the score of the present network on the held-out images."""
         return self._evaluated(self.test_images)
 
     def fitted(self) -> Score:
-        """Of the network as it is, on the images that it is trained on, without augmentation."""
+        """Return the score of the present network on its training images, without augmentation."""
         return self._evaluated(self.plain_images)
 
     @torch.inference_mode()
@@ -137,7 +138,7 @@ class Training(Loop[Batch]):
 
 
 def _sums(loss: Tensor, logits: Tensor, classes: Tensor) -> Tensor:
-    """Of the losses, of right answers, and of images, `(3,)`."""
+    """Return the sum of the losses, and the numbers of right answers and of images, `(3,)`."""
     right = (logits.argmax(dim=1) == classes).sum()
     return torch.stack(
         [loss.double() * len(classes), right.double(), torch.full_like(right, len(classes)).double()]

@@ -1,4 +1,4 @@
-"""How a classifier is trained."""
+"""The recipe by which a classifier is trained."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from swag_repro.errors import SettingError, check_choice
 Schedule = Literal["one_cycle", "cosine"]
 
 LOWEST = 0.04
-"""Part of the highest learning rate at which a training begins (torch's OneCycleLR)."""
+"""The learning rate at which a training begins, as a part of the highest (torch's OneCycleLR)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """SGD with momentum, a warm-up and a decay to 0.
+    """A recipe of training by SGD with momentum, a warm-up and a decay to 0.
 
     Attributes:
         epochs: passes over the images.
         batch_size: images of a step, on all devices together; the last, smaller batch of an epoch is left
             out.
         lr: the highest learning rate.
-        momentum: of SGD.
-        nesterov: whether the gradient is taken where the momentum leads.
-        weight_decay: of all parameters.
-        schedule: `one_cycle` (Smith, 2018: up and down along half a cosine each), or `cosine` (Loshchilov and
-            Hutter, ICLR 2017: up along a line, down along half a cosine).
+        momentum: the momentum of SGD.
+        nesterov: whether the gradient is taken at the point to which the momentum leads.
+        weight_decay: weight decay of all parameters.
+        schedule: `one_cycle` (Smith, 2018) goes up and down along half a cosine each; `cosine` (Loshchilov
+            and Hutter, ICLR 2017) goes up along a line, and down along half a cosine.
         warmup: share of the steps on the way up.
-        label_smoothing: share of the target spread over all classes (Szegedy et al., CVPR 2016).
+        label_smoothing: share of the target that is spread over all classes (Szegedy et al., CVPR 2016).
         clip: largest norm of the gradient; None for any.
 
     Raises:
-        SettingError: a value out of range.
+        SettingError: a value is out of range.
     """
 
     epochs: int
@@ -70,7 +70,7 @@ class Recipe:
                 raise SettingError(f"recipe.{name}", rule, repr(getattr(self, name)), "Choose another value.")
 
     def optimizer(self, network: nn.Module) -> SGD:
-        """Of the parameters that are trained."""
+        """Return the optimizer of the parameters that are trained."""
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         return SGD(
             trained,
@@ -81,13 +81,13 @@ class Recipe:
         )
 
     def scheduler(self, optimizer: Optimizer, steps: int) -> LambdaLR:
-        """Of so many steps in all."""
+        """Return the scheduler of the learning rate, over `steps` steps in all."""
         return LambdaLR(optimizer, lambda step: self.part_of_lr(min(step / steps, 1.0)))
 
     def part_of_lr(self, share: float) -> float:
-        """The learning rate after a share of the steps, in [0, 1], as a part of the highest.
+        """Return the learning rate after a share of the steps, in [0, 1], as a part of the highest.
 
-        OneCycleLR of torch does the same, and divides by 0 where fewer than two steps go up.
+        torch's OneCycleLR does the same, but divides by 0 if fewer than two steps go up.
         """
         if share < self.warmup:
             risen = share / self.warmup
@@ -96,20 +96,20 @@ class Recipe:
         return 1 - _half_cosine((share - self.warmup) / (1 - self.warmup))
 
     def loss(self) -> nn.CrossEntropyLoss:
-        """Cross entropy of logits `(B, K)` and classes `(B,)`."""
+        """Return the cross entropy of logits `(B, K)` and classes `(B,)`."""
         return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
 
 
 def _half_cosine(share: float) -> float:
-    """From 0 to 1, level at both ends."""
+    """Return a curve from 0 to 1 that is level at both ends."""
     return (1 - math.cos(math.pi * share)) / 2
 
 
 def outputs_loss(loss: nn.Module, outputs: object, classes: torch.Tensor) -> torch.Tensor:
-    """The loss of a network's outputs; of auxiliary classifiers, too, with a weight of 0.3.
+    """Return the loss of a network's outputs; auxiliary classifiers count with a weight of 0.3.
 
     Args:
-        loss: of logits and classes.
+        loss: the loss of logits and classes.
         outputs: logits `(B, K)`, or torchvision's named tuple of several (GoogLeNet; Szegedy et al., CVPR
             2015, section 5).
         classes: `(B,)`.

@@ -1,4 +1,4 @@
-"""The processes that train one network together, as torchrun starts them."""
+"""The world: the processes that train one network together, as torchrun starts them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """Where this process stands.
+    """The place of this process among those that train together.
 
     Attributes:
-        rank: of this process; the first writes what there is to write.
+        rank: the rank of this process; the process of rank 0 writes the results.
         size: number of processes.
-        local: rank on this machine, by which it takes its GPU.
+        local: its rank on this machine, by which it takes its GPU.
     """
 
     rank: int = 0
@@ -31,21 +31,21 @@ class World:
 
     @classmethod
     def current(cls) -> World:
-        """Return what torchrun tells this process; alone without it, whatever RANK and the like still say."""
+        """Return this process's place under torchrun; without torchrun it is alone, whatever RANK says."""
         if not distributed.is_torchelastic_launched():
             return cls()
         rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         return cls(rank, size, int(os.environ.get("LOCAL_RANK", "0")))
 
     def device(self, chosen: torch.device) -> torch.device:
-        """The GPU of this process, where GPUs are what trains."""
+        """Return the GPU of this process if the processes train on GPUs; otherwise the chosen device."""
         if self.size == 1 or str(chosen) != "cuda":  # `cuda:1` is a choice
             return chosen
         return torch.device("cuda", self.local)
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
-        """Within, the processes can reach each other."""
+        """Connect the processes to each other within the block."""
         if self.size == 1:
             yield
             return
@@ -56,20 +56,20 @@ class World:
             distributed.destroy_process_group()
 
     def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
-        """The network, its gradients averaged over the processes."""
+        """Return the network with its gradients averaged over the processes."""
         if self.size == 1:
             return network
         return DistributedDataParallel(network, [device.index] if device.type == "cuda" else None)
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over the processes."""
+        """Return the sum of the values over the processes."""
         if self.size > 1:
             values = values.clone()
             distributed.all_reduce(values)
         return values
 
     def shared(self, value: T) -> T:
-        """The first process's value, in all of them."""
+        """Return the first process's value in all processes."""
         if self.size == 1:
             return value
         values = [value]
