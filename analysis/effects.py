@@ -85,6 +85,8 @@ TINY = 1e-300
 
 def sign_flip(by_pair: NDArray[np.float64]) -> float:
     """Return the two-sided p of a mean of pairs under random signs: exact up to 13 pairs, else 9999 draws."""
+    if len(by_pair) < 2:
+        return math.nan
     test = permutation_test(
         (by_pair,), np.mean, permutation_type="samples", n_resamples=9999, rng=np.random.default_rng(0)
     )

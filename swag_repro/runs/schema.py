@@ -200,6 +200,8 @@ STATISTICS = {
     "style_distance": "distance of a judge's Gram matrices from the style's: 0 as the style",
     "sliced_wasserstein": "sliced Wasserstein distance of a judge's features from the style's",
     "sifid": "single image FID, a judge's features",
+    "luminance_wasserstein": "sliced Wasserstein distance of luminances from the style's, in a judge's last "
+    "style layer but one",
     "cfsd": "content feature structural distance, a judge's features: 0 as the content",
     "ssim": "structural similarity to the content: 1 as the content",
     "lpips": "learned perceptual distance from the content",

@@ -29,7 +29,7 @@ from analysis.claims.definitions import (
     read_claims,
     read_evidence,
 )
-from analysis.effects import bootstrap
+from analysis.effects import by_pair_and_seed, interval, resampled
 from analysis.figures import FIGURES
 from experiments.asking import compose_cells, judged_again
 from tests.analysis.made import Outputs
@@ -103,8 +103,8 @@ def test_an_effect_is_the_mean_of_paired_differences_with_the_interval_of_bootst
     own = numbers[numbers["layer"] == "l1"].set_index(["network.name", "pair", "seed"])["value"]
     differences = own["b"] - own["a"]
     assert found.mean == pytest.approx(differences.mean())
-    same = bootstrap(differences)
-    assert (found.low, found.high) == pytest.approx((same.low, same.high), abs=0.01)
+    same = interval(resampled(by_pair_and_seed(differences)))
+    assert (found.low, found.high) == pytest.approx(same, abs=0.01)
     assert (found.pairs, found.seeds, found.agreeing) == (PAIRS, SEEDS, 1.0)
     assert found.run_ids == ("a0", "a1", "b0", "b1")
     assert found.size == pytest.approx((found.mean - 0.5) / differences.unstack().mean(axis=1).std())

@@ -69,7 +69,7 @@ def test_experiments_are_listed_with_their_cells(tmp_path):
 
 
 HEAVY = {
-    "duckdb", "matplotlib", "optuna", "pandas", "pyarrow", "scipy", "seaborn", "skimage", "statsmodels", "submitit",
+    "duckdb", "matplotlib", "optuna", "pandas", "scipy", "seaborn", "skimage", "statsmodels", "submitit",
     "torch", "torchvision", "wandb",
 }  # fmt: skip
 LATER = {"optuna", "scipy", "seaborn", "wandb"}
