@@ -27,19 +27,19 @@ MEASURES = {
 PAIR = ["network", "weights.seed", "arm.name", "content", "style"]
 
 CONTRASTS = (
-    ("softmax", "plain", "SWAG: both"),
+    ("softmax", "plain", "SWAG (T = peak/2): both"),
     ("weights_of_softmax", "plain", "weights without shape (loss)"),
     ("gradients_of_softmax", "plain", "weights without shape (gradient)"),
     ("softmax_weights_of_plain", "plain", "shape without weights (loss)"),
     ("softmax_gradients_of_plain", "plain", "shape without weights (gradient)"),
     ("even", "plain", "even shares"),
-    ("softmax_even", "plain", "SWAG and even shares"),
-    ("softmax", "weights_of_softmax", "what SWAG adds to its weights"),
-    ("even", "softmax", "even shares against SWAG"),
-    ("softmax", "recolouring", "SWAG against recolouring with noise"),
+    ("softmax_even", "plain", "SWAG (T = peak/2) and even shares"),
+    ("softmax", "weights_of_softmax", "what SWAG (T = peak/2) adds to its weights"),
+    ("even", "softmax", "even shares against SWAG (T = peak/2)"),
+    ("softmax", "recolouring", "SWAG (T = peak/2) against recolouring with noise"),
     ("plain", "recolouring", "eq. 2 against recolouring with noise"),
     ("even", "recolouring", "even shares against recolouring with noise"),
-    ("softmax", "first_layer", "SWAG against the first layer alone"),
+    ("softmax", "first_layer", "SWAG (T = peak/2) against the first layer alone"),
     ("even", "first_layer", "even shares against the first layer alone"),
 )
 """An arm, the arm that it is compared with, and the name of the effect."""

@@ -105,10 +105,10 @@ def test_effects_are_differences_on_the_same_pairs_and_seeds():
     assert set(effects["measure"]) == set(MEASURES)
     effects = effects[effects["measure"] == "sifid"].set_index("effect")
     assert effects["mean"].round(9).to_dict() == {
-        "SWAG: both": 2.0,
+        "SWAG (T = peak/2): both": 2.0,
         "weights without shape (loss)": 1.5,
         "shape without weights (loss)": 0.25,
-        "what SWAG adds to its weights": 0.5,
+        "what SWAG (T = peak/2) adds to its weights": 0.5,
     }
     # A difference does not contain what its two sides share.
     assert (effects["high"] - effects["low"]).max() == pytest.approx(0, abs=1e-9)

@@ -222,10 +222,10 @@ class TestStyle:
     def test_panels_are_means_over_pairs_and_seeds(self, drawn: Figure) -> None:
         axes = {str(axis.get_label()): axis for axis in drawn.axes}
         lines = {bar.get_label(): bar.lines[0] for bar in axes["style_distance"].containers}
-        assert list(lines) == ["plain", "SWAG"]
+        assert list(lines) == ["plain", "SWAG (T = peak/2)"]
         assert lines["plain"].get_xdata().tolist() == SCALES
         assert lines["plain"].get_ydata() == pytest.approx([2 + 3.5 * scale for scale in SCALES])
-        assert lines["SWAG"].get_ydata() == pytest.approx([2] * 3)
+        assert lines["SWAG (T = peak/2)"].get_ydata() == pytest.approx([2] * 3)
         for bar in axes["deepest_share"].containers:
             assert bar.lines[0].get_ydata() == pytest.approx(SCALES)
 
@@ -251,7 +251,7 @@ class TestStyle:
             path = tables.root / tables.runs.loc[arm.index, "path"] / "images/0.png"
             assert (shown == np.asarray(Image.open(path))).all()
             assert axis.get_images()[0].get_interpolation() == "none"
-            above = axes["content0__painting/0__SWAG__λ = 0"]
+            above = axes["content0__painting/0__SWAG (T = peak/2)__λ = 0"]
             assert (box(axis).y0 > box(above).y0) == (name == "plain")
             assert box(axis).x0 == box(axes[f"content0__painting/0__plain__λ = {scale:g}"]).x0
         columns = [box(axes[f"content0__painting/0__plain__λ = {scale:g}"]).x0 for scale in SCALES]
@@ -276,7 +276,7 @@ class TestStyle:
         changes = shortcut_dial_style.changes(style_dial).set_index("label")[["mean", "low", "high"]]
         half = 4.3027 * math.sqrt(0.25 / 3)  # Student's interval of pairs that change by 3, 3.5 and 4
         assert changes.loc["plain"].tolist() == pytest.approx([3.5, 3.5 - half, 3.5 + half], abs=1e-3)
-        assert changes.loc["SWAG"].tolist() == pytest.approx([0, 0, 0])
+        assert changes.loc["SWAG (T = peak/2)"].tolist() == pytest.approx([0, 0, 0])
 
     def test_more_pairs_stand_below_each_other(self, style_dial: shortcut_dial_style.Dial) -> None:
         assert len(by_label(shortcut_dial_style.make(style_dial, pairs=2))) == 2 * 2 * 3
