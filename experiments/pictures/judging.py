@@ -27,7 +27,10 @@ from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 from swag_repro.weights import Weights
 
-SCORES = {"luminance_wasserstein": "distance to the style", "ssim": "likeness to the content (SSIM)"}
+SCORES = {
+    "luminance_wasserstein": "distance to the style (0: as the style)",
+    "ssim": "likeness to the content (1: the same)",
+}
 """The statistics that are printed for a picture, and their names for people."""
 
 Measuring: TypeAlias = Callable[[Tensor, Tensor, Sequence[Tensor]], Iterator[Sequence[Measure]]]
@@ -133,27 +136,18 @@ class Judging(Experiment):
         context.run.write_rows(rows)
         if context.place is None:
             for pair in self.pairs:
-                self._print_scores(measuring, pair, rows)
+                self._print_scores(pair, rows)
 
-    def _print_scores(
-        self, measuring: Measuring, pair: dict[str, Any], rows: Sequence[dict[str, Any]]
-    ) -> None:
-        """Print how near a finished picture and the photograph are to the style and the content."""
+    def _print_scores(self, pair: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+        """Print how near a finished picture is to its style and to its content."""
         same = [row for row in rows if all(row[role] == pair[role] for role in ("content", "style"))]
         found = {row["statistic"]: row["value"] for row in same if row["iteration"] is None}
-        content = self._read(pair["content_image"])
-        styles = [self._read(style["image"]) for style in pair["styles"]]
-        weights = [style["weight"] for style in pair["styles"]]
-        start = {m.statistic: m.value for m in _measured(measuring, content, content, styles, weights)}
         parts = [
-            f"{name} {_score(found[statistic])} (the photograph {_score(start[statistic])})"
-            for statistic, name in SCORES.items()
-            if statistic in found
+            f"{name} {_score(found[statistic])}" for statistic, name in SCORES.items() if statistic in found
         ]
         if parts:
-            console.print(
-                f"  {escape(pair['content'])} × {escape(pair['style'])} by {self.judge}: {', '.join(parts)}"
-            )
+            named = f"{escape(pair['content'])} × {escape(pair['style'])}"
+            console.print(f"  {named} by {self.judge}: {', '.join(parts)}")
 
     def _rows(self, measuring: Measuring, pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
         about = {"content": pair["content"], "style": pair["style"]}
