@@ -6,10 +6,10 @@ BIN := .venv/bin
 
 reproduce: .venv/ready
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3_pretrained
-	$(BIN)/python experiments/measure_activations.py -m experiment=fig3
+	$(BIN)/python experiments/measure_activations.py -m experiment=fig3 weights.seed=0,1,2
 	$(BIN)/python experiments/stylize.py -m experiment=headline
 	$(BIN)/python -m analysis collect
-	$(BIN)/python -m analysis figure fig3
+	$(BIN)/python -m analysis figure fig3 weights.seed=0,1,2
 	$(BIN)/python -m analysis figure fig3_pretrained
 	$(BIN)/python -m analysis figure headline
 	@echo
