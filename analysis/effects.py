@@ -76,11 +76,8 @@ def _half_width(table: NDArray[np.float64]) -> float:
         each = np.array([pairs - 1, seeds - 1, (pairs - 1) * (seeds - 1)])
         if variance == 0:
             return 0.0
-        freedom = min(variance**2 / max((terms**2 / each).sum(), TINY), each[np.argmax(terms[:2])])
+        freedom = min(variance**2 / (terms**2 / each).sum(), each[np.argmax(terms[:2])])
     return float(t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance / table.size))
-
-
-TINY = 1e-300
 
 
 def sign_flip(by_pair: NDArray[np.float64]) -> float:
