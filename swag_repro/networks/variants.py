@@ -189,7 +189,7 @@ def _initialize_as_torchvision_vgg(network: nn.Module) -> None:
 
 
 def pseudo_resvgg(*, batchnorm: bool = False, num_classes: int = 1000) -> PseudoResVGG:
-    """Return VGG's layers in ResNet-50's shape, with shortcuts (declared choice, see science of the README).
+    """Return VGG's layers in ResNet-50's shape, with shortcuts (declared choice, see analysis/reference).
 
     The network has 1 + 3·(3+4+6+3) convolutions, all 3×3, with 64, 128, 256 and 512 channels. It has
     max-pooling where ResNet-50 strides. A shortcut goes around each three convolutions; it is 1×1 where the
