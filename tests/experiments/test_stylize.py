@@ -517,6 +517,7 @@ PRESETS = {
     },
     "picture": {"balance": "layers", "scales": [0.5, 1.0], "coarsest": 128, "steps": [100, 50], "evaluations": None},
     "mechanism": {"balance": "sides", "normalizer": "paper", "size": 128, "resize": "squash", "steps": 40, "evaluations": 60},
+    "mechanism_full": {"balance": "sides", "normalizer": "paper", "size": 256, "resize": "squash", "steps": 150, "evaluations": 300},
     "fast": {
         "balance": "layers", "normalizer": "paper", "line_search": "armijo", "scales": [0.5, 1.0], "coarsest": 128,
         "steps": [60, 15], "evaluations": None, "result": "best",
