@@ -8,8 +8,12 @@ swag figure fig3
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from runpy import run_module
-from typing import NoReturn
+
+from swag_repro.errors import check_choice
+from swag_repro.program import UsageError, ended, nearest
 
 COMMANDS = {
     "experiments": ("experiments.listing", "what can be computed: experiments, their cells, what they cost"),
@@ -51,8 +55,10 @@ def main() -> None:
     if name in ("-h", "--help"):
         print(_help())
         return
-    if name not in COMMANDS:
-        _refuse(name)
+    if name == "completion":
+        sys.exit(ended(partial(_complete, given)))
+    if status := ended(partial(_known, name)):
+        sys.exit(status)
     module, _ = COMMANDS[name]
     sys.argv = [f"swag {name}", *([name] if module in OF_MANY else []), *given]
     run_module(module, run_name="__main__")
@@ -61,9 +67,29 @@ def main() -> None:
 def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {about}" for name, (_, about) in COMMANDS.items()]
-    return "\n".join(["usage: swag COMMAND ...      swag COMMAND --help", "", *lines])
+    usage = "usage: swag COMMAND ...      swag COMMAND --help"
+    tab = """Tab completion, in bash or zsh: eval "$(swag completion bash)\""""
+    return "\n".join([usage, "", *lines, "", tab])
 
 
-def _refuse(name: str) -> NoReturn:
-    print(f"error: `swag` has no command {name!r}\n\n{_help()}", file=sys.stderr)
-    sys.exit(2)
+def _complete(given: Sequence[str]) -> int:
+    """Print a shell's script, or, for a line of it, what may stand there."""
+    from analysis.completion import SCRIPTS, completion  # here: it reads `conf/`
+
+    shell, line, breaks = (*given, "", "", "")[:3]
+    check_choice("completion", shell, SCRIPTS)
+    names = {**COMMANDS, "completion": ("", "")}
+    print("\n".join(completion(shell, line, breaks, names)) if len(given) > 1 else SCRIPTS[shell])
+    return 0
+
+
+def _known(name: str) -> int:
+    """Return 0 if there is such a command.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in COMMANDS:
+        remedy = f"Did you mean {near}?" if (near := nearest(name, COMMANDS)) else "Type: swag --help"
+        raise UsageError(f"`swag` has no command {name!r}", remedy)
+    return 0

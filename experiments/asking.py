@@ -23,9 +23,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.command import CONF, check
+from experiments.command import check
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
+from experiments.settings import CONF
 from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.grid import Grid, as_typed, common
 from swag_repro.errors import UserError

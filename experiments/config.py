@@ -14,8 +14,9 @@ from functools import reduce
 from typing import Any, TypeAlias
 
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from experiments.complaints import complaint
 from swag_repro.errors import SettingError, check_choice
 
 PRECISIONS = ("float64", "float32", "bfloat16", "float16")
@@ -430,6 +431,8 @@ def _typed(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
         _check_text(plain)
         config = _merged(schema, plain)
         _check_given(OmegaConf.to_container(config), below)  # an override may have deleted values
+    except InterpolationResolutionError as error:
+        raise complaint(error) from error
     except OmegaConfBaseException as error:
         raise SettingError(
             f"{below}{error.full_key or 'config'}",

@@ -19,7 +19,8 @@ from safetensors.torch import load, save
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.stored import check_stored
 from experiments.sweeps.progress import console
-from swag_repro.errors import UserError, WeightsError
+from swag_repro.errors import WeightsError
+from swag_repro.program import Parser, ended
 from swag_repro.runs.files import SafeDumper, whole_file, write_text
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.weights import WEIGHTS
@@ -28,22 +29,17 @@ ELSEWHERE = {"output": "outputs", "content": None, "style": None}
 """The settings that name places on the machine of the training, and their values in the exported config."""
 
 
-def main() -> None:
+def main() -> int:
     """Export one run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="outputs", help="folder of the run directories")
     parser.add_argument("--run", required=True, help="id of a finished training of train_feedforward")
     parser.add_argument("--to", type=Path, required=True, help="folder of the files")
     parser.add_argument("--config-dir", type=Path, help="folder of your own files that the run was made by")
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
-    try:
-        export(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
-    except UserError as error:
-        console.print(f"[bold red]error:[/] {error}")
-        sys.exit(1)
+    export(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
+    return 0
 
 
 def export(directory: Path, folder: Path, *own: Path) -> None:
@@ -85,4 +81,4 @@ def _portable(config: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -24,14 +24,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load, save
 
-from experiments.command import CONF
 from experiments.config import checked
 from experiments.science import NOT_SCIENCE
+from experiments.settings import CONF
 from experiments.stored import check_stored, stored
 from experiments.sweeps.progress import console
 from experiments.training.training import ClassifierTraining
-from swag_repro.errors import UserError, WeightsError
+from swag_repro.errors import WeightsError
 from swag_repro.names import file_stem
+from swag_repro.program import Parser, ended
 from swag_repro.runs.files import digest, whole_file, write_text
 from swag_repro.runs.records import RunRecord, all_runs
 from swag_repro.trained import TABLE
@@ -40,11 +41,9 @@ from swag_repro.weights import WEIGHTS
 CURVES = "curves.csv"
 
 
-def main() -> None:
+def main() -> int:
     """Export the trainings of one name."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="outputs", help="folder of the run directories")
     parser.add_argument("--name", default="family", help="of the runs: that of their experiment")
     parser.add_argument("--to", type=Path, required=True, help="folder of the table and the files")
@@ -58,11 +57,8 @@ def main() -> None:
     parser.add_argument("--config-dir", type=Path, help="folder of your own files that the runs were made by")
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
-    try:
-        export(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
-    except UserError as error:
-        console.print(f"[bold red]error:[/] {error}")
-        sys.exit(1)
+    export(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
+    return 0
 
 
 def export(
@@ -189,4 +185,4 @@ def _curve(record: RunRecord) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from experiments.command import CONF, check
+from experiments.command import check
 from experiments.running import Cell, flush_subnormals
+from experiments.settings import CONF
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
 from swag_repro.images.files import check_header

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = """
 swag_repro swag_repro.errors swag_repro.names
-swag_repro.runs
+swag_repro.runs swag_repro.program
 swag_repro.tracking swag_repro.memory swag_repro.quantiles swag_repro.peaks
 swag_repro.images swag_repro.networks
 swag_repro.state_dicts
@@ -23,11 +23,13 @@ swag_repro.tiling
 swag_repro.transfer swag_repro.training
 swag_repro.feedforward
 
-experiments experiments.science experiments.config experiments.building experiments.signals
+experiments experiments.science experiments.signals experiments.settings
+experiments.complaints
+experiments.config experiments.building
 experiments.sweeps
 experiments.command
-experiments.asking experiments.comments experiments.frame experiments.logs experiments.checkpoints experiments.launching
-experiments.running
+experiments.help experiments.asking experiments.frame experiments.logs experiments.checkpoints experiments.launching
+experiments.flags experiments.running
 experiments.network experiments.objective experiments.stored
 experiments.pictures experiments.training
 experiments.measurements experiments.stylization experiments.feedforward
@@ -47,12 +49,14 @@ analysis.progress analysis.listing analysis.explaining analysis.dashboard analys
 analysis.status analysis.coverage
 analysis.commands
 analysis.__main__
+analysis.completion
 analysis.cli
 """
 """Rooms, the lowest line first. A room may import those of lines above its own here, and no other."""
 
 COMPOSING = {
-    f"experiments.{name}" for name in ("asking", "command", "comments", "config", "science", "sweeps")
+    f"experiments.{name}"
+    for name in ("asking", "command", "complaints", "config", "science", "settings", "sweeps")
 }
 """What `analysis` uses of the experiments: that checks and composes configs."""
 
@@ -63,6 +67,7 @@ SERVICES = {
     "swag_repro",
     "swag_repro.errors",
     "swag_repro.names",
+    "swag_repro.program",
     "swag_repro.runs",
     "swag_repro.tracking",
 }

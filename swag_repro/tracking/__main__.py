@@ -7,10 +7,13 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from swag_repro.errors import StoreError, UserError
+from swag_repro.program import Parser, ended
 from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
 from swag_repro.tracking.rebuild import rebuild
@@ -27,22 +30,22 @@ STATES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 1 if a run could not be sent or rebuilt, or if the user made a mistake."""
+    return ended(partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
-    try:
-        if not options.runs.is_dir():
-            found = f"no folder {options.runs}"
-            raise StoreError("--runs", "should be an output folder of experiments", found, "Run one.")
-        return _sync(options) if options.command == "sync" else _rebuild(options)
-    except UserError as error:
-        _say(f"Error: {error}", sys.stderr)
-        return 1
+    if not options.runs.is_dir():
+        found = f"no folder {options.runs}"
+        raise StoreError("--runs", "should be an output folder of experiments", found, "Run one.")
+    return _sync(options) if options.command == "sync" else _rebuild(options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    folder = argparse.ArgumentParser(add_help=False)
+    folder = Parser(add_help=False)
     folder.add_argument("--runs", type=Path, default=Path("outputs"), help="output folder of the experiments")
-    parser = argparse.ArgumentParser(prog="swag", description="Runs in W&B.")
+    parser = Parser(prog="swag", description="Runs in W&B.")
     commands = parser.add_subparsers(dest="command", required=True)
     sending = commands.add_parser(
         "sync", parents=[folder], help="send what W&B has not got yet; may be repeated and interrupted"
@@ -59,9 +62,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
-    if not (number := float(text)) > 0:
-        raise ValueError
-    return number
+    with suppress(ValueError):
+        if (number := float(text)) > 0:
+            return number
+    raise argparse.ArgumentTypeError(f"should be a number above 0; found {text!r}")
 
 
 def _sync(options: argparse.Namespace) -> int:

@@ -28,9 +28,10 @@ from analysis.figures import plot, sheet
 from analysis.observations import AXES, FILTERS, REST, Asked, Observations
 from analysis.stylizations import Stylizations
 from experiments.asking import CellsError, compose_cells
-from experiments.command import CONF, entry_asked
+from experiments.command import entry_asked
 from experiments.config import SCHEMAS
 from experiments.science import scientific
+from experiments.settings import CONF
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Store

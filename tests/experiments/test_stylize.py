@@ -11,8 +11,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from experiments.command import CONF
 from experiments.config import checked
+from experiments.settings import CONF
 from experiments.stylization.pace import Pace
 from experiments.stylization.stylization import Stylization
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)

@@ -26,8 +26,8 @@ import experiments.stylize as stylize
 from analysis.__main__ import main as analyse
 from analysis.figures import FIGURES
 from experiments import command
-from experiments.command import CONF
 from experiments.launching import launch
+from experiments.settings import CONF
 from experiments.sweeps import progress
 from experiments.sweeps.sweep import Sweep
 from tests.composing import composed_once
