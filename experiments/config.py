@@ -169,7 +169,7 @@ class Arm:
 
 @dataclass
 class Stop:
-    """The rule by which a pair ends before its last step, see `swag_repro.transfer.Plateau`."""
+    """The rule by which a pair ends before its last step, see `swag_repro.optimisation.Plateau`."""
 
     change: float | None = None
     every: int = MISSING
@@ -187,7 +187,7 @@ class Keep:
 
 @dataclass
 class Guards:
-    """The arguments of `swag_repro.transfer.Guards`."""
+    """The arguments of `swag_repro.optimisation.Guards`."""
 
     explosion: float = MISSING
     patience: int = MISSING

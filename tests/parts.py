@@ -12,7 +12,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from experiments.command import CONF
-from swag_repro import images, losses, transfer
+from swag_repro import images, losses, optimisation
 
 
 def settings(file: str) -> dict[str, Any]:
@@ -64,6 +64,6 @@ Objective = partial(
     balance=_EQUATION["balance"],
     total_variation_weight=_GRAM["total_variation_weight"],
 )
-Guards = partial(transfer.Guards, **_STYLIZE["guards"])
-Plateau = partial(transfer.Plateau, **_STYLIZE["stop"])
-Transfer = partial(transfer.Transfer, guards=Guards(), result=_STYLIZE["result"])
+Guards = partial(optimisation.Guards, **_STYLIZE["guards"])
+Plateau = partial(optimisation.Plateau, **_STYLIZE["stop"])
+Optimisation = partial(optimisation.Optimisation, guards=Guards(), result=_STYLIZE["result"])

@@ -17,8 +17,8 @@ from experiments.pictures.saving import FinishedBatch, save_pictures, step_image
 from experiments.training.trainer import LIVE, Trainer
 from swag_repro.feedforward import FeedforwardTraining, Score, Stylizer
 from swag_repro.images import save_png, to_pil
-from swag_repro.transfer import PairRecord
-from swag_repro.transfer.records import Losses, Status
+from swag_repro.optimisation import PairRecord
+from swag_repro.optimisation.records import Losses, Status
 
 GRIDS = "images/grids"
 """The folder of grids of intermediate pictures: contents, styles and pictures side by side."""

@@ -28,9 +28,9 @@ from swag_repro.feedforward import Stylizer
 from swag_repro.images import Picture, Resize
 from swag_repro.memory import out_of_memory
 from swag_repro.networks import Architecture
+from swag_repro.optimisation import PairRecord
+from swag_repro.optimisation.records import Losses, Status
 from swag_repro.training import autocast
-from swag_repro.transfer import PairRecord
-from swag_repro.transfer.records import Losses, Status
 from swag_repro.weights import Weights
 
 UNKNOWN = Losses(*[math.nan] * 4)

@@ -10,8 +10,8 @@ import torch
 
 from experiments.pictures.batches import Batch
 from swag_repro.memory import free_memory
+from swag_repro.optimisation import TooLargeError
 from swag_repro.runs.store import Run
-from swag_repro.transfer import TooLargeError
 
 SAMPLE = 256
 """Pixels of the long side of the picture that predicts the memory, which grows with the positions."""

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from experiments.pictures.batches import Batch
 from swag_repro.images import to_pil
+from swag_repro.optimisation import PairRecord, Status, Step
 from swag_repro.tracking import Tracker
 from swag_repro.tracking.shown import LossCurves, loss_axis
-from swag_repro.transfer import PairRecord, Status, Step
 
 TERMS = ("content", "style", "total")
 

@@ -12,7 +12,7 @@ from experiments.pictures.batches import Batch, to_size
 from experiments.pictures.pairs import Pair, file_picture
 from swag_repro.images import Picture, Resize, load, match_colors
 from swag_repro.networks.architecture import IMAGENET_MEAN
-from swag_repro.transfer.canvas import finest_level
+from swag_repro.optimisation.canvas import finest_level
 
 STARTS = ("content", "noise", "grey", "style", "laplacian", "recoloured")
 GREY_NOISE = 0.1 / 256  # Demystifying, authors' code

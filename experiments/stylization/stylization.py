@@ -44,11 +44,11 @@ from swag_repro.images import Picture, load_mask
 from swag_repro.losses import Objective, check_weight
 from swag_repro.memory import give_back_freed, kept_for_gradient
 from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.optimisation import Canvas, Guards, Optimisation, Plateau
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
 from swag_repro.smoothing import Smoothing
 from swag_repro.tiling import TiledFeatures, TiledObjective, can_be_tiled, whole
-from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
 
 UNTRAINED = (
     "[yellow]random weights:[/] this network has learnt nothing, and its pictures are controls. "
@@ -184,7 +184,7 @@ class Stylization(SmoothedExperiment):
 
     def begin(
         self, network: TappedNetwork, batch: Batch, scales: Sequence[Scale], index: int, before: Tensor | None
-    ) -> Transfer:
+    ) -> Optimisation:
         """Return the optimisation of a batch at one of its scales.
 
         Args:
@@ -204,9 +204,9 @@ class Stylization(SmoothedExperiment):
         else:
             start = restart_of(seen, config.start, before, last=last)
         at_scale = network.with_autocast(scale.autocast)
-        return self.transfer(at_scale, seen, start, scale=scale, index=index, last=last)
+        return self.optimisation(at_scale, seen, start, scale=scale, index=index, last=last)
 
-    def transfer(
+    def optimisation(
         self,
         network: TappedNetwork,
         batch: Batch,
@@ -215,7 +215,7 @@ class Stylization(SmoothedExperiment):
         scale: Scale | None = None,
         index: int = 0,
         last: bool = True,
-    ) -> Transfer:
+    ) -> Optimisation:
         """Return the optimisation of a batch as the objective sees it, from these images `(B, 3, H, W)`.
 
         Args:
@@ -228,7 +228,7 @@ class Stylization(SmoothedExperiment):
         """
         settings, scale = self.config.objective, scale or self.scales[-1]
         lr = self.config.optimizer.lr * (self.config.last_step_scale if last else 1.0)
-        return Transfer(
+        return Optimisation(
             network,
             self.objective.weighted(settings.content_weight * settings.content_decay**index),
             batch.contents,
@@ -296,9 +296,9 @@ class Stylization(SmoothedExperiment):
         """Return the memory of this pair's optimisation, predicted from one evaluation at a small size."""
         sample, tile = small(one), self.config.tile
         plain = replace(self, objective=whole(self.objective))
-        transfer = plain.transfer(network, sample, sample.contents)
+        optimisation = plain.optimisation(network, sample, sample.contents)
         with kept_for_gradient(besides=(*network.parameters(), *network.buffers())) as kept:
-            transfer.advance()
+            optimisation.advance()
         larger = one.contents.numel() / sample.contents.numel()
         history = self.config.optimizer.get("history", 4)
         needed = (2 * min(history, self.scales[-1].steps) + 8) * one.contents.nbytes

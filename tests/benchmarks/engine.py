@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from experiments.building import build, build_network
 from swag_repro.losses import Objective, Side, Style
 from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.optimisation import Guards, Optimisation
 from swag_repro.smoothing import NoSmoothing
-from swag_repro.transfer import Guards, Transfer
 from tests.benchmarks.timing import composed, interleaved, matmul_peak
 
 STYLE_WEIGHT = 10.0
@@ -207,7 +207,7 @@ class Engine:
             ]
 
     def _run(self, contents: Tensor, styles: Tensor) -> list[float]:
-        transfer = Transfer(
+        optimisation = Optimisation(
             self.network,
             self.objective,
             contents,
@@ -219,7 +219,7 @@ class Engine:
             result=self.config.result,
             evaluations=self.setup.closures,
         )
-        last = [step.pairs for step in transfer][-1]
+        last = [step.pairs for step in optimisation][-1]
         return [pair.losses.total for pair in last]
 
 

@@ -724,7 +724,7 @@ def test_the_last_scale_has_a_smaller_step():
     network = cell.network()
     batch = cell.batch(cell.pairs[:1])
     found = [
-        cell.transfer(network, batch, batch.contents, last=last)._optimizer._images[0].lr
+        cell.optimisation(network, batch, batch.contents, last=last)._optimizer._images[0].lr
         for last in (False, True)
     ]
     assert found == [2e-3, 1e-3]

@@ -19,10 +19,10 @@ from torch import Tensor
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.losses import BALANCING_DRAWS, Network, Objective, Style, Terms
 from swag_repro.memory import out_of_memory
-from swag_repro.transfer.canvas import Canvas, Pixels
-from swag_repro.transfer.guards import Guards, Plateau, Trend
-from swag_repro.transfer.optimizers import LBFGS, Optimizer, StopReason
-from swag_repro.transfer.records import (
+from swag_repro.optimisation.canvas import Canvas, Pixels
+from swag_repro.optimisation.guards import Guards, Plateau, Trend
+from swag_repro.optimisation.optimizers import LBFGS, Optimizer, StopReason
+from swag_repro.optimisation.records import (
     UNKNOWN,
     Losses,
     PairRecord,
@@ -48,7 +48,7 @@ NEGLIGIBLE = 1e-6
 RESULTS = ("best", "last")
 
 
-class Transfer:
+class Optimisation:
     """A minimisation of an objective over a batch of images.
 
     Iterating over it runs it; each `Step` is one evaluation of all pairs under way. A pair that has ended
@@ -280,7 +280,7 @@ class Transfer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue, bit for bit, where another transfer with the same arguments stood.
+        """Continue, bit for bit, where another optimisation with the same arguments stood.
 
         Raises:
             ValueError: the state belongs to another optimiser or number of pairs.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError
-from swag_repro.transfer.optimizers.descent import Descent, Progress
+from swag_repro.optimisation.optimizers.descent import Descent, Progress
 
 
 class Optimizer:
