@@ -58,7 +58,7 @@ Resize = partial(
     policy=_BUNDLED["resize"],
     interpolation=_BUNDLED["interpolation"],
 )
-Like = partial(losses.Like, match=_GRAM["match"])
+BorrowedShares = partial(losses.BorrowedShares, match=_GRAM["match"])
 Objective = partial(
     losses.Objective,
     balance=_EQUATION["balance"],

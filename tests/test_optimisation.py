@@ -10,7 +10,7 @@ from torch import nn
 from swag_repro.errors import SettingError
 from swag_repro.losses import LayerLoss, Side, Style
 from swag_repro.networks import TappedNetwork
-from swag_repro.optimisation import Losses, Status, TooLargeError
+from swag_repro.optimisation import Losses, PairStatus, TooLargeError
 from swag_repro.smoothing import NoSmoothing
 from tests.parts import (
     LBFGS,
@@ -112,7 +112,7 @@ def run(optimisation):
 def test_losses_fall(optimizer):
     done = run(optimisation(optimizer=optimizer, steps=30))
     for pair in done.results:
-        assert pair.status == Status.FINISHED
+        assert pair.status == PairStatus.FINISHED
         assert pair.reason == "all 30 steps taken"
         assert pair.best.total < 0.5 * pair.first.total
         assert pair.iterations == 30 <= pair.evaluations
@@ -201,7 +201,7 @@ def test_a_stochastic_loss_falls_and_its_newest_image_is_kept():
     newest = torch.stack([optimizers[0].iterate(pair) for pair in range(2)])
     assert torch.equal(done.images, newest.clamp(0, 1))
     for pair in done.results:
-        assert pair.status == Status.FINISHED
+        assert pair.status == PairStatus.FINISHED
         assert pair.best.total < 0.5 * pair.first.total
 
 
@@ -246,7 +246,7 @@ def test_a_plateau_ends_a_pair(style):
     patient = run(optimisation(plateau=Plateau(change=0.003, every=20), **settings))
     for pair, longer in zip(done.results, patient.results, strict=True):
         assert pair.reason == "loss changed by less than 1.00% in 20 steps"
-        assert pair.status == Status.FINISHED
+        assert pair.status == PairStatus.FINISHED
         assert 40 <= pair.iterations < longer.iterations
         assert pair.best.total < 0.6 * pair.first.total
 
@@ -297,7 +297,7 @@ def test_an_explosion_is_recovered():
             optimisation(optimizer=optimizer, steps=60, guards=Guards(patience=1000, recoveries=0))
         )
         for pair, wild in zip(guarded.results, unguarded.results, strict=True):
-            assert pair.status == Status.FINISHED
+            assert pair.status == PairStatus.FINISHED
             assert 1 <= pair.recoveries <= 3
             assert pair.best.total < 0.5 * pair.first.total
             assert pair.best.total < wild.best.total
@@ -320,7 +320,7 @@ def test_a_loss_that_is_not_finite_is_recovered():
     done = run(
         optimisation(network=spoiled_between(4, 4, pair=1), optimizer=partial(LBFGS, line_search="none"))
     )
-    assert [pair.status for pair in done.results] == [Status.FINISHED] * 2
+    assert [pair.status for pair in done.results] == [PairStatus.FINISHED] * 2
     assert [pair.recoveries for pair in done.results] == [0, 1]
     assert done.results[1].best.total < 0.5 * done.results[1].first.total
 
@@ -334,8 +334,8 @@ def test_what_cannot_be_recovered_diverges_with_its_best_image(optimizer):
     best, losses = going.images[1].clone(), going.results[1].best
     run(going)
     other, diverged = going.results
-    assert other.status == Status.FINISHED
-    assert diverged.status == Status.DIVERGED
+    assert other.status == PairStatus.FINISHED
+    assert diverged.status == PairStatus.DIVERGED
     assert diverged.reason == "loss or gradient is not finite, after 3 recoveries"
     assert diverged.recoveries == 3
     assert diverged.best == losses
@@ -346,17 +346,17 @@ def test_what_cannot_be_recovered_diverges_with_its_best_image(optimizer):
 
 def test_a_loss_that_was_never_finite_diverges_at_once():
     done = run(optimisation(network=spoiled_between(1, math.inf, pair=1)))
-    assert done.results[1].status == Status.DIVERGED
+    assert done.results[1].status == PairStatus.DIVERGED
     assert done.results[1].reason == "loss or gradient is not finite at the start"
     assert done.results[1].evaluations == 1
     assert torch.equal(done.images[1], CONTENTS[1])
-    assert done.results[0].status == Status.FINISHED
+    assert done.results[0].status == PairStatus.FINISHED
 
 
 def test_an_unchanged_image_is_flagged():
     one_hot = objective(smoothing=Softmax(temperature=1e-4), content_weight=1.0)
     done = run(optimisation(objective=one_hot, optimizer=partial(Adam, lr=1e-6), steps=5))
-    assert [pair.status for pair in done.results] == [Status.UNCHANGED] * 2
+    assert [pair.status for pair in done.results] == [PairStatus.UNCHANGED] * 2
     assert torch.equal(done.images, done.images.clamp(0, 1))
 
 
@@ -364,10 +364,10 @@ def test_a_start_at_the_minimum_is_flagged():
     """By torch's constants at once; free of units, rounding is all there is to follow, and leads nowhere."""
     at_once = optimisation(objective=objective(style_weight=0.0), optimizer=TORCHS)
     assert [(pair.status, pair.reason) for pair in run(at_once).results] == [
-        (Status.UNCHANGED, "gradient below tolerance")
+        (PairStatus.UNCHANGED, "gradient below tolerance")
     ] * 2
     free = run(optimisation(objective=objective(style_weight=0.0)))
-    assert [pair.status for pair in free.results] == [Status.UNCHANGED] * 2
+    assert [pair.status for pair in free.results] == [PairStatus.UNCHANGED] * 2
 
 
 # --- Resuming -------------------------------------------------------------------------------------------

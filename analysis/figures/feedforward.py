@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from analysis import labels, tables
 from analysis.drawing import captions, lines, style
-from analysis.drawing.lines import Look
+from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.tables import Tables
 
@@ -37,7 +37,7 @@ SPLIT = 2
 
 
 @dataclass(frozen=True)
-class Trainings:
+class FeedforwardTrainings:
     """The data of the figure.
 
     Attributes:
@@ -75,7 +75,7 @@ class Panel:
     Attributes:
         title: Title after its letter.
         numbers: Statistic and definition of its numbers.
-        table: The rows of `Trainings.table` that it draws from.
+        table: The rows of `FeedforwardTrainings.table` that it draws from.
     """
 
     title: str
@@ -83,23 +83,25 @@ class Panel:
     table: pd.DataFrame
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool, split: str | None = None) -> Trainings:
-    """Return the trainings that these overrides name; for `split`, see `Trainings`.
+def load(
+    overrides: list[str], runs: Path, *, partial: bool, split: str | None = None
+) -> FeedforwardTrainings:
+    """Return the trainings that these overrides name; for `split`, see `FeedforwardTrainings`.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, TRAININGS, partial=partial)
+    data = tables.load_tables(overrides, runs, TRAININGS, partial=partial)
     shown = [] if split is None else [split]
     names = labels.label(data.runs, ["seed", "weights", *shown])
     context = data.context("seed", *shown).assign(label=names)
     numbers = data.numbers[data.numbers["quantity"] == "feedforward"]
     columns = ["run_id", "iteration", "statistic", "definition", "value"]
-    return Trainings(data, context.merge(numbers[columns], on="run_id"), split)
+    return FeedforwardTrainings(data, context.merge(numbers[columns], on="run_id"), split)
 
 
-def make(trainings: Trainings) -> Figure:
+def make(trainings: FeedforwardTrainings) -> Figure:
     """Draw a panel for each term, with a line for each training and bands over seeds."""
     looks, panels = lines.looks_of(trainings.table), trainings.panels
     height = HEIGHT * len(panels) + lines.legend_height(list(looks))
@@ -116,15 +118,15 @@ def make(trainings: Trainings) -> Figure:
     return drawn
 
 
-def _draw(axis: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+def _draw(axis: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
     lines.draw_seeds(axis, panel.table, panel.numbers, looks, x="iteration")
     axis.set(xlabel="step", ylabel="")
     statistic, definition = panel.numbers
     of_panel = (panel.table["statistic"] == statistic) & (panel.table["definition"] == definition)
-    style.scale(axis, "y", panel.table[of_panel]["value"])
+    style.set_scale(axis, "y", panel.table[of_panel]["value"])
 
 
-def _caption(trainings: Trainings) -> str:
+def _caption(trainings: FeedforwardTrainings) -> str:
     runs = trainings.tables.runs
     several = len(runs["seed"].unique()) > 1
     bands = " Bands: lowest to highest seed." if several else ""

@@ -42,7 +42,7 @@ REACHED = 0.7
 
 
 @dataclass(frozen=True)
-class Trainings:
+class ClassifierTrainings:
     """The data of the figure.
 
     Attributes:
@@ -62,21 +62,21 @@ class Trainings:
         return {"": self.table, "_ends": self.ends}
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool) -> Trainings:
+def load(overrides: list[str], runs: Path, *, partial: bool) -> ClassifierTrainings:
     """Return the trainings that these overrides name.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, TRAININGS, partial=partial)
+    data = tables.load_tables(overrides, runs, TRAININGS, partial=partial)
     beside = ["seed", "weights"]
     context = data.context("seed", "recipe.epochs").assign(label=labels.label(data.runs, beside))
     numbers = data.numbers[["run_id", "iteration", "statistic", "definition", "value"]]
     table = context.merge(numbers, on="run_id")
     steps = table.groupby("run_id")["iteration"].transform("max")
     table["epoch"] = table["iteration"] / steps * table["recipe.epochs"].astype(float)
-    return Trainings(data, table, _ends(table))
+    return ClassifierTrainings(data, table, _ends(table))
 
 
 def _ends(table: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +92,7 @@ def _ends(table: pd.DataFrame) -> pd.DataFrame:
     return together.loc[table["label"].unique()].reset_index()
 
 
-def make(trainings: Trainings) -> Figure:
+def make(trainings: ClassifierTrainings) -> Figure:
     """Draw a panel for each quantity, with a line for each network and bands over seeds."""
     looks = lines.looks_of(trainings.table)
     height = HEIGHT + lines.legend_height(list(looks))
@@ -105,7 +105,7 @@ def make(trainings: Trainings) -> Figure:
     return drawn
 
 
-def _caption(trainings: Trainings) -> str:
+def _caption(trainings: ClassifierTrainings) -> str:
     runs = trainings.tables.runs
     several = len(runs["seed"].unique()) > 1
     bands = "; bands: lowest to highest seed" if several else ""

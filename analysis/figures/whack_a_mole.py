@@ -70,7 +70,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Units:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, UNITS, partial=partial)
+    data = tables.load_tables(overrides, runs, UNITS, partial=partial)
     context = data.context().assign(label=labels.label(data.runs, ["weights.seed"]))
     point = ["run_id", "position", "layer", "statistic", "definition"]
     means = data.numbers.groupby(point, sort=False)["value"].agg(value="mean", images="size").reset_index()

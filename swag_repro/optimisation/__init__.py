@@ -3,7 +3,7 @@
 from swag_repro.optimisation.canvas import Canvas, LaplacianPyramid, NormalizedPixels, Pixels, finest_level
 from swag_repro.optimisation.engine import Optimisation
 from swag_repro.optimisation.guards import Guards, Plateau
-from swag_repro.optimisation.records import Losses, PairRecord, Status, Step, TooLargeError
+from swag_repro.optimisation.records import Losses, PairRecord, PairStatus, Step, TooLargeError
 
 __all__ = [
     "Canvas",
@@ -13,9 +13,9 @@ __all__ = [
     "NormalizedPixels",
     "Optimisation",
     "PairRecord",
+    "PairStatus",
     "Pixels",
     "Plateau",
-    "Status",
     "Step",
     "TooLargeError",
     "finest_level",

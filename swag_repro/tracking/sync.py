@@ -27,7 +27,7 @@ AT_ONCE = 16
 """Number of runs for one call of `wandb sync`, which sends several side by side."""
 
 
-State = Literal["sent", "there", "busy", "unmirrored", "failed"]
+SyncState = Literal["sent", "there", "busy", "unmirrored", "failed"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Sent:
     """
 
     run_id: str
-    state: State
+    state: SyncState
     reason: str = ""
 
 
@@ -77,7 +77,7 @@ def _log(record: RunRecord) -> Path | None:
     return next(record.path.glob("wandb/*run-*/run-*.wandb"), None)
 
 
-def _state(record: RunRecord) -> State | None:
+def _state(record: RunRecord) -> SyncState | None:
     """Return why a run is not sent; None if it is to be sent."""
     if record.status.state == "running":
         return "busy"

@@ -18,11 +18,11 @@ from experiments.command import CONF
 from experiments.config import checked
 from experiments.stylization.starts import start_of
 from experiments.stylization.stylization import Stylization
-from swag_repro.losses.base import PIXELS, Look
+from swag_repro.losses.base import PIXELS, LossContext
 from swag_repro.losses.draws import generator
 from swag_repro.losses.strotss import (
     IMAGE,
-    Moments,
+    MeanCovariance,
     color_distances,
     cosine_distances,
     draw_positions,
@@ -141,7 +141,7 @@ def test_layers_of_demystifying_s_bn_loss():
     found = side.loss(
         {tap: layer for tap, layer in network(grey_start()).items() if tap in side.taps},
         [targets.styles[0][0].kept],
-        Look([0]),
+        LossContext([0]),
     )
     assert relative([float(found[tap]) for tap in side.taps], expected) < 1e-4
 
@@ -170,7 +170,7 @@ def test_terms_of_strotss():
     x, y = columns()
     found = {
         "remd": relaxed_emd(cosine_distances(x, y)),
-        "moments": moment_distance(Moments.of(x), Moments.of(y)),
+        "moments": moment_distance(MeanCovariance.of(x), MeanCovariance.of(y)),
         # Its code gives NaN for black; in ours black is at distance 1.
         "color": relaxed_emd(color_distances(*(0.05 + 0.9 * colors[:, :3] for colors in (x, y)))),
         "self_similarity": self_similarity_distance(x, y),

@@ -10,7 +10,7 @@ from torch import nn
 from swag_repro.errors import SettingError
 from swag_repro.losses import Side, Style
 from swag_repro.networks import TappedNetwork
-from swag_repro.optimisation import Status
+from swag_repro.optimisation import PairStatus
 from swag_repro.smoothing import NoSmoothing
 from tests.parts import (
     LBFGS,
@@ -131,7 +131,7 @@ def test_a_transfer_goes_on_bit_for_bit_where_it_was_left():
             pass
     assert torch.equal(whole.images, resumed.images)
     assert [pair.best for pair in whole.results] == [pair.best for pair in resumed.results]
-    assert {pair.status for pair in whole.results} == {Status.FINISHED}
+    assert {pair.status for pair in whole.results} == {PairStatus.FINISHED}
     other = optimisation(transformations=RandomTransformations(jitter=3, seed=1))
     for _ in other:
         pass

@@ -13,8 +13,8 @@ two calls `state_dict` holds all that decides the future, even in the middle of 
 """
 
 from swag_repro.optimisation.optimizers.batch import Optimizer
-from swag_repro.optimisation.optimizers.descent import Progress, StopReason
+from swag_repro.optimisation.optimizers.descent import ImageProgress, StopReason
 from swag_repro.optimisation.optimizers.first_order import SGD, Adam, RMSprop
 from swag_repro.optimisation.optimizers.lbfgs import LBFGS
 
-__all__ = ["LBFGS", "SGD", "Adam", "Optimizer", "Progress", "RMSprop", "StopReason"]
+__all__ = ["LBFGS", "SGD", "Adam", "ImageProgress", "Optimizer", "RMSprop", "StopReason"]

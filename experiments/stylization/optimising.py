@@ -13,24 +13,24 @@ from torch import Tensor
 
 from experiments.checkpoints import Checkpoints
 from experiments.frame import Context
-from experiments.pictures.batches import Batch
+from experiments.pictures.batches import PairBatch
 from experiments.pictures.saving import FinishedBatch, step_image
 from experiments.signals import interrupt
-from experiments.stylization.mirror import Mirror, losses_of
 from experiments.stylization.pace import Pace
-from experiments.stylization.scales import Scale
+from experiments.stylization.scales import PictureScale
+from experiments.stylization.tracking import BatchTracker, losses_of
 from experiments.sweeps.progress import increments
 from experiments.sweeps.sweep import interruptible
 from swag_repro.images import save_png
-from swag_repro.optimisation import Optimisation, PairRecord, Status, Step
+from swag_repro.optimisation import Optimisation, PairRecord, PairStatus, Step
 from swag_repro.runs.files import digest_of
 
-Begin: TypeAlias = Callable[[Batch, Sequence[Scale], int, Tensor | None], Optimisation]
+Begin: TypeAlias = Callable[[PairBatch, Sequence[PictureScale], int, Tensor | None], Optimisation]
 """A function of a batch, its scales, a scale's index and the images of the scale before; it begins there."""
 
 
 @dataclass
-class State:
+class BatchState:
     """The state that decides how a batch continues; checkpoints store it.
 
     Attributes:
@@ -56,7 +56,7 @@ class State:
         self.scale, self.start, self.optimisation, self.kept = self.scale + 1, images, None, 0
 
 
-class Painter:
+class BatchOptimiser:
     """The optimisation of a stylisation's batches, one after the other.
 
     Args:
@@ -74,21 +74,21 @@ class Painter:
         context: Context,
         *,
         names: Sequence[str],
-        scales_for: Callable[[Batch], Sequence[Scale]],
+        scales_for: Callable[[PairBatch], Sequence[PictureScale]],
         begin: Begin,
         pace: Pace | None,
     ) -> None:
         self.config, self.context = config, context
         self.scales_for, self.begin, self.pace = scales_for, begin, pace
         self.checkpoints = Checkpoints(context.run.path, seconds=config.keep.checkpoint_seconds)
-        self.mirror = Mirror(context.tracker, names, every=config.tracking.every)
+        self.tracking = BatchTracker(context.tracker, names, every=config.tracking.every)
         self.curves: list[dict[str, float]] = []
 
-    def paint(self, batch: Batch) -> FinishedBatch:
+    def paint(self, batch: PairBatch) -> FinishedBatch:
         """Return the pictures of a batch."""
         saved = self.checkpoints.load(batch.key)
-        state = State(**saved) if saved else self._begun(batch)
-        self.mirror.begin(batch, state.curves)
+        state = BatchState(**saved) if saved else self._begun(batch)
+        self.tracking.begin(batch, state.curves)
         scales = self.scales_for(batch)
         records: tuple[PairRecord, ...] = ()
         while state.scale < len(scales):
@@ -100,16 +100,18 @@ class Painter:
 
     def clear(self) -> None:
         """Send the rest of the curves and delete the checkpoints; the run has its results."""
-        self.mirror.end()
+        self.tracking.end()
         self.checkpoints.clear()
 
-    def _begun(self, batch: Batch) -> State:
+    def _begun(self, batch: PairBatch) -> BatchState:
         """Return the first state, after deleting the images of an attempt that left no checkpoint."""
         for pair in batch.pairs:
             shutil.rmtree(self.context.run.path / "images" / "steps" / pair.name, ignore_errors=True)
-        return State()
+        return BatchState()
 
-    def _paint_scale(self, batch: Batch, state: State, scales: Sequence[Scale]) -> tuple[PairRecord, ...]:
+    def _paint_scale(
+        self, batch: PairBatch, state: BatchState, scales: Sequence[PictureScale]
+    ) -> tuple[PairRecord, ...]:
         scale, is_last = scales[state.scale], state.scale == len(scales) - 1
         optimisation = self.begin(batch, scales, state.scale, state.start)
         if state.optimisation is not None:
@@ -119,7 +121,13 @@ class Painter:
         return optimisation.results
 
     def _advance(
-        self, optimisation: Optimisation, batch: Batch, state: State, scale: Scale, *, measured: bool
+        self,
+        optimisation: Optimisation,
+        batch: PairBatch,
+        state: BatchState,
+        scale: PictureScale,
+        *,
+        measured: bool,
     ) -> None:
         """Run an optimisation to its end; an interrupt leaves a checkpoint of the last whole step."""
         if state.optimisation is None:  # the first evaluation of a first-order optimiser is already a step
@@ -129,7 +137,7 @@ class Painter:
                 row = _point(state.scale, batch, step)
                 state.curves.append(row)
                 self._observe(optimisation, step)
-                self.mirror.step(
+                self.tracking.step(
                     batch, step, row, lambda: batch.finished(optimisation.images, self.config.color)
                 )
                 self._keep(optimisation, batch, state, step.step, measured=measured)
@@ -142,10 +150,10 @@ class Painter:
 
     def _observe(self, optimisation: Optimisation, step: Step) -> None:
         if self.pace is not None:
-            running = sum(pair.status == Status.RUNNING for pair in step.pairs)
+            running = sum(pair.status == PairStatus.RUNNING for pair in step.pairs)
             self.pace.observe(running * math.prod(optimisation.images.shape[2:]), step.seconds)
 
-    def _shown(self, optimisation: Optimisation, batch: Batch, scale: Scale) -> Iterator[Step]:
+    def _shown(self, optimisation: Optimisation, batch: PairBatch, scale: PictureScale) -> Iterator[Step]:
         """Yield each step, and show a bar of steps, or of evaluations if these end first.
 
         A step takes one or more evaluations.
@@ -160,7 +168,7 @@ class Painter:
         )
 
     def _keep(
-        self, optimisation: Optimisation, batch: Batch, state: State, step: int, *, measured: bool
+        self, optimisation: Optimisation, batch: PairBatch, state: BatchState, step: int, *, measured: bool
     ) -> None:
         """Save the intermediate pictures that the config asks for at this step."""
         every = self.config.keep.every
@@ -177,7 +185,7 @@ class Painter:
             state.files[name] = digest_of(folder / name)
 
 
-def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:
+def _point(scale: int, batch: PairBatch, step: Step) -> dict[str, float]:
     """Return one row of the curves."""
     about = {"scale": scale, "evaluation": step.evaluations, "step": step.step, "seconds": step.seconds}
     return about | losses_of(batch, step)
