@@ -20,12 +20,12 @@ from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
 
-TRAININGS = "train_feedforward"
+_ENTRY = "train_feedforward"
 
-HEIGHT = 2.6
+_HEIGHT = 2.6
 """Height of the panels with their titles, in inches."""
 
-PANELS = {
+_PANELS = {
     ("style_loss", "train"): "Style, training",
     ("style_loss", "pairs"): "Style, pairs shown",
     ("content_loss", "pairs"): "Content, pairs shown",
@@ -57,19 +57,19 @@ class FeedforwardTrainings:
         return {"": self.table}
 
     @property
-    def panels(self) -> list[list[Panel]]:
+    def panels(self) -> list[list[TermPanel]]:
         """The panels, row by row."""
         if self.split is None:
-            return [[Panel(title, panel, self.table) for panel, title in PANELS.items()]]
+            return [[TermPanel(title, panel, self.table) for panel, title in _PANELS.items()]]
         parts = self.table.groupby(self.split, sort=False)
         return [
-            [Panel(f"{title}: {value}", panel, part) for value, part in parts]
-            for panel, title in list(PANELS.items())[:SPLIT]
+            [TermPanel(f"{title}: {value}", panel, part) for value, part in parts]
+            for panel, title in list(_PANELS.items())[:SPLIT]
         ]
 
 
 @dataclass(frozen=True)
-class Panel:
+class TermPanel:
     """One panel.
 
     Attributes:
@@ -92,7 +92,7 @@ def load(
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load_tables(overrides, runs, TRAININGS, partial=partial)
+    data = tables.load_tables(overrides, runs, _ENTRY, partial=partial)
     shown = [] if split is None else [split]
     names = labels.label(data.runs, ["seed", "weights", *shown])
     context = data.context("seed", *shown).assign(label=names)
@@ -104,7 +104,7 @@ def load(
 def make(trainings: FeedforwardTrainings) -> Figure:
     """Draw a panel for each term, with a line for each training and bands over seeds."""
     looks, panels = lines.looks_of(trainings.table), trainings.panels
-    height = HEIGHT * len(panels) + lines.legend_height(list(looks))
+    height = _HEIGHT * len(panels) + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
         axes = part.subplots(
             len(panels), len(panels[0]), squeeze=False, sharey="none" if trainings.split is None else "row"
@@ -118,7 +118,7 @@ def make(trainings: FeedforwardTrainings) -> Figure:
     return drawn
 
 
-def _draw(axis: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
+def _draw(axis: Axes, panel: TermPanel, looks: Mapping[str, LineStyle]) -> None:
     lines.draw_seeds(axis, panel.table, panel.numbers, looks, x="iteration")
     axis.set(xlabel="step", ylabel="")
     statistic, definition = panel.numbers
@@ -130,7 +130,7 @@ def _caption(trainings: FeedforwardTrainings) -> str:
     runs = trainings.tables.runs
     several = len(runs["seed"].unique()) > 1
     bands = " Bands: lowest to highest seed." if several else ""
-    return captions.lines(
+    return captions.caption_lines(
         f"Units of the objective's balance ({', '.join(sorted(set(runs['objective.balance'])))}), "
         f"{labels.seeds(runs)}. Training: means since the point before, on images as they were drawn.{bands}"
     )

@@ -15,21 +15,21 @@ from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
 
-TRAININGS = "train_classifier"
+_ENTRY = "train_classifier"
 
-HEIGHT = 2.6
+_HEIGHT = 2.6
 """Height of the panels with their titles, in inches."""
 
-PANELS = {
+_PANELS = {
     ("accuracy", "test"): "(a) Accuracy, held out",
     ("accuracy", "train"): "(b) Accuracy, training",
     ("loss", "train"): "(c) Loss, training",
 }
 """Titles by statistic and definition."""
 
-AXES = {"accuracy": "share of right answers", "loss": "cross entropy, nats"}
+_AXES = {"accuracy": "share of right answers", "loss": "cross entropy, nats"}
 
-ENDS = {
+_ENDS = {
     "test_accuracy": ("accuracy", "test"),
     "test_loss": ("loss", "test"),
     "train_accuracy": ("accuracy", "fitted"),
@@ -49,7 +49,7 @@ class ClassifierTrainings:
         tables: The tables behind the figure.
         table: One row for each training, epoch, statistic and definition, with the training's settings, label
             and run.
-        ends: One row for each label: seeds, and mean and standard deviation of the columns in `ENDS`.
+        ends: One row for each label: seeds, and mean and standard deviation of the columns in `_ENDS`.
     """
 
     tables: Tables
@@ -69,7 +69,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> ClassifierTraini
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load_tables(overrides, runs, TRAININGS, partial=partial)
+    data = tables.load_tables(overrides, runs, _ENTRY, partial=partial)
     beside = ["seed", "weights"]
     context = data.context("seed", "recipe.epochs").assign(label=labels.label(data.runs, beside))
     numbers = data.numbers[["run_id", "iteration", "statistic", "definition", "value"]]
@@ -82,7 +82,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> ClassifierTraini
 def _ends(table: pd.DataFrame) -> pd.DataFrame:
     last = table.groupby(["label", "seed", "statistic", "definition"], sort=False)["value"].last()
     wide = last.unstack(["statistic", "definition"])
-    ends = pd.DataFrame({name: wide[column] for name, column in ENDS.items()})
+    ends = pd.DataFrame({name: wide[column] for name, column in _ENDS.items()})
     learned = table[(table["statistic"] == "accuracy") & (table["definition"] == "train")]
     reached = learned[learned["value"] >= REACHED].groupby(["label", "seed"])["epoch"].min()
     ends[f"epochs_to_{REACHED:g}"] = reached
@@ -95,12 +95,12 @@ def _ends(table: pd.DataFrame) -> pd.DataFrame:
 def make(trainings: ClassifierTrainings) -> Figure:
     """Draw a panel for each quantity, with a line for each network and bands over seeds."""
     looks = lines.looks_of(trainings.table)
-    height = HEIGHT + lines.legend_height(list(looks))
+    height = _HEIGHT + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
-        axes = part.subplots(1, len(PANELS))
-        for axis, (panel, title) in zip(axes, PANELS.items(), strict=True):
+        axes = part.subplots(1, len(_PANELS))
+        for axis, (panel, title) in zip(axes, _PANELS.items(), strict=True):
             lines.draw_seeds(axis, trainings.table, panel, looks, x="epoch")
-            axis.set(title=title, xlabel="epoch", ylabel=AXES[panel[0]])
+            axis.set(title=title, xlabel="epoch", ylabel=_AXES[panel[0]])
         lines.add_legend(part, axes, list(looks))
     return drawn
 
@@ -110,7 +110,9 @@ def _caption(trainings: ClassifierTrainings) -> str:
     several = len(runs["seed"].unique()) > 1
     bands = "; bands: lowest to highest seed" if several else ""
     data = ", ".join(sorted({_data(row) for _, row in runs.iterrows()}))
-    return captions.lines(f"Trained on {data}, {labels.seeds(runs)}{bands}. (b, c): as images were drawn.")
+    return captions.caption_lines(
+        f"Trained on {data}, {labels.seeds(runs)}{bands}. (b, c): as images were drawn."
+    )
 
 
 def _data(run: pd.Series) -> str:

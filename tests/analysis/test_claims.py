@@ -19,13 +19,13 @@ from analysis.claims.definitions import (
     PICTURED,
     TRAINED,
     Along,
-    Asked,
     ClaimError,
     Compare,
     EvidenceSweep,
     Expect,
+    Inquiry,
     Question,
-    asked,
+    inquiries,
     read_claims,
     read_evidence,
 )
@@ -63,7 +63,7 @@ def test_what_judges_measure_is_asked_of_each_judge():
     evidence = replace(read_evidence(), judges=["one", "two"])
     claims = read_claims(evidence.sweeps)
     [name] = [name for name in claims if name.startswith("C14")]
-    questions = asked(name, claims[name], evidence)
+    questions = inquiries(name, claims[name], evidence)
     assert [one.where["judge"] for one in questions] == [["one"], ["two"]] * 2
     assert len({one.name for one in questions}) == 4
 
@@ -71,7 +71,9 @@ def test_what_judges_measure_is_asked_of_each_judge():
 def test_a_sweep_may_have_judges_of_its_own():
     evidence = replace(read_evidence(), judges=["one", "two"])
     claims = read_claims(evidence.sweeps)
-    assert [one.where["judge"] for one in asked("A1", claims["A1_feedforward"], evidence)] == [["adain"]] * 2
+    assert [one.where["judge"] for one in inquiries("A1", claims["A1_feedforward"], evidence)] == [
+        ["adain"]
+    ] * 2
 
 
 # --- Answers --------------------------------------------------------------------------------------------
@@ -94,7 +96,7 @@ def made(effect=1.0, noise=0.1, pairs=PAIRS, seeds=SEEDS):
 
 def ask(where=None, **settings):
     given = {"expect": Expect(more_than=0.5), "compare": Compare("network.name", ["b"], ["a"])} | settings
-    return Asked("claim", "question", Question(evidence="e", **given), where or {"layer": ["l1"]})
+    return Inquiry("claim", "question", Question(evidence="e", **given), where or {"layer": ["l1"]})
 
 
 def test_an_effect_is_the_mean_of_paired_differences_with_the_interval_of_bootstrap():

@@ -349,8 +349,8 @@ def test_a_long_run_is_told_once_what_is_quicker():
 
 
 def test_only_runs_of_one_scale_are_told(run, photos, monkeypatch):
-    monkeypatch.setattr("experiments.stylization.pace.LONG", 0.0)
-    monkeypatch.setattr("experiments.stylization.pace.SHORTEST", 0.0)
+    monkeypatch.setattr("experiments.stylization.pace.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("experiments.stylization.pace.LEAST_SECONDS", 0.0)
     _, printed = run(*TINY, *photos, "steps=8")
     assert printed.count("preset=fast takes less") == 1
     _, printed = run(*TINY, *photos, "preset=fast", "steps=[4,4]")
