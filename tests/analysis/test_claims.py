@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from analysis.__main__ import main
-from analysis.claims import ledger, units
+from analysis.claims import ledger, numbers
 from analysis.claims.answers import _follows, answer
 from analysis.claims.definitions import (
     EVIDENCE,
@@ -188,9 +188,9 @@ def test_frequencies_of_a_wave():
     rows = np.arange(64)
     wave = 127 + 100 * np.sin(2 * np.pi * rows / 8)
     picture = np.repeat(np.tile(wave, (64, 1))[..., None], 3, axis=2).astype(np.uint8)
-    assert units.spectral_centroid(picture) == pytest.approx(1 / 8, rel=0.05)
+    assert numbers.spectral_centroid(picture) == pytest.approx(1 / 8, rel=0.05)
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    assert units.spectral_centroid(noise) > 0.3
+    assert numbers.spectral_centroid(noise) > 0.3
 
 
 # --- Files ----------------------------------------------------------------------------------------------
@@ -377,13 +377,13 @@ def fusions(root, weights="[1,0],[0.5,0.5],[0,2]"):
         f"objective.style.weights={weights}",
     ]  # fmt: skip
     Outputs.of(root, overrides)
-    return units.load_numbers(EvidenceSweep("stylize", overrides), ["vgg16"], [], root, {"objective.name"})
+    return numbers.load_numbers(EvidenceSweep("stylize", overrides), ["vgg16"], [], root, {"objective.name"})
 
 
 def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
     numbers, [data] = fusions(tmp_path)
     assert set(numbers["fusion"].dropna()) == {0, 0.5, 1}
-    for statistic, end in units.ENDS.items():
+    for statistic, end in numbers.FUSION_ENDS.items():
         own = numbers[numbers["statistic"] == statistic]
         assert len(own) == len(data.pairs)
         assert (own[own["fusion"] == end]["value"] == 0).all()
@@ -392,7 +392,7 @@ def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
         numbers[
             (numbers["statistic"] == statistic) & (numbers["fusion"] == 1 - end)
         ].sort_values(["objective.name", "pair", "seed"])["value"].to_numpy()
-        for statistic, end in units.ENDS.items()
+        for statistic, end in numbers.FUSION_ENDS.items()
     )  # fmt: skip
     np.testing.assert_array_equal(one, other)  # the distance is the same in both directions
     row = data.pairs.iloc[0]
