@@ -14,7 +14,7 @@ from analysis.commands import claims, collect, dashboard, explain, figure, plot,
 from analysis.invocation import made_by
 from swag_repro.program import Parser, check_flags, ended
 
-COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
+ANALYSIS_COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def flags_of(command: str) -> list[str]:
 
 def _registered(made: Parser) -> Mapping[str, argparse.ArgumentParser]:
     commands = made.add_subparsers(dest="command", required=True)
-    for command in COMMANDS:
+    for command in ANALYSIS_COMMANDS:
         command.register(commands)
     return commands.choices
 

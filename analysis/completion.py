@@ -94,9 +94,9 @@ def _flags(command: str, module: str) -> Iterable[str]:
 
         return flags_of(command)
     if module.startswith("experiments.") and command != "experiments":
-        from experiments.help import FLAGS  # here: it imports OmegaConf
+        from experiments.help import FLAGS_IN_WORDS  # here: it imports OmegaConf
 
-        return (*FLAGS, "-m")
+        return (*FLAGS_IN_WORDS, "-m")
     return ()
 
 

@@ -30,7 +30,7 @@ OPTIONAL = ("experiment", "preset", "preset/feedforward")
 """The groups of which the user may choose nothing."""
 
 
-def check(entry: str, overrides: Sequence[str]) -> None:
+def check_overrides(entry: str, overrides: Sequence[str]) -> None:
     """Raise unless Hydra reads the overrides, choices are names, and the entry point fits the experiment.
 
     Raises:

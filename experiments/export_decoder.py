@@ -38,11 +38,11 @@ def main() -> int:
     parser.add_argument("--config-dir", type=Path, help="folder of your own files that the run was made by")
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
-    export(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
+    write_decoder(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
     return 0
 
 
-def export(directory: Path, folder: Path, *own: Path) -> None:
+def write_decoder(directory: Path, folder: Path, *own: Path) -> None:
     """Write the weights in float16, the config and the run's identity, without the machine's paths.
 
     Args:

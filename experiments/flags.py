@@ -10,11 +10,11 @@ from functools import wraps
 from pathlib import Path
 
 from experiments import help as helping
-from experiments.command import check, exit_with
+from experiments.command import check_overrides, exit_with
 from swag_repro.errors import SettingError, UserError
 from swag_repro.program import Parser, check_flags
 
-FLAGS = {
+SWEEP_FLAGS = {
     "--retry-failed": "sweep=retry_failed",
     "--only-missing": "sweep=only_missing",
     "--dry-run": "sweep=dry_run",
@@ -48,7 +48,7 @@ def checked_command(
                 if computes is not None and given.multirun:
                     rule, remedy = "should be left out", "Several processes share it: give it several times."
                     raise SettingError("-m", rule, f"a sweep over {reads}.py", remedy)
-                check(computes or reads, given.overrides)
+                check_overrides(computes or reads, given.overrides)
             except UserError as error:
                 exit_with(error)
             sys.argv[1:] = _for_hydra(given)
@@ -86,8 +86,8 @@ def parsed_flags(arguments: Sequence[str]) -> Namespace:
         UserError: A flag is unknown, or its value is none that it takes.
     """
     parser = flags()
-    given, others = parser.parse_known_intermixed_args([FLAGS.get(item, item) for item in arguments])
-    check_flags(others, {*helping.FLAGS, *FLAGS}, parser.prog)
+    given, others = parser.parse_known_intermixed_args([SWEEP_FLAGS.get(item, item) for item in arguments])
+    check_flags(others, {*helping.FLAGS_IN_WORDS, *SWEEP_FLAGS}, parser.prog)
     if given.resolve and given.cfg is None:
         raise SettingError("--resolve", "should stand beside --cfg", "it alone", "Type: --cfg job --resolve")
     if given.config_dir is not None and not given.config_dir.is_dir():

@@ -32,7 +32,7 @@ from swag_repro.program import nearest
 INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 """What Hydra's `--info` prints."""
 
-FLAGS = {
+FLAGS_IN_WORDS = {
     "--multirun": "-m: compute a sweep, such as network=vgg16,resnet50 or experiment=fig3",
     "--dry-run": "with -m: list the cells, and compute none",
     "--only-missing": "with -m: leave out failed runs",
@@ -49,7 +49,7 @@ PAGE = "docs/settings.md"
 CHOOSING = ("arm", "experiment", "preset", "preset/feedforward")
 """The groups whose files set the settings of others."""
 
-MOST_VALUES = 4
+MOST_LISTED = 4
 """The most values of a setting, over all files of its group, that the page lists."""
 
 
@@ -70,7 +70,7 @@ def of_entry(entry: str, documented: str, shown: Sequence[str]) -> str:
             "\nSettings, each as key=value:",
             *_table([(f"{key}={default}", comment) for key, default, comment in rows]),
             "\nFlags:",
-            *_table(FLAGS.items()),
+            *_table(FLAGS_IN_WORDS.items()),
             "\nExamples:",
             *(f"  {line}" for line in examples),
             f"\nAll settings: --cfg job, or {PAGE}. One: --help KEY, such as --help {shown[0]}.",
@@ -151,7 +151,7 @@ def _group_section(group: str) -> Iterator[str]:
 
 def _row(key: str, found: Sequence[Setting]) -> tuple[str, ...]:
     values = list(dict.fromkeys(one.default for one in found if one.default))
-    listed = ", ".join(map(_code, values)) if len(values) <= MOST_VALUES else ""
+    listed = ", ".join(map(_code, values)) if len(values) <= MOST_LISTED else ""
     comment = next((one.comment for one in found if one.comment), "")
     return f"`{key}`", _kind(found[0], key), listed, comment
 

@@ -28,9 +28,9 @@ SHOWN = (
 def main(config: DictConfig) -> None:
     """Measure one cell."""
     from experiments.measurements.units import MeasureUnits
-    from experiments.running import run
+    from experiments.running import run_experiment
 
-    run(config, MeasureUnits)
+    run_experiment(config, MeasureUnits)
 
 
 if __name__ == "__main__":

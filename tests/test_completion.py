@@ -33,7 +33,7 @@ def offered(line, shell="zsh"):
         ("swag stylize smoothing@objective.like=so", ["smoothing@objective.like=softmax"]),
         ("swag stylize network@measures.net", ["network@measures.network="]),
         ("swag stylize objective.style.norm", ["objective.style.normalizer="]),
-        ("swag stylize levers.", ["levers.autocast="]),
+        ("swag stylize execution.", ["execution.autocast="]),
         ("swag stylize force=", ["force=true", "force=false"]),
         ("swag stylize --dry", ["--dry-run"]),
         ("swag stylize --help smooth", ["smoothing"]),

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from experiments import help as helping
-from experiments.command import check
+from experiments.command import check_overrides
 from experiments.settings import CONF, comment_of, entries, entry_of, experiments, settings_of
 from experiments.stylize import main
 from swag_repro.errors import SettingError
@@ -49,8 +49,8 @@ def test_a_sweep_of_another_entry_point_is_refused_whole(name):
     with pytest.raises(
         SettingError, match="Type: python experiments/measure_activations.py -m experiment=fig3"
     ):
-        check("stylize", [f"experiment={name}"])
-    check("measure_activations", ["experiment=fig3", "network=vgg19,resnet50"])
+        check_overrides("stylize", [f"experiment={name}"])
+    check_overrides("measure_activations", ["experiment=fig3", "network=vgg19,resnet50"])
 
 
 @pytest.fixture
@@ -173,8 +173,8 @@ def test_every_wrong_choice_names_the_right_ones():
         SettingError,
         match="`weights` should be one of file, imagenet, pretrained, random, run, trained; found 2",
     ):
-        check("stylize", ["weights=2"])
-    check("stylize", ["preset=null", "weights=random,file", "~experiment"])
+        check_overrides("stylize", ["weights=2"])
+    check_overrides("stylize", ["preset=null", "weights=random,file", "~experiment"])
 
 
 def test_the_page_of_all_settings_is_made_of_todays_comments():
