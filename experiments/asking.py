@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.command import check_overrides
+from experiments.complaints import complaint
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
 from experiments.settings import CONF
@@ -108,8 +109,8 @@ def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
         entry: The entry point, which has the name of its config.
 
     Raises:
-        CellsError: Hydra can't compose the cells.
-        SettingError: A key is unknown, a value of the wrong type, or a mandatory one missing.
+        SettingError: Hydra can't compose the cells; a key is unknown, a value of the wrong type,
+            or a mandatory one missing.
     """
     with _composing(overrides, entry) as (jobs, composer):
         shared = common(jobs)
@@ -128,7 +129,7 @@ def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) ->
         entry: The same as for `compose_cells`.
 
     Raises:
-        CellsError, SettingError: The same as for `compose_cells`.
+        SettingError: The same as for `compose_cells`.
     """
     with _composing(overrides, entry) as (jobs, composer):
         shared = common(jobs)
@@ -154,12 +155,7 @@ def _composing(overrides: Sequence[str], entry: str) -> Iterator[tuple[list[list
             grid = _grid(overrides, entry)
             yield [grid[number] for number in range(len(grid))], Composer(entry)
     except (HydraException, OmegaConfBaseException) as error:
-        raise CellsError(
-            "overrides",
-            "should be what the experiment's command takes",
-            f"{' '.join(overrides)!r}: {' '.join(str(error).split())}",
-            "Give the same overrides as to the experiment.",
-        ) from error
+        raise complaint(error) from error
 
 
 def _grid(overrides: Sequence[str], entry: str) -> Grid:

@@ -20,14 +20,16 @@ def complaint(error: Exception) -> UserError:
     """
     if isinstance(error, UserError):
         return error
-    text = str(error)
+    text, key = str(error), str(getattr(error, "full_key", None) or "command")
+    for pattern, refers in REFERENCES:
+        if found := re.search(pattern, text):
+            return refers(found[1], key)
     for pattern, made in HYDRAS:
         if found := re.search(pattern, text, re.DOTALL):
             return made(*found.groups())
     if isinstance(error.__cause__, OmegaConfBaseException):
         return complaint(error.__cause__)
-    key = getattr(error, "full_key", None) or "command"
-    return SettingError(str(key), "should be what --help shows", _line(text), f"Type: --help {key}")
+    return SettingError(key, "should be what --help shows", _line(text), f"Type: --help {key}")
 
 
 def _unknown(key: str) -> UserError:
@@ -57,16 +59,18 @@ def _missing(key: str) -> UserError:
     )
 
 
-def _variable(name: str) -> UserError:
-    rule = "should be set, because a setting refers to it"
-    remedy = f"Set it, or write ${{oc.env:{name},DEFAULT}}."
+def _variable(name: str, key: str) -> UserError:
+    rule, remedy = (
+        f"should be set, because {key} refers to it",
+        f"Set it, or write ${{oc.env:{name},DEFAULT}}.",
+    )
     return SettingError(f"${name}", rule, "no such variable", remedy)
 
 
-def _reference(name: str) -> UserError:
+def _reference(name: str, key: str) -> UserError:
     near = nearest(name, known_keys())
     remedy = f"Did you mean {near}?" if near else "Write it in full, from the top."
-    return SettingError(f"${{{name}}}", "should refer to a setting", "none of that name", remedy)
+    return SettingError(key, "should refer to a setting", f"${{{name}}}", remedy)
 
 
 def _several(key: str) -> UserError:
@@ -74,9 +78,13 @@ def _several(key: str) -> UserError:
     return SettingError(key, "should have one value", "several", remedy)
 
 
-HYDRAS: tuple[tuple[str, Callable[..., UserError]], ...] = (
+REFERENCES = (
     (r"Environment variable '(\w+)' not found", _variable),
     (r"Interpolation key '([^']*)' not found", _reference),
+)
+"""What OmegaConf says of interpolations, and what it becomes."""
+
+HYDRAS: tuple[tuple[str, Callable[..., UserError]], ...] = (
     (
         r"Could not find '(.*)/([^/']*)'.*Available options in '[^']*':(.*?)(?:\nConfig search|$)",
         _choice,
