@@ -94,7 +94,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
         raise SettingError("--entity", "should be given with --save", "none", "Add --entity NAME.")
     shown = _shown(overrides, options)
     made = {"workspace": workspace(shown), "report": report(shown)}
-    lines = [_written(options.out / f"{name}.json", one) for name, one in made.items()]
+    lines = [_written(options.results / "dashboard" / f"{name}.json", one) for name, one in made.items()]
     return lines + ([_saved(one) for one in made.values()] if options.save else [])
 
 

@@ -19,7 +19,7 @@ def newest_sweep(output: Path) -> Path:
     plans = [path.parent for path in output.glob("sweeps/*/plan.json")]
     if not plans:
         rule = "should be an output folder with a sweep, or the folder of one"
-        raise SettingError("--runs", rule, output, "Begin one with -m.")
+        raise SettingError("--output", rule, output, "Begin one with -m.")
     return max(plans, key=lambda path: path.name)
 
 

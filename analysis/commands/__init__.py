@@ -33,12 +33,14 @@ def add(
     parser = commands.add_parser(
         name,
         help=about,
-        usage=usage and f"%(prog)s [-h] [--runs RUNS] {usage}",
+        usage=usage and f"%(prog)s [-h] [--output OUTPUT] {usage}",
         epilog="All other arguments are Hydra overrides, the same as given to the experiment."
         if overrides
         else None,
     )
-    parser.add_argument("--runs", type=Path, default=Path("outputs"), help="output folder of the experiments")
+    parser.add_argument(
+        "--output", type=Path, default=Path("outputs"), help="output folder of the experiments"
+    )
     if overrides:
         parser.add_argument(
             "--config-dir", type=Path, metavar="DIR", help="a folder of settings beside conf/"
@@ -47,10 +49,10 @@ def add(
     return parser
 
 
-def add_out(parser: argparse.ArgumentParser) -> None:
+def add_results(parser: argparse.ArgumentParser) -> None:
     """Add the option for the folder of results."""
     parser.add_argument(
-        "--out", type=Path, default=Path("results"), help="folder for tables and figures (results)"
+        "--results", type=Path, default=Path("results"), help="folder for tables and figures (results)"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 
-from analysis.commands import Commands, add, add_out, add_partial
+from analysis.commands import Commands, add, add_partial, add_results
 
 INTERVALS = ("se", "sd", "ci", "range")
 
@@ -18,10 +18,10 @@ def register(commands: Commands) -> None:
         run,
         overrides=True,
         about="any number of any sweep against any setting",
-        usage="[--out OUT] [--allow-partial] [--interval {se,sd,ci,range}] x=SETTING y=NUMBER [hue=SETTING] "
+        usage="[option ...] x=SETTING y=NUMBER [hue=SETTING] "
         "[col=SETTING] [row=SETTING] [layer=… quantity=… definition=… iteration=…] [override ...]",
     )
-    add_out(parser)
+    add_results(parser)
     add_partial(parser)
     parser.add_argument(
         "--interval", choices=INTERVALS, default="se",
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterable[str]:
 
     asked, overrides = Asked.split(arguments)
     entry = entry_asked(overrides)
-    data = plot.load(asked, overrides, options.runs, entry, partial=options.allow_partial)
+    data = plot.load(asked, overrides, options.output, entry, partial=options.allow_partial)
     drawn = plot.make(data, interval=options.interval)
-    folder = options.out / "plot" / data.group
+    folder = options.results / "plot" / data.group
     return map(str, plot.save(drawn, data, folder, file_stem(asked.name)))

@@ -19,13 +19,13 @@ def register(commands: Commands) -> None:
         run,
         overrides=True,
         about="a list of runs: what was swept, and what became of each",
-        usage="[--state STATE] [--json | --csv] [--out OUT] [all | override ...]",
+        usage="[--state STATE] [--json | --csv] [--results RESULTS] [all | override ...]",
     )
     parser.add_argument("--state", action="append", choices=STATES, default=[], help="only these")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="for machines")
     form.add_argument("--csv", action="store_true", help="for machines")
-    parser.add_argument("--out", type=Path, help="a folder that gets the list as runs.csv, too")
+    parser.add_argument("--results", type=Path, help="a folder that gets the list as runs.csv, too")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
@@ -36,10 +36,10 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     from swag_repro.runs.files import write_text
 
     entry = None if list(overrides) in ([], ["all"]) else entry_asked(overrides)
-    listing = load(overrides, options.runs, entry, options.state)
-    if options.out is not None:
-        write_text(path := options.out / "runs.csv", listing.to_csv())
-        provenance.write(options.out / "runs", listing.provenance, [path])
+    listing = load(overrides, options.output, entry, options.state)
+    if options.results is not None:
+        write_text(path := options.results / "runs.csv", listing.to_csv())
+        provenance.write(options.results / "runs", listing.provenance, [path])
     if options.json:
         yield listing.to_json()
     elif options.csv:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 
-from analysis.commands import Commands, add, add_out, add_partial, positive
+from analysis.commands import Commands, add, add_partial, add_results, positive
 
 
 def register(commands: Commands) -> None:
     """Add the parser of the command."""
     about = "a contact sheet of any sweep's pictures"
-    usage = "[--out OUT] [--allow-partial] [--pairs N] [override ...]"
+    usage = "[--results RESULTS] [--allow-partial] [--pairs N] [override ...]"
     parser = add(commands, "sheet", run, overrides=True, about=about, usage=usage)
-    add_out(parser)
+    add_results(parser)
     add_partial(parser)
     parser.add_argument("--pairs", type=positive, metavar="N", help="at most so many rows (all)")
 
@@ -25,6 +25,6 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
     from swag_repro.names import file_stem
 
     entry = entry_asked(overrides)
-    data = sheet.load(overrides, options.runs, entry, partial=options.allow_partial)
+    data = sheet.load(overrides, options.output, entry, partial=options.allow_partial)
     name = file_stem(data.arms[0].config["name"])
-    return map(str, sheet.save(sheet.make(data, pairs=options.pairs), data, options.out / "sheet", name))
+    return map(str, sheet.save(sheet.make(data, pairs=options.pairs), data, options.results / "sheet", name))

@@ -36,7 +36,7 @@ def register(commands: Commands) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     """Yield lines that show the progress, or watch it."""
-    look = _look(options.runs, overrides)
+    look = _look(options.output, overrides)
     if options.json:
         yield json.dumps(look().to_plain(), indent=1)
     elif options.watch and sys.stdout.isatty():

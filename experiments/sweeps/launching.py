@@ -225,6 +225,6 @@ def summarize(sweep: Sweep) -> bool:
         console.print("The same command computes what is missing, and skips the rest.")
     else:
         given = [item for item in sweep.command if not item.startswith(("hydra", "output="))]
-        looked_at = shlex.join(["python", "-m", "analysis", "runs", *given, "--runs", sweep.output])
+        looked_at = shlex.join(["python", "-m", "analysis", "runs", *given, "--output", sweep.output])
         console.print(f"Next: {escape(looked_at)}\n      figure, sheet and plot take the same.")
     return done == cells

@@ -264,7 +264,7 @@ class TestPlot:
         assert_legible(plot.make(data))
 
     def test_the_backend_of_a_notebook_is_no_matter(self, root: Path, tmp_path: Path) -> None:
-        asked = ["x=network", "y=maximum", "quantity=gram", "--runs", str(root), "--out", str(tmp_path)]
+        asked = ["x=network", "y=maximum", "quantity=gram", "--output", str(root), "--results", str(tmp_path)]
         command = [sys.executable, "-m", "analysis", "plot", *MEASURED, *asked]
         variables = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
         ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=600)
@@ -275,7 +275,7 @@ class TestPlot:
     ) -> None:
         monkeypatch.setattr(style, "DPI", 50)  # quicker
         asked = ["x=network", "y=maximum", "hue=smoothing", "quantity=gram", "--interval", "ci"]
-        arguments = ["plot", *MEASURED, *asked, "--runs", str(root), "--out", str(tmp_path)]
+        arguments = ["plot", *MEASURED, *asked, "--output", str(root), "--results", str(tmp_path)]
         assert main(arguments) == 0
         files = capsys.readouterr().out.split()
         stem = tmp_path / "plot/fig3/maximum_gram_over_network_by_smoothing"
@@ -344,13 +344,13 @@ class TestSheet:
     def test_a_name_is_no_path(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "a" / "b").mkdir(parents=True)
         out = tmp_path / "a" / "b" / "out"
-        folders = ["--runs", str(root), "--out", str(out)]
+        folders = ["--output", str(root), "--results", str(out)]
         assert main(["sheet", *PAINTED, "name=../../../escaped", *folders]) == 0, capsys.readouterr().err
         assert not list(tmp_path.glob("*escaped*"))
         assert len(list((out / "sheet").glob("*escaped*"))) >= 2
 
     def test_of_a_sweep_without_pictures(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["sheet", *MEASURED, "--runs", str(root)]) == 1
+        assert main(["sheet", *MEASURED, "--output", str(root)]) == 1
         said = capsys.readouterr().err
         assert "should be computed by stylize.py or train_feedforward.py, to have pictures" in said
 
@@ -369,7 +369,7 @@ class TestRuns:
         return json.loads(capsys.readouterr().out)
 
     def test_of_an_experiment(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        rows = self.listed(capsys, *PAINTED, "--runs", str(root))
+        rows = self.listed(capsys, *PAINTED, "--output", str(root))
         told = [(*row["swept"].values(), row["pictures"], row["not_finished"]) for row in rows]
         assert sorted(told) == [
             ("resnet50", "none", 3, 1), ("resnet50", "softmax", 3, 1),
@@ -382,7 +382,7 @@ class TestRuns:
 
     @pytest.mark.parametrize("every", [[], ["all"]])
     def test_all(self, every: list[str], root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        rows = self.listed(capsys, *every, "--runs", str(root))
+        rows = self.listed(capsys, *every, "--output", str(root))
         assert len(rows) == len(list((root / "runs").iterdir()))
         assert {row["experiment"] for row in rows} == {
             "measure_activations",
@@ -402,13 +402,13 @@ class TestRuns:
             raise MemoryError("no [bold] memory")
         (outputs.paths[0] / "config.yaml").write_text("other")
         (tmp_path / "runs" / "0123456789abcdef").mkdir()
-        every = self.listed(capsys, "--runs", str(tmp_path))
+        every = self.listed(capsys, "--output", str(tmp_path))
         assert sorted(row["state"] for row in every) == ["damaged", "damaged", "failed", "finished"]
-        [failed] = self.listed(capsys, "--state", "failed", "--runs", str(tmp_path))
+        [failed] = self.listed(capsys, "--state", "failed", "--output", str(tmp_path))
         assert failed["reason"] == "MemoryError: no [bold] memory"
         sweep = [*ONE, "smoothing.temperature=1,2,10"]
-        assert len(self.listed(capsys, *sweep, "--runs", str(tmp_path))) == 3
-        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        assert len(self.listed(capsys, *sweep, "--output", str(tmp_path))) == 3
+        assert main(["runs", "--output", str(tmp_path)]) == 0
         said = capsys.readouterr().out
         assert "MemoryError: no [bold] memory" in said
         assert "nan" not in said
@@ -418,7 +418,7 @@ class TestRuns:
         for network, judge in (("vgg19", "none"), ("resnet50", "default")):
             overrides = ["experiment=fig1", f"network={network}", "weights=random", f"measures={judge}"]
             Outputs.of(tmp_path, overrides, pairs=PAIRS[:1])
-        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        assert main(["runs", "--output", str(tmp_path)]) == 0
         assert "nan" not in capsys.readouterr().out
 
     @pytest.mark.parametrize("command", ["runs", "collect"])
@@ -426,12 +426,12 @@ class TestRuns:
         self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "runs").write_text("no folder")
-        assert main([command, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+        assert main([command, "--output", str(tmp_path), "--results", str(tmp_path / "out")]) == 1
         assert str(tmp_path / "runs") in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
     def test_csv(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        arguments = ["runs", *MEASURED, "--runs", str(root), "--csv", "--out", str(tmp_path)]
+        arguments = ["runs", *MEASURED, "--output", str(root), "--csv", "--results", str(tmp_path)]
         assert main(arguments) == 0
         said = capsys.readouterr().out
         rows = list(csv.DictReader(io.StringIO(said)))
@@ -448,12 +448,12 @@ class TestRuns:
         overrides = ["network=vgg19"]
         for images in (IMAGES, {"content/other": "d" * 64}):
             Outputs.of(tmp_path, overrides, "measure_activations", images=images)
-        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        assert main(["runs", "--output", str(tmp_path)]) == 0
         said = [line.split("  images ")[-1] for line in capsys.readouterr().out.splitlines()[1:]]
         assert len(said) == len(set(said)) == 2
 
     def test_no_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["runs", "--runs", str(tmp_path / "nowhere")]) == 1
+        assert main(["runs", "--output", str(tmp_path / "nowhere")]) == 1
         assert "nowhere" in capsys.readouterr().err
 
 

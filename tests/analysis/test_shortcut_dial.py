@@ -150,7 +150,7 @@ class TestStatistics:
             dial.load(overrides, root, partial=False, setting="network.shortcut")
 
     def test_command(self, statistics: Path, tmp_path: Path, turned: dial.Dial) -> None:
-        drawing = ["figure", "shortcut_dial", SWEPT, "--runs", str(statistics), "--out", str(tmp_path)]
+        drawing = ["figure", "shortcut_dial", SWEPT, "--output", str(statistics), "--results", str(tmp_path)]
         folder = tmp_path / "shortcut_dial"
         assert main(drawing) == 0
         first = {path: path.read_bytes() for path in folder.iterdir()}
@@ -295,9 +295,9 @@ class TestStyle:
             "figure",
             name,
             *STYLE[1:],
-            "--runs",
+            "--output",
             str(stylized),
-            "--out",
+            "--results",
             str(tmp_path),
             "--pairs",
             "1",

@@ -108,7 +108,7 @@ def test_the_newest_sweep_is_meant(sweep, tmp_path, capsys):
     later = sweep.directory.with_name("2026-01-02")
     Sweep.start(later, ENTRY, sweep.grid, command=["experiment=fig3"], launcher="basic", workers=1)
     assert newest_sweep(tmp_path / "out") == later
-    assert main(["status", "--runs", str(tmp_path / "out"), "--json"]) == 0
+    assert main(["status", "--output", str(tmp_path / "out"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["counts"] == {"missing": 8}
     assert told["cells"][7] == {"number": 7, "overrides": ["network=b", "seed=3"], "state": "missing"}

@@ -71,7 +71,7 @@ def drawn_curves(curves: curve.Curves) -> Figure:
 
 
 def figure(outputs: Outputs, out: Path, *arguments: str, name: str = "fig1") -> int:
-    return main(["figure", name, *SWEEP, "--runs", str(outputs.root), "--out", str(out), *arguments])
+    return main(["figure", name, *SWEEP, "--output", str(outputs.root), "--results", str(out), *arguments])
 
 
 class TestCells:
@@ -326,7 +326,7 @@ class TestCommand:
 
     @pytest.mark.slow
     def test_needs_no_torch(self, computed: Outputs, tmp_path: Path) -> None:
-        arguments = ["figure", "fig1", *SWEEP, "--runs", str(computed.root), "--out", str(tmp_path)]
+        arguments = ["figure", "fig1", *SWEEP, "--output", str(computed.root), "--results", str(tmp_path)]
         script = (
             f"import sys; from analysis.__main__ import main; status = main({arguments})\n"
             "sys.exit(status or 2 * ('torch' in sys.modules))"
@@ -671,7 +671,7 @@ class TestMatrix:
 
     def test_command(self, balance: matrix.Matrix, tmp_path: Path) -> None:
         name, runs = "demystifying_fig2", balance.data.tables.root
-        assert main(["figure", name, "--runs", str(runs), "--out", str(tmp_path), "--pairs", "1"]) == 0
+        assert main(["figure", name, "--output", str(runs), "--results", str(tmp_path), "--pairs", "1"]) == 0
         files = {path.name for path in (tmp_path / name).iterdir()}
         assert files == {f"{name}{end}" for end in (".png", ".pdf", ".csv", "_means.csv", ".provenance.json")}
         assert len(pd.read_csv(tmp_path / name / f"{name}.csv")) == 4 * 5 * 5

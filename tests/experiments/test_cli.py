@@ -42,7 +42,7 @@ def test_an_unknown_command_is_one_message(tmp_path):
 def test_commands_run_as_their_entry_points_do(tmp_path):
     assert swag("status", folder=tmp_path)[::2] == (
         1,
-        "Error: `--runs` should be an output folder with a sweep, or the folder of one; found outputs."
+        "Error: `--output` should be an output folder with a sweep, or the folder of one; found outputs."
         " Begin one with -m.\n",
     )
     status, _, printed = swag("measure", "-m", "experiment=smoke", "--dry-run", folder=tmp_path)
@@ -54,7 +54,7 @@ def test_commands_run_as_their_entry_points_do(tmp_path):
 def test_a_command_may_be_one_of_a_modules(tmp_path):
     assert swag("sync", folder=tmp_path)[::2] == (
         1,
-        "Error: `--runs` should be an output folder of experiments; found no folder outputs. Run one.\n",
+        "Error: `--output` should be an output folder of experiments; found no folder outputs. Run one.\n",
     )
 
 
