@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
@@ -19,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 
 import conf
+from experiments.programs import typed
 from experiments.sweeps import launchers
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
@@ -161,8 +161,8 @@ def entry_of(experiment: str) -> str | None:
 
 
 def command(entry: str, overrides: Sequence[str]) -> str:
-    """Return the command that computes all cells of a sweep."""
-    return shlex.join(["python", f"experiments/{entry}.py", "-m", *overrides])
+    """Return the command that computes all cells of a sweep, as typed in a shell."""
+    return typed(entry, ["-m", *overrides])
 
 
 def _groups(entry: str) -> str:

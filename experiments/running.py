@@ -64,7 +64,7 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
     if hydra.mode == RunMode.MULTIRUN:
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
-    overrides = _overrides()
+    overrides = _overrides("task")
     outcome = Cell(composed, overrides, None, kind).run()
     _announce(outcome, None, [as_typed(override) for override in overrides])
     if outcome.signal is not None:
@@ -73,9 +73,10 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
         sys.exit(1)
 
 
-def _overrides() -> list[str]:
-    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return [str(override) for override in overrides]
+def _overrides(of: Literal["task", "hydra"]) -> list[str]:
+    """Return the command's overrides of the config, or of Hydra's own settings, as typed."""
+    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides, resolve=False)
+    return [str(override) for override in overrides[of]]
 
 
 def _work(sweep: Sweep, kind: type[Experiment]) -> None:
@@ -83,7 +84,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
     if launched:
         _settle(sweep)
         handle(lambda _: None)  # if a finished worker ends by a signal, a launcher loses all others
-    composer = Composer(sweep.entry, HydraConfig.get().overrides.hydra)
+    composer = Composer(sweep.entry, _overrides("hydra"))
 
     def compute(place: Place) -> Outcome:
         overrides = sweep.grid[place.number]

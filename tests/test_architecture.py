@@ -23,7 +23,7 @@ swag_repro.tiling
 swag_repro.transfer swag_repro.training
 swag_repro.feedforward
 
-experiments experiments.science experiments.config experiments.building experiments.signals
+experiments experiments.programs experiments.science experiments.config experiments.building experiments.signals
 experiments.sweeps
 experiments.command
 experiments.asking experiments.comments experiments.frame experiments.logs experiments.checkpoints experiments.launching
@@ -52,7 +52,8 @@ analysis.cli
 """Rooms, the lowest line first. A room may import those of lines above its own here, and no other."""
 
 COMPOSING = {
-    f"experiments.{name}" for name in ("asking", "command", "comments", "config", "science", "sweeps")
+    f"experiments.{name}"
+    for name in ("asking", "command", "comments", "config", "programs", "science", "sweeps")
 }
 """What `analysis` uses of the experiments: that checks and composes configs."""
 

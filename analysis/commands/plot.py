@@ -17,9 +17,10 @@ def register(commands: Commands) -> None:
         "plot",
         run,
         overrides=True,
+        sweeps=True,
         about="any number of any sweep against any setting",
-        usage="[option ...] x=SETTING y=NUMBER [hue=SETTING] "
-        "[col=SETTING] [row=SETTING] [layer=… quantity=… definition=… iteration=…] [override ...]",
+        usage="[option ...] [x=SETTING] [y=NUMBER] [hue=SETTING] "
+        "[col=SETTING] [row=SETTING] [layer=… quantity=… definition=… iteration=…] [SWEEP | override ...]",
     )
     add_results(parser)
     add_partial(parser)
@@ -33,12 +34,11 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterable[str]:
     """Draw the figure, and return the files."""
     from analysis.figures import plot
     from analysis.observations import Asked
-    from experiments.command import entry_asked
+    from experiments.asking import Wanted
     from swag_repro.names import file_stem
 
     asked, overrides = Asked.split(arguments)
-    entry = entry_asked(overrides)
-    data = plot.load(asked, overrides, options.output, entry, partial=options.allow_partial)
+    data = plot.load(asked, Wanted.of(overrides, options.output), partial=options.allow_partial)
     drawn = plot.make(data, interval=options.interval)
     folder = options.results / "plot" / data.group
-    return map(str, plot.save(drawn, data, folder, file_stem(asked.name)))
+    return map(str, plot.save(drawn, data, folder, file_stem(data.asked.name)))

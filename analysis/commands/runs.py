@@ -18,8 +18,9 @@ def register(commands: Commands) -> None:
         "runs",
         run,
         overrides=True,
+        sweeps=True,
         about="a list of runs: what was swept, and what became of each",
-        usage="[--state STATE] [--json | --csv] [--results RESULTS] [all | override ...]",
+        usage="[--state STATE] [--json | --csv] [--results RESULTS] [all | SWEEP | override ...]",
     )
     parser.add_argument("--state", action="append", choices=STATES, default=[], help="only these")
     form = parser.add_mutually_exclusive_group()
@@ -29,14 +30,15 @@ def register(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
-    """Yield a list of an experiment's runs, or of all runs in the output folder if none is given."""
+    """Yield a list of the runs of a sweep or an experiment, or of all in the output folder."""
     from analysis.listing import load
     from analysis.tables import provenance
-    from experiments.command import entry_asked
+    from experiments.asking import Wanted
     from swag_repro.runs.files import write_text
 
-    entry = None if list(overrides) in ([], ["all"]) else entry_asked(overrides)
-    listing = load(overrides, options.output, entry, options.state)
+    every = list(overrides) in ([], ["all"])
+    wanted = None if every else Wanted.of(overrides, options.output)
+    listing = load(options.output if wanted is None else wanted.output, wanted, options.state)
     if options.results is not None:
         write_text(path := options.results / "runs.csv", listing.to_csv())
         provenance.write(options.results / "runs", listing.provenance, [path])

@@ -23,7 +23,7 @@ from swag_repro.weights import WEIGHTS
 
 SHIPPED = "shipped"
 
-TRAIN_ONE = "python experiments/train_feedforward.py trains one."
+TRAIN_ONE = "`swag train-feedforward` trains one."
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
+from experiments.programs import PICTURED
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, grid_of
+from experiments.sweeps.finding import LAST
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.sweep import Sweep
@@ -77,7 +81,7 @@ class Launch:
         grid = grid_of(config.hydra)
         _check_size(grid, config.sweep.max_cells)
         launchers.check(config.hydra.launcher)
-        _check_composes(grid, Composer(config.hydra.job.config_name, config.hydra.overrides.hydra))
+        _check_composes(grid, Composer(config.hydra.job.config_name, _given(config.hydra.overrides)))
         return cls(grid, config, overrides)
 
     @property
@@ -112,9 +116,12 @@ class Launch:
             Path(hydra.sweep.dir),
             hydra.job.config_name,
             self.grid,
-            command=[*self.overrides, *_given(hydra.overrides.hydra)],
+            command=[*self.overrides, *_given(hydra.overrides)],
             launcher=name,
             workers=self.workers,
+            label=str(self.config.name),
+            program=hydra.job.name,
+            config_dir=_config_dir(hydra.runtime.config_sources),
         )
         Sweep.launched = sweep
         launchers.connect(hydra.launcher)
@@ -186,9 +193,15 @@ def _is_over(sweep: Sweep) -> bool:
     return sweep.cells_left() == 0
 
 
-def _given(overrides: Sequence[str]) -> list[str]:
-    """Return Hydra's own settings that the command gives beside its flags."""
-    return [override for override in overrides if not override.startswith("hydra.mode=")]
+def _given(overrides: DictConfig) -> list[str]:
+    """Return Hydra's own settings, as typed, that the command gives beside its flags."""
+    plain: Any = OmegaConf.to_container(overrides, resolve=False)  # some have a value only within a job
+    return [override for override in plain["hydra"] if not override.startswith("hydra.mode=")]
+
+
+def _config_dir(sources: Sequence[DictConfig]) -> str | None:
+    """Return the folder that the command gives by `--config-dir`."""
+    return next((source.path for source in sources if source.provider == "command-line"), None)
 
 
 def _raise_first(returned: Sequence[object]) -> None:
@@ -222,9 +235,18 @@ def summarize(sweep: Sweep) -> bool:
             console.print(f"  [red]{found.state}:[/] {own}\n    {reason}")
     done = outcomes["computed"] + outcomes["judged"] + outcomes["skipped"]
     if done < cells:
-        console.print("The same command computes what is missing, and skips the rest.")
+        console.print("The same command computes what is missing, and skips the rest:")
+        console.print(escape(f"  {sweep.again}"))
     else:
-        given = [item for item in sweep.command if not item.startswith(("hydra", "output="))]
-        looked_at = shlex.join(["python", "-m", "analysis", "runs", *given, "--output", sweep.output])
-        console.print(f"Next: {escape(looked_at)}\n      figure, sheet and plot take the same.")
+        console.print("Next:")
+        for command in _looking(sweep):
+            console.print(escape(f"  {command}"))
     return done == cells
+
+
+def _looking(sweep: Sweep) -> Iterator[str]:
+    """Yield the commands that show a finished sweep."""
+    standard = sweep.directory.parent == Path("outputs/sweeps").absolute()
+    handle = LAST if standard else os.path.relpath(sweep.directory)
+    for command in ("runs", "plot", *(["sheet"] if sweep.entry in PICTURED else [])):
+        yield shlex.join(["swag", command, handle])

@@ -385,7 +385,7 @@ class TestCommand:
         said = capsys.readouterr().err
         assert "2 of 8 cells missing" in said
         assert f"\n  {outputs.cells[0]}\n  {outputs.cells[1]} (failed: MemoryError: no memory left)\n" in said
-        assert f"python experiments/measure_activations.py -m experiment=fig3 {' '.join(SWEEP)}" in said
+        assert f"swag measure -m experiment=fig3 {' '.join(SWEEP)}" in said
         assert "Traceback" not in said
         assert not (tmp_path / "out").exists()
 

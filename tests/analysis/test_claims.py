@@ -456,7 +456,7 @@ def test_without_runs_every_verdict_names_what_fills_it(tmp_path, capsys):
     assert main(["claims", "C15", "--explain", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "C15_mechanism: not testable yet" in printed
-    assert "python experiments/stylize.py -m experiment=claims_style" in printed
+    assert "swag stylize -m experiment=claims_style" in printed
 
 
 @pytest.mark.parametrize(("there", "status"), [(False, 1), (True, 0)])
@@ -489,9 +489,9 @@ def test_commands_are_those_of_all_judges(capsys):
         == 0
     )
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("python experiments/stylize.py")
+    assert first.startswith("swag stylize")
     assert first.endswith("weights.seed=7,8 measures=vgg16")
-    assert second.startswith("python experiments/judge.py")
+    assert second.startswith("swag judge")
     assert second.endswith("weights.seed=7,8 measures=resnet50_half")
 
 

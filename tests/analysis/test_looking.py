@@ -27,8 +27,8 @@ from analysis.explaining import explain
 from analysis.figures import plot, sheet
 from analysis.observations import AXES, FILTERS, REST, Asked, Observations
 from analysis.stylizations import Stylizations
-from experiments.asking import CellsError, compose_cells
-from experiments.command import CONF, entry_asked
+from experiments.asking import CellsError, Wanted, compose_cells
+from experiments.command import CONF
 from experiments.config import SCHEMAS
 from experiments.science import scientific
 from swag_repro.errors import SettingError
@@ -60,7 +60,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def observed(root: Path, overrides: Sequence[str], *asked: str) -> Observations:
-    return plot.load(Asked.split(asked)[0], overrides, root, entry_asked(overrides), partial=False)
+    return plot.load(Asked.split(asked)[0], Wanted.of(overrides, root), partial=False)
 
 
 def refused(root: Path, overrides: Sequence[str], *asked: str) -> str:
@@ -152,10 +152,24 @@ class TestNumbers:
         assert f"{len(IMAGES)} without temperature T are left out." in caption(plot.make(data))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "x", "y"),
+    [
+        (MEASURED, "layer", "maximum"),
+        (PAINTED, "network.name", "luminance_wasserstein"),
+        (TRAINED, "network.name", "accuracy"),
+    ],
+)
+def test_without_axes_the_main_number_is_drawn(root: Path, overrides: Sequence[str], x: str, y: str) -> None:
+    data = observed(root, overrides)
+    assert (data.asked.x, data.asked.y) == (x, y)
+    assert_legible(plot.make(data))
+
+
 class TestErrors:
     def test_list_what_there_is(self, root: Path) -> None:
-        assert "found nothing. There are effective_rank, kurtosis, max_over_rms, maximum," in refused(
-            root, MEASURED
+        assert "found 'no'. There are effective_rank, kurtosis, max_over_rms, maximum," in refused(
+            root, MEASURED, "y=no"
         )
         assert "found 'max'. There are " in refused(root, MEASURED, "y=max", "x=network")
         for part in ("x", "hue", "col", "row"):
@@ -289,7 +303,7 @@ class TestPlot:
 
 @pytest.fixture(scope="module")
 def loaded(root: Path) -> Stylizations:
-    return sheet.load(PAINTED, root, "stylize", partial=False)
+    return sheet.load(Wanted.of(PAINTED, root), partial=False)
 
 
 class TestSheet:
@@ -301,7 +315,22 @@ class TestSheet:
         titles = [word.replace("\n", " ") for word in words(drawn)]
         assert "VGG-19 smoothing softmax" in titles
         assert "content: content2" in titles
-        assert "fig1, which swept network, smoothing: cells 1 to 4 of 4; 3 of 3 pairs" in caption(drawn)
+        assert "fig1, which swept network, smoothing: 4 of 4 cells; 3 of 3 pairs" in caption(drawn)
+
+    def test_rows_and_columns_of_one_s_choice(self, loaded: Stylizations) -> None:
+        [(_, drawn)] = sheet.make(loaded, row="smoothing", col="network")
+        assert len(by_label(drawn)) == 3 * 2 * 3  # the inputs of a pair stand beside each of its rows
+        told = words(drawn)
+        assert told.count("smoothing softmax") == 3
+        assert told.count("VGG-19") == 1
+        assert_legible(drawn)
+        [(_, drawn)] = sheet.make(loaded, col="style")
+        assert "content: content2" in words(drawn)
+        assert not [word for word in words(drawn) if word.startswith("style: ")]
+        with pytest.raises(
+            SettingError, match="`col` should be settings that were swept; found seed. There are"
+        ):
+            next(sheet.make(loaded, col="seed"))
 
     def test_fewer_pairs(self, loaded: Stylizations) -> None:
         [(_, drawn)] = sheet.make(loaded, pairs=1)
@@ -315,7 +344,7 @@ class TestSheet:
         shown = [set(by_label(drawn)) for drawn in pages.values()]
         assert [len(keys) for keys in shown] == [4, 2, 4, 2]  # two cells side by side, two pairs and one
         assert len(set.union(*shown)) == 12
-        assert "cells 3 to 4 of 4; 1 of 3 pairs" in caption(pages["_4"])
+        assert "2 of 4 cells; 1 of 3 pairs" in caption(pages["_4"])
 
     def test_pages_are_made_one_by_one(
         self, loaded: Stylizations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -332,13 +361,13 @@ class TestSheet:
 
     def test_missing_cells(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copytree(root, tmp_path / "outputs")
-        loaded = sheet.load(PAINTED, root, "stylize", partial=False)
+        loaded = sheet.load(Wanted.of(PAINTED, root), partial=False)
         for index in (2, 3):
             shutil.rmtree(tmp_path / "outputs" / str(loaded.tables.runs["path"][index]))
         with pytest.raises(CellsError, match="2 of 4 cells missing"):
-            sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=False)
+            sheet.load(Wanted.of(PAINTED, tmp_path / "outputs"), partial=False)
         monkeypatch.setattr(sheet, "COLUMNS", 4)  # a page whose only pictures are inputs
-        pages = dict(sheet.make(sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=True)))
+        pages = dict(sheet.make(sheet.load(Wanted.of(PAINTED, tmp_path / "outputs"), partial=True)))
         assert words(pages["_2"]).count("missing") == 6
 
     def test_a_name_is_no_path(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -352,12 +381,12 @@ class TestSheet:
     def test_of_a_sweep_without_pictures(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["sheet", *MEASURED, "--output", str(root)]) == 1
         said = capsys.readouterr().err
-        assert "should be computed by stylize.py or train_feedforward.py, to have pictures" in said
+        assert "should be computed by swag stylize or swag train-feedforward, to have pictures" in said
 
     def test_networks_that_stylise_have_one_too(self, tmp_path: Path) -> None:
         asked = ["experiment=decoders", "generator=adain,concat"]
         Outputs.of(tmp_path, asked, "train_feedforward")
-        loaded = sheet.load(asked, tmp_path, "train_feedforward", partial=False)
+        loaded = sheet.load(Wanted.of(asked, tmp_path), partial=False)
         [(_, drawn)] = sheet.make(loaded)
         assert "generator concat" in [word.replace("\n", " ") for word in words(drawn)]
         assert len(loaded.pairs) * 2 == len(loaded.table)

@@ -243,7 +243,7 @@ class TestJudges:
         data, drawn = self.drawn(unjudged)
         assert data.table["style_distance"].isna().all()
         assert "style –\nCFSD –\nSSIM –" in words(drawn)
-        command = f"python experiments/judge.py -m {' '.join(self.OVERRIDES)} output={unjudged.root}"
+        command = f"swag judge -m {' '.join(self.OVERRIDES)} output={unjudged.root}"
         assert f"–: 1 of 1 cells are not judged. This judges them: {command}" in caption(drawn)
 
     def test_the_newest_counts(self, unjudged: Outputs) -> None:
@@ -300,10 +300,7 @@ class TestCommand:
         assert figure(outputs, tmp_path / "out") == 1
         said = capsys.readouterr().err
         assert f"1 of 4 cells missing. The missing ones are:\n  {outputs.cells[1]}\n" in said
-        assert (
-            f"python experiments/stylize.py -m experiment=fig1 {' '.join(SWEEP)} output={outputs.root}\n"
-            in said
-        )
+        assert f"swag stylize -m experiment=fig1 {' '.join(SWEEP)} output={outputs.root}\n" in said
         assert not (tmp_path / "out").exists()
 
     def test_partial_figure_is_marked(self, outputs: Outputs, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def test_an_unknown_command_is_one_message(tmp_path):
 def test_commands_run_as_their_entry_points_do(tmp_path):
     assert swag("status", folder=tmp_path)[::2] == (
         1,
-        "Error: `--output` should be an output folder with a sweep, or the folder of one; found outputs."
-        " Begin one with -m.\n",
+        "Error: `sweep` should be `last`, the folder of a sweep, or its name; found 'last'."
+        " outputs has none. Other folders: --output FOLDER.\n",
     )
     status, _, printed = swag("measure", "-m", "experiment=smoke", "--dry-run", folder=tmp_path)
     assert status == 0
