@@ -11,6 +11,7 @@ from pathlib import Path
 from analysis.commands import claims, collect, dashboard, explain, figure, plot, runs, sheet, status
 from analysis.invocation import made_by
 from swag_repro.errors import UserError
+from swag_repro.streams import standard_streams
 
 COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
 
@@ -63,4 +64,5 @@ def _folders(arguments: Sequence[str], output: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with standard_streams():
+        sys.exit(main())

@@ -24,6 +24,7 @@ from rich.markup import escape
 from experiments.config import checked
 from experiments.frame import Context, Experiment
 from experiments.logs import logged
+from experiments.made import link_latest, made, save_copies
 from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer
@@ -69,8 +70,15 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
     _announce(outcome, None, [as_typed(override) for override in overrides])
     if outcome.signal is not None:
         interrupt(outcome.signal)
-    if outcome.state == "failed":
+    if outcome.path is None:
         sys.exit(1)
+    _tell(made(Path(outcome.path)), OmegaConf.select(composed, "save"))
+
+
+def _tell(files: Sequence[Path], save: str | None) -> None:
+    """Print what a run has made to standard output, one path a line, after copying it where it is wanted."""
+    for path in files if save is None else save_copies(save, files):
+        print(path)
 
 
 def _overrides(of: Literal["task", "hydra"]) -> list[str]:
@@ -186,6 +194,7 @@ class Cell:
             self._note(runs)
             return Outcome("left", 0.0, why)
         state, path = self.compute(experiment, runs)
+        link_latest(path)
         if following is not None:
             runs[1] = self._directory(following)
             if self.compute(following, runs)[0] == "computed" and state != "computed":

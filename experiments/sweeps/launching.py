@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
+from experiments.made import check_not_swept
 from experiments.programs import PICTURED
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, grid_of
@@ -80,6 +82,7 @@ class Launch:
         """
         grid = grid_of(config.hydra)
         _check_size(grid, config.sweep.max_cells)
+        check_not_swept(OmegaConf.select(config, "save"), chain.from_iterable(grid.axes))
         launchers.check(config.hydra.launcher)
         _check_composes(grid, Composer(config.hydra.job.config_name, _given(config.hydra.overrides)))
         return cls(grid, config, overrides)

@@ -13,6 +13,7 @@ from typing import TextIO
 from swag_repro.errors import StoreError, UserError
 from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
+from swag_repro.streams import standard_streams
 from swag_repro.tracking.rebuild import rebuild
 from swag_repro.tracking.sync import sync
 
@@ -114,4 +115,5 @@ def _say(text: str, to: TextIO | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with standard_streams():
+        sys.exit(main())

@@ -14,7 +14,7 @@ PICTURES = [*TINY, "images.source.limit=2", "steps=1", "measures=none"]
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "experiments" / "plugins")])
 
 SWEEPS = {
-    "lists": ("measure", f"--config-dir={FUZZ}", *TINY, "smoothing=none,swag", "network.statistic_taps=[a],[a,b]"),
+    "lists": ("measure", f"--config-dir={FUZZ}", *TINY, "network.statistic_taps=[a],[a,b]"),
     "ranges and a subdirectory": (
         "measure", f"--config-dir={FUZZ}", *TINY, "weights.seed=range(0,2)", "hydra.sweep.subdir=${hydra.job.num}",
     ),
