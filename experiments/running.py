@@ -31,7 +31,7 @@ from experiments.sweeps.composing import Composer
 from experiments.sweeps.grid import as_typed
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.states import FAILURES, alike, without_kills
-from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
 from swag_repro.errors import UserError
 from swag_repro.runs.records import reason_of
@@ -50,7 +50,7 @@ def flush_subnormals() -> None:
     torch.set_flush_denormal(True)  # later threads inherit it
 
 
-def run(composed: DictConfig, kind: type[Experiment]) -> None:
+def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
     """Run an entry point: compute its cell, or in a multirun as many cells as this worker can claim.
 
     A failure of a single cell ends the process with status 1. A failure in a multirun is recorded, and the
@@ -66,7 +66,7 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
     overrides = _overrides("task")
-    outcome = Cell(composed, overrides, None, kind).run()
+    outcome = CellTask(composed, overrides, None, kind).run()
     _announce(outcome, None, [as_typed(override) for override in overrides])
     if outcome.signal is not None:
         interrupt(outcome.signal)
@@ -94,14 +94,14 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
         handle(lambda _: None)  # if a finished worker ends by a signal, a launcher loses all others
     composer = Composer(sweep.entry, _overrides("hydra"))
 
-    def compute(place: Place) -> Outcome:
+    def compute(place: CellPlace) -> Outcome:
         overrides = sweep.grid[place.number]
         try:
             composed = composer(overrides)
         except (HydraException, OmegaConfBaseException) as error:
             place.note_refusal(str(error))
             return Outcome("failed", 0.0, str(error))
-        return Cell(composed, overrides, place, kind, wait=False).run()
+        return CellTask(composed, overrides, place, kind, wait=False).run()
 
     worker = Worker(sweep, compute, _announce)
     # Each worker begins at another cell. A launcher's workers don't wait for cells that other processes
@@ -125,7 +125,7 @@ def _settle(sweep: Sweep) -> None:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellTask:
     """A cell to compute.
 
     Attributes:
@@ -138,7 +138,7 @@ class Cell:
 
     composed: DictConfig
     overrides: list[str]
-    place: Place | None
+    place: CellPlace | None
     kind: type[Experiment]
     wait: bool = True
 
@@ -298,7 +298,7 @@ class Cell:
                 show(tracker, ending(run.path))
 
 
-def _announce(outcome: Outcome, place: Place | None, own: Sequence[str] | None = None) -> None:
+def _announce(outcome: Outcome, place: CellPlace | None, own: Sequence[str] | None = None) -> None:
     own = place.own if place is not None else own or ()
     counted = [f"[{place}]"] if place is not None else []
     start = escape(" ".join([*counted, *own]))

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-Run: TypeAlias = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
+CommandFunction: TypeAlias = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
 """A function of the options and the other arguments, which may be Hydra overrides; raises UserError."""
 
 OVERRIDES = "All other arguments are Hydra overrides, the same as given to the experiment."
@@ -24,7 +24,7 @@ SWEEPS = "SWEEP is `last` for the newest, a sweep's folder, or the name of its r
 def add(
     commands: Commands,
     name: str,
-    run: Run,
+    run: CommandFunction,
     *,
     overrides: bool,
     about: str,

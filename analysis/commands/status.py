@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from analysis.commands import Commands, add, drawn
 
 if TYPE_CHECKING:
-    from analysis.progress import Progress
+    from analysis.progress import GridProgress
 
 EVERY = 2.0
 """Seconds between two updates of `--watch`."""
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
         yield from drawn(look().shown(), soft_wrap=True)
 
 
-def _look(output: Path, overrides: Sequence[str]) -> Callable[[], Progress]:
+def _look(output: Path, overrides: Sequence[str]) -> Callable[[], GridProgress]:
     """Return a function that reads the progress of a sweep, or of a command's cells."""
     from analysis.coverage import of_command
     from analysis.status import of_sweep
@@ -56,7 +56,7 @@ def _look(output: Path, overrides: Sequence[str]) -> Callable[[], Progress]:
     return partial(of_command, overrides, output) if sweep is None else partial(of_sweep, sweep)
 
 
-def _watch(look: Callable[[], Progress]) -> None:
+def _watch(look: Callable[[], GridProgress]) -> None:
     from rich.live import Live
 
     with Live(auto_refresh=False) as live:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis import stylizations
 from analysis.drawing import captions
-from analysis.drawing.page import PairPictures, Picture, spread
+from analysis.drawing.page import PageCell, PairPictures, spread
 from analysis.stylizations import Arm, Stylizations
 
 BELOW = {
@@ -50,24 +50,24 @@ def of_pair(data: Stylizations, pair: tuple[str, str]) -> PairPictures:
     return PairPictures(inputs(data, pair), tuple(result(data, arm, pair) for arm in data.arms))
 
 
-def inputs(data: Stylizations, pair: tuple[str, str]) -> tuple[Picture, ...]:
+def inputs(data: Stylizations, pair: tuple[str, str]) -> tuple[PageCell, ...]:
     """Return a pair's inputs whose weights count."""
     first = _of_pair(data, pair).iloc[0]
     return tuple(
-        Picture(role, role, data.tables.picture(first["cell"], first[f"{role}_image"]), name)
-        for role, name in zip(stylizations.ROLES, pair, strict=True)
+        PageCell(role, role, data.tables.picture(first["cell"], first[f"{role}_image"]), name)
+        for role, name in zip(stylizations.PICTURE_ROLES, pair, strict=True)
         if role in data.roles
     )
 
 
-def result(data: Stylizations, arm: Arm, pair: tuple[str, str]) -> Picture:
+def result(data: Stylizations, arm: Arm, pair: tuple[str, str]) -> PageCell:
     """Return the picture of a pair by an arm that has this pair, or that is missing."""
     title, key = arm.label.replace(": ", "\n").replace(" (", "\n("), "__".join([*pair, arm.label])
     if arm.missing:
-        return Picture(title, key, None, status="missing")
+        return PageCell(title, key, None, status="missing")
     row: Any = _of_pair(data, pair).set_index("cell").loc[arm.index]
     below = "\n".join(_measured(row, data.roles)) if data.judges or data.tables.unjudged else ""
-    return Picture(title, key, stylizations.picture(data, arm, row["image"]), below, row["status"])
+    return PageCell(title, key, stylizations.picture(data, arm, row["image"]), below, row["status"])
 
 
 def _of_pair(data: Stylizations, pair: tuple[str, str]) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if 0.0005 <= abs(value) < 100 or value == 0 else f"{value:.1e}"
 
 
-def explained(data: Stylizations) -> Iterator[str]:
+def picture_notes(data: Stylizations) -> Iterator[str]:
     """Yield the meaning of the words below pictures, and the number of optimisations that did not finish."""
     if data.judges:
         measures = ", ".join(words for role, words in BELOW.items() if role in data.roles)

@@ -13,32 +13,32 @@ from matplotlib.figure import Figure
 
 from analysis import labels, stylizations
 from analysis.drawing import captions, page, pictures, style
-from analysis.drawing.page import PairPictures, Picture
+from analysis.drawing.page import PageCell, PairPictures
 from analysis.drawing.style import save
-from analysis.stylizations import ROLES, Stylizations
+from analysis.stylizations import PICTURE_ROLES, Stylizations
 from analysis.tables import CellsError
-from analysis.tables.runs import told
+from analysis.tables.runs import telling_settings
 from experiments.asking import Wanted
 from experiments.programs import NAMES, PICTURED
 from swag_repro.errors import SettingError
 
 __all__ = ["load", "make", "save"]
 
-COLUMNS, HEIGHT = 7, 9.0
+PAGE_COLUMNS, PAGE_HEIGHT = 7, 9.0
 """Limits of a page: columns, inputs included, and inches of pictures, unless one row needs more."""
 
 
 def load(wanted: Wanted, *, partial: bool) -> Stylizations:
-    """Return the pictures of these cells; see `stylizations.read`.
+    """Return the pictures of these cells; see `stylizations.read_stylizations`.
 
     Raises:
-        CellsError: `stylizations.read` raises it, or the cells have no pictures.
+        CellsError: `stylizations.read_stylizations` raises it, or the cells have no pictures.
     """
     if wanted.entry not in PICTURED:
         names = " or ".join(f"swag {NAMES[entry]}" for entry in PICTURED)
         rule, found = f"should be computed by {names}, to have pictures", f"swag {NAMES[wanted.entry]}"
         raise CellsError("experiment", rule, found, "`swag plot` draws its numbers.")
-    return stylizations.read(wanted, partial=partial)
+    return stylizations.read_stylizations(wanted, partial=partial)
 
 
 def make(
@@ -69,10 +69,10 @@ def make(
 
 def _sides(runs: pd.DataFrame, row: str | None, col: str | None) -> tuple[list[str], list[str]]:
     """Return what rows tell apart, and what columns do: swept settings, content and style, each once."""
-    settings = [column for column in told(runs) if column not in ROLES]
-    down = _asked("row", row, [*settings, *ROLES])
-    left = [column for column in (*settings, *ROLES) if column not in down]
-    across = [one for one in left if one not in ROLES] if col is None else _asked("col", col, left)
+    settings = [column for column in telling_settings(runs) if column not in PICTURE_ROLES]
+    down = _asked("row", row, [*settings, *PICTURE_ROLES])
+    left = [column for column in (*settings, *PICTURE_ROLES) if column not in down]
+    across = [one for one in left if one not in PICTURE_ROLES] if col is None else _asked("col", col, left)
     return [*down, *(one for one in left if one not in across)], across
 
 
@@ -97,21 +97,21 @@ def _placed(
     """
     order = {pair: number for number, pair in enumerate(pairs)}
     lost = [(arm.index, *pair) for arm in data.arms if arm.missing for pair in pairs]
-    known = ["cell", *ROLES]
+    known = ["cell", *PICTURE_ROLES]
     placed = pd.concat([data.table[known], pd.DataFrame(lost, columns=known)], ignore_index=True)
     placed["pair"] = list(map(order.get, zip(placed["content"], placed["style"], strict=True)))
     placed = placed.dropna(subset="pair")
     placed["column"] = _words(data, placed, across or ["network.name"], "\n")
-    placed["name"] = _words(data, placed, [one for one in down if one not in ROLES], ", ")
-    beside = [role for role in ROLES if role in down]
+    placed["name"] = _words(data, placed, [one for one in down if one not in PICTURE_ROLES], ", ")
+    beside = [role for role in PICTURE_ROLES if role in down]
     placed["row"] = list(zip(*(placed[one] for one in (*beside, "name")), strict=True))
     return placed.drop_duplicates(["column", "row"])
 
 
 def _words(data: Stylizations, placed: pd.DataFrame, columns: Sequence[str], between: str) -> list[str]:
     """Return the values of these columns, in words, for each picture."""
-    settings = [column for column in columns if column not in ROLES]
-    told: list[Any] = [placed[role] for role in columns if role in ROLES]
+    settings = [column for column in columns if column not in PICTURE_ROLES]
+    told: list[Any] = [placed[role] for role in columns if role in PICTURE_ROLES]
     if settings:
         told.append(labels.settings(data.tables.runs, settings, between)[placed["cell"]])
     return list(map(between.join, zip(*told, strict=True))) if told else [""] * len(placed)
@@ -119,17 +119,17 @@ def _words(data: Stylizations, placed: pd.DataFrame, columns: Sequence[str], bet
 
 def _pages(
     data: Stylizations, placed: pd.DataFrame, beside: Sequence[str]
-) -> Iterator[tuple[pd.DataFrame, list[page.Row]]]:
+) -> Iterator[tuple[pd.DataFrame, list[page.PictureRow]]]:
     """Yield columns with these inputs at their left, and rows below each other, as many as have room."""
     columns = list(placed.sort_values("cell", kind="stable")["column"].unique())
-    most = COLUMNS - len(beside)
+    most = PAGE_COLUMNS - len(beside)
     across = math.ceil(len(columns) / math.ceil(len(columns) / most))
     ordered = [part for _, part in placed.sort_values(["pair", "cell"]).groupby("row", sort=False)]
     for start in range(0, len(columns), across):
-        shown, parts, rows = columns[start : start + across], list[pd.DataFrame](), list[page.Row]()
+        shown, parts, rows = columns[start : start + across], list[pd.DataFrame](), list[page.PictureRow]()
         for part in ordered:
             made = _row(data, part, shown, beside, titled=not rows)
-            if rows and page.height([*rows, made]) > HEIGHT:
+            if rows and page.height([*rows, made]) > PAGE_HEIGHT:
                 yield pd.concat(parts), rows
                 parts, rows, made = [], [], replace(made, titled=True)
             parts.append(part[part["column"].isin(shown)])
@@ -139,30 +139,30 @@ def _pages(
 
 def _row(
     data: Stylizations, part: pd.DataFrame, columns: Sequence[str], beside: Sequence[str], *, titled: bool
-) -> page.Row:
+) -> page.PictureRow:
     """Return one row of pictures, with these inputs at their left."""
     pairs = list(zip(part["content"], part["style"], strict=True))
     at = dict(zip(part["column"], zip(part["cell"], pairs, strict=True), strict=True))
-    nothing = Picture("", "", None, status="–")
+    nothing = PageCell("", "", None, status="–")
     made = [
         pictures.result(data, data.arms[at[one][0]], at[one][1]) if one in at else nothing for one in columns
     ]
     inputs = [one for one in pictures.inputs(data, pairs[0]) if one.title in beside]
     shown = pictures.in_columns(PairPictures(tuple(inputs), tuple(made)), columns)
-    return page.Row(shown.inputs, shown.results, shown.size, part["name"].iloc[0], titled)
+    return page.PictureRow(shown.inputs, shown.results, shown.size, part["name"].iloc[0], titled)
 
 
-def _draw(data: Stylizations, placed: pd.DataFrame, rows: list[page.Row]) -> Figure:
-    caption = captions.lines(_where(data, placed), *pictures.explained(data))
+def _draw(data: Stylizations, placed: pd.DataFrame, rows: list[page.PictureRow]) -> Figure:
+    caption = captions.caption_lines(_where(data, placed), *pictures.picture_notes(data))
     with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
-        page.draw(panel, rows)
+        page.draw_rows(panel, rows)
     return drawn
 
 
 def _where(data: Stylizations, placed: pd.DataFrame) -> str:
     """Return the part of the sweep that a page shows, in words."""
     runs = data.tables.runs
-    columns = ", ".join(map(labels.axis, told(runs))) or "nothing"
+    columns = ", ".join(map(labels.axis, telling_settings(runs))) or "nothing"
     name = data.arms[0].config["name"]
     return (
         f"{name}, which swept {columns}: {placed['cell'].nunique()} of {len(data.arms)} cells; "
