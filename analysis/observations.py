@@ -139,6 +139,12 @@ class Observations:
         return str(self.tables.cells[0].config["name"])
 
     @property
+    def judges(self) -> list[str]:
+        """The judges that measured what is drawn; none for numbers of the runs themselves."""
+        measures = self.tables.measures
+        return list(measures.loc[measures["statistic"] == self.asked.y, "definition"].dropna().unique())
+
+    @property
     def seeds(self) -> list[str]:
         """The swept settings that are seeds."""
         return _seeds(self.tables.runs)

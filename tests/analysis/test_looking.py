@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -164,6 +165,48 @@ def test_without_axes_the_main_number_is_drawn(root: Path, overrides: Sequence[s
     data = observed(root, overrides)
     assert (data.asked.x, data.asked.y) == (x, y)
     assert_legible(plot.make(data))
+
+
+class TestLayout:
+    def test_of_one_s_choice(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "my.mplstyle").write_text("font.size: 5\naxes.grid: False\nxtick.labelsize: 4\n")
+        asked = [*PAINTED, "--output", str(root), "--results", str(tmp_path / "results")]
+        chosen = [
+            "--style",
+            str(tmp_path / "my.mplstyle"),
+            "--width",
+            "3.5",
+            "--format",
+            "svg",
+            "--no-caption",
+        ]
+        assert main(["plot", *asked, *chosen]) == 0
+        files = capsys.readouterr().out.splitlines()
+        assert [Path(file).suffix for file in files] == [".svg", ".csv", ".csv", ".json"]
+        drawn = Path(files[0]).read_text()
+        assert 'width="252pt"' in drawn
+        assert "clip-path" in drawn
+        assert main(["plot", *asked, *chosen]) == 0
+        assert Path(files[0]).read_text() == drawn
+        assert main(["plot", *asked, "--style", str(tmp_path / "none")]) == 1
+        assert capsys.readouterr().err.startswith("Error: `--style` should be a style of matplotlib; found")
+
+    def test_the_user_s_matplotlibrc_counts_where_nothing_is_set_on_purpose(self, root: Path) -> None:
+        data = observed(root, PAINTED)
+        with matplotlib.rc_context({"font.family": ["monospace"], "font.size": 30}):
+            drawn = plot.make(data)
+        axis = drawn.axes[0]
+        assert axis.xaxis.label.get_fontfamily() == ["monospace"]
+        assert axis.xaxis.label.get_fontsize() == style.RC["axes.labelsize"]
+
+    def test_the_judge_stands_in_the_caption(self, root: Path) -> None:
+        data = observed(root, PAINTED)
+        assert data.judges
+        assert f"by {data.judges[0]}." in caption(plot.make(data)).replace("\n", " ")
+        assert observed(root, MEASURED).judges == []
+
+    def test_words_fit_narrow_figures(self, root: Path) -> None:
+        assert_legible(plot.make(observed(root, PAINTED), layout=style.Layout(width=4.5)))
 
 
 class TestErrors:
