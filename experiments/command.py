@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 
 import conf
-from experiments.programs import typed
+from experiments.programs import config_dir, hydra_overrides, typed
 from experiments.sweeps import launchers
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
@@ -190,7 +190,10 @@ class CommandCallback(Callback):
         given |= set(OmegaConf.select(config, "search.space", default={}))
         swept = [key for key in config.hydra.sweeper.params or {} if key not in given]
         if swept:
-            rule, remedy = "should be given, or one value for each", command(config.entry, overrides)
+            flags = [] if (folder := config_dir(config.hydra)) is None else [f"--config-dir={folder}"]
+            program = config.entry if "search" in config else config.hydra.job.name
+            words = [*flags, *overrides, *hydra_overrides(config.hydra)]
+            rule, remedy = "should be given, or one value for each", command(program, words)
             _refuse(SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}"))
         try:
             check_writable(Path(config.output))

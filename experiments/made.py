@@ -56,16 +56,15 @@ def check_save(save: str | None, pictures: int, inputs: Iterable[str]) -> None:
     check_writable(path if _is_folder(save) else path.parent)
 
 
-def check_not_swept(save: str | None, overrides: Iterable[str]) -> None:
-    """Raise if a sweep is to save copies: its cells would write over each other's.
+def refuse_save(save: str | None, where: str) -> None:
+    """Raise if copies are wanted where none are made, such as of `a sweep`.
 
     Raises:
-        SettingError: It is.
+        SettingError: They are.
     """
-    given = [override for override in overrides if override.startswith("save=") and override != "save=null"]
-    if save is not None or given:
-        rule, remedy = "should be left out of a sweep", "`swag sheet last` shows its pictures."
-        raise SettingError("save", rule, given[0] if given else save, remedy)
+    if save is not None:
+        remedy = "Pictures are in the run directories; `swag sheet last` shows those of a sweep."
+        raise SettingError("save", f"should be left out of {where}", repr(save), remedy)
 
 
 def save_copies(save: str, pictures: Sequence[Path]) -> list[Path]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 NAMES = {
     "measure_activations": "measure",
@@ -24,6 +28,23 @@ PICTURED = ("stylize", "train_feedforward")
 def words(entry: str, arguments: Sequence[str]) -> list[str]:
     """Return the words of the command that runs an entry point."""
     return ["swag", NAMES.get(entry, entry), *arguments]
+
+
+def hydra_overrides(hydra: DictConfig) -> list[str]:
+    """Return Hydra's own settings, as typed, that a command gives beside its flags.
+
+    Args:
+        hydra: The `hydra` node of a composed config.
+    """
+    plain: Any = OmegaConf.to_container(hydra.overrides, resolve=False)  # some resolve only within a job
+    return [override for override in plain["hydra"] if not override.startswith("hydra.mode=")]
+
+
+def config_dir(hydra: DictConfig) -> str | None:
+    """Return the folder that a command gives by `--config-dir`; see `hydra_overrides`."""
+    sources = hydra.runtime.config_sources
+    found = next((source.path for source in sources if source.provider == "command-line"), None)
+    return None if found is None else str(Path(found).absolute())
 
 
 def typed(entry: str, arguments: Sequence[str]) -> str:

@@ -8,19 +8,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
-from experiments.made import check_not_swept
-from experiments.programs import PICTURED
+from experiments.made import refuse_save
+from experiments.programs import PICTURED, config_dir, hydra_overrides
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.finding import LAST
@@ -82,9 +80,10 @@ class Launch:
         """
         grid = grid_of(config.hydra)
         _check_size(grid, config.sweep.max_cells)
-        check_not_swept(OmegaConf.select(config, "save"), chain.from_iterable(grid.axes))
+        saved = (one for axis in grid.axes for one in axis if one.startswith("save=") and one != "save=null")
+        refuse_save(next(saved, None), "a sweep")
         launchers.check_launcher(config.hydra.launcher)
-        _check_composes(grid, Composer(config.hydra.job.config_name, _given(config.hydra.overrides)))
+        _check_composes(grid, Composer(config.hydra.job.config_name, hydra_overrides(config.hydra)))
         return cls(grid, config, overrides)
 
     @property
@@ -119,12 +118,12 @@ class Launch:
             Path(hydra.sweep.dir),
             hydra.job.config_name,
             self.grid,
-            command=[*self.overrides, *_given(hydra.overrides)],
+            command=[*self.overrides, *hydra_overrides(hydra)],
             launcher=name,
             workers=self.workers,
             label=str(self.config.name),
             program=hydra.job.name,
-            config_dir=_config_dir(hydra.runtime.config_sources),
+            config_dir=config_dir(hydra),
         )
         Sweep.launched = sweep
         launchers.connect(hydra.launcher)
@@ -194,17 +193,6 @@ def _is_over(sweep: Sweep) -> bool:
     if sweep.stopped:
         return not any(found.state == "running" and found.sweep == sweep.name for found in sweep.cells())
     return sweep.cells_left() == 0
-
-
-def _given(overrides: DictConfig) -> list[str]:
-    """Return Hydra's own settings, as typed, that the command gives beside its flags."""
-    plain: Any = OmegaConf.to_container(overrides, resolve=False)  # some have a value only within a job
-    return [override for override in plain["hydra"] if not override.startswith("hydra.mode=")]
-
-
-def _config_dir(sources: Sequence[DictConfig]) -> str | None:
-    """Return the folder that the command gives by `--config-dir`."""
-    return next((source.path for source in sources if source.provider == "command-line"), None)
 
 
 def _raise_first(returned: Sequence[object]) -> None:

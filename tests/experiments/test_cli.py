@@ -9,6 +9,7 @@ from analysis import __main__ as analysis
 from analysis.cli import COMMANDS
 from experiments.command import entry_of, experiments
 from experiments.listing import list_experiments
+from experiments.programs import NAMES
 
 SWAG = Path(sys.executable).with_name("swag")
 
@@ -30,6 +31,12 @@ def test_its_commands_are_those_there_are():
     assert {f"experiments.{entry_of(name)}" for name in experiments()} <= modules
     offered = {name for name, (module, _) in COMMANDS.items() if module == "analysis"}
     assert {command.__name__.rpartition(".")[2] for command in analysis.ANALYSIS_COMMANDS} == offered
+
+
+def test_printed_commands_have_the_names_of_swag():
+    assert {f"experiments.{entry}": name for entry, name in NAMES.items()}.items() <= {
+        module: name for name, (module, _) in COMMANDS.items()
+    }.items()
 
 
 def test_an_unknown_command_is_one_message(tmp_path):

@@ -70,6 +70,26 @@ def test_what_a_sweep_prints_works(tmp_path, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "mistaken",
+    [
+        "swag stylize -m experiment=smoke",
+        "swag measure experiment=smoke",
+        f"swag measure --config-dir={FUZZ} experiment=smoke network=tiny",
+        f"swag judge 'hydra.searchpath=[file://{FUZZ}]' experiment=fig1 network=tiny weights=random",
+    ],
+)
+def test_the_remedy_of_a_mistake_works(tmp_path, mistaken):
+    status, _, said = shell(tmp_path, mistaken)
+    assert status == 1
+    command = said.strip().rpartition("Type: ")[2]
+    assert command.startswith("swag judge" if "judge" in mistaken else "swag measure")
+    status, _, said = shell(tmp_path, f"{command} --dry-run")
+    assert status == 0, said
+    assert "Nothing was computed." in said
+
+
+@pytest.mark.slow
 def test_what_an_incomplete_sweep_prints_goes_on(tmp_path):
     arguments = f"--config-dir={FUZZ} {' '.join(TINY)} 'images.size=16,32' network=densenet121"
     status, _, said = shell(tmp_path, f"swag measure -m {arguments}")
