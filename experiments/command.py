@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
@@ -19,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 
 import conf
+from experiments.programs import config_dir, hydra_overrides, typed
 from experiments.sweeps import launchers
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
@@ -161,8 +161,8 @@ def entry_of(experiment: str) -> str | None:
 
 
 def command(entry: str, overrides: Sequence[str]) -> str:
-    """Return the command that computes all cells of a sweep."""
-    return shlex.join(["python", f"experiments/{entry}.py", "-m", *overrides])
+    """Return the command that computes all cells of a sweep, as typed in a shell."""
+    return typed(entry, ["-m", *overrides])
 
 
 def _groups(entry: str) -> str:
@@ -190,7 +190,10 @@ class CommandCallback(Callback):
         given |= set(OmegaConf.select(config, "search.space", default={}))
         swept = [key for key in config.hydra.sweeper.params or {} if key not in given]
         if swept:
-            rule, remedy = "should be given, or one value for each", command(config.entry, overrides)
+            flags = [] if (folder := config_dir(config.hydra)) is None else [f"--config-dir={folder}"]
+            program = config.entry if "search" in config else config.hydra.job.name
+            words = [*flags, *overrides, *hydra_overrides(config.hydra)]
+            rule, remedy = "should be given, or one value for each", command(program, words)
             _refuse(SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}"))
         try:
             check_writable(Path(config.output))

@@ -212,7 +212,7 @@ class Session:
 
     def _call(self, case: Case) -> int:
         if case.entry == "figure":
-            where = ["--runs", str(self.folder / "none"), "--out", str(self.folder / "figures")]
+            where = ["--output", str(self.folder / "none"), "--results", str(self.folder / "figures")]
             (self.folder / "none").mkdir(exist_ok=True)
             return analyse(["figure", *case.arguments, *where])
         sys.argv = [f"{case.entry}.py", *self.arguments(case)]
