@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import labels
-from analysis.tables.kept import tables_of
+from analysis.tables.kept import check_output, tables_of
 from analysis.tables.provenance import Provenance
 from analysis.tables.reading import UNKNOWN
 from analysis.tables.runs import INTERPOLATED, frame, told
@@ -69,7 +69,9 @@ class Listing:
             started = (row["started_at"] or "")[:16].replace("T", " ")
             state = Text(row["state"], COLORS.get(row["state"], ""))
             seconds = labels.plain(row["seconds"])
-            drawn.add_row(row["run_id"], about, Text(row["swept"]), state, seconds, started, _pictures(row))
+            drawn.add_row(
+                row["run_id"], Text(about), Text(row["swept"]), state, seconds, started, _pictures(row)
+            )
             if row["reason"]:
                 drawn.add_row("", "", Text(row["reason"], "red"))
         return drawn
@@ -94,6 +96,7 @@ def load(overrides: Sequence[str], root: Path, entry: str | None, states: Sequen
         SettingError, CellsError: The overrides can't be composed.
         StoreError: The output folder does not exist, or can't be read.
     """
+    check_output(root, with_runs=entry is None)
     cells = [] if entry is None else compose_cells(overrides, entry)
     with tables_of(root) as kept:
         runs, pairs = frame(kept.read("runs")), kept.read("pairs", columns=["run_id", "status"]).to_pandas()

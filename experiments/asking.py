@@ -28,7 +28,7 @@ from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
 from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.grid import Grid, as_typed, common
-from swag_repro.errors import UserError
+from swag_repro.errors import SettingError, UserError
 from swag_repro.runs.identity import key, leaves
 
 JUDGE = "measures"
@@ -107,8 +107,8 @@ def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
         entry: The entry point, which has the name of its config.
 
     Raises:
-        CellsError: Hydra can't compose the cells.
-        SettingError: A key is unknown, a value of the wrong type, or a mandatory one missing.
+        SettingError: Hydra can't compose the cells: a key is unknown, a value of the wrong type, or a
+            mandatory one missing.
     """
     with _composing(overrides, entry) as (jobs, composer):
         shared = common(jobs)
@@ -127,7 +127,7 @@ def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) ->
         entry: The same as for `compose_cells`.
 
     Raises:
-        CellsError, SettingError: The same as for `compose_cells`.
+        SettingError: The same as for `compose_cells`.
     """
     with _composing(overrides, entry) as (jobs, composer):
         shared = common(jobs)
@@ -153,7 +153,7 @@ def _composing(overrides: Sequence[str], entry: str) -> Iterator[tuple[list[list
             grid = _grid(overrides, entry)
             yield [grid[number] for number in range(len(grid))], Composer(entry)
     except (HydraException, OmegaConfBaseException) as error:
-        raise CellsError(
+        raise SettingError(
             "overrides",
             "should be what the experiment's command takes",
             f"{' '.join(overrides)!r}: {' '.join(str(error).split())}",

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.building import build
-from swag_repro.errors import SettingError, check_choice
-from swag_repro.losses import Like, Objective, Side
+from swag_repro.errors import SettingError, check_choice, check_number
+from swag_repro.losses import MATCHES, Like, Objective, Side
 from swag_repro.networks import Architecture
 from swag_repro.smoothing import Smoothing
 
@@ -21,6 +21,10 @@ def objective_of(settings: DictConfig, architecture: Architecture, smoothing: Sm
         SettingError: It names no taps of the network, or the objective refuses a setting.
     """
     taps = _style_taps(architecture, settings)
+    check_choice("objective.match", settings.match, MATCHES)
+    if settings.smoothed_deepest is not None:
+        check_number("objective.smoothed_deepest", settings.smoothed_deepest, least=0, whole=True)
+    check_number("objective.content_decay", settings.content_decay, above=0, remedy="1.0 leaves the weight.")
     return Objective(
         content=Side(
             loss=build(settings.content),

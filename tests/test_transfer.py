@@ -439,7 +439,7 @@ def test_other_errors_pass():
 
 
 def test_wrong_settings():
-    with pytest.raises(SettingError, match="`steps` should be at least 0"):
+    with pytest.raises(SettingError, match="`steps` should be a whole number from 0"):
         transfer(steps=-1)
     with pytest.raises(ValueError, match="start should be"):
         transfer(start=CONTENTS[:1])

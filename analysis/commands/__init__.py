@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from swag_repro.runs.files import path_of
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 Run: TypeAlias = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
@@ -38,10 +40,12 @@ def add(
         if overrides
         else None,
     )
-    parser.add_argument("--runs", type=Path, default=Path("outputs"), help="output folder of the experiments")
+    parser.add_argument(
+        "--runs", type=path_of, default=Path("outputs"), help="output folder of the experiments"
+    )
     if overrides:
         parser.add_argument(
-            "--config-dir", type=Path, metavar="DIR", help="a folder of settings beside conf/"
+            "--config-dir", type=path_of, metavar="DIR", help="a folder of settings beside conf/"
         )
     parser.set_defaults(run=run, overrides=overrides, config_dir=None)
     return parser
@@ -50,7 +54,7 @@ def add(
 def add_out(parser: argparse.ArgumentParser) -> None:
     """Add the option for the folder of results."""
     parser.add_argument(
-        "--out", type=Path, default=Path("results"), help="folder for tables and figures (results)"
+        "--out", type=path_of, default=Path("results"), help="folder for tables and figures (results)"
     )
 
 

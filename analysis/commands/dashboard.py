@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from analysis.commands import Commands, add
+from swag_repro.runs.files import path_of
 
 
 def register(commands: Commands) -> None:
@@ -19,7 +20,7 @@ def register(commands: Commands) -> None:
         about="W&B's workspace and report, as code",
         usage="[--out DIR] [--save] [--entity NAME] [--project NAME] [experiment=NAME]",
     )
-    parser.add_argument("--out", type=Path, default=Path("results/dashboard"), help="folder for the JSON")
+    parser.add_argument("--out", type=path_of, default=Path("results/dashboard"), help="folder for the JSON")
     parser.add_argument("--save", action="store_true", help="put both into the W&B project, too")
     parser.add_argument("--entity", default="", help="W&B's team or user; needed to save")
     parser.add_argument("--project", default="swag-repro", help="W&B's project")

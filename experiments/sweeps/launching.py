@@ -20,7 +20,7 @@ from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import console, duration
-from experiments.sweeps.sweep import Sweep
+from experiments.sweeps.sweep import Sweep, check_sweep
 from swag_repro.errors import SettingError
 from swag_repro.runs.files import check_writable
 
@@ -37,7 +37,7 @@ IN_WORDS = {"missing": "not begun", "running": "computed elsewhere"}
 """The summary's words for states of cells."""
 
 LISTED = 20
-"""The most cells that a dry run lists; a sweep's plan names all of them."""
+"""The most cells that a dry run lists, beside those that can't be computed."""
 
 
 class CompositionError(Exception):
@@ -75,6 +75,7 @@ class Launch:
             CompositionError: A cell does not compose.
         """
         grid = grid_of(config.hydra)
+        check_sweep(config.sweep)
         _check_size(grid, config.sweep.max_cells)
         launchers.check(config.hydra.launcher)
         _check_composes(grid, Composer(config.hydra.job.config_name, config.hydra.overrides.hydra))
@@ -85,19 +86,10 @@ class Launch:
         """Whether the cells are only listed."""
         return bool(self.config.sweep.dry_run)
 
-    def list_cells(self) -> None:
-        """Print the cells that would be computed."""
-        for number in range(min(LISTED, len(self.grid))):
-            console.print(escape(f"[{number + 1}/{len(self.grid)}] {' '.join(self.grid.own(number))}"))
-        if len(self.grid) > LISTED:
-            console.print(f"... and {len(self.grid) - LISTED} more")
-        console.print(f"{len(self.grid)} cells for {self.workers} workers. Nothing was computed.")
-
     @property
     def workers(self) -> int:
         """The number of processes that compute the cells, at most one per cell."""
-        asked = self.config.sweep.workers or launchers.workers(self.config.hydra.launcher)
-        return max(1, min(asked or 1, len(self.grid)))
+        return workers_of(self.grid, self.config.sweep, self.config.hydra.launcher)
 
     def run(self, launcher: Callable[[], Launcher]) -> None:
         """Write the plan and launch workers, repeatedly if some were killed before all cells ended.
@@ -105,7 +97,7 @@ class Launch:
         Raises:
             StoreError: The output folder can't be written to.
         """
-        check_writable(Path(self.config.output))
+        check_writable(Path(self.config.hydra.run.dir))
         hydra = self.config.hydra
         name = hydra.runtime.choices["hydra/launcher"]
         sweep = Sweep.start(
@@ -132,6 +124,18 @@ class Launch:
                 return
             if lost is not None and sweep.cells_left() and not sweep.stopped:
                 console.print(f"[yellow]workers were lost, so others are started[/] ({escape(lost)})")
+
+
+def workers_of(grid: Grid, settings: DictConfig, launcher: DictConfig) -> int:
+    """Return how many processes compute the cells of a grid, at most one per cell.
+
+    Args:
+        grid: The cells.
+        settings: The node `sweep`.
+        launcher: The node `hydra.launcher`, checked.
+    """
+    asked = settings.workers or launchers.workers(launcher)
+    return max(1, min(asked or 1, len(grid)))
 
 
 def _left(sweep: Sweep) -> int:

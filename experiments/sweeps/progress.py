@@ -61,7 +61,7 @@ def track(
         unit: The name of the units, in the plural.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn(unit),
@@ -69,7 +69,7 @@ def track(
         TextColumn("passed,"),
         TimeRemainingColumn(),
         TextColumn("left"),
-        TextColumn("[dim]{task.fields[left]}"),
+        TextColumn("{task.fields[left]}", style="dim", markup=False),
     )
     shown = enabled and console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:

@@ -10,7 +10,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from swag_repro.errors import SettingError, UserError
+from swag_repro.errors import SettingError, UserError, check_number, check_seed
 from swag_repro.images import grey
 from swag_repro.measures.distances import (
     Distance,
@@ -207,10 +207,8 @@ class Measures:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.projections < 1:
-            raise SettingError(
-                "measures.projections", "should be at least 1", self.projections, "64 are a good number."
-            )
+        check_number("measures.projections", self.projections, least=1, whole=True)
+        check_seed("measures.seed", self.seed)
 
     def choose(self, optimised: WeightedNetwork) -> WeightedNetwork:
         """Return the network that measures the pictures of the optimised one.
