@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from analysis import labels, tables
-from analysis.tables import MEASURES, Cell, CellsError, Pixels, Tables
+from analysis.tables import MEASURES, Cell, CellsError, PixelArray, Tables
 from swag_repro.runs.schema import LOSSES
 
 OBJECTIVE = ["objective.name", "objective.content_weight", "objective.style_weight", "start"]
 """Settings that stand beside every picture."""
 
-ROLES = ("content", "style")
+PICTURE_ROLES = ("content", "style")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Arm:
     @property
     def weights(self) -> str:
         """The weights of its network, in a caption's words."""
-        return labels.weights(self.config["weights"])
+        return labels.weights_text(self.config["weights"])
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Stylizations:
     def roles(self) -> tuple[str, ...]:
         """The roles, content and style, whose weight is above 0 in some arm."""
         objectives = [arm.config["objective"] for arm in self.arms]
-        return tuple(role for role in ROLES if any(part[f"{role}_weight"] > 0 for part in objectives))
+        return tuple(role for role in PICTURE_ROLES if any(part[f"{role}_weight"] > 0 for part in objectives))
 
     @property
     def judges(self) -> dict[str, list[str]]:
@@ -90,7 +90,7 @@ class Stylizations:
         }
 
 
-def load(
+def load_stylizations(
     overrides: list[str], runs: Path, *, partial: bool, shown: Collection[str] = (), entry: str = "stylize"
 ) -> Stylizations:
     """Return the stylisations of the experiment that these overrides name.
@@ -106,7 +106,7 @@ def load(
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, entry, partial=partial)
+    data = tables.load_tables(overrides, runs, entry, partial=partial)
     arms = _arms(data, shown)
     table = _pictures(data, arms)
     pairs = list(dict.fromkeys(zip(table["content"], table["style"], strict=True)))
@@ -124,7 +124,7 @@ def load(
 def _arms(data: Tables, shown: Collection[str]) -> tuple[Arm, ...]:
     runs = data.runs
     columns = (
-        runs.index, tables.lines(runs, shown), labels.label(runs, shown), labels.network(runs, shown),
+        runs.index, tables.line_numbers(runs, shown), labels.label(runs, shown), labels.network(runs, shown),
         data.cells, runs["run_id"].isna(),
     )  # fmt: skip
     return tuple(Arm(*values) for values in zip(*columns, strict=True))
@@ -132,7 +132,7 @@ def _arms(data: Tables, shown: Collection[str]) -> tuple[Arm, ...]:
 
 def _pictures(data: Tables, arms: tuple[Arm, ...]) -> pd.DataFrame:
     """Return `Stylizations.table`."""
-    context = data.context(*OBJECTIVE).drop(columns=list(ROLES), errors="ignore")
+    context = data.context(*OBJECTIVE).drop(columns=list(PICTURE_ROLES), errors="ignore")
     context = context.assign(cell=context.index, line=[arm.line for arm in arms])
     context.insert(0, "label", [arm.label for arm in arms])
     pairs = data.pairs.drop(columns=["styles", "steps"])
@@ -160,7 +160,7 @@ def _measured(data: Tables) -> pd.DataFrame:
     )
 
 
-def means(table: pd.DataFrame, along: str | None = None) -> pd.DataFrame:
+def mean_over_pairs(table: pd.DataFrame, along: str | None = None) -> pd.DataFrame:
     """Return means and standard errors over all pairs, however they ended, in one row for each cell.
 
     Args:
@@ -186,7 +186,7 @@ def _alike(table: pd.DataFrame) -> list[str]:
     return [column for column in [*context, "judge", "random"] if column != "cell"]
 
 
-def picture(data: Stylizations, arm: Arm, name: Any) -> Pixels:
+def picture(data: Stylizations, arm: Arm, name: Any) -> PixelArray:
     """Return an arm's 8-bit picture `(H, W, 3)`; see `Tables.picture`."""
     return data.tables.picture(arm.index, name)
 

@@ -38,7 +38,7 @@ from swag_repro.runs.records import RunRecord, all_runs
 from swag_repro.trained import TABLE
 from swag_repro.weights import WEIGHTS
 
-CURVES = "curves.csv"
+CURVES_CSV = "curves.csv"
 
 
 def main() -> None:
@@ -62,13 +62,13 @@ def main() -> None:
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
     try:
-        export(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
+        write_weights(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
     except UserError as error:
         console.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(1)
 
 
-def export(
+def write_weights(
     output: Path,
     name: str,
     folder: Path,
@@ -103,7 +103,7 @@ def export(
         check_stored(record.config, record.path, *own)
     rows = [_exported(record, folder, stored=key[0] not in numbers_only) for key, record in trained.items()]
     _add(folder / TABLE, pd.DataFrame(rows))
-    _add(folder / CURVES, pd.concat(map(_curve, trained.values())))
+    _add(folder / CURVES_CSV, pd.concat(map(_curve, trained.values())))
     console.print(f"{len(rows)} trainings → {folder}")
 
 

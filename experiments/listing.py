@@ -27,7 +27,7 @@ from swag_repro.runs.records import RunRecord, all_runs
 WIDE = 140
 """Columns that a terminal needs for the descriptions of the experiments."""
 
-KNOWN = 20
+RUNS_AVERAGED = 20
 """The largest number of runs per experiment whose sizes are averaged."""
 
 
@@ -52,7 +52,7 @@ class Listed:
     size: float | None
 
 
-def listed(runs: Path) -> list[Listed]:
+def list_experiments(runs: Path) -> list[Listed]:
     """Return all experiments of `conf/`.
 
     Args:
@@ -78,7 +78,7 @@ def _listed(name: str, found: dict[str, list[RunRecord]]) -> Listed:
         _about(text),
         cells,
         cells * fmean(record.status.seconds or 0.0 for record in known) if known else None,
-        cells * fmean(_size(record.path) for record in known[:KNOWN]) if known else None,
+        cells * fmean(_size(record.path) for record in known[:RUNS_AVERAGED]) if known else None,
     )
 
 
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_column(column, no_wrap=True, justify="right")
     if console.width >= WIDE:
         table.add_column("", no_wrap=True, ratio=1)
-    for one in listed(options.runs):
+    for one in list_experiments(options.runs):
         time = "?" if one.seconds is None else duration(one.seconds)
         disk = "?" if one.size is None else f"{one.size / 2**20:.0f} MiB"
         about = [one.about] if console.width >= WIDE else []

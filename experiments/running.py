@@ -28,10 +28,10 @@ from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.grid import Grid, as_typed
-from experiments.sweeps.launching import LISTED, workers_of
+from experiments.sweeps.launching import DRY_RUN_CELLS, workers_of
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.states import FAILURES, alike, without_kills
-from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
 from swag_repro.errors import UserError
 from swag_repro.runs.records import reason_of
@@ -50,7 +50,7 @@ def flush_subnormals() -> None:
     torch.set_flush_denormal(True)  # later threads inherit it
 
 
-def run(composed: DictConfig, kind: type[Experiment]) -> None:
+def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
     """Run an entry point: compute its cell, or in a multirun as many cells as this worker can claim.
 
     A failure of a single cell ends the process with status 1. A failure in a multirun is recorded, and the
@@ -68,7 +68,7 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
     overrides = _overrides()
-    outcome = Cell(composed, overrides, None, kind).run()
+    outcome = CellTask(composed, overrides, None, kind).run()
     _announce(outcome, None, [as_typed(override) for override in overrides])
     if outcome.signal is not None:
         interrupt(outcome.signal)
@@ -83,13 +83,13 @@ def _try(composed: DictConfig, kind: type[Experiment]) -> bool:
     grid = grid_of(hydra) if multirun else Grid(tuple((override,) for override in _overrides()))
     composer, refused = Composer(kind.reads, hydra.overrides.hydra), 0
     for number in range(len(grid)):
-        reason = Cell(composer(grid[number]), grid[number], None, kind).refusal()
+        reason = CellTask(composer(grid[number]), grid[number], None, kind).refusal()
         refused += reason is not None
-        if number < LISTED or (reason is not None and refused <= LISTED):
+        if number < DRY_RUN_CELLS or (reason is not None and refused <= DRY_RUN_CELLS):
             why = "" if reason is None else f" [bold red]error:[/] {escape(reason)}"
             console.print(f"{escape(f'[{number + 1}/{len(grid)}] ' + ' '.join(grid.own(number)))}{why}")
-    if len(grid) > LISTED:
-        console.print(f"... and {len(grid) - LISTED} more")
+    if len(grid) > DRY_RUN_CELLS:
+        console.print(f"... and {len(grid) - DRY_RUN_CELLS} more")
     found = f", of which {refused} can't be computed" if refused else ""
     workers = workers_of(grid, composed.sweep, hydra.launcher)
     console.print(f"{len(grid)} cells for {workers} workers{found}. Nothing was computed.")
@@ -108,14 +108,14 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
         handle(lambda _: None)  # if a finished worker ends by a signal, a launcher loses all others
     composer = Composer(sweep.entry, HydraConfig.get().overrides.hydra)
 
-    def compute(place: Place) -> Outcome:
+    def compute(place: CellPlace) -> Outcome:
         overrides = sweep.grid[place.number]
         try:
             composed = composer(overrides)
         except (HydraException, OmegaConfBaseException) as error:
             place.note_refusal(str(error))
             return Outcome("failed", 0.0, str(error))
-        return Cell(composed, overrides, place, kind, wait=False).run()
+        return CellTask(composed, overrides, place, kind, wait=False).run()
 
     worker = Worker(sweep, compute, _announce)
     # Each worker begins at another cell. A launcher's workers don't wait for cells that other processes
@@ -139,7 +139,7 @@ def _settle(sweep: Sweep) -> None:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellTask:
     """A cell to compute.
 
     Attributes:
@@ -152,7 +152,7 @@ class Cell:
 
     composed: DictConfig
     overrides: list[str]
-    place: Place | None
+    place: CellPlace | None
     kind: type[Experiment]
     wait: bool = True
 
@@ -319,7 +319,7 @@ class Cell:
                 show(tracker, ending(run.path))
 
 
-def _announce(outcome: Outcome, place: Place | None, own: Sequence[str] | None = None) -> None:
+def _announce(outcome: Outcome, place: CellPlace | None, own: Sequence[str] | None = None) -> None:
     own = place.own if place is not None else own or ()
     counted = [f"[{place}]"] if place is not None else []
     start = escape(" ".join([*counted, *own]))

@@ -22,7 +22,7 @@ from swag_repro.networks import Architecture
 from swag_repro.runs.files import MALFORMED, digest_of
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import is_finished
-from swag_repro.state_dicts import load, read
+from swag_repro.state_dicts import load_weights, read_tensors
 
 WEIGHTS, SNAPSHOTS = "weights.safetensors", "snapshots"
 """Names in a training's run directory: of its last weights, and of the folder of earlier ones."""
@@ -175,8 +175,8 @@ class FileWeights:
             WeightsError: no such file, another sha256, or not one state dict of this network.
         """
         self.digest(architecture)
-        network, content = architecture.build(), read(Path(self.path).expanduser())
-        load(network, content, architecture, source=self.path, part=self.part)
+        network, content = architecture.build(), read_tensors(Path(self.path).expanduser())
+        load_weights(network, content, architecture, source=self.path, part=self.part)
         return network
 
     def digest(self, architecture: Architecture) -> str:  # noqa: ARG002  (part of the protocol)
@@ -255,9 +255,9 @@ class RunWeights(StoredWeights):
         settings = _training_settings(directory)
         if settings is None or not is_finished(directory):
             rule = "should be the id of a finished training"
-            raise WeightsError("weights.run", rule, f"none of this id in {runs}", TRAIN_ONE)
+            raise WeightsError("weights.run", rule, f"none of this id in {runs}", _TRAIN_ONE)
         if (found := settings["network"]["name"]) != architecture.name:
-            raise WeightsError("weights.run", f"should have trained {architecture.name}", found, TRAIN_ONE)
+            raise WeightsError("weights.run", f"should have trained {architecture.name}", found, _TRAIN_ONE)
         return directory
 
     def _only_one(self, runs: Path, architecture: Architecture) -> Path:
@@ -267,7 +267,7 @@ class RunWeights(StoredWeights):
             which = f"{architecture.name} with seed {self.seed}"
             listed = ", ".join(path.name for path in fitting) or "none"
             rule = f"should be given unless there is one finished training of {which}"
-            raise WeightsError("weights.run", rule, f"{listed} in {runs}", TRAIN_ONE)
+            raise WeightsError("weights.run", rule, f"{listed} in {runs}", _TRAIN_ONE)
         return fitting[0]
 
     def _fits(self, directory: Path, architecture: Architecture) -> bool:
@@ -277,7 +277,7 @@ class RunWeights(StoredWeights):
         return bool(settings["network"]["name"] == architecture.name)
 
 
-TRAIN_ONE = "python experiments/train_classifier.py trains one."
+_TRAIN_ONE = "python experiments/train_classifier.py trains one."
 
 
 def _training_settings(directory: Path) -> dict[str, Any] | None:

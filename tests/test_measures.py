@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torchvision.models import AlexNet_Weights, resnet18, vgg16
 from analysis.tables import MEASURES
 from swag_repro import measures
 from swag_repro.errors import SettingError
-from swag_repro.images import bundled, load
+from swag_repro.images import bundled, load_image
 from swag_repro.measures import WeightedNetwork, check_held_out, ssim
 from swag_repro.measures.distances import (
     frechet_distance,
@@ -24,7 +25,7 @@ from swag_repro.measures.distances import (
     relative_sliced_wasserstein,
     structural_divergence,
 )
-from swag_repro.measures.pictures import read
+from swag_repro.measures.pictures import read_features, shrunk
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.pretrained import PretrainedWeights
 from swag_repro.weights import FileWeights
@@ -49,7 +50,9 @@ def drawn(*shape, seed=0):
 def each_pair(network, taps, distance, images, references):
     """A distance of each image to its reference, as `HeldOut` measures it."""
     pairs = zip(images, references, strict=True)
-    return torch.cat([mean_over(taps, distance, read(network, a), read(network, b)) for a, b in pairs])
+    return torch.cat(
+        [mean_over(taps, distance, read_features(network, a), read_features(network, b)) for a, b in pairs]
+    )
 
 
 def style_distance(network, taps, images, styles):
@@ -92,12 +95,12 @@ def network():
 
 @pytest.fixture(scope="module")
 def content():
-    return TF.resize(load(bundled(limit=1)[0], Resize(size=96, policy="squash")), [48, 48])
+    return TF.resize(load_image(bundled(limit=1)[0], Resize(size=96, policy="squash")), [48, 48])
 
 
 @pytest.fixture(scope="module")
 def style():
-    return TF.resize(load(bundled(limit=1)[1], Resize(size=96, policy="squash")), [40, 56])
+    return TF.resize(load_image(bundled(limit=1)[1], Resize(size=96, policy="squash")), [40, 56])
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +316,7 @@ def settings_of(weights=None, projections=4):
         weights=weights or RandomWeights(seed=0),
         projections=projections,
         seed=0,
+        size=None,
     )
 
 
@@ -383,6 +387,25 @@ def held_out():
     return given.build(given.choose(WeightedNetwork(architecture("vgg16"), RandomWeights(seed=0))))
 
 
+def test_larger_pictures_are_shrunk_before_they_are_measured(held_out, content, style):
+    seen = replace(held_out, size=16)
+    (found,) = seen(content[None], content.flip(2)[None], [style])
+    small = [shrunk(image, 16) for image in (content, content.flip(2), style)]
+    assert [min(image.shape[1:]) for image in small] == [16, 16, 16]
+    (as_they_are,) = held_out(small[0][None], small[1][None], [small[2]])
+    assert found == as_they_are
+    assert shrunk(content, min(content.shape[1:])) is content
+    assert shrunk(content, None) is content
+    (whole,) = held_out(content[None], content.flip(2)[None], [style])
+    assert whole != found
+
+
+@pytest.mark.parametrize("size", [15, 0, -1])
+def test_a_size_too_small_to_measure_is_refused(size):
+    with pytest.raises(SettingError, match="measures.size"):
+        replace(settings_of(), size=size)
+
+
 def test_a_picture_has_all_its_measures(held_out, content, style):
     noisy = (content + 0.2 * drawn(*content.shape)).clamp(0, 1)
     pictures = list(held_out(torch.stack([content, noisy]), torch.stack([content] * 2), [style, content]))
@@ -438,6 +461,7 @@ def test_a_style_too_small_to_read_leaves_the_content_measures(network, content)
         structure_tap="deep",
         deep_tap="deep",
         early_tap="shallow",
+        size=None,
         **SLICED,
     )
     (picture,) = held_out(content[None], content[None], [content[:, :1, :1]])

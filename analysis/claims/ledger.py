@@ -13,17 +13,17 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from analysis.claims import units
 from analysis.claims.answers import Answer, answer
-from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, asked
+from analysis.claims.definitions import Claim, ClaimError, Evidence, Inquiry, inquiries
+from analysis.claims.numbers import load_numbers, sweep_commands
 from analysis.effects import CONFIDENCE
 from analysis.tables import CellsError, Tables
 from analysis.tables.kept import check_output
 from swag_repro.errors import SettingError
 
-State = Literal["holds", "refuted", "open", "missing"]
+AnswerState = Literal["holds", "refuted", "open", "missing"]
 
-STATES: tuple[State, ...] = get_args(State)
+ANSWER_STATES: tuple[AnswerState, ...] = get_args(AnswerState)
 
 ANSWERED = [field.name for field in fields(Answer) if field.name != "run_ids"]
 """Columns of an answer's numbers."""
@@ -46,7 +46,7 @@ class Entry:
         figure: A figure to look at.
     """
 
-    asked: Asked
+    asked: Inquiry
     answer: Answer | None
     why: str | None
     commands: tuple[str, ...]
@@ -92,7 +92,7 @@ class Ledger:
         rows = []
         for name, claim in self.claims.items():
             own = self.questions[self.questions["claim"] == name]
-            counts: dict[str, object] = {state: int((own["state"] == state).sum()) for state in STATES}
+            counts: dict[str, object] = {state: int((own["state"] == state).sum()) for state in ANSWER_STATES}
             rows.append(
                 {
                     "claim": name,
@@ -129,7 +129,7 @@ def earlier_answers(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def load(
+def load_ledger(
     claims: dict[str, Claim],
     evidence: Evidence,
     overrides: Sequence[str],
@@ -158,20 +158,22 @@ def load(
     entries = [
         _entry(one, sources[one.question.evidence])
         for name, claim in claims.items()
-        for one in asked(name, claim, evidence)
+        for one in inquiries(name, claim, evidence)
     ]
     behind = [data for source in sources.values() for data in source.behind]
     return Ledger(claims, tuple(entries), tuple(behind), earlier)
 
 
-def commands(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path) -> list[str]:
+def evidence_commands(
+    claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path
+) -> list[str]:
     """Return the commands, as typed, that compute all evidence of these claims; cheap sweeps come first."""
     wanted = dict.fromkeys(part for name in _wanted(claims, evidence) for part in evidence.together(name))
     return [one for name in wanted for one in _computing(name, evidence, overrides, runs)]
 
 
 def _computing(name: str, evidence: Evidence, overrides: Sequence[str], runs: Path) -> list[str]:
-    found = units.commands(evidence.sweeps[name], evidence.judges_of(name), overrides, runs)
+    found = sweep_commands(evidence.sweeps[name], evidence.judges_of(name), overrides, runs)
     return [shlex.join(one) for one in found]
 
 
@@ -199,7 +201,7 @@ def _source(
     given = tuple(one for part in parts for one in _computing(part, evidence, overrides, runs))
     try:
         loaded = [
-            units.load(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, columns)
+            load_numbers(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, columns)
             for part in parts
         ]
     except (CellsError, SettingError) as error:
@@ -209,7 +211,7 @@ def _source(
     return _Source(numbers, None, tuple(data for _, behind in loaded for data in behind), given, figure)
 
 
-def _entry(one: Asked, source: _Source) -> Entry:
+def _entry(one: Inquiry, source: _Source) -> Entry:
     if source.numbers is None:
         return Entry(one, None, source.why, source.commands, source.figure)
     [judge] = one.where.get("judge", [None])
@@ -249,7 +251,7 @@ def _kept(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: rows[name].mask(taken, kept[name]) for name in columns})
 
 
-def _state(row: Mapping[Hashable, Any]) -> State:
+def _state(row: Mapping[Hashable, Any]) -> AnswerState:
     if pd.isna(row["mean"]):
         return "missing"
     if row["p_holm"] >= 1 - CONFIDENCE:
@@ -275,7 +277,7 @@ def _verdict(claim: Claim, states: Sequence[str]) -> Verdict:
     return "not reproduced" if "refuted" in known else "open"
 
 
-def chosen(claims: dict[str, Claim], names: Sequence[str]) -> dict[str, Claim]:
+def choose_claims(claims: dict[str, Claim], names: Sequence[str]) -> dict[str, Claim]:
     """Return the claims with these names, given whole or by their first part, such as `C6`.
 
     Raises:

@@ -18,7 +18,7 @@ from analysis.drawing.style import WIDTH
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     """How one line is drawn, in every panel.
 
     Attributes:
@@ -37,14 +37,19 @@ class Look:
 
 
 # Okabe and Ito's colours: networks with shortcuts are warm, others cold. Markers tell them apart in grey.
-KNOWN = {
-    "resnet50": Look("#D55E00", "o"),
-    "pseudo_resvgg": Look("#E69F00", "s"),
-    "noresnet50": Look("#0072B2", "^"),
-    "pseudo_vgg": Look("#56B4E9", "v"),
-    "vgg19": Look("#000000", "D"),
+NETWORK_STYLES = {
+    "resnet50": LineStyle("#D55E00", "o"),
+    "pseudo_resvgg": LineStyle("#E69F00", "s"),
+    "noresnet50": LineStyle("#0072B2", "^"),
+    "pseudo_vgg": LineStyle("#56B4E9", "v"),
+    "vgg19": LineStyle("#000000", "D"),
 }
-OTHERS = (Look("#009E73", "P"), Look("#CC79A7", "X"), Look("#7F7F7F", "p"), Look("#8C6D31", "<"))
+OTHERS = (
+    LineStyle("#009E73", "P"),
+    LineStyle("#CC79A7", "X"),
+    LineStyle("#7F7F7F", "p"),
+    LineStyle("#8C6D31", "<"),
+)
 
 DASHES: tuple[tuple[float, ...], ...] = ((4, 2), (1, 1.2), (5, 1.5, 1, 1.5))
 """Dashes of smoothings, one each."""
@@ -58,49 +63,49 @@ ASIDE = 3.5
 SPREAD = 0.8
 """Share of the room at a place that its points of several colours take, as in seaborn."""
 
-LETTER, HANDLE, ROW = 0.06, 0.63, 0.16
+_LETTER, HANDLE, _ROW = 0.06, 0.63, 0.16
 """Inches in a legend: a letter, a line with the space around it, and a row."""
 
 
-def looks(names: Sequence[str]) -> list[Look]:
+def looks(names: Sequence[str]) -> list[LineStyle]:
     """Return the look of each network, or of other kinds of lines; the paper's five networks keep theirs.
 
     Args:
         names: Names of the networks. The first of several equal names has the network's own look.
     """
-    free = iter([*OTHERS, *(look for name, look in KNOWN.items() if name not in names)] * len(names))
+    free = iter([*OTHERS, *(look for name, look in NETWORK_STYLES.items() if name not in names)] * len(names))
     step = (THICK - THIN) / max(len(names) - 1, 1)
     return [
         replace(
-            KNOWN[name] if name in KNOWN and name not in names[:index] else next(free),
+            NETWORK_STYLES[name] if name in NETWORK_STYLES and name not in names[:index] else next(free),
             width=THICK - step * index,
         )
         for index, name in enumerate(names)
     ]
 
 
-def graded(count: int) -> list[Look]:
+def graded(count: int) -> list[LineStyle]:
     """Return a number of looks, from dark to light."""
-    markers = [look.marker for look in (*KNOWN.values(), *OTHERS)]
+    markers = [look.marker for look in (*NETWORK_STYLES.values(), *OTHERS)]
     colors = sns.color_palette("viridis", count + 1).as_hex()[:count]  # the last is too light for lines
-    return [Look(color, markers[index % len(markers)]) for index, color in enumerate(colors)]
+    return [LineStyle(color, markers[index % len(markers)]) for index, color in enumerate(colors)]
 
 
-def looks_of(table: pd.DataFrame) -> dict[str, Look]:
+def looks_of(table: pd.DataFrame) -> dict[str, LineStyle]:
     """Return the look of each `label` of a table, in its order, chosen by the `network.name` beside it."""
     first = table.drop_duplicates("label")
     return dict(zip(first["label"], looks(first["network.name"].tolist()), strict=True))
 
 
-def smoothed(look: Look, smoothing: int) -> Look:
+def smoothed(look: LineStyle, smoothing: int) -> LineStyle:
     """Return a look for a smoothing: dashed, with rings as markers; smoothing 0 leaves it as it is."""
     if smoothing == 0:
         return look
     return replace(look, dash=DASHES[(smoothing - 1) % len(DASHES)], hollow=True, width=THIN)
 
 
-def draw(
-    axis: Axes, table: pd.DataFrame, looks: Mapping[str, Look], *, aside: float = ASIDE, **options: Any
+def draw_lines(
+    axis: Axes, table: pd.DataFrame, looks: Mapping[str, LineStyle], *, aside: float = ASIDE, **options: Any
 ) -> None:
     """Draw seaborn's lines of means, one for each `label` of the table.
 
@@ -135,12 +140,12 @@ def draw(
 
 
 def draw_points(
-    axis: Axes, table: pd.DataFrame, looks: Mapping[str, Look], *, order: Sequence[str], **options: Any
+    axis: Axes, table: pd.DataFrame, looks: Mapping[str, LineStyle], *, order: Sequence[str], **options: Any
 ) -> None:
     """Draw seaborn's points of means with intervals, and the values behind them, a colour for each `label`.
 
     Args:
-        axis: The panel. Set its scale afterwards, see `draw`.
+        axis: The panel. Set its scale afterwards, see `draw_lines`.
         table: One row for each value.
         looks: Looks by label, side by side at each place.
         order: The places in order.
@@ -163,7 +168,7 @@ def draw_points(
 
 
 def draw_seeds(
-    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: Mapping[str, Look], *, x: str
+    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: Mapping[str, LineStyle], *, x: str
 ) -> None:
     """Draw lines of one statistic and definition, with bands from the lowest to the highest seed.
 
@@ -176,10 +181,10 @@ def draw_seeds(
     """
     statistic, definition = panel
     shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
-    draw(axis, shown, looks, x=x, y="value", errorbar=("pi", 100), aside=0)
+    draw_lines(axis, shown, looks, x=x, y="value", errorbar=("pi", 100), aside=0)
 
 
-def intervals(axis: Axes, x: Any, y: Any, look: Look, **options: Any) -> None:
+def intervals(axis: Axes, x: Any, y: Any, look: LineStyle, **options: Any) -> None:
     """Draw points with error bars that were computed elsewhere, and a line through them.
 
     Args:
@@ -201,7 +206,7 @@ def legend_columns(names: Sequence[str]) -> int:
     """Return the number of columns in a legend over two printed columns; names fill one after the other."""
     for count in range(len(names), 1, -1):
         columns = np.array_split([len(name) for name in names], count)  # matplotlib fills columns so
-        if sum(HANDLE + LETTER * column.max() for column in columns) <= WIDTH:
+        if sum(HANDLE + _LETTER * column.max() for column in columns) <= WIDTH:
             return count
     return 1
 
@@ -209,7 +214,7 @@ def legend_columns(names: Sequence[str]) -> int:
 def legend_height(names: Sequence[str], columns: int = 0) -> float:
     """Return the height, in inches, of the legend of these names in at most that many columns."""
     most = legend_columns(names)
-    return ROW * math.ceil(len(names) / (min(columns, most) if columns else most))
+    return _ROW * math.ceil(len(names) / (min(columns, most) if columns else most))
 
 
 def add_legend(drawn: FigureBase, axes: Iterable[Axes], order: Sequence[str], columns: int = 0) -> None:

@@ -11,20 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from analysis.drawing.style import ALARM, PAD, WIDTH
-from analysis.tables import Pixels
+from analysis.tables import PixelArray
 
-TITLE, SMALL = 7.5, 6
+_TITLE, SMALL = 7.5, 6
 """Sizes in points of the words above a picture, and below it."""
 
-LINE, SPACE = 0.118, 0.03
+_LINE, SPACE = 0.118, 0.03
 """Heights in inches: a line of words, and the space between words and their picture."""
 
-LETTER = 0.58 / 72
+_LETTER = 0.58 / 72
 """Width of a letter in inches, for each point of its size."""
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageCell:
     """One cell of the page.
 
     Attributes:
@@ -37,7 +37,7 @@ class Picture:
 
     title: str
     key: str
-    image: Pixels | None
+    image: PixelArray | None
     below: str = ""
     status: str = "finished"
 
@@ -46,8 +46,8 @@ class Picture:
 class PairPictures:
     """A pair's shown inputs, and its results in the order of the arms."""
 
-    inputs: tuple[Picture, ...]
-    results: tuple[Picture, ...]
+    inputs: tuple[PageCell, ...]
+    results: tuple[PageCell, ...]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,7 +58,7 @@ class PairPictures:
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """A row of pictures, side by side.
 
     Attributes:
@@ -69,23 +69,23 @@ class Row:
         titled: Whether titles stand above.
     """
 
-    inputs: tuple[Picture | None, ...]
-    results: tuple[Picture, ...]
+    inputs: tuple[PageCell | None, ...]
+    results: tuple[PageCell, ...]
     size: tuple[int, int]
     name: str
     titled: bool
 
     @property
-    def pictures(self) -> tuple[Picture | None, ...]:
+    def pictures(self) -> tuple[PageCell | None, ...]:
         """All pictures, from left to right."""
         return (*self.inputs, *self.results)
 
     def words(self, column: float) -> tuple[float, float]:
         """Return the heights of the words above and below pictures; all lengths are in inches."""
         shown = [picture for picture in self.pictures if picture is not None]
-        above = [_wrapped(picture.title, TITLE, column) for picture in shown if self.titled]
+        above = [_wrapped(picture.title, _TITLE, column) for picture in shown if self.titled]
         below = [_wrapped(picture.below, SMALL, column) for picture in shown]
-        return _height(above) * TITLE / SMALL, _height(below)
+        return _height(above) * _TITLE / SMALL, _height(below)
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -95,7 +95,7 @@ def spread(count: int, most: int) -> list[int]:
 
 def rows(
     pairs: Sequence[PairPictures], bands: Sequence[Sequence[int]], names: Sequence[str] = ()
-) -> list[Row]:
+) -> list[PictureRow]:
     """Return the rows of a page.
 
     Args:
@@ -111,16 +111,16 @@ def rows(
             inputs = beside[index] if index < len(beside) else (None,)
             titled = number == index == 0 or (not names and len(bands) > 1)
             results = tuple(pair.results[arm] for arm in band)
-            made.append(Row(inputs, results, pair.size, names[index] if names else "", titled))
+            made.append(PictureRow(inputs, results, pair.size, names[index] if names else "", titled))
     return made
 
 
-def height(rows: Sequence[Row]) -> float:
+def height(rows: Sequence[PictureRow]) -> float:
     """Return the height of these rows in inches."""
     return sum(_heights(rows))
 
 
-def draw(panel: SubFigure, rows: Sequence[Row]) -> None:
+def draw_rows(panel: SubFigure, rows: Sequence[PictureRow]) -> None:
     """Draw the pictures with their words; the pixels of all results have one size."""
     column, heights = _column(rows), _heights(rows)
     widths = [column] * _columns(rows)
@@ -136,26 +136,26 @@ def draw(panel: SubFigure, rows: Sequence[Row]) -> None:
                 _draw(panel.add_subplot(cell, label=picture.key), picture, row, column)
         if row.name:
             panel.axes[-len(row.results)].set_ylabel(
-                _wrapped(row.name, TITLE, heights[3 * number + 1]), fontsize=TITLE, parse_math=False
+                _wrapped(row.name, _TITLE, heights[3 * number + 1]), fontsize=_TITLE, parse_math=False
             )
 
 
-def _columns(rows: Sequence[Row]) -> int:
+def _columns(rows: Sequence[PictureRow]) -> int:
     return max(len(row.pictures) for row in rows)
 
 
-def _names(rows: Sequence[Row]) -> float:
+def _names(rows: Sequence[PictureRow]) -> float:
     """Return the space between inputs and results in inches."""
-    return 2 * LINE if any(row.name for row in rows) else 0.01
+    return 2 * _LINE if any(row.name for row in rows) else 0.01
 
 
-def _column(rows: Sequence[Row]) -> float:
+def _column(rows: Sequence[PictureRow]) -> float:
     """Return the width of a column in inches."""
     columns = _columns(rows)
     return (WIDTH - _names(rows) - 2 * PAD * (columns + 1)) / columns
 
 
-def _heights(rows: Sequence[Row]) -> list[float]:
+def _heights(rows: Sequence[PictureRow]) -> list[float]:
     """Return, row by row, the heights in inches of the words above, the pictures, and the words below."""
     column, widest = _column(rows), max(row.size[1] for row in rows)
     heights = []
@@ -167,16 +167,16 @@ def _heights(rows: Sequence[Row]) -> list[float]:
 
 def _height(texts: Sequence[str]) -> float:
     most = max((text.count("\n") + 1 for text in texts if text), default=0)
-    return LINE * most + SPACE
+    return _LINE * most + SPACE
 
 
-def _draw(axis: Axes, picture: Picture, row: Row, column: float) -> None:
+def _draw(axis: Axes, picture: PageCell, row: PictureRow, column: float) -> None:
     axis.set(xticks=[], yticks=[])
     axis.set_in_layout(False)  # words have rows of their own
     axis.spines[:].set_visible(False)
-    title, below = _wrapped(picture.title, TITLE, column), _wrapped(picture.below, SMALL, column)
+    title, below = _wrapped(picture.title, _TITLE, column), _wrapped(picture.below, SMALL, column)
     axis.set_title(
-        title if row.titled else "", loc="center", fontsize=TITLE, pad=2, linespacing=1.1, parse_math=False
+        title if row.titled else "", loc="center", fontsize=_TITLE, pad=2, linespacing=1.1, parse_math=False
     )
     axis.set_xlabel(below, fontsize=SMALL, labelpad=2, linespacing=1.1, parse_math=False)
     if picture.image is None:
@@ -202,5 +202,5 @@ def _mark(axis: Axes, word: str, *, missing: bool) -> None:
 
 def _wrapped(text: str, points: float, inches: float) -> str:
     """Return the text in lines of at most that length."""
-    letters = max(1, int(inches / (LETTER * points)))
+    letters = max(1, int(inches / (_LETTER * points)))
     return "\n".join(fill(line, letters) for line in text.split("\n"))

@@ -14,18 +14,18 @@ from matplotlib.figure import Figure
 
 from analysis import labels, tables
 from analysis.drawing import captions, lines, style
-from analysis.drawing.lines import Look
+from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
 
-TRAININGS = "train_feedforward"
+_ENTRY = "train_feedforward"
 
-HEIGHT = 2.6
+_HEIGHT = 2.6
 """Height of the panels with their titles, in inches."""
 
-PANELS = {
+_PANELS = {
     ("style_loss", "train"): "Style, training",
     ("style_loss", "pairs"): "Style, pairs shown",
     ("content_loss", "pairs"): "Content, pairs shown",
@@ -37,7 +37,7 @@ SPLIT = 2
 
 
 @dataclass(frozen=True)
-class Trainings:
+class FeedforwardTrainings:
     """The data of the figure.
 
     Attributes:
@@ -57,25 +57,25 @@ class Trainings:
         return {"": self.table}
 
     @property
-    def panels(self) -> list[list[Panel]]:
+    def panels(self) -> list[list[TermPanel]]:
         """The panels, row by row."""
         if self.split is None:
-            return [[Panel(title, panel, self.table) for panel, title in PANELS.items()]]
+            return [[TermPanel(title, panel, self.table) for panel, title in _PANELS.items()]]
         parts = self.table.groupby(self.split, sort=False)
         return [
-            [Panel(f"{title}: {value}", panel, part) for value, part in parts]
-            for panel, title in list(PANELS.items())[:SPLIT]
+            [TermPanel(f"{title}: {value}", panel, part) for value, part in parts]
+            for panel, title in list(_PANELS.items())[:SPLIT]
         ]
 
 
 @dataclass(frozen=True)
-class Panel:
+class TermPanel:
     """One panel.
 
     Attributes:
         title: Title after its letter.
         numbers: Statistic and definition of its numbers.
-        table: The rows of `Trainings.table` that it draws from.
+        table: The rows of `FeedforwardTrainings.table` that it draws from.
     """
 
     title: str
@@ -83,26 +83,28 @@ class Panel:
     table: pd.DataFrame
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool, split: str | None = None) -> Trainings:
-    """Return the trainings that these overrides name; for `split`, see `Trainings`.
+def load(
+    overrides: list[str], runs: Path, *, partial: bool, split: str | None = None
+) -> FeedforwardTrainings:
+    """Return the trainings that these overrides name; for `split`, see `FeedforwardTrainings`.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, TRAININGS, partial=partial)
+    data = tables.load_tables(overrides, runs, _ENTRY, partial=partial)
     shown = [] if split is None else [split]
     names = labels.label(data.runs, ["seed", "weights", *shown])
     context = data.context("seed", *shown).assign(label=names)
     numbers = data.numbers[data.numbers["quantity"] == "feedforward"]
     columns = ["run_id", "iteration", "statistic", "definition", "value"]
-    return Trainings(data, context.merge(numbers[columns], on="run_id"), split)
+    return FeedforwardTrainings(data, context.merge(numbers[columns], on="run_id"), split)
 
 
-def make(trainings: Trainings) -> Figure:
+def make(trainings: FeedforwardTrainings) -> Figure:
     """Draw a panel for each term, with a line for each training and bands over seeds."""
     looks, panels = lines.looks_of(trainings.table), trainings.panels
-    height = HEIGHT * len(panels) + lines.legend_height(list(looks))
+    height = _HEIGHT * len(panels) + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
         axes = part.subplots(
             len(panels), len(panels[0]), squeeze=False, sharey="none" if trainings.split is None else "row"
@@ -116,19 +118,19 @@ def make(trainings: Trainings) -> Figure:
     return drawn
 
 
-def _draw(axis: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+def _draw(axis: Axes, panel: TermPanel, looks: Mapping[str, LineStyle]) -> None:
     lines.draw_seeds(axis, panel.table, panel.numbers, looks, x="iteration")
     axis.set(xlabel="step", ylabel="")
     statistic, definition = panel.numbers
     of_panel = (panel.table["statistic"] == statistic) & (panel.table["definition"] == definition)
-    style.scale(axis, "y", panel.table[of_panel]["value"])
+    style.set_scale(axis, "y", panel.table[of_panel]["value"])
 
 
-def _caption(trainings: Trainings) -> str:
+def _caption(trainings: FeedforwardTrainings) -> str:
     runs = trainings.tables.runs
     several = len(runs["seed"].unique()) > 1
     bands = " Bands: lowest to highest seed." if several else ""
-    return captions.lines(
+    return captions.caption_lines(
         f"Units of the objective's balance ({', '.join(sorted(set(runs['objective.balance'])))}), "
         f"{labels.seeds(runs)}. Training: means since the point before, on images as they were drawn.{bands}"
     )

@@ -15,21 +15,21 @@ from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
 
-TRAININGS = "train_classifier"
+_ENTRY = "train_classifier"
 
-HEIGHT = 2.6
+_HEIGHT = 2.6
 """Height of the panels with their titles, in inches."""
 
-PANELS = {
+_PANELS = {
     ("accuracy", "test"): "(a) Accuracy, held out",
     ("accuracy", "train"): "(b) Accuracy, training",
     ("loss", "train"): "(c) Loss, training",
 }
 """Titles by statistic and definition."""
 
-AXES = {"accuracy": "share of right answers", "loss": "cross entropy, nats"}
+_AXES = {"accuracy": "share of right answers", "loss": "cross entropy, nats"}
 
-ENDS = {
+_ENDS = {
     "test_accuracy": ("accuracy", "test"),
     "test_loss": ("loss", "test"),
     "train_accuracy": ("accuracy", "fitted"),
@@ -42,14 +42,14 @@ REACHED = 0.7
 
 
 @dataclass(frozen=True)
-class Trainings:
+class ClassifierTrainings:
     """The data of the figure.
 
     Attributes:
         tables: The tables behind the figure.
         table: One row for each training, epoch, statistic and definition, with the training's settings, label
             and run.
-        ends: One row for each label: seeds, and mean and standard deviation of the columns in `ENDS`.
+        ends: One row for each label: seeds, and mean and standard deviation of the columns in `_ENDS`.
     """
 
     tables: Tables
@@ -62,27 +62,27 @@ class Trainings:
         return {"": self.table, "_ends": self.ends}
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool) -> Trainings:
+def load(overrides: list[str], runs: Path, *, partial: bool) -> ClassifierTrainings:
     """Return the trainings that these overrides name.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, TRAININGS, partial=partial)
+    data = tables.load_tables(overrides, runs, _ENTRY, partial=partial)
     beside = ["seed", "weights"]
     context = data.context("seed", "recipe.epochs").assign(label=labels.label(data.runs, beside))
     numbers = data.numbers[["run_id", "iteration", "statistic", "definition", "value"]]
     table = context.merge(numbers, on="run_id")
     steps = table.groupby("run_id")["iteration"].transform("max")
     table["epoch"] = table["iteration"] / steps * table["recipe.epochs"].astype(float)
-    return Trainings(data, table, _ends(table))
+    return ClassifierTrainings(data, table, _ends(table))
 
 
 def _ends(table: pd.DataFrame) -> pd.DataFrame:
     last = table.groupby(["label", "seed", "statistic", "definition"], sort=False)["value"].last()
     wide = last.unstack(["statistic", "definition"])
-    ends = pd.DataFrame({name: wide[column] for name, column in ENDS.items()})
+    ends = pd.DataFrame({name: wide[column] for name, column in _ENDS.items()})
     learned = table[(table["statistic"] == "accuracy") & (table["definition"] == "train")]
     reached = learned[learned["value"] >= REACHED].groupby(["label", "seed"])["epoch"].min()
     ends[f"epochs_to_{REACHED:g}"] = reached
@@ -92,25 +92,27 @@ def _ends(table: pd.DataFrame) -> pd.DataFrame:
     return together.loc[table["label"].unique()].reset_index()
 
 
-def make(trainings: Trainings) -> Figure:
+def make(trainings: ClassifierTrainings) -> Figure:
     """Draw a panel for each quantity, with a line for each network and bands over seeds."""
     looks = lines.looks_of(trainings.table)
-    height = HEIGHT + lines.legend_height(list(looks))
+    height = _HEIGHT + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
-        axes = part.subplots(1, len(PANELS))
-        for axis, (panel, title) in zip(axes, PANELS.items(), strict=True):
+        axes = part.subplots(1, len(_PANELS))
+        for axis, (panel, title) in zip(axes, _PANELS.items(), strict=True):
             lines.draw_seeds(axis, trainings.table, panel, looks, x="epoch")
-            axis.set(title=title, xlabel="epoch", ylabel=AXES[panel[0]])
+            axis.set(title=title, xlabel="epoch", ylabel=_AXES[panel[0]])
         lines.add_legend(part, axes, list(looks))
     return drawn
 
 
-def _caption(trainings: Trainings) -> str:
+def _caption(trainings: ClassifierTrainings) -> str:
     runs = trainings.tables.runs
     several = len(runs["seed"].unique()) > 1
     bands = "; bands: lowest to highest seed" if several else ""
     data = ", ".join(sorted({_data(row) for _, row in runs.iterrows()}))
-    return captions.lines(f"Trained on {data}, {labels.seeds(runs)}{bands}. (b, c): as images were drawn.")
+    return captions.caption_lines(
+        f"Trained on {data}, {labels.seeds(runs)}{bands}. (b, c): as images were drawn."
+    )
 
 
 def _data(run: pd.Series) -> str:

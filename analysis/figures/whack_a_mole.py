@@ -16,12 +16,12 @@ from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
 
-UNITS = "measure_units"
+_ENTRY = "measure_units"
 
-ROW, WORDS = 2.0, 0.5
+_ROW, _WORDS = 2.0, 0.5
 """Heights in inches: a row of panels, and the words above and below them."""
 
-PANELS = {
+_PANELS = {
     ("peaks_shrunk", "branch"): "(a) peaks lower in the branch",
     ("peaks_shrunk", "there"): "(b) lower at their place",
     ("peaks_shrunk", "sum"): "(c) channels lower after",
@@ -37,7 +37,7 @@ WORDS_OF_PANELS = (
     "shortcut; (f) of all channels."
 )
 
-AXES = {
+_AXES = {
     "peaks_shrunk": "share of channels",
     "log2_peak": "log₂ of after / before",
     "log2_highest": "log₂ of after / before",
@@ -70,7 +70,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Units:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, UNITS, partial=partial)
+    data = tables.load_tables(overrides, runs, _ENTRY, partial=partial)
     context = data.context().assign(label=labels.label(data.runs, ["weights.seed"]))
     point = ["run_id", "position", "layer", "statistic", "definition"]
     means = data.numbers.groupby(point, sort=False)["value"].agg(value="mean", images="size").reset_index()
@@ -80,13 +80,13 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Units:
 def make(units: Units) -> Figure:
     """Draw a panel for each quantity, with a line for each network and its weights, and bands over seeds."""
     looks = lines.looks_of(units.table)
-    rows = len(PANELS) // 3
-    height = ROW * rows + WORDS + lines.legend_height(list(looks))
+    rows = len(_PANELS) // 3
+    height = _ROW * rows + _WORDS + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(units), data=units) as (drawn, [part]):
         axes = part.subplots(rows, 3, sharex=True)
-        for axis, (panel, title) in zip(axes.flat, PANELS.items(), strict=True):
+        for axis, (panel, title) in zip(axes.flat, _PANELS.items(), strict=True):
             lines.draw_seeds(axis, units.table, panel, looks, x="position")
-            axis.set(title=title, xlabel="", ylabel=AXES[panel[0]])
+            axis.set(title=title, xlabel="", ylabel=_AXES[panel[0]])
             _finish_panel(axis, panel[0])
         for axis in axes[-1]:
             axis.set_xlabel("residual unit")
@@ -106,4 +106,4 @@ def _caption(units: Units) -> str:
     several = len(units.table["weights.seed"].unique()) > 1
     over = f"{units.table['images'].max()} images ({labels.sizes(runs)}), {labels.seeds(runs)}"
     bands = "; bands: lowest to highest seed" if several else ""
-    return captions.lines(f"{WORDS_OF_PANELS} Means over {over}{bands}.")
+    return captions.caption_lines(f"{WORDS_OF_PANELS} Means over {over}{bands}.")

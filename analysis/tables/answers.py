@@ -6,26 +6,23 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from analysis.tables.kept import Kept
+from analysis.tables.reading import Row
 from experiments.asking import Cell, CellsError
 from experiments.science import wants_judge
-from swag_repro.runs.identity import key
+from swag_repro.runs.identity import content_key
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import RUNS
 
-FILES = ("images", "weights", "content", "style", "run")
+FILE_GROUPS = ("images", "weights", "content", "style", "run")
 """Settings that name files; `content` and `style` are those of a stylisation, `run` a trained network's."""
 
 NETWORK = ("network", "weights", "run")
 """Settings that name a network; a network that stylises in one pass is that of a `run`."""
 
-SHOWN = 10
+MOST_LISTED = 10
 """Largest number of cells or runs that a message lists."""
-
-Row = dict[str, Any]
-"""One row of `RUNS`."""
 
 
 def answered(cells: Sequence[Cell], kept: Kept, command: Sequence[str], *, partial: bool) -> list[Row | None]:
@@ -94,14 +91,14 @@ def _choose(cell: Cell, fitting: list[Row], root: Path) -> Row | None:
             "should be one",
             f"{len(runs)}, of different images or weight files",
             "Move away those you don't want, or name the files of those you want by images.* and weights.*:"
-            + listed(root / run["path"] for run in runs),
+            + bullet_list(root / run["path"] for run in runs),
         )
     return runs[0] if runs else None
 
 
 def _has_same_files(cell: Cell, path: Path) -> bool:
     config = RunRecord(path, read_status(path)).config
-    return all(cell.config.get(group) == config.get(group) for group in FILES)
+    return all(cell.config.get(group) == config.get(group) for group in FILE_GROUPS)
 
 
 def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:
@@ -110,7 +107,7 @@ def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:
     _check_alike((run for _, run in found if run["look_digest"]), lambda run: run["look_digest"])
     by_weights: dict[str, list[Row]] = defaultdict(list)
     for cell, run in found:
-        by_weights[key([cell.config.get(name) for name in NETWORK])].append(run)
+        by_weights[content_key([cell.config.get(name) for name in NETWORK])].append(run)
     for runs in by_weights.values():
         _check_alike(runs, lambda run: run["weights_digest"])
 
@@ -118,14 +115,14 @@ def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:
 def _check_alike(runs: Iterable[Row], part: Callable[[Row], object]) -> None:
     kinds: dict[str, list[str]] = defaultdict(list)
     for run in runs:
-        kinds[key(part(run))].append(run["path"])
+        kinds[content_key(part(run))].append(run["path"])
     if len(kinds) > 1:
         raise CellsError(
             "runs",
             "of one figure should have the same images, weight files and version of the experiment",
             f"{len(kinds)} kinds",
             "Delete the old ones, and run the experiment again:"
-            + listed(f"{len(paths)} like {paths[0]}" for paths in kinds.values()),
+            + bullet_list(f"{len(paths)} like {paths[0]}" for paths in kinds.values()),
         )
 
 
@@ -137,8 +134,9 @@ def _check_complete(missing: Sequence[tuple[Cell, list[Row]]], count: int, comma
         "runs",
         "should hold every cell of the figure",
         f"{len(missing)} of {count} cells missing",
-        f"The missing ones are:{listed(f'{cell}{_why(runs)}' for cell, runs in missing)}\nCompute them by\n"
-        f"  {shlex.join(command)}\nor draw what is there, marked as partial, by --allow-partial.",
+        f"The missing ones are:{bullet_list(f'{cell}{_why(runs)}' for cell, runs in missing)}\n"
+        f"Compute them by\n  {shlex.join(command)}\n"
+        f"or draw what is there, marked as partial, by --allow-partial.",
     )
 
 
@@ -147,8 +145,8 @@ def _why(runs: Sequence[Row]) -> str:
     return known[0] if known else ""
 
 
-def listed(items: Iterable[object]) -> str:
+def bullet_list(items: Iterable[object]) -> str:
     """Return items for a message, each on a line of its own; a long list shows only the first ones."""
     lines = [f"\n  {item}" for item in items]
-    more = [f"\n  ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return "".join(lines[:SHOWN] + more)
+    more = [f"\n  ... and {len(lines) - MOST_LISTED} more"] if len(lines) > MOST_LISTED else []
+    return "".join(lines[:MOST_LISTED] + more)

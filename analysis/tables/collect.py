@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from analysis.tables import provenance
-from analysis.tables.answers import listed
+from analysis.tables.answers import bullet_list
 from analysis.tables.dictionary import dictionary
 from analysis.tables.kept import TABLES, Kept, tables_of
 from analysis.tables.provenance import Provenance
@@ -23,7 +23,7 @@ from swag_repro.runs.files import OtherVersionError, whole_file
 from swag_repro.runs.schema import RUNS_VERSION, SCHEMA_VERSION, parse_table
 from swag_repro.runs.spreadsheets import neutral_table
 
-VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
+TABLE_VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
 """Versions of the tables that `collect` writes."""
 
 
@@ -69,7 +69,7 @@ def collect(root: Path, out: Path) -> Collected:
         unbegun = len(kept.unbegun)
     states = Counter(row["state"] for row in runs)
     origin = Provenance.of([], root, [], cells=states["finished"], missing=0)
-    provenance.write(out / "tables", origin, files)
+    provenance.write_provenance(out / "tables", origin, files)
     reasons = Counter(row["reason"] or "?" for row in runs if row["state"] == "failed")
     others = [row["path"] for row in runs if row["state"] == "other version"]
     return Collected(states["finished"], dict(reasons), states["running"] + unbegun, others, rows, files)
@@ -78,7 +78,7 @@ def collect(root: Path, out: Path) -> Collected:
 def _check_whole(damaged: list[dict[str, str]]) -> None:
     if damaged:
         rule, remedy = "should be whole", "Its command computes a run anew; or delete its folder:"
-        reasons = listed(row["reason"] for row in damaged)
+        reasons = bullet_list(row["reason"] for row in damaged)
         raise StoreError("runs", rule, f"{len(damaged)} damaged", f"{remedy}{reasons}")
 
 
@@ -114,7 +114,7 @@ def read_table(path: Path) -> pa.Table:
         StoreError: The file is missing, malformed, or of another version.
     """
     try:
-        return parse_table(path, path, VERSIONS[path.stem])
+        return parse_table(path, path, TABLE_VERSIONS[path.stem])
     except OtherVersionError as error:
         name, rule, found, _ = error.args
         raise StoreError(name, rule, found, "Collect again: python -m analysis collect") from None

@@ -21,7 +21,7 @@ from yaml import YAMLError
 from analysis.tables.runs import settings_of
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import OtherVersionError, parse_yaml, parsed, unreadable
-from swag_repro.runs.identity import key, leaves
+from swag_repro.runs.identity import content_key, leaves
 from swag_repro.runs.records import RunRecord, read_status, run_names
 from swag_repro.runs.schema import NUMBERS, PAIRS, RUNS
 
@@ -37,7 +37,7 @@ MANY = 2000
 LOOK = "look"
 """Name of an identity's image by which some trainings prepare contents; others in a figure may lack it."""
 
-UNKNOWN = "?"
+UNKNOWN_EXPERIMENT = "?"
 """The experiment of a run whose status can't be read."""
 
 Row = dict[str, Any]
@@ -182,7 +182,7 @@ def _begun(record: RunRecord, row: Row) -> _Run:
 
 
 def _row_of_unread(path: Path, root: Path) -> Row:
-    return {"run_id": path.name, "experiment": UNKNOWN, "path": path.relative_to(root).as_posix()}
+    return {"run_id": path.name, "experiment": UNKNOWN_EXPERIMENT, "path": path.relative_to(root).as_posix()}
 
 
 def row_of(record: RunRecord, root: Path) -> Row:
@@ -204,7 +204,7 @@ def row_of_status(record: RunRecord) -> Row:
         **vars(status),
         **leaves({"versions": status.versions}, "."),
         "overrides": shlex.join(status.overrides),
-        "result_digest": None if status.files is None else key(status.files),
+        "result_digest": None if status.files is None else content_key(status.files),
     }
 
 
@@ -214,7 +214,7 @@ def _row_of_identity(record: RunRecord) -> Row:
         "version": who.version,
         "config_key": who.config_key,
         "weights_digest": who.weights,
-        "images_digest": key({name: digest for name, digest in who.images.items() if name != LOOK}),
+        "images_digest": content_key({name: digest for name, digest in who.images.items() if name != LOOK}),
         "look_digest": who.images.get(LOOK),
     }
 
@@ -223,12 +223,12 @@ def _row_of_pictures(record: RunRecord, pairs: pa.Table) -> Row:
     files = record.status.files or {}
     steps = [step["image"] for steps in pairs["steps"].to_pylist() for step in steps or ()]
     names = [*pairs["image"].to_pylist(), *steps]
-    return {"pictures_digest": key({name: files.get(name) for name in names}) if names else None}
+    return {"pictures_digest": content_key({name: files.get(name) for name in names}) if names else None}
 
 
 # --- Settings ---------------------------------------------------------------------------------------------
 
-GROUP = re.compile(r"^(?=[^\s-])", re.MULTILINE)
+GROUP_STARTS = re.compile(r"^(?=[^\s-])", re.MULTILINE)
 """Matches where a group of a config begins in a text that `yaml.safe_dump` wrote."""
 
 
@@ -247,7 +247,7 @@ def parse_settings(text: str) -> dict[str, str]:
     Raises:
         YAMLError, TypeError: The text is malformed, or not a mapping of plain values.
     """
-    groups = GROUP.split(text)
+    groups = GROUP_STARTS.split(text)
     if not all(re.match(r"\w+:", group) for group in groups if group):
         groups = [text]
     try:

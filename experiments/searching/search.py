@@ -33,11 +33,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.markup import escape
 
-from experiments.config import Search, checked, checked_search
+from experiments.config import SearchGroupConfig, checked, checked_search
 from experiments.frame import Experiment
-from experiments.running import Cell, flush_subnormals
+from experiments.running import CellTask, flush_subnormals
 from experiments.science import settings_of_judge
-from experiments.searching.objectives import Objective
+from experiments.searching.objectives import SearchObjective
 from experiments.searching.space import as_overrides, distributions, ends
 from experiments.signals import deferred, interrupt
 from experiments.sweeps.progress import console, duration
@@ -48,7 +48,7 @@ from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.spreadsheets import to_csv
 from swag_repro.runs.store import Store
 
-SHOWN = 10
+TRIALS_PRINTED = 10
 """The largest number of trials that are printed; the CSV has them all."""
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL)
@@ -56,7 +56,7 @@ ENDED = (TrialState.COMPLETE, TrialState.FAIL)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def run(composed: DictConfig, kind: type[Experiment]) -> None:
+def run_search(composed: DictConfig, kind: type[Experiment]) -> None:
     """Compute trials up to the requested number, and show the best.
 
     Args:
@@ -83,7 +83,7 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
     _show(journal, Store(output), most=settings.trials)
 
 
-def _check(settings: Search) -> None:
+def _check(settings: SearchGroupConfig) -> None:
     if not settings.name or file_stem(settings.name) != settings.name or settings.name.startswith("."):
         raise SettingError("search.name", "should be the name of a file", repr(settings.name), "Choose one.")
     check_number("search.trials", settings.trials, least=1, whole=True)
@@ -182,18 +182,20 @@ class Searching:
         common: The overrides that all trials share.
     """
 
-    settings: Search
+    settings: SearchGroupConfig
     kind: type[Experiment]
     journal: Journal
     space: dict[str, BaseDistribution]
-    objectives: list[Objective]
+    objectives: list[SearchObjective]
     common: list[str]
 
     @classmethod
-    def of(cls, settings: Search, kind: type[Experiment], journal: Journal) -> Searching:
+    def of(cls, settings: SearchGroupConfig, kind: type[Experiment], journal: Journal) -> Searching:
         """Return the search of these settings and the command's overrides."""
         space = distributions(settings.space)
-        objectives = [Objective(name=name, **vars(sought)) for name, sought in settings.objectives.items()]
+        objectives = [
+            SearchObjective(name=name, **vars(sought)) for name, sought in settings.objectives.items()
+        ]
         return cls(settings, kind, journal, space, objectives, _common(settings, space))
 
     def run(self) -> None:
@@ -272,7 +274,7 @@ class Searching:
             Interrupted: A signal came.
         """
         composed, overrides = self._composed(trial.params)
-        outcome = Cell(composed, overrides, None, self.kind, wait=False).run()
+        outcome = CellTask(composed, overrides, None, self.kind, wait=False).run()
         if outcome.signal is not None:
             interrupt(outcome.signal)
         if outcome.state == "busy":
@@ -316,7 +318,7 @@ class Searching:
         )
 
 
-def _common(settings: Search, space: dict[str, BaseDistribution]) -> list[str]:
+def _common(settings: SearchGroupConfig, space: dict[str, BaseDistribution]) -> list[str]:
     """Return the overrides of all trials: the search's, the command's, and the name of the runs.
 
     Raises:
@@ -363,7 +365,7 @@ def _show(journal: Journal, store: Store, *, most: int) -> None:
     under_way = len(study.get_trials(states=(TrialState.RUNNING,)))
     begun = f", {under_way} more begun" if under_way else ""
     console.print(f"\n{len(table)} of {most} trials done{begun}; {len(failed)} of them failed.")
-    best = table[table["reason"].isna()].drop(columns="reason").head(SHOWN)
+    best = table[table["reason"].isna()].drop(columns="reason").head(TRIALS_PRINTED)
     pictures = [str(store.directory(run_id) / "images") for run_id in best["run_id"]]
     if len(best):
         print(best.assign(pictures=pictures).to_string(index=False, float_format="{:.4g}".format))

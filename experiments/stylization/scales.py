@@ -10,18 +10,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.building import fits
 from swag_repro.errors import SettingError, check_number
-from swag_repro.networks import Levers
+from swag_repro.networks import Execution
 
 
 @dataclass(frozen=True)
-class Scale:
+class PictureScale:
     """One of the sizes at which a picture is optimised.
 
     Attributes:
         part: The size as a part of the image's size, in (0, 1].
         steps: The optimiser's iterations after which a pair ends at this scale.
         evaluations: The evaluations of the loss after which a pair ends at this scale; None for no bound.
-        autocast: The network's precision at this scale, see `swag_repro.networks.Levers`.
+        autocast: The network's precision at this scale, see `swag_repro.networks.Execution`.
 
     Raises:
         SettingError: A number is too small, or the precision is unknown.
@@ -36,7 +36,7 @@ class Scale:
         check_number("steps", self.steps, least=0, whole=True)
         if self.evaluations is not None:
             check_number("evaluations", self.evaluations, least=1, whole=True)
-        Levers(autocast=self.autocast)  # raises if there is no such precision
+        Execution(autocast=self.autocast)  # raises if there is no such precision
 
     @property
     def most(self) -> int:
@@ -44,10 +44,10 @@ class Scale:
         return self.steps if self.evaluations is None else min(self.steps, self.evaluations)
 
 
-def scales_of(config: DictConfig) -> tuple[Scale, ...]:
+def scales_of(config: DictConfig) -> tuple[PictureScale, ...]:
     """Return the scales that a stylisation's config asks for; the last one is the whole size.
 
-    `steps`, `evaluations` and `levers.autocast` are one value for all scales, or a list with one for each.
+    `steps`, `evaluations` and `execution.autocast` are one value for all scales, or a list with one for each.
 
     Raises:
         SettingError: The parts don't end with the whole size, or a list has another length.
@@ -60,9 +60,9 @@ def scales_of(config: DictConfig) -> tuple[Scale, ...]:
     each = [
         _each(config, "steps", int, len(parts)),
         _each(config, "evaluations", int | None, len(parts)),
-        _each(config, "levers.autocast", str | None, len(parts)),
+        _each(config, "execution.autocast", str | None, len(parts)),
     ]
-    return tuple(Scale(*values) for values in zip(parts, *each, strict=True))
+    return tuple(PictureScale(*values) for values in zip(parts, *each, strict=True))
 
 
 def _each(config: DictConfig, name: str, kind: Any, scales: int) -> Sequence[Any]:

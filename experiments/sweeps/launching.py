@@ -27,7 +27,7 @@ from swag_repro.runs.files import check_writable
 IN_VAIN = 3
 """The number of launches in a row that may end no cell."""
 
-PAUSE = 1.0
+SWEEP_PAUSE = 1.0
 """Seconds between two checks of a sweep."""
 
 GRACE = 10.0
@@ -36,7 +36,7 @@ GRACE = 10.0
 IN_WORDS = {"missing": "not begun", "running": "computed elsewhere"}
 """The summary's words for states of cells."""
 
-LISTED = 20
+DRY_RUN_CELLS = 20
 """The most cells that a dry run lists, beside those that can't be computed."""
 
 
@@ -77,7 +77,7 @@ class Launch:
         grid = grid_of(config.hydra)
         check_sweep(config.sweep)
         _check_size(grid, config.sweep.max_cells)
-        launchers.check(config.hydra.launcher)
+        launchers.check_launcher(config.hydra.launcher)
         _check_composes(grid, Composer(config.hydra.job.config_name, config.hydra.overrides.hydra))
         return cls(grid, config, overrides)
 
@@ -144,7 +144,7 @@ def _left(sweep: Sweep) -> int:
         left = [found for found in sweep.cells() if not found.ended]
         if not left or any(found.state != "running" for found in left):
             return len(left)
-        time.sleep(PAUSE)
+        time.sleep(SWEEP_PAUSE)
     return 0
 
 
@@ -173,7 +173,7 @@ def _watched(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launche
                 jobs.cancel(waiting=True)
                 thread.join(GRACE)
                 return None
-            thread.join(PAUSE)
+            thread.join(SWEEP_PAUSE)
             time.sleep((time.monotonic() - began) / 10)
     except BaseException:
         jobs.kill()

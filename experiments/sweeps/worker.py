@@ -14,12 +14,12 @@ from rich.markup import escape
 
 from experiments.signals import handled
 from experiments.sweeps.progress import console
-from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.sweep import CellPlace, Sweep
 
-PATIENCE = 300.0
+FOLDER_PATIENCE = 300.0
 """Seconds for which a worker waits for a folder that can't be reached."""
 
-PAUSE = 1.0
+WORKER_PAUSE = 1.0
 """Seconds between two checks of the folder, or of a cell that another process computes."""
 
 T = TypeVar("T")
@@ -56,8 +56,8 @@ class Worker:
     """
 
     sweep: Sweep
-    compute: Callable[[Place], Outcome]
-    tell: Callable[[Outcome, Place], None]
+    compute: Callable[[CellPlace], Outcome]
+    tell: Callable[[Outcome, CellPlace], None]
     _came: list[int] = field(default_factory=list)
 
     def work(self, *, first: int = 0, stays: bool = True) -> int | None:
@@ -81,7 +81,7 @@ class Worker:
                 if len(left) == before:
                     if not stays:
                         break
-                    time.sleep(PAUSE)
+                    time.sleep(WORKER_PAUSE)
         return self._came[0] if self._came else None
 
     @property
@@ -95,7 +95,7 @@ class Worker:
         found = patiently(lambda: self.sweep.look(number), self.sweep)
         if found.ended or found.state == "running":
             return found.ended
-        outcome = self.compute(place := Place(self.sweep, number))
+        outcome = self.compute(place := CellPlace(self.sweep, number))
         if outcome.signal is not None:
             self._came.append(outcome.signal)
         if outcome.state == "busy" or (outcome.state == "failed" and not _is_there(self.sweep)):
@@ -131,8 +131,8 @@ def patiently(look: Callable[[], T], sweep: Sweep) -> T:
                 return look()
             raise FileNotFoundError(f"{sweep.directory} is not there")
         except OSError as error:
-            if time.monotonic() - began > PATIENCE:
+            if time.monotonic() - began > FOLDER_PATIENCE:
                 raise
-            if time.monotonic() - began < PAUSE:
+            if time.monotonic() - began < WORKER_PAUSE:
                 console.print(f"[yellow]waiting for the sweep's folder[/] ({escape(str(error))})")
-            time.sleep(PAUSE)
+            time.sleep(WORKER_PAUSE)

@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 
 from experiments.building import build, build_network, check_network
 from experiments.frame import Context
-from experiments.science import VERSIONS
+from experiments.science import EXPERIMENT_VERSIONS
 from experiments.training.alongside import TrainingExperiment
 from experiments.training.trainer import ClassifierTrainer
 from swag_repro.networks import Architecture
-from swag_repro.training import Dataset, Preparation, Recipe, Training
+from swag_repro.training import ClassifierLoop, ClassifierRecipe, Dataset, Preparation
 from swag_repro.weights import Weights
 
 
@@ -23,13 +23,13 @@ class ClassifierTraining(TrainingExperiment):
     """A network, its first weights, its data and its recipe."""
 
     name = "train_classifier"
-    version = VERSIONS[name]
+    version = EXPERIMENT_VERSIONS[name]
     reads = "train_classifier"
 
     architecture: Architecture
     weights: Weights
     preparation: Preparation
-    recipe: Recipe
+    recipe: ClassifierRecipe
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
@@ -93,9 +93,9 @@ class ClassifierTraining(TrainingExperiment):
         builder = partial(self.architecture.builder, num_classes=len(self.dataset.classes))
         return replace(self.architecture, builder=builder)
 
-    def training(self) -> Training:
+    def training(self) -> ClassifierLoop:
         """Return the training at its start."""
-        return Training(
+        return ClassifierLoop(
             build_network(self.weights, self._trained_architecture),
             self.architecture,
             self.dataset,

@@ -24,7 +24,7 @@ BOUNDS: Mapping[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class FeedforwardRecipe:
     """A recipe of training by Adam; its learning rate is divided by `1 + decay · step`.
 
     Attributes:

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from swag_repro.errors import ImageError, UserError
 from swag_repro.runs.files import digest_of
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+READ_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are read, whatever a file's ending; those that need other programs are left out."""
 
 MIN_SIDE = 16
@@ -51,7 +51,7 @@ def check_header(path: Path) -> None:
     Raises:
         ImageError: The file is unreadable, no image, smaller than `MIN_SIDE`, or a decompression bomb.
     """
-    with opened(path, str(path)):
+    with open_image(path, str(path)):
         pass
 
 
@@ -64,7 +64,7 @@ def read_rgb(path: Path, *, ground: str = "white") -> Image.Image:
     Raises:
         ImageError: As for `check_header`, or the file is truncated, corrupt, or deeper than 16 bits.
     """
-    with opened(path, str(path)) as file:
+    with open_image(path, str(path)) as file:
         upright = _upright(file)
         image = _eight_bit(upright)
         colours = _to_srgb(_opaque(image), upright.info.get("icc_profile"))
@@ -80,7 +80,7 @@ def read_alpha(path: Path) -> Image.Image | None:
     Raises:
         ImageError: As for `read_rgb`.
     """
-    with opened(path, str(path)) as file:
+    with open_image(path, str(path)) as file:
         if not file.has_transparency_data:
             return None
         alpha = _upright(file).convert("RGBA").getchannel("A")
@@ -88,7 +88,7 @@ def read_alpha(path: Path) -> Image.Image | None:
 
 
 @contextmanager
-def opened(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> Iterator[Image.Image]:
+def open_image(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> Iterator[Image.Image]:
     """Yield an image whose pixels are not yet decoded; turn errors within the block into an `ImageError`.
 
     Args:
@@ -103,7 +103,7 @@ def opened(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> It
         # Up to twice its limit, Pillow only warns. It compares sizes before it decodes.
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            file = Image.open(content, formats=FORMATS)
+            file = Image.open(content, formats=READ_FORMATS)
         with file:
             _check_size(name, file.size, least)
             yield file
@@ -113,7 +113,7 @@ def opened(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> It
         rule = f"should have at most {Image.MAX_IMAGE_PIXELS} pixels"
         raise ImageError(name, rule, "more (a decompression bomb?)", "Scale it down first.") from error
     except UnidentifiedImageError as error:
-        rule = f"should be an image ({', '.join(FORMATS)})"
+        rule = f"should be an image ({', '.join(READ_FORMATS)})"
         raise ImageError(name, rule, "something else", "Convert or remove it.") from error
     except Exception as error:  # a decoder can raise any error for a corrupt file
         raise ImageError(name, "should be a readable image", error, "Repair or remove it.") from error

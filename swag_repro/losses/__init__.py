@@ -5,8 +5,8 @@ from swag_repro.losses.base import (
     PIXELS,
     Features,
     LayerLoss,
-    Look,
     Loss,
+    LossContext,
     total_variation,
 )
 from swag_repro.losses.bn import BatchNormLoss
@@ -28,7 +28,7 @@ from swag_repro.losses.measured import LossMeasures, MeasuredTerms
 from swag_repro.losses.mmd import GaussianMMD, LinearMMD, PolynomialMMD
 from swag_repro.losses.objective import (
     BALANCING_DRAWS,
-    Like,
+    BorrowedShares,
     Network,
     Objective,
     Side,
@@ -48,6 +48,7 @@ __all__ = [
     "NORMALIZERS",
     "PIXELS",
     "BatchNormLoss",
+    "BorrowedShares",
     "ContentLoss",
     "Features",
     "Fusion",
@@ -55,10 +56,9 @@ __all__ = [
     "GramLoss",
     "GramTarget",
     "LayerLoss",
-    "Like",
     "LinearMMD",
-    "Look",
     "Loss",
+    "LossContext",
     "LossMeasures",
     "MeasuredTerms",
     "Network",

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from swag_repro.errors import SettingError, check_number
-from swag_repro.losses.base import Features, Look
+from swag_repro.losses.base import Features, LossContext
 from swag_repro.losses.objective import Network, Objective, Reference, Request, Side
 from swag_repro.networks import TappedNetwork
 from swag_repro.smoothing import NoSmoothing, Smoothing, Softmax, at_least_float32, peak
 from swag_repro.tiling.features import Patch, Tile, TiledFeatures
 from swag_repro.tiling.means import Means, means_of
-from swag_repro.tiling.softmax import Shared, of_part, reads_whole_layers, shared, weights
+from swag_repro.tiling.softmax import Shared, of_part, reads_whole_layers, shared, softmax_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class TiledObjective(Objective):
         for side in (self.content, self.style):
             if side.read and means_of(side.loss) is None:
                 rule = "should be null for a loss that is no function of means over positions"
-                remedy = "Leave it out: levers.checkpoints=true takes less memory with any loss."
+                remedy = "Leave it out: execution.checkpoints=true takes less memory with any loss."
                 raise SettingError("tile", rule, f"{self.tile} for {type(side.loss).__name__}", remedy)
         if reads_whole_layers(self.smoothing) and not isinstance(self.smoothing, Softmax):
             rule = "should be null for a smoothing that is none of swag_repro.tiling.POINTWISE"
@@ -72,7 +72,7 @@ class TiledObjective(Objective):
         return TiledFeatures(cast(TappedNetwork, network), images, self.tile)
 
     def _nothing(self, features: Features) -> Features:
-        return cast(TiledFeatures, features).nothing()
+        return cast(TiledFeatures, features).empty()
 
     def _reference(self, side: Side, features: Features) -> Reference:
         tiled = cast(TiledFeatures, features)
@@ -117,7 +117,7 @@ class TiledObjective(Objective):
         self, features: TiledFeatures, side: Side, references: Sequence[Reference]
     ) -> list[_Reading]:
         masks = [of.mask for of in references if of.mask is not None]
-        look = Look([0] * len(references), torch.cat(masks) if masks else None)
+        look = LossContext([0] * len(references), torch.cat(masks) if masks else None)
         return [
             _Reading(
                 tap,
@@ -125,7 +125,7 @@ class TiledObjective(Objective):
                 self.smoothing if side.smoothed is None or tap in side.smoothed else None,
                 torch.cat([of.peaks[tap] for of in references]),
                 [of.kept[tap] for of in references] if references[0].kept else [],
-                look.shares(features.tiling.positions[tap]),
+                look.position_weights(features.tiling.positions[tap]),
             )
             for tap in side.read
         ]
@@ -243,7 +243,7 @@ class _Passes:
             slope, smoothing = self.slopes[index], reading.shares_layer
             yield (upstream[index] * reading.added(layer, patch, common)).sum()
             if common is not None and slope is not None and smoothing is not None:
-                values = weights(smoothing, at_least_float32(layer), reading.peaks, common.shift)
+                values = softmax_weights(smoothing, at_least_float32(layer), reading.peaks, common.shift)
                 of_total = (upstream[index] * slope).reshape(len(slope), -1).sum(dim=1)
                 yield (of_total * values.flatten(1).sum(dim=1)).sum()
 

@@ -28,10 +28,10 @@ from swag_repro.tracking.shown import COSTS
 if TYPE_CHECKING:
     import wandb
 
-AT_ONCE = 8
+DOWNLOADS_AT_ONCE = 8
 """Number of runs that are fetched side by side."""
 
-TIMEOUT = 60.0
+SERVER_TIMEOUT = 60.0
 """Seconds in which W&B's server has to answer."""
 
 
@@ -63,10 +63,10 @@ def fetch(project: str, entity: str | None, folder: Path) -> Fetched:
         StoreError: An artifact has no schema, or that of a later version, or was changed.
     """
     with tempfile.TemporaryDirectory() as place, environment(Path(place)):
-        server = Server(timeout=TIMEOUT)
+        server = Server(timeout=SERVER_TIMEOUT)
         path = f"{entity or server.entity}/{project}"
         (folder / "runs").mkdir(parents=True, exist_ok=True)
-        with _answered(path), ThreadPoolExecutor(AT_ONCE) as pool:
+        with _answered(path), ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
             runs = list(server.api.runs(path, lazy=False))
             states = list(pool.map(partial(_fetch_run, server=server, path=path, folder=folder), runs))
     without = Counter(run.state for run, state in zip(runs, states, strict=True) if state == "without")

@@ -11,12 +11,12 @@ from swag_repro.runs.files import clear
 from swag_repro.runs.records import RunRecord
 from swag_repro.tracking.about import About
 from swag_repro.tracking.shown import replay, show
-from swag_repro.tracking.tracker import Tracker, opened
+from swag_repro.tracking.tracker import Tracker, open_run
 
 if TYPE_CHECKING:
     import wandb
 
-TIMEOUT = 15.0
+OFFLINE_TIMEOUT = 15.0
 """Seconds in which W&B has to start offline, and to end."""
 
 
@@ -62,7 +62,9 @@ def rebuild(record: RunRecord, known: Sequence[Mapping[str, Any]] = ()) -> None:
     """
     about, config = About.of(record), record.config
     clear(record.path / "wandb")
-    with opened(about, mode="offline", directory=record.path, config=config, timeout=TIMEOUT) as run:
+    with open_run(
+        about, mode="offline", directory=record.path, config=config, timeout=OFFLINE_TIMEOUT
+    ) as run:
         tracker = Remainder(run, known)
         if record.status.state == "finished":
             replay(tracker, record)

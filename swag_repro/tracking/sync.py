@@ -23,11 +23,11 @@ from swag_repro.tracking.rebuild import rebuild
 from swag_repro.tracking.server import Server
 from swag_repro.tracking.tracker import COMPLETE, synced
 
-AT_ONCE = 16
+RUNS_PER_CALL = 16
 """Number of runs for one call of `wandb sync`, which sends several side by side."""
 
 
-State = Literal["sent", "there", "busy", "unmirrored", "failed"]
+SyncState = Literal["sent", "there", "busy", "unmirrored", "failed"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Sent:
     """
 
     run_id: str
-    state: State
+    state: SyncState
     reason: str = ""
 
 
@@ -68,8 +68,8 @@ def sync(records: Iterable[RunRecord], root: Path, *, timeout: float) -> Iterato
         return
     with tempfile.TemporaryDirectory() as folder, environment(Path(folder)):
         server, store = Server(timeout=timeout), Store(root)
-        for first in range(0, len(waiting), AT_ONCE):
-            yield from _send(waiting[first : first + AT_ONCE], store, server)
+        for first in range(0, len(waiting), RUNS_PER_CALL):
+            yield from _send(waiting[first : first + RUNS_PER_CALL], store, server)
 
 
 def _log(record: RunRecord) -> Path | None:
@@ -77,7 +77,7 @@ def _log(record: RunRecord) -> Path | None:
     return next(record.path.glob("wandb/*run-*/run-*.wandb"), None)
 
 
-def _state(record: RunRecord) -> State | None:
+def _state(record: RunRecord) -> SyncState | None:
     """Return why a run is not sent; None if it is to be sent."""
     if record.status.state == "running":
         return "busy"

@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
 from swag_repro.errors import DataError, check_choice, check_number
-from swag_repro.images.files import opened
+from swag_repro.images.files import open_image
 from swag_repro.images.resize import MAX_PIXELS
 from swag_repro.images.sieve import Sieve
 
@@ -34,7 +34,7 @@ MOST = math.isqrt(MAX_PIXELS)
 HELD_OUT = ("test", "val", "validation")
 """Names of the folder beside `train`; the first that is there counts."""
 
-REMEDY = "It should hold train/CLASS/*.jpg and test/CLASS/*.jpg (or val/, validation/)."
+_REMEDY = "It should hold train/CLASS/*.jpg and test/CLASS/*.jpg (or val/, validation/)."
 
 
 class Labelled(Protocol):
@@ -68,11 +68,11 @@ class Dataset:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             raise DataError(
-                "data", "should have at least two classes", f"{list(self.classes)} in {self.name}", REMEDY
+                "data", "should have at least two classes", f"{list(self.classes)} in {self.name}", _REMEDY
             )
         for part, images in (("train", self.train), ("test", self.test)):
             if not len(images):
-                raise DataError("data", f"should have images in {part}/", f"none in {self.name}", REMEDY)
+                raise DataError("data", f"should have images in {part}/", f"none in {self.name}", _REMEDY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class Preparation:
         return v2.Compose([v2.Resize(round(self.size * 8 / 7), antialias=True), v2.CenterCrop(self.size)])
 
 
-def folder(*, path: str) -> Dataset:
+def labelled_folder(*, path: str) -> Dataset:
     """Return the images of a folder or zip file in torchvision's `ImageFolder` layout.
 
     The layout is `train/CLASS/*` and `test/CLASS/*`.
@@ -136,7 +136,7 @@ def folder(*, path: str) -> Dataset:
     if root.is_file():
         return _zipped(root)
     if not root.is_dir():
-        raise DataError("data.path", "should be a folder or a zip file", f"no {path}", REMEDY)
+        raise DataError("data.path", "should be a folder or a zip file", f"no {path}", _REMEDY)
     parts = {part.name for part in root.iterdir() if part.is_dir()}
     sieve = Sieve()
     train, test = (_image_folder(root / part, sieve) for part in ("train", _held_out(parts, path)))
@@ -155,7 +155,7 @@ def _image_folder(path: Path, sieve: Sieve) -> ImageFolder:
         return ImageFolder(str(path), loader=read_plain, is_valid_file=takes)
     except FileNotFoundError as error:
         raise DataError(
-            "data.path", f"should hold images of each class in {path.name}/", str(error), REMEDY
+            "data.path", f"should hold images of each class in {path.name}/", str(error), _REMEDY
         ) from error
 
 
@@ -164,14 +164,14 @@ def _held_out(parts: Iterable[str], path: str) -> str:
     found = next((part for part in HELD_OUT if part in known), None)
     if "train" not in known or found is None:
         listed = ", ".join(sorted(known)) or "nothing"
-        raise DataError("data.path", "should have train/ and test/", f"{listed} in {path}", REMEDY)
+        raise DataError("data.path", "should have train/ and test/", f"{listed} in {path}", _REMEDY)
     return found
 
 
 def _check_same_classes(train: Sequence[str], test: Sequence[str], path: str) -> None:
     if list(train) != list(test):
         found = f"{', '.join(sorted(set(train) ^ set(test)))} in one of {path}"
-        raise DataError("data.path", "should have the same classes in both parts", found, REMEDY)
+        raise DataError("data.path", "should have the same classes in both parts", found, _REMEDY)
 
 
 def digest_of_entries(entries: Iterable[tuple[Any, ...]]) -> str:
@@ -189,7 +189,7 @@ def read_plain(path: str, content: IO[bytes] | None = None) -> Image.Image:
     Raises:
         ImageError: the content is no image, or an unsound one, or one of an unusual size.
     """
-    with opened(content or Path(path), path, least=1) as image:
+    with open_image(content or Path(path), path, least=1) as image:
         return image.convert("RGB")
 
 
@@ -230,7 +230,7 @@ def _zipped(path: Path) -> Dataset:
             images = _images_of(archive)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
-            "data.path", "should be a folder or a zip file", f"{path} ({error})", REMEDY
+            "data.path", "should be a folder or a zip file", f"{path} ({error})", _REMEDY
         ) from error
     below = _common_folder([entry.filename for entry in images])
     placed = [(entry, PurePosixPath(entry.filename).relative_to(below).parts) for entry in images]

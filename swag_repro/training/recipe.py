@@ -32,7 +32,7 @@ BOUNDS: Mapping[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class ClassifierRecipe:
     """A recipe of training by SGD with momentum, a warm-up and a decay to 0.
 
     Attributes:

@@ -22,7 +22,7 @@ FAMILY = [
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> training.Trainings:
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> training.ClassifierTrainings:
     made = Outputs.of(tmp_path_factory.mktemp("trainings"), FAMILY, "train_classifier")
     return training.load(FAMILY, made.root, partial=False)
 
@@ -36,7 +36,7 @@ def config(shortcut: float, seed: int) -> dict:
 
 
 class TestTrainings:
-    def test_lines_are_means_over_seeds(self, trainings: training.Trainings) -> None:
+    def test_lines_are_means_over_seeds(self, trainings: training.ClassifierTrainings) -> None:
         drawn = training.make(trainings)
         assert legend(drawn) == ["small ResNet", "small NoResNet"]
         held_out = by_label(drawn.axes[0])
@@ -51,7 +51,7 @@ class TestTrainings:
         assert "2 seeds; bands: lowest to highest seed" in caption(drawn)
         assert_legible(drawn)
 
-    def test_the_table_of_ends(self, trainings: training.Trainings) -> None:
+    def test_the_table_of_ends(self, trainings: training.ClassifierTrainings) -> None:
         ends = trainings.written["_ends"].set_index("label")
         for name, shortcut in (("small ResNet", 1), ("small NoResNet", 0)):
             both = pd.Series([accuracy(config(shortcut, seed), 4, "test") for seed in (0, 1)])

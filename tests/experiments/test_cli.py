@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis import __main__ as analysis
 from analysis.cli import COMMANDS
 from experiments.command import entry_of, experiments
-from experiments.listing import listed
+from experiments.listing import list_experiments
 
 SWAG = Path(sys.executable).with_name("swag")
 
@@ -29,7 +29,7 @@ def test_its_commands_are_those_there_are():
     assert all(find_spec(module) for module in modules)
     assert {f"experiments.{entry_of(name)}" for name in experiments()} <= modules
     offered = {name for name, (module, _) in COMMANDS.items() if module == "analysis"}
-    assert {command.__name__.rpartition(".")[2] for command in analysis.COMMANDS} == offered
+    assert {command.__name__.rpartition(".")[2] for command in analysis.ANALYSIS_COMMANDS} == offered
 
 
 def test_an_unknown_command_is_one_message(tmp_path):
@@ -59,7 +59,7 @@ def test_a_command_may_be_one_of_a_modules(tmp_path):
 
 
 def test_experiments_are_listed_with_their_cells(tmp_path):
-    rows = {one.name: one for one in listed(tmp_path)}
+    rows = {one.name: one for one in list_experiments(tmp_path)}
     assert list(rows) == experiments()
     assert (rows["fig3"].entry, rows["fig3"].cells, rows["fig3"].seconds) == ("measure_activations", 50, None)
     assert rows["smoke"].about == "Seconds: whether everything works on this machine"

@@ -21,13 +21,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from experiments.command import CONF, check
+from experiments.command import CONF, check_overrides
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.feedforward.transfer import Transfer
 from experiments.frame import Experiment
 from experiments.measurements.activations import MeasureActivations
 from experiments.measurements.units import MeasureUnits
-from experiments.running import Cell
+from experiments.running import CellTask
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.composing import Composer
 from experiments.training.training import ClassifierTraining
@@ -178,9 +178,9 @@ class Session:
         Raises:
             UserError, HydraException, OmegaConfBaseException: The command is refused.
         """
-        check(entry, overrides)
+        check_overrides(entry, overrides)
         composed = self._composer(entry)(overrides)
-        experiment = Cell(composed, list(overrides), None, KINDS[entry]).built()
+        experiment = CellTask(composed, list(overrides), None, KINDS[entry]).built()
         experiment.check()
         return experiment.identity.run_id
 

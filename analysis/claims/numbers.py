@@ -11,13 +11,13 @@ from skimage.color import rgb2gray
 
 import swag_repro
 from analysis import tables
-from analysis.claims.definitions import PICTURED, TRAINED, Sweep
+from analysis.claims.definitions import PICTURED, TRAINED, EvidenceSweep
 from analysis.stylizations import first_weight
-from analysis.tables import MEASURES, Cell, Pixels, Tables
+from analysis.tables import MEASURES, Cell, PixelArray, Tables
 from experiments.asking import compose_cells, computing, judged_again, judging
 from swag_repro.runs.schema import LOSSES, RUNS
 
-COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge", "fusion")
+NUMBER_COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge", "fusion")
 """Columns of numbers besides settings; `fusion` is the first loss's share of a fusion's weights."""
 
 GAINED = ("style_distance", "sliced_wasserstein", "sifid")
@@ -26,17 +26,17 @@ GAINED = ("style_distance", "sliced_wasserstein", "sifid")
 FUSED = "objective.style.weights"
 """The setting of a fusion's weights."""
 
-ENDS = {"distance_to_first": 1.0, "distance_to_last": 0.0}
+FUSION_ENDS = {"distance_to_first": 1.0, "distance_to_last": 0.0}
 """Distances to a picture by one loss of a fusion alone, and the `fusion` of that picture."""
 
 SEED = "weights.seed"
 
-SHIPPED = Path(swag_repro.__file__).parent / "trained" / "table.csv"
+TRAINED_TABLE = Path(swag_repro.__file__).parent / "trained" / "table.csv"
 """The table of the networks that we trained."""
 
 
-def load(
-    sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path, asked: Collection[str]
+def load_numbers(
+    sweep: EvidenceSweep, judges: Sequence[str], overrides: Sequence[str], runs: Path, asked: Collection[str]
 ) -> tuple[pd.DataFrame, list[Tables]]:
     """Return all numbers of a sweep, and the tables that they come from.
 
@@ -51,7 +51,7 @@ def load(
     Returns:
         `pair`, `seed`, `value`, `gain` (log₂ of how much nearer to its style a picture came than its start,
         for `GAINED`), `relative` (over that of the start, for losses), `run_id`, `cell` (its number in the
-        sweep), `COLUMNS`, and settings of the runs.
+        sweep), `NUMBER_COLUMNS`, and settings of the runs.
 
     Raises:
         CellsError: Runs or judgements are missing, ambiguous, or don't belong together.
@@ -61,7 +61,7 @@ def load(
         return _trained(), []
     given = [*sweep.overrides, *overrides]
     if sweep.entry not in PICTURED:
-        data = tables.load(given, runs, sweep.entry, partial=False)
+        data = tables.load_tables(given, runs, sweep.entry, partial=False)
         return _with_settings(_of_layers(data), data, asked), [data]
     behind = list(_judged(given, judges, runs, sweep.entry))
     known = [(judge, data) for judge, data in zip(judges, behind, strict=True) if _knows(data)]
@@ -77,7 +77,7 @@ def _judged(given: Sequence[str], judges: Sequence[str], runs: Path, entry: str)
     for judge in judges:
         named = [*given, f"measures={judge}"]
         cells = judged_again(cells, named, entry) if cells else compose_cells(named, entry)
-        yield tables.load(named, runs, entry, partial=False, cells=cells)
+        yield tables.load_tables(named, runs, entry, partial=False, cells=cells)
 
 
 def _knows(data: Tables) -> bool:
@@ -85,7 +85,9 @@ def _knows(data: Tables) -> bool:
     return not data.unjudged and not data.judges["random"].astype(bool).any()
 
 
-def commands(sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path) -> list[list[str]]:
+def sweep_commands(
+    sweep: EvidenceSweep, judges: Sequence[str], overrides: Sequence[str], runs: Path
+) -> list[list[str]]:
     """Return the commands that compute a sweep and have all judges measure it."""
     given = [*sweep.overrides, *overrides]
     if sweep.entry == TRAINED:
@@ -101,7 +103,7 @@ def commands(sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs
 
 def _trained() -> pd.DataFrame:
     """Return the accuracy of the networks that ship; their trainings share a seed."""
-    table = pd.read_csv(SHIPPED)
+    table = pd.read_csv(TRAINED_TABLE)
     numbers = table.melt(
         ["network", "seed", "run_id"], ["test_accuracy", "train_accuracy"], var_name="statistic"
     )
@@ -147,14 +149,17 @@ def _pictured(data: Tables) -> pd.DataFrame:
     return pd.concat([spectra, *_fused(data, pairs, pictures)], ignore_index=True)
 
 
-def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[Pixels]) -> Iterator[pd.DataFrame]:
+def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[PixelArray]) -> Iterator[pd.DataFrame]:
     """Yield the distance of each fused picture from those by either loss alone, of the same pair and seed."""
-    lines, weights = tables.lines(data.runs, [FUSED]), data.runs[FUSED].map(first_weight, na_action="ignore")
+    lines, weights = (
+        tables.line_numbers(data.runs, [FUSED]),
+        data.runs[FUSED].map(first_weight, na_action="ignore"),
+    )
     known = pairs.assign(
         line=pairs["cell"].map(lines), fusion=pairs["cell"].map(weights), place=range(len(pairs))
     ).dropna(subset="fusion")
     same = ["line", "pair"]
-    for statistic, end in ENDS.items():
+    for statistic, end in FUSION_ENDS.items():
         ends = known[known["fusion"] == end].set_index(same)["place"].rename("end")
         met = known.join(ends, on=same, how="inner")
         places = met[["place", "end"]].itertuples(index=False)
@@ -162,7 +167,7 @@ def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[Pixels]) -> Ite
         yield met.assign(statistic=statistic, value=apart).drop(columns=["line", "place", "end"])
 
 
-def distance(one: Pixels, other: Pixels) -> float:
+def distance(one: PixelArray, other: PixelArray) -> float:
     """Return the root mean square difference of two pictures' values, where white is 1 and black is 0.
 
     Args:
@@ -172,7 +177,7 @@ def distance(one: Pixels, other: Pixels) -> float:
     return float(np.sqrt(np.square(one.astype(float) - other).mean())) / 255
 
 
-def spectral_centroid(picture: Pixels) -> float:
+def spectral_centroid(picture: PixelArray) -> float:
     """Return the mean spatial frequency of a picture's luminance, weighted by power, in cycles per pixel.
 
     Args:
@@ -197,9 +202,11 @@ def _paired(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def _with_settings(numbers: pd.DataFrame, data: Tables, asked: Collection[str]) -> pd.DataFrame:
     known = [
-        name for name in ("cell", "run_id", "pair", "value", "gain", "relative", *COLUMNS) if name in numbers
+        name
+        for name in ("cell", "run_id", "pair", "value", "gain", "relative", *NUMBER_COLUMNS)
+        if name in numbers
     ]
-    runs = data.runs.drop(columns=[*RUNS.names, *COLUMNS, "content", "style"], errors="ignore")
+    runs = data.runs.drop(columns=[*RUNS.names, *NUMBER_COLUMNS, "content", "style"], errors="ignore")
     kept = [name for name in runs if name in (*asked, SEED) or len(runs[name].unique()) > 1]
     units = numbers[known].join(runs[kept], on="cell")
     seeds = units[SEED].fillna(0) if SEED in units else 0

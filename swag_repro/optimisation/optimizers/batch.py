@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import check_number
-from swag_repro.transfer.optimizers.descent import Descent, Progress
+from swag_repro.optimisation.optimizers.descent import Descent, ImageProgress
 
 
 class Optimizer:
@@ -38,7 +38,7 @@ class Optimizer:
         return not self.active
 
     @property
-    def progress(self) -> list[Progress]:
+    def progress(self) -> list[ImageProgress]:
         """The progress of each of the B images."""
         return [image.progress for image in self._images]
 
