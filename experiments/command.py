@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser  # no public module has Hydra's flags
@@ -23,6 +23,7 @@ from rich.markup import escape
 
 import conf
 from experiments.sweeps import launchers
+from experiments.sweeps.composing import params_of
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
 from swag_repro.runs.files import check_writable, is_folder, parse_yaml
@@ -213,7 +214,10 @@ class CommandCallback(Callback):
         overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
         given |= set(OmegaConf.select(config, "search.space", default={}))
-        swept = [key for key in config.hydra.sweeper.params or {} if key not in given]
+        try:
+            swept = [key for key in params_of(config.hydra) if key not in given]
+        except SettingError as error:
+            _refuse(error)
         if swept:
             rule, remedy = "should be given, or one value for each", command(config.entry, overrides)
             _refuse(SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}"))
@@ -223,6 +227,6 @@ class CommandCallback(Callback):
             _refuse(error)
 
 
-def _refuse(error: UserError) -> None:
+def _refuse(error: UserError) -> NoReturn:
     console.print(f"[bold red]error:[/] {escape(str(error))}")
     sys.exit(1)

@@ -532,6 +532,8 @@ def _check_text(config: Any) -> None:
     for key, value in _values(config):
         if key.rpartition(".")[2] == "name" and any(unicodedata.category(c) == "Cc" for c in str(value)):
             raise SettingError(key, "should have no control characters", ascii(value), "Leave them out.")
+        if key.rpartition(".")[2] == "name" and value == "":
+            raise SettingError(key, "should have a letter", "''", "Leave it out for the default.")
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise SettingError(key, "should be text in UTF-8", ascii(value), "Rename the file.")
 

@@ -69,11 +69,12 @@ def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, f
 
 
 def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[str]:
-    if settings.content_layer is not None:
-        _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
-        return [architecture.style_taps[settings.content_layer - 1]]
     known = {"content": [architecture.content_tap], "hypercolumn": architecture.columns}
-    return _known("objective.content_taps", settings.content_taps, known)
+    taps = _known("objective.content_taps", settings.content_taps, known)
+    if settings.content_layer is None:
+        return taps
+    _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
+    return [architecture.style_taps[settings.content_layer - 1]]
 
 
 def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None:

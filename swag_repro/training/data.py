@@ -28,7 +28,7 @@ from swag_repro.images.sieve import Sieve
 
 Crop = Literal["pad", "scale"]
 
-MOST = math.isqrt(MAX_PIXELS)
+LARGEST_SIDE = math.isqrt(MAX_PIXELS)
 """The most pixels of a side that a network sees."""
 
 HELD_OUT = ("test", "val", "validation")
@@ -92,7 +92,7 @@ class Preparation:
     flip: bool
 
     def __post_init__(self) -> None:
-        check_number("data.size", self.size, least=1, whole=True)
+        check_number("data.size", self.size, least=1, most=LARGEST_SIDE, whole=True)
         check_choice("data.crop", self.crop, get_args(Crop))
 
     def read(self, image: Image.Image) -> Tensor:
