@@ -12,7 +12,9 @@ from pathlib import Path
 
 from analysis.commands import claims, collect, dashboard, explain, figure, plot, runs, sheet, status
 from analysis.invocation import made_by
+from swag_repro.errors import SettingError
 from swag_repro.program import Parser, check_flags, ended
+from swag_repro.runs.files import is_folder
 
 ANALYSIS_COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
 
@@ -28,7 +30,9 @@ def _run(given: Sequence[str]) -> int:
     if wrong := [item for item in overrides if item.startswith("-") or not options.overrides]:
         check_flags(wrong, flags_of(options.command), f"swag {options.command}")
     _use_settings_of(options.config_dir)
-    with made_by(given):
+    folders = _folders(overrides, options.output) if options.sweeps else {}
+    overrides = [folders.get(item, item) for item in overrides]
+    with made_by([*given[:1], *(folders.get(item, item) for item in given[1:])]):
         for line in options.run(options, overrides):
             print(line)
     return 0
@@ -58,7 +62,17 @@ def _use_settings_of(folder: Path | None) -> None:
     if folder is not None:
         from experiments.asking import UsersSettings
 
+        if not is_folder(folder):
+            raise SettingError("--config-dir", "should be a folder of settings", folder, "Check the path.")
         UsersSettings.folder = folder.absolute()
+
+
+def _folders(arguments: Sequence[str], output: Path) -> dict[str, str]:
+    """Return the folders of the sweeps that arguments mean: tomorrow, `last` will be another one."""
+    from experiments.sweeps.finding import find, is_handle
+
+    handles = [argument for argument in arguments if is_handle(argument) and argument != "all"]
+    return {handle: os.path.relpath(find(handle, output).directory) for handle in handles}
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ swag figure fig3
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from functools import partial
 from runpy import run_module
 
 from swag_repro.errors import check_choice
@@ -51,17 +49,23 @@ OF_MANY = ("analysis", "swag_repro.tracking")
 
 def main() -> None:
     """Run one command, as its module would run as a program."""
+    sys.exit(ended(_run))
+
+
+def _run() -> int:
     name, given = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
     if name in ("-h", "--help"):
         print(_help())
-        return
-    if name == "completion":
-        sys.exit(ended(partial(_complete, given)))
-    if status := ended(partial(_known, name)):
-        sys.exit(status)
-    module, _ = COMMANDS[name]
-    sys.argv = [f"swag {name}", *([name] if module in OF_MANY else []), *given]
-    run_module(module, run_name="__main__")
+    elif name == "completion":
+        print(_completion(*given))
+    elif name not in COMMANDS:
+        remedy = f"Did you mean {near}?" if (near := nearest(name, COMMANDS)) else "Type: swag --help"
+        raise UsageError(f"`swag` has no command {name!r}", remedy)
+    else:
+        module, _ = COMMANDS[name]
+        sys.argv = [f"swag {name}", *([name] if module in OF_MANY else []), *given]
+        run_module(module, run_name="__main__")
+    return 0
 
 
 def _help() -> str:
@@ -72,24 +76,10 @@ def _help() -> str:
     return "\n".join([usage, "", *lines, "", tab])
 
 
-def _complete(given: Sequence[str]) -> int:
-    """Print a shell's script, or, for a line of it, what may stand there."""
+def _completion(shell: str = "", line: str | None = None, breaks: str = "") -> str:
+    """Return a shell's script; for a line of it, what may stand at its end."""
     from analysis.completion import SCRIPTS, completion  # here: it reads `conf/`
 
-    shell, line, breaks = (*given, "", "", "")[:3]
     check_choice("completion", shell, SCRIPTS)
     names = {**COMMANDS, "completion": ("", "")}
-    print("\n".join(completion(shell, line, breaks, names)) if len(given) > 1 else SCRIPTS[shell])
-    return 0
-
-
-def _known(name: str) -> int:
-    """Return 0 if there is such a command.
-
-    Raises:
-        UsageError: There is none.
-    """
-    if name not in COMMANDS:
-        remedy = f"Did you mean {near}?" if (near := nearest(name, COMMANDS)) else "Type: swag --help"
-        raise UsageError(f"`swag` has no command {name!r}", remedy)
-    return 0
+    return SCRIPTS[shell] if line is None else "\n".join(completion(shell, line, breaks, names))

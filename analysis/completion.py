@@ -32,11 +32,11 @@ compdef _swag swag""",
 PATHS = {"content", "style", "masks", "path", "folder", "output", "start"}
 """The last parts of settings whose values may be files."""
 
-TAKES_PATH = {"--config-dir", "--earlier", "--out", "--output", "--results", "--runs", "--to"}
+TAKES_PATH = {"--config-dir", "--earlier", "--output", "--results", "--style", "--to"}
 """The flags whose values are files."""
 
-FOLDERS = ("explain", "status")
-"""The commands whose arguments are files."""
+FOLDERS = ("explain", "plot", "runs", "sheet", "status")
+"""The commands whose arguments may be files, or folders of sweeps."""
 
 ROLES = ("x", "y", "hue", "col", "row")
 """The arguments of `plot` that name settings."""
@@ -106,7 +106,7 @@ def _of_analysis(command: str, given: Sequence[str], word: str) -> Iterator[str]
 
         yield from FIGURES
     if command in FOLDERS:
-        yield from _files(word)
+        yield from (*_files(word), "last")
     if command == "plot":
         role, equals, _ = word.partition("=")
         keys = known_keys() if equals and role in ROLES else ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
+import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,14 +19,20 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
 from experiments.complaints import complaint
+from experiments.programs import config_dir, hydra_overrides, typed
 from experiments.settings import CONF, choices, entry_of, experiments
 from experiments.sweeps import launchers
-from experiments.sweeps.composing import swept_by_file
+from experiments.sweeps.composing import params_of
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, UserError
-from swag_repro.runs.files import check_writable
+from swag_repro.runs.files import check_writable, is_folder
+
+OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)
 
 QUOTING = """Values with signs go in two kinds of quotes: "content='a, b (1).jpg'"."""
+
+NAME = re.compile(r"[\w./+-]{1,200}")
+"""Matches the name of a choice; Hydra would take others for interpolations, or for too long a file name."""
 
 OPTIONAL = ("experiment", "preset", "preset/feedforward")
 """The groups of which the user may choose nothing."""
@@ -69,13 +77,28 @@ def _check_choice(override: Override) -> None:
     group, value = override.key_or_group, None if override.is_delete() else override.value()
     if group == "hydra/launcher" and isinstance(value, str):
         launchers.check_installed(value)
-    if not (CONF / group).is_dir() or override.is_sweep_override() or isinstance(value, str):
+    if group == "hydra.searchpath":
+        _check_places(value)
+    if not is_folder(CONF / group) or override.is_sweep_override():
+        return
+    if isinstance(value, str) and NAME.fullmatch(value):
         return
     if value is None and group in OPTIONAL:
         return
     rule = f"should be one of {', '.join(choices(group))}"
     found = "nothing" if value is None else repr(value)
     raise SettingError(group, rule, found, "Leave it out for the default.")
+
+
+def _check_places(places: Any) -> None:
+    """Raise if Hydra would look for settings where nothing is; it would only warn."""
+    for place in places if isinstance(places, list) else [places]:
+        kind, _, path = str(place).partition("://")
+        package = path.replace("/", ".").partition(".")[0]
+        there = is_folder(Path(path)) if kind == "file" else kind == "pkg" and package and find_spec(package)
+        if not there:
+            rule, remedy = "should be folders, file://PATH or pkg://PACKAGE", "--config-dir=PATH adds one."
+            raise SettingError("hydra.searchpath", rule, repr(place), remedy)
 
 
 def _experiments(override: Override) -> Iterator[str]:
@@ -102,8 +125,8 @@ def entry_asked(overrides: Sequence[str]) -> str:
 
 
 def command(entry: str, overrides: Sequence[str]) -> str:
-    """Return the command that computes all cells of a sweep."""
-    return shlex.join(["python", f"experiments/{entry}.py", "-m", *overrides])
+    """Return the command that computes all cells of a sweep, as typed in a shell."""
+    return typed(entry, ["-m", *overrides])
 
 
 class CommandCallback(Callback):
@@ -125,10 +148,13 @@ def _check_single(config: DictConfig) -> None:
     overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
     given |= set(OmegaConf.select(config, "search.space", default={}))
-    if swept := [key for key in swept_by_file(config.hydra.sweeper) if key not in given]:
-        rule, remedy = "should be given, or one value for each", command(config.entry, overrides)
+    if swept := [key for key in params_of(config.hydra) if key not in given]:
+        flags = [] if (folder := config_dir(config.hydra)) is None else [f"--config-dir={folder}"]
+        program = config.entry if "search" in config else config.hydra.job.name
+        words = [*flags, *overrides, *hydra_overrides(config.hydra)]
+        rule, remedy = "should be given, or one value for each", command(program, words)
         raise SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}")
-    check_writable(Path(config.output))
+    check_writable(Path(config.hydra.run.dir))
 
 
 def exit_with(error: UserError) -> NoReturn:

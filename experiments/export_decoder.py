@@ -21,7 +21,7 @@ from experiments.stored import check_stored
 from experiments.sweeps.progress import console
 from swag_repro.errors import WeightsError
 from swag_repro.program import Parser, ended
-from swag_repro.runs.files import SafeDumper, whole_file, write_text
+from swag_repro.runs.files import SafeDumper, path_of, whole_file, write_text
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.weights import WEIGHTS
 
@@ -31,11 +31,13 @@ ELSEWHERE = {"output": "outputs", "content": None, "style": None}
 
 def main() -> int:
     """Export one run."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="outputs", help="folder of the run directories")
     parser.add_argument("--run", required=True, help="id of a finished training of train_feedforward")
-    parser.add_argument("--to", type=Path, required=True, help="folder of the files")
-    parser.add_argument("--config-dir", type=Path, help="folder of your own files that the run was made by")
+    parser.add_argument("--to", type=path_of, required=True, help="folder of the files")
+    parser.add_argument(
+        "--config-dir", type=path_of, help="folder of your own files that the run was made by"
+    )
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
     write_decoder(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)

@@ -60,9 +60,10 @@ def groups() -> list[str]:
     return sorted(folder.as_posix() for folder in folders if folder.parts[0] not in APART)
 
 
-def choices(group: str) -> list[str]:
-    """Return the names of the files of a group."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+def choices(group: str, beside: Path | None = None) -> list[str]:
+    """Return the names of a group's files in `conf/`, and in a folder of the user's."""
+    folders = [CONF, *([] if beside is None else [beside])]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def experiments() -> list[str]:

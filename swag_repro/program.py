@@ -1,15 +1,15 @@
-"""What all programs share: how they read arguments, and how they print errors and any sign."""
+"""What all programs share: how they read arguments, and how they print errors."""
 
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from swag_repro.errors import UserError
+from swag_repro.streams import standard_streams
 
 
 class UsageError(UserError):
@@ -62,22 +62,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return " or ".join(get_close_matches(name, sorted(known), n=2, cutoff=0.7))
 
 
-def print_any_sign() -> None:
-    """Make this process escape the signs that the terminal's encoding lacks, instead of failing at them."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def ended(program: Callable[[], int]) -> int:
     """Run a program and return its exit status: 1 after a user's error, 2 after one in the usage.
 
     Args:
         program: A function that returns the exit status.
     """
-    print_any_sign()
-    try:
-        return program()
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2 if isinstance(error, UsageError) else 1
+    with standard_streams():
+        try:
+            return program()
+        except UserError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 2 if isinstance(error, UsageError) else 1

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = """
-swag_repro swag_repro.errors swag_repro.names
+swag_repro swag_repro.errors swag_repro.names swag_repro.streams
 swag_repro.runs swag_repro.program
 swag_repro.tracking swag_repro.memory swag_repro.quantiles swag_repro.peaks
 swag_repro.images swag_repro.networks
@@ -23,7 +23,7 @@ swag_repro.tiling
 swag_repro.optimisation swag_repro.training
 swag_repro.feedforward
 
-experiments experiments.science experiments.signals experiments.settings
+experiments experiments.made experiments.programs experiments.science experiments.signals experiments.settings
 experiments.complaints
 experiments.config experiments.building
 experiments.sweeps
@@ -56,7 +56,7 @@ analysis.cli
 
 COMPOSING = {
     f"experiments.{name}"
-    for name in ("asking", "command", "complaints", "config", "science", "settings", "sweeps")
+    for name in ("asking", "command", "complaints", "config", "programs", "science", "settings", "sweeps")
 }
 """What `analysis` uses of the experiments: that checks and composes configs."""
 
@@ -68,6 +68,7 @@ SERVICES = {
     "swag_repro.errors",
     "swag_repro.names",
     "swag_repro.program",
+    "swag_repro.streams",
     "swag_repro.runs",
     "swag_repro.tracking",
 }

@@ -7,7 +7,7 @@ groups once, and the cells' values are set in copies.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -34,22 +34,21 @@ def grid_of(hydra: DictConfig) -> Grid:
         SettingError: A key is swept over no values, or over values that can't be listed.
     """
     plain: Any = OmegaConf.to_container(hydra, resolve=False)  # each cell resolves its own interpolations
-    params = [f"{key}={value}" for key, value in swept_by_file(plain["sweeper"]).items()]
+    params = [f"{key}={value}" for key, value in params_of(hydra).items()]
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # a `glob` lists its files
     return grid_along(parser.parse_overrides([*params, *plain["overrides"]["task"]]))
 
 
-def swept_by_file(sweeper: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the values that an experiment's file sweeps over, by dotted key, from Hydra's node `sweeper`.
+def params_of(hydra: DictConfig) -> dict[str, Any]:
+    """Return the sweeps of an experiment's file, by key.
 
     Raises:
         SettingError: They are no mapping.
     """
-    params = sweeper["params"] if isinstance(sweeper, Mapping) and "params" in sweeper else sweeper
-    if params is not None and not isinstance(params, Mapping):
-        rule, remedy = "should be keys with their values", "Sweep by key=1,2,3 on the command line."
-        raise SettingError("hydra.sweeper.params", rule, repr(params), remedy)
-    return {str(key): value for key, value in (params or {}).items()}
+    params: Any = OmegaConf.to_container(hydra, resolve=False)["sweeper"]["params"]  # type: ignore[index,call-overload]
+    if not isinstance(params or {}, dict):
+        raise SettingError("hydra.sweeper.params", "should have keys", repr(params), "Sweep by -m key=1,2,3.")
+    return params or {}
 
 
 def grid_along(overrides: Sequence[Override]) -> Grid:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from experiments import help as helping
 from experiments.command import check_overrides
+from experiments.config import checked
 from experiments.settings import CONF, comment_of, entries, entry_of, experiments, settings_of
 from experiments.stylize import main
 from swag_repro.errors import SettingError
@@ -46,9 +47,7 @@ def test_every_experiment_composes_and_none_takes_a_picture_s_defaults_by_accide
 
 @pytest.mark.parametrize("name", ["fig3", "fig1,fig3"])
 def test_a_sweep_of_another_entry_point_is_refused_whole(name):
-    with pytest.raises(
-        SettingError, match="Type: python experiments/measure_activations.py -m experiment=fig3"
-    ):
+    with pytest.raises(SettingError, match="Type: swag measure -m experiment=fig3"):
         check_overrides("stylize", [f"experiment={name}"])
     check_overrides("measure_activations", ["experiment=fig3", "network=vgg19,resnet50"])
 
@@ -133,8 +132,8 @@ REFUSED = {
     "no =": (["content"], "should be key=value; found 'content' (no =). Write content=VALUE."),
     "no key": (["=3"], "should be key=value; found '=3'"),
     "signs": (["content=a b(1).jpg"], "go in two kinds of quotes"),
-    "a sweep's node": (["hydra.sweeper.params=nope"], "`hydra.sweeper.params` should be keys with their values"),
-    "the same in a sweep": (["-m", "hydra.sweeper.params=nope"], "`hydra.sweeper.params` should be keys with their values"),
+    "a sweep's node": (["hydra.sweeper.params=nope"], "`hydra.sweeper.params` should have keys"),
+    "the same in a sweep": (["-m", "hydra.sweeper.params=nope"], "`hydra.sweeper.params` should have keys"),
     "a sweep without -m": (["network=vgg16,vgg19"], "`network` should have one value; found several. -m computes a sweep"),
     "+ of what is there": (["+seed=1"], "should have no + before it"),
     "+ of a group that is there": (["+network=vgg16"], "should have no + before it"),
@@ -186,3 +185,12 @@ def test_the_page_of_all_settings_is_made_of_todays_comments():
 def test_every_setting_of_an_entry_point_has_a_comment(entry):
     silent = [one.key for one in settings_of(entry) if not comment_of(one.key) and one.group != "hydra"]
     assert not silent
+
+
+@pytest.mark.parametrize("override", ["output='~/x'", "content='~/x'", "+weights.folder='~/x'"])
+def test_a_path_may_begin_at_home(override, monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = checked(compose("stylize", [override]), "stylize")
+    key = override.lstrip("+").partition("=")[0]
+    assert OmegaConf.select(config, key) == "/somewhere/x"
