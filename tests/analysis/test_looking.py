@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from analysis.__main__ import ANALYSIS_COMMANDS, main
 from analysis.commands import plot as plot_command
@@ -26,6 +27,7 @@ from analysis.commands import runs as runs_command
 from analysis.drawing import style
 from analysis.explaining import explain
 from analysis.figures import plot, sheet
+from analysis.listing import load_listing
 from analysis.observations import ENCODINGS, FILTERS, REST, Observations, PlotRequest
 from analysis.stylizations import Stylizations
 from experiments.asking import CellsError, Wanted, compose_cells
@@ -361,14 +363,13 @@ class TestSheet:
         assert "fig1, which swept network, smoothing: 4 of 4 cells; 3 of 3 pairs" in caption(drawn)
 
     def test_rows_and_columns_of_one_s_choice(self, loaded: Stylizations) -> None:
-        [(_, drawn)] = sheet.make(loaded, row="smoothing", col="network")
-        assert len(by_label(drawn)) == 3 * 2 * 3  # the inputs of a pair stand beside each of its rows
+        [(_, drawn)] = sheet.make(loaded, pairs=1, row="smoothing", col="network")
         told = words(drawn)
-        assert told.count("smoothing softmax") == 3
+        assert told.count("smoothing softmax") == 1
         assert told.count("VGG-19") == 1
+        assert len([word for word in told if word.startswith("content: ")]) == 2  # beside each of the rows
         assert_legible(drawn)
-        [(_, drawn)] = sheet.make(loaded, col="style")
-        assert "content: content2" in words(drawn)
+        [(_, drawn)] = sheet.make(loaded, pairs=1, col="style")
         assert not [word for word in words(drawn) if word.startswith("style: ")]
         with pytest.raises(
             SettingError, match="`col` should be settings that were swept; found seed. There are"
@@ -436,6 +437,14 @@ class TestSheet:
 
 
 class TestRuns:
+    @pytest.mark.parametrize("width", [40, 80, 100])
+    def test_ids_are_whole_on_any_terminal(self, root: Path, width: int) -> None:
+        listing = load_listing(root)
+        console = Console(width=width)
+        with console.capture() as capture:
+            console.print(listing.to_table())
+        assert all(run_id in capture.get() for run_id in listing.table["run_id"])
+
     def listed(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
         assert main(["runs", *arguments, "--json"]) == 0
         return json.loads(capsys.readouterr().out)
