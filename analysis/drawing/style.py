@@ -65,7 +65,7 @@ RC: Any = {
     "figure.constrained_layout.w_pad": PAD,
     "figure.constrained_layout.hspace": 0,
     "figure.constrained_layout.wspace": 0,
-    "svg.hashsalt": "swag",  # the same figure has the same bytes
+    "svg.hashsalt": "swag",  # names within the file stay the same
     "pdf.fonttype": 42,  # letters stay letters: text in the PDF can be searched and copied
 }
 

@@ -237,7 +237,7 @@ def _said(drawing: Drawing) -> Iterator[str]:
     if chosen := [f"{name} {' / '.join(values)}" for name, values in data.asked.chosen.items()]:
         yield f"Only {', '.join(chosen)}."
     if judges := data.judges:
-        yield f"{_y(data)} by {', '.join(judges)}."
+        yield f"Measured by {', '.join(judges)}."
     images = f", images of {labels.sizes(runs)}" if "images.size" in runs else ""
     yield f"{data.group}: {runs['run_id'].nunique()} runs{images}."
 
