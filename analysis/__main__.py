@@ -10,7 +10,8 @@ from pathlib import Path
 
 from analysis.commands import claims, collect, dashboard, explain, figure, plot, runs, sheet, status
 from analysis.invocation import made_by
-from swag_repro.errors import UserError
+from swag_repro.errors import SettingError, UserError
+from swag_repro.runs.files import is_folder
 from swag_repro.streams import standard_streams
 
 ANALYSIS_COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
@@ -52,6 +53,8 @@ def _use_settings_of(folder: Path | None) -> None:
     if folder is not None:
         from experiments.asking import UsersSettings
 
+        if not is_folder(folder):
+            raise SettingError("--config-dir", "should be a folder of settings", folder, "Check the path.")
         UsersSettings.folder = folder.absolute()
 
 

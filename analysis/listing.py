@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import labels
-from analysis.tables.kept import tables_of
+from analysis.tables.kept import check_output, tables_of
 from analysis.tables.provenance import Provenance
 from analysis.tables.reading import UNKNOWN_EXPERIMENT
 from analysis.tables.runs import INTERPOLATED, frame, telling_settings
@@ -70,7 +70,9 @@ class Listing:
             started = (row["started_at"] or "")[:16].replace("T", " ")
             state = Text(row["state"], RUN_COLORS.get(row["state"], ""))
             seconds = labels.short_text(row["seconds"])
-            drawn.add_row(row["run_id"], about, Text(row["swept"]), state, seconds, started, _pictures(row))
+            drawn.add_row(
+                row["run_id"], Text(about), Text(row["swept"]), state, seconds, started, _pictures(row)
+            )
             if row["reason"]:
                 drawn.add_row("", "", Text(row["reason"], "red"))
         return drawn
@@ -93,6 +95,7 @@ def load_listing(root: Path, wanted: Wanted | None = None, states: Sequence[str]
     Raises:
         StoreError: The output folder does not exist, or can't be read.
     """
+    check_output(root, with_runs=wanted is None)
     with tables_of(root) as kept:
         runs, pairs = frame(kept.read("runs")), kept.read("pairs", columns=["run_id", "status"]).to_pandas()
         lost = pd.DataFrame([_lost(name) for name in kept.unbegun])

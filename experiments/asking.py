@@ -185,8 +185,8 @@ def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
         entry: The entry point, which has the name of its config.
 
     Raises:
-        CellsError: Hydra can't compose the cells.
-        SettingError: A key is unknown, a value of the wrong type, or a mandatory one missing.
+        SettingError: Hydra can't compose the cells: a key is unknown, a value of the wrong type, or a
+            mandatory one missing.
     """
     with _composing(overrides, entry) as (jobs, composer):
         shared = common(jobs)
@@ -205,7 +205,7 @@ def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) ->
         entry: The same as for `compose_cells`.
 
     Raises:
-        CellsError, SettingError: The same as for `compose_cells`.
+        SettingError: The same as for `compose_cells`.
     """
     with _composing(overrides, entry) as (jobs, composer):
         shared = common(jobs)
@@ -238,7 +238,7 @@ def _initialized(overrides: Sequence[str]) -> Iterator[None]:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise CellsError(
+        raise SettingError(
             "overrides",
             "should be what the experiment's command takes",
             f"{' '.join(overrides)!r}: {' '.join(str(error).split())}",

@@ -13,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.science import scientific
 from experiments.sweeps.progress import track
-from experiments.sweeps.sweep import CellPlace
+from experiments.sweeps.sweep import CellPlace, check_sweep
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Run
-from swag_repro.tracking import Tracker
+from swag_repro.tracking import Tracker, check_settings
 
 T = TypeVar("T")
 
@@ -92,6 +92,9 @@ class Experiment(ABC):
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
+        tracking = config.tracking
+        check_settings(tracking.mode, tracking.timeout, tracking.every)
+        check_sweep(config.sweep)
         return {"config": config, "device": _device(config.compute.device)}
 
     @cached_property
@@ -134,6 +137,14 @@ class Experiment(ABC):
     def tags(self) -> list[str]:
         """The tags by which users find the run in W&B."""
         return []
+
+    def check(self) -> None:
+        """Raise what computing would raise at its start, without computing.
+
+        Raises:
+            UserError: A file is missing, or a setting does not fit the network.
+        """
+        _ = self.identity.run_id, self.following()
 
     @abstractmethod
     def compute(self, context: Context) -> None:

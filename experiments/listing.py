@@ -21,7 +21,7 @@ from rich.table import Table
 from experiments.command import CONF, experiments
 from experiments.sweeps.composing import grid_along
 from experiments.sweeps.progress import duration
-from swag_repro.runs.files import parse_yaml
+from swag_repro.runs.files import parse_yaml, path_of
 from swag_repro.runs.records import RunRecord, all_runs
 
 WIDE = 140
@@ -94,9 +94,11 @@ def _size(directory: Path) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table of the experiments."""
-    parser = argparse.ArgumentParser(prog="swag experiments", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="swag experiments", description="What can be computed: experiments, their cells, what they cost."
+    )
     parser.add_argument(
-        "--output", type=Path, default=Path("outputs"), help="runs that tell what a cell costs"
+        "--output", type=path_of, default=Path("outputs"), help="runs that tell what a cell costs"
     )
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 2 * WIDE)

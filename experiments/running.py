@@ -27,8 +27,9 @@ from experiments.logs import logged
 from experiments.made import link_latest, made, save_copies
 from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
-from experiments.sweeps.composing import Composer
-from experiments.sweeps.grid import as_typed
+from experiments.sweeps.composing import Composer, grid_of
+from experiments.sweeps.grid import Grid, as_typed
+from experiments.sweeps.launching import DRY_RUN_CELLS, workers_of
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.states import FAILURES, alike, without_kills
 from experiments.sweeps.sweep import CellPlace, Sweep
@@ -62,6 +63,8 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
     flush_subnormals()
     hydra = HydraConfig.get()
     os.chdir(hydra.runtime.cwd)  # Ray's workers start elsewhere, and so do cells with hydra.job.chdir=true
+    if OmegaConf.select(composed, "sweep.dry_run") is True:
+        sys.exit(int(not _try(composed, kind)))
     if hydra.mode == RunMode.MULTIRUN:
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
@@ -79,6 +82,26 @@ def _tell(files: Sequence[Path], save: str | None) -> None:
     """Print what a run has made to standard output, one path a line, after copying it where it is wanted."""
     for path in files if save is None else save_copies(save, files):
         print(path)
+
+
+def _try(composed: DictConfig, kind: type[Experiment]) -> bool:
+    """Check the cells of a command, print them, and compute none; return whether each could be computed."""
+    hydra: Any = HydraConfig.get()
+    multirun = hydra.mode == RunMode.MULTIRUN
+    grid = grid_of(hydra) if multirun else Grid(tuple((override,) for override in _overrides("task")))
+    composer, refused = Composer(kind.reads, hydra.overrides.hydra), 0
+    for number in range(len(grid)):
+        reason = CellTask(composer(grid[number]), grid[number], None, kind).refusal()
+        refused += reason is not None
+        if number < DRY_RUN_CELLS or (reason is not None and refused <= DRY_RUN_CELLS):
+            why = "" if reason is None else f" [bold red]error:[/] {escape(reason)}"
+            console.print(f"{escape(f'[{number + 1}/{len(grid)}] ' + ' '.join(grid.own(number)))}{why}")
+    if len(grid) > DRY_RUN_CELLS:
+        console.print(f"... and {len(grid) - DRY_RUN_CELLS} more")
+    found = f", of which {refused} can't be computed" if refused else ""
+    workers = workers_of(grid, composed.sweep, hydra.launcher)
+    console.print(f"{len(grid)} cells for {workers} workers{found}. Nothing was computed.")
+    return not refused
 
 
 def _overrides(of: Literal["task", "hydra"]) -> list[str]:
@@ -162,6 +185,14 @@ class CellTask:
         except Exception as error:  # other cells must run, and the summary must be complete
             console.print_exception()
             return Outcome("failed", 0.0, f"{type(error).__name__}: {error}")
+
+    def refusal(self) -> str | None:
+        """Return why the cell can't be computed, as far as a check without computing tells."""
+        try:
+            self.built().check()
+        except Exception as error:
+            return reason_of(error)
+        return None
 
     def built(self) -> Experiment:
         """Set this process's threads and precision as the config says, and return the experiment.

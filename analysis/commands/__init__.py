@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from swag_repro.runs.files import path_of
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 CommandFunction: TypeAlias = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
@@ -49,11 +51,11 @@ def add(
         epilog=(SWEEPS * sweeps + OVERRIDES) * overrides,
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("outputs"), help="output folder of the experiments"
+        "--output", type=path_of, default=Path("outputs"), help="output folder of the experiments"
     )
     if overrides:
         parser.add_argument(
-            "--config-dir", type=Path, metavar="DIR", help="a folder of settings beside conf/"
+            "--config-dir", type=path_of, metavar="DIR", help="a folder of settings beside conf/"
         )
     parser.set_defaults(run=run, overrides=overrides, sweeps=sweeps, config_dir=None)
     return parser
@@ -62,7 +64,7 @@ def add(
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Add the option for the folder of results."""
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="folder for tables and figures (results)"
+        "--results", type=path_of, default=Path("results"), help="folder for tables and figures (results)"
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from analysis.commands import Commands, add, add_results, drawn
+from swag_repro.runs.files import path_of
 
 
 def register(commands: Commands) -> None:
@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--earlier",
-        type=Path,
+        type=path_of,
         metavar="FILE",
         help="a claims.json, whose answers are kept where runs are missing here",
     )
@@ -44,10 +44,14 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
 
     from analysis.claims import ledger, printing
     from analysis.claims.definitions import read_claims, read_evidence
+    from experiments.command import choices
+    from swag_repro.errors import check_choice
 
     overrides = [argument for argument in arguments if "=" in argument]
     names = [argument for argument in arguments if "=" not in argument]
     evidence = read_evidence()
+    for judge in options.judge:
+        check_choice("--judge", judge, choices("measures", options.config_dir))
     evidence = replace(evidence, judges=options.judge or evidence.judges)
     claims = ledger.choose_claims(read_claims(evidence.sweeps), names)
     if options.commands:

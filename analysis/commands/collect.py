@@ -19,9 +19,11 @@ def register(commands: Commands) -> None:
 def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
     """Write the tables; yield lines that say what they contain and which runs they leave out."""
     from analysis.tables.collect import collect
+    from analysis.tables.kept import check_output
 
     runs, notes = remote.root(options)
     yield from notes
+    check_output(runs, with_runs=True)
     done = collect(runs, options.results)
     yield f"{done.finished} finished runs, {done.rows} rows: {', '.join(map(str, done.files))}"
     for reason, count in done.failed.items():

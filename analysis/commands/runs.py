@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from analysis.commands import Commands, add, drawn
+from swag_repro.runs.files import path_of
 
 RUN_STATES = ("finished", "failed", "running", "damaged", "other version")
 
@@ -26,7 +26,7 @@ def register(commands: Commands) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="for machines")
     form.add_argument("--csv", action="store_true", help="for machines")
-    parser.add_argument("--results", type=Path, help="a folder that gets the list as runs.csv, too")
+    parser.add_argument("--results", type=path_of, help="a folder that gets the list as runs.csv, too")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:

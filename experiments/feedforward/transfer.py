@@ -22,7 +22,7 @@ from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, named, pairs_of, weights_of
 from experiments.pictures.saving import FinishedBatch, save_pictures
 from experiments.science import EXPERIMENT_VERSIONS, scientific
-from swag_repro.errors import SettingError, UserError, check_choice
+from swag_repro.errors import SettingError, UserError, check_choice, check_number
 from swag_repro.feedforward import Stylizer
 from swag_repro.images import Picture, Resize
 from swag_repro.memory import out_of_memory
@@ -54,10 +54,10 @@ class Transfer(Experiment):
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         check_choice("color", config.color, COLOR_MODES)
-        if not 0 <= config.alpha <= 1:
-            raise SettingError("alpha", "should be from 0 to 1", config.alpha, "1 is the whole style.")
-        if config.tile is not None and config.tile < 1:
-            raise SettingError("tile", "should be a number of pixels, or null", config.tile, "Choose 1024.")
+        check_number("alpha", config.alpha, least=0, most=1, remedy="1 is the whole style.")
+        check_number("feather", config.feather, least=0, most=1, remedy="0 leaves edges as they are.")
+        if config.tile is not None:
+            check_number("tile", config.tile, least=1, whole=True, remedy="null never takes tiles.")
         images = config.images
         pictures = build(images.source)
         pairs = pairs_of(config, pictures)

@@ -24,7 +24,7 @@ from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.finding import LAST
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import console, duration
-from experiments.sweeps.sweep import Sweep
+from experiments.sweeps.sweep import Sweep, check_sweep
 from swag_repro.errors import SettingError
 from swag_repro.runs.files import check_writable
 
@@ -41,7 +41,7 @@ IN_WORDS = {"missing": "not begun", "running": "computed elsewhere"}
 """The summary's words for states of cells."""
 
 DRY_RUN_CELLS = 20
-"""The most cells that a dry run lists; a sweep's plan names all of them."""
+"""The most cells that a dry run lists, beside those that can't be computed."""
 
 
 class CompositionError(Exception):
@@ -79,6 +79,7 @@ class Launch:
             CompositionError: A cell does not compose.
         """
         grid = grid_of(config.hydra)
+        check_sweep(config.sweep)
         _check_size(grid, config.sweep.max_cells)
         saved = (one for axis in grid.axes for one in axis if one.startswith("save=") and one != "save=null")
         refuse_save(next(saved, None), "a sweep")
@@ -91,19 +92,10 @@ class Launch:
         """Whether the cells are only listed."""
         return bool(self.config.sweep.dry_run)
 
-    def list_cells(self) -> None:
-        """Print the cells that would be computed."""
-        for number in range(min(DRY_RUN_CELLS, len(self.grid))):
-            console.print(escape(f"[{number + 1}/{len(self.grid)}] {' '.join(self.grid.own(number))}"))
-        if len(self.grid) > DRY_RUN_CELLS:
-            console.print(f"... and {len(self.grid) - DRY_RUN_CELLS} more")
-        console.print(f"{len(self.grid)} cells for {self.workers} workers. Nothing was computed.")
-
     @property
     def workers(self) -> int:
         """The number of processes that compute the cells, at most one per cell."""
-        asked = self.config.sweep.workers or launchers.workers(self.config.hydra.launcher)
-        return max(1, min(asked or 1, len(self.grid)))
+        return workers_of(self.grid, self.config.sweep, self.config.hydra.launcher)
 
     def run(self, launcher: Callable[[], Launcher]) -> None:
         """Write the plan and launch workers, repeatedly if some were killed before all cells ended.
@@ -111,7 +103,7 @@ class Launch:
         Raises:
             StoreError: The output folder can't be written to.
         """
-        check_writable(Path(self.config.output))
+        check_writable(Path(self.config.hydra.run.dir))
         hydra = self.config.hydra
         name = hydra.runtime.choices["hydra/launcher"]
         sweep = Sweep.start(
@@ -141,6 +133,18 @@ class Launch:
                 return
             if lost is not None and sweep.cells_left() and not sweep.stopped:
                 console.print(f"[yellow]workers were lost, so others are started[/] ({escape(lost)})")
+
+
+def workers_of(grid: Grid, settings: DictConfig, launcher: DictConfig) -> int:
+    """Return how many processes compute the cells of a grid, at most one per cell.
+
+    Args:
+        grid: The cells.
+        settings: The node `sweep`.
+        launcher: The node `hydra.launcher`, checked.
+    """
+    asked = settings.workers or launchers.workers(launcher)
+    return max(1, min(asked or 1, len(grid)))
 
 
 def _left(sweep: Sweep) -> int:

@@ -97,7 +97,7 @@ def _columns(unit: str) -> Iterator[ProgressColumn]:
         yield TextColumn("passed,")
     yield TimeRemainingColumn()
     yield TextColumn("left")
-    yield TextColumn("[dim]{task.fields[left]}")
+    yield TextColumn("{task.fields[left]}", style="dim", markup=False)
 
 
 def increments(counted: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:

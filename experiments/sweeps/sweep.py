@@ -21,11 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from omegaconf import DictConfig
+
 from experiments.programs import typed
 from experiments.signals import deferred
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import duration
 from experiments.sweeps.states import Found, look
+from swag_repro.errors import check_number
 from swag_repro.runs.files import MALFORMED, parsed, refuse_other, unreadable, whole_file
 from swag_repro.runs.store import Store
 
@@ -36,6 +39,13 @@ KEPT = ("entry", "program", "label", "started_at", "command", "launcher", "worke
 
 SHARE = 0.05
 """The largest share of its time in which a process looks at all cells, to estimate the time left."""
+
+
+def check_sweep(settings: DictConfig) -> None:
+    """Raise a `SettingError` unless the numbers of `conf/sweep` are in range."""
+    if settings.workers is not None:
+        check_number("sweep.workers", settings.workers, least=1, whole=True)
+    check_number("sweep.max_cells", settings.max_cells, least=1, whole=True)
 
 
 @dataclass
@@ -176,11 +186,11 @@ class Sweep:
     def _runs(self, number: int) -> list[Found]:
         try:
             note = json.loads(self._note(number).read_bytes())
-        except (OSError, ValueError):  # another worker is writing it, or nobody has
+            if "reason" in note:
+                return [Found("failed", str(note["reason"]), sweep=self.name)]
+            return [self._run(place, anew=note["anew"]) for place in note["runs"]] or [Found("missing")]
+        except (*MALFORMED, KeyError):  # another worker is writing it, nobody has, or it is damaged
             return [Found("missing")]
-        if "reason" in note:
-            return [Found("failed", note["reason"], sweep=self.name)]
-        return [self._run(place, anew=note["anew"]) for place in note["runs"]]
 
     def _run(self, place: str | None, *, anew: bool) -> Found:
         """Return the state of a run; one to be computed `anew` is done only after this sweep computed it."""

@@ -5,6 +5,6 @@ swag rebuild (RUN ... | --all) [--output outputs]
 """
 
 from swag_repro.tracking.about import About, name_of
-from swag_repro.tracking.tracker import Tracker, tracked
+from swag_repro.tracking.tracker import Tracker, check_settings, tracked
 
-__all__ = ["About", "Tracker", "name_of", "tracked"]
+__all__ = ["About", "Tracker", "check_settings", "name_of", "tracked"]

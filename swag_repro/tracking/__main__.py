@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from swag_repro.errors import StoreError, UserError
+from swag_repro.runs.files import path_of
 from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
 from swag_repro.streams import standard_streams
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument(
-        "--output", type=Path, default=Path("outputs"), help="output folder of the experiments"
+        "--output", type=path_of, default=Path("outputs"), help="output folder of the experiments"
     )
     parser = argparse.ArgumentParser(prog="swag", description="Runs in W&B.")
     commands = parser.add_subparsers(dest="command", required=True)

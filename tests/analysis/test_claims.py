@@ -497,6 +497,21 @@ def test_commands_are_those_of_all_judges(capsys):
     assert second.endswith("weights.seed=7,8 measures=resnet50_half")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--judge", "nonsense"], "`--judge` should be one of"),
+        (["--config-dir", "nowhere"], "`--config-dir` should be a folder of settings; found nowhere"),
+        (["images.sise=3"], "images.sise"),
+        (["name=[1"], "`command` should be key=value"),
+    ],
+)
+def test_what_no_sweep_takes_is_refused(tmp_path, capsys, arguments, message):
+    assert main(["claims", "C01", *arguments, "--output", str(tmp_path), "--results", str(tmp_path / "out")]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_claim_is_refused(capsys):
     assert main(["claims", "C99"]) == 1
     assert "should be some of A1_feedforward" in capsys.readouterr().err

@@ -508,6 +508,29 @@ class TestRuns:
         assert str(tmp_path / "runs") in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.parametrize("command", ["runs", "collect"])
+    def test_a_folder_without_runs_is_told(
+        self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main([command, "--output", str(tmp_path)]) == 1
+        assert f"found no folder {tmp_path / 'runs'}" in capsys.readouterr().err
+
+    def test_a_name_is_shown_as_it_is(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        Outputs.of(tmp_path, ["network=vgg19", "name='[red]x'"], "measure_activations")
+        assert main(["runs", "--output", str(tmp_path)]) == 0
+        assert "[red]x (measure_activations)" in capsys.readouterr().out
+
+    def test_a_folder_of_a_long_name_is_none(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["runs", "--output", 5000 * "a"]) == 1
+        assert "should be an output folder" in capsys.readouterr().err
+
+    def test_a_path_may_begin_at_home(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("HOME", str(root.parent))
+        assert main(["runs", "--output", f"~/{root.name}"]) == 0
+        assert "finished" in capsys.readouterr().out
+
     def test_csv(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = ["runs", *MEASURED, "--output", str(root), "--csv", "--results", str(tmp_path)]
         assert main(arguments) == 0

@@ -99,6 +99,35 @@ def test_a_cell_whose_run_is_deleted_is_missing(sweep):
     assert of_sweep(sweep).cells[0].state == "missing"
 
 
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b"5",
+    b"null",
+    b"{}",
+    b'{"runs": 5}',
+    b'{"runs": [7], "anew": false}',
+    b'{"runs": []}',
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_cell_whose_note_is_damaged_is_missing(sweep, content):
+    ran(sweep, 0)
+    (sweep.directory / "cells" / "0.json").write_bytes(content)
+    assert of_sweep(sweep).cells[0].state == "missing"
+
+
+def test_a_sweep_without_its_notes_goes_on(sweep):
+    ran(sweep, 0)
+    shutil.rmtree(sweep.directory / "cells")
+    assert [cell.state for cell in of_sweep(sweep).cells] == ["missing"] * 8
+    ran(sweep, 0)
+    assert of_sweep(sweep).cells[0].state == "done"
+
+
 def test_a_complete_sweep(sweep):
     for number in range(8):
         ran(sweep, number)
