@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
@@ -22,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 
 import conf
+from experiments.programs import config_dir, hydra_overrides, typed
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import params_of
 from experiments.sweeps.progress import console
@@ -187,8 +187,8 @@ def entry_of(experiment: str) -> str | None:
 
 
 def command(entry: str, overrides: Sequence[str]) -> str:
-    """Return the command that computes all cells of a sweep."""
-    return shlex.join(["python", f"experiments/{entry}.py", "-m", *overrides])
+    """Return the command that computes all cells of a sweep, as typed in a shell."""
+    return typed(entry, ["-m", *overrides])
 
 
 def _groups(entry: str) -> str:
@@ -219,7 +219,10 @@ class CommandCallback(Callback):
         except SettingError as error:
             _refuse(error)
         if swept:
-            rule, remedy = "should be given, or one value for each", command(config.entry, overrides)
+            flags = [] if (folder := config_dir(config.hydra)) is None else [f"--config-dir={folder}"]
+            program = config.entry if "search" in config else config.hydra.job.name
+            words = [*flags, *overrides, *hydra_overrides(config.hydra)]
+            rule, remedy = "should be given, or one value for each", command(program, words)
             _refuse(SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}"))
         try:
             check_writable(Path(config.hydra.run.dir))

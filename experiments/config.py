@@ -211,6 +211,7 @@ class ExecutionConfig:
 class StylizeConfig(MeasureConfig):
     """All of `conf/stylize.yaml`."""
 
+    save: str | None = None
     content: Any = None
     style: Any = None
     pairing: str = MISSING
@@ -329,6 +330,7 @@ class TrainFeedforwardConfig(Config):
 class TransferConfig(Frame):
     """All of `conf/transfer.yaml`."""
 
+    save: str | None = None
     compute: Batched = MISSING
     images: ImagesConfig = MISSING
     run: str = MISSING

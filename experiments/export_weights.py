@@ -92,7 +92,7 @@ def write_weights(
     if not trained:
         raise WeightsError(
             "--name", "should be that of finished trainings", f"none of {name!r} in {output}",
-            "python experiments/train_classifier.py -m experiment=family computes some.",
+            "`swag train -m experiment=family` computes some.",
         )  # fmt: skip
     for network in numbers_only:
         if network not in {known for known, _ in trained}:

@@ -43,7 +43,10 @@ class Context:
     def shown(
         self, items: Iterable[tuple[int, T]], *, total: int, unit: str, detail: str = ""
     ) -> Iterator[T]:
-        """Yield the items, each of some units of work, and show how many units of `total` are done."""
+        """Yield the items, each of some units of work, and show how many units of `total` are done.
+
+        Several workers of a sweep would write over each other's bars, so they show none.
+        """
         place = "" if self.place is None else f"cell {self.place} "
         left = "" if self.place is None else self.place.sweep.time_left()
         return track(
@@ -51,7 +54,7 @@ class Context:
             total=total,
             what=f"{place}{self.label}{detail}",
             left=f"sweep: {left}" if left else "",
-            enabled=self.progress,
+            enabled=self.progress and (self.place is None or self.place.sweep.workers == 1),
             unit=unit,
         )
 

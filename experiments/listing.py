@@ -1,7 +1,7 @@
 """The experiments, their numbers of cells, and their costs, estimated from the runs in an output folder.
 
 swag experiments
-swag experiments --runs outputs
+swag experiments --output outputs
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="swag experiments", description="What can be computed: experiments, their cells, what they cost."
     )
     parser.add_argument(
-        "--runs", type=path_of, default=Path("outputs"), help="runs that tell what a cell costs"
+        "--output", type=path_of, default=Path("outputs"), help="runs that tell what a cell costs"
     )
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 2 * WIDE)
@@ -109,13 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_column(column, no_wrap=True, justify="right")
     if console.width >= WIDE:
         table.add_column("", no_wrap=True, ratio=1)
-    for one in list_experiments(options.runs):
+    for one in list_experiments(options.output):
         time = "?" if one.seconds is None else duration(one.seconds)
         disk = "?" if one.size is None else f"{one.size / 2**20:.0f} MiB"
         about = [one.about] if console.width >= WIDE else []
         table.add_row(one.name, one.entry, str(one.cells), time, disk, *about)
     console.print(table)
-    console.print(f"Time (of one worker) and disk are by the runs in {options.runs}; ? where there are none.")
+    console.print(
+        f"Time (of one worker) and disk are by the runs in {options.output}; ? where there are none."
+    )
 
 
 if __name__ == "__main__":

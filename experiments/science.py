@@ -23,6 +23,7 @@ NOT_SCIENCE = frozenset(
         "entry",
         "name",
         "output",
+        "save",
         "force",
         "progress",
         "tracking",

@@ -277,7 +277,7 @@ class RunWeights(StoredWeights):
         return bool(settings["network"]["name"] == architecture.name)
 
 
-_TRAIN_ONE = "python experiments/train_classifier.py trains one."
+_TRAIN_ONE = "`swag train` trains one."
 
 
 def _training_settings(directory: Path) -> dict[str, Any] | None:

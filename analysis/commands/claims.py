@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from analysis.commands import Commands, add, add_out, drawn
+from analysis.commands import Commands, add, add_results, drawn
 from swag_repro.runs.files import path_of
 
 
@@ -17,7 +17,8 @@ def register(commands: Commands) -> None:
         run,
         overrides=True,
         about="which statements of the papers hold, and by how much",
-        usage="[--explain] [--commands] [--judge NAME ...] [--earlier FILE] [--out OUT] [claim|override ...]",
+        usage="[--explain] [--commands] [--judge NAME ...] [--earlier FILE] [--results RESULTS] "
+        "[claim|override ...]",
     )
     parser.add_argument("--explain", action="store_true", help="all behind each verdict")
     parser.add_argument("--commands", action="store_true", help="only what computes all they rest on")
@@ -34,7 +35,7 @@ def register(commands: Commands) -> None:
         metavar="FILE",
         help="a claims.json, whose answers are kept where runs are missing here",
     )
-    add_out(parser)
+    add_results(parser)
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
@@ -54,14 +55,14 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
     evidence = replace(evidence, judges=options.judge or evidence.judges)
     claims = ledger.choose_claims(read_claims(evidence.sweeps), names)
     if options.commands:
-        yield from ledger.evidence_commands(claims, evidence, overrides, options.runs)
+        yield from ledger.evidence_commands(claims, evidence, overrides, options.output)
         return
     earlier = None if options.earlier is None else ledger.earlier_answers(options.earlier)
-    found = ledger.load_ledger(claims, evidence, overrides, options.runs, earlier)
+    found = ledger.load_ledger(claims, evidence, overrides, options.output, earlier)
     yield from drawn(printing.table(found))
     if options.explain:
         yield from printing.ledger_details(found)
     if not found.answered:
         yield "Nothing was written: these runs answer no question. --commands prints what computes them."
     elif not names:
-        yield from map(str, printing.save_ledger(found, options.out / "claims"))
+        yield from map(str, printing.save_ledger(found, options.results / "claims"))

@@ -100,7 +100,7 @@ def check_output(root: Path, *, with_runs: bool = False) -> None:
     """Raise a `StoreError` if there is no such output folder, or if it has no runs and should have some."""
     if not is_folder(folder := root / "runs" if with_runs and is_folder(root) else root):
         rule = "should be an output folder of experiments"
-        raise StoreError("--runs", rule, f"no folder {folder}", "Run one.")
+        raise StoreError("--output", rule, f"no folder {folder}", "Run one.")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from swag_repro.weights import WEIGHTS
 
 SHIPPED_DECODER = "shipped"
 
-_TRAIN_ONE = "python experiments/train_feedforward.py trains one."
+_TRAIN_ONE = "`swag train-feedforward` trains one."
 
 
 @dataclass(frozen=True)

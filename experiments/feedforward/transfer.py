@@ -10,19 +10,18 @@ from functools import cached_property
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.markup import escape
 from torch import Tensor
 
 from experiments.building import build
 from experiments.feedforward.trained import Trained, trained
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.frame import Context, Experiment
+from experiments.made import check_save
 from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
-from experiments.pictures.pairs import Pair, pairs_of, weights_of
+from experiments.pictures.pairs import Pair, named, pairs_of, weights_of
 from experiments.pictures.saving import FinishedBatch, save_pictures
 from experiments.science import EXPERIMENT_VERSIONS, scientific
-from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, UserError, check_choice, check_number
 from swag_repro.feedforward import Stylizer
 from swag_repro.images import Picture, Resize
@@ -62,6 +61,7 @@ class Transfer(Experiment):
         images = config.images
         pictures = build(images.source)
         pairs = pairs_of(config, pictures)
+        check_save(config.save, len(pairs), named(config))
         return {
             **super().parts(config),
             "trained": trained(config.run, config, FeedforwardExperiment),
@@ -138,8 +138,6 @@ class Transfer(Experiment):
             rows += [self._row(pair, seconds) for pair in batch.pairs]
         context.run.write_pairs(pairs)
         context.run.write_rows(rows)
-        for pair in pairs:
-            console.print(f"  {escape(str(context.run.path / pair['image']))}")
 
     def _row(self, pair: Pair, seconds: float) -> dict[str, Any]:
         about = {"content": pair.content.name, "style": pair.style_name}

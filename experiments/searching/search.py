@@ -35,6 +35,7 @@ from rich.markup import escape
 
 from experiments.config import SearchGroupConfig, checked, checked_search
 from experiments.frame import Experiment
+from experiments.made import refuse_save
 from experiments.running import CellTask, flush_subnormals
 from experiments.science import settings_of_judge
 from experiments.searching.objectives import SearchObjective
@@ -68,6 +69,7 @@ def run_search(composed: DictConfig, kind: type[Experiment]) -> None:
         HydraException, OmegaConfBaseException: A key of its space is unknown.
         Interrupted: A signal came.
     """
+    refuse_save(composed.save, "a search")
     settings = checked_search(composed.search)
     _check(settings)
     output = Path(HydraConfig.get().run.dir)

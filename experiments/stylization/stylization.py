@@ -16,11 +16,12 @@ from torch import Tensor
 
 from experiments.building import build
 from experiments.frame import Context
+from experiments.made import check_save
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
 from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
-from experiments.pictures.pairs import Pair, pairs_of, weights_of
+from experiments.pictures.pairs import Pair, named, pairs_of, weights_of
 from experiments.pictures.saving import save_pictures
 from experiments.science import EXPERIMENT_VERSIONS
 from experiments.stylization.memory import (
@@ -87,6 +88,7 @@ class Stylization(SmoothedExperiment):
         _check_run(config)
         optimizer = build(config.optimizer)
         pairs = pairs_of(config, parts["pictures"])
+        check_save(config.save, len(pairs), named(config))
         for pair in pairs:
             for mask in filter(None, pair.masks):
                 load_mask(mask, pair.content, parts["resize"], feather=config.feather)  # a bad mask, too
@@ -165,8 +167,9 @@ class Stylization(SmoothedExperiment):
         rows = [row for pair in pairs for row in rows_of(pair)]
         context.run.write_rows([{**self.origin, **row} for row in (*rows, *shares)])
         for pair in pairs:
-            note = "" if pair["status"] == "finished" else f" {pair['status']}: {pair['reason']}"
-            console.print(f"  {escape(str(context.run.path / pair['image']))}[yellow]{escape(note)}[/]")
+            if pair["status"] != "finished":
+                note = f"{pair['image']} {pair['status']}: {pair['reason']}"
+                console.print(f"  [yellow]{escape(note)}[/]")
 
     def following(self) -> Judging | None:
         """Return the judgement of its pictures; None if nothing is to be measured."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
+from experiments.made import refuse_save
+from experiments.programs import PICTURED, config_dir, hydra_overrides
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, grid_of
+from experiments.sweeps.finding import LAST
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.sweep import Sweep, check_sweep
@@ -77,8 +81,10 @@ class Launch:
         grid = grid_of(config.hydra)
         check_sweep(config.sweep)
         _check_size(grid, config.sweep.max_cells)
+        saved = (one for axis in grid.axes for one in axis if one.startswith("save=") and one != "save=null")
+        refuse_save(next(saved, None), "a sweep")
         launchers.check_launcher(config.hydra.launcher)
-        _check_composes(grid, Composer(config.hydra.job.config_name, config.hydra.overrides.hydra))
+        _check_composes(grid, Composer(config.hydra.job.config_name, hydra_overrides(config.hydra)))
         return cls(grid, config, overrides)
 
     @property
@@ -104,9 +110,12 @@ class Launch:
             Path(hydra.sweep.dir),
             hydra.job.config_name,
             self.grid,
-            command=[*self.overrides, *_given(hydra.overrides.hydra)],
+            command=[*self.overrides, *hydra_overrides(hydra)],
             launcher=name,
             workers=self.workers,
+            label=str(self.config.name),
+            program=hydra.job.name,
+            config_dir=config_dir(hydra),
         )
         Sweep.launched = sweep
         launchers.connect(hydra.launcher)
@@ -190,11 +199,6 @@ def _is_over(sweep: Sweep) -> bool:
     return sweep.cells_left() == 0
 
 
-def _given(overrides: Sequence[str]) -> list[str]:
-    """Return Hydra's own settings that the command gives beside its flags."""
-    return [override for override in overrides if not override.startswith("hydra.mode=")]
-
-
 def _raise_first(returned: Sequence[object]) -> None:
     """Raise the first exception that a worker returned."""
     for job in returned:
@@ -226,9 +230,18 @@ def summarize(sweep: Sweep) -> bool:
             console.print(f"  [red]{found.state}:[/] {own}\n    {reason}")
     done = outcomes["computed"] + outcomes["judged"] + outcomes["skipped"]
     if done < cells:
-        console.print("The same command computes what is missing, and skips the rest.")
+        console.print("The same command computes what is missing, and skips the rest:")
+        console.print(escape(f"  {sweep.again}"))
     else:
-        given = [item for item in sweep.command if not item.startswith(("hydra", "output="))]
-        looked_at = shlex.join(["python", "-m", "analysis", "runs", *given, "--runs", sweep.output])
-        console.print(f"Next: {escape(looked_at)}\n      figure, sheet and plot take the same.")
+        console.print("Next:")
+        for command in _looking(sweep):
+            console.print(escape(f"  {command}"))
     return done == cells
+
+
+def _looking(sweep: Sweep) -> Iterator[str]:
+    """Yield the commands that show a finished sweep."""
+    standard = sweep.directory.parent == Path("outputs/sweeps").absolute()
+    handle = LAST if standard else os.path.relpath(sweep.directory)
+    for command in ("runs", "plot", *(["sheet"] if sweep.entry in PICTURED else [])):
+        yield shlex.join(["swag", command, handle])

@@ -1,7 +1,7 @@
 """Mirroring of run directories in Weights & Biases; a run's own result never depends on it.
 
-swag sync [--runs outputs]
-swag rebuild (RUN ... | --all) [--runs outputs]
+swag sync [--output outputs]
+swag rebuild (RUN ... | --all) [--output outputs]
 """
 
 from swag_repro.tracking.about import About, name_of

@@ -50,7 +50,7 @@ class TrainedWeights(StoredWeights):
         raise WeightsError(
             "weights", "should be trained weights that there are",
             f"none of {architecture.name} with seed {self.seed} in {folder}",
-            f"There are {known}; python experiments/train_classifier.py trains others.",
+            f"There are {known}; `swag train` trains others.",
         )  # fmt: skip
 
 

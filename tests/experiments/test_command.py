@@ -44,9 +44,7 @@ def test_every_experiment_composes_and_none_takes_a_picture_s_defaults_by_accide
 
 @pytest.mark.parametrize("name", ["fig3", "fig1,fig3"])
 def test_a_sweep_of_another_entry_point_is_refused_whole(name):
-    with pytest.raises(
-        SettingError, match="Type: python experiments/measure_activations.py -m experiment=fig3"
-    ):
+    with pytest.raises(SettingError, match="Type: swag measure -m experiment=fig3"):
         check_overrides("stylize", [f"experiment={name}"])
     check_overrides("measure_activations", ["experiment=fig3", "network=vgg19,resnet50"])
 
