@@ -507,7 +507,10 @@ def test_commands_are_those_of_all_judges(capsys):
     ],
 )
 def test_what_no_sweep_takes_is_refused(tmp_path, capsys, arguments, message):
-    assert main(["claims", "C01", *arguments, "--output", str(tmp_path), "--results", str(tmp_path / "out")]) == 1
+    assert (
+        main(["claims", "C01", *arguments, "--output", str(tmp_path), "--results", str(tmp_path / "out")])
+        == 1
+    )
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
