@@ -75,7 +75,8 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
         interrupt(outcome.signal)
     if outcome.path is None:
         sys.exit(1)
-    _tell(made(Path(outcome.path)), OmegaConf.select(composed, "save"))
+    save = OmegaConf.select(composed, "save")
+    _tell(made(Path(outcome.path)), None if save is None else os.path.expanduser(save))  # noqa: PTH111
 
 
 def _tell(files: Sequence[Path], save: str | None) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from analysis.commands import Commands, add, add_partial, add_results
+from swag_repro.runs.files import path_of
 
 INTERVAL_NAMES = ("se", "sd", "ci", "range")
 
@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
         help="around means: standard error (se), standard deviation, bootstrap interval, lowest to highest",
     )  # fmt: skip
     parser.add_argument(
-        "--style", type=Path, metavar="FILE", help="settings of matplotlib, as in matplotlibrc"
+        "--style", type=path_of, metavar="FILE", help="settings of matplotlib, as in matplotlibrc"
     )
     parser.add_argument("--width", type=_inches, default=7.16, metavar="INCHES", help="of the figure (7.16)")
     parser.add_argument(
