@@ -147,8 +147,8 @@ class Explanation:
         if known.missing:
             yield "partial", f"{known.missing} of {known.cells} cells had no run"
         states = Counter(run.state for run in self.runs)
-        told = ", ".join(f"{count} {state}" for state, count in states.items())
-        yield "runs", f"{len(self.runs)} in {known.root}: {told or 'none'}"
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        yield "runs", f"{len(self.runs)} in {known.root}: {counts or 'none'}"
 
     def _listed(self, *, every_run: bool) -> Iterator[str]:
         ordered = sorted(self.runs, key=lambda run: run.fine)

@@ -173,7 +173,7 @@ def load_observations(
     _check_y(asked, numbers)
     numbers = numbers[numbers["statistic"] == asked.y].dropna(subset="value")
     asked = _known(asked, data.runs, numbers)
-    numbers = _of_iteration(_chosen(numbers, asked), asked)
+    numbers = _of_iteration(_select_rows(numbers, asked), asked)
     asked = _with_panels(asked, numbers)
     return _observed(_with_rest(asked, data.runs), data, numbers)
 
@@ -220,7 +220,7 @@ def _columns(numbers: pd.DataFrame) -> list[str]:
     return [column for column in AXIS_COLUMNS if numbers[column].notna().any()]
 
 
-def _chosen(numbers: pd.DataFrame, asked: PlotRequest) -> pd.DataFrame:
+def _select_rows(numbers: pd.DataFrame, asked: PlotRequest) -> pd.DataFrame:
     for column, values in asked.chosen.items():
         said = numbers[column].map(labels.short_text)
         known = list(dict.fromkeys(said[numbers[column].notna()]))

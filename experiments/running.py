@@ -231,7 +231,7 @@ class CellTask:
                 self._note(runs)
                 if run.finished:
                     return "skipped", run.path
-                with logged(run.path / "run.log"), self._mirrored(experiment, run) as tracker:
+                with logged(run.path / "run.log"), self._tracker(experiment, run) as tracker:
                     logger.info("%s: %s", experiment.name, experiment.label)
                     experiment.compute(
                         Context(
@@ -265,7 +265,7 @@ class CellTask:
         )
 
     @contextmanager
-    def _mirrored(self, experiment: Experiment, run: Run) -> Iterator[Tracker]:
+    def _tracker(self, experiment: Experiment, run: Run) -> Iterator[Tracker]:
         """Yield the tracker of its W&B run, whose id is the run directory's, so that a retry resumes it."""
         settings, place = experiment.config.tracking, self.place
         own = [] if place is None else place.own
@@ -297,8 +297,8 @@ def _announce(outcome: Outcome, place: CellPlace | None, own: Sequence[str] | No
         return
     where = f" → {escape(outcome.path)}" if outcome.path is not None else ""
     left = place.sweep.time_left() if place is not None else ""
-    told = f"{start} {outcome.state} in {duration(outcome.seconds)}{where}{f', {left}' if left else ''}"
-    console.print(told.lstrip())
+    line = f"{start} {outcome.state} in {duration(outcome.seconds)}{where}{f', {left}' if left else ''}"
+    console.print(line.lstrip())
 
 
 def _say_waiting(path: Path) -> None:

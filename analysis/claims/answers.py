@@ -82,8 +82,8 @@ def answer(units: pd.DataFrame, asked: Inquiry) -> Answer:
         ClaimError: The question names a column or value that the numbers don't have, or leaves several of
             them open; or there are too few pairs or seeds, or not the same on both sides.
     """
-    rows = _chosen(units, asked)
-    _check_told(rows, asked)
+    rows = _select_rows(units, asked)
+    _check_no_mixing(rows, asked)
     values = _compared(_reduced(rows, asked), asked)
     try:
         table = by_pair_and_seed(values)
@@ -94,7 +94,7 @@ def answer(units: pd.DataFrame, asked: Inquiry) -> Answer:
     return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
 
 
-def _chosen(units: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
+def _select_rows(units: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
     rows = units
     compare = asked.question.compare
     sides = {compare.column: [*compare.these, *compare.against]} if compare is not None else {}
@@ -108,7 +108,7 @@ def _chosen(units: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
             known = ", ".join(map(str, rows[column].unique()[:20]))
             raise ClaimError(_name(asked), rule, absent[0], f"There are {known}.")
         rows = rows[_among(rows[column], values)]
-    return rows.assign(asked=_wanted(rows, asked))
+    return rows.assign(asked=_question_values(rows, asked))
 
 
 def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
@@ -117,7 +117,7 @@ def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
     return column.isin([*known, *map(as_text, known)]) | (column.isna() & (None in values))
 
 
-def _wanted(rows: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
+def _question_values(rows: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
     value = asked.question.value
     column = value if value in ("gain", "relative") else "value"
     if column not in rows or rows[column].isna().any():
@@ -127,15 +127,17 @@ def _wanted(rows: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
     return numbers.map(math.log2) if value == "log2" else numbers
 
 
-def _check_told(rows: pd.DataFrame, asked: Inquiry) -> None:
+def _check_no_mixing(rows: pd.DataFrame, asked: Inquiry) -> None:
     """Raise if the mean would mix values of a column that the question does not name."""
     compare, along = asked.question.compare, asked.question.along
-    told = {*asked.where, SEED, *([compare.column] if compare else []), *([along.column] if along else [])}
-    keys = [name for name in told if name in rows]
+    named = {*asked.where, SEED, *([compare.column] if compare else []), *([along.column] if along else [])}
+    keys = [name for name in named if name in rows]
     groups = (
         rows.groupby(keys, dropna=False).ngroup().to_numpy() if keys else np.zeros(len(rows), dtype=np.int64)
     )
-    open_ = [column for column in _columns(rows) if column not in told and not _follows(rows[column], groups)]
+    open_ = [
+        column for column in _columns(rows) if column not in named and not _follows(rows[column], groups)
+    ]
     if open_:
         rule = "should say which, or compare them"
         found = f"several values of {', '.join(open_)}"

@@ -52,21 +52,21 @@ class Drawing:
         data: The observations.
         points: Units of the observations, with the words of their `label`, `col` and `row`, and of x unless
             it is a number.
-        looks: The looks by label.
+        styles: The line styles by label.
         places: The words of x in order; empty if x is a number.
         interval: A key of `INTERVALS`.
     """
 
     data: Observations
     points: pd.DataFrame
-    looks: dict[str, LineStyle]
+    styles: dict[str, LineStyle]
     places: list[str]
     interval: str
 
     @property
     def names(self) -> list[str]:
         """The names of the legend."""
-        return [name for name in self.looks if name]
+        return [name for name in self.styles if name]
 
     @property
     def shared(self) -> bool:
@@ -124,30 +124,33 @@ def make(data: Observations, *, interval: str = "se") -> Figure:
 def _drawing(data: Observations, interval: str) -> Drawing:
     shown = data.asked.shown
     parts = (("hue", "label"), ("col", "col"), ("row", "row"))
-    told = {name: data.words(shown[part]) if part in shown else "" for part, name in parts}
+    words = {name: data.words(shown[part]) if part in shown else "" for part, name in parts}
     x = data.units[shown["x"]]
     if _is_number(x) and len(x.unique()) > 1:
-        return Drawing(data, data.units.assign(**told, x=x.astype(float)), _looks(data), [], interval)
-    points = data.units.assign(**told, x=data.words(shown["x"]))
-    return Drawing(data, points, _looks(data), data.ordered(shown["x"]), interval)
+        return Drawing(data, data.units.assign(**words, x=x.astype(float)), _styles(data), [], interval)
+    points = data.units.assign(**words, x=data.words(shown["x"]))
+    return Drawing(data, points, _styles(data), data.ordered(shown["x"]), interval)
 
 
 def _is_number(values: pd.Series) -> bool:
     return is_numeric_dtype(values) and not is_bool_dtype(values)
 
 
-def _looks(data: Observations) -> dict[str, LineStyle]:
-    """Return looks by label: dark to light for numbers, the paper's own for networks."""
+def _styles(data: Observations) -> dict[str, LineStyle]:
+    """Return line styles by label: dark to light for numbers, the paper's own for networks."""
     hue = data.asked.shown.get("hue")
     if hue is None:
-        return {"": lines.looks(["vgg19"])[0]}
+        return {"": lines.line_styles(["vgg19"])[0]}
     first = data.units[hue].groupby(data.words(hue)).first()
     if _is_number(data.units[hue]):
-        return dict(zip(first.sort_values().index, lines.graded(len(first)), strict=True))
+        return dict(zip(first.sort_values().index, lines.graded_styles(len(first)), strict=True))
     names = data.ordered(hue)
     networks = [str(first[name]) if hue == "network.name" else "" for name in names]
-    kinds = len({look.marker for look in lines.looks(networks)})
-    dashed = [lines.smoothed(look, index // kinds) for index, look in enumerate(lines.looks(networks))]
+    kinds = len({line_style.marker for line_style in lines.line_styles(networks)})
+    dashed = [
+        lines.smoothed_style(line_style, index // kinds)
+        for index, line_style in enumerate(lines.line_styles(networks))
+    ]
     return dict(zip(names, dashed, strict=True))
 
 
@@ -170,10 +173,10 @@ def _grid(drawing: Drawing) -> list[list[PointsPanel]]:
 
 def _title(drawing: Drawing, row: str, col: str) -> str:
     shown = drawing.data.asked.shown
-    return "; ".join(_told(shown[side], word) for side, word in (("row", row), ("col", col)) if word)
+    return "; ".join(_panel_word(shown[side], word) for side, word in (("row", row), ("col", col)) if word)
 
 
-def _told(column: str, word: str) -> str:
+def _panel_word(column: str, word: str) -> str:
     """Return a value with its setting, unless the value speaks for itself."""
     return word if column in KINDS or column.endswith(".name") else f"{labels.axis(column)}: {word}"
 
@@ -183,9 +186,9 @@ def _draw(axis: Axes, panel: PointsPanel, drawing: Drawing) -> None:
         return
     options: dict[str, Any] = {"x": "x", "y": "value", "errorbar": INTERVALS[drawing.interval][0], "seed": 0}
     if drawing.places:
-        lines.draw_points(axis, panel.points, drawing.looks, order=drawing.places, **options)
+        lines.draw_points(axis, panel.points, drawing.styles, order=drawing.places, **options)
     else:
-        lines.draw_lines(axis, panel.points, drawing.looks, aside=0, **options)
+        lines.draw_lines(axis, panel.points, drawing.styles, aside=0, **options)
 
 
 def _is_crowded(places: list[str], panels: int) -> bool:

@@ -153,12 +153,12 @@ def _bands(dial: StyleDial) -> list[list[int]]:
 
 
 def _draw_lines(axis: Axes, dial: StyleDial, measure: str) -> None:
-    looks = lines.looks(list(dial.names.values()))
-    for (line, name), look in zip(dial.names.items(), looks, strict=True):
+    styles = lines.line_styles(list(dial.names.values()))
+    for (line, name), line_style in zip(dial.names.items(), styles, strict=True):
         points = dial.means[(dial.means["line"] == line) & (dial.means["measure"] == measure)]
         points = points.sort_values(SCALE)
         ends = [points["mean"] - points["low"], points["high"] - points["mean"]]
-        lines.intervals(axis, points[SCALE], points["mean"], look, yerr=ends, label=name, capsize=2)
+        lines.intervals(axis, points[SCALE], points["mean"], line_style, yerr=ends, label=name, capsize=2)
     axis.set_xticks(dial.scales)
     if measure == "deepest_share":
         axis.set_ylim(-0.04, 1.04)

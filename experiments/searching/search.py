@@ -271,14 +271,14 @@ class Searching:
         except NonFiniteError as error:
             details = {"reason": str(error)}
         finally:
-            told = self._tell(study, trial.number, values, details)
-        if told:
+            ended = self._tell(study, trial.number, values, details)
+        if ended:
             numbers = ", ".join(
                 f"{name} {value:.4g}"
                 for name, value in zip(self.settings.objectives, values or (), strict=False)
             )
             about = f"{' '.join(as_overrides(trial.params))} {outcome.state} in {duration(outcome.seconds)}"
-            console.print(escape(f"[{told}/{self.settings.trials}] {about}: {numbers or details['reason']}"))
+            console.print(escape(f"[{ended}/{self.settings.trials}] {about}: {numbers or details['reason']}"))
 
     def _tell(
         self, study: optuna.Study, number: int, values: list[float] | None, details: dict[str, Any]

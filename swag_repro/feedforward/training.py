@@ -148,7 +148,7 @@ class FeedforwardTraining(Loop[tuple[LabelledBatch, ...]]):
         Args:
             contents: `(B, 3, H, W)`, RGB in [0, 1].
             styles: the same shape; None for the one style that is learnt.
-            draws: seeds of a loss that samples, see `swag_repro.losses.Look`.
+            draws: seeds of a loss that samples, see `swag_repro.losses.LossContext`.
         """
         tap = self.encoder.tap
         with self.machine.autocast():

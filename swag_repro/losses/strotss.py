@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import PIXELS, Features, LossContext
+from swag_repro.losses.base import PIXELS, LossContext
 from swag_repro.losses.draws import generator
 from swag_repro.smoothing import at_least_float32
+from swag_repro.statistics import Features
 
 # Streams of random numbers. Both losses use the first one for the image. As in the authors' code, they then
 # read it at the same positions, if they have the same seed and number of samples.
@@ -236,11 +237,13 @@ class _Sampling(ABC):
     def target(self, features: Features) -> Any:
         """Return what the loss keeps of one reference image's features `(1, D, H, W)`."""
 
-    def __call__(self, features: Features, targets: Sequence[Any], look: LossContext) -> dict[str, Tensor]:
+    def __call__(self, features: Features, targets: Sequence[Any], context: LossContext) -> dict[str, Tensor]:
         """Return part → `(A,)` float64, from features `(A, D, H, W)`."""
-        shares = look.position_weights(features[PIXELS].shape[2:])
+        shares = context.position_weights(features[PIXELS].shape[2:])
         own = [None] * len(targets) if shares is None else shares.unbind()
-        found = [self._terms(*each) for each in zip(_apart(features), targets, look.draws, own, strict=True)]
+        found = [
+            self._terms(*each) for each in zip(_apart(features), targets, context.draws, own, strict=True)
+        ]
         return {part: torch.cat([terms[part] for terms in found]) for part in found[0]}
 
     @abstractmethod

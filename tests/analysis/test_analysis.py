@@ -342,19 +342,19 @@ class TestFigure:
         shown = pd.concat([seeds.assign(line=number) for number in range(14)])
         page = fig3.make(replace(loaded, table=pd.concat(many), by_seed=shown))[""]
         assert_legible(page)
-        looks = {
+        styles = {
             (line.get_color(), line.get_marker(), line.get_markerfacecolor() == "none", line.is_dashed())
             for line in page.axes[0].get_lines()
         }
-        assert len(looks) == 14
-        assert len({look[1:3] for look in looks}) == 14  # on grey paper, too
+        assert len(styles) == 14
+        assert len({line_style[1:3] for line_style in styles}) == 14  # on grey paper, too
 
     def test_looks_differ_without_colour(self) -> None:
         networks = [*lines.NETWORK_STYLES, "densenet121", "googlenet", "wide_resnet50_2", "inception_v3"]
-        looks = lines.looks(networks)
-        assert len({look.marker for look in looks}) == len(networks)
-        assert len({to_rgb(look.color) for look in looks}) == len(networks)
-        first, second = lines.looks(["vgg19", "vgg19"])
+        styles = lines.line_styles(networks)
+        assert len({line_style.marker for line_style in styles}) == len(networks)
+        assert len({to_rgb(line_style.color) for line_style in styles}) == len(networks)
+        first, second = lines.line_styles(["vgg19", "vgg19"])
         known = lines.NETWORK_STYLES["vgg19"]
         assert (first.color, first.marker) == (known.color, known.marker) != (second.color, second.marker)
 

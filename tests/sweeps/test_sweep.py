@@ -108,7 +108,7 @@ def test_what_failed_is_tried_once_a_sweep_and_what_was_interrupted_again(tmp_pa
     sweep = sweep_of(tmp_path, 1)
     assert work(sweep, body=fails(RuntimeError("broken"))) == [(0, "failed")]
     assert states(sweep) == ["failed"]
-    assert sweep.look(0).reason == "RuntimeError: broken"
+    assert sweep.state_of(0).reason == "RuntimeError: broken"
     assert work(sweep) == []
     other = sweep_of(tmp_path, 1, "other")
     assert work(other, body=fails(KeyboardInterrupt())) == [(0, "interrupted")]
@@ -120,7 +120,7 @@ def test_a_cell_that_can_have_no_run_is_told_by_its_note(tmp_path):
     sweep = sweep_of(tmp_path, 1)
     CellPlace(sweep, 0).note_refusal("too small")
     assert states(sweep) == ["failed"]
-    assert sweep.look(0).reason == "too small"
+    assert sweep.state_of(0).reason == "too small"
     assert work(sweep) == []
 
 
@@ -183,7 +183,7 @@ def killed_at_a_cell(sweep):
     worker = FORK.Process(target=_work_and_wait, args=(sweep.directory, begun))
     worker.start()
     begun.wait()
-    found = Sweep.read(sweep.directory).look(0)
+    found = Sweep.read(sweep.directory).state_of(0)
     assert found.state == "running"
     assert found.heartbeat == pytest.approx(time.time(), abs=60)
     os.kill(worker.pid, signal.SIGKILL)
