@@ -64,12 +64,12 @@ def _state_of_run(cell: Cell, run: Row, root: Path) -> Found:
     if run["state"] == "damaged":
         return Found("failed", run["reason"], path=str(path))
     found = state_of(path)
-    if found.state == "done" and (changed := _changed(cell, run["version"], found.since or 0.0)):
+    if found.state == "done" and (changed := _reason_stale(cell, run["version"], found.since or 0.0)):
         return replace(found, state="stale", reason=changed)
     return found
 
 
-def _changed(cell: Cell, version: int, began: float) -> str | None:
+def _reason_stale(cell: Cell, version: int, began: float) -> str | None:
     """Return what has changed since a run began; None if nothing has."""
     now = EXPERIMENT_VERSIONS.get(cell.entry)
     if now is not None and version != now:

@@ -172,10 +172,10 @@ def load_observations(
     numbers = _numbers(data)
     _check_y(asked, numbers)
     numbers = numbers[numbers["statistic"] == asked.y].dropna(subset="value")
-    asked = _known(asked, data.runs, numbers)
+    asked = _whole_names(asked, data.runs, numbers)
     numbers = _of_iteration(_select_rows(numbers, asked), asked)
     asked = _with_panels(asked, numbers)
-    return _observed(_with_rest(asked, data.runs), data, numbers)
+    return _average(_with_rest(asked, data.runs), data, numbers)
 
 
 def _numbers(data: Tables) -> pd.DataFrame:
@@ -196,7 +196,7 @@ def _check_y(asked: PlotRequest, numbers: pd.DataFrame) -> None:
         raise SettingError("y", "should be a number of these runs", found, f"There are {', '.join(known)}.")
 
 
-def _known(asked: PlotRequest, runs: pd.DataFrame, numbers: pd.DataFrame) -> PlotRequest:
+def _whole_names(asked: PlotRequest, runs: pd.DataFrame, numbers: pd.DataFrame) -> PlotRequest:
     """Return `asked` with whole names of columns."""
     parts = {"x": asked.x, **asked.shown}
     columns: dict[str, Any] = {part: _column(part, name, runs, numbers) for part, name in parts.items()}
@@ -272,7 +272,7 @@ def _seeds(runs: pd.DataFrame) -> list[str]:
     return [column for column in swept(runs) if column.rpartition(".")[2] == "seed"]
 
 
-def _observed(asked: PlotRequest, data: Tables, numbers: pd.DataFrame) -> Observations:
+def _average(asked: PlotRequest, data: Tables, numbers: pd.DataFrame) -> Observations:
     rest = _rest(asked, data.runs)
     settings = data.runs.assign(**{REST: labels.settings(data.runs, rest)}) if rest else data.runs
     shown = list(dict.fromkeys(asked.shown.values()))

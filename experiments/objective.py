@@ -50,7 +50,7 @@ def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, f
         "hypercolumn": architecture.columns,
         "all": list(architecture.taps),
     }
-    taps = list(_known("objective.taps", settings.taps, known))
+    taps = list(_choose("objective.taps", settings.taps, known))
     if settings.layers is not None:
         _check_layer("objective.layers", settings.layers, taps)
         taps = taps[: settings.layers]
@@ -69,7 +69,7 @@ def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[
         _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
         return [architecture.style_taps[settings.content_layer - 1]]
     known = {"content": [architecture.content_tap], "hypercolumn": architecture.columns}
-    return _known("objective.content_taps", settings.content_taps, known)
+    return _choose("objective.content_taps", settings.content_taps, known)
 
 
 def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None:
@@ -87,7 +87,7 @@ def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None
     return matching
 
 
-def _known(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
+def _choose(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
     check_choice(setting, value, known)
     return known[value]
 

@@ -137,13 +137,13 @@ class CellTask:
         """Compute the cell, or skip it if its results exist; return the outcome."""
         start = time.monotonic()
         with handled(interrupt):
-            outcome = self._ended()
+            outcome = self._attempt()
         gc.collect()  # traced networks are reference cycles, and would pile up over a sweep
         return replace(outcome, seconds=round(time.monotonic() - start, 3))
 
-    def _ended(self) -> Outcome:
+    def _attempt(self) -> Outcome:
         try:
-            return self._computed()
+            return self._compute()
         except UserError as error:
             return Outcome("failed", 0.0, str(error))
         except Interrupted as error:
@@ -166,7 +166,7 @@ class CellTask:
         torch.backends.cudnn.allow_tf32 = bool(config.compute.tf32)
         return self.kind.build(config)
 
-    def _identified(self) -> Experiment:
+    def _identify(self) -> Experiment:
         """Return the experiment with a known identity; if it has none, note the reason for other workers."""
         try:
             experiment = self.built()
@@ -177,8 +177,8 @@ class CellTask:
             raise
         return experiment
 
-    def _computed(self) -> Outcome:
-        experiment = self._identified()
+    def _compute(self) -> Outcome:
+        experiment = self._identify()
         following = experiment.following()
         runs = [self._directory(experiment), *([None] if following is not None else [])]
         if why := self._given_up(experiment):
@@ -227,7 +227,7 @@ class CellTask:
             BusyError: Another process computes it.
         """
         try:
-            with self._claimed(experiment) as run:
+            with self._claim(experiment) as run:
                 self._note(runs)
                 if run.finished:
                     return "skipped", run.path
@@ -247,7 +247,7 @@ class CellTask:
             self._note(runs)
             raise
 
-    def _claimed(self, experiment: Experiment) -> AbstractContextManager[Run]:
+    def _claim(self, experiment: Experiment) -> AbstractContextManager[Run]:
         config = experiment.config
         return self._store(experiment).claim(
             experiment.identity,

@@ -84,7 +84,7 @@ def answer(units: pd.DataFrame, asked: Inquiry) -> Answer:
     """
     rows = _select_rows(units, asked)
     _check_no_mixing(rows, asked)
-    values = _compared(_reduced(rows, asked), asked)
+    values = _difference(_one_number_each(rows, asked), asked)
     try:
         table = by_pair_and_seed(values)
     except ValueError as error:
@@ -156,7 +156,7 @@ def _follows(column: pd.Series[Any], groups: NDArray[np.integer[Any]]) -> bool:
     return len(np.unique(together)) == len(np.unique(groups))
 
 
-def _reduced(rows: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
+def _one_number_each(rows: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
     """Return one number for each pair, seed and value of the compared column."""
     question = asked.question
     sides = [question.compare.column] if question.compare is not None else []
@@ -182,7 +182,7 @@ def _along(part: pd.DataFrame, along: Along) -> float:
     return float(spearmanr(part[along.column].to_numpy(float), values).statistic)
 
 
-def _compared(numbers: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
+def _difference(numbers: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
     compare = asked.question.compare
     keys = ["pair", "seed"]
     if compare is None:
@@ -220,7 +220,7 @@ def _answer(table: Numbers, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
         size=size, size_low=size_low, size_high=size_high,
         p_holds=float(((distances <= 0).sum() + 1) / (BOOTSTRAP_DRAWS + 1)),
         p_refuted=float(((distances > 0).sum() + 1) / (BOOTSTRAP_DRAWS + 1)),
-        pairs_needed=_needed(size),
+        pairs_needed=_pairs_needed(size),
         run_ids=run_ids,
     )  # fmt: skip
 
@@ -235,7 +235,7 @@ def _distance(values: Numbers, expect: Expect) -> Numbers:
     return np.subtract(expect.within, np.abs(values))
 
 
-def _needed(size: float) -> int | None:
+def _pairs_needed(size: float) -> int | None:
     """Return the needed pairs; None if the mean lies on the threshold, or very far from it."""
     if not LEAST_EFFECT < abs(size) < MOST_EFFECT:
         return None

@@ -190,12 +190,12 @@ def _layers(table: pd.DataFrame) -> dict[int, str]:
     """Return each position's label: its number, and below it the layer's names in the shown networks."""
     names = table.groupby("position")["layer"].unique()
     return {
-        position: "\n".join([str(position), *map(_broken, layers)])
+        position: "\n".join([str(position), *map(_break_name, layers)])
         for position, layers in zip(names.index, names, strict=True)
     }
 
 
-def _broken(name: str) -> str:
+def _break_name(name: str) -> str:
     """Return a long name, such as Conv2d_2b_3x3, on two lines, so that it does not touch its neighbour."""
     return name.replace("_", "_\n", 1) if len(name) > LONGEST_NAME else name
 

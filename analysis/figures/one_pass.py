@@ -80,8 +80,8 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Comparison:
         CellsError: Runs are missing, ambiguous, don't belong together, or were not measured.
         StoreError: A run can't be read.
     """
-    optimized = tables.load_tables(_known(OPTIMIZED, overrides), runs, OPTIMIZED, partial=partial)
-    passes = [f"experiment={PASSES}", *_known(ONE_PASS, overrides)]
+    optimized = tables.load_tables(_overrides_of_side(OPTIMIZED, overrides), runs, OPTIMIZED, partial=partial)
+    passes = [f"experiment={PASSES}", *_overrides_of_side(ONE_PASS, overrides)]
     in_one = tables.load_tables(passes, runs, ONE_PASS, partial=partial)
     for data in (optimized, in_one):
         if not data.measures["statistic"].isin(TERMS).any():
@@ -103,7 +103,7 @@ def _check_pairs(table: pd.DataFrame) -> None:
         raise CellsError("pairs", "should be the same on both sides", found, "Give both the same images.")
 
 
-def _known(entry: str, overrides: Sequence[str]) -> list[str]:
+def _overrides_of_side(entry: str, overrides: Sequence[str]) -> list[str]:
     """Return the overrides that this side has; the optimisation also gets those that neither side has."""
     keys = {name: {field.name for field in fields(SCHEMAS[name])} for name in (OPTIMIZED, ONE_PASS)}
     roots = {override: _root(override) for override in overrides}
@@ -235,11 +235,11 @@ def _caption(comparison: Comparison) -> str:
     return captions.caption_lines(
         f"{len(pairs)} pairs ({labels.sizes(optimized)}); {', '.join(captions.objective(optimized))}. Terms "
         f"of the saved pictures by {judges}; means over pairs and their standard errors. "
-        f"{_reached(comparison)}"
+        f"{_break_even_sentence(comparison)}"
     )
 
 
-def _reached(comparison: Comparison) -> str:
+def _break_even_sentence(comparison: Comparison) -> str:
     """Return a sentence with the iterations at which the optimisation's mean style term meets one pass's."""
     optimized = comparison.of(OPTIMIZED, "style_term")
     term = comparison.of(ONE_PASS, "style_term")["value"].mean()

@@ -218,14 +218,14 @@ def _y(data: Observations) -> str:
 
 
 def _caption(drawing: Drawing) -> str:
-    return captions.caption_lines(" ".join(_said(drawing)))
+    return captions.caption_lines(" ".join(_sentences(drawing)))
 
 
-def _said(drawing: Drawing) -> Iterator[str]:
+def _sentences(drawing: Drawing) -> Iterator[str]:
     data, kind = drawing.data, "points with bars" if drawing.places else "bands"
     shown, runs = data.asked.shown, data.tables.runs
     several = data.units.groupby([*dict.fromkeys(shown.values())], dropna=False).size().max() > 1
-    over = f"Means over {_over(data)} ({kind}: {INTERVALS[drawing.interval][1]})."
+    over = f"Means over {_replicates(data)} ({kind}: {INTERVALS[drawing.interval][1]})."
     yield over if several else "One number a point."
     if "hue" in shown:
         columns = data.rest if shown["hue"] == REST else [shown["hue"]]
@@ -241,7 +241,7 @@ def _said(drawing: Drawing) -> Iterator[str]:
     yield f"{data.group}: {runs['run_id'].nunique()} runs{images}."
 
 
-def _over(data: Observations) -> str:
+def _replicates(data: Observations) -> str:
     """Return what is shown several times at each point."""
     pictures = data.units[["content", "style"]].drop_duplicates().dropna(how="all")
     kind = "pair" if pictures.notna().all(axis=None) else "image"

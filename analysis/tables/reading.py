@@ -125,7 +125,7 @@ class _Run:
 
 
 def _read_piece(root: Path, aside: Path, signs: Mapping[str, str]) -> Piece:
-    found = (_settled(root, run_id, sign) for run_id, sign in signs.items())
+    found = (_read_stable_run(root, run_id, sign) for run_id, sign in signs.items())
     runs = [run for run in found if run is not None]
     names = sorted({name for run in runs for name in run.settings})
     columns = {
@@ -145,7 +145,7 @@ def _read_piece(root: Path, aside: Path, signs: Mapping[str, str]) -> Piece:
     )
 
 
-def _settled(root: Path, run_id: str, sign: str) -> _Run | None:
+def _read_stable_run(root: Path, run_id: str, sign: str) -> _Run | None:
     """Read a run, again if it changed meanwhile; return None if it is gone."""
     now: str | None = sign
     while now is not None:

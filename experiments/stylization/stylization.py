@@ -287,17 +287,17 @@ class Stylization(SmoothedExperiment):
         asked = self.config.compute.batch_size
         if asked == "auto":
             return settled_batch_size(
-                run, lambda: min(MOST_PAIRS, self._needed(network, self._largest()).most(self.device))
+                run, lambda: min(MOST_PAIRS, self._predict_memory(network, self._largest()).most(self.device))
             )
         if asked * max(map(math.prod, self._groups)) > SURE:
-            self._needed(network, self._largest()).check(min(asked, len(self.pairs)), self.device)
+            self._predict_memory(network, self._largest()).check(min(asked, len(self.pairs)), self.device)
         return int(asked)
 
     def _largest(self) -> PairBatch:
         """Return a batch of one pair, that with the most pixels."""
         return self.batch(self._groups[max(self._groups, key=math.prod)][:1])
 
-    def _needed(self, network: TappedNetwork, one: PairBatch) -> MemoryNeeded:
+    def _predict_memory(self, network: TappedNetwork, one: PairBatch) -> MemoryNeeded:
         """Return the memory of this pair's optimisation, predicted from one evaluation at a small size."""
         sample, tile = small(one), self.config.tile
         plain = replace(self, objective=whole(self.objective))

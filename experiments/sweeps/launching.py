@@ -112,7 +112,7 @@ class Launch:
             Path(hydra.sweep.dir),
             hydra.job.config_name,
             self.grid,
-            command=[*self.overrides, *_given(hydra.overrides.hydra)],
+            command=[*self.overrides, *_hydra_overrides(hydra.overrides.hydra)],
             launcher=name,
             workers=self.workers,
         )
@@ -123,9 +123,9 @@ class Launch:
             _raise_first(launcher().launch([first], initial_job_idx=0))
             return
         begun = in_vain = 0
-        while in_vain < IN_VAIN and (left := _left(sweep)):
+        while in_vain < IN_VAIN and (left := _count_left(sweep)):
             launch = partial(launcher().launch, [first] * self.workers, initial_job_idx=begun)
-            lost = _watched(launch, sweep, launchers.Jobs(hydra.launcher, sweep.directory))
+            lost = _launch_and_watch(launch, sweep, launchers.Jobs(hydra.launcher, sweep.directory))
             begun += self.workers
             in_vain = 0 if sweep.cells_left() < left else in_vain + 1
             if lost == launchers.CANCELLED:
@@ -134,7 +134,7 @@ class Launch:
                 console.print(f"[yellow]workers were lost, so others are started[/] ({escape(lost)})")
 
 
-def _left(sweep: Sweep) -> int:
+def _count_left(sweep: Sweep) -> int:
     """Return how many cells are left, after waiting while other processes compute all of them."""
     while not sweep.stopped:
         left = [found for found in sweep.cells() if not found.ended]
@@ -144,7 +144,9 @@ def _left(sweep: Sweep) -> int:
     return 0
 
 
-def _watched(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launchers.Jobs) -> str | None:
+def _launch_and_watch(
+    launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launchers.Jobs
+) -> str | None:
     """Launch workers, and wait until they or the cells have ended; return why workers were lost, if any were.
 
     A launcher waits for all of its jobs, so it runs in a thread. SLURM's launcher would wait for ever for
@@ -186,7 +188,7 @@ def _is_over(sweep: Sweep) -> bool:
     return sweep.cells_left() == 0
 
 
-def _given(overrides: Sequence[str]) -> list[str]:
+def _hydra_overrides(overrides: Sequence[str]) -> list[str]:
     """Return Hydra's own settings that the command gives beside its flags."""
     return [override for override in overrides if not override.startswith("hydra.mode=")]
 

@@ -134,9 +134,9 @@ class Sweep:
 
     def state_of(self, number: int) -> Found:
         """Return the state of a cell."""
-        return self._summary(self._found(number))
+        return self._summary(self._states(number))
 
-    def _found(self, number: int) -> list[Found]:
+    def _states(self, number: int) -> list[Found]:
         """Return the states of a cell's runs, as far as these are known."""
         if number not in self._ended:
             found = self._runs(number)
@@ -171,7 +171,7 @@ class Sweep:
 
     def outcome(self, number: int) -> str:
         """Return the word for a cell in the summary: `computed`, `judged`, `skipped`, or its state."""
-        found = self._found(number)
+        found = self._states(number)
         if (summary := self._summary(found)).state != "done":
             return summary.state
         own = [run.sweep == self.name for run in found]

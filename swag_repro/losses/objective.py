@@ -362,7 +362,7 @@ class Objective:
     def _mean_parts(self, side: Side, reference: Reference, features: Features) -> dict[str, Tensor]:
         """Return each part between one reference and one image, the mean over draws if it is stochastic."""
         draws = BALANCING_DRAWS if side.loss.stochastic else range(1)
-        found = [self._found(features, [(side, [reference])], [draw])[0] for draw in draws]
+        found = [self._distances_of_parts(features, [(side, [reference])], [draw])[0] for draw in draws]
         return {part: torch.stack([each[part][0] for each in found]).mean(dim=0) for part in found[0]}
 
     # --- Evaluation ---
@@ -434,11 +434,11 @@ class Objective:
                 for part, weight in self._parts(side).items()
             }
             for (side, references), found in zip(
-                requests, self._found(features, requests, draws), strict=True
+                requests, self._distances_of_parts(features, requests, draws), strict=True
             )
         ]
 
-    def _found(
+    def _distances_of_parts(
         self, features: Features, requests: Sequence[Request], draws: Sequence[int]
     ) -> list[dict[str, Tensor]]:
         """Return part → `(A,)` of each request."""

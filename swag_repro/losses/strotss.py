@@ -242,7 +242,8 @@ class _Sampling(ABC):
         shares = context.position_weights(features[PIXELS].shape[2:])
         own = [None] * len(targets) if shares is None else shares.unbind()
         found = [
-            self._terms(*each) for each in zip(_apart(features), targets, context.draws, own, strict=True)
+            self._terms(*each)
+            for each in zip(_split_images(features), targets, context.draws, own, strict=True)
         ]
         return {part: torch.cat([terms[part] for terms in found]) for part in found[0]}
 
@@ -341,7 +342,7 @@ class SelfSimilarity(_Sampling):
         return {"self_similarity": self_similarity_distance(x, c)}
 
 
-def _apart(features: Features) -> list[dict[str, Tensor]]:
+def _split_images(features: Features) -> list[dict[str, Tensor]]:
     """Return the features `(1, D, H, W)` of each image, because images differ in draws, masks and styles."""
     images = zip(*(layer.split(1) for layer in features.values()), strict=True)
     return [dict(zip(features, layers, strict=True)) for layers in images]

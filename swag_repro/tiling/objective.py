@@ -86,7 +86,7 @@ class TiledObjective(Objective):
         kept = {tap: _means_of(side).keep(found) for tap, found in zip(side.read, means, strict=True)}
         return Reference(kept, seen.peaks, ones)
 
-    def _found(
+    def _distances_of_parts(
         self, features: Features, requests: Sequence[Request], draws: Sequence[int]
     ) -> list[dict[str, Tensor]]:
         del draws  # a mean draws no samples

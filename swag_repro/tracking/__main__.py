@@ -80,7 +80,7 @@ def _rebuild(options: argparse.Namespace) -> int:
         found = "both" if options.all else "neither"
         raise StoreError("run", "should be named, or else --all given", found, "Name run ids, or give --all.")
     records = (
-        list(all_runs(options.runs)) if options.all else [_named(options.runs, run) for run in options.run]
+        list(all_runs(options.runs)) if options.all else [_record(options.runs, run) for run in options.run]
     )
     failed = 0
     for record in records:
@@ -92,7 +92,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _named(root: Path, run: str) -> RunRecord:
+def _record(root: Path, run: str) -> RunRecord:
     directory = Store(root).directory(Path(run).name)
     return RunRecord(directory, read_status(directory))
 

@@ -398,7 +398,7 @@ def test_memory_is_predicted_for_the_whole_size_by_a_small_picture():
     """A picture of twice the sides takes four times as much: what it keeps, and the optimiser's history."""
     settings = (*BASE, "network=resnet18", "images.resize=squash", "images.source.limit=1")
     cells = [Stylization.build(composed(*settings, f"images.size={size}")) for size in (256, 512)]
-    small, large = (cell._needed(cell.network(), cell._largest()) for cell in cells)
+    small, large = (cell._predict_memory(cell.network(), cell._largest()) for cell in cells)
     assert (small.height, large.height) == (256, 512)
     assert large.pair == pytest.approx(4 * small.pair, rel=0.02)
 
@@ -414,7 +414,7 @@ def test_tiles_take_less_memory_where_a_picture_is_larger(monkeypatch):
     for found, more in ((whole, []), (tiled, ["tile=256"])):
         for size in (256, 1024):
             cell = Stylization.build(composed(*settings, f"images.size={size}", *more))
-            found[size] = cell._needed(cell.network(), cell._largest())
+            found[size] = cell._predict_memory(cell.network(), cell._largest())
     assert tiled[256].pair < 1.5 * whole[256].pair
     assert tiled[1024].pair < 0.6 * whole[1024].pair
     assert whole[256].remedies == tiled[1024].remedies == ()
