@@ -150,10 +150,8 @@ def load_ledger(
     """
     check_output(runs)
     columns = {name for claim in claims.values() for one in claim.questions.values() for name in one.columns}
-    sources = {
-        name: _source(name, evidence, overrides, runs, columns)
-        for name in _sweeps_asked_for(claims, evidence)
-    }
+    named = _named_sweeps(claims, evidence)
+    sources = {name: _source(name, evidence, overrides, runs, columns) for name in named}
     entries = [
         _entry(one, sources[one.question.evidence])
         for name, claim in claims.items()
@@ -167,9 +165,8 @@ def evidence_commands(
     claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path
 ) -> list[str]:
     """Return the commands, as typed, that compute all evidence of these claims; cheap sweeps come first."""
-    wanted = dict.fromkeys(
-        part for name in _sweeps_asked_for(claims, evidence) for part in evidence.together(name)
-    )
+    named = _named_sweeps(claims, evidence)
+    wanted = dict.fromkeys(part for name in named for part in evidence.together(name))
     return [one for name in wanted for one in _computing(name, evidence, overrides, runs)]
 
 
@@ -178,7 +175,7 @@ def _computing(name: str, evidence: Evidence, overrides: Sequence[str], runs: Pa
     return [shlex.join(one) for one in found]
 
 
-def _sweeps_asked_for(claims: dict[str, Claim], evidence: Evidence) -> list[str]:
+def _named_sweeps(claims: dict[str, Claim], evidence: Evidence) -> list[str]:
     named = {question.evidence for claim in claims.values() for question in claim.questions.values()}
     return [name for name in evidence.sweeps if name in named]
 

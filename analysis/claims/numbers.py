@@ -118,7 +118,7 @@ def _of_layers(data: Tables) -> pd.DataFrame:
 
 def _measures(data: Tables) -> pd.DataFrame:
     """Return the judge's measures of finished pictures."""
-    measured = _with_pair_names(data.measures)
+    measured = _add_pairs(data.measures)
     final = measured[measured["iteration"].isna()]
     same = ["cell", "pair", "statistic"]
     starts = measured[measured["iteration"] == 0].set_index(same)["value"].rename("start")
@@ -135,14 +135,12 @@ def _losses(data: Tables) -> pd.DataFrame:
     firsts = firsts.melt(pair, var_name="statistic", value_name="first")
     own = own.merge(firsts, on=[*pair, "statistic"], how="left")
     relative = own["value"] / own["first"].where(own["first"] > 0)
-    return _with_pair_names(_cells(data).merge(own.assign(relative=relative), on="run_id"))
+    return _add_pairs(_cells(data).merge(own.assign(relative=relative), on="run_id"))
 
 
 def _pictured(data: Tables) -> pd.DataFrame:
     """Return numbers of the finished pictures' pixels: spectral centroids, and distances of fused ones."""
-    pairs = _with_pair_names(
-        _cells(data).merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id")
-    )
+    pairs = _add_pairs(_cells(data).merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id"))
     pictures = [data.picture(cell, name) for cell, name in zip(pairs["cell"], pairs["image"], strict=True)]
     centroids = [spectral_centroid(picture) for picture in pictures]
     spectra = pairs.assign(statistic="spectral_centroid", value=centroids)
@@ -198,7 +196,7 @@ def _cells(data: Tables) -> pd.DataFrame:
     return data.runs["run_id"].rename_axis("cell").reset_index()
 
 
-def _with_pair_names(numbers: pd.DataFrame) -> pd.DataFrame:
+def _add_pairs(numbers: pd.DataFrame) -> pd.DataFrame:
     return numbers.assign(pair=numbers["content"] + " × " + numbers["style"])
 
 

@@ -183,14 +183,9 @@ def _draw_iterations(axis: Axes, comparison: Comparison, term: str, styles: Mapp
     lines.draw_lines(axis, optimized, own, x="iteration", y="value", errorbar="se", aside=0)
     for label, values in comparison.of(ONE_PASS, term).groupby("label", sort=False)["value"]:
         mean, error = float(values.mean()), float(values.std() / np.sqrt(len(values)))
-        line_style = styles[str(label)]
-        axis.axhline(
-            mean,
-            color=line_style.color,
-            linestyle=(0, line_style.dash) if line_style.dash else "-",
-            linewidth=1.2,
-        )
-        axis.axhspan(mean - error, mean + error, color=line_style.color, alpha=0.2, linewidth=0)
+        color, dash = styles[str(label)].color, styles[str(label)].dash
+        axis.axhline(mean, color=color, linestyle=(0, dash) if dash else "-", linewidth=1.2)
+        axis.axhspan(mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
     axis.set_xscale("symlog", linthresh=1)
     axis.set_xlim(left=-0.2)
     ticks = [0, *(10**power for power in range(int(np.log10(optimized["iteration"].max())) + 1))]

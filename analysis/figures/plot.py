@@ -146,11 +146,9 @@ def _styles(data: Observations) -> dict[str, LineStyle]:
         return dict(zip(first.sort_values().index, lines.graded_styles(len(first)), strict=True))
     names = data.ordered(hue)
     networks = [str(first[name]) if hue == "network.name" else "" for name in names]
-    kinds = len({line_style.marker for line_style in lines.line_styles(networks)})
-    dashed = [
-        lines.smoothed_style(line_style, index // kinds)
-        for index, line_style in enumerate(lines.line_styles(networks))
-    ]
+    solid = lines.line_styles(networks)
+    kinds = len({one.marker for one in solid})
+    dashed = [lines.smoothed_style(one, index // kinds) for index, one in enumerate(solid)]
     return dict(zip(names, dashed, strict=True))
 
 

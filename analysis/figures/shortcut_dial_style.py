@@ -97,7 +97,7 @@ def _deepest_shares(data: Stylizations) -> pd.Series:
 
 def aggregate(table: pd.DataFrame) -> pd.DataFrame:
     """Return the mean of each panel's measure at each λ under each arm, with its interval."""
-    points = _with_pair_names(table).groupby(["line", "label", SCALE], sort=False)
+    points = _add_pairs(table).groupby(["line", "label", SCALE], sort=False)
     rows = (
         {"line": line, "label": label, SCALE: scale, "measure": measure, **vars(effect)}
         for (line, label, scale), point in points
@@ -115,7 +115,7 @@ def _mean(values: pd.Series) -> Effect | None:
 def changes(dial: StyleDial) -> pd.DataFrame:
     """Return the change of style distance from first to last λ in each arm, on the same pairs and seeds."""
     first, last = dial.scales[0], dial.scales[-1]
-    by_scale = _with_pair_names(dial.data.table).set_index(["line", SCALE, "pair", "seed"])["style_distance"]
+    by_scale = _add_pairs(dial.data.table).set_index(["line", SCALE, "pair", "seed"])["style_distance"]
     wide = by_scale.unstack(SCALE).reindex(columns=dial.scales).dropna()
     change = wide[last] - wide[first]
     rows = (
@@ -174,6 +174,6 @@ def _caption(dial: StyleDial, shown: int) -> str:
     )
 
 
-def _with_pair_names(table: pd.DataFrame) -> pd.DataFrame:
+def _add_pairs(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with names of pairs; pretrained weights count as one seed."""
     return table.assign(pair=table["content"] + " × " + table["style"], seed=table["weights.seed"].fillna(0))

@@ -133,7 +133,7 @@ class BatchOptimiser:
         if state.optimisation is None:  # the first evaluation of a first-order optimiser is already a step
             self._keep(optimisation, batch, state, 0, measured=measured)
         with interruptible(self.context.place) as interrupted:
-            for step in self._steps_with_bar(optimisation, batch, scale):
+            for step in self._steps(optimisation, batch, scale):
                 row = _point(state.scale, batch, step)
                 state.curves.append(row)
                 self._observe(optimisation, step)
@@ -153,9 +153,7 @@ class BatchOptimiser:
             running = sum(pair.status == PairStatus.RUNNING for pair in step.pairs)
             self.hint.observe(running * math.prod(optimisation.images.shape[2:]), step.seconds)
 
-    def _steps_with_bar(
-        self, optimisation: Optimisation, batch: PairBatch, scale: PictureScale
-    ) -> Iterator[Step]:
+    def _steps(self, optimisation: Optimisation, batch: PairBatch, scale: PictureScale) -> Iterator[Step]:
         """Yield each step, and show a bar of steps, or of evaluations if these end first.
 
         A step takes one or more evaluations.

@@ -125,7 +125,7 @@ class Launch:
         begun = in_vain = 0
         while in_vain < IN_VAIN and (left := _count_left(sweep)):
             launch = partial(launcher().launch, [first] * self.workers, initial_job_idx=begun)
-            lost = _launch_and_watch(launch, sweep, launchers.Jobs(hydra.launcher, sweep.directory))
+            lost = _launch(launch, sweep, launchers.Jobs(hydra.launcher, sweep.directory))
             begun += self.workers
             in_vain = 0 if sweep.cells_left() < left else in_vain + 1
             if lost == launchers.CANCELLED:
@@ -144,9 +144,7 @@ def _count_left(sweep: Sweep) -> int:
     return 0
 
 
-def _launch_and_watch(
-    launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launchers.Jobs
-) -> str | None:
+def _launch(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launchers.Jobs) -> str | None:
     """Launch workers, and wait until they or the cells have ended; return why workers were lost, if any were.
 
     A launcher waits for all of its jobs, so it runs in a thread. SLURM's launcher would wait for ever for

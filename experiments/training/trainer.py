@@ -89,7 +89,7 @@ class Trainer(ABC, Generic[T]):
         self._snap()
         self.begin()
         with interruptible(None if self.context is None else self.context.place) as interrupted:
-            for done in self._steps_with_bar():
+            for done in self._steps():
                 self.after(done)
                 self._snap()
                 self._save(interrupted())
@@ -109,7 +109,7 @@ class Trainer(ABC, Generic[T]):
             logger.info("goes on from step %d of %d", self.training.done, self.training.steps)
         self.began = time.monotonic() - self.state.seconds
 
-    def _steps_with_bar(self) -> Iterator[int]:
+    def _steps(self) -> Iterator[int]:
         """Yield each step; the first process also shows a bar of steps."""
         if self.context is None:
             return iter(self.training)

@@ -241,10 +241,8 @@ class _Sampling(ABC):
         """Return part → `(A,)` float64, from features `(A, D, H, W)`."""
         shares = context.position_weights(features[PIXELS].shape[2:])
         own = [None] * len(targets) if shares is None else shares.unbind()
-        found = [
-            self._terms(*each)
-            for each in zip(_split_images(features), targets, context.draws, own, strict=True)
-        ]
+        images = zip(_split_images(features), targets, context.draws, own, strict=True)
+        found = [self._terms(*each) for each in images]
         return {part: torch.cat([terms[part] for terms in found]) for part in found[0]}
 
     @abstractmethod
