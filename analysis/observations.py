@@ -97,28 +97,28 @@ class Observations:
         tables: The tables behind the drawing.
         asked: What was asked for, with whole names of columns, and with panels for kinds that must not be
             averaged.
-        units: One row for each seed and picture of each point: its columns, its `value`, how many `numbers`
-            this value averages, and its runs.
-        averaged: Columns that are averaged within a unit, and how many values each has.
-        without_x: Number of units that have no x and are left out.
+        replicates: One row for each seed and picture of each point: its columns, its `value`, how many
+            `numbers` this value averages, and its runs.
+        averaged: Columns that are averaged within a replicate, and how many values each has.
+        without_x: Number of replicates that have no x and are left out.
     """
 
     tables: Tables
     asked: PlotRequest
-    units: pd.DataFrame
+    replicates: pd.DataFrame
     averaged: dict[str, int]
     without_x: int
 
     @property
     def means(self) -> pd.DataFrame:
-        """One row for each point: mean, standard deviation and error, minimum, maximum, number of units."""
-        points = self.units.groupby([*self.asked.shown.values()], sort=False, dropna=False)["value"]
+        """One row for each point: mean, standard deviation and error, minimum, maximum, and how many."""
+        points = self.replicates.groupby([*self.asked.shown.values()], sort=False, dropna=False)["value"]
         return points.agg(["mean", "std", "sem", "min", "max", "size"]).reset_index()
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
         """The tables that are written beside the figure."""
-        return {"": self.means, "_units": self.units}
+        return {"": self.means, "_replicates": self.replicates}
 
     @property
     def group(self) -> str:
@@ -140,15 +140,17 @@ class Observations:
         if column in self.tables.runs and column not in AXIS_COLUMNS:
             runs = self.tables.runs
             known = labels.values(runs, column).groupby(runs[column]).first()
-            return self.units[column].map(known).fillna(labels.NOTHING)
-        return self.units[column].map(lambda value: labels.QUANTITIES.get(value, labels.short_text(value)))
+            return self.replicates[column].map(known).fillna(labels.NOTHING)
+        return self.replicates[column].map(
+            lambda value: labels.QUANTITIES.get(value, labels.short_text(value))
+        )
 
     def ordered(self, column: str) -> list[str]:
         """Return all words of a column in the order of the sweep; layers are in the order of the network."""
-        units = self.units
+        replicates = self.replicates
         if column in ("layer", "position", "depth", "iteration"):
-            units = units.sort_values("position" if column == "layer" else column, kind="stable")
-        return list(self.words(column)[units.index].unique())
+            replicates = replicates.sort_values("position" if column == "layer" else column, kind="stable")
+        return list(self.words(column)[replicates.index].unique())
 
 
 def load_observations(
@@ -280,12 +282,12 @@ def _average(asked: PlotRequest, data: Tables, numbers: pd.DataFrame) -> Observa
     numbers = numbers.join(settings[joined], on="cell")
     keys = list(dict.fromkeys([*shown, *_seeds(data.runs), "content", "style"]))
     groups = numbers.groupby(keys, sort=False, dropna=False)
-    units = groups.agg(
+    replicates = groups.agg(
         value=("value", "mean"), numbers=("value", "size"), position=("position", "first"),
         run_id=("run_id", lambda ids: ";".join(dict.fromkeys(ids))),
     )  # fmt: skip
     inside = groups[[*(["layer"] if "layer" not in shown else []), *rest]].nunique().max()
     averaged = {} if REST in shown else {str(name): int(count) for name, count in inside.items() if count > 1}
-    units = units.drop(columns=set(keys) & {"position"}).reset_index()
-    known = units.dropna(subset=asked.x)
-    return Observations(data, asked, known, averaged, len(units) - len(known))
+    replicates = replicates.drop(columns=set(keys) & {"position"}).reset_index()
+    known = replicates.dropna(subset=asked.x)
+    return Observations(data, asked, known, averaged, len(replicates) - len(known))

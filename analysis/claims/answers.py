@@ -75,14 +75,14 @@ class Answer:
     run_ids: tuple[str, ...]
 
 
-def answer(units: pd.DataFrame, asked: Inquiry) -> Answer:
+def answer(numbers: pd.DataFrame, asked: Inquiry) -> Answer:
     """Return the answer of a sweep's numbers, which come from `load_numbers`.
 
     Raises:
         ClaimError: The question names a column or value that the numbers don't have, or leaves several of
             them open; or there are too few pairs or seeds, or not the same on both sides.
     """
-    rows = _select_rows(units, asked)
+    rows = _select_rows(numbers, asked)
     _check_no_mixing(rows, asked)
     values = _difference(_one_number_each(rows, asked), asked)
     try:
@@ -94,14 +94,14 @@ def answer(units: pd.DataFrame, asked: Inquiry) -> Answer:
     return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
 
 
-def _select_rows(units: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
-    rows = units
+def _select_rows(numbers: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
+    rows = numbers
     compare = asked.question.compare
     sides = {compare.column: [*compare.these, *compare.against]} if compare is not None else {}
     for column, values in (asked.where | sides).items():
         if column not in rows:
             rule = "should ask for a column of the numbers"
-            known = ", ".join(name for name in _columns(units) if len(units[name].unique()) > 1)
+            known = ", ".join(name for name in _columns(numbers) if len(numbers[name].unique()) > 1)
             raise ClaimError(_name(asked), rule, column, f"There are {known}.")
         if absent := [value for value in values if not _among(rows[column], [value]).any()]:
             rule = f"should ask for a {column} that there is"

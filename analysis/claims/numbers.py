@@ -208,6 +208,6 @@ def _with_settings(numbers: pd.DataFrame, data: Tables, asked: Collection[str]) 
     ]
     runs = data.runs.drop(columns=[*RUNS.names, *NUMBER_COLUMNS, "content", "style"], errors="ignore")
     kept = [name for name in runs if name in (*asked, SEED) or len(runs[name].unique()) > 1]
-    units = numbers[known].join(runs[kept], on="cell")
-    seeds = units[SEED].fillna(0) if SEED in units else 0
-    return units.assign(seed=seeds)
+    joined = numbers[known].join(runs[kept], on="cell")
+    seeds = joined[SEED].fillna(0) if SEED in joined else 0
+    return joined.assign(seed=seeds)

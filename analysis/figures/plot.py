@@ -50,8 +50,7 @@ class Drawing:
 
     Attributes:
         data: The observations.
-        points: Units of the observations, with the words of their `label`, `col` and `row`, and of x unless
-            it is a number.
+        points: The replicates, with the words of their `label`, `col` and `row`, and of x unless it is a number.
         styles: The line styles by label.
         places: The words of x in order; empty if x is a number.
         interval: A key of `INTERVALS`.
@@ -125,10 +124,10 @@ def _drawing(data: Observations, interval: str) -> Drawing:
     shown = data.asked.shown
     parts = (("hue", "label"), ("col", "col"), ("row", "row"))
     words = {name: data.words(shown[part]) if part in shown else "" for part, name in parts}
-    x = data.units[shown["x"]]
+    x = data.replicates[shown["x"]]
     if _is_number(x) and len(x.unique()) > 1:
-        return Drawing(data, data.units.assign(**words, x=x.astype(float)), _styles(data), [], interval)
-    points = data.units.assign(**words, x=data.words(shown["x"]))
+        return Drawing(data, data.replicates.assign(**words, x=x.astype(float)), _styles(data), [], interval)
+    points = data.replicates.assign(**words, x=data.words(shown["x"]))
     return Drawing(data, points, _styles(data), data.ordered(shown["x"]), interval)
 
 
@@ -141,8 +140,8 @@ def _styles(data: Observations) -> dict[str, LineStyle]:
     hue = data.asked.shown.get("hue")
     if hue is None:
         return {"": lines.line_styles(["vgg19"])[0]}
-    first = data.units[hue].groupby(data.words(hue)).first()
-    if _is_number(data.units[hue]):
+    first = data.replicates[hue].groupby(data.words(hue)).first()
+    if _is_number(data.replicates[hue]):
         return dict(zip(first.sort_values().index, lines.graded_styles(len(first)), strict=True))
     names = data.ordered(hue)
     networks = [str(first[name]) if hue == "network.name" else "" for name in names]
@@ -222,8 +221,8 @@ def _caption(drawing: Drawing) -> str:
 def _sentences(drawing: Drawing) -> Iterator[str]:
     data, kind = drawing.data, "points with bars" if drawing.places else "bands"
     shown, runs = data.asked.shown, data.tables.runs
-    several = data.units.groupby([*dict.fromkeys(shown.values())], dropna=False).size().max() > 1
-    over = f"Means over {_replicates(data)} ({kind}: {INTERVALS[drawing.interval][1]})."
+    several = data.replicates.groupby([*dict.fromkeys(shown.values())], dropna=False).size().max() > 1
+    over = f"Means over {_replicate_counts(data)} ({kind}: {INTERVALS[drawing.interval][1]})."
     yield over if several else "One number a point."
     if "hue" in shown:
         columns = data.rest if shown["hue"] == REST else [shown["hue"]]
@@ -239,10 +238,10 @@ def _sentences(drawing: Drawing) -> Iterator[str]:
     yield f"{data.group}: {runs['run_id'].nunique()} runs{images}."
 
 
-def _replicates(data: Observations) -> str:
+def _replicate_counts(data: Observations) -> str:
     """Return what is shown several times at each point."""
-    pictures = data.units[["content", "style"]].drop_duplicates().dropna(how="all")
+    pictures = data.replicates[["content", "style"]].drop_duplicates().dropna(how="all")
     kind = "pair" if pictures.notna().all(axis=None) else "image"
-    seeds = int(data.units[data.seeds].drop_duplicates().shape[0]) if data.seeds else 0
+    seeds = int(data.replicates[data.seeds].drop_duplicates().shape[0]) if data.seeds else 0
     counts = {kind: len(pictures), "seed": seeds}
     return " and ".join(f"{n} {noun}{'s' * (n > 1)}" for noun, n in counts.items() if n)
