@@ -50,7 +50,7 @@ class Drawing:
 
     Attributes:
         data: The observations.
-        points: The replicates, with the words of their `label`, `col` and `row`, and of x unless it is a number.
+        points: The replicates, with the words of their `label`, `col` and `row`, and of x if it is no number.
         styles: The line styles by label.
         places: The words of x in order; empty if x is a number.
         interval: A key of `INTERVALS`.
