@@ -94,7 +94,7 @@ compute(Path(sys.argv[1]), 1, mode="online", during=during)
 
 
 def command(root: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
-    line = [sys.executable, "-m", "swag_repro.tracking", *arguments, "--runs", str(root)]
+    line = [sys.executable, "-m", "swag_repro.tracking", *arguments, "--output", str(root)]
     return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
@@ -276,7 +276,7 @@ def test_runs_under_way_are_left(tmp_path, server):
     [
         (("rebuild",), "`run` should be named, or else --all given; found neither"),
         (("rebuild", "nothing"), "should be a complete file of a run"),
-        (("sync", "--runs", "nowhere"), "`--runs` should be an output folder"),
+        (("sync", "--output", "nowhere"), "`--output` should be an output folder"),
     ],
 )
 def test_mistakes_have_one_message(tmp_path, arguments, message):
@@ -285,7 +285,7 @@ def test_mistakes_have_one_message(tmp_path, arguments, message):
         "-m",
         "swag_repro.tracking",
         arguments[0],
-        "--runs",
+        "--output",
         str(tmp_path),
         *arguments[1:],
     ]
@@ -316,7 +316,7 @@ def test_a_bad_key_is_one_message(tmp_path, server, monkeypatch, key, message):
 
 
 def collected(root: Path, out: Path, *more: str) -> tuple[int, str]:
-    line = [sys.executable, "-m", "analysis", "collect", "--runs", str(root), "--out", str(out), *more]
+    line = [sys.executable, "-m", "analysis", "collect", "--output", str(root), "--results", str(out), *more]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, done.stdout + done.stderr
 

@@ -6,23 +6,25 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from analysis import remote
-from analysis.commands import Commands, add, add_out
+from analysis.commands import Commands, add, add_results
 
 
 def register(commands: Commands) -> None:
     """Add the parser of the command."""
     parser = add(commands, "collect", run, overrides=False, about="all runs in three tables")
-    add_out(parser)
+    add_results(parser)
     remote.add_arguments(parser)
 
 
 def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
     """Write the tables; yield lines that say what they contain and which runs they leave out."""
     from analysis.tables.collect import collect
+    from analysis.tables.kept import check_output
 
     runs, notes = remote.root(options)
     yield from notes
-    done = collect(runs, options.out)
+    check_output(runs, with_runs=True)
+    done = collect(runs, options.results)
     yield f"{done.finished} finished runs, {done.rows} rows: {', '.join(map(str, done.files))}"
     for reason, count in done.failed.items():
         yield f"{count} failed: {reason}"
