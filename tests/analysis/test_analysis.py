@@ -100,12 +100,14 @@ class TestCells:
 
     def test_are_those_hydra_would_launch(self) -> None:
         cells = compose_cells(EXPERIMENT)
-        told = {
+        grid_cells = {
             (c.config["network"]["name"], c.config["smoothing"]["name"], c.config["weights"]["seed"])
             for c in cells
         }
         assert len(cells) == 8
-        assert told == {(n, s, i) for n in ("resnet50", "vgg19") for s in ("none", "softmax") for i in (0, 1)}
+        assert grid_cells == {
+            (n, s, i) for n in ("resnet50", "vgg19") for s in ("none", "softmax") for i in (0, 1)
+        }
 
     def test_of_the_paper(self) -> None:
         cells = compose_cells(["experiment=fig3", "images.size=64"])

@@ -367,9 +367,9 @@ class TestSheet:
     def test_rows_and_columns_of_one_s_choice(self, loaded: Stylizations) -> None:
         [(_, drawn)] = sheet.make(loaded, row="smoothing", col="network")
         assert len(by_label(drawn)) == 3 * 2 * 3  # the inputs of a pair stand beside each of its rows
-        told = words(drawn)
-        assert told.count("smoothing softmax") == 3
-        assert told.count("VGG-19") == 1
+        drawn_words = words(drawn)
+        assert drawn_words.count("smoothing softmax") == 3
+        assert drawn_words.count("VGG-19") == 1
         assert_legible(drawn)
         [(_, drawn)] = sheet.make(loaded, col="style")
         assert "content: content2" in words(drawn)
@@ -446,8 +446,8 @@ class TestRuns:
 
     def test_of_an_experiment(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         rows = self.listed(capsys, *PAINTED, "--output", str(root))
-        told = [(*row["swept"].values(), row["pictures"], row["not_finished"]) for row in rows]
-        assert sorted(told) == [
+        drawn_words = [(*row["swept"].values(), row["pictures"], row["not_finished"]) for row in rows]
+        assert sorted(drawn_words) == [
             ("resnet50", "none", 3, 1), ("resnet50", "softmax", 3, 1),
             ("vgg19", "none", 3, 0), ("vgg19", "softmax", 3, 0),
         ]  # fmt: skip

@@ -54,13 +54,13 @@ def compute(place, *, body=lambda _: None, anew=False):
 
 def work(sweep, *, first=0, stays=False, **how):
     """The cells that a worker of this process came to an end with, and how."""
-    told = []
+    seen = []
     Worker(
         sweep,
         lambda place: compute(place, **how),
-        lambda outcome, place: told.append((place.number, outcome.state)),
+        lambda outcome, place: seen.append((place.number, outcome.state)),
     ).work(first=first, stays=stays)
-    return told
+    return seen
 
 
 def fails(error):
@@ -155,14 +155,14 @@ def test_a_sweep_that_was_stopped_begins_no_cell(tmp_path):
 
 def test_what_another_process_computes_is_left_to_it_or_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.sweeps.worker.WORKER_PAUSE", 0.01)
-    sweep, told = sweep_of(tmp_path, 3), []
+    sweep, seen = sweep_of(tmp_path, 3), []
 
     def looks_meanwhile(number):
         if number == 0:
-            told.append(work(Sweep.read(sweep.directory)))
+            seen.append(work(Sweep.read(sweep.directory)))
 
     work(sweep, body=looks_meanwhile)
-    assert told == [[(1, "computed"), (2, "computed")]]
+    assert seen == [[(1, "computed"), (2, "computed")]]
     assert sweep.outcomes() == {"computed": 3}
 
 
