@@ -16,7 +16,7 @@ from analysis.tables.reading import Row
 from analysis.tables.runs import FILE_SETTINGS, settings_of
 from experiments.asking import Cell, Wanted
 from experiments.science import EXPERIMENT_VERSIONS
-from experiments.sweeps.states import Found, look
+from experiments.sweeps.states import Found, state_of
 from swag_repro.runs.schema import RUNS
 
 
@@ -54,22 +54,22 @@ def of_command(overrides: Sequence[str], root: Path) -> GridProgress:
 def _state(number: int, cell: Cell, runs: Sequence[Row], root: Path) -> CellStatus:
     """Return the state of a cell by its best run: a finished one, else one that is under way."""
     rank = list(CELL_COLORS).index
-    told = (_of_run(cell, run, root) for run in runs)
-    found = min(told, key=lambda one: rank(one.state), default=Found("missing"))
+    states = (_state_of_run(cell, run, root) for run in runs)
+    found = min(states, key=lambda one: rank(one.state), default=Found("missing"))
     return CellStatus.of(number, cell.own, found)
 
 
-def _of_run(cell: Cell, run: Row, root: Path) -> Found:
+def _state_of_run(cell: Cell, run: Row, root: Path) -> Found:
     path = root / run["path"]
     if run["state"] == "damaged":
         return Found("failed", run["reason"], path=str(path))
-    found = look(path)
-    if found.state == "done" and (changed := _changed(cell, run["version"], found.since or 0.0)):
+    found = state_of(path)
+    if found.state == "done" and (changed := _reason_stale(cell, run["version"], found.since or 0.0)):
         return replace(found, state="stale", reason=changed)
     return found
 
 
-def _changed(cell: Cell, version: int, began: float) -> str | None:
+def _reason_stale(cell: Cell, version: int, began: float) -> str | None:
     """Return what has changed since a run began; None if nothing has."""
     now = EXPERIMENT_VERSIONS.get(cell.entry)
     if now is not None and version != now:

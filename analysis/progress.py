@@ -100,7 +100,7 @@ class GridProgress:
         now = time.time()
         for state in CELL_COLORS:
             if state not in ("done", "missing"):
-                parts.extend(self._listed(state, now))
+                parts.extend(self._cell_lines(state, now))
         if not self.complete:
             parts.append(Text.from_markup(f"computed by  [bold]{escape(self.command)}[/]"))
         return Group(*parts)
@@ -126,7 +126,7 @@ class GridProgress:
             table.add_row(Text(first), *(str(counted[state] or "·") for state in self.counts))
         yield table
 
-    def _listed(self, state: str, now: float) -> Iterator[Text]:
+    def _cell_lines(self, state: str, now: float) -> Iterator[Text]:
         cells = [cell for cell in self.cells if cell.state == state]
         for cell in cells[:CELLS_LISTED]:
             since = "" if cell.since is None else f", since {duration(max(0.0, now - cell.since))}"

@@ -103,23 +103,23 @@ def load(
 
 def make(trainings: FeedforwardTrainings) -> Figure:
     """Draw a panel for each term, with a line for each training and bands over seeds."""
-    looks, panels = lines.looks_of(trainings.table), trainings.panels
-    height = _HEIGHT * len(panels) + lines.legend_height(list(looks))
+    styles, panels = lines.styles_of(trainings.table), trainings.panels
+    height = _HEIGHT * len(panels) + lines.legend_height(list(styles))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
         axes = part.subplots(
             len(panels), len(panels[0]), squeeze=False, sharey="none" if trainings.split is None else "row"
         )
         for axis, panel, letter in zip(axes.flat, chain(*panels), ascii_lowercase, strict=False):
-            _draw(axis, panel, looks)
+            _draw(axis, panel, styles)
             axis.set_title(f"({letter}) {panel.title}")
         for axis in axes[:, 0]:
             axis.set_ylabel("term of the loss")
-        lines.add_legend(part, axes.flat, list(looks))
+        lines.add_legend(part, axes.flat, list(styles))
     return drawn
 
 
-def _draw(axis: Axes, panel: TermPanel, looks: Mapping[str, LineStyle]) -> None:
-    lines.draw_seeds(axis, panel.table, panel.numbers, looks, x="iteration")
+def _draw(axis: Axes, panel: TermPanel, styles: Mapping[str, LineStyle]) -> None:
+    lines.draw_seeds(axis, panel.table, panel.numbers, styles, x="iteration")
     axis.set(xlabel="step", ylabel="")
     statistic, definition = panel.numbers
     of_panel = (panel.table["statistic"] == statistic) & (panel.table["definition"] == definition)

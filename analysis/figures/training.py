@@ -94,14 +94,14 @@ def _ends(table: pd.DataFrame) -> pd.DataFrame:
 
 def make(trainings: ClassifierTrainings) -> Figure:
     """Draw a panel for each quantity, with a line for each network and bands over seeds."""
-    looks = lines.looks_of(trainings.table)
-    height = _HEIGHT + lines.legend_height(list(looks))
+    styles = lines.styles_of(trainings.table)
+    height = _HEIGHT + lines.legend_height(list(styles))
     with style.figure(height, caption=_caption(trainings), data=trainings) as (drawn, [part]):
         axes = part.subplots(1, len(_PANELS))
         for axis, (panel, title) in zip(axes, _PANELS.items(), strict=True):
-            lines.draw_seeds(axis, trainings.table, panel, looks, x="epoch")
+            lines.draw_seeds(axis, trainings.table, panel, styles, x="epoch")
             axis.set(title=title, xlabel="epoch", ylabel=_AXES[panel[0]])
-        lines.add_legend(part, axes, list(looks))
+        lines.add_legend(part, axes, list(styles))
     return drawn
 
 

@@ -79,18 +79,18 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Units:
 
 def make(units: Units) -> Figure:
     """Draw a panel for each quantity, with a line for each network and its weights, and bands over seeds."""
-    looks = lines.looks_of(units.table)
+    styles = lines.styles_of(units.table)
     rows = len(_PANELS) // 3
-    height = _ROW * rows + _WORDS + lines.legend_height(list(looks))
+    height = _ROW * rows + _WORDS + lines.legend_height(list(styles))
     with style.figure(height, caption=_caption(units), data=units) as (drawn, [part]):
         axes = part.subplots(rows, 3, sharex=True)
         for axis, (panel, title) in zip(axes.flat, _PANELS.items(), strict=True):
-            lines.draw_seeds(axis, units.table, panel, looks, x="position")
+            lines.draw_seeds(axis, units.table, panel, styles, x="position")
             axis.set(title=title, xlabel="", ylabel=_AXES[panel[0]])
             _finish_panel(axis, panel[0])
         for axis in axes[-1]:
             axis.set_xlabel("residual unit")
-        lines.add_legend(part, axes.flat, list(looks))
+        lines.add_legend(part, axes.flat, list(styles))
     return drawn
 
 

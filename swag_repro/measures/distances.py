@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,9 +10,8 @@ from torch.nn.functional import normalize
 
 from swag_repro.quantiles import common_quantiles
 from swag_repro.smoothing import at_least_float32
-from swag_repro.statistics import gram
+from swag_repro.statistics import Features, gram
 
-Features = Mapping[str, Tensor]
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 # The numbers processed at a time: similarities of positions (32 MiB in float64), and sorted projections.

@@ -95,7 +95,7 @@ def _fetch_run(run: Any, *, server: Server, path: str, folder: Path) -> str:
         if "not found" in str(error):
             return "without"
         raise
-    expected = _expected(artifact, name)
+    expected = _artifact_digests(artifact, name)
     target = Store(folder).directory(run.id)
     if _has(target, expected):
         return "there"
@@ -111,7 +111,7 @@ def _fetch_run(run: Any, *, server: Server, path: str, folder: Path) -> str:
     return "new"
 
 
-def _expected(artifact: wandb.Artifact, name: str) -> dict[str, str]:
+def _artifact_digests(artifact: wandb.Artifact, name: str) -> dict[str, str]:
     """Return the SHA-256 of an artifact's files, by their names."""
     about = artifact.metadata
     if not {"schema", "sha256"} <= about.keys():

@@ -23,9 +23,9 @@ def test_the_bar_keeps_its_numbers(monkeypatch, width, left):
     for number in progress.track(items, total=1000, what=what, left=left, enabled=True, unit="evaluations"):
         if number == 500:
             time.sleep(0.3)
-    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", console.file.getvalue()).replace("\n", "")
-    assert re.search(r"cell 3/40[^…]*….{1,40} 50[01]/1000 evaluations", told), told
-    assert re.search(rf"\d:\d\d:\d\d left {left}", told)
+    printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", console.file.getvalue()).replace("\n", "")
+    assert re.search(r"cell 3/40[^…]*….{1,40} 50[01]/1000 evaluations", printed), printed
+    assert re.search(rf"\d:\d\d:\d\d left {left}", printed)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
