@@ -43,7 +43,7 @@ analysis.labels
 analysis.stylizations analysis.observations analysis.points analysis.mechanism
 analysis.drawing
 analysis.figures analysis.claims
-analysis.progress analysis.listing analysis.explaining analysis.dashboard analysis.remote
+analysis.progress analysis.listing analysis.explaining analysis.dashboard
 analysis.status analysis.coverage
 analysis.commands
 analysis.__main__

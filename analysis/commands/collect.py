@@ -5,24 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from analysis import remote
 from analysis.commands import Commands, add, add_out
 
 
 def register(commands: Commands) -> None:
     """Add the parser of the command."""
-    parser = add(commands, "collect", run, overrides=False, about="all runs in three tables")
-    add_out(parser)
-    remote.add_arguments(parser)
+    add_out(add(commands, "collect", run, overrides=False, about="all runs in three tables"))
 
 
 def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
     """Write the tables; yield lines that say what they contain and which runs they leave out."""
     from analysis.tables.collect import collect
 
-    runs, notes = remote.root(options)
-    yield from notes
-    done = collect(runs, options.out)
+    done = collect(options.runs, options.out)
     yield f"{done.finished} finished runs, {done.rows} rows: {', '.join(map(str, done.files))}"
     for reason, count in done.failed.items():
         yield f"{count} failed: {reason}"

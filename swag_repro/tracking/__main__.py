@@ -13,8 +13,7 @@ from typing import TextIO
 from swag_repro.errors import StoreError, UserError
 from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
-from swag_repro.tracking.rebuild import rebuild
-from swag_repro.tracking.sync import sync
+from swag_repro.tracking.sync import rebuild, sync
 
 STATES = {
     "sent": "sent",
