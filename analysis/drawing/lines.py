@@ -164,8 +164,10 @@ def draw_points(
 
 def draw_seeds(
     axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: Mapping[str, Look], *, x: str
-) -> None:
+) -> pd.DataFrame:
     """Draw lines of one statistic and definition, with bands from the lowest to the highest seed.
+
+    Returns the rows of the table that are drawn.
 
     Args:
         axis: The panel.
@@ -177,6 +179,7 @@ def draw_seeds(
     statistic, definition = panel
     shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
     draw(axis, shown, looks, x=x, y="value", errorbar=("pi", 100), aside=0)
+    return shown
 
 
 def intervals(axis: Axes, x: Any, y: Any, look: Look, **options: Any) -> None:
