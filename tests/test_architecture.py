@@ -129,7 +129,7 @@ def within(package, module):
 
 @pytest.mark.parametrize("package", sorted(name for name in FILES if FILES[name].name == "__init__.py"))
 def test_no_two_parts_of_a_package_import_each_other(package):
-    """Its modules, and its packages as wholes; also not by way of others."""
+    """Modules and whole packages import each other neither at once nor by way of others."""
     inside = {name for name in FILES if f"{name}.".startswith(f"{package}.")}
     graph = {}
     for module in inside:

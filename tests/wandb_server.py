@@ -42,18 +42,18 @@ class ServedRun:
 
     @property
     def history(self) -> list[dict]:
-        """Its points, in order."""
+        """Return its points, in order."""
         return [line for _, line in sorted(self.lines.get(HISTORY, {}).items())]
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Its last summary."""
+        """Return its last summary."""
         lines = self.lines.get("wandb-summary.json", {})
         return lines[max(lines)] if lines else {}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its config without W&B's own part."""
+        """Return its config without W&B's own part."""
         return {key: item["value"] for key, item in self.config.items() if key != "_wandb"}
 
 

@@ -81,7 +81,7 @@ def speedup(*, seeds: int, workers: int) -> Table:
 
 
 def _cells_a_minute(seeds: int, workers: int) -> float:
-    """From the moment on at which all workers have computed one: starting them is not counted."""
+    """Return cells a minute since all workers have computed one, so that their start is not counted."""
     with tempfile.TemporaryDirectory() as folder:
         settings = [
             "tracking=disabled",

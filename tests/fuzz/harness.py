@@ -114,7 +114,7 @@ class Case:
 
 
 class Hang(BaseException):
-    """Not an Exception: those are caught, and told as a failure."""
+    """A command that hangs; no Exception, because those are caught and counted as failures."""
 
 
 class Session:
@@ -141,7 +141,7 @@ class Session:
     # --- Commands ---
 
     def cases(self, count: int, seed: int) -> Iterator[Case]:
-        """So many, the same for the same seed."""
+        """Return this many cases, the same for the same seed."""
         chance = random.Random(seed)
         for _ in range(count):
             entry = chance.choices(["measure_activations", "stylize", "figure"], [2, 5, 2])[0]
@@ -206,7 +206,7 @@ class Session:
         return status, printed.getvalue()
 
     def arguments(self, case: Case) -> list[str]:
-        """Of an experiment's entry point."""
+        """Return arguments of an experiment's entry point."""
         output = [f"output={self.folder / 'out'}", "tracking=disabled", "compute.threads=1", "force=true"]
         return [*BASES[case.entry], *output, *case.arguments]
 

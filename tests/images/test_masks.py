@@ -209,6 +209,6 @@ def test_tiny_images_and_wide_blurs(size, feather):
 
 @pytest.mark.timeout(60)
 def test_a_wide_blur_is_one_direction_after_the_other():
-    """By a kernel of 615 x 615 it would take minutes."""
+    """One kernel of 615 x 615 would take minutes."""
     found = feathered(two_halves(1024, 1024), 0.1)
     assert found[0, 0, 512] == pytest.approx(0.5, abs=0.01)

@@ -137,7 +137,7 @@ def test_batch_statistics_cannot_be_folded(resnet18):
 
 
 def test_another_precision_of_the_same_network(vgg11):
-    """For one scale of several: no weight is copied, and the network itself stays as it is."""
+    """One scale of several has it: no weight is copied, and the network itself stays as it is."""
     network = TappedNetwork(vgg11, VGG)
     other = network.with_autocast("bfloat16")
     expected, _ = features_and_gradient(TappedNetwork(vgg11, VGG, levers=Levers(autocast="bfloat16")))

@@ -135,7 +135,7 @@ def test_parts_of_the_style_are_those_of_the_whole(network):
 
 
 def test_no_layer_is_whole_while_it_is_evaluated(network):
-    """But those of the content, which are kept."""
+    """Only the content's layers are whole, because they are kept."""
     contents, styles, images = pairs()
     tiled = TiledObjective.of(objective(), TILE)
     targets = tiled.targets(network, contents, styles)
