@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from analysis.progress import COLORS, CellStatus, Progress
+from analysis.progress import COLORS, CellStatus, GridProgress
 from analysis.tables.kept import tables_of
 from analysis.tables.reading import Row
 from analysis.tables.runs import FILES, settings_of
@@ -21,7 +21,7 @@ from experiments.sweeps.states import Found, look
 from swag_repro.runs.schema import RUNS
 
 
-def of_command(overrides: Sequence[str], root: Path) -> Progress:
+def of_command(overrides: Sequence[str], root: Path) -> GridProgress:
     """Return the state of each cell of a command, from any run that computed it.
 
     Args:
@@ -42,7 +42,7 @@ def of_command(overrides: Sequence[str], root: Path) -> Progress:
     known = [value for value in seconds if value is not None]
     running = sum(cell.state == "running" for cell in states)
     left = sum(cell.state != "done" for cell in states)
-    return Progress(
+    return GridProgress(
         f"{' '.join(overrides)}, {root}",
         states,
         running,

@@ -15,12 +15,20 @@ from PIL import Image
 from analysis.tables.answers import SHOWN
 from analysis.tables.collect import read_table
 from analysis.tables.kept import tables_of
-from analysis.tables.provenance import DIGITS, Origin, Provenance, Source, again, read, trainings_of
+from analysis.tables.provenance import (
+    DIGITS,
+    Origin,
+    Provenance,
+    RunSource,
+    read_provenance,
+    rerun_command,
+    trainings_of,
+)
 from analysis.tables.reading import row_of, row_of_status
 from experiments.asking import OUTPUT
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import digest_of
-from swag_repro.runs.identity import key
+from swag_repro.runs.identity import content_key
 from swag_repro.runs.records import RunRecord, read_status
 
 RUN_ID = "run_id"
@@ -179,7 +187,7 @@ def explain(path: Path, root: Path | None) -> Explanation:
     directory = _run_of(path, root)
     if directory is not None:
         return _of_run(path, directory)
-    known = read(path)
+    known = read_provenance(path)
     known = known if root is None else replace(known, root=str(root))
     sources = _collected(path) if RUNS_TABLE in known.files else known.runs
     what = "" if known.files[path.name] == digest_of(path) else "changed since it was written"
@@ -188,13 +196,13 @@ def explain(path: Path, root: Path | None) -> Explanation:
     return Explanation(path, what, known, checked, tuple(map(tuple, commands)))
 
 
-def _collected(path: Path) -> dict[str, Source]:
+def _collected(path: Path) -> dict[str, RunSource]:
     """Return the finished runs of a collected table, as listed in the table of runs beside it."""
     rows = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     named = set(rows.get(RUN_ID, ()))
     runs = read_table(path.with_name(RUNS_TABLE)).to_pylist()
     return {
-        run[RUN_ID]: Source.of(run) for run in runs if run[RUN_ID] in named and run["state"] == "finished"
+        run[RUN_ID]: RunSource.of(run) for run in runs if run[RUN_ID] in named and run["state"] == "finished"
     }
 
 
@@ -205,7 +213,7 @@ def _checkout(known: Provenance) -> list[list[str]]:
     return [["git", "checkout", commit.removesuffix(DIRTY)]] if commit else []
 
 
-def _checked(root: Path, run_id: str, source: Source | None) -> Checked:
+def _checked(root: Path, run_id: str, source: RunSource | None) -> Checked:
     directory, experiment = root / "runs" / run_id, source.experiment if source else ""
     if not directory.is_dir():
         return Checked(run_id, experiment, "missing")
@@ -218,7 +226,7 @@ def _checked(root: Path, run_id: str, source: Source | None) -> Checked:
         return Checked(run_id, experiment, status.state, status.reason or "")
     if damage := record.damage():
         return Checked(run_id, experiment, "damaged", ", ".join(damage))
-    if source is not None and key(status.files)[:DIGITS] != source.result:
+    if source is not None and content_key(status.files)[:DIGITS] != source.result:
         return Checked(run_id, experiment, "changed", f"computed anew at {status.started_at}")
     return Checked(run_id, experiment, "unchanged")
 
@@ -254,9 +262,9 @@ def _of_run(path: Path, directory: Path) -> Explanation:
         run = row_of(record, root)
         with tables_of(root) as kept:
             behind = [*trainings_of([run], kept), run]
-    steps = [*map(again, behind[:-1]), again(row_of_status(record))]
+    steps = [*map(rerun_command, behind[:-1]), rerun_command(row_of_status(record))]
     known = replace(Provenance.of(behind, root, steps, cells=1, missing=0), command=())
-    sources: Mapping[str, Source | None] = known.runs or {directory.name: None}
+    sources: Mapping[str, RunSource | None] = known.runs or {directory.name: None}
     checked = tuple(_checked(root, run_id, source) for run_id, source in sources.items())
     return Explanation(
         path, _words(path, record), known, checked, tuple(map(tuple, _checkout(known) + steps))

@@ -81,7 +81,9 @@ def _pictures(row: Mapping[Any, Any]) -> str:
     return f"{row['pictures']}" + (f", {row['not_finished']} not finished" if row["not_finished"] else "")
 
 
-def load(overrides: Sequence[str], root: Path, entry: str | None, states: Sequence[str] = ()) -> Listing:
+def load_listing(
+    overrides: Sequence[str], root: Path, entry: str | None, states: Sequence[str] = ()
+) -> Listing:
     """Return the runs of an output folder.
 
     Args:

@@ -93,14 +93,14 @@ class Mechanism:
         return len(self.points["objective.style_weight"].unique()) > 1
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
+def load_mechanism(overrides: list[str], runs: Path, *, partial: bool) -> Mechanism:
     """Return the runs of the experiment that these overrides name.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together; or step 0 was not measured.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, "stylize", partial=partial)
+    data = tables.load_tables(overrides, runs, "stylize", partial=partial)
     cells = _cells(data)
     points = _points(data, cells)
     if points.empty or points[f"{CHOSEN}_start"].isna().any():

@@ -151,7 +151,9 @@ class Observations:
         return list(self.words(column)[units.index].unique())
 
 
-def load(asked: Asked, overrides: Sequence[str], runs: Path, entry: str, *, partial: bool) -> Observations:
+def load_observations(
+    asked: Asked, overrides: Sequence[str], runs: Path, entry: str, *, partial: bool
+) -> Observations:
     """Return the numbers that a command asks for.
 
     Args:
@@ -166,7 +168,7 @@ def load(asked: Asked, overrides: Sequence[str], runs: Path, entry: str, *, part
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, entry, partial=partial)
+    data = tables.load_tables(overrides, runs, entry, partial=partial)
     numbers = _numbers(data)
     _check_y(asked, numbers)
     numbers = numbers[numbers["statistic"] == asked.y].dropna(subset="value")

@@ -39,7 +39,7 @@ class Points:
         return {"": self.table}
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
+def load_points(overrides: list[str], runs: Path, *, partial: bool) -> Points:
     """Return the points of the experiment that these overrides name.
 
     Args:
@@ -51,7 +51,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Points:
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, ACTIVATIONS, partial=partial)
+    data = tables.load_tables(overrides, runs, ACTIVATIONS, partial=partial)
     rows = by_image(data).groupby([*POINT, "weights.seed"], dropna=False, sort=False)["value"]
     by_seed = rows.agg(mean="mean", images="size").reset_index()
     return Points(data, _of_lines(data).merge(_over_seeds(by_seed), on="line"), by_seed)

@@ -51,7 +51,7 @@ class CellStatus(Found):
 
 
 @dataclass(frozen=True)
-class Progress:
+class GridProgress:
     """The progress of a grid's cells.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from analysis.progress import CellStatus, Progress
+from analysis.progress import CellStatus, GridProgress
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import SettingError
 
@@ -23,12 +23,12 @@ def newest_sweep(output: Path) -> Path:
     return max(plans, key=lambda path: path.name)
 
 
-def of_sweep(sweep: Sweep) -> Progress:
+def of_sweep(sweep: Sweep) -> GridProgress:
     """Return the progress of a multirun; a second call for the same sweep is fast."""
     found = sweep.cells()
     workers = sum(cell.state == "running" for cell in found)
     experiment = next((item for item in sweep.command if item.startswith("experiment=")), sweep.entry)
-    return Progress(
+    return GridProgress(
         f"{experiment}, {sweep.launcher}, {sweep.directory}",
         [CellStatus.of(number, sweep.grid.own(number), cell) for number, cell in enumerate(found)],
         workers,

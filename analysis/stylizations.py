@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import labels, tables
-from analysis.tables import MEASURES, Cell, CellsError, Pixels, Tables
+from analysis.tables import MEASURES, Cell, CellsError, PixelArray, Tables
 from swag_repro.runs.schema import LOSSES
 
 OBJECTIVE = ["objective.name", "objective.content_weight", "objective.style_weight", "start"]
@@ -90,7 +90,7 @@ class Stylizations:
         }
 
 
-def load(
+def load_stylizations(
     overrides: list[str], runs: Path, *, partial: bool, shown: Collection[str] = (), entry: str = "stylize"
 ) -> Stylizations:
     """Return the stylisations of the experiment that these overrides name.
@@ -106,7 +106,7 @@ def load(
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, entry, partial=partial)
+    data = tables.load_tables(overrides, runs, entry, partial=partial)
     arms = _arms(data, shown)
     table = _pictures(data, arms)
     pairs = list(dict.fromkeys(zip(table["content"], table["style"], strict=True)))
@@ -186,7 +186,7 @@ def _alike(table: pd.DataFrame) -> list[str]:
     return [column for column in [*context, "judge", "random"] if column != "cell"]
 
 
-def picture(data: Stylizations, arm: Arm, name: Any) -> Pixels:
+def picture(data: Stylizations, arm: Arm, name: Any) -> PixelArray:
     """Return an arm's 8-bit picture `(H, W, 3)`; see `Tables.picture`."""
     return data.tables.picture(arm.index, name)
 

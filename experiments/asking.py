@@ -23,13 +23,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.command import CONF, check
+from experiments.command import CONF, check_overrides
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
 from experiments.sweeps.composing import Composer, grid_of
 from experiments.sweeps.grid import Grid, as_typed, common
 from swag_repro.errors import UserError
-from swag_repro.runs.identity import key, leaves
+from swag_repro.runs.identity import content_key, leaves
 
 JUDGE = "measures"
 """The setting that names the judge of the pictures."""
@@ -77,16 +77,16 @@ class Cell:
     @property
     def key(self) -> str:
         """The `config_key` of the runs that belong to this cell."""
-        return key([self.entry, scientific(self.config, self.entry)])
+        return content_key([self.entry, scientific(self.config, self.entry)])
 
     def key_of_judge(self, run_id: str) -> str:
         """Return the `config_key` of the run in which this cell's judge measures the pictures of a run."""
-        return key(["judge", {JUDGE: settings_of_judge(self.config), "stylization": run_id}])
+        return content_key(["judge", {JUDGE: settings_of_judge(self.config), "stylization": run_id}])
 
     @property
     def figure_key(self) -> str:
         """The key that cells of one figure share: it covers the result and the judge."""
-        return self.key + (key(settings_of_judge(self.config)) if JUDGE in self.config else "")
+        return self.key + (content_key(settings_of_judge(self.config)) if JUDGE in self.config else "")
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) ->
 @contextmanager
 def _composing(overrides: Sequence[str], entry: str) -> Iterator[tuple[list[list[str]], Composer]]:
     """Yield the jobs of a sweep and the composer of their configs, which works within the block."""
-    check(entry, overrides)
+    check_overrides(entry, overrides)
     try:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
             grid = _grid(overrides, entry)

@@ -53,7 +53,7 @@ def checked_command(
                 if computes is not None and given.multirun:
                     rule, remedy = "should be left out", "Several processes share it: give it several times."
                     raise SettingError("-m", rule, f"a sweep over {reads}.py", remedy)
-                check(computes or reads, given.overrides)
+                check_overrides(computes or reads, given.overrides)
             except UserError as error:
                 _refuse(error)
             if given.help:
@@ -66,7 +66,7 @@ def checked_command(
     return decorate
 
 
-def check(entry: str, overrides: Sequence[str]) -> None:
+def check_overrides(entry: str, overrides: Sequence[str]) -> None:
     """Raise unless Hydra reads the overrides, choices are names, and the entry point fits the experiment.
 
     Raises:

@@ -26,7 +26,7 @@ RETRIES = ("retry", "always", "never")
 
 
 @dataclass
-class Network:
+class NetworkConfig:
     """`conf/network`: arguments of `swag_repro.networks.Architecture`."""
 
     _target_: str = MISSING
@@ -46,7 +46,7 @@ class Network:
 
 
 @dataclass
-class Images:
+class ImagesConfig:
     """`conf/images`: where the images come from and how they are resized."""
 
     name: str = MISSING
@@ -113,7 +113,7 @@ class Frame:
 class Config(Frame):
     """The settings of every entry point that runs a network of `conf/network`."""
 
-    network: Network = MISSING
+    network: NetworkConfig = MISSING
     weights: dict[str, Any] = MISSING
 
 
@@ -122,7 +122,7 @@ class UnitsConfig(Config):
     """All of `conf/measure_units.yaml`."""
 
     compute: Batched = MISSING
-    images: Images = MISSING
+    images: ImagesConfig = MISSING
 
 
 @dataclass
@@ -135,7 +135,7 @@ class MeasureConfig(UnitsConfig):
 
 
 @dataclass
-class Objective:
+class ObjectiveConfig:
     """`conf/objective`: what a stylisation minimises, see `swag_repro.losses.Objective`."""
 
     name: str = MISSING
@@ -160,7 +160,7 @@ class Objective:
 
 
 @dataclass
-class Arm:
+class ArmConfig:
     """`conf/arm`: the name that figures give to a choice of smoothing and weights."""
 
     name: str = MISSING
@@ -169,7 +169,7 @@ class Arm:
 
 @dataclass
 class Stop:
-    """The rule by which a pair ends before its last step, see `swag_repro.transfer.Plateau`."""
+    """The rule by which a pair ends before its last step, see `swag_repro.optimisation.Plateau`."""
 
     change: float | None = None
     every: int = MISSING
@@ -186,8 +186,8 @@ class Keep:
 
 
 @dataclass
-class Guards:
-    """The arguments of `swag_repro.transfer.Guards`."""
+class GuardsConfig:
+    """The arguments of `swag_repro.optimisation.Guards`."""
 
     explosion: float = MISSING
     patience: int = MISSING
@@ -196,8 +196,8 @@ class Guards:
 
 
 @dataclass
-class Levers:
-    """The arguments of `swag_repro.networks.Levers`."""
+class ExecutionConfig:
+    """The arguments of `swag_repro.networks.Execution`."""
 
     fold_batchnorm: bool = MISSING
     in_place: bool = MISSING
@@ -217,7 +217,7 @@ class StylizeConfig(MeasureConfig):
     masks: Any = None
     feather: float = MISSING
     color: str = MISSING
-    objective: Objective = MISSING
+    objective: ObjectiveConfig = MISSING
     optimizer: dict[str, Any] = MISSING
     canvas: dict[str, Any] = MISSING
     transformations: dict[str, Any] | None = None
@@ -234,17 +234,17 @@ class StylizeConfig(MeasureConfig):
     mean_one: bool = MISSING
     demystifying_units: str = MISSING
     tile: int | None = None
-    guards: Guards = MISSING
-    levers: Levers = MISSING
+    guards: GuardsConfig = MISSING
+    execution: ExecutionConfig = MISSING
     measures: dict[str, Any] = MISSING
     measured_steps: list[int] = MISSING
     shares: str = MISSING
-    arm: Arm | None = None
+    arm: ArmConfig | None = None
     keep: Keep = MISSING
 
 
 @dataclass
-class Data:
+class DataConfig:
     """`conf/data`: labelled images, and arguments of `swag_repro.training.Preparation`."""
 
     name: str = MISSING
@@ -256,7 +256,7 @@ class Data:
 
 
 @dataclass
-class Training(Compute):
+class TrainingConfig(Compute):
     """The device and workers of a training; no result depends on them."""
 
     workers: int | None = None
@@ -268,8 +268,8 @@ class Training(Compute):
 class TrainConfig(Config):
     """All of `conf/train_classifier.yaml`."""
 
-    compute: Training = MISSING
-    data: Data = MISSING
+    compute: TrainingConfig = MISSING
+    data: DataConfig = MISSING
     recipe: dict[str, Any] = MISSING
     seed: int = MISSING
     precision: str = MISSING
@@ -278,7 +278,7 @@ class TrainConfig(Config):
 
 
 @dataclass
-class Corpus:
+class CorpusConfig:
     """`conf/corpus`: the contents and styles on which a network is trained."""
 
     name: str = MISSING
@@ -288,7 +288,7 @@ class Corpus:
 
 
 @dataclass
-class Crop:
+class CropConfig:
     """The arguments of `swag_repro.feedforward.Cropping`."""
 
     short: int = MISSING
@@ -301,8 +301,8 @@ class Crop:
 class TrainFeedforwardConfig(Config):
     """All of `conf/train_feedforward.yaml`."""
 
-    compute: Training = MISSING
-    images: Images = MISSING
+    compute: TrainingConfig = MISSING
+    images: ImagesConfig = MISSING
     smoothing: dict[str, Any] = MISSING
     batchnorm: str = MISSING
     precision: str = MISSING
@@ -310,10 +310,10 @@ class TrainFeedforwardConfig(Config):
     content: Any = None
     style: Any = None
     pairing: str = MISSING
-    objective: Objective = MISSING
+    objective: ObjectiveConfig = MISSING
     generator: dict[str, Any] = MISSING
-    corpus: Corpus = MISSING
-    crop: Crop = MISSING
+    corpus: CorpusConfig = MISSING
+    crop: CropConfig = MISSING
     padding: str = MISSING
     recipe: dict[str, Any] = MISSING
     seed: int = MISSING
@@ -321,7 +321,7 @@ class TrainFeedforwardConfig(Config):
     snapshots: list[float] = MISSING
     shown: list[float] = MISSING
     checkpoint_seconds: float = MISSING
-    arm: Arm | None = None
+    arm: ArmConfig | None = None
 
 
 @dataclass
@@ -329,7 +329,7 @@ class TransferConfig(Frame):
     """All of `conf/transfer.yaml`."""
 
     compute: Batched = MISSING
-    images: Images = MISSING
+    images: ImagesConfig = MISSING
     run: str = MISSING
     content: Any = None
     style: Any = None
@@ -346,7 +346,7 @@ class TransferConfig(Frame):
 
 @dataclass
 class Sought:
-    """The arguments of `experiments.searching.objectives.Objective`, except its name."""
+    """The arguments of `experiments.searching.objectives.SearchObjective`, except its name."""
 
     query: str = MISSING
     aggregate: str = MISSING
@@ -354,7 +354,7 @@ class Sought:
 
 
 @dataclass
-class Search:
+class SearchGroupConfig:
     """`conf/search`: what is searched, by which sampler, and how long. Trials have their own config."""
 
     name: str = MISSING
@@ -412,13 +412,13 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
     return config
 
 
-def checked_search(node: DictConfig) -> Search:
+def checked_search(node: DictConfig) -> SearchGroupConfig:
     """Return `search` of `conf/search.yaml` with its types.
 
     Raises:
         SettingError: The same as for `checked`.
     """
-    search: Search = OmegaConf.to_object(_typed(node, Search, "search."))  # type: ignore[assignment]
+    search: SearchGroupConfig = OmegaConf.to_object(_typed(node, SearchGroupConfig, "search."))  # type: ignore[assignment]
     return search
 
 

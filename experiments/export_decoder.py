@@ -40,13 +40,13 @@ def main() -> None:
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
     try:
-        export(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
+        write_decoder(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
     except UserError as error:
         console.print(f"[bold red]error:[/] {error}")
         sys.exit(1)
 
 
-def export(directory: Path, folder: Path, *own: Path) -> None:
+def write_decoder(directory: Path, folder: Path, *own: Path) -> None:
     """Write the weights in float16, the config and the run's identity, without the machine's paths.
 
     Args:

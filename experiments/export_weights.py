@@ -59,13 +59,13 @@ def main() -> None:
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
     try:
-        export(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
+        write_weights(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
     except UserError as error:
         console.print(f"[bold red]error:[/] {error}")
         sys.exit(1)
 
 
-def export(
+def write_weights(
     output: Path,
     name: str,
     folder: Path,

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.science import scientific
 from experiments.sweeps.progress import track
-from experiments.sweeps.sweep import Place
+from experiments.sweeps.sweep import CellPlace
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Run
@@ -36,7 +36,7 @@ class Context:
 
     run: Run
     tracker: Tracker
-    place: Place | None
+    place: CellPlace | None
     label: str
     progress: bool
 

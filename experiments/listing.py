@@ -52,7 +52,7 @@ class Listed:
     size: float | None
 
 
-def listed(runs: Path) -> list[Listed]:
+def list_experiments(runs: Path) -> list[Listed]:
     """Return all experiments of `conf/`.
 
     Args:
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_column(column, no_wrap=True, justify="right")
     if console.width >= WIDE:
         table.add_column("", no_wrap=True, ratio=1)
-    for one in listed(options.runs):
+    for one in list_experiments(options.runs):
         time = "?" if one.seconds is None else duration(one.seconds)
         disk = "?" if one.size is None else f"{one.size / 2**20:.0f} MiB"
         about = [one.about] if console.width >= WIDE else []

@@ -13,7 +13,7 @@ from torch import nn
 from experiments.building import build, build_network
 from experiments.frame import Experiment
 from swag_repro.images import Picture, Resize
-from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.networks import Architecture, Execution, TappedNetwork
 from swag_repro.smoothing import Smoothing
 from swag_repro.weights import Weights
 
@@ -94,16 +94,16 @@ class SmoothedExperiment(NetworkExperiment):
         return self.architecture.statistic_taps
 
     @property
-    def levers(self) -> Levers:
-        """The levers that set how the network runs."""
+    def execution(self) -> Execution:
+        """The switches that set how the network runs."""
         # Not channels_last: statistics read a layer as (D, M); the change of layout costs more than it gains.
-        return Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True)
+        return Execution(fold_batchnorm=self.config.batchnorm == "eval", in_place=True)
 
     def network(self) -> TappedNetwork:
         """Return the tapped network with its weights, on its device; reuse the last one if it is the same."""
         config = self.plain
         settings = [config[name] for name in ("network", "weights", "batchnorm", "precision")]
-        key = repr((settings, self.weights_digest, list(self.taps), self.levers, self.device))
+        key = repr((settings, self.weights_digest, list(self.taps), self.execution, self.device))
         if key not in _LAST:
             _LAST.clear()
             _LAST[key] = self._network()
@@ -121,7 +121,7 @@ class SmoothedExperiment(NetworkExperiment):
             std=self.architecture.std,
             batchnorm=self.config.batchnorm,
             dtype=getattr(torch, self.config.precision),
-            levers=self.levers,
+            execution=self.execution,
         )
         return tapped.to(self.device)
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.building import build
 from swag_repro.errors import SettingError, check_choice
-from swag_repro.losses import Like, Objective, Side
+from swag_repro.losses import BorrowedShares, Objective, Side
 from swag_repro.networks import Architecture
 from swag_repro.smoothing import Smoothing
 
@@ -37,7 +37,9 @@ def objective_of(settings: DictConfig, architecture: Architecture, smoothing: Sm
         smoothing=smoothing,
         total_variation_weight=settings.total_variation_weight,
         balance=settings.balance,
-        like=None if settings.like is None else Like(smoothing=build(settings.like), match=settings.match),
+        like=None
+        if settings.like is None
+        else BorrowedShares(smoothing=build(settings.like), match=settings.match),
     )
 
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from experiments.command import CONF, check
+from experiments.command import CONF, check_overrides
 from experiments.running import Cell, flush_subnormals
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
@@ -39,7 +39,7 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
             for role, picture in (("content", photo), ("style", painting))
         ]
         always = ["measures=none", "tracking=disabled", "progress=false", f"output={folder}"]
-        check("stylize", settings)
+        check_overrides("stylize", settings)
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cell = Cell(compose("stylize", [*settings, *inputs, *always]), [], None, Stylization)
         flush_subnormals()  # as on the command line, so that the picture is the same

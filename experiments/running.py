@@ -30,7 +30,7 @@ from experiments.sweeps.composing import Composer
 from experiments.sweeps.grid import as_typed
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.states import FAILURES, alike, without_kills
-from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
 from swag_repro.errors import UserError
 from swag_repro.runs.records import reason_of
@@ -85,7 +85,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
         handle(lambda _: None)  # if a finished worker ends by a signal, a launcher loses all others
     composer = Composer(sweep.entry, HydraConfig.get().overrides.hydra)
 
-    def compute(place: Place) -> Outcome:
+    def compute(place: CellPlace) -> Outcome:
         overrides = sweep.grid[place.number]
         try:
             composed = composer(overrides)
@@ -129,7 +129,7 @@ class Cell:
 
     composed: DictConfig
     overrides: list[str]
-    place: Place | None
+    place: CellPlace | None
     kind: type[Experiment]
     wait: bool = True
 
@@ -288,7 +288,7 @@ class Cell:
                 show(tracker, ending(run.path))
 
 
-def _announce(outcome: Outcome, place: Place | None, own: Sequence[str] | None = None) -> None:
+def _announce(outcome: Outcome, place: CellPlace | None, own: Sequence[str] | None = None) -> None:
     own = place.own if place is not None else own or ()
     counted = [f"[{place}]"] if place is not None else []
     start = escape(" ".join([*counted, *own]))

@@ -33,11 +33,11 @@ NOT_SCIENCE = frozenset(
         "arm",
         "network.label",
         "objective.label",
-        # All levers but autocast change values only by rounding.
-        "levers.fold_batchnorm",
-        "levers.in_place",
-        "levers.channels_last",
-        "levers.checkpoints",
+        # All switches of `execution` but autocast change values only by rounding.
+        "execution.fold_batchnorm",
+        "execution.in_place",
+        "execution.channels_last",
+        "execution.checkpoints",
         # These say where images and weights come from; the hashes in `Identity` stand for their contents.
         "images.name",
         "images.path",

@@ -28,7 +28,7 @@ def hashed(name: str, content: str) -> str:
     return f"{name}~{hashlib.sha256(content.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
-def key(name: str) -> str:
+def file_key(name: str) -> str:
     """Return a key that is equal for two names whose files a file system may confuse: Macs ignore case."""
     return unicodedata.normalize("NFC", file_stem(name)).casefold()
 
@@ -44,9 +44,9 @@ def of_files(files: Sequence[Path], *, root: Path | None = None, taken: Collecti
         taken: Names of other pictures.
     """
     places = [Path(os.path.normpath(file.absolute())) for file in files]
-    others = {key(name) for name in taken}
+    others = {file_key(name) for name in taken}
     for names in _ladder(places, None if root is None else Path(os.path.normpath(root.absolute()))):
-        keys = {key(name) for name in names}
+        keys = {file_key(name) for name in names}
         if len(keys) == len(set(places)) and not keys & others:
             return names
     return [hashed(printable(place.name), str(place)) for place in places]

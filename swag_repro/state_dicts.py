@@ -34,7 +34,7 @@ HEADS = ("fc.", "classifier.", "last_linear.", "head.", "head_dist.", "heads.", 
 """Classifiers' names in torchvision, timm and Cadene. A file may have one that the network lacks."""
 
 
-def read(path: Path) -> Any:
+def read_tensors(path: Path) -> Any:
     """Return the tensors and plain values in a file of `torch.save` or safetensors; nothing is executed.
 
     Raises:
@@ -151,7 +151,7 @@ class Wanted:
         return [f"{what}: {_listing(keys)}" for what, keys in found.items() if keys]
 
 
-def load(
+def load_weights(
     network: nn.Module, content: Any, architecture: Architecture, *, source: str, part: str | None = None
 ) -> None:
     """Load the state dict of a file into a network, in place.
@@ -162,7 +162,7 @@ def load(
 
     Args:
         network: a network of the architecture.
-        content: what `read` returned.
+        content: what `read_tensors` returned.
         architecture: tells which modules are the head.
         source: the file, for messages.
         part: which of several state dicts; None for the only one.

@@ -22,7 +22,7 @@ from swag_repro.networks import Architecture
 from swag_repro.runs.files import MALFORMED, digest_of
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import is_finished
-from swag_repro.state_dicts import load, read
+from swag_repro.state_dicts import load_weights, read_tensors
 
 WEIGHTS, SNAPSHOTS = "weights.safetensors", "snapshots"
 """Names in a training's run directory: of its last weights, and of the folder of earlier ones."""
@@ -178,8 +178,8 @@ class FileWeights:
             WeightsError: no such file, another sha256, or not one state dict of this network.
         """
         self.digest(architecture)
-        network, content = architecture.build(), read(Path(self.path).expanduser())
-        load(network, content, architecture, source=self.path, part=self.part)
+        network, content = architecture.build(), read_tensors(Path(self.path).expanduser())
+        load_weights(network, content, architecture, source=self.path, part=self.part)
         return network
 
     def digest(self, architecture: Architecture) -> str:  # noqa: ARG002  (part of the protocol)

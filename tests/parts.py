@@ -12,7 +12,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from experiments.command import CONF
-from swag_repro import images, losses, transfer
+from swag_repro import images, losses, optimisation
 
 
 def settings(file: str) -> dict[str, Any]:
@@ -58,12 +58,12 @@ Resize = partial(
     policy=_BUNDLED["resize"],
     interpolation=_BUNDLED["interpolation"],
 )
-Like = partial(losses.Like, match=_GRAM["match"])
+BorrowedShares = partial(losses.BorrowedShares, match=_GRAM["match"])
 Objective = partial(
     losses.Objective,
     balance=_EQUATION["balance"],
     total_variation_weight=_GRAM["total_variation_weight"],
 )
-Guards = partial(transfer.Guards, **_STYLIZE["guards"])
-Plateau = partial(transfer.Plateau, **_STYLIZE["stop"])
-Transfer = partial(transfer.Transfer, guards=Guards(), result=_STYLIZE["result"])
+Guards = partial(optimisation.Guards, **_STYLIZE["guards"])
+Plateau = partial(optimisation.Plateau, **_STYLIZE["stop"])
+Optimisation = partial(optimisation.Optimisation, guards=Guards(), result=_STYLIZE["result"])

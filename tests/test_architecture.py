@@ -20,7 +20,7 @@ swag_repro.trained swag_repro.pretrained swag_repro.statistics
 swag_repro.measures
 swag_repro.losses
 swag_repro.tiling
-swag_repro.transfer swag_repro.training
+swag_repro.optimisation swag_repro.training
 swag_repro.feedforward
 
 experiments experiments.science experiments.config experiments.building experiments.signals

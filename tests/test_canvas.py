@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.transfer.canvas import FourierSpectrum, NormalizedPixels, Pixels, finest_level
+from swag_repro.optimisation.canvas import FourierSpectrum, NormalizedPixels, Pixels, finest_level
 from tests.parts import LaplacianPyramid
 
 FOURIER = FourierSpectrum(decay=1.0, colors=[0.46, 0.13, 0.06])

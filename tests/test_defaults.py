@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from experiments import config
 from experiments.command import CONF
 from swag_repro.images import Resize
-from swag_repro.losses import Like, Objective
-from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.losses import BorrowedShares, Objective
+from swag_repro.networks import Architecture, Execution, TappedNetwork
+from swag_repro.optimisation import Guards, Optimisation, Plateau
 from swag_repro.tracking import tracked
-from swag_repro.transfer import Guards, Plateau, Transfer
 
 OURS = ("swag_repro.", "experiments.")
 
@@ -22,12 +22,12 @@ OURS = ("swag_repro.", "experiments.")
 FED = [
     (Resize, "images/bundled", None, {"resize": "policy"}),
     (Objective, "objective/gram", None, {}),
-    (Like, "objective/gram", None, {}),
-    (Transfer, "stylize", None, {}),
+    (BorrowedShares, "objective/gram", None, {}),
+    (Optimisation, "stylize", None, {}),
     (TappedNetwork, "stylize", None, {"precision": "dtype"}),
     (Guards, "stylize", "guards", {}),
     (Plateau, "stylize", "stop", {}),
-    (Levers, "stylize", "levers", {}),
+    (Execution, "stylize", "execution", {}),
     (tracked, "tracking/offline", None, {}),
 ]
 

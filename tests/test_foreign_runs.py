@@ -11,7 +11,7 @@ from PIL import EpsImagePlugin, Image
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import MALFORMED, parse_yaml
 from swag_repro.runs.pictures import read_picture
-from swag_repro.runs.records import RunRecord, Status, read_status
+from swag_repro.runs.records import RunRecord, RunStatus, read_status
 
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level + 1}: &a{level + 1} [{', '.join([f'*a{level}'] * 9)}]\n" for level in range(9)
@@ -49,7 +49,7 @@ def test_an_alias_of_nothing_is_malformed():
 
 
 def sealed(directory, **changes):
-    started = Status.start(experiment="stylize", name="x", overrides=[], device="cpu")
+    started = RunStatus.start(experiment="stylize", name="x", overrides=[], device="cpu")
     (directory / "status.json").write_text(replace(started, state="finished", **changes).to_json())
 
 

@@ -73,7 +73,7 @@ STYLIZE = CONFIG | {
     "objective": {"name": "bn", "label": "BN", "style_weight": 5.0},
     "optimizer": {"lr": 1.0},
     "keep": {"checkpoint_seconds": 60},
-    "levers": {
+    "execution": {
         "fold_batchnorm": True, "in_place": True, "channels_last": True, "checkpoints": 0, "autocast": None,
     },
     "measures": {"weights": {"name": "file", "path": "/data/vgg19.pth", "sha256": None, "part": None}},

@@ -15,7 +15,7 @@ from torchvision.models import AlexNet_Weights, resnet18, vgg16
 from analysis.tables import MEASURES
 from swag_repro import measures
 from swag_repro.errors import SettingError
-from swag_repro.images import bundled, load
+from swag_repro.images import bundled, load_image
 from swag_repro.measures import WeightedNetwork, check_held_out, ssim
 from swag_repro.measures.distances import (
     frechet_distance,
@@ -24,7 +24,7 @@ from swag_repro.measures.distances import (
     relative_sliced_wasserstein,
     structural_divergence,
 )
-from swag_repro.measures.pictures import read
+from swag_repro.measures.pictures import read_features
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.pretrained import PretrainedWeights
 from swag_repro.weights import FileWeights
@@ -49,7 +49,9 @@ def drawn(*shape, seed=0):
 def each_pair(network, taps, distance, images, references):
     """A distance of each image to its reference, as `HeldOut` measures it."""
     pairs = zip(images, references, strict=True)
-    return torch.cat([mean_over(taps, distance, read(network, a), read(network, b)) for a, b in pairs])
+    return torch.cat(
+        [mean_over(taps, distance, read_features(network, a), read_features(network, b)) for a, b in pairs]
+    )
 
 
 def style_distance(network, taps, images, styles):
@@ -92,12 +94,12 @@ def network():
 
 @pytest.fixture(scope="module")
 def content():
-    return TF.resize(load(bundled(limit=1)[0], Resize(size=96, policy="squash")), [48, 48])
+    return TF.resize(load_image(bundled(limit=1)[0], Resize(size=96, policy="squash")), [48, 48])
 
 
 @pytest.fixture(scope="module")
 def style():
-    return TF.resize(load(bundled(limit=1)[1], Resize(size=96, policy="squash")), [40, 56])
+    return TF.resize(load_image(bundled(limit=1)[1], Resize(size=96, policy="squash")), [40, 56])
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.transfer.optimizers import StopReason
+from swag_repro.optimisation.optimizers import StopReason
 from tests.parts import LBFGS, SGD, Adam, RMSprop
 
 FIRST_ORDER = [

@@ -15,7 +15,7 @@ from experiments.command import CONF
 from experiments.config import checked
 from swag_repro import pretrained
 from swag_repro.errors import SettingError, WeightsError
-from swag_repro.images import Resize, bundled, load
+from swag_repro.images import Resize, bundled, load_image
 from swag_repro.networks import TappedNetwork
 from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
 from swag_repro.pretrained import FOLDER, PretrainedWeights
@@ -36,7 +36,7 @@ def architecture(name):
 def photograph():
     """`(1, 3, 64, 64)`, as the networks take it: BGR or another range would still give features."""
     resize = Resize(size=64, policy="squash", interpolation="lanczos")
-    image = load(bundled(limit=1)[0], resize)
+    image = load_image(bundled(limit=1)[0], resize)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return image[None], ((image - mean) / std)[None]
 

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from statsmodels.stats.power import TTestPower
 
 from analysis.claims.definitions import Along, Asked, ClaimError, Expect
-from analysis.claims.units import SEED
+from analysis.claims.numbers import SEED
 from analysis.effects import CONFIDENCE, by_pair_and_seed, interval, resampled
 from analysis.tables.runs import as_text
 from swag_repro.runs.schema import RUNS
@@ -76,7 +76,7 @@ class Answer:
 
 
 def answer(units: pd.DataFrame, asked: Asked) -> Answer:
-    """Return the answer of a sweep's numbers, which come from `units.load`.
+    """Return the answer of a sweep's numbers, which come from `load_numbers`.
 
     Raises:
         ClaimError: The question names a column or value that the numbers don't have, or leaves several of

@@ -55,7 +55,7 @@ class ClaimError(UserError):
 
 
 @dataclass
-class Sweep:
+class EvidenceSweep:
     """A sweep that claims rest on.
 
     Attributes:
@@ -83,7 +83,7 @@ class Evidence:
     """
 
     judges: list[str] = field(default_factory=list)
-    sweeps: dict[str, Sweep] = field(default_factory=dict)
+    sweeps: dict[str, EvidenceSweep] = field(default_factory=dict)
 
     def judges_of(self, name: str) -> list[str]:
         """Return the judges of a sweep's pictures."""
@@ -149,7 +149,7 @@ class Question:
     """One question to the tables.
 
     Attributes:
-        evidence: Name of a `Sweep`.
+        evidence: Name of an `EvidenceSweep`.
         where: Columns and their selected values: settings, `statistic`, `quantity`, `layer`, `judge`, ….
         each: Columns and values; the question is asked separately for each value.
         value: One of `VALUES`.
@@ -231,7 +231,7 @@ def read_evidence(folder: Path = FOLDER) -> Evidence:
     return evidence
 
 
-def read_claims(sweeps: Mapping[str, Sweep], folder: Path = FOLDER) -> dict[str, Claim]:
+def read_claims(sweeps: Mapping[str, EvidenceSweep], folder: Path = FOLDER) -> dict[str, Claim]:
     """Return all claims by the names of their files, in order.
 
     Raises:
@@ -286,7 +286,7 @@ def _checked(path: Path, kind: type) -> Any:
         raise ClaimError(str(path), rule, found, "conf/claims shows some.") from error
 
 
-def _check(path: Path, name: str, question: Question, sweeps: Mapping[str, Sweep]) -> None:
+def _check(path: Path, name: str, question: Question, sweeps: Mapping[str, EvidenceSweep]) -> None:
     at = f"{path.stem}.{name}"
     _one_of(path, f"{name}.evidence", question.evidence, sweeps)
     _one_of(path, f"{name}.value", question.value, VALUES)

@@ -56,7 +56,7 @@ class Drawn:
         return {"": self.ledger.questions}
 
 
-def make(ledger: Ledger) -> Figure:
+def draw_ledger(ledger: Ledger) -> Figure:
     """Draw the claims that have answers, in the order of the papers; each answer with its interval."""
     questions = ledger.questions
     known = questions[questions["state"] != "missing"]

@@ -13,16 +13,16 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from analysis.claims import units
 from analysis.claims.answers import Answer, answer
 from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, asked
+from analysis.claims.numbers import load_numbers, sweep_commands
 from analysis.effects import CONFIDENCE
 from analysis.tables import CellsError, Tables
 from analysis.tables.kept import check_output
 
-State = Literal["holds", "refuted", "open", "missing"]
+AnswerState = Literal["holds", "refuted", "open", "missing"]
 
-STATES: tuple[State, ...] = get_args(State)
+ANSWER_STATES: tuple[AnswerState, ...] = get_args(AnswerState)
 
 ANSWERED = [field.name for field in fields(Answer) if field.name != "run_ids"]
 """Columns of an answer's numbers."""
@@ -91,7 +91,7 @@ class Ledger:
         rows = []
         for name, claim in self.claims.items():
             own = self.questions[self.questions["claim"] == name]
-            counts: dict[str, object] = {state: int((own["state"] == state).sum()) for state in STATES}
+            counts: dict[str, object] = {state: int((own["state"] == state).sum()) for state in ANSWER_STATES}
             rows.append(
                 {
                     "claim": name,
@@ -128,7 +128,7 @@ def earlier_answers(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def load(
+def load_ledger(
     claims: dict[str, Claim],
     evidence: Evidence,
     overrides: Sequence[str],
@@ -160,14 +160,16 @@ def load(
     return Ledger(claims, tuple(entries), tuple(behind), earlier)
 
 
-def commands(claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path) -> list[str]:
+def evidence_commands(
+    claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path
+) -> list[str]:
     """Return the commands, as typed, that compute all evidence of these claims; cheap sweeps come first."""
     wanted = dict.fromkeys(part for name in _wanted(claims, evidence) for part in evidence.together(name))
     return [one for name in wanted for one in _computing(name, evidence, overrides, runs)]
 
 
 def _computing(name: str, evidence: Evidence, overrides: Sequence[str], runs: Path) -> list[str]:
-    found = units.commands(evidence.sweeps[name], evidence.judges_of(name), overrides, runs)
+    found = sweep_commands(evidence.sweeps[name], evidence.judges_of(name), overrides, runs)
     return [shlex.join(one) for one in found]
 
 
@@ -194,7 +196,7 @@ def _source(
     given = tuple(one for part in parts for one in _computing(part, evidence, overrides, runs))
     try:
         loaded = [
-            units.load(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, columns)
+            load_numbers(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, columns)
             for part in parts
         ]
     except CellsError as error:
@@ -243,7 +245,7 @@ def _kept(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: rows[name].mask(taken, kept[name]) for name in columns})
 
 
-def _state(row: Mapping[Hashable, Any]) -> State:
+def _state(row: Mapping[Hashable, Any]) -> AnswerState:
     if pd.isna(row["mean"]):
         return "missing"
     if row["p_holm"] >= 1 - CONFIDENCE:
@@ -269,7 +271,7 @@ def _verdict(claim: Claim, states: Sequence[str]) -> Verdict:
     return "not reproduced" if "refuted" in known else "open"
 
 
-def chosen(claims: dict[str, Claim], names: Sequence[str]) -> dict[str, Claim]:
+def choose_claims(claims: dict[str, Claim], names: Sequence[str]) -> dict[str, Claim]:
     """Return the claims with these names, given whole or by their first part, such as `C6`.
 
     Raises:

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.table import Table
 
 from analysis.claims import drawing
-from analysis.claims.ledger import STATES, Entry, Ledger
+from analysis.claims.ledger import ANSWER_STATES, Entry, Ledger
 from analysis.drawing import style
 from analysis.tables import provenance
 from swag_repro.runs.files import write_text
@@ -25,17 +25,17 @@ def table(ledger: Ledger) -> Table:
     shown = Table(box=None, pad_edge=False)
     for column in ("claim", "verdict"):
         shown.add_column(column, no_wrap=True)
-    for column in STATES:
+    for column in ANSWER_STATES:
         shown.add_column(column, justify="right")
     shown.add_column("statement")
     for row in ledger.verdicts.to_dict("records"):
         verdict = f"[{COLORS.get(row['verdict'], 'dim')}]{row['verdict']}[/]"
-        counts = [str(row[column] or "") for column in STATES]
+        counts = [str(row[column] or "") for column in ANSWER_STATES]
         shown.add_row(row["claim"], verdict, *counts, row["text"])
     return shown
 
 
-def explained(ledger: Ledger) -> Iterator[str]:
+def ledger_details(ledger: Ledger) -> Iterator[str]:
     """Yield lines with everything behind each verdict."""
     verdicts = dict(zip(ledger.claims, ledger.verdicts["verdict"], strict=True))
     rows = ledger.questions.to_dict("records")
@@ -72,7 +72,7 @@ def effect(row: Mapping[Hashable, Any]) -> str:
     return f"{numbers}, expected {row['expected']} {row['threshold']:g}; p {row['p_holm']:.2g}{settled}"
 
 
-def save(ledger: Ledger, folder: Path) -> list[Path]:
+def save_ledger(ledger: Ledger, folder: Path) -> list[Path]:
     """Write `claims.md`, `.csv`, `.json` and, where there are answers, the figure.
 
     Raises:
@@ -93,7 +93,7 @@ def save(ledger: Ledger, folder: Path) -> list[Path]:
         write_text(folder / name, text)
     paths = [folder / name for name in texts]
     if ledger.tables and ledger.answered:
-        paths += style.save(drawing.make(ledger), drawing.Drawn(ledger), folder, "claims")
+        paths += style.save(drawing.draw_ledger(ledger), drawing.Drawn(ledger), folder, "claims")
     return list(dict.fromkeys(paths))
 
 

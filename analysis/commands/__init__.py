@@ -13,12 +13,18 @@ from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-Run: TypeAlias = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
+CommandFunction: TypeAlias = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
 """A function of the options and the other arguments, which may be Hydra overrides; raises UserError."""
 
 
 def add(
-    commands: Commands, name: str, run: Run, *, overrides: bool, about: str, usage: str | None = None
+    commands: Commands,
+    name: str,
+    run: CommandFunction,
+    *,
+    overrides: bool,
+    about: str,
+    usage: str | None = None,
 ) -> argparse.ArgumentParser:
     """Add and return the parser of a command, with the option for the folder of runs that all commands read.
 

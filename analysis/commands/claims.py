@@ -48,16 +48,16 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
     names = [argument for argument in arguments if "=" not in argument]
     evidence = read_evidence()
     evidence = replace(evidence, judges=options.judge or evidence.judges)
-    claims = ledger.chosen(read_claims(evidence.sweeps), names)
+    claims = ledger.choose_claims(read_claims(evidence.sweeps), names)
     if options.commands:
-        yield from ledger.commands(claims, evidence, overrides, options.runs)
+        yield from ledger.evidence_commands(claims, evidence, overrides, options.runs)
         return
     earlier = None if options.earlier is None else ledger.earlier_answers(options.earlier)
-    found = ledger.load(claims, evidence, overrides, options.runs, earlier)
+    found = ledger.load_ledger(claims, evidence, overrides, options.runs, earlier)
     yield from drawn(printing.table(found))
     if options.explain:
-        yield from printing.explained(found)
+        yield from printing.ledger_details(found)
     if not found.answered:
         yield "Nothing was written: these runs answer no question. --commands prints what computes them."
     elif not names:
-        yield from map(str, printing.save(found, options.out / "claims"))
+        yield from map(str, printing.save_ledger(found, options.out / "claims"))

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 
 from analysis.commands import Commands, add, add_out, add_partial, positive
-from analysis.figures import FIGURES, draw, source_of
+from analysis.figures import FIGURES, draw_figure, source_of
 
 
 def register(commands: Commands) -> None:
@@ -40,5 +40,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
         message = f"--pairs is for figures of pictures; {options.name} shows means over all pairs"
         raise argparse.ArgumentError(None, message)
     pairs = {} if options.pairs is None else {"pairs": options.pairs}
-    paths = draw(options.name, overrides, options.runs, options.out, partial=options.allow_partial, **pairs)
+    paths = draw_figure(
+        options.name, overrides, options.runs, options.out, partial=options.allow_partial, **pairs
+    )
     return map(str, paths)

@@ -30,16 +30,16 @@ def register(commands: Commands) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     """Yield a list of an experiment's runs, or of all runs in the output folder if none is given."""
-    from analysis.listing import load
+    from analysis.listing import load_listing
     from analysis.tables import provenance
     from experiments.command import entry_asked
     from swag_repro.runs.files import write_text
 
     entry = None if list(overrides) in ([], ["all"]) else entry_asked(overrides)
-    listing = load(overrides, options.runs, entry, options.state)
+    listing = load_listing(overrides, options.runs, entry, options.state)
     if options.out is not None:
         write_text(path := options.out / "runs.csv", listing.to_csv())
-        provenance.write(options.out / "runs", listing.provenance, [path])
+        provenance.write_provenance(options.out / "runs", listing.provenance, [path])
     if options.json:
         yield listing.to_json()
     elif options.csv:

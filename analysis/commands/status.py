@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from analysis.commands import Commands, add, drawn
 
 if TYPE_CHECKING:
-    from analysis.progress import Progress
+    from analysis.progress import GridProgress
 
 EVERY = 2.0
 """Seconds between two updates of `--watch`."""
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
         yield from drawn(look().shown(), soft_wrap=True)
 
 
-def _look(runs: Path, overrides: Sequence[str]) -> Callable[[], Progress]:
+def _look(runs: Path, overrides: Sequence[str]) -> Callable[[], GridProgress]:
     """Return a function that reads the progress of a sweep, or of a command's cells."""
     if any("=" in override for override in overrides):
         from analysis.coverage import of_command
@@ -57,7 +57,7 @@ def _look(runs: Path, overrides: Sequence[str]) -> Callable[[], Progress]:
     return partial(of_sweep, Sweep.read(Path(overrides[0]) if overrides else newest_sweep(runs)))
 
 
-def _watch(look: Callable[[], Progress]) -> None:
+def _watch(look: Callable[[], GridProgress]) -> None:
     from rich.live import Live
 
     with Live(auto_refresh=False) as live:

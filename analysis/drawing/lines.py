@@ -18,7 +18,7 @@ from analysis.drawing.style import WIDTH
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     """How one line is drawn, in every panel.
 
     Attributes:
@@ -38,13 +38,18 @@ class Look:
 
 # Okabe and Ito's colours: networks with shortcuts are warm, others cold. Markers tell them apart in grey.
 KNOWN = {
-    "resnet50": Look("#D55E00", "o"),
-    "pseudo_resvgg": Look("#E69F00", "s"),
-    "noresnet50": Look("#0072B2", "^"),
-    "pseudo_vgg": Look("#56B4E9", "v"),
-    "vgg19": Look("#000000", "D"),
+    "resnet50": LineStyle("#D55E00", "o"),
+    "pseudo_resvgg": LineStyle("#E69F00", "s"),
+    "noresnet50": LineStyle("#0072B2", "^"),
+    "pseudo_vgg": LineStyle("#56B4E9", "v"),
+    "vgg19": LineStyle("#000000", "D"),
 }
-OTHERS = (Look("#009E73", "P"), Look("#CC79A7", "X"), Look("#7F7F7F", "p"), Look("#8C6D31", "<"))
+OTHERS = (
+    LineStyle("#009E73", "P"),
+    LineStyle("#CC79A7", "X"),
+    LineStyle("#7F7F7F", "p"),
+    LineStyle("#8C6D31", "<"),
+)
 
 DASHES: tuple[tuple[float, ...], ...] = ((4, 2), (1, 1.2), (5, 1.5, 1, 1.5))
 """Dashes of smoothings, one each."""
@@ -62,7 +67,7 @@ LETTER, HANDLE, ROW = 0.06, 0.63, 0.16
 """Inches in a legend: a letter, a line with the space around it, and a row."""
 
 
-def looks(names: Sequence[str]) -> list[Look]:
+def looks(names: Sequence[str]) -> list[LineStyle]:
     """Return the look of each network, or of other kinds of lines; the paper's five networks keep theirs.
 
     Args:
@@ -79,28 +84,28 @@ def looks(names: Sequence[str]) -> list[Look]:
     ]
 
 
-def graded(count: int) -> list[Look]:
+def graded(count: int) -> list[LineStyle]:
     """Return a number of looks, from dark to light."""
     markers = [look.marker for look in (*KNOWN.values(), *OTHERS)]
     colors = sns.color_palette("viridis", count + 1).as_hex()[:count]  # the last is too light for lines
-    return [Look(color, markers[index % len(markers)]) for index, color in enumerate(colors)]
+    return [LineStyle(color, markers[index % len(markers)]) for index, color in enumerate(colors)]
 
 
-def looks_of(table: pd.DataFrame) -> dict[str, Look]:
+def looks_of(table: pd.DataFrame) -> dict[str, LineStyle]:
     """Return the look of each `label` of a table, in its order, chosen by the `network.name` beside it."""
     first = table.drop_duplicates("label")
     return dict(zip(first["label"], looks(first["network.name"].tolist()), strict=True))
 
 
-def smoothed(look: Look, smoothing: int) -> Look:
+def smoothed(look: LineStyle, smoothing: int) -> LineStyle:
     """Return a look for a smoothing: dashed, with rings as markers; smoothing 0 leaves it as it is."""
     if smoothing == 0:
         return look
     return replace(look, dash=DASHES[(smoothing - 1) % len(DASHES)], hollow=True, width=THIN)
 
 
-def draw(
-    axis: Axes, table: pd.DataFrame, looks: Mapping[str, Look], *, aside: float = ASIDE, **options: Any
+def draw_lines(
+    axis: Axes, table: pd.DataFrame, looks: Mapping[str, LineStyle], *, aside: float = ASIDE, **options: Any
 ) -> None:
     """Draw seaborn's lines of means, one for each `label` of the table.
 
@@ -135,12 +140,12 @@ def draw(
 
 
 def draw_points(
-    axis: Axes, table: pd.DataFrame, looks: Mapping[str, Look], *, order: Sequence[str], **options: Any
+    axis: Axes, table: pd.DataFrame, looks: Mapping[str, LineStyle], *, order: Sequence[str], **options: Any
 ) -> None:
     """Draw seaborn's points of means with intervals, and the values behind them, a colour for each `label`.
 
     Args:
-        axis: The panel. Set its scale afterwards, see `draw`.
+        axis: The panel. Set its scale afterwards, see `draw_lines`.
         table: One row for each value.
         looks: Looks by label, side by side at each place.
         order: The places in order.
@@ -163,7 +168,7 @@ def draw_points(
 
 
 def draw_seeds(
-    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: Mapping[str, Look], *, x: str
+    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: Mapping[str, LineStyle], *, x: str
 ) -> pd.DataFrame:
     """Draw lines of one statistic and definition, with bands from the lowest to the highest seed.
 
@@ -178,11 +183,11 @@ def draw_seeds(
     """
     statistic, definition = panel
     shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
-    draw(axis, shown, looks, x=x, y="value", errorbar=("pi", 100), aside=0)
+    draw_lines(axis, shown, looks, x=x, y="value", errorbar=("pi", 100), aside=0)
     return shown
 
 
-def intervals(axis: Axes, x: Any, y: Any, look: Look, **options: Any) -> None:
+def intervals(axis: Axes, x: Any, y: Any, look: LineStyle, **options: Any) -> None:
     """Draw points with error bars that were computed elsewhere, and a line through them.
 
     Args:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from analysis.drawing.style import ALARM, PAD, WIDTH
-from analysis.tables import Pixels
+from analysis.tables import PixelArray
 
 TITLE, SMALL = 7.5, 6
 """Sizes in points of the words above a picture, and below it."""
@@ -24,7 +24,7 @@ LETTER = 0.58 / 72
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageCell:
     """One cell of the page.
 
     Attributes:
@@ -37,7 +37,7 @@ class Picture:
 
     title: str
     key: str
-    image: Pixels | None
+    image: PixelArray | None
     below: str = ""
     status: str = "finished"
 
@@ -46,8 +46,8 @@ class Picture:
 class PairPictures:
     """A pair's shown inputs, and its results in the order of the arms."""
 
-    inputs: tuple[Picture, ...]
-    results: tuple[Picture, ...]
+    inputs: tuple[PageCell, ...]
+    results: tuple[PageCell, ...]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,7 +58,7 @@ class PairPictures:
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """A row of pictures, side by side.
 
     Attributes:
@@ -69,14 +69,14 @@ class Row:
         titled: Whether titles stand above.
     """
 
-    inputs: tuple[Picture | None, ...]
-    results: tuple[Picture, ...]
+    inputs: tuple[PageCell | None, ...]
+    results: tuple[PageCell, ...]
     size: tuple[int, int]
     name: str
     titled: bool
 
     @property
-    def pictures(self) -> tuple[Picture | None, ...]:
+    def pictures(self) -> tuple[PageCell | None, ...]:
         """All pictures, from left to right."""
         return (*self.inputs, *self.results)
 
@@ -95,7 +95,7 @@ def spread(count: int, most: int) -> list[int]:
 
 def rows(
     pairs: Sequence[PairPictures], bands: Sequence[Sequence[int]], names: Sequence[str] = ()
-) -> list[Row]:
+) -> list[PictureRow]:
     """Return the rows of a page.
 
     Args:
@@ -111,16 +111,16 @@ def rows(
             inputs = beside[index] if index < len(beside) else (None,)
             titled = number == index == 0 or (not names and len(bands) > 1)
             results = tuple(pair.results[arm] for arm in band)
-            made.append(Row(inputs, results, pair.size, names[index] if names else "", titled))
+            made.append(PictureRow(inputs, results, pair.size, names[index] if names else "", titled))
     return made
 
 
-def height(rows: Sequence[Row]) -> float:
+def height(rows: Sequence[PictureRow]) -> float:
     """Return the height of these rows in inches."""
     return sum(_heights(rows))
 
 
-def draw(panel: SubFigure, rows: Sequence[Row]) -> None:
+def draw_rows(panel: SubFigure, rows: Sequence[PictureRow]) -> None:
     """Draw the pictures with their words; the pixels of all results have one size."""
     column, heights = _column(rows), _heights(rows)
     widths = [column] * _columns(rows)
@@ -140,22 +140,22 @@ def draw(panel: SubFigure, rows: Sequence[Row]) -> None:
             )
 
 
-def _columns(rows: Sequence[Row]) -> int:
+def _columns(rows: Sequence[PictureRow]) -> int:
     return max(len(row.pictures) for row in rows)
 
 
-def _names(rows: Sequence[Row]) -> float:
+def _names(rows: Sequence[PictureRow]) -> float:
     """Return the space between inputs and results in inches."""
     return 2 * LINE if any(row.name for row in rows) else 0.01
 
 
-def _column(rows: Sequence[Row]) -> float:
+def _column(rows: Sequence[PictureRow]) -> float:
     """Return the width of a column in inches."""
     columns = _columns(rows)
     return (WIDTH - _names(rows) - 2 * PAD * (columns + 1)) / columns
 
 
-def _heights(rows: Sequence[Row]) -> list[float]:
+def _heights(rows: Sequence[PictureRow]) -> list[float]:
     """Return, row by row, the heights in inches of the words above, the pictures, and the words below."""
     column, widest = _column(rows), max(row.size[1] for row in rows)
     heights = []
@@ -170,7 +170,7 @@ def _height(texts: Sequence[str]) -> float:
     return LINE * most + SPACE
 
 
-def _draw(axis: Axes, picture: Picture, row: Row, column: float) -> None:
+def _draw(axis: Axes, picture: PageCell, row: PictureRow, column: float) -> None:
     axis.set(xticks=[], yticks=[])
     axis.set_in_layout(False)  # words have rows of their own
     axis.spines[:].set_visible(False)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis import stylizations
 from analysis.drawing import captions
-from analysis.drawing.page import PairPictures, Picture, spread
+from analysis.drawing.page import PageCell, PairPictures, spread
 from analysis.stylizations import Arm, Stylizations
 
 BELOW = {
@@ -52,7 +52,7 @@ def of_pair(data: Stylizations, pair: tuple[str, str], arms: Sequence[Arm] | Non
     )
     cell = here.index[0]
     inputs = (
-        Picture(role, role, data.tables.picture(cell, here.loc[cell, f"{role}_image"]), name)
+        PageCell(role, role, data.tables.picture(cell, here.loc[cell, f"{role}_image"]), name)
         for role, name in zip(stylizations.ROLES, pair, strict=True)
         if role in data.roles
     )
@@ -60,13 +60,13 @@ def of_pair(data: Stylizations, pair: tuple[str, str], arms: Sequence[Arm] | Non
     return PairPictures(tuple(inputs), tuple(_result(data, arm, pair, here) for arm in chosen))
 
 
-def _result(data: Stylizations, arm: Arm, pair: tuple[str, str], here: Any) -> Picture:
+def _result(data: Stylizations, arm: Arm, pair: tuple[str, str], here: Any) -> PageCell:
     title, key = arm.label.replace(": ", "\n").replace(" (", "\n("), "__".join([*pair, arm.label])
     if arm.missing:
-        return Picture(title, key, None, status="missing")
+        return PageCell(title, key, None, status="missing")
     row = here.loc[arm.index]
     below = "\n".join(_measured(row, data.roles)) if data.judges or data.tables.unjudged else ""
-    return Picture(title, key, stylizations.picture(data, arm, row["image"]), below, row["status"])
+    return PageCell(title, key, stylizations.picture(data, arm, row["image"]), below, row["status"])
 
 
 def _measured(row: pd.Series[Any], roles: tuple[str, ...]) -> Iterator[str]:
@@ -83,7 +83,7 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if 0.0005 <= abs(value) < 100 or value == 0 else f"{value:.1e}"
 
 
-def explained(data: Stylizations) -> Iterator[str]:
+def picture_notes(data: Stylizations) -> Iterator[str]:
     """Yield the meaning of the words below pictures, and the number of optimisations that did not finish."""
     if data.judges:
         measures = ", ".join(words for role, words in BELOW.items() if role in data.roles)

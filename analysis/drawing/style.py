@@ -68,7 +68,7 @@ Pages: TypeAlias = Iterable[tuple[str, Figure]]
 """Figures with the ends of their names; each figure is made when it is asked for."""
 
 
-class Data(Protocol):
+class FigureData(Protocol):
     """The data that a figure is drawn from."""
 
     @property
@@ -82,7 +82,7 @@ class Data(Protocol):
 
 @contextmanager
 def figure(
-    *heights: float, caption: str, data: Data | None = None
+    *heights: float, caption: str, data: FigureData | None = None
 ) -> Iterator[tuple[Figure, list[SubFigure]]]:
     """Yield a figure over two columns with its caption at the foot; it never opens a window.
 
@@ -130,7 +130,7 @@ def _mark_partial(drawn: Figure, data: Tables) -> None:
         )  # fmt: skip
 
 
-def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
+def set_scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
     """Make an axis logarithmic if its values are positive and span much; few decades have ticks 1, 2, 5."""
     if len(values) == 0 or not (values.min() > 0 and values.max() >= LOG_FROM * values.min()):
         return
@@ -143,7 +143,9 @@ def scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def save(drawn: Figure | Mapping[str, Figure] | Pages, data: Data, folder: Path, name: str) -> list[Path]:
+def save(
+    drawn: Figure | Mapping[str, Figure] | Pages, data: FigureData, folder: Path, name: str
+) -> list[Path]:
     """Write figures (PNG and PDF) and tables (CSV), and a JSON that says where they come from.
 
     Args:
@@ -168,7 +170,7 @@ def save(drawn: Figure | Mapping[str, Figure] | Pages, data: Data, folder: Path,
         paths.append(folder / f"{name}{end}.csv")
         with whole_file(paths[-1]) as file:
             file.write(to_csv(table).encode())
-    return [*paths, provenance.write(folder / name, data.tables.provenance, paths)]
+    return [*paths, provenance.write_provenance(folder / name, data.tables.provenance, paths)]
 
 
 def _save(drawn: Figure, path: Path, tables: Tables) -> Path:
@@ -177,10 +179,10 @@ def _save(drawn: Figure, path: Path, tables: Tables) -> Path:
         ("Description" if path.suffix == ".png" else "Subject"): tables.description,
     }
     always_the_same = {} if path.suffix == ".png" else {"CreationDate": None}
-    return write(drawn, path, described | always_the_same)
+    return write_figure(drawn, path, described | always_the_same)
 
 
-def write(drawn: Figure, path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
+def write_figure(drawn: Figure, path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
     """Write a figure whole, in the format of the path's suffix."""
     buffer = io.BytesIO()
     with rc_context(RC):

@@ -13,7 +13,7 @@ from swag_repro.errors import SettingError
 
 
 @dataclass(frozen=True)
-class Source:
+class FigureSource:
     """The module and the runs of a figure.
 
     Attributes:
@@ -34,53 +34,53 @@ class Source:
 
 
 FIGURES = {
-    "fig1": Source("grid", "fig1"),
-    "fig2": Source("grid", "fig2"),
-    "fig2_pretrained": Source("grid", "fig2_pretrained"),
-    "fig2_trained": Source("grid", "fig2_trained"),
-    "fig3": Source("fig3", "fig3"),
-    "fig3_pretrained": Source("fig3", "fig3_pretrained"),
-    "fig3_batchnorm": Source("fig3", "fig3_batchnorm"),
-    "fig3_trained": Source("fig3", "fig3_trained"),
-    "fig6": Source("grid", "fig6"),
-    "fig7": Source("grid", "fig7"),
-    "headline": Source("grid", "headline"),
-    "reconstruction": Source("grid", "reconstruction"),
-    "texture": Source("grid", "texture"),
-    "demystifying_fig1": Source("matrix", "demystifying_fig1", {"columns": "objective.layers"}),
-    "demystifying_fig2": Source("matrix", "demystifying_fig2", {"columns": "objective.style_weight"}),
-    "demystifying_fig3": Source("grid", "demystifying_fig3"),
-    "demystifying_fig4": Source("matrix", "demystifying_fig4", {"columns": "objective.style.weights"}),
-    "mechanism": Source("mechanism", "mechanism"),
-    "mechanism_small": Source("mechanism", "mechanism_small"),
-    "mechanism_style": Source("mechanism", "mechanism_style"),
-    "mechanism_pretrained": Source("mechanism", "mechanism_pretrained"),
-    "mechanism_trained": Source("mechanism", "mechanism_trained"),
-    "mechanism_zoo": Source("mechanism", "mechanism_zoo"),
-    "mechanism_pretrained_pictures": Source("grid", "mechanism_pretrained"),
-    "mechanism_pictures": Source("grid", "mechanism_style"),
-    "mechanism_trained_pictures": Source("grid", "mechanism_trained"),
-    "shortcut_dial": Source("dial", "shortcut_dial", {"setting": "network.shortcut"}),
-    "training_dynamics": Source("dial", "training_dynamics", {"setting": "weights.at"}),
-    "chain": Source("dial", "chain", {"setting": "network.name"}),
-    "initialisations": Source("dial", "initialisations", {"setting": "weights.init"}),
-    "chain_style": Source("mechanism", "chain_style"),
-    "chain_pictures": Source("grid", "chain_style"),
-    "family": Source("seeds", "family", {"entry": "train_classifier"}),
-    "adain_gatys": Source("one_pass", "adain_gatys"),
-    "in_bn": Source("seeds", "in_bn", {"entry": "train_feedforward", "split": "crop.look"}),
-    "decoders": Source("seeds", "decoders", {"entry": "train_feedforward"}),
-    "decoder_weights": Source("seeds", "decoder_weights", {"entry": "train_feedforward"}),
-    "decoder_layers": Source("seeds", "decoder_layers", {"entry": "train_feedforward"}),
-    "decoder_losses": Source("seeds", "decoder_losses", {"entry": "train_feedforward"}),
-    "feedforward_swag": Source("seeds", "feedforward_swag", {"entry": "train_feedforward"}),
-    "whack_a_mole": Source("seeds", "whack_a_mole", {"entry": "measure_units"}),
-    "shortcut_dial_style": Source("shortcut_dial_style", "shortcut_dial_style"),
-    "curve": Source("curve", "style_content_curve"),
+    "fig1": FigureSource("grid", "fig1"),
+    "fig2": FigureSource("grid", "fig2"),
+    "fig2_pretrained": FigureSource("grid", "fig2_pretrained"),
+    "fig2_trained": FigureSource("grid", "fig2_trained"),
+    "fig3": FigureSource("fig3", "fig3"),
+    "fig3_pretrained": FigureSource("fig3", "fig3_pretrained"),
+    "fig3_batchnorm": FigureSource("fig3", "fig3_batchnorm"),
+    "fig3_trained": FigureSource("fig3", "fig3_trained"),
+    "fig6": FigureSource("grid", "fig6"),
+    "fig7": FigureSource("grid", "fig7"),
+    "headline": FigureSource("grid", "headline"),
+    "reconstruction": FigureSource("grid", "reconstruction"),
+    "texture": FigureSource("grid", "texture"),
+    "demystifying_fig1": FigureSource("matrix", "demystifying_fig1", {"columns": "objective.layers"}),
+    "demystifying_fig2": FigureSource("matrix", "demystifying_fig2", {"columns": "objective.style_weight"}),
+    "demystifying_fig3": FigureSource("grid", "demystifying_fig3"),
+    "demystifying_fig4": FigureSource("matrix", "demystifying_fig4", {"columns": "objective.style.weights"}),
+    "mechanism": FigureSource("mechanism", "mechanism"),
+    "mechanism_small": FigureSource("mechanism", "mechanism_small"),
+    "mechanism_style": FigureSource("mechanism", "mechanism_style"),
+    "mechanism_pretrained": FigureSource("mechanism", "mechanism_pretrained"),
+    "mechanism_trained": FigureSource("mechanism", "mechanism_trained"),
+    "mechanism_zoo": FigureSource("mechanism", "mechanism_zoo"),
+    "mechanism_pretrained_pictures": FigureSource("grid", "mechanism_pretrained"),
+    "mechanism_pictures": FigureSource("grid", "mechanism_style"),
+    "mechanism_trained_pictures": FigureSource("grid", "mechanism_trained"),
+    "shortcut_dial": FigureSource("dial", "shortcut_dial", {"setting": "network.shortcut"}),
+    "training_dynamics": FigureSource("dial", "training_dynamics", {"setting": "weights.at"}),
+    "chain": FigureSource("dial", "chain", {"setting": "network.name"}),
+    "initialisations": FigureSource("dial", "initialisations", {"setting": "weights.init"}),
+    "chain_style": FigureSource("mechanism", "chain_style"),
+    "chain_pictures": FigureSource("grid", "chain_style"),
+    "family": FigureSource("seeds", "family", {"entry": "train_classifier"}),
+    "adain_gatys": FigureSource("one_pass", "adain_gatys"),
+    "in_bn": FigureSource("seeds", "in_bn", {"entry": "train_feedforward", "split": "crop.look"}),
+    "decoders": FigureSource("seeds", "decoders", {"entry": "train_feedforward"}),
+    "decoder_weights": FigureSource("seeds", "decoder_weights", {"entry": "train_feedforward"}),
+    "decoder_layers": FigureSource("seeds", "decoder_layers", {"entry": "train_feedforward"}),
+    "decoder_losses": FigureSource("seeds", "decoder_losses", {"entry": "train_feedforward"}),
+    "feedforward_swag": FigureSource("seeds", "feedforward_swag", {"entry": "train_feedforward"}),
+    "whack_a_mole": FigureSource("seeds", "whack_a_mole", {"entry": "measure_units"}),
+    "shortcut_dial_style": FigureSource("shortcut_dial_style", "shortcut_dial_style"),
+    "curve": FigureSource("curve", "style_content_curve"),
 }
 
 
-def source_of(name: str) -> Source:
+def source_of(name: str) -> FigureSource:
     """Return the module and the runs of the figure with this name.
 
     Raises:
@@ -91,10 +91,10 @@ def source_of(name: str) -> Source:
     if "/" in name or find_spec(name.partition(".")[0]) is None:
         rule = f"should be one of {', '.join(FIGURES)}, or a module with load, make and save"
         raise SettingError("figure", rule, repr(name), "A module of your own should lie on PYTHONPATH.")
-    return Source(name, None)
+    return FigureSource(name, None)
 
 
-def draw(
+def draw_figure(
     name: str, overrides: Sequence[str], runs: Path, out: Path, *, partial: bool = False, **options: Any
 ) -> list[Path]:
     """Draw one figure, and return the files that were written.

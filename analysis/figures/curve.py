@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 
 from analysis import stylizations, tables
 from analysis.drawing import captions, lines, style
-from analysis.drawing.lines import Look
+from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.stylizations import Stylizations
 from analysis.tables import CellsError, Tables
@@ -55,8 +55,8 @@ class Curves:
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
-    """Return the points of an experiment that sweeps the style weight; see `analysis.stylizations.load`."""
-    data = stylizations.load(overrides, runs, partial=partial, shown=[WEIGHT])
+    """Return the points of an experiment that sweeps the style weight; see `load_stylizations`."""
+    data = stylizations.load_stylizations(overrides, runs, partial=partial, shown=[WEIGHT])
     if not data.judges:
         rule = "should have measures: they are its axes"
         raise CellsError("runs of this figure", rule, "none", f"This measures them: {data.tables.judging}")
@@ -77,7 +77,7 @@ def make(curves: Curves) -> Figure:
     return drawn
 
 
-def _looks(curves: Curves) -> dict[str, Look]:
+def _looks(curves: Curves) -> dict[str, LineStyle]:
     """Return looks by label: colours for networks and losses, dashes for smoothings."""
     runs = curves.tables.runs
     dashes, kinds = smoothings(runs), tables.lines(runs, [WEIGHT, "smoothing"])
@@ -86,7 +86,7 @@ def _looks(curves: Curves) -> dict[str, Look]:
     return {str(label): lines.smoothed(looks[kinds[cell]], dashes[cell]) for label, cell in cells.items()}
 
 
-def _draw_panel(axis: Axes, table: pd.DataFrame, looks: dict[str, Look], content: str) -> None:
+def _draw_panel(axis: Axes, table: pd.DataFrame, looks: dict[str, LineStyle], content: str) -> None:
     shown = table.dropna(subset=[content, "style_distance"])
     for number, (label, line) in enumerate(shown.groupby("label", sort=False)):
         lines.intervals(
@@ -117,11 +117,11 @@ def _name_ends(axis: Axes, line: pd.DataFrame, content: str, color: str, side: i
 def _scale(axis: Axes, shown: pd.DataFrame, content: str) -> None:
     """Make axes logarithmic if values are positive and span much; kept content is at the left."""
     axis.margins(x=0.13, y=0.09)
-    style.scale(axis, "y", shown["style_distance"])
+    style.set_scale(axis, "y", shown["style_distance"])
     if content == "ssim":
         axis.invert_xaxis()
     else:
-        style.scale(axis, "x", shown[content])
+        style.set_scale(axis, "x", shown[content])
 
 
 def _caption(curves: Curves) -> str:

@@ -19,7 +19,7 @@ from pandas.api.types import is_numeric_dtype
 
 from analysis import labels, points, tables
 from analysis.drawing import captions, lines, style
-from analysis.drawing.lines import Look
+from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.tables import CellsError, Tables
 
@@ -96,7 +96,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool, setting: str) -> Di
         CellsError: Runs are missing, ambiguous, or don't belong together; or one lacks the setting.
         StoreError: A run can't be read.
     """
-    data = tables.load(overrides, runs, points.ACTIVATIONS, partial=partial)
+    data = tables.load_tables(overrides, runs, points.ACTIVATIONS, partial=partial)
     if (without := data.runs[data.runs[setting].isna()]["network.name"]).size:
         remedy = "Leave it out of the sweep."
         raise CellsError("network", f"should have {setting}", ", ".join(without.unique()), remedy)
@@ -156,7 +156,7 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, dial: Dial, panel: tuple[str, s
     layers = list(table.sort_values("position")["layer"].unique())
     colors = sns.color_palette("crest", len(layers)).as_hex()
     looks = {
-        layer: Look(color, MARKERS[index % len(MARKERS)])
+        layer: LineStyle(color, MARKERS[index % len(MARKERS)])
         for index, (layer, color) in enumerate(zip(layers, colors, strict=True))
     }
     table = table.assign(label=table["layer"], x=table[dial.setting].map(dial.values.index))

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 
 from analysis import labels
 from analysis.drawing import captions, lines, style
-from analysis.drawing.lines import Look
+from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
-from analysis.points import POINT, Points, load
+from analysis.points import POINT, Points
+from analysis.points import load_points as load
 
 __all__ = ["load", "make", "save"]
 
@@ -157,7 +158,7 @@ def _draw(points: Points, page: Page) -> Figure:
     return drawn
 
 
-def _looks(table: pd.DataFrame) -> dict[str, Look]:
+def _looks(table: pd.DataFrame) -> dict[str, LineStyle]:
     """Return looks by label, with a network's lines side by side."""
     of_networks = lines.looks(list(table.groupby("network")["network.name"].first()))
     ordered = table.sort_values("network", kind="stable").drop_duplicates("label")
@@ -167,10 +168,10 @@ def _looks(table: pd.DataFrame) -> dict[str, Look]:
     }
 
 
-def _draw_lines(axis: Axes, panel: Panel, points: Points, looks: dict[str, Look]) -> None:
+def _draw_lines(axis: Axes, panel: Panel, points: Points, looks: dict[str, LineStyle]) -> None:
     known = panel.points(points.table).drop(columns=["mean", "low", "high", "images", "seeds"])
     seeds = known.merge(points.by_seed, on=POINT)
-    lines.draw(axis, seeds, looks, x="position", y="mean", errorbar=("pi", 100))
+    lines.draw_lines(axis, seeds, looks, x="position", y="mean", errorbar=("pi", 100))
     axis.set(title=panel.title, xlabel="", ylabel=AXES[panel.statistic])
 
 
@@ -180,7 +181,7 @@ def _scale(axis: Axes, panel: Panel, points: Points) -> None:
     elif panel.statistic == "maximum":
         axis.set_yscale("log")
     else:
-        style.scale(axis, "y", panel.points(points.table)["mean"])
+        style.set_scale(axis, "y", panel.points(points.table)["mean"])
 
 
 def _layers(table: pd.DataFrame) -> dict[int, str]:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from analysis.drawing import captions, page, pictures, style
 from analysis.drawing.style import save
-from analysis.stylizations import Stylizations, load
+from analysis.stylizations import Stylizations
+from analysis.stylizations import load_stylizations as load
 
 __all__ = ["load", "make", "save"]
 
@@ -25,9 +26,9 @@ def make(data: Stylizations, *, pairs: int = PAIRS) -> Figure:
     """Draw the grid of at most `pairs` pairs, evenly spread over all."""
     shown = pictures.of_pairs(data, pairs)
     rows = page.rows(shown, _bands(len(data.arms), len(data.roles)))
-    caption = captions.lines(captions.arms(data, shown=len(shown)), *pictures.explained(data))
+    caption = captions.lines(captions.arms(data, shown=len(shown)), *pictures.picture_notes(data))
     with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
-        page.draw(panel, rows)
+        page.draw_rows(panel, rows)
     return drawn
 
 

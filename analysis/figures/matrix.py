@@ -125,8 +125,8 @@ class Matrix:
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Matrix:
-    """Return an experiment's stylisations, a column for each value of a setting; see `stylizations.load`."""
-    data = stylizations.load(overrides, runs, partial=partial, shown=[columns])
+    """Return an experiment's stylisations, a column for each value of a setting; see `load_stylizations`."""
+    data = stylizations.load_stylizations(overrides, runs, partial=partial, shown=[columns])
     points = stylizations.means(data.table)
     values = data.tables.runs[columns]
     along = (
@@ -147,7 +147,7 @@ def make(matrix: Matrix, *, pairs: int = PAIRS) -> Figure:
         drawn,
         [above, *below],
     ):
-        page.draw(above, rows)
+        page.draw_rows(above, rows)
         if below:
             _draw_panels(below[0], matrix)
     return drawn
@@ -167,7 +167,9 @@ def _draw_panels(part: SubFigure, matrix: Matrix) -> None:
     along = matrix.data.table["cell"].map(matrix.points.set_index("cell")["along"])
     axes = part.subplots(1, len(matrix.panels), squeeze=False)[0]
     for axis, (measure, name) in zip(axes, matrix.panels.items(), strict=True):
-        lines.draw(axis, matrix.data.table.assign(along=along), looks, x="along", y=measure, errorbar="se")
+        lines.draw_lines(
+            axis, matrix.data.table.assign(along=along), looks, x="along", y=measure, errorbar="se"
+        )
         axis.set(label=measure, title=name, xlabel=matrix.columns.axis, ylabel="")
         _scale(axis, matrix, measure)
     lines.add_legend(part, axes, names)
@@ -177,8 +179,8 @@ def _scale(axis: Axes, matrix: Matrix, measure: str) -> None:
     along = matrix.points["along"]
     axis.locator_params(nbins=TICKS)
     axis.margins(x=0.1)
-    style.scale(axis, "x", along)
-    style.scale(axis, "y", matrix.points[measure])
+    style.set_scale(axis, "x", along)
+    style.set_scale(axis, "y", matrix.points[measure])
     if along.iloc[0] > along.iloc[-1]:
         axis.invert_xaxis()  # the same order as the pictures' columns
 
@@ -186,5 +188,7 @@ def _scale(axis: Axes, matrix: Matrix, measure: str) -> None:
 def _caption(matrix: Matrix, shown: int) -> str:
     panels = ["Bands: standard errors of means over pairs."] if matrix.panels else []
     return captions.lines(
-        captions.arms(matrix.data, varied=[matrix.by], shown=shown), *pictures.explained(matrix.data), *panels
+        captions.arms(matrix.data, varied=[matrix.by], shown=shown),
+        *pictures.picture_notes(matrix.data),
+        *panels,
     )

@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 
 from analysis import labels
 from analysis.drawing import captions, lines, style
-from analysis.drawing.lines import Look
+from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.effects import crossed
-from analysis.mechanism import CHOSEN, MEASURES, Mechanism, load
+from analysis.mechanism import CHOSEN, MEASURES, Mechanism
+from analysis.mechanism import load_mechanism as load
 
 __all__ = ["load", "make", "save"]
 
@@ -112,7 +113,9 @@ def _draw_gains(axis: Axes, data: Mechanism, network: int) -> None:
         effect = _mean(own[own["arm.name"] == arm])
         if effect is not None:
             mean, low, high = effect
-            lines.intervals(axis, mean, place, Look(colors[arm], "D"), xerr=[[mean - low], [high - mean]])
+            lines.intervals(
+                axis, mean, place, LineStyle(colors[arm], "D"), xerr=[[mean - low], [high - mean]]
+            )
     axis.axvline(0, color="0.4", linewidth=0.7)
     _name_arms(axis, [""] * len(order))
     axis.set(xlabel="", ylabel="")
@@ -203,7 +206,7 @@ def _effects(data: Mechanism) -> Figure:
     return drawn
 
 
-def _draw_effects(axis: Axes, effects: pd.DataFrame, rows: list[str], looks: dict[str, Look]) -> None:
+def _draw_effects(axis: Axes, effects: pd.DataFrame, rows: list[str], looks: dict[str, LineStyle]) -> None:
     axis.axvline(0, color="0.4", linewidth=0.7)
     for rank, (name, look) in enumerate(looks.items()):
         if name not in effects.index:

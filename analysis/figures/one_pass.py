@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from analysis import labels, tables
 from analysis.drawing import captions, lines, style
-from analysis.drawing.lines import Look
+from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.tables import TERMS, CellsError, Tables
 from experiments.config import SCHEMAS
@@ -80,9 +80,9 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Comparison:
         CellsError: Runs are missing, ambiguous, don't belong together, or were not measured.
         StoreError: A run can't be read.
     """
-    optimized = tables.load(_known(OPTIMIZED, overrides), runs, OPTIMIZED, partial=partial)
+    optimized = tables.load_tables(_known(OPTIMIZED, overrides), runs, OPTIMIZED, partial=partial)
     passes = [f"experiment={PASSES}", *_known(ONE_PASS, overrides)]
-    in_one = tables.load(passes, runs, ONE_PASS, partial=partial)
+    in_one = tables.load_tables(passes, runs, ONE_PASS, partial=partial)
     for data in (optimized, in_one):
         if not data.measures["statistic"].isin(TERMS).any():
             raise CellsError(
@@ -166,21 +166,21 @@ def make(comparison: Comparison) -> Figure:
     return drawn
 
 
-def _looks(comparison: Comparison) -> dict[str, Look]:
+def _looks(comparison: Comparison) -> dict[str, LineStyle]:
     """Return looks by label: one colour for each side."""
     names = comparison.table.drop_duplicates("label")
     markers = {OPTIMIZED: "o", ONE_PASS: "D"}
     counts = names.groupby("entry").cumcount()
     return {
-        label: Look(LOOKS[entry], markers[entry], ((), *lines.DASHES)[place % 4])
+        label: LineStyle(LOOKS[entry], markers[entry], ((), *lines.DASHES)[place % 4])
         for label, entry, place in zip(names["label"], names["entry"], counts, strict=True)
     }
 
 
-def _draw_iterations(axis: Axes, comparison: Comparison, term: str, looks: Mapping[str, Look]) -> None:
+def _draw_iterations(axis: Axes, comparison: Comparison, term: str, looks: Mapping[str, LineStyle]) -> None:
     optimized = comparison.of(OPTIMIZED, term)
     own = {label: looks[label] for label in optimized["label"].unique()}
-    lines.draw(axis, optimized, own, x="iteration", y="value", errorbar="se", aside=0)
+    lines.draw_lines(axis, optimized, own, x="iteration", y="value", errorbar="se", aside=0)
     for label, values in comparison.of(ONE_PASS, term).groupby("label", sort=False)["value"]:
         mean, error = float(values.mean()), float(values.std() / np.sqrt(len(values)))
         look = looks[str(label)]
@@ -190,10 +190,10 @@ def _draw_iterations(axis: Axes, comparison: Comparison, term: str, looks: Mappi
     axis.set_xlim(left=-0.2)
     ticks = [0, *(10**power for power in range(int(np.log10(optimized["iteration"].max())) + 1))]
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    style.scale(axis, "y", comparison.table[comparison.table["statistic"] == term]["value"])
+    style.set_scale(axis, "y", comparison.table[comparison.table["statistic"] == term]["value"])
 
 
-def _draw_seconds(axis: Axes, comparison: Comparison, looks: Mapping[str, Look]) -> None:
+def _draw_seconds(axis: Axes, comparison: Comparison, looks: Mapping[str, LineStyle]) -> None:
     both = comparison.table[comparison.table["statistic"] == "style_term"]
     points = both.groupby(["entry", "label", "iteration"], dropna=False, sort=False)
     means = points.agg(seconds=("seconds", "mean"), value=("value", "mean"), error=("value", "sem"))
@@ -202,8 +202,8 @@ def _draw_seconds(axis: Axes, comparison: Comparison, looks: Mapping[str, Look])
             axis, line["seconds"], line["value"], looks[str(label)], yerr=line["error"], label=label
         )
     axis.set(title="(c) Style, by time", xlabel="seconds a picture", ylabel=TERM["style_term"])
-    style.scale(axis, "x", means["seconds"])
-    style.scale(axis, "y", means["value"])
+    style.set_scale(axis, "x", means["seconds"])
+    style.set_scale(axis, "y", means["value"])
 
 
 def reached(iterations: Sequence[float], terms: Sequence[float], term: float) -> float | None:

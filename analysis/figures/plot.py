@@ -14,10 +14,11 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from analysis import labels
 from analysis.drawing import captions, lines, style
-from analysis.drawing.lines import Look
+from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.observations import COLUMNS as OF_NUMBERS
-from analysis.observations import KINDS, REST, Observations, load
+from analysis.observations import KINDS, REST, Observations
+from analysis.observations import load_observations as load
 from swag_repro.errors import SettingError
 
 __all__ = ["INTERVALS", "load", "make", "save"]
@@ -58,7 +59,7 @@ class Drawing:
 
     data: Observations
     points: pd.DataFrame
-    looks: dict[str, Look]
+    looks: dict[str, LineStyle]
     places: list[str]
     interval: str
 
@@ -135,7 +136,7 @@ def _is_number(values: pd.Series) -> bool:
     return is_numeric_dtype(values) and not is_bool_dtype(values)
 
 
-def _looks(data: Observations) -> dict[str, Look]:
+def _looks(data: Observations) -> dict[str, LineStyle]:
     """Return looks by label: dark to light for numbers, the paper's own for networks."""
     hue = data.asked.shown.get("hue")
     if hue is None:
@@ -184,7 +185,7 @@ def _draw(axis: Axes, panel: Panel, drawing: Drawing) -> None:
     if drawing.places:
         lines.draw_points(axis, panel.points, drawing.looks, order=drawing.places, **options)
     else:
-        lines.draw(axis, panel.points, drawing.looks, aside=0, **options)
+        lines.draw_lines(axis, panel.points, drawing.looks, aside=0, **options)
 
 
 def _is_crowded(places: list[str], panels: int) -> bool:
@@ -199,10 +200,10 @@ def _finish(axis: Axes, panel: Panel, drawing: Drawing, *, slant: bool) -> None:
     asked = drawing.data.asked
     words: dict[str, Any] = {"rotation": SLANT, "ha": "right", "rotation_mode": "anchor"} if slant else {}
     if asked.y not in SHARES:
-        style.scale(axis, "y", (drawing.points if drawing.shared else panel.points)["value"])
+        style.set_scale(axis, "y", (drawing.points if drawing.shared else panel.points)["value"])
     if not drawing.places:
         if asked.x not in OF_NUMBERS:
-            style.scale(axis, "x", drawing.points["x"])
+            style.set_scale(axis, "x", drawing.points["x"])
         return
     axis.set_xticks(range(len(drawing.places)), drawing.places, parse_math=False, **words)
     axis.set_xlim(-0.6, len(drawing.places) - 0.4)

@@ -171,7 +171,7 @@ KINDS = {
         xlabel="step",
         ylabels=dict.fromkeys(("style_loss", "content_loss"), "term of the loss"),
         said=_said_of_generators,
-        finish=lambda axis, _, values: style.scale(axis, "y", values),
+        finish=lambda axis, _, values: style.set_scale(axis, "y", values),
     ),
     # SWAG's Figure 4: the effect of residual units on the peaks that their shortcuts bring, unit by unit.
     "measure_units": Kind(
@@ -206,7 +206,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool, entry: str, split: 
         StoreError: A run can't be read.
     """
     kind, shown = KINDS[entry], [] if split is None else [split]
-    data = tables.load(overrides, runs, entry, partial=partial)
+    data = tables.load_tables(overrides, runs, entry, partial=partial)
     names = labels.label(data.runs, [*kind.beside, *shown])
     context = data.context(*kind.context, *shown).assign(label=names)
     points = ["run_id", "iteration", "position", "layer", "statistic", "definition"]

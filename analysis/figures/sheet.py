@@ -27,16 +27,16 @@ COLUMNS, HEIGHT = 7, 9.0
 
 
 def load(overrides: Sequence[str], runs: Path, entry: str, *, partial: bool) -> Stylizations:
-    """Return the pictures of the sweep that these overrides name; see `stylizations.load`.
+    """Return the pictures of the sweep that these overrides name; see `stylizations.load_stylizations`.
 
     Raises:
-        CellsError: `stylizations.load` raises it, or the sweep has no pictures.
+        CellsError: `stylizations.load_stylizations` raises it, or the sweep has no pictures.
     """
     if entry not in PICTURED:
         scripts = " or ".join(f"{one}.py" for one in PICTURED)
         rule, remedy = f"should be computed by {scripts}, to have pictures", "`plot` draws its numbers."
         raise CellsError("experiment", rule, f"{entry}.py", remedy)
-    return stylizations.load(list(overrides), runs, entry=entry, partial=partial)
+    return stylizations.load_stylizations(list(overrides), runs, entry=entry, partial=partial)
 
 
 def make(data: Stylizations, *, pairs: int | None = None) -> Iterator[tuple[str, Figure]]:
@@ -81,15 +81,15 @@ def _titles(data: Stylizations) -> list[str]:
     return list(labels.settings(runs, told(runs) or ["network.name"], "\n"))
 
 
-def _rows(pairs: Sequence[PairPictures]) -> list[page.Row]:
+def _rows(pairs: Sequence[PairPictures]) -> list[page.PictureRow]:
     return page.rows(pairs, [range(len(pairs[0].results))])
 
 
 def _draw(data: Stylizations, arms: Sequence[Arm], pairs: list[PairPictures]) -> Figure:
     rows = _rows(pairs)
-    caption = captions.lines(_where(data, arms, pairs), *pictures.explained(data))
+    caption = captions.lines(_where(data, arms, pairs), *pictures.picture_notes(data))
     with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
-        page.draw(panel, rows)
+        page.draw_rows(panel, rows)
     return drawn
 
 

@@ -37,7 +37,7 @@ PANELS = {
 
 
 @dataclass(frozen=True)
-class Dial:
+class StyleDial:
     """The data of the figure.
 
     Attributes:
@@ -75,14 +75,14 @@ class Dial:
         return sorted(self.data.tables.runs[SCALE].unique())
 
 
-def load(overrides: list[str], runs: Path, *, partial: bool) -> Dial:
-    """Return the stylisations of an experiment that sweeps λ; see `analysis.stylizations.load`."""
-    data = stylizations.load(overrides, runs, partial=partial, shown=[SCALE, "weights.seed"])
+def load(overrides: list[str], runs: Path, *, partial: bool) -> StyleDial:
+    """Return the stylisations of an experiment that sweeps λ; see `load_stylizations`."""
+    data = stylizations.load_stylizations(overrides, runs, partial=partial, shown=[SCALE, "weights.seed"])
     scales = data.table["cell"].map(data.tables.runs[SCALE])
     table = data.table.assign(**{SCALE: scales}).join(
         _deepest_shares(data), on=["run_id", "content", "style"]
     )
-    return Dial(replace(data, table=table), aggregate(table))
+    return StyleDial(replace(data, table=table), aggregate(table))
 
 
 def _deepest_shares(data: Stylizations) -> pd.Series:
@@ -112,7 +112,7 @@ def _mean(values: pd.Series) -> Effect | None:
     return None if values.isna().any() else crossed(values)
 
 
-def changes(dial: Dial) -> pd.DataFrame:
+def changes(dial: StyleDial) -> pd.DataFrame:
     """Return the change of style distance from first to last λ in each arm, on the same pairs and seeds."""
     first, last = dial.scales[0], dial.scales[-1]
     by_scale = _paired(dial.data.table).set_index(["line", SCALE, "pair", "seed"])["style_distance"]
@@ -126,7 +126,7 @@ def changes(dial: Dial) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "from", "to", *(field.name for field in fields(Effect))])
 
 
-def make(dial: Dial, *, pairs: int = PAIRS) -> Figure:
+def make(dial: StyleDial, *, pairs: int = PAIRS) -> Figure:
     """Draw the rows of at most `pairs` pairs, evenly spread over all, and the panels."""
     names = list(dial.names.values())
     titles = [f"λ = {arm.config['network']['shortcut']:g}" for arm in dial.data.arms]
@@ -134,7 +134,7 @@ def make(dial: Dial, *, pairs: int = PAIRS) -> Figure:
     rows = page.rows(shown, _bands(dial), names)
     heights = [page.height(rows), *([HEIGHT] if dial.panels else [])]
     with style.figure(*heights, caption=_caption(dial, len(shown)), data=dial) as (drawn, [above, *below]):
-        page.draw(above, rows)
+        page.draw_rows(above, rows)
         for part in below:
             axes = part.subplots(1, len(dial.panels), squeeze=False)[0]
             for axis, (measure, title) in zip(axes, dial.panels.items(), strict=True):
@@ -144,7 +144,7 @@ def make(dial: Dial, *, pairs: int = PAIRS) -> Figure:
     return drawn
 
 
-def _bands(dial: Dial) -> list[list[int]]:
+def _bands(dial: StyleDial) -> list[list[int]]:
     """Return the arms of each row, by λ; of several seeds only the first."""
     places: dict[tuple[int, float], int] = {}
     for arm, scale in zip(dial.data.arms, dial.tables.runs[SCALE], strict=True):
@@ -152,7 +152,7 @@ def _bands(dial: Dial) -> list[list[int]]:
     return [[places[line, scale] for scale in dial.scales] for line in dial.names]
 
 
-def _draw_lines(axis: Axes, dial: Dial, measure: str) -> None:
+def _draw_lines(axis: Axes, dial: StyleDial, measure: str) -> None:
     looks = lines.looks(list(dial.names.values()))
     for (line, name), look in zip(dial.names.items(), looks, strict=True):
         points = dial.means[(dial.means["line"] == line) & (dial.means["measure"] == measure)]
@@ -164,12 +164,12 @@ def _draw_lines(axis: Axes, dial: Dial, measure: str) -> None:
         axis.set_ylim(-0.04, 1.04)
 
 
-def _caption(dial: Dial, shown: int) -> str:
+def _caption(dial: StyleDial, shown: int) -> str:
     data = dial.data
     over = f"pairs and {labels.seeds(dial.tables.runs)}".removesuffix(" and ")
     return captions.lines(
         f"ReLU(R(F) + λF), the same weights at every λ. {captions.arms(data, shown=shown)}",
-        *pictures.explained(data),
+        *pictures.picture_notes(data),
         f"Panels: means over {over}, and their 95 % intervals (Student, pairs and seeds).",
     )
 

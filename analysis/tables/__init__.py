@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.tables.answers import Row, answered, judges
 from analysis.tables.kept import tables_of
-from analysis.tables.provenance import Provenance, again, merged, trainings_of
+from analysis.tables.provenance import Provenance, merged, rerun_command, trainings_of
 from analysis.tables.runs import INTERPOLATED, frame, lines, settings_of, swept, typed
 from experiments.asking import Cell, CellsError, compose_cells, computing, judging
 from experiments.science import wants_judge
@@ -25,11 +25,11 @@ __all__ = [
     "TERMS",
     "Cell",
     "CellsError",
-    "Pixels",
+    "PixelArray",
     "Tables",
     "framed",
     "lines",
-    "load",
+    "load_tables",
     "swept",
     "together",
 ]
@@ -55,7 +55,7 @@ PROVENANCE = [
 CONTEXT = ["network.name", "weights.name", "weights.seed", "smoothing.name", "images.size", "images.resize"]
 """Settings that stand beside every number, whether they were swept or not."""
 
-Pixels = NDArray[np.uint8]
+PixelArray = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Tables:
         judged = self.judges.join(self.runs["run_id"]).dropna(subset="judge_id")
         return judged.rename_axis("cell").reset_index().merge(numbers, on=["run_id", "judge_id"])
 
-    def picture(self, cell: int, name: str) -> Pixels:
+    def picture(self, cell: int, name: str) -> PixelArray:
         """Return an 8-bit picture `(H, W, 3)` of a cell's run, such as `images/a.png`.
 
         Raises:
@@ -141,7 +141,7 @@ def together(parts: Sequence[Tables]) -> Tables:
     return replace(parts[0], runs=runs, provenance=merged([part.provenance for part in parts]))
 
 
-def load(
+def load_tables(
     overrides: Sequence[str], root: Path, entry: str, *, partial: bool, cells: Sequence[Cell] | None = None
 ) -> Tables:
     """Return the tables of one experiment: of the runs that answer its cells, and of their judges.
@@ -179,7 +179,7 @@ def load(
         Provenance.of(
             [*trained, *behind.values()],
             root,
-            [*map(again, trained), command],
+            [*map(rerun_command, trained), command],
             cells=len(runs),
             missing=runs.count(None),
         ),

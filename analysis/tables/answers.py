@@ -11,7 +11,7 @@ from typing import Any
 from analysis.tables.kept import Kept
 from experiments.asking import Cell, CellsError
 from experiments.science import wants_judge
-from swag_repro.runs.identity import key
+from swag_repro.runs.identity import content_key
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import RUNS
 
@@ -94,7 +94,7 @@ def _choose(cell: Cell, fitting: list[Row], root: Path) -> Row | None:
             "should be one",
             f"{len(runs)}, of different images or weight files",
             "Move away those you don't want, or name the files of those you want by images.* and weights.*:"
-            + listed(root / run["path"] for run in runs),
+            + bullet_list(root / run["path"] for run in runs),
         )
     return runs[0] if runs else None
 
@@ -110,7 +110,7 @@ def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:
     _check_alike((run for _, run in found if run["look_digest"]), lambda run: run["look_digest"])
     by_weights: dict[str, list[Row]] = defaultdict(list)
     for cell, run in found:
-        by_weights[key([cell.config.get(name) for name in NETWORK])].append(run)
+        by_weights[content_key([cell.config.get(name) for name in NETWORK])].append(run)
     for runs in by_weights.values():
         _check_alike(runs, lambda run: run["weights_digest"])
 
@@ -118,14 +118,14 @@ def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:
 def _check_alike(runs: Iterable[Row], part: Callable[[Row], object]) -> None:
     kinds: dict[str, list[str]] = defaultdict(list)
     for run in runs:
-        kinds[key(part(run))].append(run["path"])
+        kinds[content_key(part(run))].append(run["path"])
     if len(kinds) > 1:
         raise CellsError(
             "runs",
             "of one figure should have the same images, weight files and version of the experiment",
             f"{len(kinds)} kinds",
             "Delete the old ones, and run the experiment again:"
-            + listed(f"{len(paths)} like {paths[0]}" for paths in kinds.values()),
+            + bullet_list(f"{len(paths)} like {paths[0]}" for paths in kinds.values()),
         )
 
 
@@ -137,8 +137,9 @@ def _check_complete(missing: Sequence[tuple[Cell, list[Row]]], count: int, comma
         "runs",
         "should hold every cell of the figure",
         f"{len(missing)} of {count} cells missing",
-        f"The missing ones are:{listed(f'{cell}{_why(runs)}' for cell, runs in missing)}\nCompute them by\n"
-        f"  {shlex.join(command)}\nor draw what is there, marked as partial, by --allow-partial.",
+        f"The missing ones are:{bullet_list(f'{cell}{_why(runs)}' for cell, runs in missing)}\n"
+        f"Compute them by\n  {shlex.join(command)}\n"
+        f"or draw what is there, marked as partial, by --allow-partial.",
     )
 
 
@@ -147,7 +148,7 @@ def _why(runs: Sequence[Row]) -> str:
     return known[0] if known else ""
 
 
-def listed(items: Iterable[object]) -> str:
+def bullet_list(items: Iterable[object]) -> str:
     """Return items for a message, each on a line of its own; a long list shows only the first ones."""
     lines = [f"\n  {item}" for item in items]
     more = [f"\n  ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []

@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from analysis.tables import provenance
-from analysis.tables.answers import listed
+from analysis.tables.answers import bullet_list
 from analysis.tables.dictionary import dictionary
 from analysis.tables.kept import TABLES, Kept, tables_of
 from analysis.tables.provenance import Provenance
@@ -69,7 +69,7 @@ def collect(root: Path, out: Path) -> Collected:
         unbegun = len(kept.unbegun)
     states = Counter(row["state"] for row in runs)
     origin = Provenance.of([], root, [], cells=states["finished"], missing=0)
-    provenance.write(out / "tables", origin, files)
+    provenance.write_provenance(out / "tables", origin, files)
     reasons = Counter(row["reason"] or "?" for row in runs if row["state"] == "failed")
     others = [row["path"] for row in runs if row["state"] == "other version"]
     return Collected(states["finished"], dict(reasons), states["running"] + unbegun, others, rows, files)
@@ -78,7 +78,7 @@ def collect(root: Path, out: Path) -> Collected:
 def _check_whole(damaged: list[dict[str, str]]) -> None:
     if damaged:
         rule, remedy = "should be whole", "Its command computes a run anew; or delete its folder:"
-        reasons = listed(row["reason"] for row in damaged)
+        reasons = bullet_list(row["reason"] for row in damaged)
         raise StoreError("runs", rule, f"{len(damaged)} damaged", f"{remedy}{reasons}")
 
 

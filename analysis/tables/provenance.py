@@ -16,7 +16,7 @@ from analysis.tables.kept import Kept
 from analysis.tables.reading import Row
 from swag_repro.errors import UserError
 from swag_repro.runs.files import MALFORMED, digest_of, refuse_other, write_text
-from swag_repro.runs.identity import key
+from swag_repro.runs.identity import content_key
 from swag_repro.runs.provenance import commit, versions
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import RUNS, VERSIONS
@@ -63,7 +63,7 @@ _commit = cache(commit)
 
 
 @dataclass(frozen=True)
-class Source:
+class RunSource:
     """One run behind a file.
 
     Attributes:
@@ -112,7 +112,7 @@ class Provenance:
     root: str
     cells: int
     missing: int
-    runs: dict[str, Source]
+    runs: dict[str, RunSource]
     drawn: Origin
     files: dict[str, str] = field(default_factory=dict)
 
@@ -129,24 +129,24 @@ class Provenance:
             cells: Number of cells that were asked for.
             missing: Number of cells that have no run.
         """
-        sources = {run["run_id"]: Source.of(run) for run in runs}
+        sources = {run["run_id"]: RunSource.of(run) for run in runs}
         return cls(arguments(), tuple(map(tuple, steps)), str(root), cells, missing, sources, Origin.here())
 
     @property
     def config(self) -> str:
         """The digest of the scientific configs of all runs."""
-        return key(sorted(source.config for source in self.runs.values()))[:DIGITS]
+        return content_key(sorted(source.config for source in self.runs.values()))[:DIGITS]
 
     @classmethod
     def from_plain(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the provenance of fields that `write` wrote.
+        """Return the provenance of fields that `write_provenance` wrote.
 
         Raises:
             KeyError, TypeError: Fields are missing or unknown.
         """
         known = {name: fields[name] for name in ("root", "cells", "missing", "files")}
         runs = {
-            run_id: Source(**{**source, "origin": Origin(**source["origin"])})
+            run_id: RunSource(**{**source, "origin": Origin(**source["origin"])})
             for run_id, source in fields["runs"].items()
         }
         steps, drawn = tuple(map(tuple, fields["steps"])), Origin(**fields["drawn"])
@@ -161,7 +161,7 @@ def merged(parts: Sequence[Provenance]) -> Provenance:
     return replace(parts[0], steps=tuple(steps), cells=cells, missing=missing, runs=runs)
 
 
-def again(run: Row) -> list[str]:
+def rerun_command(run: Row) -> list[str]:
     """Return the command that computes this run."""
     return ["python", f"experiments/{run['experiment']}.py", *shlex.split(run["overrides"])]
 
@@ -180,7 +180,7 @@ def _digests(path: Path) -> Iterable[str]:
     return (RunRecord(path, read_status(path)).status.files or {}).values()
 
 
-def write(stem: Path, provenance: Provenance, files: Iterable[Path]) -> Path:
+def write_provenance(stem: Path, provenance: Provenance, files: Iterable[Path]) -> Path:
     """Write where the files of one folder come from, and return the path of the written file.
 
     Args:
@@ -197,7 +197,7 @@ def write(stem: Path, provenance: Provenance, files: Iterable[Path]) -> Path:
     return path
 
 
-def read(path: Path) -> Provenance:
+def read_provenance(path: Path) -> Provenance:
     """Return the provenance of a file of results.
 
     Raises:

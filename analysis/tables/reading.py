@@ -21,7 +21,7 @@ from yaml import YAMLError
 from analysis.tables.runs import settings_of
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import OtherVersionError, parse_yaml, parsed, unreadable
-from swag_repro.runs.identity import key, leaves
+from swag_repro.runs.identity import content_key, leaves
 from swag_repro.runs.records import RunRecord, read_status, run_names
 from swag_repro.runs.schema import NUMBERS, PAIRS, RUNS
 
@@ -204,7 +204,7 @@ def row_of_status(record: RunRecord) -> Row:
         **vars(status),
         **leaves({"versions": status.versions}, "."),
         "overrides": shlex.join(status.overrides),
-        "result_digest": None if status.files is None else key(status.files),
+        "result_digest": None if status.files is None else content_key(status.files),
     }
 
 
@@ -214,7 +214,7 @@ def _row_of_identity(record: RunRecord) -> Row:
         "version": who.version,
         "config_key": who.config_key,
         "weights_digest": who.weights,
-        "images_digest": key({name: digest for name, digest in who.images.items() if name != LOOK}),
+        "images_digest": content_key({name: digest for name, digest in who.images.items() if name != LOOK}),
         "look_digest": who.images.get(LOOK),
     }
 
@@ -223,7 +223,7 @@ def _row_of_pictures(record: RunRecord, pairs: pa.Table) -> Row:
     files = record.status.files or {}
     steps = [step["image"] for steps in pairs["steps"].to_pylist() for step in steps or ()]
     names = [*pairs["image"].to_pylist(), *steps]
-    return {"pictures_digest": key({name: files.get(name) for name in names}) if names else None}
+    return {"pictures_digest": content_key({name: files.get(name) for name in names}) if names else None}
 
 
 # --- Settings ---------------------------------------------------------------------------------------------

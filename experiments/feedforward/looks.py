@@ -11,17 +11,17 @@ from torch import Tensor
 
 from experiments.feedforward.network import GeneratorExperiment
 from experiments.feedforward.trained import SHIPPED, Trained, trained
-from experiments.pictures.pairs import chosen
+from experiments.pictures.pairs import choose_pictures
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.feedforward import equalized
-from swag_repro.images import Picture, Resize, load
+from swag_repro.images import Picture, Resize, load_image
 from swag_repro.losses import Style
 
 LOOKS = ("photograph", "contrast", "stylized")
 
 
 @dataclass(frozen=True)
-class Look:
+class ContentLook:
     """A way to prepare contents.
 
     Attributes:
@@ -52,11 +52,13 @@ class Look:
         if self.style is None or self.decoder is None:
             return equalized
         stylizer = self.decoder.experiment.stylizer(self.decoder.network())
-        style = Style(load(self.style, Resize(size=size, policy="short", interpolation="lanczos")))
+        style = Style(load_image(self.style, Resize(size=size, policy="short", interpolation="lanczos")))
         return lambda image: stylizer(image[None], [style])[0]
 
 
-def look_of(config: DictConfig, pictures: tuple[Picture, ...], kind: type[GeneratorExperiment]) -> Look:
+def look_of(
+    config: DictConfig, pictures: tuple[Picture, ...], kind: type[GeneratorExperiment]
+) -> ContentLook:
     """Return the look that `crop.look` names.
 
     Other looks ignore `crop.style`, so that a sweep over looks can set it.
@@ -72,10 +74,10 @@ def look_of(config: DictConfig, pictures: tuple[Picture, ...], kind: type[Genera
     crop = config.crop
     check_choice("crop.look", crop.look, LOOKS)
     if crop.look != "stylized":
-        return Look(crop.look)
+        return ContentLook(crop.look)
     if crop.style is None:
         rule = "should name a style where crop.look=stylized"
         raise SettingError("crop.style", rule, "null", "Give a file, or the name of a picture of the set.")
-    [style] = chosen("style", crop.style, pictures)
+    [style] = choose_pictures("style", crop.style, pictures)
     for_readers: Any = OmegaConf.merge(config, {"compute": {"device": "cpu"}, "precision": "float32"})
-    return Look(crop.look, style, trained(SHIPPED, for_readers, kind))
+    return ContentLook(crop.look, style, trained(SHIPPED, for_readers, kind))

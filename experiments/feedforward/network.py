@@ -17,7 +17,7 @@ from experiments.objective import objective_of
 from swag_repro.errors import check_choice
 from swag_repro.feedforward import Generator, Stage, Stylizer, reflect, stages
 from swag_repro.losses import Objective
-from swag_repro.networks import Levers
+from swag_repro.networks import Execution
 
 PADDINGS = ("reflect", "zeros")
 
@@ -72,9 +72,9 @@ class GeneratorExperiment(SmoothedExperiment):
         return tuple(dict.fromkeys([*self.objective.taps(), self.tap]))
 
     @property
-    def levers(self) -> Levers:
-        """The levers that set how the encoder runs."""
-        return Levers(fold_batchnorm=self.config.batchnorm == "eval", in_place=True, channels_last=True)
+    def execution(self) -> Execution:
+        """The switches that set how the encoder runs."""
+        return Execution(fold_batchnorm=self.config.batchnorm == "eval", in_place=True, channels_last=True)
 
     def raw_network(self) -> nn.Module:
         """Return the encoder with the padding of the config."""

@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from experiments.frame import Context, Experiment
-from experiments.pictures.batches import Batch
+from experiments.pictures.batches import PairBatch
 from experiments.pictures.saving import FinishedBatch, save_pictures, step_image
 from experiments.training.trainer import LIVE, Trainer
-from swag_repro.feedforward import FeedforwardTraining, Score, Stylizer
+from swag_repro.feedforward import FeedforwardTraining, MeanTerms, Stylizer
 from swag_repro.images import save_png, to_pil
-from swag_repro.transfer import PairRecord
-from swag_repro.transfer.records import Losses, Status
+from swag_repro.optimisation import PairRecord
+from swag_repro.optimisation.records import Losses, PairStatus
 
 GRIDS = "images/grids"
 """The folder of grids of intermediate pictures: contents, styles and pictures side by side."""
@@ -49,7 +49,7 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         training: FeedforwardTraining,
         context: Context | None,
         *,
-        batches: Callable[[], Iterator[Batch]],
+        batches: Callable[[], Iterator[PairBatch]],
         stylizer: Callable[[nn.Module], Stylizer],
     ) -> None:
         super().__init__(experiment, training, context)
@@ -81,7 +81,7 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         run, pairs = self.context.run, []
         for batch, picture in self._stylized():
             first, last = self._losses(batch, batch.contents), self._losses(batch, picture)
-            status = Status.FINISHED if math.isfinite(last.total) else Status.DIVERGED
+            status = PairStatus.FINISHED if math.isfinite(last.total) else PairStatus.DIVERGED
             record = PairRecord(last, last, first, self.training.done, status=status, reason="trained")
             save_png(batch.contents[0], run.path / step_image(batch.pairs[0], 0, 0), {}, below=run.path)
             finished = FinishedBatch(batch, picture, (record,), steps=(0,), last_scale=0)
@@ -103,13 +103,13 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
         grid, folder = _grid(cells), self.context.run.path
         save_png(grid, folder / GRIDS / f"{done:07}.png", {"step": str(done)}, below=folder)
         self.tracker.images("pairs", [(to_pil(grid), f"step {done}: content, style, picture")])
-        mean = Score(
-            *(sum(getattr(one, term) for one in scores) / len(scores) for term in Score.__annotations__)
+        mean = MeanTerms(
+            *(sum(getattr(one, term) for one in scores) / len(scores) for term in MeanTerms.__annotations__)
         )
         self._note("pairs", mean)
         self._log("pairs", mean)
 
-    def _stylized(self) -> Iterator[tuple[Batch, Tensor]]:
+    def _stylized(self) -> Iterator[tuple[PairBatch, Tensor]]:
         """Yield each pair and its picture `(1, 3, H, W)`.
 
         Raises:
@@ -123,19 +123,19 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
             yield batch, picture
 
     @torch.no_grad()
-    def _losses(self, batch: Batch, picture: Tensor) -> Losses:
+    def _losses(self, batch: PairBatch, picture: Tensor) -> Losses:
         """Return a picture's losses by the training's objective; the content's features are the target."""
         objective, encoder = self.training.objective, self.training.encoder
         targets = objective.targets(encoder, batch.contents, batch.styles)
         terms = objective(encoder, picture, targets)
         return Losses(*(float(term) for term in terms))
 
-    def _log(self, part: str, score: Score) -> None:
-        values = {f"{part}/{term}_loss": getattr(score, term) for term in Score.__annotations__}
+    def _log(self, part: str, score: MeanTerms) -> None:
+        values = {f"{part}/{term}_loss": getattr(score, term) for term in MeanTerms.__annotations__}
         self.tracker.log({"step": self.training.done, "lr": self.training.lr, **values})
 
-    def _note(self, part: str, score: Score) -> None:
-        for term in Score.__annotations__:
+    def _note(self, part: str, score: MeanTerms) -> None:
+        for term in MeanTerms.__annotations__:
             self.note(f"{term}_loss", part, getattr(score, term))
         self.note("seconds", part, self.seconds)
 

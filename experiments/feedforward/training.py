@@ -10,11 +10,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from experiments.building import build
-from experiments.feedforward.looks import Look, look_of
+from experiments.feedforward.looks import ContentLook, look_of
 from experiments.feedforward.network import GeneratorExperiment
 from experiments.feedforward.trainer import FeedforwardTrainer
 from experiments.frame import Context
-from experiments.pictures.batches import Batch
+from experiments.pictures.batches import PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, pairs_of
 from experiments.science import VERSIONS
@@ -23,8 +23,8 @@ from swag_repro.feedforward import (
     Corpus,
     Cropping,
     Encoder,
+    FeedforwardRecipe,
     FeedforwardTraining,
-    Recipe,
 )
 
 
@@ -36,9 +36,9 @@ class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
     version = VERSIONS[name]
     reads = "train_feedforward"
 
-    look: Look
+    look: ContentLook
     cropping: Cropping
-    recipe: Recipe
+    recipe: FeedforwardRecipe
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
@@ -90,12 +90,12 @@ class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
             self, self.training(), context, batches=self.batches, stylizer=self.stylizer
         )
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[PairBatch]:
         """Yield the pairs to show, one by one; their contents are prepared as those of the training."""
         prepared = self.look.stylize(self.cropping.short)
         for pair in self.pairs:
             weights = [1.0] * len(pair.styles)
-            batch = Batch.load([pair], self.resize, device=self.device, weights=weights, feather=0.0)
+            batch = PairBatch.load([pair], self.resize, device=self.device, weights=weights, feather=0.0)
             if prepared is not None:
                 [content] = batch.contents
                 batch = replace(batch, contents=prepared(content.cpu())[None].to(self.device))

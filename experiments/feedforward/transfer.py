@@ -17,7 +17,7 @@ from experiments.building import build
 from experiments.feedforward.trained import Trained, trained
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.frame import Context, Experiment
-from experiments.pictures.batches import COLORS, Batch
+from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, pairs_of, weights_of
 from experiments.pictures.saving import FinishedBatch, save_pictures
@@ -28,9 +28,9 @@ from swag_repro.feedforward import Stylizer
 from swag_repro.images import Picture, Resize
 from swag_repro.memory import out_of_memory
 from swag_repro.networks import Architecture
+from swag_repro.optimisation import PairRecord
+from swag_repro.optimisation.records import Losses, PairStatus
 from swag_repro.training import autocast
-from swag_repro.transfer import PairRecord
-from swag_repro.transfer.records import Losses, Status
 from swag_repro.weights import Weights
 
 UNKNOWN = Losses(*[math.nan] * 4)
@@ -54,7 +54,7 @@ class Transfer(Experiment):
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
-        check_choice("color", config.color, COLORS)
+        check_choice("color", config.color, COLOR_MODES)
         if not 0 <= config.alpha <= 1:
             raise SettingError("alpha", "should be from 0 to 1", config.alpha, "1 is the whole style.")
         if config.tile is not None and config.tile < 1:
@@ -130,7 +130,7 @@ class Transfer(Experiment):
             began = time.monotonic()
             images = self._stylized(stylizer, batch)
             seconds = (time.monotonic() - began) / len(batch.pairs)
-            record = PairRecord(UNKNOWN, UNKNOWN, UNKNOWN, status=Status.FINISHED, reason="one pass")
+            record = PairRecord(UNKNOWN, UNKNOWN, UNKNOWN, status=PairStatus.FINISHED, reason="one pass")
             finished = FinishedBatch(batch, images, (record,) * len(batch.pairs), steps=(), last_scale=0)
             pairs += save_pictures(context.run, finished, label=self.label, animation=False)
             rows += [self._row(pair, seconds) for pair in batch.pairs]
@@ -143,7 +143,7 @@ class Transfer(Experiment):
         about = {"content": pair.content.name, "style": pair.style_name}
         return {**self.origin, **about, "statistic": "seconds", "value": seconds}
 
-    def _stylized(self, stylizer: Stylizer, batch: Batch) -> Tensor:
+    def _stylized(self, stylizer: Stylizer, batch: PairBatch) -> Tensor:
         """Return the pictures of a batch whose pairs share their styles.
 
         They are moved to the CPU, so that the measured time includes all of their computation.
@@ -155,7 +155,7 @@ class Transfer(Experiment):
             ).float()
         return batch.finished(images, self.config.color).cpu()
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[PairBatch]:
         """Yield batches of pairs that share styles and masks, and whose contents have one size."""
         groups: dict[Any, list[Pair]] = {}
         for pair in self.pairs:
@@ -170,8 +170,8 @@ class Transfer(Experiment):
                 styles = styles or batch.styles[0]  # all batches share them: they are encoded once
                 yield replace(batch, styles=(styles,) * len(batch.pairs))
 
-    def _batch(self, pairs: Sequence[Pair]) -> Batch:
-        return Batch.load(
+    def _batch(self, pairs: Sequence[Pair]) -> PairBatch:
+        return PairBatch.load(
             pairs,
             self.resize,
             device=self.device,

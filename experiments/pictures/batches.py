@@ -14,7 +14,7 @@ from experiments.pictures.pairs import Pair
 from swag_repro.images import (
     Resize,
     grey,
-    load,
+    load_image,
     load_mask,
     match_colors,
     match_luminance,
@@ -22,11 +22,11 @@ from swag_repro.images import (
 )
 from swag_repro.losses import Style
 
-COLORS = ("style", "luminance", "matched")
+COLOR_MODES = ("style", "luminance", "matched")
 
 
 @dataclass(frozen=True)
-class Batch:
+class PairBatch:
     """Pairs that are computed together.
 
     Attributes:
@@ -48,7 +48,7 @@ class Batch:
         device: torch.device,
         weights: Sequence[float],
         feather: float,
-    ) -> Batch:
+    ) -> PairBatch:
         """Return the batch of pairs whose contents have one size after resizing.
 
         Args:
@@ -58,12 +58,12 @@ class Batch:
             weights: One weight for each style of a pair.
             feather: The feathering of masks, see `swag_repro.images.load_mask`.
         """
-        contents = torch.stack([load(pair.content, resize) for pair in pairs]).to(device)
+        contents = torch.stack([load_image(pair.content, resize) for pair in pairs]).to(device)
 
         def styles(pair: Pair) -> Iterator[Style]:
             for index, (style, mask) in enumerate(zip(pair.styles, pair.masks, strict=True)):
                 yield Style(
-                    load(style, resize).to(device),
+                    load_image(style, resize).to(device),
                     weights[index],
                     None
                     if mask is None
@@ -77,7 +77,7 @@ class Batch:
         """A name that tells this batch from others: a picture's rounding depends on its neighbours."""
         return hashlib.sha256("\n".join(pair.name for pair in self.pairs).encode()).hexdigest()[:16]
 
-    def at(self, scale: float) -> Batch:
+    def at(self, scale: float) -> PairBatch:
         """Return the batch with all sides scaled."""
         if scale == 1.0:
             return self
@@ -93,7 +93,7 @@ class Batch:
             )
         )
 
-    def with_styles(self, change: Callable[[Style, Tensor], Style]) -> Batch:
+    def with_styles(self, change: Callable[[Style, Tensor], Style]) -> PairBatch:
         """Return the batch with each style changed by a function of the style and its content."""
         return replace(
             self,
@@ -103,8 +103,8 @@ class Batch:
             ),
         )
 
-    def seen(self, color: str) -> Batch:
-        """Return the batch as the objective sees it, for `color` one of `COLORS`."""
+    def seen(self, color: str) -> PairBatch:
+        """Return the batch as the objective sees it, for `color` one of `COLOR_MODES`."""
         if color == "matched":
             return self.with_styles(lambda s, content: replace(s, image=match_colors(s.image, content)))
         if color == "luminance":

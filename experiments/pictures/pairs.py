@@ -67,14 +67,14 @@ def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...
     pairs = _met(config, pictures)
     if twice := [pair.name for pair, times in Counter(pairs).items() if times > 1]:
         raise SettingError("content and style", "should name each pair once", twice, "Leave out the second.")
-    keys = Counter(names.key(pair.name) for pair in pairs)
-    return tuple(replace(pair, namesake=keys[names.key(pair.name)] > 1) for pair in pairs)
+    keys = Counter(names.file_key(pair.name) for pair in pairs)
+    return tuple(replace(pair, namesake=keys[names.file_key(pair.name)] > 1) for pair in pairs)
 
 
 def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
     check_choice("pairing", config.pairing, PAIRINGS)
-    contents = chosen("content", config.content, pictures)
-    styles = chosen("style", config.style, pictures)
+    contents = choose_pictures("content", config.content, pictures)
+    styles = choose_pictures("style", config.style, pictures)
     if config.pairing == "mix":
         masks = _masks(_for_each("masks", OmegaConf.select(config, "masks"), len(styles)))
         return tuple(Pair(content, tuple(styles), masks) for content in contents)
@@ -118,7 +118,7 @@ def _masks(given: Sequence[Any]) -> tuple[Picture | None, ...]:
     return tuple(None if file is None else read[file] for file in files)
 
 
-def chosen(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture]:
+def choose_pictures(role: Role, asked: Any, pictures: Sequence[Picture]) -> list[Picture]:
     """Return the pictures of a role that a config names, from the set or as files; None names the whole set.
 
     Raises:

@@ -11,15 +11,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.pictures.batches import Batch
+from experiments.pictures.batches import PairBatch
 from experiments.pictures.pairs import Pair
 from swag_repro.images import Picture, save_png
 from swag_repro.losses import style_weights
 from swag_repro.names import file_stem
+from swag_repro.optimisation import PairRecord
 from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
-from swag_repro.transfer import PairRecord
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class FinishedBatch:
         last_scale: The index of the last scale.
     """
 
-    batch: Batch
+    batch: PairBatch
     images: Tensor
     records: tuple[PairRecord, ...]
     steps: tuple[int, ...]
@@ -68,7 +68,7 @@ def save_pictures(
         yield {"image": name, **_inputs_of(batch, index), **_outcome(record), "steps": steps}
 
 
-def _inputs_of(batch: Batch, index: int) -> dict[str, Any]:
+def _inputs_of(batch: PairBatch, index: int) -> dict[str, Any]:
     pair = batch.pairs[index]
     weights = style_weights(batch.styles[index])
     return {
@@ -101,7 +101,7 @@ def _place(key: str) -> str:
     return f"images/{role}/{file_stem(name)}.png"
 
 
-def _save_inputs(run: Run, batch: Batch, index: int) -> None:
+def _save_inputs(run: Run, batch: PairBatch, index: int) -> None:
     """Save the resized inputs of a pair; the styles of a mix are also saved side by side under its name."""
     pair, styles = batch.pairs[index], batch.styles[index]
     _save_input(run, pair.content.key, batch.contents[index], [pair.content])

@@ -15,7 +15,7 @@ DIRECTIONS = ("minimize", "maximize")
 
 
 @dataclass(frozen=True)
-class Objective:
+class SearchObjective:
     """A number that a search makes small, or large.
 
     Args:

@@ -33,11 +33,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.markup import escape
 
-from experiments.config import Search, checked, checked_search
+from experiments.config import SearchGroupConfig, checked, checked_search
 from experiments.frame import Experiment
 from experiments.running import Cell, flush_subnormals
 from experiments.science import settings_of_judge
-from experiments.searching.objectives import Objective
+from experiments.searching.objectives import SearchObjective
 from experiments.searching.space import as_overrides, distributions, ends
 from experiments.signals import deferred, interrupt
 from experiments.sweeps.progress import console, duration
@@ -77,7 +77,7 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
     _show(journal, Store(composed.output), most=settings.trials)
 
 
-def _check(settings: Search) -> None:
+def _check(settings: SearchGroupConfig) -> None:
     if not settings.name or file_stem(settings.name) != settings.name or settings.name.startswith("."):
         raise SettingError("search.name", "should be the name of a file", repr(settings.name), "Choose one.")
     for name, least in (("trials", 1), ("seed", 0), ("startup", 0)):
@@ -176,18 +176,20 @@ class Searching:
         common: The overrides that all trials share.
     """
 
-    settings: Search
+    settings: SearchGroupConfig
     kind: type[Experiment]
     journal: Journal
     space: dict[str, BaseDistribution]
-    objectives: list[Objective]
+    objectives: list[SearchObjective]
     common: list[str]
 
     @classmethod
-    def of(cls, settings: Search, kind: type[Experiment], journal: Journal) -> Searching:
+    def of(cls, settings: SearchGroupConfig, kind: type[Experiment], journal: Journal) -> Searching:
         """Return the search of these settings and the command's overrides."""
         space = distributions(settings.space)
-        objectives = [Objective(name=name, **vars(sought)) for name, sought in settings.objectives.items()]
+        objectives = [
+            SearchObjective(name=name, **vars(sought)) for name, sought in settings.objectives.items()
+        ]
         return cls(settings, kind, journal, space, objectives, _common(settings, space))
 
     def run(self) -> None:
@@ -301,7 +303,7 @@ class Searching:
         )
 
 
-def _common(settings: Search, space: dict[str, BaseDistribution]) -> list[str]:
+def _common(settings: SearchGroupConfig, space: dict[str, BaseDistribution]) -> list[str]:
     """Return the overrides of all trials: the search's, the command's, and the name of the runs.
 
     Raises:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import torch
 
-from experiments.pictures.batches import Batch
+from experiments.pictures.batches import PairBatch
 from swag_repro.memory import free_memory
+from swag_repro.optimisation import TooLargeError
 from swag_repro.runs.store import Run
-from swag_repro.transfer import TooLargeError
 
 SAMPLE = 256
 """Pixels of the long side of the picture that predicts the memory, which grows with the positions."""
 
 PEAK = {False: 1.5, True: 2.5}
-"""The peak memory of an evaluation over the memory kept for its gradient, by `levers.checkpoints`.
+"""The peak memory of an evaluation over the memory kept for its gradient, by `execution.checkpoints`.
 
 torch's allocations at 256 px gave 1.2 to 1.4 and 1.6 to 2.3 (ResNet-50, VGG-19, Inception-v3).
 """
@@ -38,7 +38,7 @@ _GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Needed:
+class MemoryNeeded:
     """The memory that the optimisation of a batch needs.
 
     Attributes:
@@ -81,7 +81,7 @@ class Needed:
         )
 
 
-def small(batch: Batch) -> Batch:
+def small(batch: PairBatch) -> PairBatch:
     """Return the batch with a long side of at most `SAMPLE` pixels."""
     return batch.at(min(1.0, SAMPLE / max(batch.contents.shape[2:])))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from experiments.stylization.scales import Scale
+from experiments.stylization.scales import PictureScale
 from experiments.sweeps.progress import duration
 
 LONG = 600.0
@@ -56,7 +56,7 @@ class Pace:
             self.tell(f"This takes about {duration(left)} at this pace; {what}.")
 
 
-def is_slow(scales: Sequence[Scale], *, stochastic: bool) -> bool:
+def is_slow(scales: Sequence[PictureScale], *, stochastic: bool) -> bool:
     """Return whether `preset=fast` would be quicker: the run is not coarse to fine yet, and draws no samples.
 
     Losses that draw samples need their own number of steps.

@@ -13,14 +13,14 @@ from swag_repro.errors import SettingError
 
 
 @dataclass(frozen=True)
-class Scale:
+class PictureScale:
     """One of the sizes at which a picture is optimised.
 
     Attributes:
         part: The size as a part of the image's size, in (0, 1].
         steps: The optimiser's iterations after which a pair ends at this scale.
         evaluations: The evaluations of the loss after which a pair ends at this scale; None for no bound.
-        autocast: The network's precision at this scale, see `swag_repro.networks.Levers`.
+        autocast: The network's precision at this scale, see `swag_repro.networks.Execution`.
     """
 
     part: float
@@ -34,10 +34,10 @@ class Scale:
         return self.steps if self.evaluations is None else min(self.steps, self.evaluations)
 
 
-def scales_of(config: DictConfig) -> tuple[Scale, ...]:
+def scales_of(config: DictConfig) -> tuple[PictureScale, ...]:
     """Return the scales that a stylisation's config asks for; the last one is the whole size.
 
-    `steps`, `evaluations` and `levers.autocast` are one value for all scales, or a list with one for each.
+    `steps`, `evaluations` and `execution.autocast` are one value for all scales, or a list with one for each.
 
     Raises:
         SettingError: The parts don't end with the whole size, or a list has another length.
@@ -50,9 +50,9 @@ def scales_of(config: DictConfig) -> tuple[Scale, ...]:
     each = [
         _each(config, "steps", int, len(parts)),
         _each(config, "evaluations", int | None, len(parts)),
-        _each(config, "levers.autocast", str | None, len(parts)),
+        _each(config, "execution.autocast", str | None, len(parts)),
     ]
-    return tuple(Scale(*values) for values in zip(parts, *each, strict=True))
+    return tuple(PictureScale(*values) for values in zip(parts, *each, strict=True))
 
 
 def _each(config: DictConfig, name: str, kind: Any, scales: int) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.pictures.batches import Batch
+from experiments.pictures.batches import PairBatch
 from swag_repro.losses import (
     MATCHES,
     Network,
@@ -30,7 +30,9 @@ PART = 0.01
 """The part of a Gram matrix's entries that count as the largest: a choice of ours."""
 
 
-def start_shares(network: Network, objective: Objective, batch: Batch, kind: str) -> Iterator[dict[str, Any]]:
+def start_shares(
+    network: Network, objective: Objective, batch: PairBatch, kind: str
+) -> Iterator[dict[str, Any]]:
     """Yield rows of each style layer's share of the style term at the content image, and of the term itself.
 
     Args:
@@ -69,7 +71,7 @@ def start_shares(network: Network, objective: Objective, batch: Batch, kind: str
 
 @torch.no_grad()
 def entry_shares(
-    network: Network, objective: Objective, batch: Batch, finished: Tensor
+    network: Network, objective: Objective, batch: PairBatch, finished: Tensor
 ) -> Iterator[dict[str, Any]]:
     """Yield rows of the share of `‖G/M − G_s/M_s‖²` that its largest entries hold, per smoothed style layer.
 
@@ -107,7 +109,7 @@ def entry_shares(
 
 
 def _differences(
-    network: Network, objective: Objective, batch: Batch, targets: Targets, images: Tensor
+    network: Network, objective: Objective, batch: PairBatch, targets: Targets, images: Tensor
 ) -> dict[str, Tensor]:
     """Return each layer's Gram matrices per position, images minus styles, `(B, D, D)`."""
     own = objective.style_features(network, images, targets)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from experiments.pictures.batches import Batch, to_size
+from experiments.pictures.batches import PairBatch, to_size
 from experiments.pictures.pairs import Pair, file_picture
-from swag_repro.images import Picture, Resize, load, match_colors
+from swag_repro.images import Picture, Resize, load_image, match_colors
 from swag_repro.networks.architecture import IMAGENET_MEAN
-from swag_repro.transfer.canvas import finest_level
+from swag_repro.optimisation.canvas import finest_level
 
 STARTS = ("content", "noise", "grey", "style", "laplacian", "recoloured")
 GREY_NOISE = 0.1 / 256  # Demystifying, authors' code
@@ -27,7 +27,7 @@ def start_picture(start: str) -> Picture | None:
     return None if start in STARTS else file_picture("start", start, role="content", known=STARTS)
 
 
-def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Picture | None) -> Tensor:
+def start_of(batch: PairBatch, start: str, *, noise: float, seed: int, picture: Picture | None) -> Tensor:
     """Return the images at which the optimisation of a batch starts, `(B, 3, H, W)`.
 
     Args:
@@ -39,7 +39,7 @@ def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Pict
     """
     size = batch.contents.shape[2:]
     if picture is not None:
-        image = load(picture, Resize(size=max(size), policy="squash", interpolation="lanczos"))[None]
+        image = load_image(picture, Resize(size=max(size), policy="squash", interpolation="lanczos"))[None]
         images = to_size(image, size).expand(len(batch.pairs), -1, -1, -1)
         return _disturbed(batch, images, noise, seed)
     starts: Mapping[str, Callable[[], Tensor]] = {
@@ -53,7 +53,7 @@ def start_of(batch: Batch, start: str, *, noise: float, seed: int, picture: Pict
     return _disturbed(batch, starts[start](), noise, seed)
 
 
-def _disturbed(batch: Batch, images: Tensor, noise: float, seed: int) -> Tensor:
+def _disturbed(batch: PairBatch, images: Tensor, noise: float, seed: int) -> Tensor:
     images = images.to(batch.contents.device)
     if not noise:
         return images
@@ -62,7 +62,7 @@ def _disturbed(batch: Batch, images: Tensor, noise: float, seed: int) -> Tensor:
     return images + noise * torch.stack(normal).to(images)
 
 
-def restart_of(batch: Batch, start: str, before: Tensor, *, last: bool) -> Tensor:
+def restart_of(batch: PairBatch, start: str, before: Tensor, *, last: bool) -> Tensor:
     """Return the images at which a finer scale starts: those of the coarser one, `(B, 3, h, w)`, enlarged.
 
     As in STROTSS, `laplacian` adds the content's finest details, except at the last scale.
@@ -71,13 +71,13 @@ def restart_of(batch: Batch, start: str, before: Tensor, *, last: bool) -> Tenso
     return enlarged + finest_level(batch.contents) if start == "laplacian" and not last else enlarged
 
 
-def _recoloured(batch: Batch) -> Tensor:
+def _recoloured(batch: PairBatch) -> Tensor:
     """Return the contents with the mean and covariance of the (first) style's colours."""
     pairs = zip(batch.contents, batch.styles, strict=True)
     return torch.stack([match_colors(content, mixed[0].image) for content, mixed in pairs])
 
 
-def _mean_colors(batch: Batch) -> Tensor:
+def _mean_colors(batch: PairBatch) -> Tensor:
     """Return the mean colours of the styles, `(B, 3, 1, 1)`; a mix takes its first style."""
     return torch.stack([mixed[0].image.mean(dim=(1, 2), keepdim=True) for mixed in batch.styles])
 

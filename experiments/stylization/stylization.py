@@ -18,7 +18,7 @@ from experiments.building import build
 from experiments.frame import Context
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
-from experiments.pictures.batches import COLORS, Batch
+from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, pairs_of, weights_of
 from experiments.pictures.saving import save_pictures
@@ -29,13 +29,13 @@ from experiments.stylization.memory import (
     PEAK,
     SURE,
     TILE,
-    Needed,
+    MemoryNeeded,
     settled_batch_size,
     small,
 )
+from experiments.stylization.optimising import BatchOptimiser
 from experiments.stylization.pace import Pace, is_slow
-from experiments.stylization.painting import Painter
-from experiments.stylization.scales import Scale, scales_of
+from experiments.stylization.scales import PictureScale, scales_of
 from experiments.stylization.shares import ENTRIES, SHARES, entry_shares, start_shares
 from experiments.stylization.starts import restart_of, start_of, start_picture
 from experiments.sweeps.progress import console
@@ -43,12 +43,12 @@ from swag_repro.errors import NonFiniteError, SettingError, check_choice
 from swag_repro.images import Picture, load_mask
 from swag_repro.losses import Objective, check_weight
 from swag_repro.memory import give_back_freed, kept_for_gradient
-from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.networks import Architecture, Execution, TappedNetwork
+from swag_repro.optimisation import Canvas, Guards, Optimisation, Plateau
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
 from swag_repro.smoothing import Smoothing
 from swag_repro.tiling import TiledFeatures, TiledObjective, can_be_tiled, whole
-from swag_repro.transfer import Canvas, Guards, Plateau, Transfer
 
 UNTRAINED = (
     "[yellow]random weights:[/] this network has learnt nothing, and its pictures are controls. "
@@ -76,7 +76,7 @@ class Stylization(SmoothedExperiment):
     canvas: Canvas
     guards: Guards
     plateau: Plateau
-    scales: tuple[Scale, ...]
+    scales: tuple[PictureScale, ...]
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
@@ -115,11 +115,11 @@ class Stylization(SmoothedExperiment):
         return self.objective.taps()
 
     @property
-    def levers(self) -> Levers:
-        """The levers that set how the network runs at the last scale."""
-        settings = {**self.config.levers, "autocast": self.scales[-1].autocast}
+    def execution(self) -> Execution:
+        """The switches that set how the network runs at the last scale."""
+        settings = {**self.config.execution, "autocast": self.scales[-1].autocast}
         settings["fold_batchnorm"] = settings["fold_batchnorm"] and self.config.batchnorm == "eval"
-        return Levers(**settings)
+        return Execution(**settings)
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Stylization(SmoothedExperiment):
         if self.weights.name == "random" and context.place is None:
             console.print(UNTRAINED)
         network = self.network()
-        painter = Painter(
+        painter = BatchOptimiser(
             self.config,
             context,
             names=[pair.name for pair in self.pairs],
@@ -141,7 +141,7 @@ class Stylization(SmoothedExperiment):
         )
         pairs: list[dict[str, Any]] = []
         shares: list[dict[str, Any]] = []
-        if self.levers.checkpoints:
+        if self.execution.checkpoints:
             give_back_freed()
         for batch in self._batches(self._batch_size(network, context.run)):
             painted = painter.paint(batch)
@@ -176,15 +176,20 @@ class Stylization(SmoothedExperiment):
             return None
         return Pace(self.work, lambda line: console.print(f"  [dim]{line}[/]"))
 
-    def scales_for(self, batch: Batch) -> tuple[Scale, ...]:
+    def scales_for(self, batch: PairBatch) -> tuple[PictureScale, ...]:
         """Return the scales with steps and a long side of at least `coarsest` pixels, and the last one."""
         longest = max(batch.contents.shape[2:])
         fine = [scale for scale in self.scales[:-1] if scale.part * longest >= self.config.coarsest]
         return (*(scale for scale in fine if scale.steps != 0), self.scales[-1])
 
     def begin(
-        self, network: TappedNetwork, batch: Batch, scales: Sequence[Scale], index: int, before: Tensor | None
-    ) -> Transfer:
+        self,
+        network: TappedNetwork,
+        batch: PairBatch,
+        scales: Sequence[PictureScale],
+        index: int,
+        before: Tensor | None,
+    ) -> Optimisation:
         """Return the optimisation of a batch at one of its scales.
 
         Args:
@@ -204,18 +209,18 @@ class Stylization(SmoothedExperiment):
         else:
             start = restart_of(seen, config.start, before, last=last)
         at_scale = network.with_autocast(scale.autocast)
-        return self.transfer(at_scale, seen, start, scale=scale, index=index, last=last)
+        return self.optimisation(at_scale, seen, start, scale=scale, index=index, last=last)
 
-    def transfer(
+    def optimisation(
         self,
         network: TappedNetwork,
-        batch: Batch,
+        batch: PairBatch,
         start: Tensor,
         *,
-        scale: Scale | None = None,
+        scale: PictureScale | None = None,
         index: int = 0,
         last: bool = True,
-    ) -> Transfer:
+    ) -> Optimisation:
         """Return the optimisation of a batch as the objective sees it, from these images `(B, 3, H, W)`.
 
         Args:
@@ -228,7 +233,7 @@ class Stylization(SmoothedExperiment):
         """
         settings, scale = self.config.objective, scale or self.scales[-1]
         lr = self.config.optimizer.lr * (self.config.last_step_scale if last else 1.0)
-        return Transfer(
+        return Optimisation(
             network,
             self.objective.weighted(settings.content_weight * settings.content_decay**index),
             batch.contents,
@@ -243,7 +248,7 @@ class Stylization(SmoothedExperiment):
             result=self.config.result,
         )
 
-    def _batches(self, most: int) -> Iterator[Batch]:
+    def _batches(self, most: int) -> Iterator[PairBatch]:
         """Yield batches of at most `most` pairs whose contents have one size."""
         for group in self._groups.values():
             for first in range(0, len(group), most):
@@ -263,9 +268,9 @@ class Stylization(SmoothedExperiment):
         pixels = sum(math.prod(size) * len(pairs) for size, pairs in self._groups.items())
         return pixels * sum(scale.most * scale.part**2 for scale in self.scales)
 
-    def batch(self, pairs: Sequence[Pair]) -> Batch:
+    def batch(self, pairs: Sequence[Pair]) -> PairBatch:
         """Return the batch of pairs whose contents have one size."""
-        return Batch.load(
+        return PairBatch.load(
             pairs,
             self.resize,
             device=self.device,
@@ -288,35 +293,37 @@ class Stylization(SmoothedExperiment):
             self._needed(network, self._largest()).check(min(asked, len(self.pairs)), self.device)
         return int(asked)
 
-    def _largest(self) -> Batch:
+    def _largest(self) -> PairBatch:
         """Return a batch of one pair, that with the most pixels."""
         return self.batch(self._groups[max(self._groups, key=math.prod)][:1])
 
-    def _needed(self, network: TappedNetwork, one: Batch) -> Needed:
+    def _needed(self, network: TappedNetwork, one: PairBatch) -> MemoryNeeded:
         """Return the memory of this pair's optimisation, predicted from one evaluation at a small size."""
         sample, tile = small(one), self.config.tile
         plain = replace(self, objective=whole(self.objective))
-        transfer = plain.transfer(network, sample, sample.contents)
+        optimisation = plain.optimisation(network, sample, sample.contents)
         with kept_for_gradient(besides=(*network.parameters(), *network.buffers())) as kept:
-            transfer.advance()
+            optimisation.advance()
         larger = one.contents.numel() / sample.contents.numel()
         history = self.config.optimizer.get("history", 4)
         needed = (2 * min(history, self.scales[-1].steps) + 8) * one.contents.nbytes
-        gradient = PEAK[self.levers.checkpoints] * sum(kept.values()) / sample.contents.numel()
+        gradient = PEAK[self.execution.checkpoints] * sum(kept.values()) / sample.contents.numel()
         if tile is None:
             needed += gradient * one.contents.numel()
         else:
             needed += gradient * 3 * TiledFeatures(network, one.contents, tile).tiling.most
             needed += KEPT_OF_CONTENT * larger * _bytes_of_content(network, self.objective, sample)
         taken = {
-            "levers.checkpoints=true": self.levers.checkpoints,
+            "execution.checkpoints=true": self.execution.checkpoints,
             "optimizer.history=10": history <= 10,
             f"tile={TILE}": tile is not None or not self._gains_by_tiles(network, one),
         }
         height, width = one.contents.shape[2:]
-        return Needed(needed, height, width, tuple(name for name, is_taken in taken.items() if not is_taken))
+        return MemoryNeeded(
+            needed, height, width, tuple(name for name, is_taken in taken.items() if not is_taken)
+        )
 
-    def _gains_by_tiles(self, network: TappedNetwork, one: Batch) -> bool:
+    def _gains_by_tiles(self, network: TappedNetwork, one: PairBatch) -> bool:
         """Return whether tiles would be smaller than the picture, and the objective can be tiled."""
         if not can_be_tiled(self.objective, network):
             return False
@@ -343,7 +350,7 @@ def _objective(config: DictConfig, architecture: Architecture, smoothing: Smooth
 
 
 @torch.no_grad()
-def _bytes_of_content(network: TappedNetwork, objective: Objective, sample: Batch) -> int:
+def _bytes_of_content(network: TappedNetwork, objective: Objective, sample: PairBatch) -> int:
     """Return the bytes of the features with which the content term compares."""
     features = network(sample.contents)
     return sum(features[tap].nbytes for tap in objective.content.read)
@@ -378,7 +385,7 @@ def _check_run(config: DictConfig) -> None:
             raise SettingError(f"keep.{name}", "should be at least 0", value, "Choose a larger number.")
     if config.keep.animation and not config.keep.every:
         raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
-    check_choice("color", config.color, COLORS)
+    check_choice("color", config.color, COLOR_MODES)
     if not config.feather >= 0:
         raise SettingError("feather", "should be 0 or more", config.feather, "0 leaves edges as they are.")
     _check_factors(config)

@@ -96,7 +96,7 @@ def check_installed(name: str) -> None:
         raise SettingError("hydra/launcher", rule, f"{name}, which is not", remedy)
 
 
-def check(config: DictConfig) -> None:
+def check_launcher(config: DictConfig) -> None:
     """Raise unless a launcher can start the requested workers, before anything is computed.
 
     Args:

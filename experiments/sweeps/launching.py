@@ -76,7 +76,7 @@ class Launch:
         """
         grid = grid_of(config.hydra)
         _check_size(grid, config.sweep.max_cells)
-        launchers.check(config.hydra.launcher)
+        launchers.check_launcher(config.hydra.launcher)
         _check_composes(grid, Composer(config.hydra.job.config_name, config.hydra.overrides.hydra))
         return cls(grid, config, overrides)
 

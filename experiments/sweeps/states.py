@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from swag_repro.errors import StoreError
-from swag_repro.runs.records import INTERRUPTED, KILLED, Status, read_status
+from swag_repro.runs.records import INTERRUPTED, KILLED, RunStatus, read_status
 from swag_repro.runs.store import Store
 
-State = Literal["done", "running", "failed", "left", "killed", "interrupted", "stale", "missing"]
+CellState = Literal["done", "running", "failed", "left", "killed", "interrupted", "stale", "missing"]
 """A `left` run failed too often, so it is not tried again. The same command continues `killed` and
 `interrupted` runs. A `stale` run has outdated inputs or an outdated version of the experiment. A `missing`
 run was never begun.
@@ -47,7 +47,7 @@ class Found:
         sweep: The folder's name of the sweep that computes or has computed it.
     """
 
-    state: State
+    state: CellState
     reason: str | None = None
     since: float | None = None
     host: str | None = None
@@ -84,7 +84,7 @@ def look(directory: Path, sweep: str | None = None) -> Found:
     return Found(state, reason, since, path=path, sweep=status.sweep)
 
 
-def _at_rest(status: Status, sweep: str | None) -> tuple[State, str | None]:
+def _at_rest(status: RunStatus, sweep: str | None) -> tuple[CellState, str | None]:
     if status.state == "failed":
         if status.reason == INTERRUPTED:
             return "interrupted", None

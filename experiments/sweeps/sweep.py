@@ -221,7 +221,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Place:
+class CellPlace:
     """The place of a cell: its sweep, and its number, counted from 0."""
 
     sweep: Sweep
@@ -255,7 +255,7 @@ class Place:
 
 
 @contextmanager
-def interruptible(place: Place | None) -> Iterator[Callable[[], int | None]]:
+def interruptible(place: CellPlace | None) -> Iterator[Callable[[], int | None]]:
     """Defer signals to this process, and the sweep's stop, so that work in progress can be finished.
 
     The yielded function returns the number of the signal, or None.

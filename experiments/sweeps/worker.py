@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from experiments.signals import handled
 from experiments.sweeps.progress import console
-from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.sweep import CellPlace, Sweep
 
 PATIENCE = 300.0
 """Seconds for which a worker waits for a folder that can't be reached."""
@@ -54,8 +54,8 @@ class Worker:
     """
 
     sweep: Sweep
-    compute: Callable[[Place], Outcome]
-    tell: Callable[[Outcome, Place], None]
+    compute: Callable[[CellPlace], Outcome]
+    tell: Callable[[Outcome, CellPlace], None]
     _came: list[int] = field(default_factory=list)
 
     def work(self, *, first: int = 0, stays: bool = True) -> int | None:
@@ -93,7 +93,7 @@ class Worker:
         found = patiently(lambda: self.sweep.look(number), self.sweep)
         if found.ended or found.state == "running":
             return found.ended
-        outcome = self.compute(place := Place(self.sweep, number))
+        outcome = self.compute(place := CellPlace(self.sweep, number))
         if outcome.signal is not None:
             self._came.append(outcome.signal)
         if outcome.state == "busy" or (outcome.state == "failed" and not _is_there(self.sweep)):

@@ -19,7 +19,7 @@ from experiments.sweeps.sweep import interruptible
 from swag_repro.runs.files import digest
 from swag_repro.runs.store import Run
 from swag_repro.tracking import Tracker
-from swag_repro.training import Loop, Score, Training
+from swag_repro.training import ClassifierLoop, ClassifierScore, Loop
 from swag_repro.weights import WEIGHTS, snapshot_name
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ KEY = "training"
 
 
 @dataclass
-class State:
+class TrainingState:
     """The state that decides how a training continues; checkpoints store it.
 
     Attributes:
@@ -68,7 +68,7 @@ class Trainer(ABC, Generic[T]):
         seconds = experiment.config.checkpoint_seconds
         self.checkpoints = None if context is None else Checkpoints(context.run.path, seconds=seconds)
         self.snapshots = {round(share * training.steps): share for share in experiment.config.snapshots}
-        self.state = State()
+        self.state = TrainingState()
         self.began = time.monotonic()
 
     def begin(self) -> None:
@@ -103,7 +103,7 @@ class Trainer(ABC, Generic[T]):
         saved = self.checkpoints.load(KEY) if self.checkpoints is not None else None
         saved = self.training.machine.world.shared(saved)
         if saved is not None:
-            self.state = State(**saved)
+            self.state = TrainingState(**saved)
             assert self.state.training is not None
             self.training.load_state(self.state.training)
             logger.info("goes on from step %d of %d", self.training.done, self.training.steps)
@@ -164,7 +164,7 @@ class Trainer(ABC, Generic[T]):
             )
 
 
-class ClassifierTrainer(Trainer[Training]):
+class ClassifierTrainer(Trainer[ClassifierLoop]):
     """A trainer of a classifier; it logs accuracy and loss, in training and on the held-out images."""
 
     axis = ("epoch", "train/*", "test/*", "lr")
@@ -187,11 +187,11 @@ class ClassifierTrainer(Trainer[Training]):
         )  # fmt: skip
         self.training.forget_sums()
 
-    def _log(self, part: str, score: Score) -> None:
+    def _log(self, part: str, score: ClassifierScore) -> None:
         values = {f"{part}/loss": score.loss, f"{part}/accuracy": score.accuracy}
         self.tracker.log({"epoch": self.training.epoch, "lr": self.training.lr, **values})
 
-    def _note(self, part: str, score: Score) -> None:
+    def _note(self, part: str, score: ClassifierScore) -> None:
         """Keep a score for the rows of the run."""
         for statistic, value in (
             ("accuracy", score.accuracy),

@@ -14,7 +14,7 @@ from experiments.science import VERSIONS
 from experiments.training.alongside import TrainingExperiment
 from experiments.training.trainer import ClassifierTrainer
 from swag_repro.networks import Architecture
-from swag_repro.training import Dataset, Preparation, Recipe, Training
+from swag_repro.training import ClassifierLoop, ClassifierRecipe, Dataset, Preparation
 from swag_repro.weights import Weights
 
 
@@ -29,7 +29,7 @@ class ClassifierTraining(TrainingExperiment):
     architecture: Architecture
     weights: Weights
     preparation: Preparation
-    recipe: Recipe
+    recipe: ClassifierRecipe
 
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
@@ -88,9 +88,9 @@ class ClassifierTraining(TrainingExperiment):
         builder = partial(self.architecture.builder, num_classes=len(self.dataset.classes))
         return replace(self.architecture, builder=builder)
 
-    def training(self) -> Training:
+    def training(self) -> ClassifierLoop:
         """Return the training at its start."""
-        return Training(
+        return ClassifierLoop(
             build_network(self.weights, self._trained_architecture),
             self.architecture,
             self.dataset,

@@ -1,33 +1,33 @@
 """Style transfer in one pass: AdaIN, networks of one style, and their training."""
 
-from swag_repro.feedforward.adain import Moments, Normalization, blended
-from swag_repro.feedforward.corpus import Corpus, Cropping, bundled, equalized, folders
+from swag_repro.feedforward.adain import ChannelMoments, Normalization, blended
+from swag_repro.feedforward.corpus import Corpus, Cropping, bundled_corpus, equalized, folders
+from swag_repro.feedforward.decoder import Stage, mirror_decoder, reach, reflect, stages, stride
 from swag_repro.feedforward.generators import AdaIN, Generator, Johnson
-from swag_repro.feedforward.mirror import Stage, mirrored, reach, reflect, stages, stride
-from swag_repro.feedforward.recipe import Recipe
+from swag_repro.feedforward.recipe import FeedforwardRecipe
 from swag_repro.feedforward.stylizer import Stylizer
-from swag_repro.feedforward.training import Encoder, FeedforwardTraining, Score, fitted
+from swag_repro.feedforward.training import Encoder, FeedforwardTraining, MeanTerms, fitted
 
 __all__ = [
     "AdaIN",
+    "ChannelMoments",
     "Corpus",
     "Cropping",
     "Encoder",
+    "FeedforwardRecipe",
     "FeedforwardTraining",
     "Generator",
     "Johnson",
-    "Moments",
+    "MeanTerms",
     "Normalization",
-    "Recipe",
-    "Score",
     "Stage",
     "Stylizer",
     "blended",
-    "bundled",
+    "bundled_corpus",
     "equalized",
     "fitted",
     "folders",
-    "mirrored",
+    "mirror_decoder",
     "reach",
     "reflect",
     "stages",

@@ -14,7 +14,7 @@ NOWHERE = 1e-9
 
 
 @dataclass(frozen=True)
-class Moments:
+class ChannelMoments:
     """Mean and deviation of each channel over the positions of a layer.
 
     Attributes:
@@ -38,7 +38,7 @@ class Normalization:
     correction: int
     eps: float
 
-    def moments(self, features: Tensor, where: Tensor | None = None) -> Moments:
+    def moments(self, features: Tensor, where: Tensor | None = None) -> ChannelMoments:
         """Return the moments of features `(B, D, H, W)`, or of some positions only.
 
         No `eps` is added to a deviation: that of a constant channel is 0.
@@ -49,14 +49,14 @@ class Normalization:
         """
         if where is None:
             variance, mean = torch.var_mean(features, (2, 3), correction=self.correction, keepdim=True)
-            return Moments(mean, variance.sqrt())
+            return ChannelMoments(mean, variance.sqrt())
         shares = where / where.sum((2, 3), keepdim=True)
         mean = (shares * features).sum((2, 3), keepdim=True)
         squared = (shares * (features - mean).square()).sum((2, 3), keepdim=True)
         positions = where.sum((2, 3), keepdim=True)
-        return Moments(mean, (squared * positions / (positions - self.correction).clamp_min(1)).sqrt())
+        return ChannelMoments(mean, (squared * positions / (positions - self.correction).clamp_min(1)).sqrt())
 
-    def __call__(self, content: Tensor, style: Moments, where: Tensor | None = None) -> Tensor:
+    def __call__(self, content: Tensor, style: ChannelMoments, where: Tensor | None = None) -> Tensor:
         """Return `σ(y) (x − μ(x)) / √(σ²(x) + ε) + μ(y)` (eq. 8).
 
         Args:
@@ -75,7 +75,7 @@ class Normalization:
 def blended(
     normalize: Normalization,
     content: Tensor,
-    styles: Sequence[Moments],
+    styles: Sequence[ChannelMoments],
     *,
     weights: Sequence[float],
     alpha: float,

@@ -73,7 +73,7 @@ class Corpus:
     digest: str
 
 
-def bundled(*, style: str | None = None) -> Corpus:
+def bundled_corpus(*, style: str | None = None) -> Corpus:
     """Return the photographs and paintings that ship: they are enough to see that a training works.
 
     Args:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from swag_repro.errors import SettingError, check_choice
-from swag_repro.feedforward.adain import Moments, Normalization
+from swag_repro.feedforward.adain import ChannelMoments, Normalization
+from swag_repro.feedforward.decoder import NORMS, mirror_decoder, stages
 from swag_repro.feedforward.johnson import JohnsonNetwork, Upsampling
-from swag_repro.feedforward.mirror import NORMS, mirrored, stages
 
 Norm = Literal["none", "batch", "instance"]
-Fusion = Literal["adain", "concat"]
+StyleInput = Literal["adain", "concat"]
 ContentTarget = Literal["adain", "content"]
 
 
@@ -78,14 +78,14 @@ class AdaIN(Generator):
 
     name: str
     norm: Norm
-    fusion: Fusion
+    fusion: StyleInput
     content_target: ContentTarget
     normalization: Normalization
     reads_styles = True
 
     def __post_init__(self) -> None:
         check_choice("generator.norm", self.norm, get_args(Norm))
-        check_choice("generator.fusion", self.fusion, get_args(Fusion))
+        check_choice("generator.fusion", self.fusion, get_args(StyleInput))
         check_choice("generator.content_target", self.content_target, get_args(ContentTarget))
         if self.fusion == "concat" and self.content_target == "adain":
             rule = "should be content where features are not normalised"
@@ -96,7 +96,7 @@ class AdaIN(Generator):
         path_, channels = stages(encoder, path)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return mirrored(path_, channels * (2 if self.fusion == "concat" else 1), norm=self.norm)
+            return mirror_decoder(path_, channels * (2 if self.fusion == "concat" else 1), norm=self.norm)
 
     def given(self, contents: Tensor, of_content: Tensor, of_style: Tensor) -> Tensor:  # noqa: ARG002
         """Return the features to decode, `(B, D, H', W')`; `concat` puts both together, `(B, 2D, H', W')`."""
@@ -108,7 +108,7 @@ class AdaIN(Generator):
         """Return the decoded features or the content's own, `(B, D, H', W')`."""
         return of_content if self.content_target == "content" else given
 
-    def moments(self, of_style: Tensor) -> Moments:
+    def moments(self, of_style: Tensor) -> ChannelMoments:
         """Return the moments of a style, which serve for any content."""
         return self.normalization.moments(of_style)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError
-from swag_repro.feedforward.mirror import NORMS
+from swag_repro.feedforward.decoder import NORMS
 
 Upsampling = Literal["transposed", "nearest"]
 

@@ -12,7 +12,7 @@ from swag_repro.errors import SettingError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class FeedforwardRecipe:
     """A recipe of training by Adam; its learning rate is divided by `1 + decay · step`.
 
     Attributes:

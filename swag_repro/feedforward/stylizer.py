@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
 from swag_repro.errors import SettingError
-from swag_repro.feedforward.adain import Moments, blended
+from swag_repro.feedforward.adain import ChannelMoments, blended
+from swag_repro.feedforward.decoder import Stage, reach, stride
 from swag_repro.feedforward.generators import AdaIN, Generator
-from swag_repro.feedforward.mirror import Stage, reach, stride
 from swag_repro.feedforward.training import fitted
 from swag_repro.losses import Style
 
@@ -23,7 +23,7 @@ FLAT = 1e-3
 
 
 @dataclass(frozen=True)
-class Tile:
+class PictureTile:
     """A part of an image that is computed by itself.
 
     Attributes:
@@ -43,7 +43,7 @@ class Tile:
         return rows, columns
 
 
-def tiles(height: int, width: int, *, size: int, margin: int) -> Iterator[Tile]:
+def tiles(height: int, width: int, *, size: int, margin: int) -> Iterator[PictureTile]:
     """Yield tiles that cover an image.
 
     Args:
@@ -64,7 +64,7 @@ def tiles(height: int, width: int, *, size: int, margin: int) -> Iterator[Tile]:
         ]
 
     for rows, columns in product(spans(height), spans(width)):
-        yield Tile((rows[0], columns[0]), (rows[1], columns[1]))
+        yield PictureTile((rows[0], columns[0]), (rows[1], columns[1]))
 
 
 class Stylizer:
@@ -85,7 +85,7 @@ class Stylizer:
         path: Sequence[Stage],
     ) -> None:
         self.generator, self.network, self.encode = generator, network.eval(), encode
-        self._known: MutableMapping[Tensor, Moments] = WeakIdKeyDictionary()
+        self._known: MutableMapping[Tensor, ChannelMoments] = WeakIdKeyDictionary()
         self.stride = stride(path)
         self.margin = -(-2 * reach(path) // self.stride) * self.stride
 
@@ -118,7 +118,7 @@ class Stylizer:
             pictures = self._tiled(padded, styles, alpha, tile)
         return pictures[..., :height, :width].clamp(0, 1)
 
-    def moments(self, style: Tensor) -> Moments:
+    def moments(self, style: Tensor) -> ChannelMoments:
         """Return AdaIN's moments of a style `(3, H, W)`; they are computed once for each tensor."""
         assert isinstance(self.generator, AdaIN)
         if (known := self._known.get(style)) is not None:

@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from swag_repro.feedforward.corpus import Corpus, Cropping
 from swag_repro.feedforward.generators import Generator
-from swag_repro.feedforward.recipe import Recipe
+from swag_repro.feedforward.recipe import FeedforwardRecipe
 from swag_repro.losses import PIXELS, Objective, Terms
 from swag_repro.networks import TappedNetwork
 from swag_repro.training.base import Loop, Machine
-from swag_repro.training.batches import Batch, Images, Order, loader, number
+from swag_repro.training.batches import LabelledBatch, LabelledImages, Order, loader, number
 
 
 @dataclass(frozen=True)
-class Score:
+class MeanTerms:
     """The terms of the objective, as means over pairs.
 
     Attributes:
@@ -51,7 +51,7 @@ class Encoder:
         return {**self.tapped(images), PIXELS: images}
 
 
-class FeedforwardTraining(Loop[tuple[Batch, ...]]):
+class FeedforwardTraining(Loop[tuple[LabelledBatch, ...]]):
     """The training of a network that stylises contents as an objective asks.
 
     Args:
@@ -75,7 +75,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         objective: Objective,
         corpus: Corpus,
         cropping: Cropping,
-        recipe: Recipe,
+        recipe: FeedforwardRecipe,
         *,
         seed: int,
         machine: Machine,
@@ -87,7 +87,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         if generator.reads_styles:
             parts["style"] = (corpus.styles, replace(cropping, stylize=None))
         self.images = {
-            name: Images(images, how, how.each, seed=self._seed(name), kept=kept)
+            name: LabelledImages(images, how, how.each, seed=self._seed(name), kept=kept)
             for name, (images, how) in parts.items()
         }
         self.orders = {name: self._order(name, len(images), recipe) for name, images in self.images.items()}
@@ -95,7 +95,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         if not generator.reads_styles:
             self.only_style = self._encoded(cropping.middle(corpus.styles[0][0]))
 
-    def _order(self, name: str, images: int, recipe: Recipe) -> Order:
+    def _order(self, name: str, images: int, recipe: FeedforwardRecipe) -> Order:
         world = self.machine.world
         order = Order(images, recipe.batch_size, 1, self._seed(name), first=0, world=world)
         order.check("recipe.batch_size")
@@ -110,7 +110,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         with torch.no_grad():
             return self.encoder(self._placed(image[None]))
 
-    def batches(self) -> Iterator[tuple[Batch, ...]]:
+    def batches(self) -> Iterator[tuple[LabelledBatch, ...]]:
         """Return contents and styles of the steps still to be done; contents alone if one style is learnt."""
         machine = self.machine
         parts = [
@@ -119,7 +119,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         ]
         return islice(zip(*parts, strict=False), self.steps - self.done)
 
-    def loss_of(self, batch: tuple[Batch, ...]) -> tuple[Tensor, Tensor]:
+    def loss_of(self, batch: tuple[LabelledBatch, ...]) -> tuple[Tensor, Tensor]:
         """Return the mean loss of a step's pairs, and sums over them, `(4,)`: total, content, style, 1."""
         self._note_unreadable(batch)
         fewest = min(len(part.images) for part in batch)
@@ -130,7 +130,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         sums = [terms.total.sum(), terms.content.sum(), terms.style.sum(), total.new_tensor(fewest)]
         return total, torch.stack(sums)
 
-    def _note_unreadable(self, batch: tuple[Batch, ...]) -> None:
+    def _note_unreadable(self, batch: tuple[LabelledBatch, ...]) -> None:
         """Count unreadable images; styles are numbered behind the contents."""
         first = 0
         total = sum(map(len, self.images.values()))
@@ -166,7 +166,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
             return self.encoder(styles)
         return {tap: layer.expand(count, -1, -1, -1) for tap, layer in self.only_style.items()}
 
-    def running(self) -> Score:
+    def running(self) -> MeanTerms:
         """Return means over the pairs since the sums were last set to 0.
 
         Raises:
@@ -174,7 +174,7 @@ class FeedforwardTraining(Loop[tuple[Batch, ...]]):
         """
         self.check_finite()
         total, content, style, pairs = self.machine.world.total(self.sums).tolist()
-        return Score(content / max(pairs, 1), style / max(pairs, 1), total / max(pairs, 1))
+        return MeanTerms(content / max(pairs, 1), style / max(pairs, 1), total / max(pairs, 1))
 
 
 def fitted(images: Tensor, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from swag_repro.images.masks import load_mask
 from swag_repro.images.picture import Picture, Role
 from swag_repro.images.resize import Policy, Resize
 from swag_repro.images.sets import bundled, folder
-from swag_repro.images.tensors import batches, load, save_png, to_pil
+from swag_repro.images.tensors import batches, load_image, save_png, to_pil
 
 __all__ = [
     "Picture",
@@ -18,7 +18,7 @@ __all__ = [
     "existing",
     "folder",
     "grey",
-    "load",
+    "load_image",
     "load_mask",
     "luminance",
     "match_colors",

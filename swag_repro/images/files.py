@@ -51,7 +51,7 @@ def check_header(path: Path) -> None:
     Raises:
         ImageError: The file is unreadable, no image, smaller than `MIN_SIDE`, or a decompression bomb.
     """
-    with opened(path, str(path)):
+    with open_image(path, str(path)):
         pass
 
 
@@ -64,7 +64,7 @@ def read_rgb(path: Path, *, ground: str = "white") -> Image.Image:
     Raises:
         ImageError: As for `check_header`, or the file is truncated, corrupt, or deeper than 16 bits.
     """
-    with opened(path, str(path)) as file:
+    with open_image(path, str(path)) as file:
         upright = _upright(file)
         image = _eight_bit(upright)
         colours = _to_srgb(_opaque(image), upright.info.get("icc_profile"))
@@ -80,7 +80,7 @@ def read_alpha(path: Path) -> Image.Image | None:
     Raises:
         ImageError: As for `read_rgb`.
     """
-    with opened(path, str(path)) as file:
+    with open_image(path, str(path)) as file:
         if not file.has_transparency_data:
             return None
         alpha = _upright(file).convert("RGBA").getchannel("A")
@@ -88,7 +88,7 @@ def read_alpha(path: Path) -> Image.Image | None:
 
 
 @contextmanager
-def opened(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> Iterator[Image.Image]:
+def open_image(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -> Iterator[Image.Image]:
     """Yield an image whose pixels are not yet decoded; turn errors within the block into an `ImageError`.
 
     Args:

@@ -16,10 +16,10 @@ from swag_repro.images.picture import Picture
 from swag_repro.images.resize import Resize
 from swag_repro.runs.files import whole_file
 
-Batch = tuple[tuple[Picture, ...], Tensor]
+ImageBatch = tuple[tuple[Picture, ...], Tensor]
 
 
-def load(picture: Picture, resize: Resize) -> Tensor:
+def load_image(picture: Picture, resize: Resize) -> Tensor:
     """Return the resized picture `(3, H, W)`, float32 in `[0, 1]`.
 
     Raises:
@@ -29,7 +29,7 @@ def load(picture: Picture, resize: Resize) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).to(torch.float32).div_(255).contiguous()
 
 
-def batches(pictures: Iterable[Picture], resize: Resize, batch_size: int) -> Iterator[Batch]:
+def batches(pictures: Iterable[Picture], resize: Resize, batch_size: int) -> Iterator[ImageBatch]:
     """Yield pictures, in order, with their tensors `(B, 3, H, W)`, `1 <= B <= batch_size`.
 
     Only neighbours of equal size share a batch. Each picture is read when its turn comes, so memory does not
@@ -37,13 +37,13 @@ def batches(pictures: Iterable[Picture], resize: Resize, batch_size: int) -> Ite
 
     Raises:
         SettingError: `batch_size` is below 1.
-        ImageError: As for `load`, when the picture's turn comes.
+        ImageError: As for `load_image`, when the picture's turn comes.
     """
     if batch_size < 1:
         raise SettingError("compute.batch_size", "should be at least 1", batch_size, "Choose a larger one.")
     held: list[tuple[Picture, Tensor]] = []
     for picture in pictures:
-        image = load(picture, resize)
+        image = load_image(picture, resize)
         if held and held[0][1].shape != image.shape:
             yield _drain(held)
         held.append((picture, image))
@@ -54,7 +54,7 @@ def batches(pictures: Iterable[Picture], resize: Resize, batch_size: int) -> Ite
         yield _drain(held)
 
 
-def _drain(held: list[tuple[Picture, Tensor]]) -> Batch:
+def _drain(held: list[tuple[Picture, Tensor]]) -> ImageBatch:
     """Return the held pictures and images as a batch and clear the list, so memory holds each image once."""
     pictures, images = zip(*held, strict=True)
     held.clear()

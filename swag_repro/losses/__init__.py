@@ -5,8 +5,8 @@ from swag_repro.losses.base import (
     PIXELS,
     Features,
     LayerLoss,
-    Look,
     Loss,
+    LossContext,
     check_weight,
     total_variation,
 )
@@ -29,7 +29,7 @@ from swag_repro.losses.measured import LossMeasures, MeasuredTerms
 from swag_repro.losses.mmd import GaussianMMD, LinearMMD, PolynomialMMD
 from swag_repro.losses.objective import (
     BALANCING_DRAWS,
-    Like,
+    BorrowedShares,
     Network,
     Objective,
     Side,
@@ -49,6 +49,7 @@ __all__ = [
     "NORMALIZERS",
     "PIXELS",
     "BatchNormLoss",
+    "BorrowedShares",
     "ContentLoss",
     "Features",
     "Fusion",
@@ -56,10 +57,9 @@ __all__ = [
     "GramLoss",
     "GramTarget",
     "LayerLoss",
-    "Like",
     "LinearMMD",
-    "Look",
     "Loss",
+    "LossContext",
     "LossMeasures",
     "MeasuredTerms",
     "Network",

@@ -27,7 +27,7 @@ PIXELS = "pixels"
 
 
 @dataclass(frozen=True)
-class Look:
+class LossContext:
     """The draws and masks of an evaluation of A images, which a loss reads besides their features.
 
     Attributes:
@@ -52,7 +52,7 @@ class Loss(Protocol):
 
     @property
     def stochastic(self) -> bool:
-        """Whether the loss depends on `Look.draws`; if so, the optimiser must expect noise."""
+        """Whether the loss depends on `LossContext.draws`; if so, the optimiser must expect noise."""
 
     @property
     def reads_pixels(self) -> bool:
@@ -64,7 +64,7 @@ class Loss(Protocol):
     def target(self, features: Features) -> Any:
         """Return what the loss keeps of one reference image's features `(1, D, H, W)`."""
 
-    def __call__(self, features: Features, targets: Sequence[Any], look: Look) -> dict[str, Tensor]:
+    def __call__(self, features: Features, targets: Sequence[Any], look: LossContext) -> dict[str, Tensor]:
         """Return part → `(A,)` float64, from features `(A, D, H, W)`; target i belongs to image i."""
 
 
@@ -87,7 +87,7 @@ class LayerLoss(ABC):
         """Return what the loss keeps of each layer."""
         return {tap: self.keep(self._matrix(tap, layer)) for tap, layer in features.items()}
 
-    def __call__(self, features: Features, targets: Sequence[Any], look: Look) -> dict[str, Tensor]:
+    def __call__(self, features: Features, targets: Sequence[Any], look: LossContext) -> dict[str, Tensor]:
         """Return tap → `(A,)` float64."""
         return {
             tap: self.distance(
@@ -124,7 +124,7 @@ class LayerLoss(ABC):
             matrix: `(A, D, M)`.
             kept: what `keep` returned for each of the A reference images.
             shares: how much each position counts, `(A, M)` with sums of 1; None for all alike.
-            draws: A numbers, see `Look`.
+            draws: A numbers, see `LossContext`.
         """
 
 

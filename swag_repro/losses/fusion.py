@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import PIXELS, Features, Look, Loss, check_weight
+from swag_repro.losses.base import PIXELS, Features, Loss, LossContext, check_weight
 
 
 class Fusion:
@@ -55,7 +55,7 @@ class Fusion:
         return {name: loss.target(_read_by(loss, features)) for name, (loss, _) in self._weighted.items()}
 
     def __call__(
-        self, features: Features, targets: Sequence[Mapping[str, Any]], look: Look
+        self, features: Features, targets: Sequence[Mapping[str, Any]], look: LossContext
     ) -> dict[str, Tensor]:
         """Return `name/part` → `(A,)` float64, without the weights."""
         return {

@@ -22,7 +22,7 @@ from swag_repro.losses.balance import (
     shares,
     side_units,
 )
-from swag_repro.losses.base import PIXELS, Features, Look, Loss, check_weight, total_variation
+from swag_repro.losses.base import PIXELS, Features, Loss, LossContext, check_weight, total_variation
 from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak
 
 Network = Callable[[Tensor], Features]
@@ -134,7 +134,7 @@ Request = tuple[Side, Sequence[Reference]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Like:
+class BorrowedShares:
     """Another arm, whose layers' shares of the style term are taken over without its smoothing.
 
     Attributes:
@@ -187,7 +187,7 @@ class Objective:
     smoothing: Smoothing
     total_variation_weight: float
     balance: str
-    like: Like | None = None
+    like: BorrowedShares | None = None
     transformations: Transformation | None = None
 
     def __post_init__(self) -> None:
@@ -323,7 +323,7 @@ class Objective:
     def _matched(
         self,
         network: Network | None,
-        like: Like,
+        like: BorrowedShares,
         reference: Reference,
         of_style: Features,
         of_content: Features,
@@ -375,7 +375,7 @@ class Objective:
             network: as for `targets`.
             images: `(A, 3, H, W)`.
             targets: the references of these images, in their order.
-            draws: A numbers, see `Look`; None for 0 everywhere.
+            draws: A numbers, see `LossContext`; None for 0 everywhere.
         """
         draws = [0] * len(images) if draws is None else draws
         seen = images if self.transformations is None else self.transformations(images, draws)
@@ -447,7 +447,7 @@ class Objective:
         self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
     ) -> dict[str, Tensor]:
         masks = [of.mask for of in references if of.mask is not None]
-        look = Look(draws, torch.cat(masks) if masks else None)
+        look = LossContext(draws, torch.cat(masks) if masks else None)
         peaks = {tap: torch.cat([of.peaks[tap] for of in references]) for tap in side.read}
         smoothed = self._smoothed(side, features, peaks)
         return side.loss(smoothed, [of.kept for of in references], look)

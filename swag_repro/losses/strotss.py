@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import PIXELS, Features, Look
+from swag_repro.losses.base import PIXELS, Features, LossContext
 from swag_repro.losses.draws import generator
 from swag_repro.smoothing import at_least_float32
 
@@ -92,7 +92,7 @@ def relaxed_emd(distances: Tensor) -> Tensor:
     return torch.maximum(rows.double().mean(dim=1), columns.double().mean(dim=1))
 
 
-class Moments(NamedTuple):
+class MeanCovariance(NamedTuple):
     """The means μ `(A, D)` and covariances Σ `(A, D, D)` of sets of columns."""
 
     means: Tensor
@@ -104,7 +104,7 @@ class Moments(NamedTuple):
         return cls(x.mean(dim=2), _covariance(x))
 
 
-def moment_distance(x: Moments, y: Moments) -> Tensor:
+def moment_distance(x: MeanCovariance, y: MeanCovariance) -> Tensor:
     """Return `‖μ_x − μ_y‖₁ / D + ‖Σ_x − Σ_y‖₁ / D²` (eq. 10), `(A,)` float64."""
     means, covariances = x.means - y.means, x.covariances - y.covariances
     return means.abs().mean(dim=1).double() + covariances.abs().mean(dim=(1, 2)).double()
@@ -236,7 +236,7 @@ class _Sampling(ABC):
     def target(self, features: Features) -> Any:
         """Return what the loss keeps of one reference image's features `(1, D, H, W)`."""
 
-    def __call__(self, features: Features, targets: Sequence[Any], look: Look) -> dict[str, Tensor]:
+    def __call__(self, features: Features, targets: Sequence[Any], look: LossContext) -> dict[str, Tensor]:
         """Return part → `(A,)` float64, from features `(A, D, H, W)`."""
         shares = look.shares(features[PIXELS].shape[2:])
         own = [None] * len(targets) if shares is None else shares.unbind()
@@ -258,7 +258,7 @@ class StyleSet(NamedTuple):
 
     columns: Tensor
     colors: Tensor
-    moments: Moments
+    moments: MeanCovariance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +296,7 @@ class Strotss(_Sampling):
         ]
         positions = torch.cat(drawn).unsqueeze(0)
         columns = hypercolumns(features, positions)
-        return StyleSet(columns, hypercolumns(_pixels(features), positions), Moments.of(columns))
+        return StyleSet(columns, hypercolumns(_pixels(features), positions), MeanCovariance.of(columns))
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:  # noqa: ARG002
         """Return 1, but `1 / max(α, 1)` for colours, which conflict with the content (authors' code)."""
@@ -309,7 +309,7 @@ class Strotss(_Sampling):
         x, colors = hypercolumns(image, positions), hypercolumns(_pixels(image), positions)
         return {
             "remd": relaxed_emd(cosine_distances(x, target.columns)),
-            "moments": moment_distance(Moments.of(x), target.moments),
+            "moments": moment_distance(MeanCovariance.of(x), target.moments),
             "color": relaxed_emd(color_distances(colors, target.colors)),
         }
 

@@ -21,7 +21,7 @@ from swag_repro.measures.distances import (
     structural_divergence,
 )
 from swag_repro.measures.perceptual import lpips, why_no_lpips
-from swag_repro.measures.pictures import read, ssim
+from swag_repro.measures.pictures import read_features, ssim
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.weights import Weights
 
@@ -135,7 +135,7 @@ class HeldOut:
 
     @torch.inference_mode()
     def _measures(self, image: Tensor, content: Tensor, style: Tensor) -> tuple[Measure, ...]:
-        features = cache(partial(read, self.network))
+        features = cache(partial(read_features, self.network))
 
         def by_network(statistic: str, distance: Distance, taps: Sequence[str], other: Tensor) -> Measure:
             layer = taps[0] if len(taps) == 1 else None

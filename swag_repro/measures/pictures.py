@@ -17,7 +17,7 @@ from swag_repro.networks import TappedNetwork
 WINDOW = 11
 
 
-def read(network: TappedNetwork, image: Tensor) -> Features:
+def read_features(network: TappedNetwork, image: Tensor) -> Features:
     """Return the features of one image `(3, H, W)` at the network's taps, on its device.
 
     Raises:

@@ -17,7 +17,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
-from swag_repro.networks.levers import Levers
+from swag_repro.networks.execution import Execution
 from swag_repro.networks.receptive import Field, UnboundedError, fields
 
 BATCHNORM_MODES = ("eval", "batch")
@@ -38,11 +38,11 @@ class TappedNetwork(nn.Module):
         batchnorm: `eval` uses the running statistics (the identity in a network with fresh weights);
             `batch` normalises each image by its own statistics, whatever the rest of the batch.
         dtype: the type in which the network computes.
-        levers: switches for speed and memory.
+        execution: switches for speed and memory.
 
     Raises:
         SettingError: a path that the network doesn't have, an unknown mode, an untraceable network, or a
-            lever that doesn't fit the mode.
+            switch that doesn't fit the mode.
     """
 
     mean: Tensor
@@ -59,7 +59,7 @@ class TappedNetwork(nn.Module):
         std: Sequence[float] = IMAGENET_STD,
         batchnorm: str = "eval",
         dtype: torch.dtype = torch.float32,
-        levers: Levers | None = None,
+        execution: Execution | None = None,
     ) -> None:
         super().__init__()
         check_choice("batchnorm", batchnorm, BATCHNORM_MODES)
@@ -67,8 +67,8 @@ class TappedNetwork(nn.Module):
         self.depths = _depths(extractor)
         self.one_by_one = batchnorm == "batch" and _use_batch_statistics(extractor)
         self.fields = _fields(extractor)
-        self.levers = levers or Levers()
-        self.extractor = self.levers.apply(extractor)
+        self.execution = execution or Execution()
+        self.extractor = self.execution.apply(extractor)
         self.register_buffer("mean", torch.tensor(mean, dtype=dtype).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=dtype).view(3, 1, 1))
 
@@ -91,15 +91,15 @@ class TappedNetwork(nn.Module):
         return {tap: torch.cat([features[tap] for features in each]) for tap in each[0]}
 
     def with_autocast(self, dtype: str | None) -> TappedNetwork:
-        """Return a network that shares this one's memory, with another `levers.autocast`."""
+        """Return a network that shares this one's memory, with another `execution.autocast`."""
         other = copy(self)
-        other.levers = replace(self.levers, autocast=dtype)
+        other.execution = replace(self.execution, autocast=dtype)
         return other
 
     def _extract(self, normalized: Tensor) -> dict[str, Tensor]:
         try:
-            with self.levers.precision(normalized.device):
-                return self.extractor(self.levers.arrange(normalized))  # type: ignore[no-any-return]
+            with self.execution.precision(normalized.device):
+                return self.extractor(self.execution.arrange(normalized))  # type: ignore[no-any-return]
         except (RuntimeError, ValueError) as error:
             if not _is_too_small(error):
                 raise

@@ -59,7 +59,7 @@ def leaves(config: Mapping[str, Any], separator: str, above: str = "") -> dict[s
     return values
 
 
-def key(content: object) -> str:
+def content_key(content: object) -> str:
     """Return a digest of plain content. Only equal content has the same; True is not 1, unlike for `==`."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -95,7 +95,7 @@ class Identity:
     @property
     def config_key(self) -> str:
         """A digest of the experiment and its settings; images, weights and versions don't change it."""
-        return key([self.experiment, self.config])
+        return content_key([self.experiment, self.config])
 
     def to_json(self) -> str:
         """Return this identity as JSON for people to read; `from_json` reads it back."""

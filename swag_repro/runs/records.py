@@ -31,7 +31,7 @@ KILLED = "killed in the sweep"
 
 
 @dataclass(frozen=True)
-class Status:
+class RunStatus:
     """The status of a run, as `status.json` holds it.
 
     Attributes:
@@ -171,7 +171,7 @@ def is_finished(directory: Path) -> bool:
 def damage_of(directory: Path) -> list[str] | None:
     """Return the files of a finished run that are not as they were written; None for an unfinished run."""
     try:
-        status = Status.from_json((directory / "status.json").read_text(encoding="utf-8"))
+        status = RunStatus.from_json((directory / "status.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except MALFORMED:
@@ -189,7 +189,7 @@ class RunRecord:
     """A run directory to read from; its files are opened when they are asked for."""
 
     path: Path
-    status: Status
+    status: RunStatus
 
     @cached_property
     def identity(self) -> Identity:
@@ -278,7 +278,7 @@ class RunRecord:
         return parsed(self.path / name, self.read(name), parse)
 
 
-def read_status(directory: Path) -> Status:
+def read_status(directory: Path) -> RunStatus:
     """Return the status of the run in this directory.
 
     Raises:
@@ -289,7 +289,7 @@ def read_status(directory: Path) -> Status:
         content = path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
-    return parsed(path, content, Status.from_json)
+    return parsed(path, content, RunStatus.from_json)
 
 
 def run_names(root: Path | str) -> list[str]:

@@ -39,7 +39,7 @@ from swag_repro.runs.files import (
 )
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.provenance import peak_memory
-from swag_repro.runs.records import Status, damage_of, is_finished, read_status, reason_of
+from swag_repro.runs.records import RunStatus, damage_of, is_finished, read_status, reason_of
 from swag_repro.runs.schema import NUMBERS, PAIRS, encoded
 
 ABANDONED = 60 * BEAT
@@ -183,7 +183,7 @@ class Store:
                 return
             run = Run(beside_of(target, "new") if replaces else target, identity, finished=False)
             make_folder(run.path, below=self._made)
-            status = Status.start(
+            status = RunStatus.start(
                 experiment=identity.experiment,
                 name=name,
                 overrides=overrides,
@@ -290,7 +290,7 @@ def _is_abandoned(path: Path) -> bool:
 
 @contextmanager
 def _computing(
-    run: Run, config: Mapping[str, Any], status: Status, resumable: Collection[str]
+    run: Run, config: Mapping[str, Any], status: RunStatus, resumable: Collection[str]
 ) -> Iterator[None]:
     start = time.monotonic()
 

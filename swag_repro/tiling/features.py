@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _CORNER = 256  # every network has positions for an image of this side
 
-Place = tuple[slice, slice]
+Region = tuple[slice, slice]
 """A range of rows and a range of columns."""
 
 
@@ -32,8 +32,8 @@ class Patch:
         size: rows and columns of the whole layer.
     """
 
-    inner: Place
-    outer: Place
+    inner: Region
+    outer: Region
     size: tuple[int, int]
 
     @property
@@ -56,7 +56,7 @@ class Tile:
         patches: tap → the positions that the tile owns.
     """
 
-    pixels: Place
+    pixels: Region
     patches: Mapping[str, Patch]
 
 
@@ -169,11 +169,11 @@ class TiledFeatures(Mapping[str, Tensor]):
         fields = self.network.fields
         if isinstance(fields, str):
             rule = "should be null for a network of which a layer sees the whole image, or nobody knows what"
-            raise SettingError("tile", rule, fields, "levers.checkpoints=true takes less memory too.")
+            raise SettingError("tile", rule, fields, "execution.checkpoints=true takes less memory too.")
         height, width = self.images.shape[2:]
         return Tiling(fields, height, width, self.size)
 
-    def nothing(self) -> TiledFeatures:
+    def empty(self) -> TiledFeatures:
         """Return as many features, all 0."""
         return replace(self, zeros=True)
 

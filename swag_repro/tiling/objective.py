@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import Features, Look
+from swag_repro.losses.base import Features, LossContext
 from swag_repro.losses.objective import Network, Objective, Reference, Request, Side
 from swag_repro.networks import TappedNetwork
 from swag_repro.smoothing import NoSmoothing, Smoothing, Softmax, at_least_float32, peak
@@ -48,7 +48,7 @@ class TiledObjective(Objective):
         for side in (self.content, self.style):
             if side.read and means_of(side.loss) is None:
                 rule = "should be null for a loss that is no function of means over positions"
-                remedy = "Leave it out: levers.checkpoints=true takes less memory with any loss."
+                remedy = "Leave it out: execution.checkpoints=true takes less memory with any loss."
                 raise SettingError("tile", rule, f"{self.tile} for {type(side.loss).__name__}", remedy)
         if reads_whole_layers(self.smoothing) and not isinstance(self.smoothing, Softmax):
             rule = "should be null for a smoothing that is none of swag_repro.tiling.POINTWISE"
@@ -73,7 +73,7 @@ class TiledObjective(Objective):
         return TiledFeatures(cast(TappedNetwork, network), images, self.tile)
 
     def _nothing(self, features: Features) -> Features:
-        return cast(TiledFeatures, features).nothing()
+        return cast(TiledFeatures, features).empty()
 
     def _reference(self, side: Side, features: Features) -> Reference:
         tiled = cast(TiledFeatures, features)
@@ -118,7 +118,7 @@ class TiledObjective(Objective):
         self, features: TiledFeatures, side: Side, references: Sequence[Reference]
     ) -> list[_Reading]:
         masks = [of.mask for of in references if of.mask is not None]
-        look = Look([0] * len(references), torch.cat(masks) if masks else None)
+        look = LossContext([0] * len(references), torch.cat(masks) if masks else None)
         return [
             _Reading(
                 tap,

@@ -26,7 +26,7 @@ from swag_repro.runs.store import Store
 from swag_repro.tracking.about import About
 from swag_repro.tracking.environment import environment
 from swag_repro.tracking.shown import replay, show
-from swag_repro.tracking.tracker import COMPLETE, Tracker, log_in, opened, synced
+from swag_repro.tracking.tracker import COMPLETE, Tracker, log_in, open_run, synced
 
 if TYPE_CHECKING:
     import wandb
@@ -40,7 +40,7 @@ OFFLINE_TIMEOUT = 15.0
 WAIT = 5.0
 """Seconds between two of W&B's attempts to reach a server that is away."""
 
-State = Literal["sent", "there", "busy", "unmirrored", "failed"]
+SyncState = Literal["sent", "there", "busy", "unmirrored", "failed"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Sent:
     """
 
     run_id: str
-    state: State
+    state: SyncState
     reason: str = ""
 
 
@@ -90,7 +90,7 @@ def _log(record: RunRecord) -> Path | None:
     return next(record.path.glob("wandb/*run-*/run-*.wandb"), None)
 
 
-def _state(record: RunRecord) -> State | None:
+def _state(record: RunRecord) -> SyncState | None:
     """Return why a run is not sent; None if it is to be sent."""
     if record.status.state == "running":
         return "busy"
@@ -253,7 +253,9 @@ def rebuild(record: RunRecord, known: Sequence[Mapping[str, Any]] = ()) -> None:
     """
     about, config = About.of(record), record.config
     clear(record.path / "wandb")
-    with opened(about, mode="offline", directory=record.path, config=config, timeout=OFFLINE_TIMEOUT) as run:
+    with open_run(
+        about, mode="offline", directory=record.path, config=config, timeout=OFFLINE_TIMEOUT
+    ) as run:
         tracker = Remainder(run, known)
         if record.status.state == "finished":
             replay(tracker, record)

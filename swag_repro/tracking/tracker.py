@@ -242,7 +242,7 @@ def tracked(
     about.write(directory)
     warn_of_ignored()
     chosen = strictest(cast("Mode", mode))
-    with opened(about, mode=chosen, directory=directory, config=config, timeout=timeout) as run:
+    with open_run(about, mode=chosen, directory=directory, config=config, timeout=timeout) as run:
         tracker = Tracker(run)
         try:
             yield tracker
@@ -253,7 +253,7 @@ def tracked(
 
 
 @contextmanager
-def opened(
+def open_run(
     about: About, *, mode: Mode, directory: Path, config: Mapping[str, Any], timeout: float
 ) -> Iterator[wandb.Run | None]:
     """Start a W&B run for a `Tracker`, or none; the caller ends it within the block."""

@@ -29,7 +29,7 @@ Item = tuple[int, tuple[Tensor, int] | None]
 """The index of an image, and the image with its class, or None if it is unreadable."""
 
 
-class Batch(NamedTuple):
+class LabelledBatch(NamedTuple):
     """Images as they are, and their classes.
 
     Attributes:
@@ -50,7 +50,7 @@ class Reading(Protocol):
         """Return a PIL image as a tensor `(3, H, W)`, uint8."""
 
 
-class Images:
+class LabelledImages:
     """One part of a dataset, ready for a `DataLoader`.
 
     The random choices for an image depend only on the seed, the epoch and its index. They don't depend on the
@@ -109,12 +109,14 @@ def number(*parts: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
 
 
-def _collated(items: Sequence[Item]) -> Batch:
+def _collated(items: Sequence[Item]) -> LabelledBatch:
     read = [image for _, image in items if image is not None]
     lost = tuple(index for index, image in items if image is None)
     if not read:
         raise DataError("data", "should be readable", f"no image of a batch, such as number {lost[0]}", MEND)
-    return Batch(torch.stack([image for image, _ in read]), torch.tensor([rank for _, rank in read]), lost)
+    return LabelledBatch(
+        torch.stack([image for image, _ in read]), torch.tensor([rank for _, rank in read]), lost
+    )
 
 
 MEND = "Replace the damaged files."
@@ -174,8 +176,8 @@ def in_order(count: int, batch_size: int, world: World) -> list[list[Key]]:
 
 
 def loader(
-    images: Images, order: Order | list[list[Key]], workers: int, device: torch.device
-) -> DataLoader[Batch]:
+    images: LabelledImages, order: Order | list[list[Key]], workers: int, device: torch.device
+) -> DataLoader[LabelledBatch]:
     """Return the batches of an order; `workers` processes read them, or this process if there are none."""
     images.hold()
     return DataLoader(

@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
 from swag_repro.errors import DataError, SettingError, check_choice
-from swag_repro.images.files import opened
+from swag_repro.images.files import open_image
 from swag_repro.images.sieve import Sieve
 
 Crop = Literal["pad", "scale"]
@@ -116,7 +116,7 @@ class Preparation:
         return v2.Compose([v2.Resize(round(self.size * 8 / 7), antialias=True), v2.CenterCrop(self.size)])
 
 
-def folder(*, path: str) -> Dataset:
+def labelled_folder(*, path: str) -> Dataset:
     """Return the images of a folder or zip file in torchvision's `ImageFolder` layout.
 
     The layout is `train/CLASS/*` and `test/CLASS/*`.
@@ -185,7 +185,7 @@ def read_plain(path: str, content: IO[bytes] | None = None) -> Image.Image:
     Raises:
         ImageError: the content is no image, or an unsound one, or one of an unusual size.
     """
-    with opened(content or Path(path), path, least=1) as image:
+    with open_image(content or Path(path), path, least=1) as image:
         return image.convert("RGB")
 
 

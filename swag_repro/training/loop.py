@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from swag_repro.networks.architecture import Architecture
 from swag_repro.networks.shortcuts import idle_modules
 from swag_repro.training.base import Loop, Machine
-from swag_repro.training.batches import Batch, Images, Order, in_order, loader
+from swag_repro.training.batches import LabelledBatch, LabelledImages, Order, in_order, loader
 from swag_repro.training.data import Dataset, Preparation
-from swag_repro.training.recipe import Recipe, outputs_loss
+from swag_repro.training.recipe import ClassifierRecipe, outputs_loss
 
 
 @dataclass(frozen=True)
-class Score:
+class ClassifierScore:
     """The quality of a network as a classifier.
 
     Attributes:
@@ -32,7 +32,7 @@ class Score:
     images: int
 
 
-class Training(Loop[Batch]):
+class ClassifierLoop(Loop[LabelledBatch]):
     """The training of a classifier.
 
     Args:
@@ -52,7 +52,7 @@ class Training(Loop[Batch]):
         architecture: Architecture,
         dataset: Dataset,
         preparation: Preparation,
-        recipe: Recipe,
+        recipe: ClassifierRecipe,
         *,
         seed: int,
         machine: Machine,
@@ -60,9 +60,11 @@ class Training(Loop[Batch]):
     ) -> None:
         for name in idle_modules(network):
             network.get_submodule(name).requires_grad_(requires_grad=False)  # no output depends on them
-        self.images = Images(dataset.train, preparation, preparation.augmentation, seed=seed, kept=kept)
+        self.images = LabelledImages(
+            dataset.train, preparation, preparation.augmentation, seed=seed, kept=kept
+        )
         self.plain_images = self.images.otherwise(preparation.plain)
-        self.test_images = Images(dataset.test, preparation, preparation.plain, seed=seed, kept=kept)
+        self.test_images = LabelledImages(dataset.test, preparation, preparation.plain, seed=seed, kept=kept)
         self.order = Order(
             len(self.images), recipe.batch_size, recipe.epochs, seed, first=0, world=machine.world
         )
@@ -84,12 +86,12 @@ class Training(Loop[Batch]):
         """Whether the last step was the last of its epoch."""
         return self.done > 0 and self.done % self.order.steps_an_epoch == 0
 
-    def batches(self) -> Iterable[Batch]:
+    def batches(self) -> Iterable[LabelledBatch]:
         """Return the batches of the steps that are still to be done."""
         order = replace(self.order, first=self.done)
         return loader(self.images, order, self.machine.workers, self.machine.device)
 
-    def loss_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss_of(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
         """Return a batch's mean loss, and sums over it, `(3,)`: of losses, right answers, and images."""
         self.note_unreadable(batch.unreadable, len(self.images))
         images, classes = self._placed(batch)
@@ -99,13 +101,13 @@ class Training(Loop[Batch]):
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         return loss, _sums(loss.detach(), logits, classes)
 
-    def _placed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _placed(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
         """Return images as the network needs them, `(B, 3, H, W)`, and classes, both on the device."""
         images = batch.images.to(self.machine.device, non_blocking=True, memory_format=self.memory_format)
         classes = batch.classes.to(self.machine.device, non_blocking=True)
         return (images.float() / 255 - self.mean) / self.std, classes
 
-    def running(self) -> Score:
+    def running(self) -> ClassifierScore:
         """Return the score since the epoch began: that of the network at each step, on augmented images.
 
         Raises:
@@ -114,16 +116,16 @@ class Training(Loop[Batch]):
         self.check_finite()
         return _score(self.machine.world.total(self.sums))
 
-    def test(self) -> Score:
+    def test(self) -> ClassifierScore:
         """Return the score of the present network on the held-out images."""
         return self._evaluated(self.test_images)
 
-    def fitted(self) -> Score:
+    def fitted(self) -> ClassifierScore:
         """Return the score of the present network on its training images, without augmentation."""
         return self._evaluated(self.plain_images)
 
     @torch.inference_mode()
-    def _evaluated(self, images: Images) -> Score:
+    def _evaluated(self, images: LabelledImages) -> ClassifierScore:
         self.network.eval()
         sums = torch.zeros_like(self.sums)
         size = max(1, self.recipe.batch_size // self.machine.world.size)
@@ -145,6 +147,6 @@ def _sums(loss: Tensor, logits: Tensor, classes: Tensor) -> Tensor:
     )
 
 
-def _score(sums: Tensor) -> Score:
+def _score(sums: Tensor) -> ClassifierScore:
     loss, right, images = sums.tolist()
-    return Score(loss / max(images, 1), right / max(images, 1), int(images))
+    return ClassifierScore(loss / max(images, 1), right / max(images, 1), int(images))

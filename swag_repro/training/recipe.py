@@ -20,7 +20,7 @@ LOWEST = 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class ClassifierRecipe:
     """A recipe of training by SGD with momentum, a warm-up and a decay to 0.
 
     Attributes:

@@ -69,7 +69,7 @@ def outputs(computed: Outputs, tmp_path: Path) -> Outputs:
 
 @pytest.fixture(scope="module")
 def loaded(computed: Outputs) -> points.Points:
-    return points.load(list(EXPERIMENT), computed.root, partial=False)
+    return points.load_points(list(EXPERIMENT), computed.root, partial=False)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def modes(tmp_path_factory: pytest.TempPathFactory) -> points.Points:
     root = tmp_path_factory.mktemp("modes")
     overrides = ["experiment=fig3_batchnorm", "network=resnet50", "weights.seed=0,1"]
     Outputs.of(root, overrides, "measure_activations")
-    return points.load(overrides, root, partial=False)
+    return points.load_points(overrides, root, partial=False)
 
 
 def figure(outputs: Outputs, out: Path, *arguments: str, name: str = "fig3") -> int:
@@ -205,7 +205,7 @@ class TestPoints:
     def test_pretrained_weights_have_one_run_for_all_seeds(self, tmp_path: Path) -> None:
         overrides = ["weights=imagenet", "network=vgg19", "compute.batch_size=1,2"]
         Outputs.of(tmp_path, overrides, "measure_activations")
-        data = points.load(overrides, tmp_path, partial=False)
+        data = points.load_points(overrides, tmp_path, partial=False)
         assert len(data.tables.runs) == 1
         assert set(data.table["label"]) == {"p-VGG-19"}
         assert (data.table["images"] == 3).all()
@@ -216,7 +216,7 @@ class TestPoints:
         """Size, batch norm and temperature; no column is named for them anywhere."""
         overrides = ["network=vgg19", "smoothing=softmax", "smoothing.temperature=1,2", "images.size=64,128"]
         Outputs.of(tmp_path, overrides, "measure_activations")
-        data = points.load(overrides, tmp_path, partial=False)
+        data = points.load_points(overrides, tmp_path, partial=False)
         assert data.table["label"].unique().tolist() == [
             f"r-VGG-19* ({temperature}, {size})"
             for temperature in ("T = 1", "T = 2")
@@ -228,7 +228,7 @@ class TestPoints:
     def test_scales_are_never_pooled(self, tmp_path: Path) -> None:
         overrides = ["network=resnet50", "network.shortcut=0,0.5,1", "weights.seed=0,1"]
         Outputs.of(tmp_path, overrides, "measure_activations")
-        data = points.load(overrides, tmp_path, partial=False)
+        data = points.load_points(overrides, tmp_path, partial=False)
         deepest = data.table.query("position == 5 and quantity == 'activation' and statistic == 'maximum'")
         assert deepest["label"].tolist() == ["r-ResNet-50, λ = 0", "r-ResNet-50, λ = 0.5", "r-ResNet-50"]
         assert deepest["mean"].tolist() == pytest.approx([(1 + scale) ** 5 * 3 for scale in (0, 0.5, 1)])
@@ -394,7 +394,7 @@ class TestCommand:
     ) -> None:
         monkeypatch.setattr(style, "DPI", 50)  # quicker
         shutil.rmtree(outputs.paths[0])
-        partial = points.load(list(EXPERIMENT), outputs.root, partial=True)
+        partial = points.load_points(list(EXPERIMENT), outputs.root, partial=True)
         for drawn in fig3.make(partial).values():
             [mark] = [text for text in drawn.texts if "PARTIAL" in text.get_text()]
             assert mark.get_text() == "PARTIAL: 1 of 8 cells missing"

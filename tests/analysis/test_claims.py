@@ -22,9 +22,9 @@ from analysis.claims.definitions import (
     Asked,
     ClaimError,
     Compare,
+    EvidenceSweep,
     Expect,
     Question,
-    Sweep,
     asked,
     read_claims,
     read_evidence,
@@ -260,7 +260,7 @@ def test_a_file_that_is_no_yaml_is_refused(tmp_path):
 
 def loaded(folder, root, overrides=()):
     evidence = read_evidence(folder)
-    return ledger.load(read_claims(evidence.sweeps, folder), evidence, overrides, root)
+    return ledger.load_ledger(read_claims(evidence.sweeps, folder), evidence, overrides, root)
 
 
 def test_from_runs_to_a_verdict(tmp_path):
@@ -375,7 +375,7 @@ def fusions(root, weights="[1,0],[0.5,0.5],[0,2]"):
         f"objective.style.weights={weights}",
     ]  # fmt: skip
     Outputs.of(root, overrides)
-    return units.load(Sweep("stylize", overrides), ["vgg16"], [], root, {"objective.name"})
+    return units.load_numbers(EvidenceSweep("stylize", overrides), ["vgg16"], [], root, {"objective.name"})
 
 
 def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
@@ -444,7 +444,7 @@ def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
     for part in {part for one in asking.values() for part in evidence.together(one.evidence)}:
         sweep, [judge] = evidence.sweeps[part], evidence.judges_of(part)
         Outputs.of(tmp_path, [*sweep.overrides, f"measures={judge}"], sweep.entry, pairs=pairs)
-    found = ledger.load({name: claim}, evidence, [], tmp_path)
+    found = ledger.load_ledger({name: claim}, evidence, [], tmp_path)
     assert found.questions["why"].isna().all(), found.questions["why"].dropna().tolist()
     assert len(found.questions) >= len(asking)
 

@@ -23,7 +23,7 @@ from analysis.tables import provenance
 from analysis.tables.provenance import DIGITS, SUFFIX, ProvenanceError
 from experiments.asking import compose_cells
 from swag_repro.errors import StoreError
-from swag_repro.runs.identity import key
+from swag_repro.runs.identity import content_key
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 from tests.analysis.made import Outputs, activations, measured, trained
@@ -49,7 +49,7 @@ def outputs(computed: Outputs, tmp_path: Path) -> Outputs:
 def written(root: Path, out: Path, *command: str) -> list[Path]:
     """The files of a small figure of these runs."""
     with made_by(command):
-        data = points.load(EXPERIMENT, root, partial=False)
+        data = points.load_points(EXPERIMENT, root, partial=False)
     return style.save(Figure(figsize=(1, 1)), data, out, "fig3")
 
 
@@ -61,7 +61,7 @@ class TestCarried:
     def test_by_every_kind_of_file(self, computed: Outputs, tmp_path: Path) -> None:
         files = written(computed.root, tmp_path, "figure", "fig3", *SWEEP)
         assert {path.suffix for path in files} == {".png", ".pdf", ".csv", ".json"}
-        told = [provenance.read(path) for path in files[:-1]]
+        told = [provenance.read_provenance(path) for path in files[:-1]]
         assert told[0] == told[1] == told[2]
         assert told[0].command == ("figure", "fig3", *SWEEP)
         assert told[0].steps == (
@@ -72,7 +72,7 @@ class TestCarried:
             status = read_status(path)
             assert source.origin.commit == status.commit
             assert source.origin.versions == status.versions
-            assert source.result == key(status.files)[:DIGITS]
+            assert source.result == content_key(status.files)[:DIGITS]
         assert told[0].drawn.versions["seaborn"]
         rows = pd.read_csv(tmp_path / "fig3.csv")
         assert rows["config_key"].str[:16].isin([one.config for one in told[0].runs.values()]).all()
@@ -83,11 +83,11 @@ class TestCarried:
     @pytest.mark.parametrize("odd", [r"a (b) \c", "ünïcode ✓", 'quo"te', "unbalanced)", "line\nbreak", "\\"])
     def test_whatever_the_command_was(self, computed: Outputs, tmp_path: Path, odd: str) -> None:
         for path in written(computed.root, tmp_path, "figure", odd)[:-1]:
-            assert provenance.read(path).command == ("figure", odd)
+            assert provenance.read_provenance(path).command == ("figure", odd)
 
     def test_only_the_digest_of_configs_counts(self, computed: Outputs, tmp_path: Path) -> None:
         [path, *_] = written(computed.root, tmp_path)
-        told = provenance.read(path)
+        told = provenance.read_provenance(path)
         other = dict(reversed(told.runs.items()))
         assert replace(told, runs=other).config == told.config
         one = {run_id: source for run_id, source in told.runs.items() if run_id == computed.paths[0].name}
@@ -99,7 +99,7 @@ class TestCarried:
         digests = read_status(path).files or {}
         [cell] = compose_cells(["network=small_residual"], "measure_activations")
         measured(tmp_path, cell, weights=digests["rows.parquet"])
-        told = points.load(["network=small_residual"], tmp_path, partial=False).tables.provenance
+        told = points.load_points(["network=small_residual"], tmp_path, partial=False).tables.provenance
         assert [step[1] for step in told.steps] == [
             "experiments/train_classifier.py", "experiments/measure_activations.py",
         ]  # fmt: skip
@@ -196,7 +196,7 @@ class TestCommand:
         assert "several commits" in said
         assert "not committed" in said
         one = compose_cells(["experiment=fig3", "network=resnet50", *SWEEP[1:]], "measure_activations")
-        data = points.load(list(one[0].overrides), outputs.root, partial=False)
+        data = points.load_points(list(one[0].overrides), outputs.root, partial=False)
         [file, *_] = style.save(Figure(figsize=(1, 1)), data, tmp_path, "one")
         assert explain(file, None).commands[0] == ("git", "checkout", COMMIT)
 
@@ -282,4 +282,4 @@ class TestPicture:
 
 def test_no_error_hides_another(tmp_path: Path) -> None:
     with pytest.raises(ProvenanceError, match="no such file"):
-        provenance.read(tmp_path / "nothing.csv")
+        provenance.read_provenance(tmp_path / "nothing.csv")

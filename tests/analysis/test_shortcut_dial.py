@@ -68,13 +68,13 @@ class TestScalesAreNeverPooled:
     def test_missing_cells_of_mechanism_are_told_with_their_command(self, tmp_path: Path) -> None:
         overrides = ["experiment=mechanism_style", "network=resnet50", "weights.seed=0", "arm=plain"]
         with pytest.raises(CellsError) as error:
-            mechanism.load(overrides, tmp_path, partial=False)
+            mechanism.load_mechanism(overrides, tmp_path, partial=False)
         assert f"python experiments/stylize.py -m {' '.join(overrides)}" in str(error.value)
 
     def test_mechanism(self, tmp_path: Path) -> None:
         overrides = ["experiment=mechanism_style", *self.SWEEP[:2], "weights.seed=0", "arm=plain,softmax"]
         Outputs.of(tmp_path, overrides, pairs=PAIRS[:2])
-        data = mechanism.load(overrides, tmp_path, partial=False)
+        data = mechanism.load_mechanism(overrides, tmp_path, partial=False)
         assert list(data.networks.values()) == list(self.NAMES)
         gains = data.gains[(data.gains["content"] == "content1") & (data.gains["arm.name"] == "plain")]
         of_distance = gains[gains["measure"] == "style_distance"]["gain"]
@@ -84,7 +84,7 @@ class TestScalesAreNeverPooled:
         overrides = ["experiment=mechanism_style", "network=resnet50", "weights.seed=0", "arm=plain"]
         Outputs.of(tmp_path, overrides, pairs=PAIRS[:1], judged=False)
         with pytest.raises(CellsError, match=r"experiments/judge\.py -m experiment=mechanism_style"):
-            mechanism.load(overrides, tmp_path, partial=False)
+            mechanism.load_mechanism(overrides, tmp_path, partial=False)
 
 
 STATISTICAL = ["experiment=shortcut_dial", SWEPT]
@@ -209,12 +209,12 @@ def stylized(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def style_dial(stylized: Path) -> shortcut_dial_style.Dial:
+def style_dial(stylized: Path) -> shortcut_dial_style.StyleDial:
     return shortcut_dial_style.load(STYLE, stylized, partial=False)
 
 
 @pytest.fixture(scope="module")
-def drawn(style_dial: shortcut_dial_style.Dial) -> Figure:
+def drawn(style_dial: shortcut_dial_style.StyleDial) -> Figure:
     return shortcut_dial_style.make(style_dial)
 
 
@@ -229,7 +229,7 @@ class TestStyle:
         for bar in axes["deepest_share"].containers:
             assert bar.lines[0].get_ydata() == pytest.approx(SCALES)
 
-    def test_intervals_hold_the_means(self, style_dial: shortcut_dial_style.Dial) -> None:
+    def test_intervals_hold_the_means(self, style_dial: shortcut_dial_style.StyleDial) -> None:
         of_distance = style_dial.means[style_dial.means["measure"] == "style_distance"]
         assert len(of_distance) == 2 * 3
         assert (of_distance["low"] < of_distance["mean"]).all()
@@ -237,7 +237,7 @@ class TestStyle:
         assert set(zip(of_distance["pairs"], of_distance["seeds"], strict=True)) == {(3, 2)}
 
     def test_pictures_of_the_first_seed_stand_in_their_row_and_column(
-        self, style_dial: shortcut_dial_style.Dial, drawn: Figure
+        self, style_dial: shortcut_dial_style.StyleDial, drawn: Figure
     ) -> None:
         axes = by_label(drawn)
         assert len(axes) == 2 * 3
@@ -272,13 +272,13 @@ class TestStyle:
         assert "Panels: means over pairs and 2 seeds, and their 95 % intervals" in said
         assert_legible(drawn)
 
-    def test_changes_are_paired(self, style_dial: shortcut_dial_style.Dial) -> None:
+    def test_changes_are_paired(self, style_dial: shortcut_dial_style.StyleDial) -> None:
         changes = shortcut_dial_style.changes(style_dial).set_index("label")[["mean", "low", "high"]]
         half = 4.3027 * math.sqrt(0.25 / 3)  # Student's interval of pairs that change by 3, 3.5 and 4
         assert changes.loc["plain"].tolist() == pytest.approx([3.5, 3.5 - half, 3.5 + half], abs=1e-3)
         assert changes.loc["SWAG (T = peak/2)"].tolist() == pytest.approx([0, 0, 0])
 
-    def test_more_pairs_stand_below_each_other(self, style_dial: shortcut_dial_style.Dial) -> None:
+    def test_more_pairs_stand_below_each_other(self, style_dial: shortcut_dial_style.StyleDial) -> None:
         assert len(by_label(shortcut_dial_style.make(style_dial, pairs=2))) == 2 * 2 * 3
 
     def test_networks_are_not_pooled(self, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from experiments.asking import compose_cells
 from experiments.science import VERSIONS, scientific
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.states import FAILURES
-from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.sweep import CellPlace, Sweep
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import read_status
@@ -43,7 +43,7 @@ def ran(sweep, number, error=None, *, sweep_name=None):
         suppress(RuntimeError, KeyboardInterrupt),
         store.claim(who, config={}, name="n", device="cpu", sweep=sweep_name or sweep.name) as run,
     ):
-        Place(sweep, number).note_runs([run.path], anew=False)
+        CellPlace(sweep, number).note_runs([run.path], anew=False)
         if error is not None:
             raise error
         run.write_rows([{"statistic": "one", "value": 1.0}])

@@ -364,7 +364,7 @@ class TestCurve:
         self, curves: curve.Curves, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         none = replace(curves.data, table=curves.data.table.assign(judge=None))
-        monkeypatch.setattr(stylizations, "load", lambda *_, **__: none)
+        monkeypatch.setattr(stylizations, "load_stylizations", lambda *_, **__: none)
         with pytest.raises(CellsError, match="should have measures"):
             curve.load([], Path(), partial=False)
 

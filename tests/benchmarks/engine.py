@@ -1,4 +1,4 @@
-"""The stylisation engine, lever by lever, against a textbook loop."""
+"""The stylisation engine, switch by switch, against a textbook loop."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.building import build, build_network
 from swag_repro.losses import Objective, Side, Style
-from swag_repro.networks import Architecture, Levers, TappedNetwork
+from swag_repro.networks import Architecture, Execution, TappedNetwork
+from swag_repro.optimisation import Guards, Optimisation
 from swag_repro.smoothing import NoSmoothing
-from swag_repro.transfer import Guards, Transfer
 from tests.benchmarks.timing import composed, interleaved, matmul_peak
 
 STYLE_WEIGHT = 10.0
@@ -62,7 +62,7 @@ class Variant:
     """One way of the project's engine to run a setup."""
 
     name: str
-    levers: Levers
+    execution: Execution
     smaller_side: bool = True
     deepest_tap: bool = True
     batched: bool = True
@@ -70,24 +70,26 @@ class Variant:
 
 
 FULL = Variant(
-    name="all levers", levers=Levers(fold_batchnorm=True, in_place=True, channels_last=True), tf32=True
+    name="all switches",
+    execution=Execution(fold_batchnorm=True, in_place=True, channels_last=True),
+    tf32=True,
 )
 
 
 def variants() -> Iterator[Variant]:
-    """All levers, all with each one switched off, and those that cost something switched on."""
-    full = FULL.levers
+    """All switches, all with each one switched off, and those that cost something switched on."""
+    full = FULL.execution
     yield FULL
-    yield replace(FULL, name="without fold_batchnorm", levers=replace(full, fold_batchnorm=False))
-    yield replace(FULL, name="without in_place", levers=replace(full, in_place=False))
-    yield replace(FULL, name="without channels_last", levers=replace(full, channels_last=False))
+    yield replace(FULL, name="without fold_batchnorm", execution=replace(full, fold_batchnorm=False))
+    yield replace(FULL, name="without in_place", execution=replace(full, in_place=False))
+    yield replace(FULL, name="without channels_last", execution=replace(full, channels_last=False))
     yield replace(FULL, name="without smaller_side", smaller_side=False)
     yield replace(FULL, name="without stop at deepest tap", deepest_tap=False)
     yield replace(FULL, name="without batching", batched=False)
     if torch.cuda.is_available():
         yield replace(FULL, name="without TF32", tf32=False)
-    yield replace(FULL, name="+ checkpoints", levers=replace(full, checkpoints=True))
-    yield replace(FULL, name="+ autocast=bfloat16", levers=replace(full, autocast="bfloat16"))
+    yield replace(FULL, name="+ checkpoints", execution=replace(full, checkpoints=True))
+    yield replace(FULL, name="+ autocast=bfloat16", execution=replace(full, autocast="bfloat16"))
 
 
 class Textbook:
@@ -191,7 +193,7 @@ class Engine:
         )
         paths = architecture.paths(self.objective.taps())
         end = {} if variant.deepest_tap else {"end": architecture.head[-1]}
-        self.network = TappedNetwork(setup.network(), {**paths, **end}, levers=variant.levers)
+        self.network = TappedNetwork(setup.network(), {**paths, **end}, execution=variant.execution)
         self.network.to(setup.device)
 
     def __call__(self) -> list[float]:
@@ -207,7 +209,7 @@ class Engine:
             ]
 
     def _run(self, contents: Tensor, styles: Tensor) -> list[float]:
-        transfer = Transfer(
+        optimisation = Optimisation(
             self.network,
             self.objective,
             contents,
@@ -219,7 +221,7 @@ class Engine:
             result=self.config.result,
             evaluations=self.setup.closures,
         )
-        last = [step.pairs for step in transfer][-1]
+        last = [step.pairs for step in optimisation][-1]
         return [pair.losses.total for pair in last]
 
 

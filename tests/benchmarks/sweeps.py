@@ -18,7 +18,7 @@ from experiments.command import CONF
 from experiments.running import Cell
 from experiments.sweeps.composing import Composer
 from experiments.sweeps.grid import Grid
-from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
 from tests.benchmarks.cells import Trivial
 
@@ -54,14 +54,14 @@ def _milliseconds(mode: str, before: int, cells: int) -> float:
         directory = Path(folder) / "sweeps" / "now"
         sweep = Sweep.start(directory, Trivial.reads, Grid(axes), command=[], launcher="basic", workers=1)
         for number in range(before):
-            Place(sweep, number).note_refusal("ended")
+            CellPlace(sweep, number).note_refusal("ended")
         composer, ends = Composer(sweep.entry), list[float]()
 
-        def compute(place: Place) -> Outcome:
+        def compute(place: CellPlace) -> Outcome:
             overrides = sweep.grid[place.number]
             return Cell(composer(overrides), overrides, place, Trivial, wait=False).run()
 
-        def tell(_: Outcome, place: Place) -> None:
+        def tell(_: Outcome, place: CellPlace) -> None:
             place.sweep.time_left()  # as an entry point does to print a line
             ends.append(time.monotonic())
 

@@ -18,7 +18,7 @@ from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
 from swag_repro.runs.files import digest
 from swag_repro.runs.identity import Identity
-from swag_repro.runs.records import Status
+from swag_repro.runs.records import RunStatus
 from swag_repro.runs.schema import LOSSES, NUMBERS, PAIRS, encoded
 from tests.benchmarks.timing import composed
 
@@ -112,8 +112,10 @@ def _state(number: int) -> Literal["running", "finished", "failed"]:
     return "finished"
 
 
-def _status(who: Identity, state: Literal["running", "finished", "failed"], rows: int, files: Row) -> Status:
-    started = Status.start(experiment=who.experiment, name="sweep", overrides=OVERRIDES, device="cpu")
+def _status(
+    who: Identity, state: Literal["running", "finished", "failed"], rows: int, files: Row
+) -> RunStatus:
+    started = RunStatus.start(experiment=who.experiment, name="sweep", overrides=OVERRIDES, device="cpu")
     if state == "running":
         return started
     reason = "MemoryError: no memory left" if state == "failed" else None

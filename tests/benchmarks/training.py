@@ -14,7 +14,7 @@ from rich.table import Table
 from experiments.building import build
 from experiments.config import checked
 from swag_repro.networks import Architecture
-from swag_repro.training import Dataset, Machine, Preparation, Recipe, Training, World
+from swag_repro.training import ClassifierLoop, ClassifierRecipe, Dataset, Machine, Preparation, World
 from swag_repro.training.batches import loader
 from tests.benchmarks.timing import composed, interleaved
 
@@ -62,9 +62,11 @@ def training(
     return table
 
 
-def _training(architecture: Architecture, recipe: Recipe, *, workers: int, device: torch.device) -> Training:
+def _training(
+    architecture: Architecture, recipe: ClassifierRecipe, *, workers: int, device: torch.device
+) -> ClassifierLoop:
     noise = Noise()
-    return Training(
+    return ClassifierLoop(
         architecture.build(),
         architecture,
         Dataset("noise", noise, noise, tuple("abcdefghij"), ""),
@@ -76,7 +78,7 @@ def _training(architecture: Architecture, recipe: Recipe, *, workers: int, devic
     )
 
 
-def _bare(trained: Training, steps: int) -> Callable[[], object]:
+def _bare(trained: ClassifierLoop, steps: int) -> Callable[[], object]:
     """Forward and backward pass of one batch that is there."""
     images = torch.rand(trained.recipe.batch_size, 3, 32, 32, device=trained.machine.device)
     images = images.contiguous(memory_format=trained.memory_format)
@@ -93,7 +95,7 @@ def _bare(trained: Training, steps: int) -> Callable[[], object]:
     return run
 
 
-def _loop(trained: Training, steps: int) -> Callable[[], object]:
+def _loop(trained: ClassifierLoop, steps: int) -> Callable[[], object]:
     """The first steps of a training, its workers' start included."""
 
     def run() -> object:
@@ -105,7 +107,7 @@ def _loop(trained: Training, steps: int) -> Callable[[], object]:
     return run
 
 
-def _loader(trained: Training, steps: int) -> Callable[[], object]:
+def _loader(trained: ClassifierLoop, steps: int) -> Callable[[], object]:
     """The batches of as many steps, used for nothing."""
 
     def run() -> object:

@@ -26,10 +26,10 @@ def without_ray(monkeypatch):
 def test_a_launcher_that_is_not_installed_is_told_with_its_extra():
     message = r"`hydra/launcher` should be installed; found ray, which is not. .*'swag-repro\[ray\]'"
     with pytest.raises(SettingError, match=message):
-        command.check("measure_activations", ["hydra/launcher=ray"])
+        command.check_overrides("measure_activations", ["hydra/launcher=ray"])
     with pytest.raises(SettingError, match=message):
-        launchers.check(launcher("hydra/launcher=ray"))
-    command.check("measure_activations", ["hydra/launcher=joblib"])
+        launchers.check_launcher(launcher("hydra/launcher=ray"))
+    command.check_overrides("measure_activations", ["hydra/launcher=joblib"])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_as_many_workers_as_a_launcher_runs_at_once(overrides, workers):
 
 def test_of_a_launcher_of_others_nothing_is_known():
     config = OmegaConf.create({"_target_": "elsewhere.Launcher"})
-    launchers.check(config)
+    launchers.check_launcher(config)
     assert launchers.workers(config) is None
     assert launchers.threads(config, 1) == CORES
 
@@ -66,7 +66,7 @@ def test_joblib_without_processes_is_refused():
     with pytest.raises(
         SettingError, match="`hydra.launcher.n_jobs` should be a number of processes; found 0"
     ):
-        launchers.check(launcher("hydra/launcher=joblib", "hydra.launcher.n_jobs=0"))
+        launchers.check_launcher(launcher("hydra/launcher=joblib", "hydra.launcher.n_jobs=0"))
 
 
 def test_workers_share_the_cores_that_their_process_may_use(monkeypatch):

@@ -170,8 +170,8 @@ def test_ctrl_c_leaves_no_job(slurm_cluster, slurm_engine, tmp_path):
 def test_what_slurm_would_refuse_is_refused_before(setting, message, slurm_cluster):
     before = len(slurm_cluster.jobs())
     with pytest.raises(SettingError, match=message):
-        launchers.check(launcher(SLURM, f"++hydra.launcher.{setting}"))
-    launchers.check(launcher(SLURM, "hydra.launcher.partition=main"))
+        launchers.check_launcher(launcher(SLURM, f"++hydra.launcher.{setting}"))
+    launchers.check_launcher(launcher(SLURM, "hydra.launcher.partition=main"))
     assert len(slurm_cluster.jobs()) == before
 
 
@@ -182,7 +182,7 @@ def test_a_controller_that_is_not_there_is_told_within_seconds(slurm_cluster, tm
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     monkeypatch.setattr(launchers, "PATIENCE", 2.0)
     with pytest.raises(SettingError, match="needs SLURM's controller; found no answer to sinfo in 2 s"):
-        launchers.check(launcher(SLURM))
+        launchers.check_launcher(launcher(SLURM))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SettingError, match="no sbatch on the PATH"):
-        launchers.check(launcher(SLURM))
+        launchers.check_launcher(launcher(SLURM))

@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis import __main__ as analysis
 from analysis.cli import COMMANDS
 from experiments.command import entry_of, experiments
-from experiments.listing import listed
+from experiments.listing import list_experiments
 
 SWAG = Path(sys.executable).with_name("swag")
 
@@ -59,7 +59,7 @@ def test_a_command_may_be_one_of_a_modules(tmp_path):
 
 
 def test_experiments_are_listed_with_their_cells(tmp_path):
-    rows = {one.name: one for one in listed(tmp_path)}
+    rows = {one.name: one for one in list_experiments(tmp_path)}
     assert list(rows) == experiments()
     assert (rows["fig3"].entry, rows["fig3"].cells, rows["fig3"].seconds) == ("measure_activations", 50, None)
     assert rows["smoke"].about == "Seconds: whether everything works on this machine"

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.command import CONF, check, entry_of, experiments
+from experiments.command import CONF, check_overrides, entry_of, experiments
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.errors import SettingError
 
@@ -46,8 +46,8 @@ def test_a_sweep_of_another_entry_point_is_refused_whole(name):
     with pytest.raises(
         SettingError, match="Type: python experiments/measure_activations.py -m experiment=fig3"
     ):
-        check("stylize", [f"experiment={name}"])
-    check("measure_activations", ["experiment=fig3", "network=vgg19,resnet50"])
+        check_overrides("stylize", [f"experiment={name}"])
+    check_overrides("measure_activations", ["experiment=fig3", "network=vgg19,resnet50"])
 
 
 def test_help_lists_the_entry_point_s_experiments_only(run):
@@ -73,5 +73,5 @@ def test_every_wrong_choice_names_the_right_ones():
         SettingError,
         match="`weights` should be one of file, imagenet, pretrained, random, run, trained; found 2",
     ):
-        check("stylize", ["weights=2"])
-    check("stylize", ["preset=null", "weights=random,file", "~experiment"])
+        check_overrides("stylize", ["weights=2"])
+    check_overrides("stylize", ["preset=null", "weights=random,file", "~experiment"])

@@ -42,9 +42,9 @@ STYLIZED = {
     "arm=plain": 0.02,
     "arm=softmax": 0.02,
     "arm=plain optimizer=adam": 0.02,
-    "arm=plain levers.autocast=bfloat16": 0.1,
+    "arm=plain execution.autocast=bfloat16": 0.1,
     "arm=plain compute.tf32=true": 0.05,
-    "arm=plain levers.checkpoints=true": 0.02,
+    "arm=plain execution.checkpoints=true": 0.02,
     "arm=softmax tile=32": 0.02,
 }
 """Settings → how far pictures may be from each other after a few steps, in parts of the range."""

@@ -16,11 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from skimage.filters import sobel
 
-from analysis.figures import draw
+from analysis.figures import draw_figure
 from experiments import stylize, transfer
 from experiments.command import CONF
 from experiments.config import checked
-from experiments.export_decoder import export
+from experiments.export_decoder import write_decoder
 from experiments.feedforward import trained
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.train_feedforward import main
@@ -157,7 +157,7 @@ def test_every_experiment_runs_in_smoke_size_and_has_a_figure(run, tmp_path, exp
     status, printed = run("-m", *chosen)
     assert status == 0, printed
     assert "2 computed" in printed or "2 judged" in printed
-    paths = draw(experiment, chosen[1:], tmp_path / "out", tmp_path / "results")
+    paths = draw_figure(experiment, chosen[1:], tmp_path / "out", tmp_path / "results")
     assert {path.suffix for path in paths} == {".png", ".pdf", ".csv", ".json"}
     table = pd.read_csv(next(path for path in paths if path.suffix == ".csv"))
     assert table["run_id"].nunique() == 2
@@ -210,7 +210,7 @@ def test_one_pass_stands_beside_the_optimisation_of_the_same_loss(call, tmp_path
     for entry, experiment, overrides in halves:
         status, printed = call(entry, "-m", f"experiment={experiment}", *overrides)
         assert status == 0, printed
-    paths = draw("adain_gatys", [*chosen, *steps], tmp_path / "out", tmp_path / "results")
+    paths = draw_figure("adain_gatys", [*chosen, *steps], tmp_path / "out", tmp_path / "results")
     table = pd.read_csv(next(path for path in paths if path.suffix == ".csv"))
     optimized, one_pass = (table[table["entry"] == entry] for entry in ("stylize", "transfer"))
     assert len(one_pass) == 4
@@ -444,7 +444,7 @@ def test_the_decoder_that_ships_takes_the_style_s_colours(call, tmp_path):
 
 def test_an_exported_decoder_is_that_of_its_run(decoder, tmp_path, monkeypatch, call):
     _, record = decoder
-    export(record.path, tmp_path / "shipped")
+    write_decoder(record.path, tmp_path / "shipped")
     config = (tmp_path / "shipped" / "config.yaml").read_text()
     assert str(record.path.parents[1]) not in config
     assert "/corpus" not in config
@@ -454,7 +454,7 @@ def test_an_exported_decoder_is_that_of_its_run(decoder, tmp_path, monkeypatch, 
     )
     assert status == 0, printed
     with pytest.raises(WeightsError, match="should be the id of a finished training"):
-        export(tmp_path / "nowhere", tmp_path / "shipped")
+        write_decoder(tmp_path / "nowhere", tmp_path / "shipped")
 
 
 def test_weights_of_another_network_or_damaged_ones(use, decoder):

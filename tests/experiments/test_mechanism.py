@@ -64,7 +64,7 @@ def test_each_arm_has_the_shares_that_it_is_named_for(cells):
 def test_the_largest_entries_hold_what_the_equation_says(run, tmp_path):
     """Before and after, by a product of matrices that no code of ours has touched; pictures stay as they are."""
     status, printed = run(
-        "-m", *TINY, "shares=loss,entries", "levers.fold_batchnorm=false", "start=style", "steps=1"
+        "-m", *TINY, "shares=loss,entries", "execution.fold_batchnorm=false", "start=style", "steps=1"
     )
     assert status == 0, printed
     plain, told = sorted(all_runs(tmp_path / "out"), key=lambda record: record.config["shares"])[::-1]

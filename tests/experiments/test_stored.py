@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from experiments import train_classifier, train_feedforward, transfer
-from experiments.export_decoder import export as export_decoder
-from experiments.export_weights import export as export_weights
+from experiments.export_decoder import write_decoder as export_decoder
+from experiments.export_weights import write_weights as export_weights
 from swag_repro.errors import WeightsError
 from swag_repro.runs.files import digests
 from swag_repro.runs.records import all_runs, read_status

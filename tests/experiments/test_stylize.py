@@ -320,9 +320,9 @@ def test_steps_and_precisions_of_each_scale(run, tmp_path, photos):
     shared = ["scales=[0.5,1.0]", "steps=[3,2]", "evaluations=[9,2]"]
     status, printed = run(*TINY, *photos, *shared)
     assert status == 0, printed
-    run(*TINY, *photos, *shared, "levers.autocast=[bfloat16,null]")
-    run(*TINY, *photos, *shared, "levers.autocast=[null,null]")
-    by_precision = {str(record.config["levers"]["autocast"]): record for record in records(tmp_path)}
+    run(*TINY, *photos, *shared, "execution.autocast=[bfloat16,null]")
+    run(*TINY, *photos, *shared, "execution.autocast=[null,null]")
+    by_precision = {str(record.config["execution"]["autocast"]): record for record in records(tmp_path)}
     curves = {name: pd.read_parquet(record.path / "curves.parquet") for name, record in by_precision.items()}
     plain, coarse = curves["None"], curves["['bfloat16', None]"]
     assert plain.groupby("scale")["evaluation"].max().tolist()[1] == 2
@@ -386,9 +386,11 @@ def test_pictures_too_large_for_the_memory_are_refused_before_the_start(run, tmp
     assert status == 1
     assert "`images.size` should leave pictures, gradient and optimiser room in the 0.0 GiB" in printed
     first = "a smaller compute.batch_size or " if batch == 2 else ""
-    assert f"Choose {first}a smaller size or levers.checkpoints=true" in printed
+    assert f"Choose {first}a smaller size or execution.checkpoints=true" in printed
     assert not list(tmp_path.glob("out/runs/*/images/*.png"))
-    _, printed = run(*TINY, f"compute.batch_size={batch}", "levers.checkpoints=true", "optimizer.history=100")
+    _, printed = run(
+        *TINY, f"compute.batch_size={batch}", "execution.checkpoints=true", "optimizer.history=100"
+    )
     assert f"Choose {first}a smaller size or optimizer.history=10." in " ".join(printed.split())
 
 
@@ -406,7 +408,7 @@ def test_tiles_take_less_memory_where_a_picture_is_larger(monkeypatch):
     monkeypatch.setattr("experiments.stylization.stylization.TILE", 256)
     settings = (
         *BASE, "network=resnet18", "objective.layers=2", "objective.content_layer=2", "images.resize=squash",
-        "images.source.limit=1", "optimizer.history=1", "levers.checkpoints=true",
+        "images.source.limit=1", "optimizer.history=1", "execution.checkpoints=true",
     )  # fmt: skip
     whole, tiled = {}, {}
     for found, more in ((whole, []), (tiled, ["tile=256"])):
@@ -724,7 +726,7 @@ def test_the_last_scale_has_a_smaller_step():
     network = cell.network()
     batch = cell.batch(cell.pairs[:1])
     found = [
-        cell.transfer(network, batch, batch.contents, last=last)._optimizer._images[0].lr
+        cell.optimisation(network, batch, batch.contents, last=last)._optimizer._images[0].lr
         for last in (False, True)
     ]
     assert found == [2e-3, 1e-3]
@@ -830,7 +832,7 @@ BAD = {
     "no spread": (["+network.std=[0,1,1]"], "`network.std` should be three positive numbers"),
     "a weight that is a word": (["objective.tap_weights=nonsense"], "`objective.tap_weights` should be a number, or a list"),
     "never a checkpoint": (["keep.checkpoint_seconds=nan"], "`keep.checkpoint_seconds` should be at least 0; found nan"),
-    "an unknown lever": (["+levers.nonsense=1"], "`levers.nonsense` should be a known key"),
+    "an unknown switch": (["+execution.nonsense=1"], "`execution.nonsense` should be a known key"),
     "text that is no override": (["content=a(1.png"], "`command` should be key=value.*two kinds of quotes"),
     "a sweep without -m": (["experiment=fig1"], "a sweep over smoothing.*-m.*experiment=fig1"),
     "another entry point's experiment": (["experiment=fig3"], "should be one that stylize.py computes.*measure_activations.py -m experiment=fig3"),
@@ -849,7 +851,7 @@ BAD = {
     "steps for other scales": (["scales=[0.5,1.0]", "steps=[4,2,1]", "evaluations=null"], "`steps` should have one value for each of the 2"),
     "steps that are words": (["steps=many"], "`steps` should be whole numbers, one for all scales or a list"),
     "a scale of too few steps": (["scales=[0.5,1.0]", "steps=[4,-1]", "evaluations=null"], "`steps` should be at least 0"),
-    "an unknown precision of a scale": (["scales=[0.5,1.0]", "levers.autocast=[int8,null]"], "`levers.autocast` should be one of"),
+    "an unknown precision of a scale": (["scales=[0.5,1.0]", "execution.autocast=[int8,null]"], "`execution.autocast` should be one of"),
     "impossible batch": (["compute.batch_size=0"], "`compute.batch_size` should be a whole number from 1, or auto"),
     "no batch": (["compute.batch_size=many"], "`compute.batch_size` should be a whole number from 1, or auto"),
     "unknown line search": (["optimizer.line_search=golden"], "line_search"),

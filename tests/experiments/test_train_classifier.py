@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from experiments import measure_activations, measure_units
 from experiments.checkpoints import Checkpoints
 from experiments.config import checked
-from experiments.export_weights import export
+from experiments.export_weights import write_weights
 from experiments.train_classifier import main  # noqa: F401  (the fixture `run` calls it)
 from experiments.training.training import ClassifierTraining
 from swag_repro.errors import WeightsError
@@ -251,7 +251,7 @@ def test_exported_weights_are_those_of_their_runs(run, colors, tmp_path):
     for seed in (0, 1):
         assert run(*on(colors, "name=family", f"weights.seed={seed}"))[0] == 0
     assert run(*on(colors, "name=family", "weights.seed=2", "recipe.lr=1e20", "recipe.warmup=0"))[0] == 1
-    export(output, "family", folder)
+    write_weights(output, "family", folder)
     table = pd.read_csv(folder / "table.csv")
     assert table["seed"].tolist() == [0, 1]
     assert (table["test_accuracy"] - table["test_accuracy_as_stored"]).abs().max() <= 1 / 24
@@ -275,23 +275,23 @@ def test_exported_weights_are_those_of_their_runs(run, colors, tmp_path):
     with pytest.raises(WeightsError, match="should have the sha256"):
         weights_.build(architecture)
     with pytest.raises(WeightsError, match="should be that of finished trainings; found none of 'other'"):
-        export(output, "other", folder)
+        write_weights(output, "other", folder)
 
 
 def test_an_export_adds_to_what_is_there(run, colors, tmp_path):
     folder, output = tmp_path / "family", tmp_path / "out"
     assert run(*on(colors, "name=first"))[0] == 0
-    export(output, "first", folder)
+    write_weights(output, "first", folder)
     assert run(*on(colors, "name=second", "weights.seed=1"))[0] == 0
-    export(output, "second", folder, numbers_only=["small_residual"])
+    write_weights(output, "second", folder, numbers_only=["small_residual"])
     table, curves = pd.read_csv(folder / "table.csv"), pd.read_csv(folder / "curves.csv")
     assert table["seed"].tolist() == [0, 1]
     assert table["file"].isna().tolist() == [False, True]
     assert not (folder / "small_residual-1.safetensors").exists()
     counts = curves["seed"].value_counts()
     assert counts[0] == counts[1] > 0
-    export(output, "second", folder)
+    write_weights(output, "second", folder)
     assert pd.read_csv(folder / "table.csv")["file"].notna().all()
     assert pd.read_csv(folder / "curves.csv").equals(curves)
     with pytest.raises(WeightsError, match="should be networks with a training; found small_vgg"):
-        export(output, "first", folder, numbers_only=["small_vgg"])
+        write_weights(output, "first", folder, numbers_only=["small_vgg"])

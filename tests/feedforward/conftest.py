@@ -5,7 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from swag_repro.feedforward import AdaIN, Cropping, Encoder, Johnson, Normalization, Recipe, folders
+from swag_repro.feedforward import (
+    AdaIN,
+    Cropping,
+    Encoder,
+    FeedforwardRecipe,
+    Johnson,
+    Normalization,
+    folders,
+)
 from swag_repro.losses import Side
 from swag_repro.networks import TappedNetwork
 from swag_repro.networks.small import small_vgg
@@ -45,7 +53,7 @@ def objective(**settings):
 
 
 def recipe(**settings):
-    return Recipe(**{**RECIPE, **settings})
+    return FeedforwardRecipe(**{**RECIPE, **settings})
 
 
 def write_pictures(folder, count, size=(40, 48), seed=0):

@@ -11,7 +11,16 @@ from torchvision import models
 from experiments.building import build
 from experiments.command import CONF
 from experiments.config import checked
-from swag_repro.feedforward import AdaIN, Johnson, Normalization, mirrored, reach, reflect, stages, stride
+from swag_repro.feedforward import (
+    AdaIN,
+    Johnson,
+    Normalization,
+    mirror_decoder,
+    reach,
+    reflect,
+    stages,
+    stride,
+)
 from swag_repro.feedforward.johnson import JohnsonNetwork
 
 NORMALIZATION = Normalization(correction=0, eps=1e-5)
@@ -28,7 +37,7 @@ def convolutions(network):
 def test_the_decoder_of_vgg19_is_the_papers():
     path, channels = stages(models.vgg19(weights=None), "features.20")
     assert (stride(path), channels) == (8, 512)
-    decoder = mirrored(path, channels, norm="none")
+    decoder = mirror_decoder(path, channels, norm="none")
     widths = [512, 256, 256, 256, 256, 128, 128, 64, 64, 3]
     assert convolutions(decoder) == [(before, after, 3, "reflect") for before, after in pairwise(widths)]
     kinds = [type(layer).__name__ for layer in decoder]
@@ -44,7 +53,7 @@ def test_the_decoder_of_vgg19_is_the_papers():
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_norms_stand_before_each_relu(norm):
     path, channels = stages(models.vgg16(weights=None), "features.8")
-    kinds = [type(layer).__name__ for layer in mirrored(path, channels, norm=norm)]
+    kinds = [type(layer).__name__ for layer in mirror_decoder(path, channels, norm=norm)]
     norms = [i for i, kind in enumerate(kinds) if "Norm" in kind]
     assert len(norms) == kinds.count("ReLU") == kinds.count("Conv2d") - 1
     assert all(kinds[i - 1 : i + 2 : 2] == ["Conv2d", "ReLU"] for i in norms)
@@ -67,7 +76,7 @@ def test_other_encoders_have_mirrors_too(network, tap, shrinks):
         architecture = build(checked(compose("stylize", [f"network={network}"]), "stylize").network)
     path, channels = stages(architecture.build(), architecture.taps[tap])
     assert stride(path) == shrinks
-    decoder = mirrored(path, channels, norm="none")
+    decoder = mirror_decoder(path, channels, norm="none")
     assert decoder(torch.rand(1, channels, 6, 6)).shape == (1, 3, 6 * shrinks, 6 * shrinks)
     assert decoder[-1].out_channels == 3
 

@@ -11,14 +11,14 @@ from swag_repro.feedforward import (
     Cropping,
     FeedforwardTraining,
     Stylizer,
-    bundled,
+    bundled_corpus,
     equalized,
     folders,
     stages,
 )
-from swag_repro.images import Resize, load, luminance
+from swag_repro.images import Resize, load_image, luminance
 from swag_repro.images import bundled as bundled_pictures
-from swag_repro.losses import Like, Style
+from swag_repro.losses import BorrowedShares, Style
 from swag_repro.networks.small import small_vgg
 from swag_repro.training import Machine, World
 from tests.feedforward.conftest import (
@@ -117,7 +117,7 @@ def test_targets_of_features_are_those_of_images(balance):
 
 
 def test_gradients_of_another_arm_can_not_be_matched():
-    like = Like(smoothing=Softmax(name="softmax", mean_one=True), match="gradient")
+    like = BorrowedShares(smoothing=Softmax(name="softmax", mean_one=True), match="gradient")
     of, read = objective(balance="sides", like=like), encoder()
     with pytest.raises(SettingError, match="objective.match"):
         of.targets_of(read(torch.rand(1, 3, 32, 32)), read(torch.rand(1, 3, 32, 32)))
@@ -162,7 +162,7 @@ def test_too_few_images_for_a_batch(corpus):
             lambda path: folders(content=str(path), style=str(path)),
             "`corpus.content` should hold image files",
         ),
-        (lambda path: bundled(style="mona_lisa"), "`corpus.style` should be one of"),  # noqa: ARG005
+        (lambda path: bundled_corpus(style="mona_lisa"), "`corpus.style` should be one of"),  # noqa: ARG005
         (lambda path: Cropping(short=32, size=64), "`crop.size` should be from 16 to crop.short, 32"),  # noqa: ARG005
         (lambda path: recipe(lr=0.0), "`recipe.lr` should be positive"),  # noqa: ARG005
     ],
@@ -178,7 +178,11 @@ def test_a_corpus_is_told_by_its_files(tmp_path):
     again = folders(content=str(write_pictures(tmp_path / "b", 3)), style=str(style))
     more = folders(content=str(write_pictures(tmp_path / "a", 4)), style=str(style))
     assert first.digest == again.digest != more.digest
-    assert (len(bundled().contents), len(bundled().styles), len(bundled(style="edith").styles)) == (7, 7, 1)
+    assert (
+        len(bundled_corpus().contents),
+        len(bundled_corpus().styles),
+        len(bundled_corpus(style="edith").styles),
+    ) == (7, 7, 1)
 
 
 @pytest.mark.slow
@@ -186,7 +190,7 @@ def test_a_decoder_that_overfits_four_images_gives_them_back():
     """Each image is its own style: AdaIN changes nothing, and the decoder only has to invert."""
     pictures = [one for one in bundled_pictures() if one.role == "content"][:4]
     resize = Resize(size=64, policy="squash", interpolation="lanczos")
-    images = torch.stack([load(picture, resize) for picture in pictures])
+    images = torch.stack([load_image(picture, resize) for picture in pictures])
     torch.manual_seed(0)
     wide = small_vgg(width=32, units=1, num_classes=2).eval()
     read, network = encoder(wide), ADAIN.network(wide, TAPS["second"], seed=0)

@@ -18,11 +18,11 @@ from experiments.command import CONF
 from experiments.config import checked
 from experiments.stylization.starts import start_of
 from experiments.stylization.stylization import Stylization
-from swag_repro.losses.base import PIXELS, Look
+from swag_repro.losses.base import PIXELS, LossContext
 from swag_repro.losses.draws import generator
 from swag_repro.losses.strotss import (
     IMAGE,
-    Moments,
+    MeanCovariance,
     color_distances,
     cosine_distances,
     draw_positions,
@@ -64,7 +64,7 @@ def begun(*overrides, start=None):
     """Their optimisation, before its first step."""
     cell, network, batch = loaded(*overrides)
     start = start_of(batch, cell.config.start, noise=0.0, seed=0, picture=None) if start is None else start
-    return cell.transfer(network, batch, start.double())
+    return cell.optimisation(network, batch, start.double())
 
 
 def relative(found, expected):
@@ -73,8 +73,8 @@ def relative(found, expected):
     return float(((found - expected) / expected).abs().max())
 
 
-def check_thumbnail(transfer, expected, tolerance):
-    thumbnail = F.adaptive_avg_pool2d(transfer.images[0], 16)
+def check_thumbnail(optimisation, expected, tolerance):
+    thumbnail = F.adaptive_avg_pool2d(optimisation.images[0], 16)
     expected = torch.tensor(expected, dtype=thumbnail.dtype)
     torch.testing.assert_close(thumbnail, expected, rtol=0, atol=tolerance)
 
@@ -93,10 +93,10 @@ def check_thumbnail(transfer, expected, tolerance):
 )
 def test_twenty_evaluations_of_lbfgs(name, overrides):
     """The steps are in float64: in float32, rounding makes two runs of one program as different within ten steps."""
-    original, transfer = golden(name), begun(*overrides)
-    losses = [transfer.advance().pairs[0].losses for _ in range(20)]
+    original, optimisation = golden(name), begun(*overrides)
+    losses = [optimisation.advance().pairs[0].losses for _ in range(20)]
     assert relative([each.total for each in losses], original["total"]) < 1e-5
-    check_thumbnail(transfer, original["thumbnail"], 1e-5)
+    check_thumbnail(optimisation, original["thumbnail"], 1e-5)
 
 
 # --- Demystifying ---------------------------------------------------------------------------------------
@@ -114,34 +114,34 @@ def test_twenty_steps_of_demystifying(loss):
     """Its style losses are gradients only, so the way is told by the content's loss and by how far steps go."""
     original = golden("demystifying")[loss]
     variation = 1e-2 / 16 * 256**2 * 3 * 64 * 64
-    transfer = begun(
+    optimisation = begun(
         "preset=demystifying", f"objective=mmd_{loss}", f"objective.total_variation_weight={variation}", "stop.change=null",
         *(["start=content"] if loss == "poly" else []), start=grey_start() if loss == "linear" else None,
     )  # fmt: skip
     content, changes = [], []
     for _ in range(20):
-        before = transfer._optimizer.iterate(0)
-        content.append(2 * transfer.advance().pairs[0].losses.content)
-        after = transfer._optimizer.iterate(0)
+        before = optimisation._optimizer.iterate(0)
+        content.append(2 * optimisation.advance().pairs[0].losses.content)
+        after = optimisation._optimizer.iterate(0)
         changes.append(float((after - before).norm() / after.norm()))
     assert relative(changes, original["relative_change"]) < 1e-3
     nonzero = slice(1 if loss == "poly" else 0, None)  # the content loss begins with 0
     assert relative(content[nonzero], original["content"][nonzero]) < 1e-3
     # Its total variation takes 0 for what lies outside the image; only the border shows this.
-    check_thumbnail(transfer, original["thumbnail"], 1e-3)
+    check_thumbnail(optimisation, original["thumbnail"], 1e-3)
 
 
 def test_layers_of_demystifying_s_bn_loss():
     """The losses are those of the start, as its code prints them, without the layers' weights."""
     expected = golden("demystifying")["bn"]["layers"]
-    transfer = begun("preset=demystifying", "objective=bn", start=grey_start())
-    network, targets = transfer._network, transfer._targets
-    side = transfer._objective.style
+    optimisation = begun("preset=demystifying", "objective=bn", start=grey_start())
+    network, targets = optimisation._network, optimisation._targets
+    side = optimisation._objective.style
     side = replace(side, loss=replace(side.loss, normalizer="mean"))
     found = side.loss(
         {tap: layer for tap, layer in network(grey_start()).items() if tap in side.taps},
         [targets.styles[0][0].kept],
-        Look([0]),
+        LossContext([0]),
     )
     assert relative([float(found[tap]) for tap in side.taps], expected) < 1e-4
 
@@ -170,7 +170,7 @@ def test_terms_of_strotss():
     x, y = columns()
     found = {
         "remd": relaxed_emd(cosine_distances(x, y)),
-        "moments": moment_distance(Moments.of(x), Moments.of(y)),
+        "moments": moment_distance(MeanCovariance.of(x), MeanCovariance.of(y)),
         # Its code gives NaN for black; in ours black is at distance 1.
         "color": relaxed_emd(color_distances(*(0.05 + 0.9 * colors[:, :3] for colors in (x, y)))),
         "self_similarity": self_similarity_distance(x, y),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from swag_repro.images import bundled, load
+from swag_repro.images import bundled, load_image
 from swag_repro.images.colors import (
     ROUNDING,
     grey,
@@ -255,7 +255,7 @@ def test_a_variation_below_rounding_is_not_blown_up():
 
 
 def test_real_pictures_come_close_to_the_contents_mean_although_clamped():
-    pictures = [load(picture, Resize(size=64)) for picture in bundled()]
+    pictures = [load_image(picture, Resize(size=64)) for picture in bundled()]
     for content in pictures[:7]:
         for style in pictures[7:]:
             found = match_colors(style, content)

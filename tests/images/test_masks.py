@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from swag_repro.errors import ImageError, SettingError
 from swag_repro.images.masks import feathered, load_mask
 from swag_repro.images.picture import Picture
-from swag_repro.images.tensors import load
+from swag_repro.images.tensors import load_image
 from tests.parts import Resize
 
 WIDTH, HEIGHT = 48, 32
@@ -56,7 +56,7 @@ def test_white_is_one_and_black_is_zero(tmp_path, content):
 def test_a_mask_is_resized_as_its_picture_is(tmp_path, content, policy, size):
     resize = Resize(size=size, policy=policy)
     found = load_mask(saved(tmp_path, left_half()), content, resize, feather=0)
-    assert found.shape == (1, *load(content, resize).shape[1:])
+    assert found.shape == (1, *load_image(content, resize).shape[1:])
     assert 0 <= found.min() < found.max() <= 1
     assert found.mean() == pytest.approx(0.5, abs=0.01)
     assert (found[:, :, : found.shape[2] // 2 - 3] > 0.95).all()

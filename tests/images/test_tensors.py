@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from swag_repro.errors import ImageError, NonFiniteError, SettingError, StoreError
-from swag_repro.images import Picture, batches, bundled, load, save_png, to_pil
+from swag_repro.images import Picture, batches, bundled, load_image, save_png, to_pil
 from tests.parts import Resize
 
 
@@ -29,7 +29,7 @@ SAME = Resize(size=20)
 
 def test_load_is_channels_first_in_the_unit_interval():
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    image = load(picture("noise", read=lambda: Image.fromarray(pixels)), SAME)
+    image = load_image(picture("noise", read=lambda: Image.fromarray(pixels)), SAME)
     assert image.shape == (3, 20, 30)
     assert image.dtype == torch.float32
     assert image.is_contiguous()
@@ -46,8 +46,8 @@ def test_to_pil_rounds_to_the_nearest_level(level, error):
 
 def test_to_pil_clamps_and_load_undoes_it():
     assert to_pil(torch.tensor([-3.0, 0.5, 7.0]).reshape(3, 1, 1)).getpixel((0, 0)) == (0, 128, 255)
-    image = load(bundled(limit=1)[0], Resize(size=64))
-    again = load(picture("again", read=lambda: to_pil(image)), Resize(size=64))
+    image = load_image(bundled(limit=1)[0], Resize(size=64))
+    again = load_image(picture("again", read=lambda: to_pil(image)), Resize(size=64))
     assert torch.equal(image, again)
 
 

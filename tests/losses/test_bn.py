@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import Look
+from swag_repro.losses.base import LossContext
 from swag_repro.losses.bn import moments_distance
 from swag_repro.losses.moments import channel_means, channel_moments
 from tests.parts import BatchNormLoss
@@ -17,7 +17,7 @@ def noise(*shape, seed=0, dtype=torch.float64):
 def compared(features, *styles, mask=None, **settings):
     loss = BatchNormLoss(**settings)
     targets = [loss.target({"tap": style}) for style in styles]
-    return loss({"tap": features}, targets, Look([0] * len(features), mask))["tap"]
+    return loss({"tap": features}, targets, LossContext([0] * len(features), mask))["tap"]
 
 
 def test_by_hand():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import PIXELS, LayerLoss, Look
+from swag_repro.losses.base import PIXELS, LayerLoss, LossContext
 from swag_repro.losses.fusion import Fusion
 from tests.parts import BatchNormLoss, GaussianMMD, GramLoss, LinearMMD
 
@@ -58,7 +58,7 @@ STYLES = [
     }
     for s in (1, 2)
 ]
-LOOK = Look([3, 4])
+LOOK = LossContext([3, 4])
 TAPS = {"relu1": 1.0, "relu2": 0.5}
 
 
@@ -108,7 +108,7 @@ def test_each_loss_sees_what_it_reads():
     spy, colors = Spy(), Colors()
     fused = Fusion(losses={"spy": spy, "colors": colors}, weights=[1, 1])
     mask = torch.ones(2, 1, 8, 8, dtype=torch.float64)
-    fused(FEATURES, [fused.target(style) for style in STYLES], Look([3, 4], mask))
+    fused(FEATURES, [fused.target(style) for style in STYLES], LossContext([3, 4], mask))
     assert [seen[:2] for seen in spy.seen[:4]] == [(1, 3), (1, 5), (1, 3), (1, 5)]
     assert [(shape, draws) for shape, _, draws in spy.seen[4:]] == [((2, 3, 16), (3, 4)), ((2, 5, 4), (3, 4))]
     assert all(shares.shape == (2, shape[2]) for shape, shares, _ in spy.seen[4:])

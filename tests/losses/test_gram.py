@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from swag_repro.errors import SettingError
 from swag_repro.losses import (
     NORMALIZERS,
-    Look,
+    LossContext,
     content_distance,
     gram_distance_in_style_basis,
     gram_distance_to,
@@ -41,7 +41,7 @@ def compared(loss, features, *styles, mask=None):
     """The loss of one layer, `(A,)`: features `(A, D, ...)` against a style `(1, D, ...)` for each image."""
     planes = [image.unflatten(2, (-1, 1)) if image.dim() == 3 else image for image in (features, *styles)]
     targets = [loss.target({"tap": style}) for style in planes[1:]]
-    return loss({"tap": planes[0]}, targets, Look([0] * len(features), mask))["tap"]
+    return loss({"tap": planes[0]}, targets, LossContext([0] * len(features), mask))["tap"]
 
 
 # --- Equations ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import torch
 
 from swag_repro.errors import SettingError
 from swag_repro.losses import mmd
-from swag_repro.losses.base import Look
+from swag_repro.losses.base import LossContext
 from swag_repro.losses.draws import generator
 from swag_repro.losses.gram import gram_distance_to
 from swag_repro.losses.mmd import (
@@ -40,7 +40,7 @@ def compared(loss, features, *styles, mask=None, draws=None):
     """The loss of one layer, `(A,)`: features `(A, D, H, W)` or `(A, D, M)`, a style for each image."""
     planes = [image.unflatten(2, (-1, 1)) if image.dim() == 3 else image for image in (features, *styles)]
     targets = [loss.target({"tap": style}) for style in planes[1:]]
-    look = Look([0] * len(features) if draws is None else draws, mask)
+    look = LossContext([0] * len(features) if draws is None else draws, mask)
     return loss({"tap": planes[0]}, targets, look)["tap"]
 
 

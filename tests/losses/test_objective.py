@@ -9,7 +9,7 @@ from swag_repro.losses import NORMALIZERS, Side, Style, gradient_norms, total_va
 from swag_repro.losses.balance import BALANCES, matched_units
 from swag_repro.networks import TappedNetwork
 from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale, softmax
-from tests.parts import ContentLoss, GramLoss, Like, Objective, Softmax
+from tests.parts import BorrowedShares, ContentLoss, GramLoss, Objective, Softmax
 
 SMOOTHINGS = [
     NoSmoothing(),
@@ -133,7 +133,7 @@ def test_the_content_term_is_one_at_the_style_image(network):
 
 @pytest.mark.parametrize(
     "settings", [{"balance": balance} for balance in BALANCES]
-    + [{"like": Like(smoothing=Log1p(), match=match)} for match in ("loss", "gradient")],
+    + [{"like": BorrowedShares(smoothing=Log1p(), match=match)} for match in ("loss", "gradient")],
     ids=[*BALANCES, "like its loss", "like its gradient"],
 )  # fmt: skip
 def test_a_style_equal_to_the_content_leaves_finite_terms(network, settings):
@@ -175,8 +175,8 @@ def test_sides_keep_the_equations_layer_weights(network, smoothing):
 def test_matched_arms_have_the_other_arms_shares(network, own, other):
     """The shares are those of the loss, or of its gradient at the content image; the side stays as large."""
     wanted = objective(smoothing=other)
-    by_loss = objective(smoothing=own, like=Like(smoothing=other))
-    by_gradient = objective(smoothing=own, like=Like(smoothing=other, match="gradient"))
+    by_loss = objective(smoothing=own, like=BorrowedShares(smoothing=other))
+    by_gradient = objective(smoothing=own, like=BorrowedShares(smoothing=other, match="gradient"))
     for part, share in shares_of(parts(wanted, network)).items():
         torch.testing.assert_close(shares_of(parts(by_loss, network))[part], share)
     for part, share in gradient_shares_of(wanted, network).items():
@@ -191,7 +191,7 @@ def test_matched_arms_have_the_other_arms_shares(network, own, other):
 
 def test_an_arm_like_itself_is_itself(network):
     own = objective(smoothing=Log1p())
-    like = objective(smoothing=Log1p(), like=Like(smoothing=Log1p()))
+    like = objective(smoothing=Log1p(), like=BorrowedShares(smoothing=Log1p()))
     for found, expected in zip(*(evaluate(arm, network, CONTENTS * 0.9) for arm in (like, own)), strict=True):
         torch.testing.assert_close(found, expected)
 
@@ -341,7 +341,7 @@ def test_pairs_have_equally_many_styles(network):
         ({"content_weight": 0.0, "style_weight": 0.0}, "objective weights"),
         ({"content_weight": 0, "style_taps": {}}, "objective weights"),
         ({"balance": "distance"}, "objective.balance"),
-        ({"balance": "layers", "like": Like(smoothing=NoSmoothing())}, "objective.balance"),
+        ({"balance": "layers", "like": BorrowedShares(smoothing=NoSmoothing())}, "objective.balance"),
     ],
 )
 def test_wrong_settings(wrong, setting):

@@ -8,13 +8,13 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import PIXELS, Look
+from swag_repro.losses.base import PIXELS, LossContext
 from swag_repro.losses.draws import generator
 from swag_repro.losses.objective import Side, Style
 from swag_repro.losses.strotss import (
     IMAGE,
     STYLE,
-    Moments,
+    MeanCovariance,
     color_distances,
     cosine_distances,
     draw_positions,
@@ -152,7 +152,7 @@ def test_relaxed_emd_is_at_most_the_earth_movers_distance():
 
 def test_moment_distance_by_hand():
     # Means 1 and 5, variances 1 and 0.
-    distance = moment_distance(Moments.of(columns([0], [2])), Moments.of(columns([5])))
+    distance = moment_distance(MeanCovariance.of(columns([0], [2])), MeanCovariance.of(columns([5])))
     torch.testing.assert_close(distance.item(), 5.0)
 
 
@@ -162,7 +162,7 @@ def test_moment_distance_is_that_of_means_and_covariances():
         (a.mean(1) - b.mean(1)).abs().mean() + (a.cov(correction=0) - b.cov(correction=0)).abs().mean()
         for a, b in zip(x, y, strict=True)
     ]
-    found = moment_distance(Moments.of(x), Moments.of(y))
+    found = moment_distance(MeanCovariance.of(x), MeanCovariance.of(y))
     torch.testing.assert_close(found, torch.stack(expected))
 
 
@@ -196,7 +196,7 @@ def test_of_a_constant_image_self_similarity_is_defined(vector):
     [
         lambda x, y: relaxed_emd(cosine_distances(x, y)),
         lambda x, y: relaxed_emd(color_distances(x, y)),
-        lambda x, y: moment_distance(Moments.of(x), Moments.of(y)),
+        lambda x, y: moment_distance(MeanCovariance.of(x), MeanCovariance.of(y)),
         self_similarity_distance,
     ],
     ids=["remd", "color", "moments", "self_similarity"],
@@ -253,15 +253,15 @@ def test_with_all_positions_the_parts_are_the_equations():
         positions = draw_positions(each[PIXELS].shape[2:], ALL, generator(0, 0, IMAGE))
         whole.append(hypercolumns(each, positions.unsqueeze(0)))
     loss = Strotss(samples=ALL, style_samples=ALL, style_draws=1)
-    found = loss(x, [loss.target(y)], Look([0]))
+    found = loss(x, [loss.target(y)], LossContext([0]))
     expected = {
         "remd": relaxed_emd(cosine_distances(*whole)),
-        "moments": moment_distance(*map(Moments.of, whole)),
+        "moments": moment_distance(*map(MeanCovariance.of, whole)),
         "color": relaxed_emd(color_distances(x[PIXELS].flatten(2), y[PIXELS].flatten(2))),
     }
     torch.testing.assert_close(found, expected)
     content = {tap: layer.clone() for tap, layer in x.items()}
-    found = SelfSimilarity(samples=ALL)(features(6, 8, seed=10), [content], Look([0]))
+    found = SelfSimilarity(samples=ALL)(features(6, 8, seed=10), [content], LossContext([0]))
     other = hypercolumns(
         features(6, 8, seed=10), draw_positions((6, 8), ALL, generator(0, 0, 0)).unsqueeze(0)
     )
@@ -272,10 +272,10 @@ def test_with_all_positions_the_parts_are_the_equations():
 def test_an_image_has_its_own_style_but_samples_differ():
     x = features(6, 8)
     loss = Strotss(samples=ALL, style_samples=ALL)
-    for part in loss(x, [loss.target(x)], Look([0])).values():
+    for part in loss(x, [loss.target(x)], LossContext([0])).values():
         torch.testing.assert_close(part, torch.zeros(1, dtype=torch.float64), rtol=0, atol=1e-12)
     loss = Strotss(samples=10, style_samples=10, style_draws=1)
-    assert all(part > 1e-3 for part in loss(x, [loss.target(x)], Look([0])).values())
+    assert all(part > 1e-3 for part in loss(x, [loss.target(x)], LossContext([0])).values())
 
 
 def test_the_style_s_positions_are_several_draws_fixed_for_a_scale():
@@ -286,28 +286,28 @@ def test_the_style_s_positions_are_several_draws_fixed_for_a_scale():
     assert len(kept.colors[0, :, :1000].T.unique(dim=0)) == 1000
     assert 1100 < len(kept.colors[0].T.unique(dim=0)) <= 1200
     loss = Strotss(samples=ALL, style_samples=20)
-    first, other = (loss(x, [loss.target(y)], Look([draw])) for draw in (0, 7))
+    first, other = (loss(x, [loss.target(y)], LossContext([draw])) for draw in (0, 7))
     torch.testing.assert_close(first, other)  # all positions of the image, and as many of the style
     third = Strotss(samples=ALL, style_samples=20, seed=1)
-    assert third(x, [third.target(y)], Look([0]))["remd"] != first["remd"]
+    assert third(x, [third.target(y)], LossContext([0]))["remd"] != first["remd"]
 
 
 def test_image_and_content_are_read_at_the_same_positions():
     x = features(6, 8)
     for draw in range(-3, 3):
-        found = SelfSimilarity(samples=10)(x, [x], Look([draw]))
+        found = SelfSimilarity(samples=10)(x, [x], LossContext([draw]))
         assert found["self_similarity"].item() == 0
 
 
 @pytest.mark.parametrize("make", LOSSES)
 def test_equal_draws_are_equal_samples(make):
     loss, x, y = make(samples=10), features(6, 8), features(6, 8, seed=10)
-    values = [loss(x, [loss.target(y)], Look([draw])) for draw in (-8, 5, -8)]
+    values = [loss(x, [loss.target(y)], LossContext([draw])) for draw in (-8, 5, -8)]
     torch.testing.assert_close(values[0], values[2], rtol=0, atol=0)
     for part, value in values[0].items():
         assert value != values[1][part]
         other = make(samples=10, seed=1)
-        assert value != other(x, [other.target(y)], Look([-8]))[part]
+        assert value != other(x, [other.target(y)], LossContext([-8]))[part]
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -317,9 +317,9 @@ def test_images_of_a_batch_do_not_mix(make, masked):
     sizes = [(6, 8), (5, 4), (9, 9)]
     targets = [loss.target(features(*size, seed=10 * i)) for i, size in enumerate(sizes, start=1)]
     draws, mask = [4, -1, 4], (noise(3, 1, 6, 8, seed=5) > 0.8).double() if masked else None
-    together = loss(x, targets, Look(draws, mask))
+    together = loss(x, targets, LossContext(draws, mask))
     for i, target in enumerate(targets):
-        look = Look([draws[i]], None if mask is None else mask[i : i + 1])
+        look = LossContext([draws[i]], None if mask is None else mask[i : i + 1])
         alone = loss(image(x, i), [target], look)
         torch.testing.assert_close({part: value[i : i + 1] for part, value in together.items()}, alone)
     assert all((value.shape, value.dtype) == ((3,), torch.float64) for value in together.values())
@@ -336,10 +336,10 @@ def test_behind_a_mask_nothing_is_read(make):
     behind[PIXELS][..., 4:] += 1
     behind["fine"][..., 4:] += 1
     behind["coarse"][..., 3:] += 1
-    look = Look([0], mask)
+    look = LossContext([0], mask)
     torch.testing.assert_close(loss(x, [y], look), loss(behind, [y], look), rtol=0, atol=0)
-    for part, value in loss(x, [y], Look([0])).items():
-        assert value != loss(behind, [y], Look([0]))[part]
+    for part, value in loss(x, [y], LossContext([0])).items():
+        assert value != loss(behind, [y], LossContext([0]))[part]
 
 
 @pytest.mark.parametrize("make", LOSSES)
@@ -349,7 +349,7 @@ def test_gradients_of_all_layers(make):
     taps, layers = list(x), [layer.requires_grad_() for layer in x.values()]
 
     def parts(*layers):
-        return tuple(loss(dict(zip(taps, layers, strict=True)), [y, y], Look([0, 1])).values())
+        return tuple(loss(dict(zip(taps, layers, strict=True)), [y, y], LossContext([0, 1])).values())
 
     assert torch.autograd.gradcheck(parts, layers)
 
@@ -360,11 +360,11 @@ def test_narrower_types(make, dtype):
     """Half-precision layers beside pixels in float32: sums are those of float64 up to the layers' rounding."""
     x, y = features(6, 8), features(6, 8, seed=10)
     loss = make(samples=12)
-    expected = loss(x, [loss.target(y)], Look([0]))
+    expected = loss(x, [loss.target(y)], LossContext([0]))
     narrow = [{tap: layer.to(dtype) for tap, layer in each.items()} for each in (x, y)]
     for each, exact in zip(narrow, (x, y), strict=True):
         each[PIXELS] = exact[PIXELS].float()
-    found = loss(narrow[0], [loss.target(narrow[1])], Look([0]))
+    found = loss(narrow[0], [loss.target(narrow[1])], LossContext([0]))
     tolerance = 10 * torch.finfo(dtype).eps
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
@@ -440,7 +440,7 @@ def test_rmsprop_over_a_pyramid_lowers_the_style_parts():
     targets = [loss.target(seen(style))] * 2
 
     def parts(values, draw):
-        return loss(seen(canvas.decode(values, (24, 24))), targets, Look([draw] * 2))
+        return loss(seen(canvas.decode(values, (24, 24))), targets, LossContext([draw] * 2))
 
     def expected(values):
         """Means over samples that no step has seen."""

@@ -19,9 +19,9 @@ from tests.parts import (
     GramLoss,
     LinearMMD,
     Objective,
+    Optimisation,
     PolynomialMMD,
     SlicedWasserstein,
-    Transfer,
 )
 
 SIZE = 24
@@ -58,12 +58,12 @@ def objective(loss, style_weight=5.0, content_weight=1.0):
 
 def stylized(network, objective, steps):
     chosen = partial(Adam, lr=0.01) if objective.stochastic else LBFGS
-    transfer = Transfer(
+    optimisation = Optimisation(
         network, objective, CONTENT, [[Style(STYLE[0])]], start=CONTENT, optimizer=chosen, steps=steps
     )
-    for _ in transfer:
+    for _ in optimisation:
         pass
-    return transfer
+    return optimisation
 
 
 LOSSES = [

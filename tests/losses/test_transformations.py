@@ -1,4 +1,4 @@
-"""Random transformations: their effect on positions, and on a transfer."""
+"""Random transformations: their effect on positions, and on an optimisation."""
 
 import math
 from functools import partial
@@ -10,8 +10,8 @@ from torch import nn
 from swag_repro.errors import SettingError
 from swag_repro.losses import Side, Style
 from swag_repro.networks import TappedNetwork
+from swag_repro.optimisation import PairStatus
 from swag_repro.smoothing import NoSmoothing
-from swag_repro.transfer import Status
 from tests.parts import (
     LBFGS,
     Adam,
@@ -19,8 +19,8 @@ from tests.parts import (
     GramLoss,
     Guards,
     Objective,
+    Optimisation,
     RandomTransformations,
-    Transfer,
 )
 
 HEIGHT, WIDTH = 40, 64
@@ -92,7 +92,7 @@ def test_mistakes(wrong, message):
         RandomTransformations(**wrong)
 
 
-# --- In a transfer --------------------------------------------------------------------------------------
+# --- In an optimisation ---------------------------------------------------------------------------------
 
 IMAGES = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(0))
 
@@ -106,10 +106,10 @@ def objective(content_weight=0.0, transformations=None):
     )
 
 
-def transfer(pairs=2, transformations=None, optimizer=None):
+def optimisation(pairs=2, transformations=None, optimizer=None):
     torch.manual_seed(0)
     network = TappedNetwork(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), {"tap": "1"})
-    return Transfer(
+    return Optimisation(
         network,
         objective(transformations=transformations or RandomTransformations(jitter=3)),
         IMAGES[:pairs],
@@ -122,7 +122,7 @@ def transfer(pairs=2, transformations=None, optimizer=None):
 
 
 def test_a_transfer_goes_on_bit_for_bit_where_it_was_left():
-    whole, begun, resumed = transfer(), transfer(), transfer()
+    whole, begun, resumed = optimisation(), optimisation(), optimisation()
     for _ in range(7):
         begun.advance()
     resumed.load_state_dict(begun.state_dict())
@@ -131,22 +131,22 @@ def test_a_transfer_goes_on_bit_for_bit_where_it_was_left():
             pass
     assert torch.equal(whole.images, resumed.images)
     assert [pair.best for pair in whole.results] == [pair.best for pair in resumed.results]
-    assert {pair.status for pair in whole.results} == {Status.FINISHED}
-    other = transfer(transformations=RandomTransformations(jitter=3, seed=1))
+    assert {pair.status for pair in whole.results} == {PairStatus.FINISHED}
+    other = optimisation(transformations=RandomTransformations(jitter=3, seed=1))
     for _ in other:
         pass
     assert not torch.allclose(whole.images, other.images, atol=1e-3)
 
 
 def test_a_pair_is_moved_alike_in_any_batch():
-    both, alone = transfer(), transfer(1)
+    both, alone = optimisation(), optimisation(1)
     for _ in range(5):
         losses = [one.advance().pairs[0].losses.total for one in (both, alone)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_what_is_told_of_the_end_is_of_the_picture_as_it_is():
-    done = transfer()
+    done = optimisation()
     for _ in done:
         pass
     plain, network = objective(), done._network
@@ -159,4 +159,4 @@ def test_what_compares_places_or_two_looks_is_refused():
     with pytest.raises(SettingError, match=r"content_weight. should be 0 with transformations"):
         objective(content_weight=1.0, transformations=RandomTransformations())
     with pytest.raises(SettingError, match="`optimizer` should be adam or rmsprop"):
-        transfer(optimizer=LBFGS)
+        optimisation(optimizer=LBFGS)

@@ -14,7 +14,7 @@ import conf
 from experiments.building import build
 from experiments.config import checked
 from swag_repro.errors import SettingError, WeightsError
-from swag_repro.networks import Levers, TappedNetwork
+from swag_repro.networks import Execution, TappedNetwork
 from swag_repro.networks.shortcuts import idle_modules
 from swag_repro.weights import FileWeights
 from tests.parts import RandomWeights
@@ -40,7 +40,7 @@ def unfilled(found):
         return found.build()
 
 
-def tapped(name, *overrides, batchnorm="eval", levers=None, weights=None):
+def tapped(name, *overrides, batchnorm="eval", execution=None, weights=None):
     weights = weights or RandomWeights(seed=0)
     found = architecture(name, *overrides)
     network = weights.build(found)
@@ -52,7 +52,7 @@ def tapped(name, *overrides, batchnorm="eval", levers=None, weights=None):
             nn.init.normal_(module.running_mean, std=0.1, generator=generator)
             nn.init.uniform_(module.running_var, 0.5, 2.0, generator=generator)
     paths = found.paths(found.statistic_taps)
-    return TappedNetwork(network, paths, batchnorm=batchnorm, levers=levers)
+    return TappedNetwork(network, paths, batchnorm=batchnorm, execution=execution)
 
 
 def features_and_gradient(network):
@@ -63,7 +63,7 @@ def features_and_gradient(network):
 
 
 @cache
-def without_levers(name, override):
+def without_execution(name, override):
     return features_and_gradient(tapped(name, override))
 
 
@@ -130,26 +130,28 @@ def test_zero_is_the_control_and_neither_adds_nor_projects(residual, control):
 @pytest.mark.parametrize("name", ["resnet18", "resnet50_before_relu", "pseudo_resvgg"])
 @pytest.mark.parametrize("scale", [0, 0.5])
 @pytest.mark.parametrize(
-    "levers",
+    "execution",
     [
         {"in_place": True},
         {"fold_batchnorm": True, "in_place": True, "channels_last": True, "checkpoints": 3},
     ],
     ids=str,
 )
-def test_levers_change_neither_features_nor_gradients(name, scale, levers):
+def test_no_switch_changes_neither_features_nor_gradients(name, scale, execution):
     override = f"network.shortcut={scale}"
-    plain, gradient = without_levers(name, override)
-    quick = tapped(name, override, levers=Levers(**levers))
+    plain, gradient = without_execution(name, override)
+    quick = tapped(name, override, execution=Execution(**execution))
     features, found = features_and_gradient(quick)
     for tap, values in features.items():
         torch.testing.assert_close(values, plain[tap], rtol=1e-3, atol=1e-5)
     assert (found - gradient).norm() <= 1e-4 * gradient.norm()
-    assert "fold_batchnorm" not in levers or not [m for m in quick.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert "fold_batchnorm" not in execution or not [
+        m for m in quick.modules() if isinstance(m, nn.BatchNorm2d)
+    ]
 
 
 def test_additions_of_a_scaled_shortcut_are_in_place():
-    graph = tapped("resnet18", "network.shortcut=0.5", levers=Levers(in_place=True)).extractor.graph
+    graph = tapped("resnet18", "network.shortcut=0.5", execution=Execution(in_place=True)).extractor.graph
     assert len([node for node in graph.nodes if node.target is operator.iadd]) == 8
     assert not [node for node in graph.nodes if node.target is operator.add]
 

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.states import FAILURES
-from experiments.sweeps.sweep import Place, Sweep
+from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
 from swag_repro.errors import StoreError
 from swag_repro.runs import store
@@ -118,7 +118,7 @@ def test_what_failed_is_tried_once_a_sweep_and_what_was_interrupted_again(tmp_pa
 
 def test_a_cell_that_can_have_no_run_is_told_by_its_note(tmp_path):
     sweep = sweep_of(tmp_path, 1)
-    Place(sweep, 0).note_refusal("too small")
+    CellPlace(sweep, 0).note_refusal("too small")
     assert states(sweep) == ["failed"]
     assert sweep.look(0).reason == "too small"
     assert work(sweep) == []
@@ -126,7 +126,7 @@ def test_a_cell_that_can_have_no_run_is_told_by_its_note(tmp_path):
 
 def test_a_cell_is_done_once_all_of_its_runs_are(tmp_path):
     sweep = sweep_of(tmp_path, 1)
-    compute(place := Place(sweep, 0))
+    compute(place := CellPlace(sweep, 0))
     [painted] = (tmp_path / "runs").iterdir()
     place.note_runs([painted, None], anew=False)
     assert states(sweep) == ["missing"]
@@ -228,7 +228,7 @@ def test_a_lock_whose_holder_is_not_heard_of_holds_nothing(tmp_path, monkeypatch
 def test_what_is_left_is_estimated_by_the_pace_so_far(tmp_path):
     sweep = sweep_of(tmp_path, 4)
     assert sweep.time_left() == ""
-    compute(Place(sweep, 0))
+    compute(CellPlace(sweep, 0))
     status = next((tmp_path / "runs").iterdir()) / "status.json"
     assert json.loads(status.read_text())["sweep"] == "now"
     fresh = Sweep.read(sweep.directory)

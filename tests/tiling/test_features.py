@@ -5,7 +5,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError
-from swag_repro.networks import Levers, TappedNetwork
+from swag_repro.networks import Execution, TappedNetwork
 from swag_repro.networks.receptive import Window, fields
 from swag_repro.tiling import TiledFeatures
 
@@ -50,12 +50,12 @@ NETWORKS = {
     "resnet18": lambda: (
         torchvision.models.resnet18(),
         {"conv1": "relu", "conv3_1": "layer2.0"},
-        {"levers": Levers(fold_batchnorm=True, in_place=True, channels_last=True)},
+        {"execution": Execution(fold_batchnorm=True, in_place=True, channels_last=True)},
     ),
     "checkpoints": lambda: (
         torchvision.models.resnet18(),
         {"conv1": "relu", "conv2_2": "layer1.1"},
-        {"levers": Levers(fold_batchnorm=True, checkpoints=True)},
+        {"execution": Execution(fold_batchnorm=True, checkpoints=True)},
     ),
     "squeezenet": lambda: (
         torchvision.models.squeezenet1_1(), {"a": "features.3", "b": "features.6"}, {}

@@ -10,10 +10,10 @@ from swag_repro.tiling import POINTWISE, TiledObjective, can_be_tiled, whole
 from swag_repro.tiling.softmax import of_part, reads_whole_layers, shared
 from tests.parts import (
     BatchNormLoss,
+    BorrowedShares,
     ContentLoss,
     GaussianMMD,
     GramLoss,
-    Like,
     Objective,
     RandomTransformations,
     RobustGramLoss,
@@ -154,7 +154,7 @@ def test_no_layer_is_whole_while_it_is_evaluated(network):
     ("settings", "named"),
     [
         ({"style": GaussianMMD()}, "GaussianMMD"),
-        ({"like": Like(smoothing=NoSmoothing())}, "objective.like"),
+        ({"like": BorrowedShares(smoothing=NoSmoothing())}, "objective.like"),
     ],
 )
 def test_what_can_not_be_cut_is_told(settings, named, network):

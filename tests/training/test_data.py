@@ -12,8 +12,8 @@ import torch
 from PIL import EpsImagePlugin, Image
 
 from swag_repro.errors import DataError, ImageError, SettingError
-from swag_repro.training import Preparation, World, folder, torchvision_dataset
-from swag_repro.training.batches import Images, Order, in_order, number
+from swag_repro.training import Preparation, World, labelled_folder, torchvision_dataset
+from swag_repro.training.batches import LabelledImages, Order, in_order, number
 from swag_repro.training.data import HELD_OUT
 
 PAD = Preparation(size=16, crop="pad", flip=True)
@@ -29,7 +29,10 @@ def zipped(root, path, below=""):
 
 @pytest.mark.parametrize("below", ["", "colors/"])
 def test_a_zip_file_holds_what_its_folder_holds(colors, tmp_path, below):
-    of_folder, of_zip = folder(path=str(colors)), folder(path=str(zipped(colors, tmp_path / "c.zip", below)))
+    of_folder, of_zip = (
+        labelled_folder(path=str(colors)),
+        labelled_folder(path=str(zipped(colors, tmp_path / "c.zip", below))),
+    )
     assert of_zip.classes == of_folder.classes == ("blue", "green", "red")
     for one, other in ((of_folder.train, of_zip.train), (of_folder.test, of_zip.test)):
         assert len(one) == len(other)
@@ -73,7 +76,7 @@ def test_labelled_images_have_the_limits_of_all_images(
     if place == "zip":
         with zipfile.ZipFile(source, "a") as archive:
             archive.writestr("train/blue/000.jpg", content)
-    train = folder(path=str(source)).train
+    train = labelled_folder(path=str(source)).train
     with pytest.raises(ImageError, match=message):
         list(map(train.__getitem__, range(len(train))))
     assert not (tmp_path / "mark").exists()
@@ -88,24 +91,24 @@ def test_labelled_images_are_told_by_what_they_hold(colors, tmp_path, caplog):
         for file in [*sorted(copied.rglob("*.*")), copied / "train" / "blue" / "photo"]:
             archive.write(file, file.relative_to(copied))
     for source in (copied, tmp_path / "c.zip"):
-        assert len(folder(path=str(source)).train) == len(folder(path=str(colors)).train)
+        assert len(labelled_folder(path=str(source)).train) == len(labelled_folder(path=str(colors)).train)
         assert f"left out of {source}: 1 .txt" in caplog.text
 
 
 def test_the_digest_follows_the_contents(colors, tmp_path):
     copied = shutil.copytree(colors, tmp_path / "copy")
-    assert folder(path=str(copied)).digest == folder(path=str(colors)).digest
+    assert labelled_folder(path=str(copied)).digest == labelled_folder(path=str(colors)).digest
     next(copied.rglob("*.png")).unlink()
-    assert folder(path=str(copied)).digest != folder(path=str(colors)).digest
+    assert labelled_folder(path=str(copied)).digest != labelled_folder(path=str(colors)).digest
     first, second = zipped(colors, tmp_path / "1.zip"), zipped(copied, tmp_path / "2.zip")
-    assert folder(path=str(first)).digest != folder(path=str(second)).digest
+    assert labelled_folder(path=str(first)).digest != labelled_folder(path=str(second)).digest
 
 
 @pytest.mark.parametrize("name", HELD_OUT)
 def test_the_held_out_part_has_one_of_several_names(colors, tmp_path, name):
     copied = shutil.copytree(colors, tmp_path / "copy")
     (copied / "test").rename(copied / name)
-    assert len(folder(path=str(copied)).test) == 24
+    assert len(labelled_folder(path=str(copied)).test) == 24
 
 
 def emptied(root):
@@ -135,7 +138,7 @@ def test_bad_folders(colors, tmp_path, case):
     copied = shutil.copytree(colors, tmp_path / "copy")
     spoil(copied)
     with pytest.raises(DataError) as error:
-        folder(path=str(copied))
+        labelled_folder(path=str(copied))
     assert message in str(error.value)
 
 
@@ -143,7 +146,7 @@ def test_a_file_that_is_no_zip(tmp_path):
     path = tmp_path / "data.zip"
     path.write_bytes(b"no zip")
     with pytest.raises(DataError, match="should be a folder or a zip file"):
-        folder(path=str(path))
+        labelled_folder(path=str(path))
 
 
 def test_torchvision_datasets(tmp_path):
@@ -156,8 +159,8 @@ def test_torchvision_datasets(tmp_path):
 
 
 def images_of(path, preparation=PAD, *, seed=0, kept=False, each=None):
-    labelled = folder(path=str(path)).train
-    return Images(labelled, preparation, each or preparation.augmentation, seed=seed, kept=kept)
+    labelled = labelled_folder(path=str(path)).train
+    return LabelledImages(labelled, preparation, each or preparation.augmentation, seed=seed, kept=kept)
 
 
 def test_what_is_drawn_follows_from_seed_epoch_and_index_alone(colors):
@@ -189,7 +192,7 @@ def test_for_testing_nothing_is_drawn(colors):
         images = images_of(colors, preparation, each=preparation.plain)
         assert torch.equal(images[0, 1][1][0], images[7, 1][1][0])
         assert images[0, 1][1][0].shape == (3, preparation.size, preparation.size)
-    [(image, _)] = [folder(path=str(colors)).train[1]]
+    [(image, _)] = [labelled_folder(path=str(colors)).train[1]]
     assert torch.equal(
         images_of(colors, each=PAD.plain)[0, 1][1][0], torch.tensor(np.array(image)).permute(2, 0, 1)
     )

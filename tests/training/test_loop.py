@@ -15,7 +15,14 @@ from swag_repro.errors import DataError, SettingError, TrainingError
 from swag_repro.networks import Architecture
 from swag_repro.networks.shortcuts import scale_shortcuts
 from swag_repro.networks.small import small_resnet
-from swag_repro.training import Machine, Preparation, Recipe, Training, World, folder
+from swag_repro.training import (
+    ClassifierLoop,
+    ClassifierRecipe,
+    Machine,
+    Preparation,
+    World,
+    labelled_folder,
+)
 from swag_repro.training.recipe import outputs_loss
 
 RECIPE = {
@@ -70,8 +77,8 @@ def machine(**settings):
 def training(path, network=None, *, seed=0, kept=True, on=None, **recipe):
     torch.manual_seed(seed)
     network = network or small_resnet(**NETWORK)
-    return Training(
-        network, architecture(lambda: network), folder(path=str(path)), PAD, Recipe(**{**RECIPE, **recipe}),
+    return ClassifierLoop(
+        network, architecture(lambda: network), labelled_folder(path=str(path)), PAD, ClassifierRecipe(**{**RECIPE, **recipe}),
         seed=seed, machine=on or machine(), kept=kept,
     )  # fmt: skip
 
@@ -99,7 +106,7 @@ def test_it_learns(colors):
 
 def test_the_scores_are_those_of_the_images(colors):
     trained = training(colors)
-    dataset = folder(path=str(colors)).test
+    dataset = labelled_folder(path=str(colors)).test
     trained.network.eval()
     pixels = torch.stack([PAD.read(dataset[index][0]) for index in range(24)]) / 255
     logits = trained.network((pixels - trained.mean) / trained.std).detach()
@@ -178,7 +185,7 @@ def test_idle_projections_are_not_trained(colors):
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
 def test_schedules_rise_to_lr_and_fall_to_nothing(schedule):
-    recipe = Recipe(**{**RECIPE, "schedule": schedule, "lr": 0.4})
+    recipe = ClassifierRecipe(**{**RECIPE, "schedule": schedule, "lr": 0.4})
     optimizer = recipe.optimizer(nn.Linear(2, 2))
     scheduler = recipe.scheduler(optimizer, 100)
     rates = []
@@ -262,10 +269,12 @@ BAD = {"epochs": 0, "batch_size": 0, "lr": 0.0, "momentum": 1.0, "weight_decay":
 @pytest.mark.parametrize("setting", BAD)
 def test_recipes_are_checked(setting):
     with pytest.raises(SettingError, match=f"`recipe.{setting}` should be"):
-        Recipe(**{**RECIPE, setting: BAD[setting]})
+        ClassifierRecipe(**{**RECIPE, setting: BAD[setting]})
 
 
 @pytest.mark.parametrize("name", ["small", "imagenet"])
 def test_the_recipes_of_conf_are_recipes(name):
 
-    assert isinstance(build(OmegaConf.load(Path(conf.__file__).parent / "recipe" / f"{name}.yaml")), Recipe)
+    assert isinstance(
+        build(OmegaConf.load(Path(conf.__file__).parent / "recipe" / f"{name}.yaml")), ClassifierRecipe
+    )

@@ -13,30 +13,30 @@ from torch import Tensor
 
 from experiments.checkpoints import Checkpoints
 from experiments.frame import Context
-from experiments.pictures.batches import Batch
+from experiments.pictures.batches import PairBatch
 from experiments.pictures.saving import FinishedBatch, step_image
 from experiments.signals import interrupt
-from experiments.stylization.mirror import Mirror, losses_of
 from experiments.stylization.pace import Pace
-from experiments.stylization.scales import Scale
+from experiments.stylization.scales import PictureScale
+from experiments.stylization.tracking import BatchTracker, losses_of
 from experiments.sweeps.progress import increments
 from experiments.sweeps.sweep import interruptible
 from swag_repro.images import save_png
+from swag_repro.optimisation import Optimisation, PairRecord, PairStatus, Step
 from swag_repro.runs.files import digest_of
-from swag_repro.transfer import PairRecord, Status, Step, Transfer
 
-Begin: TypeAlias = Callable[[Batch, Sequence[Scale], int, Tensor | None], Transfer]
+Begin: TypeAlias = Callable[[PairBatch, Sequence[PictureScale], int, Tensor | None], Optimisation]
 """A function of a batch, its scales, a scale's index and the images of the scale before; it begins there."""
 
 
 @dataclass
-class State:
+class BatchState:
     """The state that decides how a batch continues; checkpoints store it.
 
     Attributes:
         scale: The index of the current scale.
         start: The coarser scale's images, `(B, 3, h, w)`; None at the first scale.
-        transfer: The `state_dict` of the current scale's optimisation; None before its first checkpoint.
+        optimisation: The `state_dict` of the current scale's optimisation; None before its first checkpoint.
         kept: The iteration of the last intermediate image of `keep.every`, at this scale.
         steps: The iterations of `measured_steps` that were saved.
         curves: A row for each evaluation, with the terms of each pair.
@@ -45,7 +45,7 @@ class State:
 
     scale: int = 0
     start: Tensor | None = None
-    transfer: dict[str, Any] | None = None
+    optimisation: dict[str, Any] | None = None
     kept: int = 0
     steps: list[int] = field(default_factory=list)
     curves: list[dict[str, float]] = field(default_factory=list)
@@ -53,10 +53,10 @@ class State:
 
     def next_scale(self, images: Tensor) -> None:
         """Go to the next scale, which starts at these images."""
-        self.scale, self.start, self.transfer, self.kept = self.scale + 1, images, None, 0
+        self.scale, self.start, self.optimisation, self.kept = self.scale + 1, images, None, 0
 
 
-class Painter:
+class BatchOptimiser:
     """The optimisation of a stylisation's batches, one after the other.
 
     Args:
@@ -74,21 +74,21 @@ class Painter:
         context: Context,
         *,
         names: Sequence[str],
-        scales_for: Callable[[Batch], Sequence[Scale]],
+        scales_for: Callable[[PairBatch], Sequence[PictureScale]],
         begin: Begin,
         pace: Pace | None,
     ) -> None:
         self.config, self.context = config, context
         self.scales_for, self.begin, self.pace = scales_for, begin, pace
         self.checkpoints = Checkpoints(context.run.path, seconds=config.keep.checkpoint_seconds)
-        self.mirror = Mirror(context.tracker, names, every=config.tracking.every)
+        self.tracking = BatchTracker(context.tracker, names, every=config.tracking.every)
         self.curves: list[dict[str, float]] = []
 
-    def paint(self, batch: Batch) -> FinishedBatch:
+    def paint(self, batch: PairBatch) -> FinishedBatch:
         """Return the pictures of a batch."""
         saved = self.checkpoints.load(batch.key)
-        state = State(**saved) if saved else self._begun(batch)
-        self.mirror.begin(batch, state.curves)
+        state = BatchState(**saved) if saved else self._begun(batch)
+        self.tracking.begin(batch, state.curves)
         scales = self.scales_for(batch)
         records: tuple[PairRecord, ...] = ()
         while state.scale < len(scales):
@@ -100,64 +100,76 @@ class Painter:
 
     def clear(self) -> None:
         """Send the rest of the curves and delete the checkpoints; the run has its results."""
-        self.mirror.end()
+        self.tracking.end()
         self.checkpoints.clear()
 
-    def _begun(self, batch: Batch) -> State:
+    def _begun(self, batch: PairBatch) -> BatchState:
         """Return the first state, after deleting the images of an attempt that left no checkpoint."""
         for pair in batch.pairs:
             shutil.rmtree(self.context.run.path / "images" / "steps" / pair.name, ignore_errors=True)
-        return State()
+        return BatchState()
 
-    def _paint_scale(self, batch: Batch, state: State, scales: Sequence[Scale]) -> tuple[PairRecord, ...]:
+    def _paint_scale(
+        self, batch: PairBatch, state: BatchState, scales: Sequence[PictureScale]
+    ) -> tuple[PairRecord, ...]:
         scale, is_last = scales[state.scale], state.scale == len(scales) - 1
-        transfer = self.begin(batch, scales, state.scale, state.start)
-        if state.transfer is not None:
-            transfer.load_state_dict(state.transfer)
-        self._advance(transfer, batch.at(scale.part), state, scale, measured=is_last)
-        state.next_scale(transfer.images.cpu())
-        return transfer.results
+        optimisation = self.begin(batch, scales, state.scale, state.start)
+        if state.optimisation is not None:
+            optimisation.load_state_dict(state.optimisation)
+        self._advance(optimisation, batch.at(scale.part), state, scale, measured=is_last)
+        state.next_scale(optimisation.images.cpu())
+        return optimisation.results
 
     def _advance(
-        self, transfer: Transfer, batch: Batch, state: State, scale: Scale, *, measured: bool
+        self,
+        optimisation: Optimisation,
+        batch: PairBatch,
+        state: BatchState,
+        scale: PictureScale,
+        *,
+        measured: bool,
     ) -> None:
-        """Run a transfer to its end; an interrupt leaves a checkpoint of the last whole step."""
-        if state.transfer is None:  # the first evaluation of a first-order optimiser is already a step
-            self._keep(transfer, batch, state, 0, measured=measured)
+        """Run an optimisation to its end; an interrupt leaves a checkpoint of the last whole step."""
+        if state.optimisation is None:  # the first evaluation of a first-order optimiser is already a step
+            self._keep(optimisation, batch, state, 0, measured=measured)
         with interruptible(self.context.place) as interrupted:
-            for step in self._shown(transfer, batch, scale):
+            for step in self._shown(optimisation, batch, scale):
                 row = _point(state.scale, batch, step)
                 state.curves.append(row)
-                self._observe(transfer, step)
-                self.mirror.step(batch, step, row, lambda: batch.finished(transfer.images, self.config.color))
-                self._keep(transfer, batch, state, step.step, measured=measured)
+                self._observe(optimisation, step)
+                self.tracking.step(
+                    batch, step, row, lambda: batch.finished(optimisation.images, self.config.color)
+                )
+                self._keep(optimisation, batch, state, step.step, measured=measured)
                 number = interrupted()
                 if number is not None or self.checkpoints.due():
-                    current = {**vars(state), "transfer": transfer.state_dict()}
+                    current = {**vars(state), "optimisation": optimisation.state_dict()}
                     self.checkpoints.save(batch.key, current)
                 if number is not None:
                     interrupt(number)
 
-    def _observe(self, transfer: Transfer, step: Step) -> None:
+    def _observe(self, optimisation: Optimisation, step: Step) -> None:
         if self.pace is not None:
-            running = sum(pair.status == Status.RUNNING for pair in step.pairs)
-            self.pace.observe(running * math.prod(transfer.images.shape[2:]), step.seconds)
+            running = sum(pair.status == PairStatus.RUNNING for pair in step.pairs)
+            self.pace.observe(running * math.prod(optimisation.images.shape[2:]), step.seconds)
 
-    def _shown(self, transfer: Transfer, batch: Batch, scale: Scale) -> Iterator[Step]:
+    def _shown(self, optimisation: Optimisation, batch: PairBatch, scale: PictureScale) -> Iterator[Step]:
         """Yield each step, and show a bar of steps, or of evaluations if these end first.
 
         A step takes one or more evaluations.
         """
         bounded = scale.evaluations is not None and scale.evaluations <= scale.steps
-        size = "×".join(map(str, transfer.images.shape[2:]))
+        size = "×".join(map(str, optimisation.images.shape[2:]))
         return self.context.shown(
-            increments((step.evaluations if bounded else step.step, step) for step in transfer),
+            increments((step.evaluations if bounded else step.step, step) for step in optimisation),
             total=scale.most,
             unit="evaluations" if bounded else "steps",
             detail=f", {len(batch.pairs)} pairs at {size} px",
         )
 
-    def _keep(self, transfer: Transfer, batch: Batch, state: State, step: int, *, measured: bool) -> None:
+    def _keep(
+        self, optimisation: Optimisation, batch: PairBatch, state: BatchState, step: int, *, measured: bool
+    ) -> None:
         """Save the intermediate pictures that the config asks for at this step."""
         every = self.config.keep.every
         wanted = measured and step in self.config.measured_steps and step not in state.steps
@@ -166,14 +178,14 @@ class Painter:
             return
         state.kept = step if due else state.kept
         state.steps += [step] if wanted else []
-        finished, folder = batch.finished(transfer.images, self.config.color).cpu(), self.context.run.path
+        finished, folder = batch.finished(optimisation.images, self.config.color).cpu(), self.context.run.path
         for pair, image in zip(batch.pairs, finished, strict=True):
             name = step_image(pair, state.scale, step)
             save_png(image, folder / name, {}, below=folder)
             state.files[name] = digest_of(folder / name)
 
 
-def _point(scale: int, batch: Batch, step: Step) -> dict[str, float]:
+def _point(scale: int, batch: PairBatch, step: Step) -> dict[str, float]:
     """Return one row of the curves."""
     about = {"scale": scale, "evaluation": step.evaluations, "step": step.step, "seconds": step.seconds}
     return about | losses_of(batch, step)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swag_repro.transfer.optimizers.descent import Constants
+from swag_repro.optimisation.optimizers.descent import Constants
 
 _LEAST_CURVATURE = 1e-10  # torch keeps a pair only if s·y is above it, whatever the unit of the loss
 

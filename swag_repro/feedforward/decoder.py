@@ -97,7 +97,7 @@ def _shape(node: fx.Node) -> torch.Size:
 
 
 class Decoder(nn.Sequential):
-    """A decoder from a layer's features back to an image; see `mirrored`."""
+    """A decoder from a layer's features back to an image; see `mirror_decoder`."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Return images `(B, 3, H', W')`, near [0, 1] after training, of features `(B, D, H, W)`."""
@@ -105,7 +105,7 @@ class Decoder(nn.Sequential):
         return images
 
 
-def mirrored(path: Sequence[Stage], channels: int, *, norm: str) -> Decoder:
+def mirror_decoder(path: Sequence[Stage], channels: int, *, norm: str) -> Decoder:
     """Return the decoder of an encoder with these stages.
 
     For VGG-19 up to relu4_1 it is the paper's: nine 3×3 convolutions with reflection padding, nearest

@@ -1,4 +1,4 @@
-"""Levers that run a traced network faster or in less memory, and don't change what it computes."""
+"""Switches that run a traced network faster or in less memory, and don't change what it computes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AUTOCAST_DTYPES = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Levers:
+class Execution:
     """Switches for speed and memory; each changes values only by rounding, and all are off by default.
 
     Attributes:
@@ -48,7 +48,7 @@ class Levers:
     def __post_init__(self) -> None:
         if self.autocast is not None and self.autocast not in AUTOCAST_DTYPES:
             rule = f"should be one of {AUTOCAST_DTYPES} or null"
-            raise SettingError("levers.autocast", rule, repr(self.autocast), "bfloat16 is a good choice.")
+            raise SettingError("execution.autocast", rule, repr(self.autocast), "bfloat16 is a good choice.")
 
     def apply(self, extractor: fx.GraphModule) -> nn.Module:
         """Return the traced network with these switches; the parameters of `extractor` don't change.
@@ -90,7 +90,10 @@ def _fold_batchnorm(extractor: fx.GraphModule) -> None:
         convolution = _module(source, modules)
         if norm.running_mean is None or norm.training:
             raise SettingError(
-                "levers.fold_batchnorm", "needs batchnorm=eval", "batch statistics", "Turn one of them off."
+                "execution.fold_batchnorm",
+                "needs batchnorm=eval",
+                "batch statistics",
+                "Turn one of them off.",
             )
         once = len(source.users) == calls[source.target] == calls[node.target] == 1
         if once and isinstance(convolution, _ConvNd):

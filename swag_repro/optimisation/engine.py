@@ -19,17 +19,17 @@ from torch import Tensor
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.losses import BALANCING_DRAWS, Network, Objective, Style, Terms
 from swag_repro.memory import out_of_memory
-from swag_repro.transfer.canvas import Canvas, Pixels
-from swag_repro.transfer.guards import Guards, Plateau, Trend
-from swag_repro.transfer.optimizers import LBFGS, Optimizer, StopReason
-from swag_repro.transfer.records import (
-    UNKNOWN,
+from swag_repro.optimisation.canvas import Canvas, Pixels
+from swag_repro.optimisation.guards import Guards, Plateau, Trend
+from swag_repro.optimisation.optimizers import LBFGS, Optimizer, StopReason
+from swag_repro.optimisation.records import (
+    UNKNOWN_LOSSES,
     Losses,
     PairRecord,
-    Status,
+    PairStatus,
     Step,
     TooLargeError,
-    plain,
+    plain_record,
     restored,
 )
 
@@ -48,7 +48,7 @@ NEGLIGIBLE = 1e-6
 RESULTS = ("best", "last")
 
 
-class Transfer:
+class Optimisation:
     """A minimisation of an objective over a batch of images.
 
     Iterating over it runs it; each `Step` is one evaluation of all pairs under way. A pair that has ended
@@ -109,7 +109,7 @@ class Transfer:
             rule = "should be adam or rmsprop for a loss that draws samples anew at each step"
             raise SettingError("optimizer", rule, "lbfgs", "Add optimizer=adam.")
         self._newest = objective.stochastic or result == "last"
-        self._pairs = [PairRecord(UNKNOWN, UNKNOWN, UNKNOWN) for _ in contents]
+        self._pairs = [PairRecord(UNKNOWN_LOSSES, UNKNOWN_LOSSES, UNKNOWN_LOSSES) for _ in contents]
         self._trends = [Trend() for _ in contents]
         self._seconds = 0.0
 
@@ -192,9 +192,9 @@ class Transfer:
         else:
             return
         if not math.isfinite(record.best.total):
-            self._close(pair, Status.DIVERGED, f"{fault} at the start")
+            self._close(pair, PairStatus.DIVERGED, f"{fault} at the start")
         elif record.recoveries == self._guards.recoveries:
-            self._close(pair, Status.DIVERGED, f"{fault}, after {record.recoveries} recoveries")
+            self._close(pair, PairStatus.DIVERGED, f"{fault}, after {record.recoveries} recoveries")
         else:
             self._recover(pair)
 
@@ -210,7 +210,7 @@ class Transfer:
     def _end(self, pair: int) -> None:
         """Close a pair that has stopped by itself or taken its last step."""
         record, stopped = self._pairs[pair], self._optimizer.progress[pair].stopped
-        if record.status != Status.RUNNING:
+        if record.status != PairStatus.RUNNING:
             return
         plateau = self._plateau
         if plateau is not None and self._settled(pair, plateau):
@@ -222,7 +222,7 @@ class Transfer:
             stopped = stopped or f"all {self._evaluations} evaluations made"
         if stopped is not None:
             unchanged = self._steps > 0 and self._is_unchanged(pair)
-            self._close(pair, Status.UNCHANGED if unchanged else Status.FINISHED, stopped)
+            self._close(pair, PairStatus.UNCHANGED if unchanged else PairStatus.FINISHED, stopped)
 
     def _settled(self, pair: int, plateau: Plateau) -> bool:
         trend, iterations = self._trends[pair], self._pairs[pair].iterations
@@ -231,9 +231,9 @@ class Transfer:
         loss = self._optimizer.progress[pair].loss
         return trend.settled(plateau, iterations, loss, mean=self._objective.stochastic)
 
-    def _close(self, pair: int, status: Status, reason: str) -> None:
+    def _close(self, pair: int, status: PairStatus, reason: str) -> None:
         record = replace(self._pairs[pair], status=status, reason=reason)
-        if self._newest and status != Status.DIVERGED:
+        if self._newest and status != PairStatus.DIVERGED:
             record = replace(record, best=self._expected(pair))
         self._pairs[pair] = record
         self._optimizer.stop(pair, reason)
@@ -255,7 +255,7 @@ class Transfer:
         return fell < UNCHANGED * abs(record.first.total) or float(moved.abs().mean()) < UNMOVED
 
     def _image(self, pair: int) -> Tensor:
-        newest = self._newest and self._pairs[pair].status != Status.DIVERGED
+        newest = self._newest and self._pairs[pair].status != PairStatus.DIVERGED
         values = self._optimizer.iterate(pair) if newest else self._optimizer.best(pair)
         return self._canvas.decode(values.unsqueeze(0), self._start.shape[2:])[0].clamp(0, 1)
 
@@ -274,13 +274,13 @@ class Transfer:
         """
         return {
             "optimizer": self._optimizer.state_dict(),
-            "pairs": [plain(pair) for pair in self._pairs],
+            "pairs": [plain_record(pair) for pair in self._pairs],
             "trends": [vars(trend).copy() for trend in self._trends],
             "seconds": self._seconds,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue, bit for bit, where another transfer with the same arguments stood.
+        """Continue, bit for bit, where another optimisation with the same arguments stood.
 
         Raises:
             ValueError: the state belongs to another optimiser or number of pairs.
@@ -298,6 +298,6 @@ def _memory_problems(images: Tensor) -> AbstractContextManager[None]:
             "compute.batch_size",
             "should leave images and network room in memory",
             f"{count} of {height}×{width} pixels ({words})",
-            "Choose a smaller compute.batch_size, a smaller images.size, or levers.checkpoints=true.",
+            "Choose a smaller compute.batch_size, a smaller images.size, or execution.checkpoints=true.",
         )
     )

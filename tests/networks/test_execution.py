@@ -4,7 +4,7 @@ import torchvision
 from torch import nn
 
 from swag_repro.errors import SettingError
-from swag_repro.networks import Levers, TappedNetwork
+from swag_repro.networks import Execution, TappedNetwork
 from swag_repro.networks.checkpoints import _parts
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -54,7 +54,7 @@ def features_and_gradient(tapped):
 
 
 @pytest.mark.parametrize(
-    "levers",
+    "execution",
     [
         {"fold_batchnorm": True},
         {"in_place": True},
@@ -65,11 +65,11 @@ def features_and_gradient(tapped):
     ids=str,
 )
 @pytest.mark.parametrize("network", ["resnet18", "vgg11"])
-def test_levers_change_neither_features_nor_gradients(network, levers, request):
+def test_no_switch_changes_neither_features_nor_gradients(network, execution, request):
     taps = RESNET if network == "resnet18" else {**VGG, "relu4_1": "features.12"}
     network = request.getfixturevalue(network)
     plain, gradient = features_and_gradient(TappedNetwork(network, taps))
-    features, found = features_and_gradient(TappedNetwork(network, taps, levers=Levers(**levers)))
+    features, found = features_and_gradient(TappedNetwork(network, taps, execution=Execution(**execution)))
     assert list(features) == list(plain)
     for tap, values in features.items():
         torch.testing.assert_close(values, plain[tap], rtol=1e-4, atol=1e-5)
@@ -79,7 +79,7 @@ def test_levers_change_neither_features_nor_gradients(network, levers, request):
 def test_folding_leaves_no_batch_norm_and_the_network_as_it_was(resnet18):
     before = resnet18.conv1.weight.clone()
     taps = {"conv1": "relu", "conv5_2": "layer4.1"}
-    tapped = TappedNetwork(resnet18, taps, levers=Levers(fold_batchnorm=True))
+    tapped = TappedNetwork(resnet18, taps, execution=Execution(fold_batchnorm=True))
     assert not [module for module in tapped.modules() if isinstance(module, nn.BatchNorm2d)]
     assert not any(parameter.requires_grad for parameter in tapped.parameters())
     assert torch.equal(resnet18.conv1.weight, before)
@@ -89,13 +89,13 @@ def test_folding_leaves_no_batch_norm_and_the_network_as_it_was(resnet18):
 def test_a_convolution_that_a_tap_reads_is_not_folded(resnet18):
     taps = {"convolution": "conv1", "conv1": "relu"}
     plain = TappedNetwork(resnet18, taps)(IMAGES)
-    folded = TappedNetwork(resnet18, taps, levers=Levers(fold_batchnorm=True, in_place=True))(IMAGES)
+    folded = TappedNetwork(resnet18, taps, execution=Execution(fold_batchnorm=True, in_place=True))(IMAGES)
     for tap in taps:
         torch.testing.assert_close(folded[tap], plain[tap])
 
 
 def test_relus_are_in_place_but_where_a_tap_reads_their_input(resnet18):
-    tapped = TappedNetwork(resnet18, RESNET, levers=Levers(in_place=True))
+    tapped = TappedNetwork(resnet18, RESNET, execution=Execution(in_place=True))
     calls = [node for node in tapped.extractor.graph.nodes if node.kwargs.get("inplace")]
     kept = [
         node
@@ -107,40 +107,42 @@ def test_relus_are_in_place_but_where_a_tap_reads_their_input(resnet18):
 
 
 def test_checkpoints_keep_less(resnet18):
-    def kept(levers):
+    def kept(execution):
         sizes = []
 
         def pack(tensor):
             sizes.append(tensor.numel())
             return tensor
 
-        tapped = TappedNetwork(resnet18, {"conv5_2": "layer4.1"}, levers=levers)
+        tapped = TappedNetwork(resnet18, {"conv5_2": "layer4.1"}, execution=execution)
         images = IMAGES.clone().requires_grad_()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             tapped(images)
         return sum(sizes)
 
-    assert kept(Levers(checkpoints=True)) < 0.5 * kept(Levers())
+    assert kept(Execution(checkpoints=True)) < 0.5 * kept(Execution())
 
 
 def test_autocast_computes_in_bfloat16_and_stays_near(vgg11):
     plain, _ = features_and_gradient(TappedNetwork(vgg11, VGG))
-    features, _ = features_and_gradient(TappedNetwork(vgg11, VGG, levers=Levers(autocast="bfloat16")))
+    features, _ = features_and_gradient(TappedNetwork(vgg11, VGG, execution=Execution(autocast="bfloat16")))
     for tap, values in features.items():
         assert values.dtype == torch.bfloat16
         assert (values - plain[tap]).norm() < 0.02 * plain[tap].norm()
 
 
 def test_batch_statistics_cannot_be_folded(resnet18):
-    with pytest.raises(SettingError, match="`levers.fold_batchnorm` needs batchnorm=eval"):
-        TappedNetwork(resnet18, {"conv1": "relu"}, batchnorm="batch", levers=Levers(fold_batchnorm=True))
+    with pytest.raises(SettingError, match="`execution.fold_batchnorm` needs batchnorm=eval"):
+        TappedNetwork(
+            resnet18, {"conv1": "relu"}, batchnorm="batch", execution=Execution(fold_batchnorm=True)
+        )
 
 
 def test_another_precision_of_the_same_network(vgg11):
     """One scale of several has it: no weight is copied, and the network itself stays as it is."""
     network = TappedNetwork(vgg11, VGG)
     other = network.with_autocast("bfloat16")
-    expected, _ = features_and_gradient(TappedNetwork(vgg11, VGG, levers=Levers(autocast="bfloat16")))
+    expected, _ = features_and_gradient(TappedNetwork(vgg11, VGG, execution=Execution(autocast="bfloat16")))
     before, _ = features_and_gradient(network)
     found, _ = features_and_gradient(other)
     after, _ = features_and_gradient(network)
@@ -151,8 +153,8 @@ def test_another_precision_of_the_same_network(vgg11):
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(SettingError, match="`levers.autocast` should be"):
-        Levers(autocast="int8")
+    with pytest.raises(SettingError, match="`execution.autocast` should be"):
+        Execution(autocast="int8")
 
 
 def test_the_largest_part_and_all_inputs_are_least():

@@ -13,10 +13,10 @@ from typing import Any, get_args
 from torch import Tensor
 
 from swag_repro.errors import SettingError, check_choice
-from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_positive
-from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
-from swag_repro.transfer.optimizers.history import History
-from swag_repro.transfer.optimizers.line_search import SEARCHES, LineSearch, Point, Search
+from swag_repro.optimisation.optimizers.batch import Optimizer, flat_images, require_positive
+from swag_repro.optimisation.optimizers.descent import Constants, Descent, StopReason
+from swag_repro.optimisation.optimizers.history import History
+from swag_repro.optimisation.optimizers.line_search import SEARCHES, LineSearch, Point, Search
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class TooLargeError(SettingError):
     """The error that images, network and optimiser do not fit in memory."""
 
 
-class Status(StrEnum):
+class PairStatus(StrEnum):
     """The status of a pair."""
 
     RUNNING = "running"
@@ -57,11 +57,11 @@ class PairRecord:
     evaluations: int = 0
     recoveries: int = 0
     overshoots: int = 0
-    status: Status = Status.RUNNING
+    status: PairStatus = PairStatus.RUNNING
     reason: str | None = None
 
 
-UNKNOWN = Losses(math.nan, math.nan, math.nan, math.inf)
+UNKNOWN_LOSSES = Losses(math.nan, math.nan, math.nan, math.inf)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Step:
     seconds: float
 
 
-def plain(pair: PairRecord) -> dict[str, Any]:
+def plain_record(pair: PairRecord) -> dict[str, Any]:
     """Return a record in plain containers, as a checkpoint takes it."""
     values = {field.name: getattr(pair, field.name) for field in fields(pair)}
     plain = {name: tuple(value) for name, value in values.items() if isinstance(value, Losses)}
@@ -89,6 +89,6 @@ def plain(pair: PairRecord) -> dict[str, Any]:
 
 
 def restored(**saved: Any) -> PairRecord:
-    """Return the record that `plain` wrote."""
+    """Return the record that `plain_record` wrote."""
     losses = {name: Losses(*saved[name]) for name in ("losses", "best", "first")}
-    return PairRecord(**{**saved, **losses, "status": Status(saved["status"])})
+    return PairRecord(**{**saved, **losses, "status": PairStatus(saved["status"])})

@@ -12,9 +12,9 @@ for an image do not depend on the rest of the batch, its results don't either, t
 two calls `state_dict` holds all that decides the future, even in the middle of a line search.
 """
 
-from swag_repro.transfer.optimizers.batch import Optimizer
-from swag_repro.transfer.optimizers.descent import Progress, StopReason
-from swag_repro.transfer.optimizers.first_order import SGD, Adam, RMSprop
-from swag_repro.transfer.optimizers.lbfgs import LBFGS
+from swag_repro.optimisation.optimizers.batch import Optimizer
+from swag_repro.optimisation.optimizers.descent import ImageProgress, StopReason
+from swag_repro.optimisation.optimizers.first_order import SGD, Adam, RMSprop
+from swag_repro.optimisation.optimizers.lbfgs import LBFGS
 
-__all__ = ["LBFGS", "SGD", "Adam", "Optimizer", "Progress", "RMSprop", "StopReason"]
+__all__ = ["LBFGS", "SGD", "Adam", "ImageProgress", "Optimizer", "RMSprop", "StopReason"]

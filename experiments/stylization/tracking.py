@@ -8,11 +8,11 @@ from itertools import islice
 from PIL.Image import Image
 from torch import Tensor
 
-from experiments.pictures.batches import Batch
+from experiments.pictures.batches import PairBatch
 from swag_repro.images import to_pil
+from swag_repro.optimisation import PairRecord, PairStatus, Step
 from swag_repro.tracking import Tracker
 from swag_repro.tracking.shown import LossCurves, loss_axis
-from swag_repro.transfer import PairRecord, Status, Step
 
 TERMS = ("content", "style", "total")
 
@@ -20,7 +20,7 @@ SHOWN = 8
 """The most pairs of a batch whose intermediate pictures are sent."""
 
 
-class Mirror:
+class BatchTracker:
     """A sender of a run's batches to W&B, one after the other.
 
     Args:
@@ -36,7 +36,7 @@ class Mirror:
         self.sent = 0
         loss_axis(tracker)
 
-    def begin(self, batch: Batch, rows: Iterable[Mapping[str, float]]) -> None:
+    def begin(self, batch: PairBatch, rows: Iterable[Mapping[str, float]]) -> None:
         """Send the contents and styles of a batch, and the rows of its curves from before an interruption."""
         self.sent = 0
         self.tracker.images("inputs", _inputs(batch))
@@ -46,7 +46,7 @@ class Mirror:
                 self.tracker.log(point)
 
     def step(
-        self, batch: Batch, step: Step, row: Mapping[str, float], pictures: Callable[[], Tensor]
+        self, batch: PairBatch, step: Step, row: Mapping[str, float], pictures: Callable[[], Tensor]
     ) -> None:
         """Send a step's row of the curves, and pictures `(B, 3, H, W)` every `every` steps."""
         self.records |= {pair.name: record for pair, record in zip(batch.pairs, step.pairs, strict=True)}
@@ -61,13 +61,13 @@ class Mirror:
             self.tracker.log(point)
 
 
-def _captioned(batch: Batch, step: Step, pictures: Callable[[], Tensor]) -> Iterator[tuple[Image, str]]:
+def _captioned(batch: PairBatch, step: Step, pictures: Callable[[], Tensor]) -> Iterator[tuple[Image, str]]:
     shown = zip(batch.pairs, pictures().cpu(), step.pairs, strict=True)
     for pair, image, record in islice(shown, SHOWN):
         yield to_pil(image), f"{pair.name}, step {step.step}: {record.status}"
 
 
-def _inputs(batch: Batch) -> Iterable[tuple[Image, str]]:
+def _inputs(batch: PairBatch) -> Iterable[tuple[Image, str]]:
     seen: dict[str, Tensor] = {}
     for pair, content, styles in zip(batch.pairs, batch.contents, batch.styles, strict=True):
         seen[pair.content.key] = content
@@ -75,7 +75,7 @@ def _inputs(batch: Batch) -> Iterable[tuple[Image, str]]:
     return ((to_pil(image.cpu()), key) for key, image in seen.items())
 
 
-def losses_of(batch: Batch, step: Step) -> dict[str, float]:
+def losses_of(batch: PairBatch, step: Step) -> dict[str, float]:
     """Return the losses of a step by `<pair>/<term>`."""
     return {
         f"{pair.name}/{term}": getattr(record.losses, term)
@@ -87,6 +87,6 @@ def losses_of(batch: Batch, step: Step) -> dict[str, float]:
 def _states(records: Collection[PairRecord]) -> dict[str, int]:
     """Return the number of pairs in each state, among those that have begun."""
     return {
-        **{f"status/{status}": sum(record.status == status for record in records) for status in Status},
+        **{f"status/{status}": sum(record.status == status for record in records) for status in PairStatus},
         "status/recoveries": sum(record.recoveries for record in records),
     }

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError, check_choice
-from swag_repro.transfer.optimizers.batch import Optimizer, flat_images, require_positive
-from swag_repro.transfer.optimizers.descent import Constants, Descent, StopReason
+from swag_repro.optimisation.optimizers.batch import Optimizer, flat_images, require_positive
+from swag_repro.optimisation.optimizers.descent import Constants, Descent, StopReason
 
 Make = Callable[..., torch.optim.Optimizer]
 

@@ -11,9 +11,9 @@ from skimage.color import rgb2gray
 
 import swag_repro
 from analysis import tables
-from analysis.claims.definitions import PICTURED, TRAINED, Sweep
+from analysis.claims.definitions import PICTURED, TRAINED, EvidenceSweep
 from analysis.stylizations import first_weight
-from analysis.tables import MEASURES, Cell, Pixels, Tables
+from analysis.tables import MEASURES, Cell, PixelArray, Tables
 from experiments.asking import compose_cells, computing, judged_again, judging
 from swag_repro.runs.schema import LOSSES, RUNS
 
@@ -35,8 +35,8 @@ SHIPPED = Path(swag_repro.__file__).parent / "trained" / "table.csv"
 """The table of the networks that we trained."""
 
 
-def load(
-    sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path, asked: Collection[str]
+def load_numbers(
+    sweep: EvidenceSweep, judges: Sequence[str], overrides: Sequence[str], runs: Path, asked: Collection[str]
 ) -> tuple[pd.DataFrame, list[Tables]]:
     """Return all numbers of a sweep, and the tables that they come from.
 
@@ -61,7 +61,7 @@ def load(
         return _trained(), []
     given = [*sweep.overrides, *overrides]
     if sweep.entry not in PICTURED:
-        data = tables.load(given, runs, sweep.entry, partial=False)
+        data = tables.load_tables(given, runs, sweep.entry, partial=False)
         return _with_settings(_of_layers(data), data, asked), [data]
     behind = list(_judged(given, judges, runs, sweep.entry))
     known = [(judge, data) for judge, data in zip(judges, behind, strict=True) if _knows(data)]
@@ -77,7 +77,7 @@ def _judged(given: Sequence[str], judges: Sequence[str], runs: Path, entry: str)
     for judge in judges:
         named = [*given, f"measures={judge}"]
         cells = judged_again(cells, named, entry) if cells else compose_cells(named, entry)
-        yield tables.load(named, runs, entry, partial=False, cells=cells)
+        yield tables.load_tables(named, runs, entry, partial=False, cells=cells)
 
 
 def _knows(data: Tables) -> bool:
@@ -85,7 +85,9 @@ def _knows(data: Tables) -> bool:
     return not data.unjudged and not data.judges["random"].astype(bool).any()
 
 
-def commands(sweep: Sweep, judges: Sequence[str], overrides: Sequence[str], runs: Path) -> list[list[str]]:
+def sweep_commands(
+    sweep: EvidenceSweep, judges: Sequence[str], overrides: Sequence[str], runs: Path
+) -> list[list[str]]:
     """Return the commands that compute a sweep and have all judges measure it."""
     given = [*sweep.overrides, *overrides]
     if sweep.entry == TRAINED:
@@ -147,7 +149,7 @@ def _pictured(data: Tables) -> pd.DataFrame:
     return pd.concat([spectra, *_fused(data, pairs, pictures)], ignore_index=True)
 
 
-def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[Pixels]) -> Iterator[pd.DataFrame]:
+def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[PixelArray]) -> Iterator[pd.DataFrame]:
     """Yield the distance of each fused picture from those by either loss alone, of the same pair and seed."""
     lines, weights = tables.lines(data.runs, [FUSED]), data.runs[FUSED].map(first_weight, na_action="ignore")
     known = pairs.assign(
@@ -162,7 +164,7 @@ def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[Pixels]) -> Ite
         yield met.assign(statistic=statistic, value=apart).drop(columns=["line", "place", "end"])
 
 
-def distance(one: Pixels, other: Pixels) -> float:
+def distance(one: PixelArray, other: PixelArray) -> float:
     """Return the root mean square difference of two pictures' values, where white is 1 and black is 0.
 
     Args:
@@ -172,7 +174,7 @@ def distance(one: Pixels, other: Pixels) -> float:
     return float(np.sqrt(np.square(one.astype(float) - other).mean())) / 255
 
 
-def spectral_centroid(picture: Pixels) -> float:
+def spectral_centroid(picture: PixelArray) -> float:
     """Return the mean spatial frequency of a picture's luminance, weighted by power, in cycles per pixel.
 
     Args:

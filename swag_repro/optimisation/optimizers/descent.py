@@ -23,7 +23,7 @@ class StopReason(StrEnum):
     NON_FINITE = "loss or gradient is not finite"
 
 
-class Progress(NamedTuple):
+class ImageProgress(NamedTuple):
     """The progress of one image.
 
     `loss` belongs to the last accepted iterate, and `best_loss` is the least of all evaluations (both are NaN
@@ -90,10 +90,10 @@ class Descent(ABC):
             self.best, self.best_loss = self.point, loss
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> ImageProgress:
         """The progress of the image, in the unit of the losses that it was told."""
         loss, best = (value * (self.unit or 1.0) for value in (self.loss, self.best_loss))
-        return Progress(self.iterations, self.evaluations, loss, best, self.stopped)
+        return ImageProgress(self.iterations, self.evaluations, loss, best, self.stopped)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides what comes next."""

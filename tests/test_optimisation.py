@@ -10,8 +10,8 @@ from torch import nn
 from swag_repro.errors import SettingError
 from swag_repro.losses import LayerLoss, Side, Style
 from swag_repro.networks import TappedNetwork
+from swag_repro.optimisation import Losses, PairStatus, TooLargeError
 from swag_repro.smoothing import NoSmoothing
-from swag_repro.transfer import Losses, Status, TooLargeError
 from tests.parts import (
     LBFGS,
     Adam,
@@ -20,10 +20,10 @@ from tests.parts import (
     Guards,
     LaplacianPyramid,
     Objective,
+    Optimisation,
     Plateau,
     RMSprop,
     Softmax,
-    Transfer,
 )
 
 # This optimiser ends where the gradient is only rounding.
@@ -83,10 +83,10 @@ class Noisy(LayerLoss):
         return difference.double() * (0.95 + 0.1 * torch.stack(chance).double())
 
 
-def transfer(pairs=2, *, network=None, optimizer=LBFGS, steps=20, first=0, **settings):
+def optimisation(pairs=2, *, network=None, optimizer=LBFGS, steps=20, first=0, **settings):
     chosen = slice(first, first + pairs)
     settings.setdefault("start", CONTENTS[chosen])
-    return Transfer(
+    return Optimisation(
         network or Watched(),
         settings.pop("objective", objective()),
         CONTENTS[chosen],
@@ -97,10 +97,10 @@ def transfer(pairs=2, *, network=None, optimizer=LBFGS, steps=20, first=0, **set
     )
 
 
-def run(transfer):
-    for _ in transfer:
+def run(optimisation):
+    for _ in optimisation:
         pass
-    return transfer
+    return optimisation
 
 
 # --- The optimisation -----------------------------------------------------------------------------------
@@ -110,9 +110,9 @@ def run(transfer):
     "optimizer", [LBFGS, partial(LBFGS, line_search="strong_wolfe"), partial(Adam, lr=0.02)]
 )
 def test_losses_fall(optimizer):
-    done = run(transfer(optimizer=optimizer, steps=30))
+    done = run(optimisation(optimizer=optimizer, steps=30))
     for pair in done.results:
-        assert pair.status == Status.FINISHED
+        assert pair.status == PairStatus.FINISHED
         assert pair.reason == "all 30 steps taken"
         assert pair.best.total < 0.5 * pair.first.total
         assert pair.iterations == 30 <= pair.evaluations
@@ -127,7 +127,7 @@ def test_best_losses_belong_to_the_images():
         optimizers.append(LBFGS(start))
         return optimizers[0]
 
-    done, network = run(transfer(steps=5, optimizer=remembered)), Watched()
+    done, network = run(optimisation(steps=5, optimizer=remembered)), Watched()
     targets = objective().targets(network, CONTENTS[:2], STYLES[:2])
     best = torch.stack([optimizers[0].best(pair) for pair in range(2)])
     assert torch.equal(done.images, best.clamp(0, 1))
@@ -138,8 +138,8 @@ def test_best_losses_belong_to_the_images():
 
 
 def test_a_batch_of_eight_gives_each_image_what_it_gets_alone():
-    together = transfer(PAIRS, steps=25)
-    alone = [transfer(1, first=pair, steps=25) for pair in range(PAIRS)]
+    together = optimisation(PAIRS, steps=25)
+    alone = [optimisation(1, first=pair, steps=25) for pair in range(PAIRS)]
     for _ in range(4):
         step, singles = together.advance(), [single.advance() for single in alone]
         for pair, single in zip(step.pairs, singles, strict=True):
@@ -153,20 +153,20 @@ def test_a_batch_of_eight_gives_each_image_what_it_gets_alone():
 
 
 def test_steps_count_iterations_and_closures():
-    steps = list(transfer(1, optimizer=partial(LBFGS, line_search="none"), steps=5))
+    steps = list(optimisation(1, optimizer=partial(LBFGS, line_search="none"), steps=5))
     assert [step.evaluations for step in steps] == [1, 2, 3, 4, 5, 6]
     assert [step.step for step in steps] == [0, 1, 2, 3, 4, 5]
     assert all(earlier.seconds < later.seconds for earlier, later in pairwise(steps))
 
 
 def test_evaluations_are_bounded():
-    done = run(transfer(steps=100, evaluations=7))
+    done = run(optimisation(steps=100, evaluations=7))
     assert [(pair.evaluations, pair.reason) for pair in done.results] == [(7, "all 7 evaluations made")] * 2
 
 
 def test_a_pair_that_has_ended_is_not_evaluated():
     network, styles = Watched(), [STYLES[0], [Style(CONTENTS[1])], STYLES[2]]
-    content_is_style = Transfer(
+    content_is_style = Optimisation(
         network, objective(), CONTENTS[:3], styles, start=CONTENTS[:3], optimizer=TORCHS, steps=4
     )
     run(content_is_style)
@@ -180,7 +180,7 @@ def test_a_pair_that_has_ended_is_not_evaluated():
 
 
 def stochastic(**settings):
-    return transfer(
+    return optimisation(
         **{
             "objective": objective(style=Noisy()),
             "optimizer": partial(Adam, lr=0.01),
@@ -201,7 +201,7 @@ def test_a_stochastic_loss_falls_and_its_newest_image_is_kept():
     newest = torch.stack([optimizers[0].iterate(pair) for pair in range(2)])
     assert torch.equal(done.images, newest.clamp(0, 1))
     for pair in done.results:
-        assert pair.status == Status.FINISHED
+        assert pair.status == PairStatus.FINISHED
         assert pair.best.total < 0.5 * pair.first.total
 
 
@@ -225,7 +225,7 @@ def test_a_stochastic_loss_needs_an_optimiser_that_expects_it():
 def test_the_last_image_instead_of_the_best():
     """A step too long overshoots: its image is returned, and the losses are its own."""
     settings = {"optimizer": partial(LBFGS, lr=3.0, line_search="none"), "steps": 4}
-    best, last = run(transfer(1, **settings)), run(transfer(1, **settings, result="last"))
+    best, last = run(optimisation(1, **settings)), run(optimisation(1, **settings, result="last"))
     assert not torch.equal(best.images, last.images)
     network = Watched()
     targets = objective().targets(network, CONTENTS[:1], STYLES[:1])
@@ -233,7 +233,7 @@ def test_the_last_image_instead_of_the_best():
     assert last.results[0].best.total == pytest.approx(float(expected), rel=1e-6)
     assert last.results[0].best.total > best.results[0].best.total
     with pytest.raises(SettingError, match="`result` should be one of best, last"):
-        transfer(result="first")
+        optimisation(result="first")
 
 
 # --- Stopping early -------------------------------------------------------------------------------------
@@ -242,17 +242,19 @@ def test_the_last_image_instead_of_the_best():
 @pytest.mark.parametrize("style", [None, Noisy()], ids=["exact", "stochastic"])
 def test_a_plateau_ends_a_pair(style):
     settings = {"objective": objective(style=style), "optimizer": partial(Adam, lr=0.02), "steps": 2000}
-    done = run(transfer(plateau=Plateau(change=0.01, every=20), **settings))
-    patient = run(transfer(plateau=Plateau(change=0.003, every=20), **settings))
+    done = run(optimisation(plateau=Plateau(change=0.01, every=20), **settings))
+    patient = run(optimisation(plateau=Plateau(change=0.003, every=20), **settings))
     for pair, longer in zip(done.results, patient.results, strict=True):
         assert pair.reason == "loss changed by less than 1.00% in 20 steps"
-        assert pair.status == Status.FINISHED
+        assert pair.status == PairStatus.FINISHED
         assert 40 <= pair.iterations < longer.iterations
         assert pair.best.total < 0.6 * pair.first.total
 
 
 def test_the_plateau_compares_what_two_checks_found():
-    going = transfer(1, optimizer=partial(Adam, lr=0.02), steps=2000, plateau=Plateau(change=0.05, every=10))
+    going = optimisation(
+        1, optimizer=partial(Adam, lr=0.02), steps=2000, plateau=Plateau(change=0.05, every=10)
+    )
     totals = [step.pairs[0].losses.total for step in going]
     checks = [totals[i - 1] for i in range(10, len(totals) + 1, 10)]
     changes = [abs(new - old) / old for old, new in pairwise(checks)]
@@ -264,7 +266,7 @@ def test_a_pair_ends_when_its_image_hardly_moves():
     """The tolerance is relative to the image as the canvas writes it (Demystifying, authors' code)."""
     settings = {"optimizer": partial(Adam, lr=0.02), "steps": 2000}
     plateau = Plateau(change=0.01, every=1, of="image")
-    going = transfer(1, **settings, plateau=plateau, result="last")
+    going = optimisation(1, **settings, plateau=plateau, result="last")
     images = [going._optimizer.iterate(0) for _ in going]
     changes = [float((new - old).norm() / new.norm()) for old, new in pairwise(images)]
     assert going.results[0].reason == "image changed by less than 1.00% in 1 steps"
@@ -275,8 +277,8 @@ def test_a_pair_ends_when_its_image_hardly_moves():
 
 
 def test_a_pyramid_is_another_way_to_the_same_minimum():
-    pixels = run(transfer(steps=60))
-    pyramid = run(transfer(steps=60, canvas=LaplacianPyramid(levels=3)))
+    pixels = run(optimisation(steps=60))
+    pyramid = run(optimisation(steps=60, canvas=LaplacianPyramid(levels=3)))
     assert pyramid.images.shape == pixels.images.shape
     for one, other in zip(pyramid.results, pixels.results, strict=True):
         assert one.first.total == pytest.approx(other.first.total, rel=1e-4)
@@ -290,10 +292,12 @@ def test_a_pyramid_is_another_way_to_the_same_minimum():
 def test_an_explosion_is_recovered():
     """A fixed step far too long for L-BFGS, and for Adam; the other pair shows nothing of it."""
     for optimizer in (partial(LBFGS, lr=60.0, line_search="none"), partial(Adam, lr=5.0)):
-        guarded = run(transfer(optimizer=optimizer, steps=60, guards=Guards(patience=3)))
-        unguarded = run(transfer(optimizer=optimizer, steps=60, guards=Guards(patience=1000, recoveries=0)))
+        guarded = run(optimisation(optimizer=optimizer, steps=60, guards=Guards(patience=3)))
+        unguarded = run(
+            optimisation(optimizer=optimizer, steps=60, guards=Guards(patience=1000, recoveries=0))
+        )
         for pair, wild in zip(guarded.results, unguarded.results, strict=True):
-            assert pair.status == Status.FINISHED
+            assert pair.status == PairStatus.FINISHED
             assert 1 <= pair.recoveries <= 3
             assert pair.best.total < 0.5 * pair.first.total
             assert pair.best.total < wild.best.total
@@ -313,8 +317,10 @@ def spoiled_between(first, last, *, pair):
 
 
 def test_a_loss_that_is_not_finite_is_recovered():
-    done = run(transfer(network=spoiled_between(4, 4, pair=1), optimizer=partial(LBFGS, line_search="none")))
-    assert [pair.status for pair in done.results] == [Status.FINISHED] * 2
+    done = run(
+        optimisation(network=spoiled_between(4, 4, pair=1), optimizer=partial(LBFGS, line_search="none"))
+    )
+    assert [pair.status for pair in done.results] == [PairStatus.FINISHED] * 2
     assert [pair.recoveries for pair in done.results] == [0, 1]
     assert done.results[1].best.total < 0.5 * done.results[1].first.total
 
@@ -322,46 +328,46 @@ def test_a_loss_that_is_not_finite_is_recovered():
 @pytest.mark.parametrize("optimizer", [partial(LBFGS, line_search="none"), partial(Adam, lr=0.02)])
 def test_what_cannot_be_recovered_diverges_with_its_best_image(optimizer):
     network = spoiled_between(6, math.inf, pair=1)
-    going = transfer(network=network, optimizer=optimizer)
+    going = optimisation(network=network, optimizer=optimizer)
     for _ in range(5):
         going.advance()
     best, losses = going.images[1].clone(), going.results[1].best
     run(going)
     other, diverged = going.results
-    assert other.status == Status.FINISHED
-    assert diverged.status == Status.DIVERGED
+    assert other.status == PairStatus.FINISHED
+    assert diverged.status == PairStatus.DIVERGED
     assert diverged.reason == "loss or gradient is not finite, after 3 recoveries"
     assert diverged.recoveries == 3
     assert diverged.best == losses
     assert torch.equal(going.images[1], best)
-    undisturbed = run(transfer(optimizer=optimizer)).images[0]
+    undisturbed = run(optimisation(optimizer=optimizer)).images[0]
     torch.testing.assert_close(going.images[0], undisturbed, rtol=0, atol=1e-2)
 
 
 def test_a_loss_that_was_never_finite_diverges_at_once():
-    done = run(transfer(network=spoiled_between(1, math.inf, pair=1)))
-    assert done.results[1].status == Status.DIVERGED
+    done = run(optimisation(network=spoiled_between(1, math.inf, pair=1)))
+    assert done.results[1].status == PairStatus.DIVERGED
     assert done.results[1].reason == "loss or gradient is not finite at the start"
     assert done.results[1].evaluations == 1
     assert torch.equal(done.images[1], CONTENTS[1])
-    assert done.results[0].status == Status.FINISHED
+    assert done.results[0].status == PairStatus.FINISHED
 
 
 def test_an_unchanged_image_is_flagged():
     one_hot = objective(smoothing=Softmax(temperature=1e-4), content_weight=1.0)
-    done = run(transfer(objective=one_hot, optimizer=partial(Adam, lr=1e-6), steps=5))
-    assert [pair.status for pair in done.results] == [Status.UNCHANGED] * 2
+    done = run(optimisation(objective=one_hot, optimizer=partial(Adam, lr=1e-6), steps=5))
+    assert [pair.status for pair in done.results] == [PairStatus.UNCHANGED] * 2
     assert torch.equal(done.images, done.images.clamp(0, 1))
 
 
 def test_a_start_at_the_minimum_is_flagged():
     """Torch's constants stop it at once; without units, only rounding is left to follow, and leads nowhere."""
-    at_once = transfer(objective=objective(style_weight=0.0), optimizer=TORCHS)
+    at_once = optimisation(objective=objective(style_weight=0.0), optimizer=TORCHS)
     assert [(pair.status, pair.reason) for pair in run(at_once).results] == [
-        (Status.UNCHANGED, "gradient below tolerance")
+        (PairStatus.UNCHANGED, "gradient below tolerance")
     ] * 2
-    free = run(transfer(objective=objective(style_weight=0.0)))
-    assert [pair.status for pair in free.results] == [Status.UNCHANGED] * 2
+    free = run(optimisation(objective=objective(style_weight=0.0)))
+    assert [pair.status for pair in free.results] == [PairStatus.UNCHANGED] * 2
 
 
 # --- Resuming -------------------------------------------------------------------------------------------
@@ -397,7 +403,7 @@ def check_resumes(make, stop):
 )
 @pytest.mark.parametrize("stop", [1, 7, 18])
 def test_a_resumed_run_ends_with_the_same_bits(optimizer, stop):
-    check_resumes(lambda: transfer(optimizer=optimizer, steps=20, guards=Guards(patience=3)), stop)
+    check_resumes(lambda: optimisation(optimizer=optimizer, steps=20, guards=Guards(patience=3)), stop)
 
 
 def test_a_resumed_run_draws_the_samples_and_makes_the_checks_that_were_next():
@@ -409,9 +415,9 @@ def test_a_resumed_run_draws_the_samples_and_makes_the_checks_that_were_next():
 
 
 def test_a_state_of_another_batch_is_refused():
-    state = transfer(2).state_dict()
+    state = optimisation(2).state_dict()
     with pytest.raises(ValueError, match="state should be lbfgs of 3 images"):
-        transfer(3).load_state_dict(state)
+        optimisation(3).load_state_dict(state)
 
 
 # --- Wrong input ----------------------------------------------------------------------------------------
@@ -423,7 +429,7 @@ def test_out_of_memory_names_the_remedy():
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
         return features
 
-    starved = transfer(network=Watched(full))
+    starved = optimisation(network=Watched(full))
     with pytest.raises(TooLargeError, match=r"2 of 24×24 pixels .*Choose a smaller compute.batch_size"):
         starved.advance()
 
@@ -435,14 +441,14 @@ def test_other_errors_pass():
         return features
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        transfer(network=Watched(wrong)).advance()
+        optimisation(network=Watched(wrong)).advance()
 
 
 def test_wrong_settings():
     with pytest.raises(SettingError, match="`steps` should be at least 0"):
-        transfer(steps=-1)
+        optimisation(steps=-1)
     with pytest.raises(ValueError, match="start should be"):
-        transfer(start=CONTENTS[:1])
+        optimisation(start=CONTENTS[:1])
     for wrong in ({"explosion": 1.0}, {"patience": 0}, {"recoveries": -1}, {"step_scale": 1.0}):
         with pytest.raises(SettingError, match=f"`guards.{next(iter(wrong))}` should be"):
             Guards(**wrong)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import SettingError
-from swag_repro.transfer.optimizers.descent import Descent, Progress
+from swag_repro.optimisation.optimizers.descent import Descent, ImageProgress
 
 
 class Optimizer:
@@ -39,7 +39,7 @@ class Optimizer:
         return not self.active
 
     @property
-    def progress(self) -> list[Progress]:
+    def progress(self) -> list[ImageProgress]:
         """The progress of each of the B images."""
         return [image.progress for image in self._images]
 
