@@ -12,7 +12,7 @@ from analysis.commands import claims, collect, dashboard, explain, figure, plot,
 from analysis.invocation import made_by
 from swag_repro.errors import UserError
 
-COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
+ANALYSIS_COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis", description="From runs to results.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in COMMANDS:
+    for command in ANALYSIS_COMMANDS:
         command.register(commands)
     return parser
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from analysis.progress import COLORS, CellStatus, GridProgress
+from analysis.progress import CELL_COLORS, CellStatus, GridProgress
 from analysis.tables.kept import tables_of
 from analysis.tables.reading import Row
-from analysis.tables.runs import FILES, settings_of
+from analysis.tables.runs import FILE_SETTINGS, settings_of
 from experiments.asking import Cell, compose_cells, computing
 from experiments.command import entry_asked
-from experiments.science import VERSIONS
+from experiments.science import EXPERIMENT_VERSIONS
 from experiments.sweeps.states import Found, look
 from swag_repro.runs.schema import RUNS
 
@@ -53,7 +53,7 @@ def of_command(overrides: Sequence[str], root: Path) -> GridProgress:
 
 def _state(number: int, cell: Cell, runs: Sequence[Row], root: Path) -> CellStatus:
     """Return the state of a cell by its best run: a finished one, else one that is under way."""
-    rank = list(COLORS).index
+    rank = list(CELL_COLORS).index
     told = (_of_run(cell, run, root) for run in runs)
     found = min(told, key=lambda one: rank(one.state), default=Found("missing"))
     return CellStatus.of(number, cell.own, found)
@@ -71,10 +71,10 @@ def _of_run(cell: Cell, run: Row, root: Path) -> Found:
 
 def _changed(cell: Cell, version: int, began: float) -> str | None:
     """Return what has changed since a run began; None if nothing has."""
-    now = VERSIONS.get(cell.entry)
+    now = EXPERIMENT_VERSIONS.get(cell.entry)
     if now is not None and version != now:
         return f"computed by version {version} of the experiment; it is {now} now"
     settings = settings_of(cell.config)
-    files = [value for name, value in settings.items() if name in FILES and isinstance(value, str)]
+    files = [value for name, value in settings.items() if name in FILE_SETTINGS and isinstance(value, str)]
     newer = [name for name in files if os.path.isfile(name) and os.path.getmtime(name) > began]  # noqa: PTH113, PTH204
     return f"changed since: {', '.join(newer)}" if newer else None

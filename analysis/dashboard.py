@@ -21,7 +21,7 @@ from experiments.command import entry_of, experiments
 from swag_repro.errors import SettingError, TrackingError
 from swag_repro.runs.files import write_text
 
-DEPTH = {
+DEPTH_CURVES = {
     "activation/maximum": "Maximum of activations",
     "activation/normalized_entropy/softmax": "Entropy of activations",
     "gram/maximum": "Maximum of Gram matrices",
@@ -29,32 +29,41 @@ DEPTH = {
 }
 """The curves of SWAG's Figure 3 over depth, by their names in W&B."""
 
-UNITS = {"unit/log2_peak/branch": "Change of peaks by the branch", "unit/log2_peak/sum": "Change by the unit"}
+UNIT_CURVES = {
+    "unit/log2_peak/branch": "Change of peaks by the branch",
+    "unit/log2_peak/sum": "Change by the unit",
+}
 """The curves of SWAG's Figure 4 over the residual units, by their names in W&B."""
 
-LOSSES = {"loss/total": "Total loss", "loss/style": "Style loss", "loss/content": "Content loss"}
+LOSS_CURVES = {"loss/total": "Total loss", "loss/style": "Style loss", "loss/content": "Content loss"}
 
-SCORES = {"train/loss": "Loss", "train/accuracy": "Accuracy", "test/loss": "Held-out loss",
+SCORE_CURVES = {"train/loss": "Loss", "train/accuracy": "Accuracy", "test/loss": "Held-out loss",
           "test/accuracy": "Held-out accuracy"}  # fmt: skip
 
-TERMS = {
+TERM_CURVES = {
     "train/style_loss": "Style term, training",
     "pairs/style_loss": "Style term, pairs shown",
     "pairs/content_loss": "Content term, pairs shown",
 }
 
-PICTURES = ("pictures", "result", "judged")
+PICTURE_KEYS = ("pictures", "result", "judged")
 
-CONTENT, STYLE = "measures/cfsd", "measures/style_distance"
+CONTENT_AXIS, STYLE_AXIS = "measures/cfsd", "measures/style_distance"
 """Summary values on the axes of the scatter; lower is nearer."""
 
-OUTCOMES = (STYLE, CONTENT, "final/total_loss", "seconds")
+OUTCOMES = (STYLE_AXIS, CONTENT_AXIS, "final/total_loss", "seconds")
 """Summary values at the right of the parallel coordinates."""
 
 CONFIG = ("network/name", "weights/name", "smoothing/name", "objective/name")
 """Settings at the left of the parallel coordinates, if no experiment says what it sweeps."""
 
-ENTRIES = ("measure_activations", "measure_units", "stylize", "train_classifier", "train_feedforward")
+DASHBOARD_ENTRIES = (
+    "measure_activations",
+    "measure_units",
+    "stylize",
+    "train_classifier",
+    "train_feedforward",
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class Shown:
         return f"swag-repro: {self.group or 'all runs'}"
 
 
-def run(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
+def write_dashboard(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
     """Write `workspace.json` and `report.json`; return their paths and, if they were saved, their addresses.
 
     Raises:
@@ -114,7 +123,7 @@ def _shown(overrides: Sequence[str], options: argparse.Namespace) -> Shown:
         raise SettingError("dashboard", rule, " ".join(overrides), remedy)
     place = (options.entity or "entity", options.project, options.save)
     if not names:
-        return Shown(*place, None, ENTRIES, CONFIG)
+        return Shown(*place, None, DASHBOARD_ENTRIES, CONFIG)
     [name] = names
     if (entry := entry_of(name)) is None:
         rule = f"should be one of {', '.join(experiments())}"
@@ -150,11 +159,11 @@ def _panels(shown: Shown) -> dict[str, list[Any]]:
     """Return the panels of the shown entry points, by section."""
     stylizes = "stylize" in shown.entries
     lines = {
-        "measure_activations": ("Over depth", "depth", DEPTH),
-        "measure_units": ("Unit by unit", "position", UNITS),
-        "stylize": ("Losses", "evaluation", LOSSES),
-        "train_classifier": ("Training", "epoch", SCORES),
-        "train_feedforward": ("Training to stylise", "step", TERMS),
+        "measure_activations": ("Over depth", "depth", DEPTH_CURVES),
+        "measure_units": ("Unit by unit", "position", UNIT_CURVES),
+        "stylize": ("Losses", "evaluation", LOSS_CURVES),
+        "train_classifier": ("Training", "epoch", SCORE_CURVES),
+        "train_feedforward": ("Training to stylise", "step", TERM_CURVES),
     }
     curves = {
         section: _lines(axis, metrics)
@@ -163,7 +172,7 @@ def _panels(shown: Shown) -> dict[str, list[Any]]:
     }
     return {
         **curves,
-        "Pictures": [_pictures(name) for name in PICTURES] if stylizes else [],
+        "Pictures": [_pictures(name) for name in PICTURE_KEYS] if stylizes else [],
         "Style and content": [_scatter()] if stylizes else [],
         "Settings": [_coordinates(shown, OUTCOMES if stylizes else ("seconds",))],
     }
@@ -184,7 +193,7 @@ def _pictures(name: str) -> Any:
 
 def _scatter() -> Any:
     v2 = _package("reports.v2")
-    x, y = (v2.SummaryMetric(name) for name in (CONTENT, STYLE))
+    x, y = (v2.SummaryMetric(name) for name in (CONTENT_AXIS, STYLE_AXIS))
     return v2.ScatterPlot(title="Style against content", x=x, y=y)
 
 
@@ -223,7 +232,7 @@ def _filters(shown: Shown, state: str | None = None) -> str:
     return " and ".join(f"Metric('{key}') = '{value}'" for key, value in wanted.items() if value)
 
 
-def plain(made: Any) -> dict[str, Any]:
+def plain_view(made: Any) -> dict[str, Any]:
     """Return what W&B receives, checked by the package's own schema.
 
     Raises:
@@ -240,7 +249,7 @@ def plain(made: Any) -> dict[str, Any]:
 
 
 def _written(path: Path, made: Any) -> str:
-    write_text(path, json.dumps(plain(made), indent=2) + "\n")
+    write_text(path, json.dumps(plain_view(made), indent=2) + "\n")
     return str(path)
 
 

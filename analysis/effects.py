@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test, t
 
-DRAWS = 4000
+INTERVAL_DRAWS = 4000
 CONFIDENCE = 0.95
 
 
@@ -109,7 +109,7 @@ def by_pair_and_seed(values: pd.Series) -> NDArray[np.float64]:
     return table.to_numpy(float)
 
 
-def resampled(table: NDArray[np.float64], draws: int = DRAWS) -> NDArray[np.float64]:
+def resampled(table: NDArray[np.float64], draws: int = INTERVAL_DRAWS) -> NDArray[np.float64]:
     """Return `(draws,)` means of the table `(pairs, seeds)`; each draw resamples rows and columns."""
     generator = np.random.default_rng(0)
     counts = [generator.multinomial(n, np.full(n, 1 / n), size=draws) / n for n in table.shape]

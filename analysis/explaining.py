@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from analysis.tables.answers import SHOWN
+from analysis.tables.answers import MOST_LISTED
 from analysis.tables.collect import read_table
 from analysis.tables.kept import tables_of
 from analysis.tables.provenance import (
@@ -152,7 +152,7 @@ class Explanation:
 
     def _listed(self, *, every_run: bool) -> Iterator[str]:
         ordered = sorted(self.runs, key=lambda run: run.fine)
-        shown = ordered if every_run else ordered[:SHOWN]
+        shown = ordered if every_run else ordered[:MOST_LISTED]
         for run in shown:
             yield f"    {run.run_id}  {run.experiment:<20}{run.state}{run.found and f': {run.found}'}"
         if len(shown) < len(ordered):

@@ -19,21 +19,21 @@ PREFIX = {"random": "r-", "imagenet": "p-", "pretrained": "p-", "file": "p-", "r
 NOTHING = "–"
 """Sign for a setting that a run does not have."""
 
-TRAINED = {"run": "a training of one's own", "trained": "trained by this project"}
+TRAINED_WEIGHTS = {"run": "a training of one's own", "trained": "trained by this project"}
 
-SHIPPED = "pretrained, as shipped"
+PRETRAINED = "pretrained, as shipped"
 
 MARKS = ("*", "†", "‡", "§", "¶")
 """Marks after a network's name, one for each kind of smoothing; the first is SWAG's sign."""
 
-SIGNS = {
+SETTING_SIGNS = {
     "smoothing.temperature": "T", "objective.style_weight": "γ", "network.shortcut": "λ",
     "weights.name": "weights", "network.name": "network", "smoothing.name": "smoothing",
     "measures.network.name": "judge", "generator.name": "generator",
 }  # fmt: skip
 """Signs of settings that the last part of their key does not name."""
 
-AXES = {
+SETTING_LABELS = {
     "network.shortcut": "scale of the shortcuts, λ", "smoothing.temperature": "temperature T",
     "objective.style_weight": "style weight γ", "objective.content_weight": "content weight",
     "images.size": "size of the images, px", "weights.at": "share of the training",
@@ -42,7 +42,7 @@ AXES = {
 }  # fmt: skip
 """Names of settings and columns of numbers along an axis; others keep their keys."""
 
-STATISTICS = {
+STATISTIC_LABELS = {
     "normalized_entropy": "normalised entropy, 0–1", "max_over_rms": "max / RMS",
     "participation_ratio": "participation ratio, 0–1", "peaks_shrunk": "lower peaks, share of channels",
     "log2_peak": "log₂ of after / before, peaks", "log2_highest": "log₂ of after / before, highest",
@@ -62,7 +62,7 @@ QUANTITIES = {"activation": "activations", "gram": "Gram matrix", "gram_per_dm":
 
 def axis(column: str) -> str:
     """Return the name of a setting or of a column of numbers."""
-    return AXES.get(column, column.removesuffix(".name").replace(".", " ").replace("_", " "))
+    return SETTING_LABELS.get(column, column.removesuffix(".name").replace(".", " ").replace("_", " "))
 
 
 def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
@@ -72,7 +72,7 @@ def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
         both = runs[[column, told]].drop_duplicates()
         if both[column].is_unique and both[told].is_unique:
             return runs[told].fillna(NOTHING).astype(str)
-    return runs[column].map(plain).astype(str)
+    return runs[column].map(short_text).astype(str)
 
 
 def settings(runs: pd.DataFrame, columns: Collection[str], between: str = ", ") -> pd.Series[str]:
@@ -90,7 +90,10 @@ def _prefix(column: str, sign: str) -> str:
 
 def _signs(columns: Collection[str]) -> list[str]:
     """Return each setting's sign, or its key if another setting has the same sign."""
-    signs = [SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " ")) for column in columns]
+    signs = [
+        SETTING_SIGNS.get(column, column.rpartition(".")[2].strip("_").replace("_", " "))
+        for column in columns
+    ]
     return [sign if signs.count(sign) == 1 else column for sign, column in zip(signs, columns, strict=True)]
 
 
@@ -126,7 +129,7 @@ def network(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
     if "network.shortcut" in shown or "network.shortcut" not in runs:
         return names
     scales = zip(runs["network.name"], runs["network.shortcut"], strict=True)
-    return names + [scale(name, shortcut) for name, shortcut in scales]
+    return names + [shortcut_suffix(name, shortcut) for name, shortcut in scales]
 
 
 def _parts(runs: pd.DataFrame, shown: Collection[str]) -> pd.Series[str]:
@@ -147,7 +150,7 @@ def _apart(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
     signs = _signs(columns)
     rows = tied[columns].itertuples(index=False)
     return [
-        f" ({', '.join(f'{sign} = {plain(value)}' for sign, value in zip(signs, row, strict=True))})"
+        f" ({', '.join(f'{sign} = {short_text(value)}' for sign, value in zip(signs, row, strict=True))})"
         for row in rows
     ]
 
@@ -155,13 +158,13 @@ def _apart(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
 def _telling(tied: pd.DataFrame, columns: Collection[str]) -> list[str]:
     """Return the fewest columns that tell the same rows apart; those with a sign come first."""
     kept: list[str] = []
-    for column in sorted(columns, key=lambda column: column not in SIGNS):
+    for column in sorted(columns, key=lambda column: column not in SETTING_SIGNS):
         if len(tied.drop_duplicates([*kept, column])) > (len(tied.drop_duplicates(kept)) if kept else 1):
             kept.append(column)
     return kept
 
 
-def plain(value: Any) -> str:
+def short_text(value: Any) -> str:
     """Return a setting's value in as few letters as tell it from all others of its column."""
     if pd.isna(value):
         return NOTHING
@@ -179,7 +182,7 @@ def marks(runs: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def smoothings(runs: pd.DataFrame) -> str:
+def smoothing_legend(runs: pd.DataFrame) -> str:
     """Return the marks' meaning: `* softmax (over = layer, temperature = peak/2)`; empty without marks."""
     said = []
     for kind, mark in marks(runs).items():
@@ -187,21 +190,22 @@ def smoothings(runs: pd.DataFrame) -> str:
         settings = own.drop_duplicates().dropna(axis=1)
         alike = settings.iloc[0].items() if len(settings) == 1 else ()
         parts = [
-            f"{str(column).partition('.')[2].replace('_', ' ')} = {plain(value)}" for column, value in alike
+            f"{str(column).partition('.')[2].replace('_', ' ')} = {short_text(value)}"
+            for column, value in alike
         ]
         if mark:
             said.append(f"{mark} {kind}" + (f" ({', '.join(parts)})" if parts else ""))
     return "; ".join(said)
 
 
-def scale(network: str, shortcut: float | None) -> str:
+def shortcut_suffix(network: str, shortcut: float | None) -> str:
     """Return `, λ = 0.5` if a network's shortcuts are not scaled as its name says; else an empty text.
 
     Args:
         network: Its name, which stands for the scale in its own file: 1 for ResNet-50, 0 for NoResNet.
         shortcut: The scale; null for a network without one.
     """
-    return "" if pd.isna(shortcut) or shortcut == _own_scale(network) else f", λ = {plain(shortcut)}"
+    return "" if pd.isna(shortcut) or shortcut == _own_scale(network) else f", λ = {short_text(shortcut)}"
 
 
 @cache
@@ -211,15 +215,15 @@ def _own_scale(name: str) -> float:
     return own
 
 
-def weights(config: Mapping[str, Any]) -> str:
+def weights_text(config: Mapping[str, Any]) -> str:
     """Return the weights of `conf/weights` in a caption's words: ImageNet, a file's name, or a seed."""
     if config["name"] == "random":
         init = config.get("init", "torchvision")
         return f"random, seed {config['seed']}" + ("" if init == "torchvision" else f", {init}")
-    if config["name"] in TRAINED:
-        return f"{TRAINED[config['name']]}, seed {config['seed']}"
+    if config["name"] in TRAINED_WEIGHTS:
+        return f"{TRAINED_WEIGHTS[config['name']]}, seed {config['seed']}"
     if config["name"] == "pretrained":
-        return SHIPPED
+        return PRETRAINED
     return Path(config["path"]).name if config["name"] == "file" else "ImageNet"
 
 

@@ -15,17 +15,17 @@ from rich.text import Text
 from analysis import labels
 from analysis.tables.kept import tables_of
 from analysis.tables.provenance import Provenance
-from analysis.tables.reading import UNKNOWN
-from analysis.tables.runs import INTERPOLATED, frame, told
+from analysis.tables.reading import UNKNOWN_EXPERIMENT
+from analysis.tables.runs import INTERPOLATED, frame, telling_settings
 from experiments.asking import Cell, compose_cells
 from swag_repro.runs.schema import RUNS
 from swag_repro.runs.spreadsheets import to_csv
 
-COLORS = {"finished": "green", "failed": "red", "damaged": "red", "running": "yellow"}
+RUN_COLORS = {"finished": "green", "failed": "red", "damaged": "red", "running": "yellow"}
 """Colours of states on a terminal."""
 
 ABOUT = ("run_id", "experiment", "name", "state", "reason", "started_at", "seconds", "device", "path")
-PICTURES = ("pictures", "not_finished")
+PICTURE_COLUMNS = ("pictures", "not_finished")
 ORIGIN = ("config_key", "commit", *(field for field in RUNS.names if field.startswith("versions.")))
 
 
@@ -34,9 +34,9 @@ class Listing:
     """A list of runs, one row each.
 
     Attributes:
-        table: `ABOUT`, `PICTURES`, `ORIGIN`; `swept`, in words, which tells a run from others of its name (by
-            the start of its images' digest, if settings don't); and a column for each setting that does. The
-            oldest run comes first.
+        table: `ABOUT`, `PICTURE_COLUMNS`, `ORIGIN`; `swept`, in words, which tells a run from others of its
+            name (by the start of its images' digest, if settings don't); and a column for each setting that
+            does. The oldest run comes first.
         swept: Settings that tell the runs apart.
         provenance: Where the list comes from.
     """
@@ -49,7 +49,7 @@ class Listing:
         """Return a JSON list of objects; each has only its own settings under `swept`."""
         plain = json.loads(self.table.to_json(orient="records"))
         rows = [
-            {name: row[name] for name in (*ABOUT, *PICTURES, *ORIGIN)}
+            {name: row[name] for name in (*ABOUT, *PICTURE_COLUMNS, *ORIGIN)}
             | {"swept": {name: row[name] for name in self.swept if row[name] is not None}}
             for row in plain
         ]
@@ -67,8 +67,8 @@ class Listing:
         for row in self.table.astype(object).where(self.table.notna(), None).to_dict("records"):
             about = f"{row['name'] or '?'} ({row['experiment']})"
             started = (row["started_at"] or "")[:16].replace("T", " ")
-            state = Text(row["state"], COLORS.get(row["state"], ""))
-            seconds = labels.plain(row["seconds"])
+            state = Text(row["state"], RUN_COLORS.get(row["state"], ""))
+            seconds = labels.short_text(row["seconds"])
             drawn.add_row(row["run_id"], about, Text(row["swept"]), state, seconds, started, _pictures(row))
             if row["reason"]:
                 drawn.add_row("", "", Text(row["reason"], "red"))
@@ -122,7 +122,7 @@ def _belongs(runs: pd.DataFrame, cells: Sequence[Cell], entry: str) -> pd.Series
 
 def _lost(name: str) -> dict[str, Any]:
     """Return the row of a directory without a status."""
-    about = {"run_id": name, "experiment": UNKNOWN, "path": f"runs/{name}"}
+    about = {"run_id": name, "experiment": UNKNOWN_EXPERIMENT, "path": f"runs/{name}"}
     return about | {"state": "damaged", "reason": "no status.json: it was killed at once, or is no run"}
 
 
@@ -134,11 +134,11 @@ def _with_pictures(runs: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 def _listing(runs: pd.DataFrame, origin: Provenance) -> Listing:
     runs["swept"], swept = "", dict[str, None]()
-    known = runs[runs["config_key"].notna()].drop(columns=["swept", *PICTURES])
+    known = runs[runs["config_key"].notna()].drop(columns=["swept", *PICTURE_COLUMNS])
     for _, group in known.groupby(["experiment", "name"], sort=False):
-        if columns := told(group):
+        if columns := telling_settings(group):
             runs.loc[group.index, "swept"] = labels.settings(group, columns)
             swept |= dict.fromkeys(columns)
         if runs.loc[group.index, "swept"].duplicated().any():
             runs.loc[group.index, "swept"] += ", images " + group["images_digest"].str[:6]
-    return Listing(runs[[*ABOUT, *PICTURES, "swept", *swept, *ORIGIN]], list(swept), origin)
+    return Listing(runs[[*ABOUT, *PICTURE_COLUMNS, "swept", *swept, *ORIGIN]], list(swept), origin)

@@ -16,7 +16,7 @@ from analysis.tables import CellsError, Tables
 CHOSEN = "luminance_wasserstein"
 """The primary measure, named before the runs that it judges; it uses neither colour nor a first layer."""
 
-MEASURES = {
+MEASURE_LABELS = {
     CHOSEN: "luminance",
     "style_distance": "style distance",
     "sliced_wasserstein": "sliced Wasserstein",
@@ -62,7 +62,7 @@ class Mechanism:
         tables: The tables behind the figure.
         arms: `conf/arm`: name → label, in the order of the sweep.
         networks: number → label, in the order of the sweep; networks with different weights are two.
-        points: one row for each picture: pair, settings, iteration (null: finished), `MEASURES` of the
+        points: one row for each picture: pair, settings, iteration (null: finished), `MEASURE_LABELS` of the
             picture and of its start, SSIM.
         shares: one row for each layer of each pair: its share of the loss and of the gradient at the start.
         gains: one row for each measure, pair and arm: log2 of the factor by which the picture came nearer to
@@ -129,23 +129,23 @@ def _cells(data: Tables) -> pd.DataFrame:
         columns=["content", "style"], errors="ignore"
     )
     seeds = context["weights.seed"].fillna(0) if "weights.seed" in data.runs else 0
-    return context.assign(network=tables.lines(data.runs, BESIDE), **{"weights.seed": seeds})
+    return context.assign(network=tables.line_numbers(data.runs, BESIDE), **{"weights.seed": seeds})
 
 
 def _points(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each picture, finished or on its way, with the measures of its content image."""
     picture = ["cell", "content", "style", "iteration"]
     judged = data.measures
-    judged = judged[judged["statistic"].isin([*MEASURES, "ssim"])]
+    judged = judged[judged["statistic"].isin([*MEASURE_LABELS, "ssim"])]
     judged = judged.assign(iteration=judged["iteration"].astype(float).fillna(-1))  # an index holds no null
     wide = judged.pivot(index=picture, columns="statistic", values="value")
-    wide = wide.reindex(columns=[*MEASURES, "ssim"]).sort_index().reset_index()
+    wide = wide.reindex(columns=[*MEASURE_LABELS, "ssim"]).sort_index().reset_index()
     points = cells.merge(wide, left_index=True, right_on="cell")
     pair = ["network", "weights.seed", "content", "style"]
     contents = points[
         (points["iteration"] == 0) & (points["start"] == "content") & (points["start_noise"] == 0)
     ]
-    starts = contents.groupby(pair)[list(MEASURES)].first().add_suffix("_start")
+    starts = contents.groupby(pair)[list(MEASURE_LABELS)].first().add_suffix("_start")
     points = points.join(starts, on=pair)
     return points.assign(iteration=points["iteration"].replace(-1, float("nan"))).reset_index(drop=True)
 
@@ -163,7 +163,7 @@ def _gains(points: pd.DataFrame) -> pd.DataFrame:
     result is the style distance of the finished picture.
     """
     gains = []
-    for measure in (name for name in MEASURES if points[name].notna().any()):
+    for measure in (name for name in MEASURE_LABELS if points[name].notna().any()):
         left = points.assign(left=points[measure] / points[f"{measure}_start"])
         if len(points["objective.style_weight"].unique()) > 1:
             results: pd.Series[float] = left.groupby(PAIR, sort=False)[["ssim", "left"]].apply(_reached)

@@ -11,17 +11,17 @@ import pandas as pd
 
 from analysis import labels, tables
 from analysis.tables import MEASURES, TERMS, Tables, swept
-from analysis.tables.runs import told
+from analysis.tables.runs import telling_settings
 from swag_repro.errors import SettingError
 from swag_repro.runs.schema import RUNS
 
-AXES = ("x", "y", "hue", "col", "row")
+ENCODINGS = ("x", "y", "hue", "col", "row")
 """Words of a command that say what is drawn, and how."""
 
 FILTERS = ("layer", "position", "depth", "quantity", "definition", "iteration")
 """Columns of numbers by which a command selects some of them."""
 
-COLUMNS = (*FILTERS, "content", "style")
+AXIS_COLUMNS = (*FILTERS, "content", "style")
 """Columns along which numbers can be drawn."""
 
 KINDS = ("quantity", "definition")
@@ -35,11 +35,11 @@ REST = "rest"
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlotRequest:
     """What a command asks for.
 
     Attributes:
-        x: A setting, or one of `COLUMNS`. If it is None, an error lists what there is.
+        x: A setting, or one of `AXIS_COLUMNS`. If it is None, an error lists what there is.
         y: A statistic, or one of `OF_RUNS`. If it is None, an error lists what there is.
         hue: A column, like x, for lines or colours; None for all swept settings that nothing else shows.
         col: A column, like x, for panels side by side.
@@ -55,7 +55,7 @@ class Asked:
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def split(cls, arguments: Iterable[str]) -> tuple[Asked, list[str]]:
+    def split(cls, arguments: Iterable[str]) -> tuple[PlotRequest, list[str]]:
         """Return what words on the command line ask for, and the Hydra overrides among them.
 
         Raises:
@@ -65,7 +65,7 @@ class Asked:
         overrides = []
         for argument in arguments:
             word, _, value = argument.partition("=")
-            if word not in (*AXES, *FILTERS):
+            if word not in (*ENCODINGS, *FILTERS):
                 overrides.append(argument)
                 continue
             if word in said or not value:
@@ -78,7 +78,7 @@ class Asked:
     @property
     def shown(self) -> dict[str, str]:
         """The column of each part of the drawing that has one, except `y`."""
-        parts = {part: getattr(self, part) for part in AXES if part != "y"}
+        parts = {part: getattr(self, part) for part in ENCODINGS if part != "y"}
         return {part: column for part, column in parts.items() if column is not None}
 
     @property
@@ -104,7 +104,7 @@ class Observations:
     """
 
     tables: Tables
-    asked: Asked
+    asked: PlotRequest
     units: pd.DataFrame
     averaged: dict[str, int]
     without_x: int
@@ -137,11 +137,11 @@ class Observations:
 
     def words(self, column: str) -> pd.Series[str]:
         """Return the value of a column in words, for each unit."""
-        if column in self.tables.runs and column not in COLUMNS:
+        if column in self.tables.runs and column not in AXIS_COLUMNS:
             runs = self.tables.runs
             known = labels.values(runs, column).groupby(runs[column]).first()
             return self.units[column].map(known).fillna(labels.NOTHING)
-        return self.units[column].map(lambda value: labels.QUANTITIES.get(value, labels.plain(value)))
+        return self.units[column].map(lambda value: labels.QUANTITIES.get(value, labels.short_text(value)))
 
     def ordered(self, column: str) -> list[str]:
         """Return all words of a column in the order of the sweep; layers are in the order of the network."""
@@ -152,7 +152,7 @@ class Observations:
 
 
 def load_observations(
-    asked: Asked, overrides: Sequence[str], runs: Path, entry: str, *, partial: bool
+    asked: PlotRequest, overrides: Sequence[str], runs: Path, entry: str, *, partial: bool
 ) -> Observations:
     """Return the numbers that a command asks for.
 
@@ -186,17 +186,17 @@ def _numbers(data: Tables) -> pd.DataFrame:
     whole = whole[~whole["statistic"].isin(own["statistic"])]
     parts = [cells[["cell", "run_id"]].merge(part, on="run_id") for part in (own, whole)]
     known = [part for part in (*parts, data.measures) if len(part)]
-    columns = ["cell", "run_id", "statistic", "value", *COLUMNS]
+    columns = ["cell", "run_id", "statistic", "value", *AXIS_COLUMNS]
     return pd.concat([part.reindex(columns=columns).astype(object) for part in known]).infer_objects()
 
 
-def _check_y(asked: Asked, numbers: pd.DataFrame) -> None:
+def _check_y(asked: PlotRequest, numbers: pd.DataFrame) -> None:
     if asked.y not in (known := sorted(numbers["statistic"].unique())):
         found = "nothing" if asked.y is None else repr(asked.y)
         raise SettingError("y", "should be a number of these runs", found, f"There are {', '.join(known)}.")
 
 
-def _known(asked: Asked, runs: pd.DataFrame, numbers: pd.DataFrame) -> Asked:
+def _known(asked: PlotRequest, runs: pd.DataFrame, numbers: pd.DataFrame) -> PlotRequest:
     """Return `asked` with whole names of columns."""
     parts = {"x": asked.x, **asked.shown}
     columns: dict[str, Any] = {part: _column(part, name, runs, numbers) for part, name in parts.items()}
@@ -217,12 +217,12 @@ def _column(part: str, name: str | None, runs: pd.DataFrame, numbers: pd.DataFra
 
 
 def _columns(numbers: pd.DataFrame) -> list[str]:
-    return [column for column in COLUMNS if numbers[column].notna().any()]
+    return [column for column in AXIS_COLUMNS if numbers[column].notna().any()]
 
 
-def _chosen(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+def _chosen(numbers: pd.DataFrame, asked: PlotRequest) -> pd.DataFrame:
     for column, values in asked.chosen.items():
-        said = numbers[column].map(labels.plain)
+        said = numbers[column].map(labels.short_text)
         known = list(dict.fromkeys(said[numbers[column].notna()]))
         if unknown := [value for value in values if value not in known]:
             there = f"There are {', '.join(known)}." if known else f"{asked.y} has none: leave it out."
@@ -231,7 +231,7 @@ def _chosen(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
     return numbers
 
 
-def _of_iteration(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+def _of_iteration(numbers: pd.DataFrame, asked: PlotRequest) -> pd.DataFrame:
     """Return numbers of finished pictures, else of the last iteration, unless iterations are asked for."""
     if "iteration" in asked.chosen:
         return numbers
@@ -244,7 +244,7 @@ def _of_iteration(numbers: pd.DataFrame, asked: Asked) -> pd.DataFrame:
     return numbers[numbers["iteration"] == last]
 
 
-def _with_panels(asked: Asked, numbers: pd.DataFrame) -> Asked:
+def _with_panels(asked: PlotRequest, numbers: pd.DataFrame) -> PlotRequest:
     """Return `asked` with panels for each of `KINDS` that has several values and is not shown yet."""
     for kind in KINDS:
         several = numbers[kind].dropna().unique()
@@ -258,25 +258,25 @@ def _with_panels(asked: Asked, numbers: pd.DataFrame) -> Asked:
     return asked
 
 
-def _with_rest(asked: Asked, runs: pd.DataFrame) -> Asked:
+def _with_rest(asked: PlotRequest, runs: pd.DataFrame) -> PlotRequest:
     """Return `asked` with lines for all swept settings that nothing else shows, unless it names lines."""
     return replace(asked, hue=REST) if asked.hue is None and _rest(asked, runs) else asked
 
 
-def _rest(asked: Asked, runs: pd.DataFrame) -> list[str]:
-    shown = [column for column in asked.shown.values() if column not in (*COLUMNS, REST)]
-    return [column for column in told(runs, shown) if column not in _seeds(runs)]
+def _rest(asked: PlotRequest, runs: pd.DataFrame) -> list[str]:
+    shown = [column for column in asked.shown.values() if column not in (*AXIS_COLUMNS, REST)]
+    return [column for column in telling_settings(runs, shown) if column not in _seeds(runs)]
 
 
 def _seeds(runs: pd.DataFrame) -> list[str]:
     return [column for column in swept(runs) if column.rpartition(".")[2] == "seed"]
 
 
-def _observed(asked: Asked, data: Tables, numbers: pd.DataFrame) -> Observations:
+def _observed(asked: PlotRequest, data: Tables, numbers: pd.DataFrame) -> Observations:
     rest = _rest(asked, data.runs)
     settings = data.runs.assign(**{REST: labels.settings(data.runs, rest)}) if rest else data.runs
     shown = list(dict.fromkeys(asked.shown.values()))
-    joined = [column for column in {*shown, *_seeds(data.runs), *rest} if column not in COLUMNS]
+    joined = [column for column in {*shown, *_seeds(data.runs), *rest} if column not in AXIS_COLUMNS]
     numbers = numbers.join(settings[joined], on="cell")
     keys = list(dict.fromkeys([*shown, *_seeds(data.runs), "content", "style"]))
     groups = numbers.groupby(keys, sort=False, dropna=False)

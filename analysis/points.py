@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import labels, tables
 from analysis.tables import Tables
-from analysis.tables.runs import smoothings
+from analysis.tables.runs import smoothing_numbers
 
 POINT = ["line", "position", "layer", "depth", "quantity", "statistic", "definition"]
 """Columns that the images and seeds of one point have in common."""
@@ -71,7 +71,7 @@ def _over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
 
 def by_image(data: Tables) -> pd.DataFrame:
     """Return the numbers of layers, one for each image, each with its `line`, settings and origin."""
-    context = data.context().assign(line=tables.lines(data.runs, ["weights.seed"]))
+    context = data.context().assign(line=tables.line_numbers(data.runs, ["weights.seed"]))
     numbers = data.numbers.dropna(subset="position").drop(columns=["network", "weights", "smoothing", "seed"])
     cells = context.rename_axis("cell").reset_index()
     return cells.merge(numbers, on="run_id").sort_values(["cell", "position"], kind="stable")
@@ -81,9 +81,9 @@ def _of_lines(data: Tables) -> pd.DataFrame:
     """Return one row for each line: its label, its settings, and all runs behind it."""
     runs, beside = data.runs, ["weights.seed", "batchnorm"]
     context = data.context("batchnorm").assign(
-        line=tables.lines(runs, ["weights.seed"]),
-        network=tables.lines(runs, [*beside, "smoothing"]),
-        smoothing=smoothings(runs),
+        line=tables.line_numbers(runs, ["weights.seed"]),
+        network=tables.line_numbers(runs, [*beside, "smoothing"]),
+        smoothing=smoothing_numbers(runs),
     )
     context.insert(0, "label", labels.label(runs, beside))
     known = context.dropna(subset="run_id").drop(columns="weights.seed").groupby("line", sort=False)

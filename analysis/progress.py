@@ -16,7 +16,7 @@ from rich.text import Text
 from experiments.sweeps.progress import duration
 from experiments.sweeps.states import Found
 
-COLORS = {
+CELL_COLORS = {
     "done": "green",
     "running": "cyan",
     "failed": "red",
@@ -28,7 +28,7 @@ COLORS = {
 }
 """State of a cell → its colour, in the order of display."""
 
-LISTED = 12
+CELLS_LISTED = 12
 """Largest number of cells that are listed for a state."""
 
 
@@ -72,7 +72,7 @@ class GridProgress:
     def counts(self) -> dict[str, int]:
         """The number of cells in each state."""
         counted = Counter[str](cell.state for cell in self.cells)
-        return {state: counted[state] for state in COLORS if counted[state]}
+        return {state: counted[state] for state in CELL_COLORS if counted[state]}
 
     @property
     def complete(self) -> bool:
@@ -98,7 +98,7 @@ class GridProgress:
         """Return the progress for a terminal."""
         parts: list[RenderableType] = [Text(self.what, style="bold"), self._bar(), *self._grid()]
         now = time.time()
-        for state in COLORS:
+        for state in CELL_COLORS:
             if state not in ("done", "missing"):
                 parts.extend(self._listed(state, now))
         if not self.complete:
@@ -106,7 +106,7 @@ class GridProgress:
         return Group(*parts)
 
     def _bar(self) -> Text:
-        counts = [f"[{COLORS[state]}]{number} {state}[/]" for state, number in self.counts.items()]
+        counts = [f"[{CELL_COLORS[state]}]{number} {state}[/]" for state, number in self.counts.items()]
         left = "" if self.seconds_left is None else f"; about {duration(self.seconds_left)} left"
         workers = f"; {self.workers} workers" if self.workers else ""
         return Text.from_markup(f"{len(self.cells)} cells: {', '.join(counts)}{workers}{left}")
@@ -116,25 +116,25 @@ class GridProgress:
         firsts = {cell.overrides[0]: Counter[str]() for cell in self.cells if cell.overrides}
         for cell in self.cells:
             firsts[cell.overrides[0]][cell.state] += 1
-        if not 1 < len(firsts) <= LISTED or len(self.counts) == 1:
+        if not 1 < len(firsts) <= CELLS_LISTED or len(self.counts) == 1:
             return
         table = Table(box=None, pad_edge=False)
         table.add_column("")
         for state in self.counts:
-            table.add_column(state, justify="right", style=COLORS[state])
+            table.add_column(state, justify="right", style=CELL_COLORS[state])
         for first, counted in firsts.items():
             table.add_row(escape(first), *(str(counted[state] or "·") for state in self.counts))
         yield table
 
     def _listed(self, state: str, now: float) -> Iterator[Text]:
         cells = [cell for cell in self.cells if cell.state == state]
-        for cell in cells[:LISTED]:
+        for cell in cells[:CELLS_LISTED]:
             since = "" if cell.since is None else f", since {duration(max(0.0, now - cell.since))}"
             beat = "" if cell.heartbeat is None else f", heard {max(0.0, now - cell.heartbeat):.0f} s ago"
             host = "" if cell.host is None else f" on {cell.host}"
             about = f"{host}{since if state == 'running' else ''}{beat}"
             reason = "" if cell.reason is None else f"\n    {escape(cell.reason)}"
             own = escape(" ".join(cell.overrides))
-            yield Text.from_markup(f"  [{COLORS[state]}]{state}[/] {own}{escape(about)}{reason}")
-        if len(cells) > LISTED:
-            yield Text(f"  ... and {len(cells) - LISTED} more {state}")
+            yield Text.from_markup(f"  [{CELL_COLORS[state]}]{state}[/] {own}{escape(about)}{reason}")
+        if len(cells) > CELLS_LISTED:
+            yield Text(f"  ... and {len(cells) - CELLS_LISTED} more {state}")

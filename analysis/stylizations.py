@@ -17,7 +17,7 @@ from swag_repro.runs.schema import LOSSES
 OBJECTIVE = ["objective.name", "objective.content_weight", "objective.style_weight", "start"]
 """Settings that stand beside every picture."""
 
-ROLES = ("content", "style")
+PICTURE_ROLES = ("content", "style")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Arm:
     @property
     def weights(self) -> str:
         """The weights of its network, in a caption's words."""
-        return labels.weights(self.config["weights"])
+        return labels.weights_text(self.config["weights"])
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Stylizations:
     def roles(self) -> tuple[str, ...]:
         """The roles, content and style, whose weight is above 0 in some arm."""
         objectives = [arm.config["objective"] for arm in self.arms]
-        return tuple(role for role in ROLES if any(part[f"{role}_weight"] > 0 for part in objectives))
+        return tuple(role for role in PICTURE_ROLES if any(part[f"{role}_weight"] > 0 for part in objectives))
 
     @property
     def judges(self) -> dict[str, list[str]]:
@@ -124,7 +124,7 @@ def load_stylizations(
 def _arms(data: Tables, shown: Collection[str]) -> tuple[Arm, ...]:
     runs = data.runs
     columns = (
-        runs.index, tables.lines(runs, shown), labels.label(runs, shown), labels.network(runs, shown),
+        runs.index, tables.line_numbers(runs, shown), labels.label(runs, shown), labels.network(runs, shown),
         data.cells, runs["run_id"].isna(),
     )  # fmt: skip
     return tuple(Arm(*values) for values in zip(*columns, strict=True))
@@ -132,7 +132,7 @@ def _arms(data: Tables, shown: Collection[str]) -> tuple[Arm, ...]:
 
 def _pictures(data: Tables, arms: tuple[Arm, ...]) -> pd.DataFrame:
     """Return `Stylizations.table`."""
-    context = data.context(*OBJECTIVE).drop(columns=list(ROLES), errors="ignore")
+    context = data.context(*OBJECTIVE).drop(columns=list(PICTURE_ROLES), errors="ignore")
     context = context.assign(cell=context.index, line=[arm.line for arm in arms])
     context.insert(0, "label", [arm.label for arm in arms])
     pairs = data.pairs.drop(columns=["styles", "steps"])
@@ -160,7 +160,7 @@ def _measured(data: Tables) -> pd.DataFrame:
     )
 
 
-def means(table: pd.DataFrame, along: str | None = None) -> pd.DataFrame:
+def mean_over_pairs(table: pd.DataFrame, along: str | None = None) -> pd.DataFrame:
     """Return means and standard errors over all pairs, however they ended, in one row for each cell.
 
     Args:

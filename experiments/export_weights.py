@@ -37,7 +37,7 @@ from swag_repro.runs.records import RunRecord, all_runs
 from swag_repro.trained import TABLE
 from swag_repro.weights import WEIGHTS
 
-CURVES = "curves.csv"
+CURVES_CSV = "curves.csv"
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def write_weights(
         check_stored(record.config, record.path, *own)
     rows = [_exported(record, folder, stored=key[0] not in numbers_only) for key, record in trained.items()]
     _add(folder / TABLE, pd.DataFrame(rows))
-    _add(folder / CURVES, pd.concat(map(_curve, trained.values())))
+    _add(folder / CURVES_CSV, pd.concat(map(_curve, trained.values())))
     console.print(f"{len(rows)} trainings → {folder}")
 
 

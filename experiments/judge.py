@@ -17,10 +17,10 @@ ENTRY = "stylize"
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Measure the pictures of one cell."""
-    from experiments.running import run
+    from experiments.running import run_experiment
     from experiments.stylization.judging import StylizationJudging
 
-    run(config, StylizationJudging)
+    run_experiment(config, StylizationJudging)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from swag_repro.runs.records import RunRecord, all_runs
 WIDE = 140
 """Columns that a terminal needs for the descriptions of the experiments."""
 
-KNOWN = 20
+RUNS_AVERAGED = 20
 """The largest number of runs per experiment whose sizes are averaged."""
 
 
@@ -78,7 +78,7 @@ def _listed(name: str, found: dict[str, list[RunRecord]]) -> Listed:
         _about(text),
         cells,
         cells * fmean(record.status.seconds or 0.0 for record in known) if known else None,
-        cells * fmean(_size(record.path) for record in known[:KNOWN]) if known else None,
+        cells * fmean(_size(record.path) for record in known[:RUNS_AVERAGED]) if known else None,
     )
 
 

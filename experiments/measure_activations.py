@@ -19,9 +19,9 @@ ENTRY = "measure_activations"
 def main(config: DictConfig) -> None:
     """Measure one cell."""
     from experiments.measurements.activations import MeasureActivations
-    from experiments.running import run
+    from experiments.running import run_experiment
 
-    run(config, MeasureActivations)
+    run_experiment(config, MeasureActivations)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ ENTRY = "measure_units"
 def main(config: DictConfig) -> None:
     """Measure one cell."""
     from experiments.measurements.units import MeasureUnits
-    from experiments.running import run
+    from experiments.running import run_experiment
 
-    run(config, MeasureUnits)
+    run_experiment(config, MeasureUnits)
 
 
 if __name__ == "__main__":

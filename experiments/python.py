@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from experiments.command import CONF, check_overrides
-from experiments.running import Cell, flush_subnormals
+from experiments.running import CellTask, flush_subnormals
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
 from swag_repro.images.files import check_header
@@ -41,7 +41,7 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
         always = ["measures=none", "tracking=disabled", "progress=false", f"output={folder}"]
         check_overrides("stylize", settings)
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cell = Cell(compose("stylize", [*settings, *inputs, *always]), [], None, Stylization)
+            cell = CellTask(compose("stylize", [*settings, *inputs, *always]), [], None, Stylization)
         flush_subnormals()  # as on the command line, so that the picture is the same
         with console.capture():
             _, path = cell.compute(cell.built())

@@ -49,7 +49,7 @@ def flush_subnormals() -> None:
     torch.set_flush_denormal(True)  # later threads inherit it
 
 
-def run(composed: DictConfig, kind: type[Experiment]) -> None:
+def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
     """Run an entry point: compute its cell, or in a multirun as many cells as this worker can claim.
 
     A failure of a single cell ends the process with status 1. A failure in a multirun is recorded, and the
@@ -65,7 +65,7 @@ def run(composed: DictConfig, kind: type[Experiment]) -> None:
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
     overrides = _overrides()
-    outcome = Cell(composed, overrides, None, kind).run()
+    outcome = CellTask(composed, overrides, None, kind).run()
     _announce(outcome, None, [as_typed(override) for override in overrides])
     if outcome.signal is not None:
         interrupt(outcome.signal)
@@ -92,7 +92,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
         except (HydraException, OmegaConfBaseException) as error:
             place.note_refusal(str(error))
             return Outcome("failed", 0.0, str(error))
-        return Cell(composed, overrides, place, kind, wait=False).run()
+        return CellTask(composed, overrides, place, kind, wait=False).run()
 
     worker = Worker(sweep, compute, _announce)
     # Each worker begins at another cell. A launcher's workers don't wait for cells that other processes
@@ -116,7 +116,7 @@ def _settle(sweep: Sweep) -> None:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellTask:
     """A cell to compute.
 
     Attributes:

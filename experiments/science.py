@@ -7,7 +7,7 @@ from typing import Any
 
 from swag_repro.runs.identity import normal
 
-VERSIONS = {
+EXPERIMENT_VERSIONS = {
     "judge": 2,
     "measure_activations": 3,
     "measure_units": 1,

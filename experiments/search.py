@@ -30,10 +30,10 @@ def main(config: DictConfig) -> None:
         except ModuleNotFoundError as error:
             remedy = "Install it: pip install 'swag-repro[search]'"
             raise SettingError("search", "needs Optuna", str(error), remedy) from error
-        from experiments.searching.search import run
+        from experiments.searching.search import run_search
         from experiments.stylization.stylization import Stylization
 
-        run(config, Stylization)
+        run_search(config, Stylization)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from swag_repro.runs.files import MALFORMED, parse_yaml
 OF_LAUNCHING = "hydra"
 """The folder of `conf/`, and the config's key, of the launchers: no experiment is built from it."""
 
-REMEDY = (
+_REMEDY = (
     "A config can run any code: this one is refused. If it is yours, give the folder with the file that "
     "names it: --config-dir=my/conf."
 )
@@ -35,16 +35,16 @@ def check_stored(config: Any, source: Path, *own: Path) -> None:
         WeightsError: The config has another target, or an interpolation, which could become one.
     """
     if not isinstance(config, dict):
-        raise WeightsError("run", "should have its config", f"a {type(config).__name__}: {source}", REMEDY)
+        raise WeightsError("run", "should have its config", f"a {type(config).__name__}: {source}", _REMEDY)
     known = _allowed((CONF, *own, *_folders()))
     for key, value in _values(config):
         is_target = key.rpartition(".")[2] == "_target_"
         if is_target and not (isinstance(value, str) and value in known):
             rule = "should build only what conf/ names"
-            raise WeightsError("run", rule, f"{key}={value!r} in {source}", REMEDY)
+            raise WeightsError("run", rule, f"{key}={value!r} in {source}", _REMEDY)
         if isinstance(value, str) and "${" in value:
             rule = "should have a config without interpolations"
-            raise WeightsError("run", rule, f"{key}={value!r} in {source}", REMEDY)
+            raise WeightsError("run", rule, f"{key}={value!r} in {source}", _REMEDY)
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def stored(source: Path) -> Iterator[None]:
         raise
     except Exception as error:
         found = f"{type(error).__name__} on building it: {source}"
-        raise WeightsError("run", "should have its config as it was written", found, REMEDY) from error
+        raise WeightsError("run", "should have its config as it was written", found, _REMEDY) from error
 
 
 def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

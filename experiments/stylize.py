@@ -19,10 +19,10 @@ ENTRY = "stylize"
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Stylise the pairs of one cell, and judge the pictures."""
-    from experiments.running import run
+    from experiments.running import run_experiment
     from experiments.stylization.stylization import Stylization
 
-    run(config, Stylization)
+    run_experiment(config, Stylization)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ ENTRY = "transfer"
 def main(config: DictConfig) -> None:
     """Stylise the pairs of one cell."""
     from experiments.feedforward.transfer import Transfer
-    from experiments.running import run
+    from experiments.running import run_experiment
 
-    run(config, Transfer)
+    run_experiment(config, Transfer)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from swag_repro.smoothing import Smoothing, at_least_float32
 BLOCK = 1 << 18
 # e^−87 adds nothing to the peak's e^0, not even four million times. Below it exp underflows and is ten times
 # slower.
-NEGLIGIBLE = -87.0
+NEGLIGIBLE_LOGIT = -87.0
 
 
 def gram(features: Tensor) -> Tensor:
@@ -166,9 +166,9 @@ class _Sums:
         below = block - self.peak  # before scaling: a difference of large products would be rounding
         highest = float(below.amax())
         for scale in self.partition:
-            if scale * highest <= NEGLIGIBLE:  # the whole block adds nothing; NaN fails this test
+            if scale * highest <= NEGLIGIBLE_LOGIT:  # the whole block adds nothing; NaN fails this test
                 continue
-            shifted = (below if scale == 1.0 else below * scale).clamp(NEGLIGIBLE, 0.0)
+            shifted = (below if scale == 1.0 else below * scale).clamp(NEGLIGIBLE_LOGIT, 0.0)
             weights = shifted.exp()
             self.partition[scale] += times * weights.sum(dim=1)
             self.energy[scale] += times * vecdot(weights, shifted)

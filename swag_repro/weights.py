@@ -258,9 +258,9 @@ class RunWeights(StoredWeights):
         settings = _training_settings(directory)
         if settings is None or not is_finished(directory):
             rule = "should be the id of a finished training"
-            raise WeightsError("weights.run", rule, f"none of this id in {runs}", TRAIN_ONE)
+            raise WeightsError("weights.run", rule, f"none of this id in {runs}", _TRAIN_ONE)
         if (found := settings["network"]["name"]) != architecture.name:
-            raise WeightsError("weights.run", f"should have trained {architecture.name}", found, TRAIN_ONE)
+            raise WeightsError("weights.run", f"should have trained {architecture.name}", found, _TRAIN_ONE)
         return directory
 
     def _only_one(self, runs: Path, architecture: Architecture) -> Path:
@@ -270,7 +270,7 @@ class RunWeights(StoredWeights):
             which = f"{architecture.name} with seed {self.seed}"
             listed = ", ".join(path.name for path in fitting) or "none"
             rule = f"should be given unless there is one finished training of {which}"
-            raise WeightsError("weights.run", rule, f"{listed} in {runs}", TRAIN_ONE)
+            raise WeightsError("weights.run", rule, f"{listed} in {runs}", _TRAIN_ONE)
         return fitting[0]
 
     def _fits(self, directory: Path, architecture: Architecture) -> bool:
@@ -280,7 +280,7 @@ class RunWeights(StoredWeights):
         return bool(settings["network"]["name"] == architecture.name)
 
 
-TRAIN_ONE = "python experiments/train_classifier.py trains one."
+_TRAIN_ONE = "python experiments/train_classifier.py trains one."
 
 
 def _training_settings(directory: Path) -> dict[str, Any] | None:

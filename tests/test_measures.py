@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from swag_repro.measures.distances import (
     relative_sliced_wasserstein,
     structural_divergence,
 )
-from swag_repro.measures.pictures import read_features
+from swag_repro.measures.pictures import read_features, shrunk
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.pretrained import PretrainedWeights
 from swag_repro.weights import FileWeights
@@ -315,6 +316,7 @@ def settings_of(weights=None, projections=4):
         weights=weights or RandomWeights(seed=0),
         projections=projections,
         seed=0,
+        size=None,
     )
 
 
@@ -385,6 +387,25 @@ def held_out():
     return given.build(given.choose(WeightedNetwork(architecture("vgg16"), RandomWeights(seed=0))))
 
 
+def test_larger_pictures_are_shrunk_before_they_are_measured(held_out, content, style):
+    seen = replace(held_out, size=16)
+    (found,) = seen(content[None], content.flip(2)[None], [style])
+    small = [shrunk(image, 16) for image in (content, content.flip(2), style)]
+    assert [min(image.shape[1:]) for image in small] == [16, 16, 16]
+    (as_they_are,) = held_out(small[0][None], small[1][None], [small[2]])
+    assert found == as_they_are
+    assert shrunk(content, min(content.shape[1:])) is content
+    assert shrunk(content, None) is content
+    (whole,) = held_out(content[None], content.flip(2)[None], [style])
+    assert whole != found
+
+
+@pytest.mark.parametrize("size", [15, 0, -1])
+def test_a_size_too_small_to_measure_is_refused(size):
+    with pytest.raises(SettingError, match="measures.size"):
+        replace(settings_of(), size=size)
+
+
 def test_a_picture_has_all_its_measures(held_out, content, style):
     noisy = (content + 0.2 * drawn(*content.shape)).clamp(0, 1)
     pictures = list(held_out(torch.stack([content, noisy]), torch.stack([content] * 2), [style, content]))
@@ -440,6 +461,7 @@ def test_a_style_too_small_to_read_leaves_the_content_measures(network, content)
         structure_tap="deep",
         deep_tap="deep",
         early_tap="shallow",
+        size=None,
         **SLICED,
     )
     (picture,) = held_out(content[None], content[None], [content[:, :1, :1]])

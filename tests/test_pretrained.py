@@ -18,7 +18,7 @@ from swag_repro.errors import SettingError, WeightsError
 from swag_repro.images import Resize, bundled, load_image
 from swag_repro.networks import TappedNetwork
 from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
-from swag_repro.pretrained import FOLDER, PretrainedWeights
+from swag_repro.pretrained import PRETRAINED_FOLDER, PretrainedWeights
 from swag_repro.runs.files import digest_of
 
 WEIGHTS = PretrainedWeights(name="pretrained")
@@ -50,16 +50,16 @@ def features(name, image):
 
 
 def state_of(name):
-    return {key: value.float() for key, value in load_file(FOLDER / f"{name}.safetensors").items()}
+    return {key: value.float() for key, value in load_file(PRETRAINED_FOLDER / f"{name}.safetensors").items()}
 
 
 def test_the_table_is_of_all_files_and_they_are_small():
-    rows = list(csv.DictReader((FOLDER / "table.csv").read_text(encoding="utf-8").splitlines()))
-    files = {path.name: path for path in FOLDER.glob("*.safetensors")}
+    rows = list(csv.DictReader((PRETRAINED_FOLDER / "table.csv").read_text(encoding="utf-8").splitlines()))
+    files = {path.name: path for path in PRETRAINED_FOLDER.glob("*.safetensors")}
     assert {row["file"] for row in rows} == set(files)
     assert all(digest_of(files[row["file"]]) == row["sha256"] for row in rows)
     assert sum(path.stat().st_size for path in files.values()) < MOST
-    assert all(f"`{name}`" in (FOLDER / "README.md").read_text(encoding="utf-8") for name in files)
+    assert all(f"`{name}`" in (PRETRAINED_FOLDER / "README.md").read_text(encoding="utf-8") for name in files)
 
 
 def test_vgg16_is_torchvisions_as_far_as_relu5_1(photograph):
@@ -126,11 +126,11 @@ def test_a_tap_behind_relu5_1_is_refused():
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet50_half"])
 def test_a_damaged_file_is_refused(name, tmp_path, monkeypatch):
-    content = bytearray((FOLDER / f"{name}.safetensors").read_bytes())
+    content = bytearray((PRETRAINED_FOLDER / f"{name}.safetensors").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / f"{name}.safetensors").write_bytes(content)
-    (tmp_path / "table.csv").write_bytes((FOLDER / "table.csv").read_bytes())
-    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    (tmp_path / "table.csv").write_bytes((PRETRAINED_FOLDER / "table.csv").read_bytes())
+    monkeypatch.setattr(pretrained, "PRETRAINED_FOLDER", tmp_path)
     for use in (WEIGHTS.build, WEIGHTS.digest):
         with pytest.raises(WeightsError, match=f"should have the sha256 .*{name}.safetensors"):
             use(architecture(name))

@@ -8,30 +8,30 @@ from experiments.config import checked
 from experiments.training.training import ClassifierTraining
 from swag_repro.runs.files import digest
 from swag_repro.runs.identity import Identity
-from swag_repro.trained import SHIPPED, TABLE
+from swag_repro.trained import TABLE, TRAINED_FOLDER
 from tests.benchmarks.timing import composed
 
 MOST = 20e6
 """Bytes of all files together."""
 
-TRAINED = pd.read_csv(SHIPPED / TABLE)
+TRAINED = pd.read_csv(TRAINED_FOLDER / TABLE)
 TABLED = TRAINED.dropna(subset="file").set_index("file")
 """Without those that are too large to ship."""
 
 
 def test_the_table_is_of_all_files_and_they_are_small():
-    assert set(TABLED.index) == {path.name for path in SHIPPED.glob("*.safetensors")}
-    assert sum((SHIPPED / name).stat().st_size for name in TABLED.index) < MOST
+    assert set(TABLED.index) == {path.name for path in TRAINED_FOLDER.glob("*.safetensors")}
+    assert sum((TRAINED_FOLDER / name).stat().st_size for name in TABLED.index) < MOST
 
 
 @pytest.mark.parametrize(("network", "seed", "run_id"), TRAINED[["network", "seed", "run_id"]].to_numpy())
 def test_each_training_says_what_decided_it(network, seed, run_id):
-    assert Identity.from_json((SHIPPED / f"{network}-{seed}.json").read_text()).run_id == run_id
+    assert Identity.from_json((TRAINED_FOLDER / f"{network}-{seed}.json").read_text()).run_id == run_id
 
 
 @pytest.mark.parametrize("name", TABLED.index)
 def test_each_file_is_what_its_run_trained(name):
-    row, path = TABLED.loc[name], SHIPPED / name
+    row, path = TABLED.loc[name], TRAINED_FOLDER / name
     assert digest(path.read_bytes()) == row["sha256"]
     trained = Identity.from_json(path.with_suffix(".json").read_text())
     config = composed("train_classifier", f"network={row['network']}", "experiment=family")

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from statsmodels.stats.power import TTestPower
 
-from analysis.claims.definitions import Along, Asked, ClaimError, Expect
+from analysis.claims.definitions import Along, ClaimError, Expect, Inquiry
 from analysis.claims.numbers import SEED
 from analysis.effects import CONFIDENCE, by_pair_and_seed, interval, resampled
 from analysis.tables.runs import as_text
 from swag_repro.runs.schema import RUNS
 
-DRAWS = 20_000
+BOOTSTRAP_DRAWS = 20_000
 """Draws of the bootstrap; enough that p can fall below 0.05 after Holm's correction."""
 
 SEEDS = 2
@@ -33,7 +33,7 @@ OF_NUMBERS = {"pair", "seed", "cell", "value", "gain", "relative", "asked", *RUN
 TINY = 1e-6
 """Least spread by which a distance is divided."""
 
-SMALLEST, LARGEST = 0.01, 1.5
+LEAST_EFFECT, MOST_EFFECT = 0.01, 1.5
 """Distances, in standard deviations, between which the needed number of pairs is computed."""
 
 Numbers: TypeAlias = NDArray[np.float64]
@@ -75,7 +75,7 @@ class Answer:
     run_ids: tuple[str, ...]
 
 
-def answer(units: pd.DataFrame, asked: Asked) -> Answer:
+def answer(units: pd.DataFrame, asked: Inquiry) -> Answer:
     """Return the answer of a sweep's numbers, which come from `load_numbers`.
 
     Raises:
@@ -94,7 +94,7 @@ def answer(units: pd.DataFrame, asked: Asked) -> Answer:
     return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
 
 
-def _chosen(units: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+def _chosen(units: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
     rows = units
     compare = asked.question.compare
     sides = {compare.column: [*compare.these, *compare.against]} if compare is not None else {}
@@ -117,7 +117,7 @@ def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
     return column.isin([*known, *map(as_text, known)]) | (column.isna() & (None in values))
 
 
-def _wanted(rows: pd.DataFrame, asked: Asked) -> pd.Series[float]:
+def _wanted(rows: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
     value = asked.question.value
     column = value if value in ("gain", "relative") else "value"
     if column not in rows or rows[column].isna().any():
@@ -127,7 +127,7 @@ def _wanted(rows: pd.DataFrame, asked: Asked) -> pd.Series[float]:
     return numbers.map(math.log2) if value == "log2" else numbers
 
 
-def _check_told(rows: pd.DataFrame, asked: Asked) -> None:
+def _check_told(rows: pd.DataFrame, asked: Inquiry) -> None:
     """Raise if the mean would mix values of a column that the question does not name."""
     compare, along = asked.question.compare, asked.question.along
     told = {*asked.where, SEED, *([compare.column] if compare else []), *([along.column] if along else [])}
@@ -154,7 +154,7 @@ def _follows(column: pd.Series[Any], groups: NDArray[np.integer[Any]]) -> bool:
     return len(np.unique(together)) == len(np.unique(groups))
 
 
-def _reduced(rows: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+def _reduced(rows: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
     """Return one number for each pair, seed and value of the compared column."""
     question = asked.question
     sides = [question.compare.column] if question.compare is not None else []
@@ -180,7 +180,7 @@ def _along(part: pd.DataFrame, along: Along) -> float:
     return float(spearmanr(part[along.column].to_numpy(float), values).statistic)
 
 
-def _compared(numbers: pd.DataFrame, asked: Asked) -> pd.Series[float]:
+def _compared(numbers: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
     compare = asked.question.compare
     keys = ["pair", "seed"]
     if compare is None:
@@ -193,7 +193,7 @@ def _compared(numbers: pd.DataFrame, asked: Asked) -> pd.Series[float]:
     return difference
 
 
-def _check_enough(shape: tuple[int, ...], asked: Asked, *, seeded: bool) -> None:
+def _check_enough(shape: tuple[int, ...], asked: Inquiry, *, seeded: bool) -> None:
     pairs, seeds = shape
     fewest = asked.question.fewest
     if pairs < fewest or (seeded and seeds < SEEDS):
@@ -201,12 +201,12 @@ def _check_enough(shape: tuple[int, ...], asked: Asked, *, seeded: bool) -> None
         raise ClaimError(_name(asked), rule, f"{pairs} and {seeds}", "Compute more.")
 
 
-def _name(asked: Asked) -> str:
+def _name(asked: Inquiry) -> str:
     return f"{asked.claim}: {asked.name}"
 
 
 def _answer(table: Numbers, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
-    (pairs, seeds), by_pair, means = table.shape, table.mean(axis=1), resampled(table, DRAWS)
+    (pairs, seeds), by_pair, means = table.shape, table.mean(axis=1), resampled(table, BOOTSTRAP_DRAWS)
     low, high = interval(means)
     distances = _distance(means, expect)
     spread = max(float(by_pair.std(ddof=1)), TINY)
@@ -216,8 +216,8 @@ def _answer(table: Numbers, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
         mean=float(table.mean()), low=low, high=high, pairs=pairs, seeds=seeds,
         agreeing=float((_distance(by_pair, expect) > 0).mean()),
         size=size, size_low=size_low, size_high=size_high,
-        p_holds=float(((distances <= 0).sum() + 1) / (DRAWS + 1)),
-        p_refuted=float(((distances > 0).sum() + 1) / (DRAWS + 1)),
+        p_holds=float(((distances <= 0).sum() + 1) / (BOOTSTRAP_DRAWS + 1)),
+        p_refuted=float(((distances > 0).sum() + 1) / (BOOTSTRAP_DRAWS + 1)),
         pairs_needed=_needed(size),
         run_ids=run_ids,
     )  # fmt: skip
@@ -235,6 +235,6 @@ def _distance(values: Numbers, expect: Expect) -> Numbers:
 
 def _needed(size: float) -> int | None:
     """Return the needed pairs; None if the mean lies on the threshold, or very far from it."""
-    if not SMALLEST < abs(size) < LARGEST:
+    if not LEAST_EFFECT < abs(size) < MOST_EFFECT:
         return None
     return int(np.ceil(TTestPower().solve_power(abs(size), alpha=1 - CONFIDENCE, power=POWER)))

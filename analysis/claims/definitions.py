@@ -16,7 +16,7 @@ from experiments.command import CONF
 from swag_repro.errors import UserError
 from swag_repro.runs.files import MALFORMED
 
-FOLDER = CONF / "claims"
+CLAIMS_FOLDER = CONF / "claims"
 
 EVIDENCE = "evidence"
 """The file of sweeps; each other file is a claim."""
@@ -27,7 +27,7 @@ TRAINED = "trained"
 PICTURED = ("stylize", "train_feedforward", "transfer")
 """Entry points whose runs have pictures, which judges measure."""
 
-ENTRIES = ("measure_activations", "measure_units", *PICTURED, TRAINED)
+CLAIM_ENTRIES = ("measure_activations", "measure_units", *PICTURED, TRAINED)
 """Entry points whose runs a claim can rest on."""
 
 VALUES = ("value", "log2", "gain", "relative")
@@ -199,7 +199,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Inquiry:
     """One question about one choice of `each`, to one judge.
 
     Attributes:
@@ -215,7 +215,7 @@ class Asked:
     where: dict[str, list[Any]]
 
 
-def read_evidence(folder: Path = FOLDER) -> Evidence:
+def read_evidence(folder: Path = CLAIMS_FOLDER) -> Evidence:
     """Return all sweeps that claims rest on, and the judges of their pictures.
 
     Raises:
@@ -225,13 +225,13 @@ def read_evidence(folder: Path = FOLDER) -> Evidence:
     path = folder / f"{EVIDENCE}.yaml"
     evidence: Evidence = _checked(path, Evidence)
     for name, sweep in evidence.sweeps.items():
-        _one_of(path, f"{name}.entry", sweep.entry, ENTRIES)
+        _one_of(path, f"{name}.entry", sweep.entry, CLAIM_ENTRIES)
         if sweep.beside is not None:
             _one_of(path, f"{name}.beside", sweep.beside, evidence.sweeps)
     return evidence
 
 
-def read_claims(sweeps: Mapping[str, EvidenceSweep], folder: Path = FOLDER) -> dict[str, Claim]:
+def read_claims(sweeps: Mapping[str, EvidenceSweep], folder: Path = CLAIMS_FOLDER) -> dict[str, Claim]:
     """Return all claims by the names of their files, in order.
 
     Raises:
@@ -248,7 +248,7 @@ def read_claims(sweeps: Mapping[str, EvidenceSweep], folder: Path = FOLDER) -> d
     return claims
 
 
-def asked(name: str, claim: Claim, evidence: Evidence) -> list[Asked]:
+def inquiries(name: str, claim: Claim, evidence: Evidence) -> list[Inquiry]:
     """Return a claim's questions: one for each choice of `each`, and for each judge of a judged statistic."""
     found = []
     for title, question in claim.questions.items():
@@ -259,7 +259,7 @@ def asked(name: str, claim: Claim, evidence: Evidence) -> list[Asked]:
             choice = dict(zip(each, values, strict=True))
             words = ", ".join([title, *map(str, choice.values())])
             where = {column: _listed(value) for column, value in (question.where | choice).items()}
-            found.append(Asked(name, words, question, where))
+            found.append(Inquiry(name, words, question, where))
     return found
 
 

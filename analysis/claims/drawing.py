@@ -14,15 +14,15 @@ from analysis.claims.ledger import Ledger
 from analysis.drawing import captions, style
 from analysis.tables import Tables, together
 
-COLORS = {"holds": "#009E73", "refuted": "#D55E00", "open": "#7F7F7F"}
+ANSWER_COLORS = {"holds": "#009E73", "refuted": "#D55E00", "open": "#7F7F7F"}
 """Colours of the states of answers."""
 
-MARKERS = {"holds": "o", "refuted": "X", "open": "D"}
+ANSWER_MARKERS = {"holds": "o", "refuted": "X", "open": "D"}
 
-ROW, QUESTION, WORDS = 0.34, 0.05, 0.62
+_ROW, QUESTION, _WORDS = 0.34, 0.05, 0.62
 """Heights in inches: a claim, each of its questions, and the words around all."""
 
-LETTERS = 66
+STATEMENT_LETTERS = 66
 """Letters in a line of a statement."""
 
 FARTHEST = 30.0
@@ -62,16 +62,16 @@ def draw_ledger(ledger: Ledger) -> Figure:
     known = questions[questions["state"] != "missing"]
     shown = ledger.verdicts[ledger.verdicts["claim"].isin(known["claim"])]
     counts = known["claim"].value_counts()
-    heights = [max(ROW, 0.14 + QUESTION * counts[claim]) for claim in shown["claim"]]
-    caption = captions.lines(CAPTION)
-    with style.figure(sum(heights) + WORDS, caption=caption, data=Drawn(ledger)) as (drawn, [part]):
+    heights = [max(_ROW, 0.14 + QUESTION * counts[claim]) for claim in shown["claim"]]
+    caption = captions.caption_lines(CAPTION)
+    with style.figure(sum(heights) + _WORDS, caption=caption, data=Drawn(ledger)) as (drawn, [part]):
         words, axes = part.subplots(
             len(shown), 2, sharex="col", squeeze=False, height_ratios=heights, width_ratios=[1.1, 1]
         ).T
         for said, axis, (_, row) in zip(words, axes, shown.iterrows(), strict=True):
             _draw(axis, known[known["claim"] == row["claim"]])
             name = str(row["claim"]).split("_")[0]
-            statement = fill(f"{name}, {row['verdict']}: {row['text']}", LETTERS)
+            statement = fill(f"{name}, {row['verdict']}: {row['text']}", STATEMENT_LETTERS)
             said.text(0, 0.5, statement, va="center", fontsize=6.5, parse_math=False)
             said.axis("off")
         axes[-1].set_xlabel("distance from the threshold, standard deviations over pairs")
@@ -88,9 +88,9 @@ def _draw(axis: Axes, answers: pd.DataFrame) -> None:
         size, low, high = (
             min(max(float(answer[end]), -FARTHEST), FARTHEST) for end in ("size", "size_low", "size_high")
         )
-        color = COLORS[answer["state"]]
+        color = ANSWER_COLORS[answer["state"]]
         axis.plot([low, high], [place, place], color=color, linewidth=1.0)
-        axis.plot(size, place, MARKERS[answer["state"]], color=color, markersize=3)
+        axis.plot(size, place, ANSWER_MARKERS[answer["state"]], color=color, markersize=3)
     axis.set_ylim(len(answers) - 0.3, -0.7)
     axis.set_yticks([])
     axis.grid(visible=False, axis="y")
@@ -98,7 +98,7 @@ def _draw(axis: Axes, answers: pd.DataFrame) -> None:
 
 def _add_legend(axis: Axes) -> None:
     handles = [
-        Line2D([], [], color=color, marker=MARKERS[state], linestyle="none", markersize=4, label=state)
-        for state, color in COLORS.items()
+        Line2D([], [], color=color, marker=ANSWER_MARKERS[state], linestyle="none", markersize=4, label=state)
+        for state, color in ANSWER_COLORS.items()
     ]
     axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)

@@ -14,7 +14,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from analysis.claims.answers import Answer, answer
-from analysis.claims.definitions import Asked, Claim, ClaimError, Evidence, asked
+from analysis.claims.definitions import Claim, ClaimError, Evidence, Inquiry, inquiries
 from analysis.claims.numbers import load_numbers, sweep_commands
 from analysis.effects import CONFIDENCE
 from analysis.tables import CellsError, Tables
@@ -45,7 +45,7 @@ class Entry:
         figure: A figure to look at.
     """
 
-    asked: Asked
+    asked: Inquiry
     answer: Answer | None
     why: str | None
     commands: tuple[str, ...]
@@ -154,7 +154,7 @@ def load_ledger(
     entries = [
         _entry(one, sources[one.question.evidence])
         for name, claim in claims.items()
-        for one in asked(name, claim, evidence)
+        for one in inquiries(name, claim, evidence)
     ]
     behind = [data for source in sources.values() for data in source.behind]
     return Ledger(claims, tuple(entries), tuple(behind), earlier)
@@ -205,7 +205,7 @@ def _source(
     return _Source(numbers, None, tuple(data for _, behind in loaded for data in behind), given, figure)
 
 
-def _entry(one: Asked, source: _Source) -> Entry:
+def _entry(one: Inquiry, source: _Source) -> Entry:
     if source.numbers is None:
         return Entry(one, None, source.why, source.commands, source.figure)
     [judge] = one.where.get("judge", [None])

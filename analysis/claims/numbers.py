@@ -17,7 +17,7 @@ from analysis.tables import MEASURES, Cell, PixelArray, Tables
 from experiments.asking import compose_cells, computing, judged_again, judging
 from swag_repro.runs.schema import LOSSES, RUNS
 
-COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge", "fusion")
+NUMBER_COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge", "fusion")
 """Columns of numbers besides settings; `fusion` is the first loss's share of a fusion's weights."""
 
 GAINED = ("style_distance", "sliced_wasserstein", "sifid")
@@ -26,12 +26,12 @@ GAINED = ("style_distance", "sliced_wasserstein", "sifid")
 FUSED = "objective.style.weights"
 """The setting of a fusion's weights."""
 
-ENDS = {"distance_to_first": 1.0, "distance_to_last": 0.0}
+FUSION_ENDS = {"distance_to_first": 1.0, "distance_to_last": 0.0}
 """Distances to a picture by one loss of a fusion alone, and the `fusion` of that picture."""
 
 SEED = "weights.seed"
 
-SHIPPED = Path(swag_repro.__file__).parent / "trained" / "table.csv"
+TRAINED_TABLE = Path(swag_repro.__file__).parent / "trained" / "table.csv"
 """The table of the networks that we trained."""
 
 
@@ -51,7 +51,7 @@ def load_numbers(
     Returns:
         `pair`, `seed`, `value`, `gain` (log₂ of how much nearer to its style a picture came than its start,
         for `GAINED`), `relative` (over that of the start, for losses), `run_id`, `cell` (its number in the
-        sweep), `COLUMNS`, and settings of the runs.
+        sweep), `NUMBER_COLUMNS`, and settings of the runs.
 
     Raises:
         CellsError: Runs or judgements are missing, ambiguous, or don't belong together.
@@ -103,7 +103,7 @@ def sweep_commands(
 
 def _trained() -> pd.DataFrame:
     """Return the accuracy of the networks that ship; their trainings share a seed."""
-    table = pd.read_csv(SHIPPED)
+    table = pd.read_csv(TRAINED_TABLE)
     numbers = table.melt(
         ["network", "seed", "run_id"], ["test_accuracy", "train_accuracy"], var_name="statistic"
     )
@@ -151,12 +151,15 @@ def _pictured(data: Tables) -> pd.DataFrame:
 
 def _fused(data: Tables, pairs: pd.DataFrame, pictures: Sequence[PixelArray]) -> Iterator[pd.DataFrame]:
     """Yield the distance of each fused picture from those by either loss alone, of the same pair and seed."""
-    lines, weights = tables.lines(data.runs, [FUSED]), data.runs[FUSED].map(first_weight, na_action="ignore")
+    lines, weights = (
+        tables.line_numbers(data.runs, [FUSED]),
+        data.runs[FUSED].map(first_weight, na_action="ignore"),
+    )
     known = pairs.assign(
         line=pairs["cell"].map(lines), fusion=pairs["cell"].map(weights), place=range(len(pairs))
     ).dropna(subset="fusion")
     same = ["line", "pair"]
-    for statistic, end in ENDS.items():
+    for statistic, end in FUSION_ENDS.items():
         ends = known[known["fusion"] == end].set_index(same)["place"].rename("end")
         met = known.join(ends, on=same, how="inner")
         places = met[["place", "end"]].itertuples(index=False)
@@ -199,9 +202,11 @@ def _paired(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def _with_settings(numbers: pd.DataFrame, data: Tables, asked: Collection[str]) -> pd.DataFrame:
     known = [
-        name for name in ("cell", "run_id", "pair", "value", "gain", "relative", *COLUMNS) if name in numbers
+        name
+        for name in ("cell", "run_id", "pair", "value", "gain", "relative", *NUMBER_COLUMNS)
+        if name in numbers
     ]
-    runs = data.runs.drop(columns=[*RUNS.names, *COLUMNS, "content", "style"], errors="ignore")
+    runs = data.runs.drop(columns=[*RUNS.names, *NUMBER_COLUMNS, "content", "style"], errors="ignore")
     kept = [name for name in runs if name in (*asked, SEED) or len(runs[name].unique()) > 1]
     units = numbers[known].join(runs[kept], on="cell")
     seeds = units[SEED].fillna(0) if SEED in units else 0

@@ -17,7 +17,7 @@ from analysis.tables import provenance
 from swag_repro.runs.files import write_text
 from swag_repro.runs.spreadsheets import to_csv
 
-COLORS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red", "open": "cyan"}
+VERDICT_COLORS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red", "open": "cyan"}
 
 
 def table(ledger: Ledger) -> Table:
@@ -29,7 +29,7 @@ def table(ledger: Ledger) -> Table:
         shown.add_column(column, justify="right")
     shown.add_column("statement")
     for row in ledger.verdicts.to_dict("records"):
-        verdict = f"[{COLORS.get(row['verdict'], 'dim')}]{row['verdict']}[/]"
+        verdict = f"[{VERDICT_COLORS.get(row['verdict'], 'dim')}]{row['verdict']}[/]"
         counts = [str(row[column] or "") for column in ANSWER_STATES]
         shown.add_row(row["claim"], verdict, *counts, row["text"])
     return shown

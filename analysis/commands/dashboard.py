@@ -29,4 +29,4 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
     """Write the workspace and the report, and return where they are."""
     from analysis import dashboard
 
-    return dashboard.run(options, overrides)
+    return dashboard.write_dashboard(options, overrides)

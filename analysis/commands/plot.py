@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from analysis.commands import Commands, add, add_out, add_partial
 
-INTERVALS = ("se", "sd", "ci", "range")
+INTERVAL_NAMES = ("se", "sd", "ci", "range")
 
 
 def register(commands: Commands) -> None:
@@ -24,7 +24,7 @@ def register(commands: Commands) -> None:
     add_out(parser)
     add_partial(parser)
     parser.add_argument(
-        "--interval", choices=INTERVALS, default="se",
+        "--interval", choices=INTERVAL_NAMES, default="se",
         help="around means: standard error (se), standard deviation, bootstrap interval, lowest to highest",
     )  # fmt: skip
 
@@ -32,11 +32,11 @@ def register(commands: Commands) -> None:
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterable[str]:
     """Draw the figure, and return the files."""
     from analysis.figures import plot
-    from analysis.observations import Asked
+    from analysis.observations import PlotRequest
     from experiments.command import entry_asked
     from swag_repro.names import file_stem
 
-    asked, overrides = Asked.split(arguments)
+    asked, overrides = PlotRequest.split(arguments)
     entry = entry_asked(overrides)
     data = plot.load(asked, overrides, options.runs, entry, partial=options.allow_partial)
     drawn = plot.make(data, interval=options.interval)

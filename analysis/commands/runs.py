@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.commands import Commands, add, drawn
 
-STATES = ("finished", "failed", "running", "damaged", "other version")
+RUN_STATES = ("finished", "failed", "running", "damaged", "other version")
 
 
 def register(commands: Commands) -> None:
@@ -21,7 +21,7 @@ def register(commands: Commands) -> None:
         about="a list of runs: what was swept, and what became of each",
         usage="[--state STATE] [--json | --csv] [--out OUT] [all | override ...]",
     )
-    parser.add_argument("--state", action="append", choices=STATES, default=[], help="only these")
+    parser.add_argument("--state", action="append", choices=RUN_STATES, default=[], help="only these")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="for machines")
     form.add_argument("--csv", action="store_true", help="for machines")

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import labels
 from analysis.stylizations import Arm, Stylizations
 
-LETTERS = 145
+CAPTION_LETTERS = 145
 """Letters in one line of a caption."""
 
 SETTINGS = {
@@ -27,9 +27,9 @@ SETTINGS = {
 """Settings of an objective and its optimisation in a caption's words; the runs hold all others."""
 
 
-def lines(*said: str) -> str:
+def caption_lines(*said: str) -> str:
     """Return the parts of a caption, each on lines of its own."""
-    return "\n".join(fill(text, LETTERS) for text in said)
+    return "\n".join(fill(text, CAPTION_LETTERS) for text in said)
 
 
 def arms(data: Stylizations, varied: Sequence[str] = (), shown: int | None = None) -> str:
@@ -45,14 +45,14 @@ def arms(data: Stylizations, varied: Sequence[str] = (), shown: int | None = Non
     parts = [
         f"{count} pairs ({labels.sizes(runs)})",
         network if network not in data.arms[0].label else "",
-        weights(data.arms),
-        labels.smoothings(runs),
+        weights_of_arms(data.arms),
+        labels.smoothing_legend(runs),
         ", ".join(objective(runs, varied)),
     ]
     return "; ".join(filter(None, parts)) + "."
 
 
-def weights(arms: Iterable[Arm]) -> str:
+def weights_of_arms(arms: Iterable[Arm]) -> str:
     """Return the weights behind each prefix, network by network only if networks have different weights."""
     told: dict[str, dict[str, dict[str, None]]] = {}
     for arm in arms:
@@ -65,7 +65,7 @@ def _used(networks: Mapping[str, Iterable[str]]) -> str:
     used = {network: " / ".join(weights) for network, weights in networks.items()}
     if len(set(used.values())) == 1:
         return next(iter(used.values()))
-    return ", ".join(f"{weights} ({network})" for network, weights in used.items())
+    return ", ".join(f"{weights_of_arms} ({network})" for network, weights_of_arms in used.items())
 
 
 def objective(runs: pd.DataFrame, varied: Sequence[str] = ()) -> Iterator[str]:
@@ -79,7 +79,7 @@ def _plain(column: str, value: Any) -> str:
     """Return a value as labels do; of a path or a class only the last name."""
     if column == "start":
         return Path(value).name
-    return value.rpartition(".")[2] if column.endswith("_target_") else labels.plain(value)
+    return value.rpartition(".")[2] if column.endswith("_target_") else labels.short_text(value)
 
 
 def held_out(data: Stylizations) -> str:

@@ -37,7 +37,7 @@ class LineStyle:
 
 
 # Okabe and Ito's colours: networks with shortcuts are warm, others cold. Markers tell them apart in grey.
-KNOWN = {
+NETWORK_STYLES = {
     "resnet50": LineStyle("#D55E00", "o"),
     "pseudo_resvgg": LineStyle("#E69F00", "s"),
     "noresnet50": LineStyle("#0072B2", "^"),
@@ -63,7 +63,7 @@ ASIDE = 3.5
 SPREAD = 0.8
 """Share of the room at a place that its points of several colours take, as in seaborn."""
 
-LETTER, HANDLE, ROW = 0.06, 0.63, 0.16
+_LETTER, HANDLE, _ROW = 0.06, 0.63, 0.16
 """Inches in a legend: a letter, a line with the space around it, and a row."""
 
 
@@ -73,11 +73,11 @@ def looks(names: Sequence[str]) -> list[LineStyle]:
     Args:
         names: Names of the networks. The first of several equal names has the network's own look.
     """
-    free = iter([*OTHERS, *(look for name, look in KNOWN.items() if name not in names)] * len(names))
+    free = iter([*OTHERS, *(look for name, look in NETWORK_STYLES.items() if name not in names)] * len(names))
     step = (THICK - THIN) / max(len(names) - 1, 1)
     return [
         replace(
-            KNOWN[name] if name in KNOWN and name not in names[:index] else next(free),
+            NETWORK_STYLES[name] if name in NETWORK_STYLES and name not in names[:index] else next(free),
             width=THICK - step * index,
         )
         for index, name in enumerate(names)
@@ -86,7 +86,7 @@ def looks(names: Sequence[str]) -> list[LineStyle]:
 
 def graded(count: int) -> list[LineStyle]:
     """Return a number of looks, from dark to light."""
-    markers = [look.marker for look in (*KNOWN.values(), *OTHERS)]
+    markers = [look.marker for look in (*NETWORK_STYLES.values(), *OTHERS)]
     colors = sns.color_palette("viridis", count + 1).as_hex()[:count]  # the last is too light for lines
     return [LineStyle(color, markers[index % len(markers)]) for index, color in enumerate(colors)]
 
@@ -209,7 +209,7 @@ def legend_columns(names: Sequence[str]) -> int:
     """Return the number of columns in a legend over two printed columns; names fill one after the other."""
     for count in range(len(names), 1, -1):
         columns = np.array_split([len(name) for name in names], count)  # matplotlib fills columns so
-        if sum(HANDLE + LETTER * column.max() for column in columns) <= WIDTH:
+        if sum(HANDLE + _LETTER * column.max() for column in columns) <= WIDTH:
             return count
     return 1
 
@@ -217,7 +217,7 @@ def legend_columns(names: Sequence[str]) -> int:
 def legend_height(names: Sequence[str], columns: int = 0) -> float:
     """Return the height, in inches, of the legend of these names in at most that many columns."""
     most = legend_columns(names)
-    return ROW * math.ceil(len(names) / (min(columns, most) if columns else most))
+    return _ROW * math.ceil(len(names) / (min(columns, most) if columns else most))
 
 
 def add_legend(drawn: FigureBase, axes: Iterable[Axes], order: Sequence[str], columns: int = 0) -> None:

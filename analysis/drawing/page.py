@@ -13,13 +13,13 @@ from matplotlib.figure import SubFigure
 from analysis.drawing.style import ALARM, PAD, WIDTH
 from analysis.tables import PixelArray
 
-TITLE, SMALL = 7.5, 6
+_TITLE, SMALL = 7.5, 6
 """Sizes in points of the words above a picture, and below it."""
 
-LINE, SPACE = 0.118, 0.03
+_LINE, SPACE = 0.118, 0.03
 """Heights in inches: a line of words, and the space between words and their picture."""
 
-LETTER = 0.58 / 72
+_LETTER = 0.58 / 72
 """Width of a letter in inches, for each point of its size."""
 
 
@@ -83,9 +83,9 @@ class PictureRow:
     def words(self, column: float) -> tuple[float, float]:
         """Return the heights of the words above and below pictures; all lengths are in inches."""
         shown = [picture for picture in self.pictures if picture is not None]
-        above = [_wrapped(picture.title, TITLE, column) for picture in shown if self.titled]
+        above = [_wrapped(picture.title, _TITLE, column) for picture in shown if self.titled]
         below = [_wrapped(picture.below, SMALL, column) for picture in shown]
-        return _height(above) * TITLE / SMALL, _height(below)
+        return _height(above) * _TITLE / SMALL, _height(below)
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -136,7 +136,7 @@ def draw_rows(panel: SubFigure, rows: Sequence[PictureRow]) -> None:
                 _draw(panel.add_subplot(cell, label=picture.key), picture, row, column)
         if row.name:
             panel.axes[-len(row.results)].set_ylabel(
-                _wrapped(row.name, TITLE, heights[3 * number + 1]), fontsize=TITLE, parse_math=False
+                _wrapped(row.name, _TITLE, heights[3 * number + 1]), fontsize=_TITLE, parse_math=False
             )
 
 
@@ -146,7 +146,7 @@ def _columns(rows: Sequence[PictureRow]) -> int:
 
 def _names(rows: Sequence[PictureRow]) -> float:
     """Return the space between inputs and results in inches."""
-    return 2 * LINE if any(row.name for row in rows) else 0.01
+    return 2 * _LINE if any(row.name for row in rows) else 0.01
 
 
 def _column(rows: Sequence[PictureRow]) -> float:
@@ -167,16 +167,16 @@ def _heights(rows: Sequence[PictureRow]) -> list[float]:
 
 def _height(texts: Sequence[str]) -> float:
     most = max((text.count("\n") + 1 for text in texts if text), default=0)
-    return LINE * most + SPACE
+    return _LINE * most + SPACE
 
 
 def _draw(axis: Axes, picture: PageCell, row: PictureRow, column: float) -> None:
     axis.set(xticks=[], yticks=[])
     axis.set_in_layout(False)  # words have rows of their own
     axis.spines[:].set_visible(False)
-    title, below = _wrapped(picture.title, TITLE, column), _wrapped(picture.below, SMALL, column)
+    title, below = _wrapped(picture.title, _TITLE, column), _wrapped(picture.below, SMALL, column)
     axis.set_title(
-        title if row.titled else "", loc="center", fontsize=TITLE, pad=2, linespacing=1.1, parse_math=False
+        title if row.titled else "", loc="center", fontsize=_TITLE, pad=2, linespacing=1.1, parse_math=False
     )
     axis.set_xlabel(below, fontsize=SMALL, labelpad=2, linespacing=1.1, parse_math=False)
     if picture.image is None:
@@ -202,5 +202,5 @@ def _mark(axis: Axes, word: str, *, missing: bool) -> None:
 
 def _wrapped(text: str, points: float, inches: float) -> str:
     """Return the text in lines of at most that length."""
-    letters = max(1, int(inches / (LETTER * points)))
+    letters = max(1, int(inches / (_LETTER * points)))
     return "\n".join(fill(line, letters) for line in text.split("\n"))

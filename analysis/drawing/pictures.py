@@ -53,7 +53,7 @@ def of_pair(data: Stylizations, pair: tuple[str, str], arms: Sequence[Arm] | Non
     cell = here.index[0]
     inputs = (
         PageCell(role, role, data.tables.picture(cell, here.loc[cell, f"{role}_image"]), name)
-        for role, name in zip(stylizations.ROLES, pair, strict=True)
+        for role, name in zip(stylizations.PICTURE_ROLES, pair, strict=True)
         if role in data.roles
     )
     chosen = data.arms if arms is None else arms

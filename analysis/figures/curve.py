@@ -19,16 +19,16 @@ from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.stylizations import Stylizations
 from analysis.tables import CellsError, Tables
-from analysis.tables.runs import smoothings
+from analysis.tables.runs import smoothing_numbers
 
 __all__ = ["load", "make", "save"]
 
-PANEL = 2.6
+_PANEL = 2.6
 """Inches of a row of panels."""
 
 WEIGHT = "objective.style_weight"
 
-CONTENT = {"cfsd": "content: CFSD", "ssim": "content: SSIM (axis reversed)"}
+CONTENT_MEASURE = {"cfsd": "content: CFSD", "ssim": "content: SSIM (axis reversed)"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Curves:
 
     Attributes:
         data: The stylisations.
-        table: One row for each point; each line is sorted by its weight. See `analysis.stylizations.means`.
+        table: One row for each point; each line is sorted by its weight. See `mean_over_pairs`.
     """
 
     data: Stylizations
@@ -60,18 +60,18 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
     if not data.judges:
         rule = "should have measures: they are its axes"
         raise CellsError("runs of this figure", rule, "none", f"This measures them: {data.tables.judging}")
-    return Curves(data, stylizations.means(data.table, along=WEIGHT))
+    return Curves(data, stylizations.mean_over_pairs(data.table, along=WEIGHT))
 
 
 def make(curves: Curves) -> Figure:
     """Draw a row of panels for each held-out network: style against CFSD, and against SSIM."""
     judges, looks = list(curves.table["judge"].dropna().unique()), _looks(curves)
-    height = PANEL * len(judges) + lines.legend_height(list(looks))
+    height = _PANEL * len(judges) + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(curves), data=curves) as (drawn, [part]):
         rows = part.subplots(len(judges), 2, squeeze=False, sharey="row")
         for row, judge in zip(rows, judges, strict=True):
             row[0].set(title=f"held-out network: {judge}", ylabel="style distance")
-            for axis, measure in zip(row, CONTENT, strict=True):
+            for axis, measure in zip(row, CONTENT_MEASURE, strict=True):
                 _draw_panel(axis, curves.table[curves.table["judge"] == judge], looks, measure)
         lines.add_legend(part, rows.flat, list(looks))
     return drawn
@@ -80,7 +80,7 @@ def make(curves: Curves) -> Figure:
 def _looks(curves: Curves) -> dict[str, LineStyle]:
     """Return looks by label: colours for networks and losses, dashes for smoothings."""
     runs = curves.tables.runs
-    dashes, kinds = smoothings(runs), tables.lines(runs, [WEIGHT, "smoothing"])
+    dashes, kinds = smoothing_numbers(runs), tables.line_numbers(runs, [WEIGHT, "smoothing"])
     looks = lines.looks(list(runs["network.name"].groupby(kinds).first()))
     cells = curves.table.groupby("label", sort=False)["cell"].first()
     return {str(label): lines.smoothed(looks[kinds[cell]], dashes[cell]) for label, cell in cells.items()}
@@ -100,7 +100,7 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, looks: dict[str, LineStyle], co
             linewidths=1, zorder=5,
         )  # fmt: skip
     _scale(axis, shown, content)
-    axis.set_xlabel(CONTENT[content])
+    axis.set_xlabel(CONTENT_MEASURE[content])
 
 
 def _name_ends(axis: Axes, line: pd.DataFrame, content: str, color: str, side: int) -> None:
@@ -130,4 +130,4 @@ def _caption(curves: Curves) -> str:
     said += captions.warnings(data)
     if others := curves.table["not_finished"].sum():
         said.append(f"Red rings: pairs of that point did not finish ({others} in all points, counted in).")
-    return captions.lines(*said)
+    return captions.caption_lines(*said)

@@ -25,28 +25,28 @@ from analysis.tables import CellsError, Tables
 
 __all__ = ["load", "make", "save"]
 
-ROW, WORDS = 1.8, 0.75
+_ROW, _WORDS = 1.8, 0.75
 """Heights in inches: a network's panels, and the words above and below all of them."""
 
-ENTROPY = "normalized_entropy"
-PANELS = {
+_ENTROPY = "normalized_entropy"
+_PANELS = {
     ("maximum", ""): "maximum",
-    (ENTROPY, "softmax"): "entropy, softmax",
-    (ENTROPY, "linear"): "entropy, $p = |F|/\\Sigma|F|$",
+    (_ENTROPY, "softmax"): "entropy, softmax",
+    (_ENTROPY, "linear"): "entropy, $p = |F|/\\Sigma|F|$",
     ("max_over_rms", ""): "max / RMS",
 }
 """Titles by statistic and definition."""
 
-AXES = {"network.shortcut": "λ, 1: with shortcuts", "weights.at": "part of the training"}
+_AXES = {"network.shortcut": "λ, 1: with shortcuts", "weights.at": "part of the training"}
 """Axis labels of settings."""
 
 FEW = 6
 """Largest number of values that have a tick each."""
 
-LETTER, SLANT = 0.062, 55
+_LETTER, _SLANT = 0.062, 55
 """Width of a letter below an axis in inches, and slant of words there in degrees."""
 
-MARKERS = "oXsPD"
+LAYER_MARKERS = "oXsPD"
 """Markers of layers, shallow to deep."""
 
 MEAN = ["cell", "position", "layer", "statistic", "definition"]
@@ -81,7 +81,7 @@ class Dial:
     @property
     def slanted(self) -> float:
         """The additional height, in inches, that words below an axis need."""
-        return LETTER * max(map(len, self.words.values()), default=0) * math.sin(math.radians(SLANT))
+        return _LETTER * max(map(len, self.words.values()), default=0) * math.sin(math.radians(_SLANT))
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
@@ -101,11 +101,11 @@ def load(overrides: list[str], runs: Path, *, partial: bool, setting: str) -> Di
         remedy = "Leave it out of the sweep."
         raise CellsError("network", f"should have {setting}", ", ".join(without.unique()), remedy)
     beside = [setting.removesuffix(".name"), "weights.seed"]
-    rows = tables.lines(data.runs, beside)
+    rows = tables.line_numbers(data.runs, beside)
     named = labels.label(data.runs, beside) if setting != "network.name" else _others(data.runs, beside)
     names = dict(zip(rows, named, strict=True))
     context = data.context(setting).assign(row=rows).rename_axis("cell").reset_index()
-    table = context.merge(means(points.by_image(data)), on="cell").drop(columns="cell")
+    table = context.merge(mean_over_images(points.by_image(data)), on="cell").drop(columns="cell")
     return Dial(setting, data, table, names, _words(data.runs, setting))
 
 
@@ -121,13 +121,13 @@ def _words(runs: pd.DataFrame, setting: str) -> dict[Any, str]:
     return dict(zip(runs[setting], labels.values(runs, setting), strict=True))
 
 
-def means(rows: pd.DataFrame) -> pd.DataFrame:
+def mean_over_images(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean over images of each statistic of the activations, for each run separately.
 
     Args:
         rows: The rows of `analysis.points.by_image`.
     """
-    shown = pd.MultiIndex.from_frame(rows[["statistic", "definition"]].fillna("")).isin(list(PANELS))
+    shown = pd.MultiIndex.from_frame(rows[["statistic", "definition"]].fillna("")).isin(list(_PANELS))
     rows = rows[shown & (rows["quantity"] == "activation")].fillna({"definition": ""})
     values = rows.groupby(MEAN, dropna=False, sort=False)["value"]
     return values.agg(value="mean", images="size").reset_index()
@@ -135,18 +135,18 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 def make(dial: Dial) -> Figure:
     """Draw a row of panels for each network, with a line for each layer and bands over seeds."""
-    height = WORDS + ROW * len(dial.names) + dial.slanted
+    height = _WORDS + _ROW * len(dial.names) + dial.slanted
     with style.figure(height, caption=_caption(dial), data=dial) as (drawn, [part]):
-        grid = part.subplots(len(dial.names), len(PANELS), squeeze=False, sharex=True)
+        grid = part.subplots(len(dial.names), len(_PANELS), squeeze=False, sharex=True)
         for row, (number, name) in zip(grid, dial.names.items(), strict=True):
             of_network = dial.table[dial.table["row"] == number]
-            for axis, (statistic, definition) in zip(row, PANELS, strict=True):
+            for axis, (statistic, definition) in zip(row, _PANELS, strict=True):
                 _draw_panel(axis, of_network, dial, (statistic, definition))
             row[0].set_ylabel(name, fontweight="bold")
-        for axis, title in zip(grid[0], PANELS.values(), strict=True):
+        for axis, title in zip(grid[0], _PANELS.values(), strict=True):
             axis.set_title(title)
         for axis in grid[-1]:
-            axis.set_xlabel(AXES.get(dial.setting, ""))
+            axis.set_xlabel(_AXES.get(dial.setting, ""))
         lines.add_legend(part, grid.flat, list(dial.table.sort_values("position")["layer"].unique()))
     return drawn
 
@@ -156,7 +156,7 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, dial: Dial, panel: tuple[str, s
     layers = list(table.sort_values("position")["layer"].unique())
     colors = sns.color_palette("crest", len(layers)).as_hex()
     looks = {
-        layer: LineStyle(color, MARKERS[index % len(MARKERS)])
+        layer: LineStyle(color, LAYER_MARKERS[index % len(LAYER_MARKERS)])
         for index, (layer, color) in enumerate(zip(layers, colors, strict=True))
     }
     table = table.assign(label=table["layer"], x=table[dial.setting].map(dial.values.index))
@@ -165,13 +165,13 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, dial: Dial, panel: tuple[str, s
     axis.set(xlabel="", ylabel="")
     if statistic == "maximum":
         axis.set_yscale("log")
-    elif statistic == ENTROPY:
+    elif statistic == _ENTROPY:
         axis.set_ylim(-0.04, 1.06)
 
 
 def _name_values(axis: Axes, dial: Dial) -> None:
     if dial.words:
-        words: dict[str, Any] = {"rotation": SLANT, "ha": "right", "rotation_mode": "anchor", "fontsize": 6}
+        words: dict[str, Any] = {"rotation": _SLANT, "ha": "right", "rotation_mode": "anchor", "fontsize": 6}
         axis.set_xticks(range(len(dial.words)), list(dial.words.values()), **words)
         return
     shown = range(0, len(dial.values), 1 if len(dial.values) <= FEW else 3)
@@ -185,5 +185,5 @@ def _caption(dial: Dial) -> str:
     normalised = "".join(f" batchnorm={mode}." for mode in runs["batchnorm"].unique() if mode != "eval")
     several = len(runs["weights.seed"].unique()) > 1
     bands = f" and {seeds}; bands: lowest to highest seed" if several else f", {seeds}"
-    marks = f" {smoothings}." if (smoothings := labels.smoothings(runs)) else ""
-    return captions.lines(f"Activations of each layer. Means over {over}{bands}.{normalised}{marks}")
+    marks = f" {smoothings}." if (smoothings := labels.smoothing_legend(runs)) else ""
+    return captions.caption_lines(f"Activations of each layer. Means over {over}{bands}.{normalised}{marks}")

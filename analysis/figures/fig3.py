@@ -23,15 +23,15 @@ from analysis.points import load_points as load
 
 __all__ = ["load", "make", "save"]
 
-HEIGHT = 2.2
+_HEIGHT = 2.2
 """Height of a row of panels with their titles, in inches."""
 
-LONG = 9
+LONGEST_NAME = 9
 """Largest number of characters of a layer's name on one line."""
 
 
 @dataclass(frozen=True)
-class Panel:
+class StatisticPanel:
     """The statistic that one panel shows."""
 
     title: str
@@ -60,7 +60,7 @@ class Page:
         compared: Whether the two panels of a row show one quantity, and share its axis.
     """
 
-    panels: tuple[Panel, ...]
+    panels: tuple[StatisticPanel, ...]
     note: str = ""
     compared: bool = False
 
@@ -71,36 +71,36 @@ class Page:
 
 
 F, G = r"F^{\,l}", r"G^{\,l}/D_l M_l"
-ENTROPY = "normalized_entropy"
-AXES = {
+_ENTROPY = "normalized_entropy"
+_AXES = {
     "maximum": "maximum (log scale)",
-    ENTROPY: "normalised entropy, 0–1",
+    _ENTROPY: "normalised entropy, 0–1",
     "max_over_rms": "max / RMS",
     "kurtosis": "kurtosis",
     "participation_ratio": "part of the values, 0–1",
     "effective_rank": "effective rank, 1 to $D_l$",
 }
 FIG3 = (
-    Panel(f"(a) Maximum of ${F}$", "activation", "maximum"),
-    Panel(f"(b) Normalised entropy of ${F}$ (softmax)", "activation", ENTROPY, "softmax"),
-    Panel(f"(c) Maximum of ${G}$", "gram_per_dm", "maximum"),
-    Panel(f"(d) Normalised entropy of ${G}$ (softmax)", "gram_per_dm", ENTROPY, "softmax"),
+    StatisticPanel(f"(a) Maximum of ${F}$", "activation", "maximum"),
+    StatisticPanel(f"(b) Normalised entropy of ${F}$ (softmax)", "activation", _ENTROPY, "softmax"),
+    StatisticPanel(f"(c) Maximum of ${G}$", "gram_per_dm", "maximum"),
+    StatisticPanel(f"(d) Normalised entropy of ${G}$ (softmax)", "gram_per_dm", _ENTROPY, "softmax"),
 )
 DEFINITIONS = (
-    Panel(f"(a) Entropy of ${F}$, softmax (the paper's)", "activation", ENTROPY, "softmax"),
-    Panel(f"(b) Entropy of ${F}$, linear: $p = |F|/\\Sigma|F|$", "activation", ENTROPY, "linear"),
-    Panel(f"(c) Entropy of ${G}$, softmax", "gram_per_dm", ENTROPY, "softmax"),
-    Panel(f"(d) Entropy of ${G}$, linear: $p = |G|/\\Sigma|G|$", "gram_per_dm", ENTROPY, "linear"),
+    StatisticPanel(f"(a) Entropy of ${F}$, softmax (the paper's)", "activation", _ENTROPY, "softmax"),
+    StatisticPanel(f"(b) Entropy of ${F}$, linear: $p = |F|/\\Sigma|F|$", "activation", _ENTROPY, "linear"),
+    StatisticPanel(f"(c) Entropy of ${G}$, softmax", "gram_per_dm", _ENTROPY, "softmax"),
+    StatisticPanel(f"(d) Entropy of ${G}$, linear: $p = |G|/\\Sigma|G|$", "gram_per_dm", _ENTROPY, "linear"),
 )
 SHAPE = (
-    Panel(f"(a) max / RMS of ${F}$", "activation", "max_over_rms"),
-    Panel(f"(b) Kurtosis of ${F}$ (a normal distribution has 3)", "activation", "kurtosis"),
-    Panel(
+    StatisticPanel(f"(a) max / RMS of ${F}$", "activation", "max_over_rms"),
+    StatisticPanel(f"(b) Kurtosis of ${F}$ (a normal distribution has 3)", "activation", "kurtosis"),
+    StatisticPanel(
         f"(c) Participation ratio of ${F}$: $(\\Sigma F^2)^2/N\\Sigma F^4$",
         "activation",
         "participation_ratio",
     ),
-    Panel(
+    StatisticPanel(
         "(d) Effective rank of $G^{\\,l}$: $(\\Sigma\\lambda)^2/\\Sigma\\lambda^2$", "gram", "effective_rank"
     ),
 )
@@ -124,15 +124,17 @@ def make(points: Points) -> dict[str, Figure]:
     return pages
 
 
-def _side_by_side(modes: tuple[str, ...]) -> tuple[Panel, ...]:
+def _side_by_side(modes: tuple[str, ...]) -> tuple[StatisticPanel, ...]:
     shown = (
         (f"Maximum of ${F}$", "maximum", None),
-        (f"Entropy of ${F}$ (softmax)", ENTROPY, "softmax"),
+        (f"Entropy of ${F}$ (softmax)", _ENTROPY, "softmax"),
         (f"max / RMS of ${F}$", "max_over_rms", None),
     )
     letters = iter("abcdef")
     return tuple(
-        Panel(f"({next(letters)}) {title}, batchnorm={mode}", "activation", statistic, definition, mode)
+        StatisticPanel(
+            f"({next(letters)}) {title}, batchnorm={mode}", "activation", statistic, definition, mode
+        )
         for title, statistic, definition in shown
         for mode in modes
     )
@@ -142,7 +144,7 @@ def _draw(points: Points, page: Page) -> Figure:
     layers, looks = _layers(points.table), _looks(points.table)
     networks = points.table["network"].nunique()
     names = max(label.count("\n") for label in layers.values())
-    height = HEIGHT * page.rows + 0.13 * names + lines.legend_height(list(looks), networks) + 0.35
+    height = _HEIGHT * page.rows + 0.13 * names + lines.legend_height(list(looks), networks) + 0.35
     with style.figure(height, caption=_caption(page, points), data=points) as (drawn, [part]):
         axes = part.subplots(page.rows, 2, sharex=True, sharey="row" if page.compared else "none")
         for axis, panel in zip(axes.flat, page.panels, strict=True):
@@ -168,15 +170,15 @@ def _looks(table: pd.DataFrame) -> dict[str, LineStyle]:
     }
 
 
-def _draw_lines(axis: Axes, panel: Panel, points: Points, looks: dict[str, LineStyle]) -> None:
+def _draw_lines(axis: Axes, panel: StatisticPanel, points: Points, looks: dict[str, LineStyle]) -> None:
     known = panel.points(points.table).drop(columns=["mean", "low", "high", "images", "seeds"])
     seeds = known.merge(points.by_seed, on=POINT)
     lines.draw_lines(axis, seeds, looks, x="position", y="mean", errorbar=("pi", 100))
-    axis.set(title=panel.title, xlabel="", ylabel=AXES[panel.statistic])
+    axis.set(title=panel.title, xlabel="", ylabel=_AXES[panel.statistic])
 
 
-def _scale(axis: Axes, panel: Panel, points: Points) -> None:
-    if panel.statistic == ENTROPY:
+def _scale(axis: Axes, panel: StatisticPanel, points: Points) -> None:
+    if panel.statistic == _ENTROPY:
         axis.set_ylim(-0.04, 1.06)
     elif panel.statistic == "maximum":
         axis.set_yscale("log")
@@ -195,16 +197,16 @@ def _layers(table: pd.DataFrame) -> dict[int, str]:
 
 def _broken(name: str) -> str:
     """Return a long name, such as Conv2d_2b_3x3, on two lines, so that it does not touch its neighbour."""
-    return name.replace("_", "_\n", 1) if len(name) > LONG else name
+    return name.replace("_", "_\n", 1) if len(name) > LONGEST_NAME else name
 
 
 def _caption(page: Page, points: Points) -> str:
     runs = points.tables.runs
-    seeds, smoothings = labels.seeds(runs), labels.smoothings(runs)
+    seeds, smoothings = labels.seeds(runs), labels.smoothing_legend(runs)
     over = f"Means over {points.table['images'].max()} images ({labels.sizes(runs)})"
     if points.table["seeds"].max() > 1:
         over += f" and {seeds}; bands: smallest to largest mean of one seed"
     elif seeds:
         over += f", {seeds}"
     first = "; ".join([over, *([smoothings] if smoothings else [])]) + "."
-    return captions.lines(f"{first} {page.note}".strip())
+    return captions.caption_lines(f"{first} {page.note}".strip())

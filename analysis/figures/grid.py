@@ -17,16 +17,16 @@ from analysis.stylizations import load_stylizations as load
 
 __all__ = ["load", "make", "save"]
 
-PAIRS = 4
-COLUMNS = 7
+_PAIRS = 4
+_COLUMNS = 7
 """Largest number of pictures side by side, inputs included."""
 
 
-def make(data: Stylizations, *, pairs: int = PAIRS) -> Figure:
+def make(data: Stylizations, *, pairs: int = _PAIRS) -> Figure:
     """Draw the grid of at most `pairs` pairs, evenly spread over all."""
     shown = pictures.of_pairs(data, pairs)
     rows = page.rows(shown, _bands(len(data.arms), len(data.roles)))
-    caption = captions.lines(captions.arms(data, shown=len(shown)), *pictures.picture_notes(data))
+    caption = captions.caption_lines(captions.arms(data, shown=len(shown)), *pictures.picture_notes(data))
     with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
         page.draw_rows(panel, rows)
     return drawn
@@ -34,6 +34,6 @@ def make(data: Stylizations, *, pairs: int = PAIRS) -> Figure:
 
 def _bands(arms: int, inputs: int) -> list[range]:
     """Return one band of all arms beside the inputs, or several bands beside one column of inputs."""
-    count = 1 if arms + inputs <= COLUMNS else max(2, math.ceil(arms / (COLUMNS - 1)))
+    count = 1 if arms + inputs <= _COLUMNS else max(2, math.ceil(arms / (_COLUMNS - 1)))
     size = math.ceil(arms / count)
     return [range(start, min(start + size, arms)) for start in range(0, arms, size)]

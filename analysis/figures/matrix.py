@@ -23,9 +23,9 @@ from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
 
-PAIRS = 1
+_PAIRS = 1
 
-HEIGHT, TICKS = 1.75, 4
+_HEIGHT, TICKS = 1.75, 4
 """Height of the panels with their words in inches, and the largest number of ticks of a panel."""
 
 
@@ -52,7 +52,7 @@ def _layers(number: Any) -> str:
     return "layer 1" if number == 1 else f"layers 1–{number}"
 
 
-COLUMNS = {
+COLUMN_KINDS = {
     "objective.layers": Columns(_layers),
     "objective.style_weight": Columns(
         lambda weight: f"γ = {weight:g}",
@@ -80,8 +80,8 @@ class Matrix:
 
     Attributes:
         data: The stylisations.
-        by: The setting of the columns, a key of `COLUMNS`.
-        points: Means over pairs; see `analysis.stylizations.means`.
+        by: The setting of the columns, a key of `COLUMN_KINDS`.
+        points: Means over pairs; see `analysis.stylizations.mean_over_pairs`.
     """
 
     data: Stylizations
@@ -100,8 +100,8 @@ class Matrix:
 
     @property
     def columns(self) -> Columns:
-        """The columns' setting in `COLUMNS`."""
-        return COLUMNS[self.by]
+        """The columns' setting in `COLUMN_KINDS`."""
+        return COLUMN_KINDS[self.by]
 
     @property
     def names(self) -> dict[int, str]:
@@ -127,22 +127,24 @@ class Matrix:
 def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Matrix:
     """Return an experiment's stylisations, a column for each value of a setting; see `load_stylizations`."""
     data = stylizations.load_stylizations(overrides, runs, partial=partial, shown=[columns])
-    points = stylizations.means(data.table)
+    points = stylizations.mean_over_pairs(data.table)
     values = data.tables.runs[columns]
     along = (
-        [COLUMNS[columns].number(values[cell]) for cell in points["cell"]] if COLUMNS[columns].panels else 0
+        [COLUMN_KINDS[columns].number(values[cell]) for cell in points["cell"]]
+        if COLUMN_KINDS[columns].panels
+        else 0
     )
     return Matrix(data, columns, points.assign(**{columns: points["cell"].map(values), "along": along}))
 
 
-def make(matrix: Matrix, *, pairs: int = PAIRS) -> Figure:
+def make(matrix: Matrix, *, pairs: int = _PAIRS) -> Figure:
     """Draw the rows of at most `pairs` pairs, evenly spread over all, and the panels."""
     titles = [matrix.columns.title(value) for value in matrix.values]
     shown = pictures.of_pairs(matrix.data, pairs, titles)
     rows = page.rows(shown, _bands(matrix), list(matrix.names.values()))
     heights = [page.height(rows)]
     if matrix.panels:
-        heights.append(HEIGHT + lines.legend_height(list(matrix.names.values())))
+        heights.append(_HEIGHT + lines.legend_height(list(matrix.names.values())))
     with style.figure(*heights, caption=_caption(matrix, len(shown)), data=matrix) as (
         drawn,
         [above, *below],
@@ -187,7 +189,7 @@ def _scale(axis: Axes, matrix: Matrix, measure: str) -> None:
 
 def _caption(matrix: Matrix, shown: int) -> str:
     panels = ["Bands: standard errors of means over pairs."] if matrix.panels else []
-    return captions.lines(
+    return captions.caption_lines(
         captions.arms(matrix.data, varied=[matrix.by], shown=shown),
         *pictures.picture_notes(matrix.data),
         *panels,

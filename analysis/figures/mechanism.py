@@ -20,18 +20,18 @@ from analysis.drawing import captions, lines, style
 from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.effects import crossed
-from analysis.mechanism import CHOSEN, MEASURES, Mechanism
+from analysis.mechanism import CHOSEN, MEASURE_LABELS, Mechanism
 from analysis.mechanism import load_mechanism as load
 
 __all__ = ["load", "make", "save"]
 
-ROW, TITLE, WORDS = 0.21, 0.27, 0.5
+_ROW, _TITLE, _WORDS = 0.21, 0.27, 0.5
 """Heights in inches: an arm, the title above the panels of a network, and the words around all of them."""
 
-FEWEST = 4
+_FEWEST = 4
 """Least number of arms for which a panel has room."""
 
-ROOM = 0.19
+NAMED_SHARE = 0.19
 """Least share of a layer with its name in its bar."""
 
 LAYERS = sns.color_palette("crest", 5)
@@ -51,7 +51,7 @@ def make(data: Mechanism) -> dict[str, Figure]:
 
 def _arms(data: Mechanism) -> Figure:
     widths = [1.0, 1.15, 1.0] if data.curves else [1.0, 1.3]
-    height = WORDS + len(data.networks) * (ROW * max(len(data.arms), FEWEST) + TITLE)
+    height = _WORDS + len(data.networks) * (_ROW * max(len(data.arms), _FEWEST) + _TITLE)
     with style.figure(height, caption=_caption(data), data=data) as (drawn, [part]):
         axes = part.subplots(
             len(data.networks), len(widths), squeeze=False, sharex="col", width_ratios=widths
@@ -96,7 +96,7 @@ def _wide_enough(means: pd.DataFrame) -> Iterator[tuple[int, float, str]]:
     """Yield row, middle and name of each layer whose bar has room for the name."""
     for row, shares in enumerate(means.fillna(0).to_numpy()):
         for layer, right, width in zip(means.columns, shares.cumsum(), shares, strict=True):
-            if width > ROOM:
+            if width > NAMED_SHARE:
                 yield row, right - width / 2, str(layer)
 
 
@@ -192,15 +192,15 @@ def _effects(data: Mechanism) -> Figure:
     known = data.points.groupby("network")["network.name"].first().rename(data.networks)
     looks = lines.looks([known.get(name, name) for name in names[color]])
     looks_of = dict(zip(names[color], looks, strict=True))
-    height = WORDS + lines.legend_height(names[color])
-    height += max(len(names[row]), FEWEST) * (0.1 + 0.06 * len(looks))
+    height = _WORDS + lines.legend_height(names[color])
+    height += max(len(names[row]), _FEWEST) * (0.1 + 0.06 * len(looks))
     measures = list(effects["measure"].unique())
     with style.figure(height, caption=_caption(data), data=data) as (drawn, [part]):
         axes = part.subplots(1, len(measures), sharey=True, squeeze=False)[0]
         for axis, measure in zip(axes, measures, strict=True):
             own = effects[effects["measure"] == measure].set_index([color, row])
             _draw_effects(axis, own, names[row], looks_of)
-            axis.set(title=MEASURES[measure], xlabel="difference of gains")
+            axis.set(title=MEASURE_LABELS[measure], xlabel="difference of gains")
         _name_arms(axes[0], names[row])
         lines.add_legend(part, axes, names[color])
     return drawn
@@ -228,7 +228,7 @@ def _caption(data: Mechanism) -> str:
         if data.curves
         else "content image's style distance over the finished picture's; style term alone"
     )
-    return captions.lines(
+    return captions.caption_lines(
         f"{over}, {steps} steps. Judge: {judges}. Gain: log₂ of the {gain}. "
         "Bars: 95 % intervals over pairs and seeds (Student, pairs and seeds)."
     )

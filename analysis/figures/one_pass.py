@@ -30,12 +30,12 @@ OPTIMIZED, ONE_PASS = "stylize", "transfer"
 PASSES = "adain_pairs"
 """The experiment of the pictures in one pass."""
 
-HEIGHT = 2.5
+_HEIGHT = 2.5
 """Height of the panels with their titles, in inches."""
 
-NAMES = {OPTIMIZED: "Gatys et al., optimised", ONE_PASS: "AdaIN, one pass"}
+_NAMES = {OPTIMIZED: "Gatys et al., optimised", ONE_PASS: "AdaIN, one pass"}
 
-LOOKS = {OPTIMIZED: "#0072B2", ONE_PASS: "#D55E00"}
+_COLORS = {OPTIMIZED: "#0072B2", ONE_PASS: "#D55E00"}
 """Colours of Okabe and Ito."""
 
 TERM = {
@@ -122,7 +122,7 @@ def _root(override: str) -> str:
 def _terms(data: Tables, entry: str) -> pd.DataFrame:
     measured = data.measures[data.measures["statistic"].isin(TERMS)]
     names = labels.label(data.runs) if len(data.runs) > 1 else pd.Series("", index=data.runs.index)
-    told = [NAMES[entry] + (f", {names[cell]}" if names[cell] else "") for cell in measured["cell"]]
+    told = [_NAMES[entry] + (f", {names[cell]}" if names[cell] else "") for cell in measured["cell"]]
     kept = ["cell", "run_id", "content", "style", "iteration", "statistic", "definition", "value"]
     return measured[kept].assign(entry=entry, label=told)
 
@@ -155,7 +155,7 @@ def _at_once(data: Tables) -> pd.DataFrame:
 def make(comparison: Comparison) -> Figure:
     """Draw both terms over iterations, and the style term over seconds."""
     looks = _looks(comparison)
-    height = HEIGHT + lines.legend_height(list(looks))
+    height = _HEIGHT + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(comparison), data=comparison) as (drawn, [part]):
         axes = part.subplots(1, 3)
         for axis, term, title in zip(axes, TERM, ("(a) Style", "(b) Content"), strict=False):
@@ -172,7 +172,7 @@ def _looks(comparison: Comparison) -> dict[str, LineStyle]:
     markers = {OPTIMIZED: "o", ONE_PASS: "D"}
     counts = names.groupby("entry").cumcount()
     return {
-        label: LineStyle(LOOKS[entry], markers[entry], ((), *lines.DASHES)[place % 4])
+        label: LineStyle(_COLORS[entry], markers[entry], ((), *lines.DASHES)[place % 4])
         for label, entry, place in zip(names["label"], names["entry"], counts, strict=True)
     }
 
@@ -227,7 +227,7 @@ def _caption(comparison: Comparison) -> str:
     optimized = comparison.parts[0].runs
     pairs = comparison.table[["content", "style"]].drop_duplicates()
     judges = ", ".join(sorted(comparison.table["definition"].dropna().unique()))
-    return captions.lines(
+    return captions.caption_lines(
         f"{len(pairs)} pairs ({labels.sizes(optimized)}); {', '.join(captions.objective(optimized))}. Terms "
         f"of the saved pictures by {judges}; means over pairs and their standard errors. "
         f"{_reached(comparison)}"

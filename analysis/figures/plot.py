@@ -16,23 +16,23 @@ from analysis import labels
 from analysis.drawing import captions, lines, style
 from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
-from analysis.observations import COLUMNS as OF_NUMBERS
+from analysis.observations import AXIS_COLUMNS as OF_NUMBERS
 from analysis.observations import KINDS, REST, Observations
 from analysis.observations import load_observations as load
 from swag_repro.errors import SettingError
 
 __all__ = ["INTERVALS", "load", "make", "save"]
 
-PANEL, WORDS = 1.9, 0.5
+_PANEL, _WORDS = 1.9, 0.5
 """Heights in inches: a row of panels, and the words around it."""
 
-COLUMNS, MOST = 3, 30
+_COLUMNS, MOST = 3, 30
 """Panels side by side if nothing else sets their number, and the largest number of panels."""
 
-LETTER, SLANT = 0.062, 35
+_LETTER, _SLANT = 0.062, 35
 """Width of a letter below an axis in inches, and slant in degrees of words that would touch each other."""
 
-SHARES = ("normalized_entropy", "style_share", "largest_entries", "peaks_shrunk", "accuracy", "ssim")
+FRACTIONS = ("normalized_entropy", "style_share", "largest_entries", "peaks_shrunk", "accuracy", "ssim")
 """Numbers of at most 1, which a logarithm would not make plainer."""
 
 INTERVALS: dict[str, tuple[Any, str]] = {
@@ -79,7 +79,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Panel:
+class PointsPanel:
     """One panel: its title and its points."""
 
     title: str
@@ -99,9 +99,9 @@ def make(data: Observations, *, interval: str = "se") -> Figure:
     drawing = _drawing(data, interval)
     grid = _grid(drawing)
     slant = _is_crowded(drawing.places, len(grid[0]))
-    height = (PANEL + WORDS) * len(grid)
+    height = (_PANEL + _WORDS) * len(grid)
     if slant:
-        height += LETTER * max(map(len, drawing.places)) * math.sin(math.radians(SLANT)) * len(grid)
+        height += _LETTER * max(map(len, drawing.places)) * math.sin(math.radians(_SLANT)) * len(grid)
     if drawing.names:
         height += lines.legend_height(drawing.names)
     with style.figure(height, caption=_caption(drawing), data=data) as (drawn, [part]):
@@ -151,7 +151,7 @@ def _looks(data: Observations) -> dict[str, LineStyle]:
     return dict(zip(names, dashed, strict=True))
 
 
-def _grid(drawing: Drawing) -> list[list[Panel]]:
+def _grid(drawing: Drawing) -> list[list[PointsPanel]]:
     """Return panels row by row: by `row` and `col`, or those of one of them in as many rows as they need."""
     points, rows, cols = drawing.points, drawing.words("row"), drawing.words("col")
     if (count := len(rows) * len(cols)) > MOST:
@@ -160,11 +160,11 @@ def _grid(drawing: Drawing) -> list[list[Panel]]:
             "col and row", rule, count, "Choose some by overrides, or show one of them as hue."
         )
     panels = [
-        Panel(_title(drawing, row, col), points[(points["row"] == row) & (points["col"] == col)])
+        PointsPanel(_title(drawing, row, col), points[(points["row"] == row) & (points["col"] == col)])
         for row in rows
         for col in cols
     ]
-    across = len(cols) if len(rows) > 1 and len(cols) > 1 else min(COLUMNS, len(panels))
+    across = len(cols) if len(rows) > 1 and len(cols) > 1 else min(_COLUMNS, len(panels))
     return [panels[start : start + across] for start in range(0, len(panels), across)]
 
 
@@ -178,7 +178,7 @@ def _told(column: str, word: str) -> str:
     return word if column in KINDS or column.endswith(".name") else f"{labels.axis(column)}: {word}"
 
 
-def _draw(axis: Axes, panel: Panel, drawing: Drawing) -> None:
+def _draw(axis: Axes, panel: PointsPanel, drawing: Drawing) -> None:
     if panel.points.empty:
         return
     options: dict[str, Any] = {"x": "x", "y": "value", "errorbar": INTERVALS[drawing.interval][0], "seed": 0}
@@ -191,15 +191,15 @@ def _draw(axis: Axes, panel: Panel, drawing: Drawing) -> None:
 def _is_crowded(places: list[str], panels: int) -> bool:
     """Return whether words below an axis would touch each other."""
     room = (style.WIDTH - 0.7) / panels / max(len(places), 1)
-    return any(LETTER * len(word) > room for word in places)
+    return any(_LETTER * len(word) > room for word in places)
 
 
-def _finish(axis: Axes, panel: Panel, drawing: Drawing, *, slant: bool) -> None:
+def _finish(axis: Axes, panel: PointsPanel, drawing: Drawing, *, slant: bool) -> None:
     axis.set_title(panel.title, parse_math=False)
     axis.set_xlabel("")
     asked = drawing.data.asked
-    words: dict[str, Any] = {"rotation": SLANT, "ha": "right", "rotation_mode": "anchor"} if slant else {}
-    if asked.y not in SHARES:
+    words: dict[str, Any] = {"rotation": _SLANT, "ha": "right", "rotation_mode": "anchor"} if slant else {}
+    if asked.y not in FRACTIONS:
         style.set_scale(axis, "y", (drawing.points if drawing.shared else panel.points)["value"])
     if not drawing.places:
         if asked.x not in OF_NUMBERS:
@@ -211,11 +211,11 @@ def _finish(axis: Axes, panel: Panel, drawing: Drawing, *, slant: bool) -> None:
 
 def _y(data: Observations) -> str:
     name = str(data.asked.y)
-    return labels.STATISTICS.get(name, name.replace("_", " "))
+    return labels.STATISTIC_LABELS.get(name, name.replace("_", " "))
 
 
 def _caption(drawing: Drawing) -> str:
-    return captions.lines(" ".join(_said(drawing)))
+    return captions.caption_lines(" ".join(_said(drawing)))
 
 
 def _said(drawing: Drawing) -> Iterator[str]:

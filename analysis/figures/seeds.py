@@ -19,13 +19,13 @@ from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
 
-HEIGHT, COLUMNS = 2.6, 3
+_HEIGHT, _COLUMNS = 2.6, 3
 """Height of a row of panels with their titles, in inches, and the number of panels in it."""
 
 REACHED = 0.7
 """An accuracy in training; the table of ends says when it was first reached."""
 
-ENDS = {
+_ENDS = {
     "test_accuracy": ("accuracy", "test"),
     "test_loss": ("loss", "test"),
     "train_accuracy": ("accuracy", "fitted"),
@@ -35,7 +35,7 @@ ENDS = {
 
 
 @dataclass(frozen=True)
-class Kind:
+class LineKind:
     """The way in which the runs of one entry point are drawn.
 
     Attributes:
@@ -60,7 +60,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Panel:
+class SeedsPanel:
     """One panel.
 
     Attributes:
@@ -85,11 +85,11 @@ class Lines:
             images or of the one value, and how many `images`.
         split: The setting that has a column of panels for each of its values; None if there is none.
         ends: For trainings of classifiers, one row for each label: seeds, and mean and standard deviation of
-            the columns in `ENDS`; else None.
+            the columns in `_ENDS`; else None.
     """
 
     tables: Tables
-    kind: Kind
+    kind: LineKind
     table: pd.DataFrame
     split: str | None
     ends: pd.DataFrame | None
@@ -100,16 +100,16 @@ class Lines:
         return {"": self.table} | ({} if self.ends is None else {"_ends": self.ends})
 
     @property
-    def panels(self) -> list[list[Panel]]:
+    def panels(self) -> list[list[SeedsPanel]]:
         """The panels, row by row; a split figure has no room for the last ones."""
         titles = list(self.kind.panels.items())
         if self.split is None:
-            each = [Panel(title, numbers, self.table) for numbers, title in titles]
-            return [each[start : start + COLUMNS] for start in range(0, len(each), COLUMNS)]
+            each = [SeedsPanel(title, numbers, self.table) for numbers, title in titles]
+            return [each[start : start + _COLUMNS] for start in range(0, len(each), _COLUMNS)]
         parts = self.table.groupby(self.split, sort=False)
         return [
-            [Panel(f"{title}: {value}", numbers, part) for value, part in parts]
-            for numbers, title in titles[: COLUMNS - 1]
+            [SeedsPanel(f"{title}: {value}", numbers, part) for value, part in parts]
+            for numbers, title in titles[: _COLUMNS - 1]
         ]
 
 
@@ -148,8 +148,8 @@ def _finish_units(axis: Axes, statistic: str, _: pd.Series) -> None:
         axis.axhline(0, color="0.6", linewidth=0.7, zorder=0)
 
 
-KINDS = {
-    "train_classifier": Kind(
+_KINDS = {
+    "train_classifier": LineKind(
         {
             ("accuracy", "test"): "Accuracy, held out",
             ("accuracy", "train"): "Accuracy, training",
@@ -161,7 +161,7 @@ KINDS = {
         said=_said_of_classifiers,
         context=("seed", "recipe.epochs"),
     ),
-    "train_feedforward": Kind(
+    "train_feedforward": LineKind(
         {
             ("style_loss", "train"): "Style, training",
             ("style_loss", "pairs"): "Style, pairs shown",
@@ -174,7 +174,7 @@ KINDS = {
         finish=lambda axis, _, values: style.set_scale(axis, "y", values),
     ),
     # SWAG's Figure 4: the effect of residual units on the peaks that their shortcuts bring, unit by unit.
-    "measure_units": Kind(
+    "measure_units": LineKind(
         {
             ("peaks_shrunk", "branch"): "peaks lower in the branch",
             ("peaks_shrunk", "there"): "lower at their place",
@@ -205,7 +205,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool, entry: str, split: 
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    kind, shown = KINDS[entry], [] if split is None else [split]
+    kind, shown = _KINDS[entry], [] if split is None else [split]
     data = tables.load_tables(overrides, runs, entry, partial=partial)
     names = labels.label(data.runs, [*kind.beside, *shown])
     context = data.context(*kind.context, *shown).assign(label=names)
@@ -222,7 +222,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool, entry: str, split: 
 def _ends(table: pd.DataFrame) -> pd.DataFrame:
     last = table.groupby(["label", "seed", "statistic", "definition"], sort=False)["value"].last()
     wide = last.unstack(["statistic", "definition"])
-    ends = pd.DataFrame({name: wide[column] for name, column in ENDS.items()})
+    ends = pd.DataFrame({name: wide[column] for name, column in _ENDS.items()})
     learned = table[(table["statistic"] == "accuracy") & (table["definition"] == "train")]
     reached = learned[learned["value"] >= REACHED].groupby(["label", "seed"])["epoch"].min()
     ends[f"epochs_to_{REACHED:g}"] = reached
@@ -235,7 +235,7 @@ def _ends(table: pd.DataFrame) -> pd.DataFrame:
 def make(data: Lines) -> Figure:
     """Draw a panel for each quantity, with a line for each label and bands over seeds."""
     looks, panels, kind = lines.looks_of(data.table), data.panels, data.kind
-    height = HEIGHT * len(panels) + lines.legend_height(list(looks))
+    height = _HEIGHT * len(panels) + lines.legend_height(list(looks))
     with style.figure(height, caption=_caption(data), data=data) as (drawn, [part]):
         axes = part.subplots(
             len(panels), len(panels[0]), squeeze=False, sharex=True,
@@ -257,4 +257,6 @@ def make(data: Lines) -> Figure:
 def _caption(data: Lines) -> str:
     seed = "seed" if "seed" in data.kind.beside else "weights.seed"
     several = len(data.table[seed].unique()) > 1
-    return captions.lines(data.kind.said(data) + ("; bands: lowest to highest seed." if several else "."))
+    return captions.caption_lines(
+        data.kind.said(data) + ("; bands: lowest to highest seed." if several else ".")
+    )

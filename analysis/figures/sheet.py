@@ -15,14 +15,14 @@ from analysis.drawing.page import PairPictures
 from analysis.drawing.style import save
 from analysis.stylizations import Arm, Stylizations
 from analysis.tables import CellsError
-from analysis.tables.runs import told
+from analysis.tables.runs import telling_settings
 
-__all__ = ["PICTURED", "load", "make", "save"]
+__all__ = ["SHEET_ENTRIES", "load", "make", "save"]
 
-PICTURED = ("stylize", "train_feedforward")
+SHEET_ENTRIES = ("stylize", "train_feedforward")
 """Experiments whose runs have pictures, each run of one network."""
 
-COLUMNS, HEIGHT = 7, 9.0
+PAGE_COLUMNS, PAGE_HEIGHT = 7, 9.0
 """Limits of a page: columns, inputs included, and inches of pictures, unless one row needs more."""
 
 
@@ -32,8 +32,8 @@ def load(overrides: Sequence[str], runs: Path, entry: str, *, partial: bool) -> 
     Raises:
         CellsError: `stylizations.load_stylizations` raises it, or the sweep has no pictures.
     """
-    if entry not in PICTURED:
-        scripts = " or ".join(f"{one}.py" for one in PICTURED)
+    if entry not in SHEET_ENTRIES:
+        scripts = " or ".join(f"{one}.py" for one in SHEET_ENTRIES)
         rule, remedy = f"should be computed by {scripts}, to have pictures", "`plot` draws its numbers."
         raise CellsError("experiment", rule, f"{entry}.py", remedy)
     return stylizations.load_stylizations(list(overrides), runs, entry=entry, partial=partial)
@@ -61,14 +61,14 @@ def _pages(
 ) -> Iterator[tuple[Sequence[Arm], list[PairPictures]]]:
     """Yield cells side by side, and pairs below each other, as many as have room."""
     titles = _titles(data)
-    most = COLUMNS - len(data.roles)
+    most = PAGE_COLUMNS - len(data.roles)
     across = math.ceil(len(data.arms) / math.ceil(len(data.arms) / most))
     for start in range(0, len(data.arms), across):
         arms = data.arms[start : start + across]
         rows: list[PairPictures] = []
         for pair in pairs:
             made = pictures.in_columns(pictures.of_pair(data, pair, arms), titles[start : start + across])
-            if rows and page.height(_rows([*rows, made])) > HEIGHT:
+            if rows and page.height(_rows([*rows, made])) > PAGE_HEIGHT:
                 yield arms, rows
                 rows = []
             rows.append(made)
@@ -78,7 +78,7 @@ def _pages(
 def _titles(data: Stylizations) -> list[str]:
     """Return the swept settings of each cell, one on each line; its network if nothing was swept."""
     runs = data.tables.runs
-    return list(labels.settings(runs, told(runs) or ["network.name"], "\n"))
+    return list(labels.settings(runs, telling_settings(runs) or ["network.name"], "\n"))
 
 
 def _rows(pairs: Sequence[PairPictures]) -> list[page.PictureRow]:
@@ -87,7 +87,7 @@ def _rows(pairs: Sequence[PairPictures]) -> list[page.PictureRow]:
 
 def _draw(data: Stylizations, arms: Sequence[Arm], pairs: list[PairPictures]) -> Figure:
     rows = _rows(pairs)
-    caption = captions.lines(_where(data, arms, pairs), *pictures.picture_notes(data))
+    caption = captions.caption_lines(_where(data, arms, pairs), *pictures.picture_notes(data))
     with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
         page.draw_rows(panel, rows)
     return drawn
@@ -96,7 +96,7 @@ def _draw(data: Stylizations, arms: Sequence[Arm], pairs: list[PairPictures]) ->
 def _where(data: Stylizations, arms: Sequence[Arm], pairs: Sequence[PairPictures]) -> str:
     """Return the part of the sweep that a page shows, in words."""
     runs, first, last = data.tables.runs, arms[0].index + 1, arms[-1].index + 1
-    columns = ", ".join(map(labels.axis, told(runs))) or "nothing"
+    columns = ", ".join(map(labels.axis, telling_settings(runs))) or "nothing"
     name = arms[0].config["name"]
     return (
         f"{name}, which swept {columns}: cells {first} to {last} of {len(data.arms)}; "

@@ -23,14 +23,14 @@ from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
 
-PAIRS = 1
+_PAIRS = 1
 
 SCALE = "network.shortcut"
 
-HEIGHT = 1.95
+_HEIGHT = 1.95
 """Height of the panels with their words, in inches."""
 
-PANELS = {
+_PANELS = {
     "style_distance": "held-out style distance",
     "deepest_share": "deepest layer's share of the style loss",
 }
@@ -66,8 +66,8 @@ class StyleDial:
 
     @property
     def panels(self) -> dict[str, str]:
-        """The entries of `PANELS` that were measured."""
-        return {key: title for key, title in PANELS.items() if key in self.means["measure"].to_numpy()}
+        """The entries of `_PANELS` that were measured."""
+        return {key: title for key, title in _PANELS.items() if key in self.means["measure"].to_numpy()}
 
     @property
     def scales(self) -> list[float]:
@@ -101,7 +101,7 @@ def aggregate(table: pd.DataFrame) -> pd.DataFrame:
     rows = (
         {"line": line, "label": label, SCALE: scale, "measure": measure, **vars(effect)}
         for (line, label, scale), point in points
-        for measure in PANELS
+        for measure in _PANELS
         if (effect := _mean(point.set_index(["pair", "seed"])[measure])) is not None
     )
     columns = ["line", "label", SCALE, "measure", *(field.name for field in fields(Effect))]
@@ -126,13 +126,13 @@ def changes(dial: StyleDial) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "from", "to", *(field.name for field in fields(Effect))])
 
 
-def make(dial: StyleDial, *, pairs: int = PAIRS) -> Figure:
+def make(dial: StyleDial, *, pairs: int = _PAIRS) -> Figure:
     """Draw the rows of at most `pairs` pairs, evenly spread over all, and the panels."""
     names = list(dial.names.values())
     titles = [f"λ = {arm.config['network']['shortcut']:g}" for arm in dial.data.arms]
     shown = pictures.of_pairs(dial.data, pairs, titles)
     rows = page.rows(shown, _bands(dial), names)
-    heights = [page.height(rows), *([HEIGHT] if dial.panels else [])]
+    heights = [page.height(rows), *([_HEIGHT] if dial.panels else [])]
     with style.figure(*heights, caption=_caption(dial, len(shown)), data=dial) as (drawn, [above, *below]):
         page.draw_rows(above, rows)
         for part in below:
@@ -167,7 +167,7 @@ def _draw_lines(axis: Axes, dial: StyleDial, measure: str) -> None:
 def _caption(dial: StyleDial, shown: int) -> str:
     data = dial.data
     over = f"pairs and {labels.seeds(dial.tables.runs)}".removesuffix(" and ")
-    return captions.lines(
+    return captions.caption_lines(
         f"ReLU(R(F) + λF), the same weights at every λ. {captions.arms(data, shown=shown)}",
         *pictures.picture_notes(data),
         f"Panels: means over {over}, and their 95 % intervals (Student, pairs and seeds).",

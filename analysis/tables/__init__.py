@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.tables.answers import Row, answered, judges
+from analysis.tables.answers import answered, judges
 from analysis.tables.kept import tables_of
 from analysis.tables.provenance import Provenance, merged, rerun_command, trainings_of
-from analysis.tables.runs import INTERPOLATED, frame, lines, settings_of, swept, typed
+from analysis.tables.reading import Row
+from analysis.tables.runs import INTERPOLATED, frame, line_numbers, settings_of, swept, typed
 from experiments.asking import Cell, CellsError, compose_cells, computing, judging
 from experiments.science import wants_judge
 from swag_repro.runs.pictures import read_picture
@@ -28,7 +29,7 @@ __all__ = [
     "PixelArray",
     "Tables",
     "framed",
-    "lines",
+    "line_numbers",
     "load_tables",
     "swept",
     "together",

@@ -6,26 +6,23 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from analysis.tables.kept import Kept
+from analysis.tables.reading import Row
 from experiments.asking import Cell, CellsError
 from experiments.science import wants_judge
 from swag_repro.runs.identity import content_key
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import RUNS
 
-FILES = ("images", "weights", "content", "style", "run")
+FILE_GROUPS = ("images", "weights", "content", "style", "run")
 """Settings that name files; `content` and `style` are those of a stylisation, `run` a trained network's."""
 
 NETWORK = ("network", "weights", "run")
 """Settings that name a network; a network that stylises in one pass is that of a `run`."""
 
-SHOWN = 10
+MOST_LISTED = 10
 """Largest number of cells or runs that a message lists."""
-
-Row = dict[str, Any]
-"""One row of `RUNS`."""
 
 
 def answered(cells: Sequence[Cell], kept: Kept, command: Sequence[str], *, partial: bool) -> list[Row | None]:
@@ -101,7 +98,7 @@ def _choose(cell: Cell, fitting: list[Row], root: Path) -> Row | None:
 
 def _has_same_files(cell: Cell, path: Path) -> bool:
     config = RunRecord(path, read_status(path)).config
-    return all(cell.config.get(group) == config.get(group) for group in FILES)
+    return all(cell.config.get(group) == config.get(group) for group in FILE_GROUPS)
 
 
 def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:
@@ -151,5 +148,5 @@ def _why(runs: Sequence[Row]) -> str:
 def bullet_list(items: Iterable[object]) -> str:
     """Return items for a message, each on a line of its own; a long list shows only the first ones."""
     lines = [f"\n  {item}" for item in items]
-    more = [f"\n  ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return "".join(lines[:SHOWN] + more)
+    more = [f"\n  ... and {len(lines) - MOST_LISTED} more"] if len(lines) > MOST_LISTED else []
+    return "".join(lines[:MOST_LISTED] + more)

@@ -23,7 +23,7 @@ from swag_repro.runs.files import OtherVersionError, whole_file
 from swag_repro.runs.schema import RUNS_VERSION, SCHEMA_VERSION, parse_table
 from swag_repro.runs.spreadsheets import neutral_table
 
-VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
+TABLE_VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
 """Versions of the tables that `collect` writes."""
 
 
@@ -114,7 +114,7 @@ def read_table(path: Path) -> pa.Table:
         StoreError: The file is missing, malformed, or of another version.
     """
     try:
-        return parse_table(path, path, VERSIONS[path.stem])
+        return parse_table(path, path, TABLE_VERSIONS[path.stem])
     except OtherVersionError as error:
         name, rule, found, _ = error.args
         raise StoreError(name, rule, found, "Collect again: python -m analysis collect") from None

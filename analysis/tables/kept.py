@@ -33,7 +33,7 @@ from swag_repro.runs.schema import NUMBERS, PAIRS, RUNS, RUNS_VERSION, SCHEMA_VE
 
 logger = logging.getLogger(__name__)
 
-FOLDER = ".collected"
+COLLECTED = ".collected"
 
 TABLES = ("runs", "table", "pairs")
 
@@ -42,7 +42,7 @@ VERSION_KEY, DIGESTS_KEY = b"swag_repro.collected", b"swag_repro.digests"
 VERSION = f"2.{RUNS_VERSION}.{SCHEMA_VERSION}".encode()
 """Version of all that is kept. Raise the first number if the same tables are made in another way."""
 
-SIGNS = pa.schema([pa.field("run_id", pa.string()), pa.field("sign", pa.string())])
+SIGNATURES = pa.schema([pa.field("run_id", pa.string()), pa.field("sign", pa.string())])
 
 ORDER = (
     "experiment", "network", "weights", "smoothing", "loss", "seed", "content", "style", "position", "layer",
@@ -110,7 +110,7 @@ def tables_of(root: Path) -> Iterator[Kept]:
         StoreError: The folder does not exist, or the system refuses to list its runs.
     """
     check_output(root)
-    with _place(root / FOLDER) as folder:
+    with _place(root / COLLECTED) as folder:
         yield _up_to_date(root, folder)
 
 
@@ -195,7 +195,7 @@ def _damaged(pieces: Sequence[Piece]) -> set[str]:
 def _write_signs(signs: Mapping[str, str], folder: Path) -> None:
     digests = {name: digest_of(folder / f"{name}.parquet") for name in TABLES}
     metadata = {VERSION_KEY: VERSION, DIGESTS_KEY: json.dumps(digests).encode()}
-    table = pa.table([list(signs), list(signs.values())], schema=SIGNS.with_metadata(metadata))
+    table = pa.table([list(signs), list(signs.values())], schema=SIGNATURES.with_metadata(metadata))
     pq.write_table(table, folder / "signs.parquet", write_page_checksum=True)
 
 

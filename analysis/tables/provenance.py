@@ -19,7 +19,7 @@ from swag_repro.runs.files import MALFORMED, digest_of, refuse_other, write_text
 from swag_repro.runs.identity import content_key
 from swag_repro.runs.provenance import commit, versions
 from swag_repro.runs.records import RunRecord, read_status
-from swag_repro.runs.schema import RUNS, VERSIONS
+from swag_repro.runs.schema import PACKAGES, RUNS
 
 SCHEMA = 2
 """Version of the written schema. Other versions are refused."""
@@ -82,7 +82,7 @@ class RunSource:
     def of(cls, run: Row) -> Self:
         """Return the source of a finished run, given its row of `RUNS`."""
         known = {
-            name: str(run[f"versions.{name}"]) for name in VERSIONS if run[f"versions.{name}"] is not None
+            name: str(run[f"versions.{name}"]) for name in PACKAGES if run[f"versions.{name}"] is not None
         }
         return cls(
             run["experiment"],

@@ -37,7 +37,7 @@ MANY = 2000
 LOOK = "look"
 """Name of an identity's image by which some trainings prepare contents; others in a figure may lack it."""
 
-UNKNOWN = "?"
+UNKNOWN_EXPERIMENT = "?"
 """The experiment of a run whose status can't be read."""
 
 Row = dict[str, Any]
@@ -182,7 +182,7 @@ def _begun(record: RunRecord, row: Row) -> _Run:
 
 
 def _row_of_unread(path: Path, root: Path) -> Row:
-    return {"run_id": path.name, "experiment": UNKNOWN, "path": path.relative_to(root).as_posix()}
+    return {"run_id": path.name, "experiment": UNKNOWN_EXPERIMENT, "path": path.relative_to(root).as_posix()}
 
 
 def row_of(record: RunRecord, root: Path) -> Row:
@@ -228,7 +228,7 @@ def _row_of_pictures(record: RunRecord, pairs: pa.Table) -> Row:
 
 # --- Settings ---------------------------------------------------------------------------------------------
 
-GROUP = re.compile(r"^(?=[^\s-])", re.MULTILINE)
+GROUP_STARTS = re.compile(r"^(?=[^\s-])", re.MULTILINE)
 """Matches where a group of a config begins in a text that `yaml.safe_dump` wrote."""
 
 
@@ -247,7 +247,7 @@ def parse_settings(text: str) -> dict[str, str]:
     Raises:
         YAMLError, TypeError: The text is malformed, or not a mapping of plain values.
     """
-    groups = GROUP.split(text)
+    groups = GROUP_STARTS.split(text)
     if not all(re.match(r"\w+:", group) for group in groups if group):
         groups = [text]
     try:

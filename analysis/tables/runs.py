@@ -14,7 +14,7 @@ from experiments.science import NOT_SCIENCE, NOT_SCIENCE_OF
 from swag_repro.runs.identity import leaves, normal
 from swag_repro.runs.schema import RUNS
 
-FILES = frozenset(
+FILE_SETTINGS = frozenset(
     {"images.name", "images.path", "content", "style", "masks", "weights.path", "measures", "run"}
 )
 """Settings that name files. Run ids hold digests instead, but these settings tell a figure's runs apart."""
@@ -121,7 +121,7 @@ def swept(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
     ]
 
 
-def told(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
+def telling_settings(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[str]:
     """Return settings that tell runs apart besides the shown ones; an arm replaces those that it determines.
 
     Args:
@@ -146,7 +146,7 @@ def _untold(runs: pd.DataFrame, shown: Collection[str]) -> list[str]:
 
 def _settings(runs: pd.DataFrame) -> Iterator[str]:
     entries = runs["experiment"].unique()
-    ignored = NOT_SCIENCE.union(*(NOT_SCIENCE_OF.get(entry, ()) for entry in entries)) - FILES
+    ignored = NOT_SCIENCE.union(*(NOT_SCIENCE_OF.get(entry, ()) for entry in entries)) - FILE_SETTINGS
     return (name for name in runs.columns if name not in RUNS.names and not _within(name, ignored))
 
 
@@ -161,7 +161,7 @@ def _tells(runs: pd.DataFrame, name: str, column: str) -> bool:
     return inside and runs.groupby(name, dropna=False)[column].nunique(dropna=False).max() == 1
 
 
-def lines(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[int]:
+def line_numbers(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[int]:
     """Return a number for each run, in order; equal if all settings except the shown ones are equal."""
     columns = swept(runs, shown)
     if not columns:
@@ -170,7 +170,7 @@ def lines(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[int]:
     return pd.Series(pd.factorize(settings)[0], index=runs.index)
 
 
-def smoothings(runs: pd.DataFrame) -> pd.Series[int]:
+def smoothing_numbers(runs: pd.DataFrame) -> pd.Series[int]:
     """Return a number for each run, equal if its smoothing and settings are equal; 0 without a smoothing."""
     columns = [column for column in runs.columns if column.startswith("smoothing.")]
     smoothed = runs.loc[runs["smoothing.name"] != "none", columns]

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from experiments.feedforward.network import GeneratorExperiment
-from experiments.feedforward.trained import SHIPPED, Trained, trained
+from experiments.feedforward.trained import SHIPPED_DECODER, Trained, trained
 from experiments.pictures.pairs import choose_pictures
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.feedforward import equalized
@@ -80,4 +80,4 @@ def look_of(
         raise SettingError("crop.style", rule, "null", "Give a file, or the name of a picture of the set.")
     [style] = choose_pictures("style", crop.style, pictures)
     for_readers: Any = OmegaConf.merge(config, {"compute": {"device": "cpu"}, "precision": "float32"})
-    return ContentLook(crop.look, style, trained(SHIPPED, for_readers, kind))
+    return ContentLook(crop.look, style, trained(SHIPPED_DECODER, for_readers, kind))

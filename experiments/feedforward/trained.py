@@ -21,9 +21,9 @@ from swag_repro.runs.files import MALFORMED, digest_of, parse_yaml
 from swag_repro.runs.records import is_finished
 from swag_repro.weights import WEIGHTS
 
-SHIPPED = "shipped"
+SHIPPED_DECODER = "shipped"
 
-TRAIN_ONE = "python experiments/train_feedforward.py trains one."
+_TRAIN_ONE = "python experiments/train_feedforward.py trains one."
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Trained:
             network.load_state_dict(load_file(self.path))
         except (SafetensorError, RuntimeError, OSError) as error:
             found = f"{self.path} ({str(error).splitlines()[0]})"
-            raise WeightsError("run", "should have weights of its own network", found, TRAIN_ONE) from error
+            raise WeightsError("run", "should have weights of its own network", found, _TRAIN_ONE) from error
         return network.to(self.experiment.device).requires_grad_(requires_grad=False)
 
 
@@ -62,25 +62,25 @@ def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Tr
     """Return the training of a run.
 
     Args:
-        run: The run's id, or `SHIPPED`.
+        run: The run's id, or `SHIPPED_DECODER`.
         beside: The config that uses the training: its output folder, images, device and precision apply.
         kind: The experiment that trained it.
 
     Raises:
         WeightsError: No such finished training exists, or its config builds what `conf/` doesn't name.
     """
-    directory = _shipped() if run == SHIPPED else Path(beside.output).expanduser() / "runs" / run
-    if run != SHIPPED and not is_finished(directory):
+    directory = _shipped() if run == SHIPPED_DECODER else Path(beside.output).expanduser() / "runs" / run
+    if run != SHIPPED_DECODER and not is_finished(directory):
         rule = "should be the id of a finished training, or shipped"
-        raise WeightsError("run", rule, f"none of this id in {directory.parent}", TRAIN_ONE)
+        raise WeightsError("run", rule, f"none of this id in {directory.parent}", _TRAIN_ONE)
     try:
         settings: Any = parse_yaml((directory / "config.yaml").read_text(encoding="utf-8"))
     except MALFORMED as error:
-        raise WeightsError("run", "should have its config", f"{directory} ({error})", TRAIN_ONE) from error
+        raise WeightsError("run", "should have its config", f"{directory} ({error})", _TRAIN_ONE) from error
     check_stored(settings, directory)
     if settings.get("entry") != kind.reads:
         found = f"{settings.get('entry')}: {directory}"
-        raise WeightsError("run", f"should be a training of {kind.reads}", found, TRAIN_ONE)
+        raise WeightsError("run", f"should be a training of {kind.reads}", found, _TRAIN_ONE)
     with stored(directory):
         experiment = _experiment(settings, beside, kind)
         _ = experiment.weights_digest  # raises if the weights can't be used
@@ -101,4 +101,4 @@ def _experiment(
 
 
 def _shipped() -> Path:
-    return Path(str(files("swag_repro.feedforward"))) / SHIPPED
+    return Path(str(files("swag_repro.feedforward"))) / SHIPPED_DECODER

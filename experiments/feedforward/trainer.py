@@ -23,7 +23,7 @@ from swag_repro.optimisation.records import Losses, PairStatus
 GRIDS = "images/grids"
 """The folder of grids of intermediate pictures: contents, styles and pictures side by side."""
 
-POINTS, MOST_LIVE = 20, 10
+CURVE_POINTS, MOST_LIVE = 20, 10
 """The points of a short training's kept curves, and the most live points averaged to one of them."""
 
 CELL = 128
@@ -67,7 +67,7 @@ class FeedforwardTrainer(Trainer[FeedforwardTraining]):
     @property
     def kept_every(self) -> int:
         """Steps between two points of the kept curves; each point is the mean since the point before."""
-        return LIVE * min(MOST_LIVE, max(1, self.training.steps // (POINTS * LIVE)))
+        return LIVE * min(MOST_LIVE, max(1, self.training.steps // (CURVE_POINTS * LIVE)))
 
     def begin(self) -> None:
         """Show the pairs at the start."""

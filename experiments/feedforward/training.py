@@ -17,7 +17,7 @@ from experiments.frame import Context
 from experiments.pictures.batches import PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, pairs_of
-from experiments.science import VERSIONS
+from experiments.science import EXPERIMENT_VERSIONS
 from experiments.training.alongside import TrainingExperiment, check_shares
 from swag_repro.feedforward import (
     Corpus,
@@ -33,7 +33,7 @@ class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
     """A generator, its objective, its corpus, and the pairs that show and judge it."""
 
     name = "train_feedforward"
-    version = VERSIONS[name]
+    version = EXPERIMENT_VERSIONS[name]
     reads = "train_feedforward"
 
     look: ContentLook

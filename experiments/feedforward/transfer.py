@@ -21,7 +21,7 @@ from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, pairs_of, weights_of
 from experiments.pictures.saving import FinishedBatch, save_pictures
-from experiments.science import VERSIONS, scientific
+from experiments.science import EXPERIMENT_VERSIONS, scientific
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, UserError, check_choice
 from swag_repro.feedforward import Stylizer
@@ -33,7 +33,7 @@ from swag_repro.optimisation.records import Losses, PairStatus
 from swag_repro.training import autocast
 from swag_repro.weights import Weights
 
-UNKNOWN = Losses(*[math.nan] * 4)
+NO_LOSSES = Losses(*[math.nan] * 4)
 """Losses of a picture that nothing optimised."""
 
 
@@ -42,7 +42,7 @@ class Transfer(Experiment):
     """Pairs, and the trained network that stylises them."""
 
     name = "transfer"
-    version = VERSIONS[name]
+    version = EXPERIMENT_VERSIONS[name]
     reads = "transfer"
 
     trained: Trained
@@ -130,7 +130,9 @@ class Transfer(Experiment):
             began = time.monotonic()
             images = self._stylized(stylizer, batch)
             seconds = (time.monotonic() - began) / len(batch.pairs)
-            record = PairRecord(UNKNOWN, UNKNOWN, UNKNOWN, status=PairStatus.FINISHED, reason="one pass")
+            record = PairRecord(
+                NO_LOSSES, NO_LOSSES, NO_LOSSES, status=PairStatus.FINISHED, reason="one pass"
+            )
             finished = FinishedBatch(batch, images, (record,) * len(batch.pairs), steps=(), last_scale=0)
             pairs += save_pictures(context.run, finished, label=self.label, animation=False)
             rows += [self._row(pair, seconds) for pair in batch.pairs]

@@ -11,7 +11,7 @@ from torchvision.transforms.functional import resize
 
 from experiments.frame import Context
 from experiments.network import SmoothedExperiment
-from experiments.science import VERSIONS
+from experiments.science import EXPERIMENT_VERSIONS
 from swag_repro.images import Picture, batches, to_pil
 from swag_repro.networks import TappedNetwork
 from swag_repro.statistics import activation_statistics
@@ -24,7 +24,7 @@ class MeasureActivations(SmoothedExperiment):
     """Statistics of each picture at each statistic tap."""
 
     name = "measure_activations"
-    version = VERSIONS[name]
+    version = EXPERIMENT_VERSIONS[name]
     reads = "measure_activations"
 
     def compute(self, context: Context) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from experiments.building import build_network
 from experiments.frame import Context
 from experiments.network import NetworkExperiment
-from experiments.science import VERSIONS
+from experiments.science import EXPERIMENT_VERSIONS
 from swag_repro.images import Picture, batches
 from swag_repro.networks.units import additions
 from swag_repro.peaks import Peaks
@@ -21,7 +21,7 @@ class MeasureUnits(NetworkExperiment):
     """The change of each picture's peaks in each residual unit."""
 
     name = "measure_units"
-    version = VERSIONS[name]
+    version = EXPERIMENT_VERSIONS[name]
     reads = "measure_units"
 
     def compute(self, context: Context) -> None:

@@ -17,7 +17,7 @@ from torchvision.transforms.functional import to_tensor
 from experiments.building import build, build_network
 from experiments.command import command
 from experiments.frame import Context, Experiment
-from experiments.science import VERSIONS, settings_of_judge, wants_judge
+from experiments.science import EXPERIMENT_VERSIONS, settings_of_judge, wants_judge
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
 from swag_repro.measures import Measure, WeightedNetwork
@@ -27,7 +27,7 @@ from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 from swag_repro.weights import Weights
 
-SCORES = {
+PRINTED_SCORES = {
     "luminance_wasserstein": "distance to the style (0: as the style)",
     "ssim": "likeness to the content (1: the same)",
 }
@@ -47,7 +47,7 @@ class Judging(Experiment):
     """
 
     name = "judge"
-    version = VERSIONS[name]
+    version = EXPERIMENT_VERSIONS[name]
 
     judged: Experiment
     network: WeightedNetwork
@@ -143,7 +143,9 @@ class Judging(Experiment):
         same = [row for row in rows if all(row[role] == pair[role] for role in ("content", "style"))]
         found = {row["statistic"]: row["value"] for row in same if row["iteration"] is None}
         parts = [
-            f"{name} {_score(found[statistic])}" for statistic, name in SCORES.items() if statistic in found
+            f"{name} {_score(found[statistic])}"
+            for statistic, name in PRINTED_SCORES.items()
+            if statistic in found
         ]
         if parts:
             named = f"{escape(pair['content'])} × {escape(pair['style'])}"

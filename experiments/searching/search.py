@@ -35,7 +35,7 @@ from rich.markup import escape
 
 from experiments.config import SearchGroupConfig, checked, checked_search
 from experiments.frame import Experiment
-from experiments.running import Cell, flush_subnormals
+from experiments.running import CellTask, flush_subnormals
 from experiments.science import settings_of_judge
 from experiments.searching.objectives import SearchObjective
 from experiments.searching.space import as_overrides, distributions, ends
@@ -48,7 +48,7 @@ from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.spreadsheets import to_csv
 from swag_repro.runs.store import Store
 
-SHOWN = 10
+TRIALS_PRINTED = 10
 """The largest number of trials that are printed; the CSV has them all."""
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL)
@@ -56,7 +56,7 @@ ENDED = (TrialState.COMPLETE, TrialState.FAIL)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def run(composed: DictConfig, kind: type[Experiment]) -> None:
+def run_search(composed: DictConfig, kind: type[Experiment]) -> None:
     """Compute trials up to the requested number, and show the best.
 
     Args:
@@ -259,7 +259,7 @@ class Searching:
             Interrupted: A signal came.
         """
         composed, overrides = self._composed(trial.params)
-        outcome = Cell(composed, overrides, None, self.kind, wait=False).run()
+        outcome = CellTask(composed, overrides, None, self.kind, wait=False).run()
         if outcome.signal is not None:
             interrupt(outcome.signal)
         if outcome.state == "busy":
@@ -350,7 +350,7 @@ def _show(journal: Journal, store: Store, *, most: int) -> None:
     under_way = len(study.get_trials(states=(TrialState.RUNNING,)))
     begun = f", {under_way} more begun" if under_way else ""
     console.print(f"\n{len(table)} of {most} trials done{begun}; {len(failed)} of them failed.")
-    best = table[table["reason"].isna()].drop(columns="reason").head(SHOWN)
+    best = table[table["reason"].isna()].drop(columns="reason").head(TRIALS_PRINTED)
     pictures = [str(store.directory(run_id) / "images") for run_id in best["run_id"]]
     if len(best):
         print(best.assign(pictures=pictures).to_string(index=False, float_format="{:.4g}".format))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from experiments.stylization.scales import PictureScale
 from experiments.sweeps.progress import duration
 
-LONG = 600.0
+SLOW_SECONDS = 600.0
 """Seconds of a run above which a quicker choice is reported."""
 
-FEWEST, SHORTEST = 3, 5.0
+LEAST_EVALUATIONS, LEAST_SECONDS = 3, 5.0
 """The fewest evaluations, and seconds, that give a rate; the first evaluation is left out."""
 
 QUICKER = "preset=fast"
@@ -48,10 +48,10 @@ class Pace:
         self.done += work
         self.evaluations += 1
         passed = seconds - self.first
-        if self.evaluations < FEWEST or passed < SHORTEST:
+        if self.evaluations < LEAST_EVALUATIONS or passed < LEAST_SECONDS:
             return
         self.over = True
-        if (left := passed * self.work / self.done) > LONG:
+        if (left := passed * self.work / self.done) > SLOW_SECONDS:
             what = f"{QUICKER} takes less (coarse to fine; look at what it makes of the content)"
             self.tell(f"This takes about {duration(left)} at this pace; {what}.")
 

@@ -22,7 +22,7 @@ from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, pairs_of, weights_of
 from experiments.pictures.saving import save_pictures
-from experiments.science import VERSIONS
+from experiments.science import EXPERIMENT_VERSIONS
 from experiments.stylization.memory import (
     BATCH_SIZE,
     KEPT_OF_CONTENT,
@@ -36,7 +36,7 @@ from experiments.stylization.memory import (
 from experiments.stylization.optimising import BatchOptimiser
 from experiments.stylization.pace import Pace, is_slow
 from experiments.stylization.scales import PictureScale, scales_of
-from experiments.stylization.shares import ENTRIES, SHARES, entry_shares, start_shares
+from experiments.stylization.shares import LARGEST_ENTRIES, SHARE_KINDS, entry_shares, start_shares
 from experiments.stylization.starts import restart_of, start_of, start_picture
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice
@@ -64,7 +64,7 @@ class Stylization(SmoothedExperiment):
     """A stylisation of pairs: their pictures, the end of each pair, and the curves of their losses."""
 
     name = "stylize"
-    version = VERSIONS[name]
+    version = EXPERIMENT_VERSIONS[name]
     reads = "stylize"
     resumable = ("checkpoints", "images/steps", BATCH_SIZE)
 
@@ -153,7 +153,7 @@ class Stylization(SmoothedExperiment):
             )
             seen = batch.seen(self.config.color)
             shares += start_shares(network, self.objective, seen, self.config.shares)
-            if self.config.shares == ENTRIES:
+            if self.config.shares == LARGEST_ENTRIES:
                 shares += entry_shares(network, self.objective, seen, painted.images)
         painter.clear()
         _check_any_finite(pairs)
@@ -403,7 +403,7 @@ def _check_factors(config: DictConfig) -> None:
 
 def _check_observations(config: DictConfig) -> None:
     check_weight("start_noise", config.start_noise)
-    check_choice("shares", config.shares, SHARES)
+    check_choice("shares", config.shares, SHARE_KINDS)
     if config.transformations and config.masks is not None:
         rule = "should be null with transformations: masks are of places, which move"
         raise SettingError("masks", rule, list(config.masks), "Leave out one of the two.")

@@ -14,9 +14,9 @@ from swag_repro.optimisation import PairRecord, PairStatus, Step
 from swag_repro.tracking import Tracker
 from swag_repro.tracking.shown import LossCurves, loss_axis
 
-TERMS = ("content", "style", "total")
+LOSS_TERMS = ("content", "style", "total")
 
-SHOWN = 8
+PAIRS_SENT = 8
 """The most pairs of a batch whose intermediate pictures are sent."""
 
 
@@ -63,7 +63,7 @@ class BatchTracker:
 
 def _captioned(batch: PairBatch, step: Step, pictures: Callable[[], Tensor]) -> Iterator[tuple[Image, str]]:
     shown = zip(batch.pairs, pictures().cpu(), step.pairs, strict=True)
-    for pair, image, record in islice(shown, SHOWN):
+    for pair, image, record in islice(shown, PAIRS_SENT):
         yield to_pil(image), f"{pair.name}, step {step.step}: {record.status}"
 
 
@@ -80,7 +80,7 @@ def losses_of(batch: PairBatch, step: Step) -> dict[str, float]:
     return {
         f"{pair.name}/{term}": getattr(record.losses, term)
         for pair, record in zip(batch.pairs, step.pairs, strict=True)
-        for term in TERMS
+        for term in LOSS_TERMS
     }
 
 

@@ -34,7 +34,7 @@ EXTRAS = {
 }
 """The plugin of each launcher except Hydra's own, and the extra of this package that installs it."""
 
-NAMES = {
+LAUNCHER_NAMES = {
     "BasicLauncher": "basic",
     "JoblibLauncher": "joblib",
     "LocalLauncher": "submitit_local",
@@ -43,7 +43,7 @@ NAMES = {
 }
 """The name of each launcher, by its class."""
 
-PATIENCE = 20.0
+CLUSTER_PATIENCE = 20.0
 """Seconds in which a cluster must answer."""
 
 ASK_EVERY = 10.0
@@ -155,7 +155,7 @@ def threads(config: DictConfig, started: int) -> int:
 
 
 def _name(config: DictConfig) -> str:
-    return NAMES.get(str(config.get("_target_", "")).rpartition(".")[2], "")
+    return LAUNCHER_NAMES.get(str(config.get("_target_", "")).rpartition(".")[2], "")
 
 
 def _cores() -> int:
@@ -201,9 +201,9 @@ def _check_slurm(config: DictConfig) -> None:
 def _slurm(name: str, rule: str, remedy: str, *command: str) -> str:
     """Return the output of a SLURM command; raise if it fails, because a setting then breaks its rule."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CLUSTER_PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:
-        found = f"no answer to {command[0]} in {PATIENCE:.0f} s"
+        found = f"no answer to {command[0]} in {CLUSTER_PATIENCE:.0f} s"
         raise SettingError(name, rule, found, remedy) from error
     if done.returncode:
         said = "; ".join(line.removeprefix(f"{command[0]}: ") for line in done.stderr.strip().splitlines())
@@ -320,10 +320,10 @@ def _nodes(config: DictConfig) -> list[dict[str, float]]:
 def _cluster(init: str) -> list[dict[str, float]]:
     command = [sys.executable, "-W", "ignore", "-c", PROBE, init]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CLUSTER_PATIENCE, check=False)
         problem = (done.stderr.strip().splitlines() or ["no message"])[-1]
     except subprocess.TimeoutExpired:
-        done, problem = None, f"no answer in {PATIENCE:.0f} s"
+        done, problem = None, f"no answer in {CLUSTER_PATIENCE:.0f} s"
     if done is None or done.returncode:
         rule, address = "should be a Ray cluster's: host:port, or auto", json.loads(init)["address"]
         remedy = "Start one with `ray start --head`; or address=null starts one for the sweep alone."

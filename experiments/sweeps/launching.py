@@ -27,7 +27,7 @@ from swag_repro.runs.files import check_writable
 IN_VAIN = 3
 """The number of launches in a row that may end no cell."""
 
-PAUSE = 1.0
+SWEEP_PAUSE = 1.0
 """Seconds between two checks of a sweep."""
 
 GRACE = 10.0
@@ -36,7 +36,7 @@ GRACE = 10.0
 IN_WORDS = {"missing": "not begun", "running": "computed elsewhere"}
 """The summary's words for states of cells."""
 
-LISTED = 20
+DRY_RUN_CELLS = 20
 """The most cells that a dry run lists; a sweep's plan names all of them."""
 
 
@@ -87,10 +87,10 @@ class Launch:
 
     def list_cells(self) -> None:
         """Print the cells that would be computed."""
-        for number in range(min(LISTED, len(self.grid))):
+        for number in range(min(DRY_RUN_CELLS, len(self.grid))):
             console.print(escape(f"[{number + 1}/{len(self.grid)}] {' '.join(self.grid.own(number))}"))
-        if len(self.grid) > LISTED:
-            console.print(f"... and {len(self.grid) - LISTED} more")
+        if len(self.grid) > DRY_RUN_CELLS:
+            console.print(f"... and {len(self.grid) - DRY_RUN_CELLS} more")
         console.print(f"{len(self.grid)} cells for {self.workers} workers. Nothing was computed.")
 
     @property
@@ -140,7 +140,7 @@ def _left(sweep: Sweep) -> int:
         left = [found for found in sweep.cells() if not found.ended]
         if not left or any(found.state != "running" for found in left):
             return len(left)
-        time.sleep(PAUSE)
+        time.sleep(SWEEP_PAUSE)
     return 0
 
 
@@ -169,7 +169,7 @@ def _watched(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launche
                 jobs.cancel(waiting=True)
                 thread.join(GRACE)
                 return None
-            thread.join(PAUSE)
+            thread.join(SWEEP_PAUSE)
             time.sleep((time.monotonic() - began) / 10)
     except BaseException:
         jobs.kill()

@@ -14,10 +14,10 @@ from experiments.signals import handled
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import CellPlace, Sweep
 
-PATIENCE = 300.0
+FOLDER_PATIENCE = 300.0
 """Seconds for which a worker waits for a folder that can't be reached."""
 
-PAUSE = 1.0
+WORKER_PAUSE = 1.0
 """Seconds between two checks of the folder, or of a cell that another process computes."""
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Worker:
                 if len(left) == before:
                     if not stays:
                         break
-                    time.sleep(PAUSE)
+                    time.sleep(WORKER_PAUSE)
         return self._came[0] if self._came else None
 
     @property
@@ -129,8 +129,8 @@ def patiently(look: Callable[[], T], sweep: Sweep) -> T:
                 return look()
             raise FileNotFoundError(f"{sweep.directory} is not there")
         except OSError as error:
-            if time.monotonic() - began > PATIENCE:
+            if time.monotonic() - began > FOLDER_PATIENCE:
                 raise
-            if time.monotonic() - began < PAUSE:
+            if time.monotonic() - began < WORKER_PAUSE:
                 console.print(f"[yellow]waiting for the sweep's folder[/] ({error})")
-            time.sleep(PAUSE)
+            time.sleep(WORKER_PAUSE)

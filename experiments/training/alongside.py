@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from experiments.config import checked
 from experiments.frame import Context, Experiment
-from experiments.running import flush_subnormals, run
+from experiments.running import flush_subnormals, run_experiment
 from experiments.training.trainer import Trainer
 from swag_repro.errors import SettingError, UserError
 from swag_repro.runs.records import is_finished
@@ -79,7 +79,7 @@ def train_with_others(composed: DictConfig, kind: type[TrainingExperiment]) -> N
     if World.current().rank:
         _assist(composed, kind)
     else:
-        run(composed, kind)
+        run_experiment(composed, kind)
 
 
 def _assist(composed: DictConfig, kind: type[TrainingExperiment]) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from experiments.building import build, build_network
 from experiments.frame import Context
-from experiments.science import VERSIONS
+from experiments.science import EXPERIMENT_VERSIONS
 from experiments.training.alongside import TrainingExperiment
 from experiments.training.trainer import ClassifierTrainer
 from swag_repro.networks import Architecture
@@ -23,7 +23,7 @@ class ClassifierTraining(TrainingExperiment):
     """A network, its first weights, its data and its recipe."""
 
     name = "train_classifier"
-    version = VERSIONS[name]
+    version = EXPERIMENT_VERSIONS[name]
     reads = "train_classifier"
 
     architecture: Architecture

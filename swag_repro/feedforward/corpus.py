@@ -20,7 +20,7 @@ from swag_repro.images.files import read_rgb
 from swag_repro.images.sieve import Sieve
 from swag_repro.training.data import Labelled, digest_of_entries
 
-REMEDY = "Name a folder with image files, at any depth."
+_REMEDY = "Name a folder with image files, at any depth."
 
 
 class Files:
@@ -117,11 +117,11 @@ def _files(setting: str, path: str) -> tuple[Path, list[Path]]:
     if place.is_file():
         return place.parent, [place]
     if not place.is_dir():
-        raise DataError(setting, "should be a folder", f"no {path}", REMEDY)
+        raise DataError(setting, "should be a folder", f"no {path}", _REMEDY)
     sieve = Sieve()
     files = sorted(file for file in place.rglob("*") if sieve.takes(file))
     if not files:
-        raise DataError(setting, "should hold image files", f"none in {path}", REMEDY)
+        raise DataError(setting, "should hold image files", f"none in {path}", _REMEDY)
     sieve.tell(path)
     return place, files
 

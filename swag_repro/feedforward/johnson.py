@@ -15,7 +15,7 @@ Upsampling = Literal["transposed", "nearest"]
 BORDER = 40
 """Pixels of reflection padding; the residual units don't pad, and crop 4·2·5 pixels of it."""
 
-UNITS = 5
+JOHNSON_UNITS = 5
 
 
 class ResidualUnit(nn.Module):
@@ -49,7 +49,7 @@ class JohnsonNetwork(nn.Module):
             *_layer(nn.Conv2d(3, 32, 9, padding=4), norm),
             *_layer(nn.Conv2d(32, 64, 3, stride=2, padding=1), norm),
             *_layer(nn.Conv2d(64, 128, 3, stride=2, padding=1), norm),
-            *(ResidualUnit(128, norm) for _ in range(UNITS)),
+            *(ResidualUnit(128, norm) for _ in range(JOHNSON_UNITS)),
             *_up(128, 64, norm, upsampling),
             *_up(64, 32, norm, upsampling),
             nn.Conv2d(32, 3, 9, padding=4),

@@ -19,7 +19,7 @@ from torch import Tensor
 # Y of YIQ (ITU-R BT.601). Their sum is 1, so adding a number to all channels adds it to Y.
 LUMINANCE = (0.299, 0.587, 0.114)
 # Standard deviation of rounding to 8 bits: a style that varies less has no contrast to scale up.
-ROUNDING = 1 / (255 * math.sqrt(12))
+_ROUNDING = 1 / (255 * math.sqrt(12))
 
 
 def luminance(images: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def match_luminance(style: Tensor, content: Tensor) -> Tensor:
     """Return the style in grey, with the mean and the standard deviation of the content's luminance.
 
     `Y' = σ_c / σ_s (Y − μ_s) + μ_c` (ibid., "Luminance-only transfer"), clamped to [0, 1]. σ_s counts as
-    `ROUNDING` at least, so a style of one luminance becomes μ_c throughout.
+    `_ROUNDING` at least, so a style of one luminance becomes μ_c throughout.
 
     Args:
         style: `(..., 3, H, W)`.
@@ -66,7 +66,7 @@ def match_luminance(style: Tensor, content: Tensor) -> Tensor:
     own, wanted = luminance(style.double()), luminance(content.double())
     spread, mean = torch.std_mean(own, dim=(-3, -2, -1), correction=0, keepdim=True)
     wanted_spread, wanted_mean = torch.std_mean(wanted, dim=(-3, -2, -1), correction=0, keepdim=True)
-    gain = wanted_spread / spread.clamp_min(ROUNDING)
+    gain = wanted_spread / spread.clamp_min(_ROUNDING)
     return _three(((own - mean) * gain + wanted_mean).clamp(0, 1).to(style.dtype))
 
 
@@ -86,7 +86,7 @@ def match_colors(style: Tensor, content: Tensor) -> Tensor:
     """
     centred, _, covariance = _color_statistics(style)
     _, wanted_mean, wanted_covariance = _color_statistics(content)
-    whitening = _spectral(covariance, lambda values: values.clamp_min(ROUNDING**2).rsqrt())
+    whitening = _spectral(covariance, lambda values: values.clamp_min(_ROUNDING**2).rsqrt())
     coloring = _spectral(wanted_covariance, lambda values: values.clamp_min(0).sqrt())
     matched = coloring @ whitening @ centred + wanted_mean
     return matched.clamp(0, 1).to(style.dtype).view_as(style)

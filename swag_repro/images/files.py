@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from swag_repro.errors import ImageError, UserError
 from swag_repro.runs.files import digest_of
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+READ_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are read, whatever a file's ending; those that need other programs are left out."""
 
 MIN_SIDE = 16
@@ -103,7 +103,7 @@ def open_image(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -
         # Up to twice its limit, Pillow only warns. It compares sizes before it decodes.
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            file = Image.open(content, formats=FORMATS)
+            file = Image.open(content, formats=READ_FORMATS)
         with file:
             _check_size(name, file.size, least)
             yield file
@@ -113,7 +113,7 @@ def open_image(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -
         rule = f"should have at most {Image.MAX_IMAGE_PIXELS} pixels"
         raise ImageError(name, rule, "more (a decompression bomb?)", "Scale it down first.") from error
     except UnidentifiedImageError as error:
-        rule = f"should be an image ({', '.join(FORMATS)})"
+        rule = f"should be an image ({', '.join(READ_FORMATS)})"
         raise ImageError(name, rule, "something else", "Convert or remove it.") from error
     except Exception as error:  # a decoder can raise any error for a corrupt file
         raise ImageError(name, "should be a readable image", error, "Repair or remove it.") from error

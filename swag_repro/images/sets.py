@@ -9,7 +9,7 @@ from pathlib import Path
 
 from swag_repro import names
 from swag_repro.errors import ImageError, SettingError
-from swag_repro.images.files import FORMATS
+from swag_repro.images.files import READ_FORMATS
 from swag_repro.images.picture import Picture, Role
 from swag_repro.images.sieve import Sieve
 
@@ -35,7 +35,7 @@ PAINTINGS = {
 }
 """Files beside this module, which are in the public domain; the README beside them has their table."""
 
-FOLDER = Path(__file__).parent / "paintings"
+PAINTINGS_FOLDER = Path(__file__).parent / "paintings"
 
 ROLES: dict[str, Role] = {"content": "content", "style": "style"}
 
@@ -58,7 +58,9 @@ def bundled(*, limit: int | None = None) -> tuple[Picture, ...]:
         for file, licence in list(PHOTOGRAPHS.items())[:limit]
     ]
     paintings = [
-        Picture.of_file(FOLDER / file, name=Path(file).stem, role="style", licence=f"public domain ({work})")
+        Picture.of_file(
+            PAINTINGS_FOLDER / file, name=Path(file).stem, role="style", licence=f"public domain ({work})"
+        )
         for file, work in list(PAINTINGS.items())[:limit]
     ]
     return (*photographs, *paintings)
@@ -91,7 +93,7 @@ def folder(path: str | Path, *, limit: int | None = None) -> tuple[Picture, ...]
         rule = "should be a directory or a glob"
         raise ImageError("images.path", rule, f"{path} ({error})", "Check the path.") from error
     if not found:
-        rule = f"should hold at least one image ({', '.join(FORMATS)})"
+        rule = f"should hold at least one image ({', '.join(READ_FORMATS)})"
         others = f", but {sieve.left_out}" if sieve.left_out else ""
         finding = f"none in {path}{others}" if root.exists() else f"no such place: {path}"
         raise ImageError("images.path", rule, finding, "Name a directory, or a glob in quotes.")

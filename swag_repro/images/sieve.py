@@ -11,7 +11,7 @@ from typing import IO
 
 from PIL import Image
 
-from swag_repro.images.files import FORMATS
+from swag_repro.images.files import READ_FORMATS
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ SUFFIXES = (
 )  # fmt: skip
 """Endings, in lower or upper case, by which a file counts as an image without being read."""
 
-SNIFFED = tuple(name for name in FORMATS if name != "TIFF")
+SNIFFED = tuple(name for name in READ_FORMATS if name != "TIFF")
 """Formats that files of other endings may have. Cameras' raw files are TIFFs that show a thumbnail only."""
 
 
@@ -51,7 +51,9 @@ class Sieve:
     def tell(self, place: object) -> None:
         """Warn of the files of a folder that were left out, once."""
         if self._left_out:
-            _warn(f"left out of {place}: {self.left_out}. Images are {', '.join(FORMATS)}; convert others.")
+            _warn(
+                f"left out of {place}: {self.left_out}. Images are {', '.join(READ_FORMATS)}; convert others."
+            )
 
 
 def _is_image(opening: Callable[[], IO[bytes]]) -> bool:

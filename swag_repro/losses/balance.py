@@ -19,7 +19,7 @@ MATCHES = ("loss", "gradient")
 """What two arms may have in common: the parts' shares of the loss, or of the norm of its gradient."""
 
 # A squared distance below this part of the target's own is rounding. The rounding of float32 is near 1e-14.
-ROUNDING = 1e-11
+_ROUNDING = 1e-11
 
 Parts = Mapping[str, Tensor]
 """Part → one number, `()` float64."""
@@ -109,7 +109,7 @@ def gradient_norms(terms: Parts, images: Tensor) -> dict[str, Tensor]:
 
 def unit_of(distance: Tensor, size: Tensor) -> Tensor:
     """Return the number to divide by: the distance, or the size where the distance is rounding; never 0."""
-    unit = torch.where(distance > ROUNDING * size.nan_to_num(), distance, size)
+    unit = torch.where(distance > _ROUNDING * size.nan_to_num(), distance, size)
     return torch.where(unit > 0, unit, 1.0)
 
 

@@ -38,7 +38,7 @@ class LossContext:
     draws: Sequence[int]
     mask: Tensor | None = None
 
-    def shares(self, size: Sequence[int]) -> Tensor | None:
+    def position_weights(self, size: Sequence[int]) -> Tensor | None:
         """Return each position's share in a layer of this size, `(A, M)`, sums of 1; None for all alike."""
         if self.mask is None:
             return None
@@ -93,7 +93,7 @@ class LayerLoss(ABC):
             tap: self.distance(
                 self._matrix(tap, layer),
                 [target[tap] for target in targets],
-                shares=look.shares(layer.shape[2:]),
+                shares=look.position_weights(layer.shape[2:]),
                 draws=look.draws,
             )
             for tap, layer in features.items()

@@ -22,9 +22,9 @@ from swag_repro.smoothing import at_least_float32
 
 # Streams of random numbers. Both losses use the first one for the image. As in the authors' code, they then
 # read it at the same positions, if they have the same seed and number of samples.
-IMAGE, STYLE = 0, 1
+IMAGE_DRAW, STYLE_DRAW = 0, 1
 # Mean distances below this many units of rounding count as 0.
-ROUNDING = 16
+_ROUNDING = 16
 
 # --- Equations ------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ def _covariance(x: Tensor) -> Tensor:
 def _shares_of_distance(x: Tensor) -> Tensor:
     """Return the cosine distances in a set `(A, D, n)`, each column divided by its sum, `(A, n, n)`."""
     distances = cosine_distances(x, x)
-    least = ROUNDING * torch.finfo(x.dtype).eps * x.shape[2]
+    least = _ROUNDING * torch.finfo(x.dtype).eps * x.shape[2]
     return distances / distances.sum(dim=1, keepdim=True).clamp(min=least)
 
 
@@ -238,7 +238,7 @@ class _Sampling(ABC):
 
     def __call__(self, features: Features, targets: Sequence[Any], look: LossContext) -> dict[str, Tensor]:
         """Return part → `(A,)` float64, from features `(A, D, H, W)`."""
-        shares = look.shares(features[PIXELS].shape[2:])
+        shares = look.position_weights(features[PIXELS].shape[2:])
         own = [None] * len(targets) if shares is None else shares.unbind()
         found = [self._terms(*each) for each in zip(_apart(features), targets, look.draws, own, strict=True)]
         return {part: torch.cat([terms[part] for terms in found]) for part in found[0]}
@@ -249,7 +249,7 @@ class _Sampling(ABC):
 
     def _positions(self, image: Features, draw: int, shares: Tensor | None) -> Tensor:
         """Return the positions `(1, n, 2)` in one image."""
-        size, random = image[PIXELS].shape[2:], generator(self.seed, draw, IMAGE)
+        size, random = image[PIXELS].shape[2:], generator(self.seed, draw, IMAGE_DRAW)
         return draw_positions(size, self.samples, random, shares).unsqueeze(0)
 
 
@@ -291,7 +291,7 @@ class Strotss(_Sampling):
         """Return the hypercolumns of the style image."""
         size = features[PIXELS].shape[2:]
         drawn = [
-            draw_positions(size, self.style_samples, generator(self.seed, draw, STYLE))
+            draw_positions(size, self.style_samples, generator(self.seed, draw, STYLE_DRAW))
             for draw in range(self.style_draws)
         ]
         positions = torch.cat(drawn).unsqueeze(0)

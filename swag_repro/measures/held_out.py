@@ -12,6 +12,7 @@ from torch import Tensor
 
 from swag_repro.errors import SettingError, UserError
 from swag_repro.images import grey
+from swag_repro.images.files import MIN_SIDE
 from swag_repro.measures.distances import (
     Distance,
     frechet_distance,
@@ -21,7 +22,7 @@ from swag_repro.measures.distances import (
     structural_divergence,
 )
 from swag_repro.measures.perceptual import lpips, why_no_lpips
-from swag_repro.measures.pictures import read_features, ssim
+from swag_repro.measures.pictures import read_features, shrunk, ssim
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.weights import Weights
 
@@ -106,6 +107,8 @@ class HeldOut:
         early_tap: the tap of `sifid`.
         projections: the number of projections of the sliced Wasserstein distances.
         seed: the seed of the projections.
+        size: the most pixels of the short side of what is measured; larger pictures are shrunk. None: no
+            limit.
     """
 
     network: TappedNetwork
@@ -116,6 +119,7 @@ class HeldOut:
     early_tap: str
     projections: int
     seed: int
+    size: int | None
 
     def __call__(
         self, images: Tensor, contents: Tensor, styles: Sequence[Tensor]
@@ -131,7 +135,7 @@ class HeldOut:
             One tuple per picture, with the same measures in the same order.
         """
         for image, content, style in zip(images, contents, styles, strict=True):
-            yield self._measures(image, content, style)
+            yield self._measures(*(shrunk(picture, self.size) for picture in (image, content, style)))
 
     @torch.inference_mode()
     def _measures(self, image: Tensor, content: Tensor, style: Tensor) -> tuple[Measure, ...]:
@@ -195,9 +199,10 @@ class Measures:
         weights: the weights of the network that measures.
         projections: the number of projections of the sliced Wasserstein distances.
         seed: the seed of these projections.
+        size: the most pixels of the short side of what is measured; None: no limit.
 
     Raises:
-        SettingError: no projection.
+        SettingError: no projection, or a size below 16 pixels.
     """
 
     network: Architecture
@@ -205,12 +210,16 @@ class Measures:
     weights: Weights
     projections: int
     seed: int
+    size: int | None
 
     def __post_init__(self) -> None:
         if self.projections < 1:
             raise SettingError(
                 "measures.projections", "should be at least 1", self.projections, "64 are a good number."
             )
+        if self.size is not None and self.size < MIN_SIDE:
+            rule = f"should be at least {MIN_SIDE} (pixels), or null"
+            raise SettingError("measures.size", rule, self.size, "null measures pictures as they are.")
 
     def choose(self, optimised: WeightedNetwork) -> WeightedNetwork:
         """Return the network that measures the pictures of the optimised one.
@@ -251,6 +260,7 @@ class Measures:
             early_tap=taps[0],
             projections=self.projections,
             seed=self.seed,
+            size=self.size,
         )
 
 

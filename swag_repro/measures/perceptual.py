@@ -15,7 +15,7 @@ from swag_repro.runs.files import digest_of
 
 PACKAGE = "torchmetrics.image.lpip"
 # In smaller images the last AlexNet layer that LPIPS reads has no position left.
-SMALLEST = 31
+SMALLEST_SIDE = 31
 
 
 def lpips(images: Tensor, contents: Tensor) -> Tensor | None:
@@ -38,8 +38,8 @@ def lpips(images: Tensor, contents: Tensor) -> Tensor | None:
 
 def why_no_lpips(images: Tensor) -> str | None:
     """Return the reason why LPIPS of these images is not available here; None if it is."""
-    if min(images.shape[-2:]) < SMALLEST:
-        return f"LPIPS needs {SMALLEST} pixels a side"
+    if min(images.shape[-2:]) < SMALLEST_SIDE:
+        return f"LPIPS needs {SMALLEST_SIDE} pixels a side"
     try:
         importlib.import_module(PACKAGE)
     except ImportError as error:

@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from swag_repro.errors import NonFiniteError
-from swag_repro.measures.distances import (
-    Features,
-)
+from swag_repro.measures.distances import Features
 from swag_repro.networks import TappedNetwork
 
 # Pixels across SSIM's Gaussian window, of deviation 1.5 and cut at 3.5 deviations (Wang et al. 2004).
@@ -34,6 +33,19 @@ def read_features(network: TappedNetwork, image: Tensor) -> Features:
                 "Check the image and the weights.",
             )
     return features
+
+
+def shrunk(image: Tensor, size: int | None) -> Tensor:
+    """Return an image `(3, H, W)` with a short side of at most `size` pixels, shrunk with antialiasing.
+
+    An image that is small enough, and any image if `size` is None, is returned as it is.
+    """
+    height, width = image.shape[1:]
+    if size is None or min(height, width) <= size:
+        return image
+    factor = size / min(height, width)
+    sides = (round(height * factor), round(width * factor))
+    return interpolate(image[None], sides, mode="bilinear", antialias=True)[0]
 
 
 def ssim(images: Tensor, contents: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ UNCHANGED = 1e-3
 
 
 # Losses below this part of the first one are rounding; their jumps don't count as explosions.
-NEGLIGIBLE = 1e-6
+NEGLIGIBLE_LOSS = 1e-6
 
 
 RESULTS = ("best", "last")
@@ -179,7 +179,7 @@ class Optimisation:
         """Return whether the iterate's loss explodes; a line search may try larger losses that it drops."""
         progress, first = self._optimizer.progress[pair], self._pairs[pair].first.total
         # Estimated losses scatter; they may come close to 0, and below.
-        part = 1.0 if self._objective.stochastic else NEGLIGIBLE
+        part = 1.0 if self._objective.stochastic else NEGLIGIBLE_LOSS
         floor = part * abs(first) if math.isfinite(first) else 0.0
         return progress.loss > self._guards.explosion * max(progress.best_loss, floor)
 

@@ -14,7 +14,7 @@ from swag_repro.errors import WeightsError
 from swag_repro.networks import Architecture
 from swag_repro.weights import FileWeights, StoredWeights
 
-FOLDER = Path(__file__).parent
+PRETRAINED_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class PretrainedWeights(StoredWeights):
             WeightsError: no weights of this network ship.
         """
         row = _row(architecture)
-        return FileWeights(path=str(FOLDER / row["file"]), sha256=row["sha256"], name=self.name)
+        return FileWeights(path=str(PRETRAINED_FOLDER / row["file"]), sha256=row["sha256"], name=self.name)
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network with its weights, up to the last layer that has some: VGG-16 ends at relu5_1.
@@ -60,7 +60,7 @@ def _up_to(last: str, network: nn.Module) -> nn.Module:
 
 
 def _row(architecture: Architecture) -> dict[str, str]:
-    with (FOLDER / "table.csv").open(encoding="utf-8", newline="") as table:
+    with (PRETRAINED_FOLDER / "table.csv").open(encoding="utf-8", newline="") as table:
         rows = {row["network"]: row for row in csv.DictReader(table)}
     if architecture.name not in rows:
         torchvisions = "weights=imagenet (torchvision's), " if architecture.imagenet else ""

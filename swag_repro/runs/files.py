@@ -22,7 +22,7 @@ UNSEALED = ("status.json", "run.log", "tracking.json", "wandb", "checkpoints")
 """Files that a run directory holds beside its result. No digest of them is kept; a checkpoint has its own."""
 
 
-ROOM = 2**16
+FREE_BYTES = 2**16
 """Bytes that should be free before anything starts: when Hydra's own files fail, no message says why."""
 
 BEAT = 10.0
@@ -136,7 +136,7 @@ def check_writable(folder: Path) -> None:
         StoreError: No file can be written.
     """
     with whole_file(folder / ".writable") as file:
-        file.write(bytes(ROOM))
+        file.write(bytes(FREE_BYTES))
     (folder / ".writable").unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from swag_repro.runs.files import unreadable
 
-FORMATS = ("PNG", "WEBP")
+WRITTEN_FORMATS = ("PNG", "WEBP")
 """Formats that runs write. For other formats Pillow might start programs."""
 
 
@@ -24,7 +24,7 @@ def read_picture(path: Path, content: bytes) -> Image.Image:
         StoreError: The picture is damaged, no PNG or WebP, or has so many pixels that Pillow refuses it.
     """
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
+        with Image.open(BytesIO(content), formats=WRITTEN_FORMATS) as image:
             return image.convert("RGB")
     except Exception as error:  # a decoder can raise any error for a damaged file
         raise unreadable(path, error) from error

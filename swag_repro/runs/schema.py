@@ -80,7 +80,7 @@ PAIRS = _declared(
 RUNS_VERSION = 2
 """Version of `RUNS`."""
 
-VERSIONS = ("python", "swag_repro", "torch", "torchvision")
+PACKAGES = ("python", "swag_repro", "torch", "torchvision")
 """Packages whose versions are kept with every run."""
 
 RUNS = pa.schema(
@@ -96,7 +96,7 @@ RUNS = pa.schema(
         pa.field("peak_memory_bytes", pa.int64()),
         pa.field("device", pa.string()),
         pa.field("commit", pa.string()),
-        *(pa.field(f"versions.{package}", pa.string()) for package in VERSIONS),
+        *(pa.field(f"versions.{package}", pa.string()) for package in PACKAGES),
         pa.field("overrides", pa.string()),
         pa.field("config_key", pa.string()),
         pa.field("weights_digest", pa.string()),
@@ -170,7 +170,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "peak_memory_bytes": "the most memory the process had: of the GPU where one was used",
         "device": "where it was computed",
         "commit": "of the code; -dirty where files differed from it",
-        **{f"versions.{package}": f"version of {package}" for package in VERSIONS},
+        **{f"versions.{package}": f"version of {package}" for package in PACKAGES},
         "overrides": "what its command line said",
         "config_key": "digest of the experiment and its settings; images and weights may differ",
         "weights_digest": "SHA-256 of the weights; null where settings alone make them",

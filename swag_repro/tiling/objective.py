@@ -22,7 +22,7 @@ from swag_repro.networks import TappedNetwork
 from swag_repro.smoothing import NoSmoothing, Smoothing, Softmax, at_least_float32, peak
 from swag_repro.tiling.features import Patch, Tile, TiledFeatures
 from swag_repro.tiling.means import Means, means_of
-from swag_repro.tiling.softmax import Shared, of_part, reads_whole_layers, shared, weights
+from swag_repro.tiling.softmax import Shared, of_part, reads_whole_layers, shared, softmax_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class TiledObjective(Objective):
                 self.smoothing if side.smoothed is None or tap in side.smoothed else None,
                 torch.cat([of.peaks[tap] for of in references]),
                 [of.kept[tap] for of in references] if references[0].kept else [],
-                look.shares(features.tiling.positions[tap]),
+                look.position_weights(features.tiling.positions[tap]),
             )
             for tap in side.read
         ]
@@ -244,7 +244,7 @@ class _Passes:
             slope, smoothing = self.slopes[index], reading.shares_layer
             yield (upstream[index] * reading.added(layer, patch, common)).sum()
             if common is not None and slope is not None and smoothing is not None:
-                values = weights(smoothing, at_least_float32(layer), reading.peaks, common.shift)
+                values = softmax_weights(smoothing, at_least_float32(layer), reading.peaks, common.shift)
                 of_total = (upstream[index] * slope).reshape(len(slope), -1).sum(dim=1)
                 yield (of_total * values.flatten(1).sum(dim=1)).sum()
 

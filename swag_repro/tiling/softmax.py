@@ -33,7 +33,7 @@ class Shared:
     total: Tensor
 
 
-def weights(softmax: Softmax, features: Tensor, reference: Tensor, shift: Tensor) -> Tensor:
+def softmax_weights(softmax: Softmax, features: Tensor, reference: Tensor, shift: Tensor) -> Tensor:
     """Return `e^{(F − shift)/T}` of a layer or a part of it, in the shape of `features` `(B, D, ...)`.
 
     Args:
@@ -58,9 +58,9 @@ def shared(softmax: Softmax, features: Tensor, reference: Tensor, before: Shared
     features = at_least_float32(features)
     shift = features.flatten(1).amax(dim=1, keepdim=True)
     shift = shift if before is None else torch.maximum(shift, before.shift)
-    total = weights(softmax, features, reference, shift).flatten(1).sum(dim=1, keepdim=True).double()
+    total = softmax_weights(softmax, features, reference, shift).flatten(1).sum(dim=1, keepdim=True).double()
     if before is not None:
-        total = total + before.total * weights(softmax, before.shift, reference, shift)
+        total = total + before.total * softmax_weights(softmax, before.shift, reference, shift)
     return Shared(shift, total)
 
 
@@ -77,4 +77,4 @@ def of_part(softmax: Softmax, features: Tensor, reference: Tensor, whole: Shared
     features = at_least_float32(features)
     unit = whole.total.to(features.dtype) / (count if softmax.mean_one else 1)
     unit = unit.view(-1, *[1] * (features.dim() - 1))
-    return weights(softmax, features, reference, whole.shift) / unit
+    return softmax_weights(softmax, features, reference, whole.shift) / unit

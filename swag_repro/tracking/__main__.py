@@ -15,7 +15,7 @@ from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
 from swag_repro.tracking.sync import rebuild, sync
 
-STATES = {
+STATE_WORDS = {
     "sent": "sent",
     "there": "sent before",
     "unmirrored": "without W&B (`rebuild` makes what can be sent)",
@@ -69,7 +69,7 @@ def _sync(options: argparse.Namespace) -> int:
         counts[sent.state] += 1
         if sent.state in ("sent", "failed"):
             _say(f"{sent.run_id} {sent.state}{sent.reason and ': '}{sent.reason}")
-    counted = [f"{counts[state]} {label}" for state, label in STATES.items() if counts[state]]
+    counted = [f"{counts[state]} {label}" for state, label in STATE_WORDS.items() if counts[state]]
     _say(", ".join(counted) or "no runs")
     return 1 if counts["failed"] else 0
 

@@ -23,16 +23,16 @@ from swag_repro.tracking.tracker import Tracker
 CURVES = "curves.parquet"
 """File of a stylisation's losses: one row for each evaluation, with columns `<pair>/<term>`."""
 
-TABLES = ("config.yaml", "identity.json", "rows.parquet", "pairs.parquet", CURVES)
+ARTIFACT_FILES = ("config.yaml", "identity.json", "rows.parquet", "pairs.parquet", CURVES)
 """Files of a run that its artifact holds, beside its status: tables and figures read no others."""
 
 COSTS = ("seconds", "peak_memory_bytes")
 """Fields of a run's status that stand in the summary."""
 
-POINTS = "evaluation"
+EVALUATION = "evaluation"
 """Name of the axis of a stylisation's losses."""
 
-TRAININGS = {"training": "epoch", "feedforward": "step"}
+TRAINING_AXES = {"training": "epoch", "feedforward": "step"}
 """Quantity that a training measures on its way → axis of its curves."""
 
 PLACES = ("depth", "position")
@@ -89,7 +89,7 @@ def replay(tracker: Tracker, record: RunRecord) -> None:
 
 def loss_axis(tracker: Tracker) -> None:
     """Draw a stylisation's losses over its evaluations."""
-    tracker.axis(POINTS, "loss/*", "pair/*")
+    tracker.axis(EVALUATION, "loss/*", "pair/*")
 
 
 class LossCurves:
@@ -110,20 +110,20 @@ class LossCurves:
 
     def point(self, row: Mapping[str, float]) -> dict[str, float]:
         """Return the point to draw for one evaluation of a batch, from a row of `CURVES`, without NaN."""
-        place = (row["scale"], row[POINTS])
+        place = (row["scale"], row[EVALUATION])
         self._evaluation = 1 if place <= self._place else self._evaluation + 1
         self._place = place
         losses = _by_pair(row)
         for pair, terms in losses.items():
             self._add(self._curves[pair], terms)
         totals = {f"pair/{pair}": terms["total"] for pair, terms in losses.items() if "total" in terms}
-        return {POINTS: self._evaluation, **totals, **self._means(self._evaluation)}
+        return {EVALUATION: self._evaluation, **totals, **self._means(self._evaluation)}
 
     def rest(self) -> Iterator[dict[str, float]]:
         """Yield the means at evaluations that earlier batches made, but the last did not."""
         longest = max(map(len, self._curves.values()), default=0)
         for evaluation in range(self._evaluation + 1, longest + 1):
-            yield {POINTS: evaluation, **self._means(evaluation)}
+            yield {EVALUATION: evaluation, **self._means(evaluation)}
 
     def _add(self, curve: list[dict[str, float]], terms: Mapping[str, float]) -> None:
         before = self._evaluation - 1
@@ -176,10 +176,10 @@ def _over_places(tracker: Tracker, numbers: pd.DataFrame) -> None:
 
 def _over_training(tracker: Tracker, numbers: pd.DataFrame) -> None:
     """Send the scores of a training on its way, and the last scores."""
-    scores = numbers[numbers["quantity"].isin(TRAININGS) & (numbers["statistic"] != "seconds")]
+    scores = numbers[numbers["quantity"].isin(TRAINING_AXES) & (numbers["statistic"] != "seconds")]
     if scores.empty:
         return
-    axis = TRAININGS[scores["quantity"].iloc[0]]
+    axis = TRAINING_AXES[scores["quantity"].iloc[0]]
     name = scores["definition"] + "/" + scores["statistic"]
     points = scores.groupby(["iteration", name])["value"].first().unstack()
     tracker.axis(axis, *(f"{part}/*" for part in scores["definition"].unique()), "lr")
@@ -229,7 +229,7 @@ def _files(tracker: Tracker, record: RunRecord) -> None:
     files = record.status.files or {}
     run_id = record.path.name.partition(".")[0]  # a forced run lies beside the one it replaces
     about = {"schema": SCHEMA_VERSION, "run_id": run_id}
-    tables = {name: files[name] for name in TABLES if name in files}
+    tables = {name: files[name] for name in ARTIFACT_FILES if name in files}
     weights = {name: sha256 for name, sha256 in files.items() if name.endswith(".safetensors")}
     # These fields are left out so that the content is the same, whenever it is sent.
     lasting = replace(record.status, seconds=None, peak_memory_bytes=None)

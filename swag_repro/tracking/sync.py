@@ -31,7 +31,7 @@ from swag_repro.tracking.tracker import COMPLETE, Tracker, log_in, open_run, syn
 if TYPE_CHECKING:
     import wandb
 
-AT_ONCE = 16
+RUNS_PER_CALL = 16
 """Number of runs for one call of `wandb sync`, which sends several side by side."""
 
 OFFLINE_TIMEOUT = 15.0
@@ -81,8 +81,8 @@ def sync(records: Iterable[RunRecord], root: Path, *, timeout: float) -> Iterato
         return
     with tempfile.TemporaryDirectory() as folder, environment(Path(folder)):
         server, store = Server(timeout=timeout), Store(root)
-        for first in range(0, len(waiting), AT_ONCE):
-            yield from _send(waiting[first : first + AT_ONCE], store, server)
+        for first in range(0, len(waiting), RUNS_PER_CALL):
+            yield from _send(waiting[first : first + RUNS_PER_CALL], store, server)
 
 
 def _log(record: RunRecord) -> Path | None:

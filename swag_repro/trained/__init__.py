@@ -17,7 +17,7 @@ from swag_repro.errors import WeightsError
 from swag_repro.networks import Architecture
 from swag_repro.weights import FileWeights, StoredWeights
 
-SHIPPED = Path(__file__).parent
+TRAINED_FOLDER = Path(__file__).parent
 TABLE = "table.csv"
 
 
@@ -40,7 +40,7 @@ class TrainedWeights(StoredWeights):
         Raises:
             WeightsError: there are none for this network and seed, or no table.
         """
-        folder = SHIPPED if self.folder is None else Path(self.folder).expanduser()
+        folder = TRAINED_FOLDER if self.folder is None else Path(self.folder).expanduser()
         rows = [row for row in _rows(folder) if row["file"]]  # some rows have numbers, but no file
         for row in rows:
             if (row["network"], row["seed"]) == (architecture.name, str(self.seed)):

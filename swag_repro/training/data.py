@@ -29,7 +29,7 @@ Crop = Literal["pad", "scale"]
 HELD_OUT = ("test", "val", "validation")
 """Names of the folder beside `train`; the first that is there counts."""
 
-REMEDY = "It should hold train/CLASS/*.jpg and test/CLASS/*.jpg (or val/, validation/)."
+_REMEDY = "It should hold train/CLASS/*.jpg and test/CLASS/*.jpg (or val/, validation/)."
 
 
 class Labelled(Protocol):
@@ -63,11 +63,11 @@ class Dataset:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             raise DataError(
-                "data", "should have at least two classes", f"{list(self.classes)} in {self.name}", REMEDY
+                "data", "should have at least two classes", f"{list(self.classes)} in {self.name}", _REMEDY
             )
         for part, images in (("train", self.train), ("test", self.test)):
             if not len(images):
-                raise DataError("data", f"should have images in {part}/", f"none in {self.name}", REMEDY)
+                raise DataError("data", f"should have images in {part}/", f"none in {self.name}", _REMEDY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ def labelled_folder(*, path: str) -> Dataset:
     if root.is_file():
         return _zipped(root)
     if not root.is_dir():
-        raise DataError("data.path", "should be a folder or a zip file", f"no {path}", REMEDY)
+        raise DataError("data.path", "should be a folder or a zip file", f"no {path}", _REMEDY)
     parts = {part.name for part in root.iterdir() if part.is_dir()}
     sieve = Sieve()
     train, test = (_image_folder(root / part, sieve) for part in ("train", _held_out(parts, path)))
@@ -151,7 +151,7 @@ def _image_folder(path: Path, sieve: Sieve) -> ImageFolder:
         return ImageFolder(str(path), loader=read_plain, is_valid_file=takes)
     except FileNotFoundError as error:
         raise DataError(
-            "data.path", f"should hold images of each class in {path.name}/", str(error), REMEDY
+            "data.path", f"should hold images of each class in {path.name}/", str(error), _REMEDY
         ) from error
 
 
@@ -160,14 +160,14 @@ def _held_out(parts: Iterable[str], path: str) -> str:
     found = next((part for part in HELD_OUT if part in known), None)
     if "train" not in known or found is None:
         listed = ", ".join(sorted(known)) or "nothing"
-        raise DataError("data.path", "should have train/ and test/", f"{listed} in {path}", REMEDY)
+        raise DataError("data.path", "should have train/ and test/", f"{listed} in {path}", _REMEDY)
     return found
 
 
 def _check_same_classes(train: Sequence[str], test: Sequence[str], path: str) -> None:
     if list(train) != list(test):
         found = f"{', '.join(sorted(set(train) ^ set(test)))} in one of {path}"
-        raise DataError("data.path", "should have the same classes in both parts", found, REMEDY)
+        raise DataError("data.path", "should have the same classes in both parts", found, _REMEDY)
 
 
 def digest_of_entries(entries: Iterable[tuple[Any, ...]]) -> str:
@@ -226,7 +226,7 @@ def _zipped(path: Path) -> Dataset:
             images = _images_of(archive)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
-            "data.path", "should be a folder or a zip file", f"{path} ({error})", REMEDY
+            "data.path", "should be a folder or a zip file", f"{path} ({error})", _REMEDY
         ) from error
     below = _common_folder([entry.filename for entry in images])
     placed = [(entry, PurePosixPath(entry.filename).relative_to(below).parts) for entry in images]

@@ -329,7 +329,7 @@ class TestFigure:
             assert_legible(page)
 
     def test_seven_networks_and_their_smoothings_are_told_apart(self, loaded: points.Points) -> None:
-        networks = [*lines.KNOWN, "densenet121", "googlenet"]
+        networks = [*lines.NETWORK_STYLES, "densenet121", "googlenet"]
         table = loaded.table[loaded.table["network.name"] == "vgg19"]
         many = [
             table.assign(
@@ -350,12 +350,12 @@ class TestFigure:
         assert len({look[1:3] for look in looks}) == 14  # on grey paper, too
 
     def test_looks_differ_without_colour(self) -> None:
-        networks = [*lines.KNOWN, "densenet121", "googlenet", "wide_resnet50_2", "inception_v3"]
+        networks = [*lines.NETWORK_STYLES, "densenet121", "googlenet", "wide_resnet50_2", "inception_v3"]
         looks = lines.looks(networks)
         assert len({look.marker for look in looks}) == len(networks)
         assert len({to_rgb(look.color) for look in looks}) == len(networks)
         first, second = lines.looks(["vgg19", "vgg19"])
-        known = lines.KNOWN["vgg19"]
+        known = lines.NETWORK_STYLES["vgg19"]
         assert (first.color, first.marker) == (known.color, known.marker) != (second.color, second.marker)
 
 

@@ -12,20 +12,20 @@ import pytest
 import yaml
 
 from analysis.__main__ import main
-from analysis.claims import ledger, units
+from analysis.claims import ledger, numbers
 from analysis.claims.answers import _follows, answer
 from analysis.claims.definitions import (
     EVIDENCE,
     PICTURED,
     TRAINED,
     Along,
-    Asked,
     ClaimError,
     Compare,
     EvidenceSweep,
     Expect,
+    Inquiry,
     Question,
-    asked,
+    inquiries,
     read_claims,
     read_evidence,
 )
@@ -63,7 +63,7 @@ def test_what_judges_measure_is_asked_of_each_judge():
     evidence = replace(read_evidence(), judges=["one", "two"])
     claims = read_claims(evidence.sweeps)
     [name] = [name for name in claims if name.startswith("C14")]
-    questions = asked(name, claims[name], evidence)
+    questions = inquiries(name, claims[name], evidence)
     assert [one.where["judge"] for one in questions] == [["one"], ["two"]] * 2
     assert len({one.name for one in questions}) == 4
 
@@ -71,7 +71,9 @@ def test_what_judges_measure_is_asked_of_each_judge():
 def test_a_sweep_may_have_judges_of_its_own():
     evidence = replace(read_evidence(), judges=["one", "two"])
     claims = read_claims(evidence.sweeps)
-    assert [one.where["judge"] for one in asked("A1", claims["A1_feedforward"], evidence)] == [["adain"]] * 2
+    assert [one.where["judge"] for one in inquiries("A1", claims["A1_feedforward"], evidence)] == [
+        ["adain"]
+    ] * 2
 
 
 # --- Answers --------------------------------------------------------------------------------------------
@@ -94,7 +96,7 @@ def made(effect=1.0, noise=0.1, pairs=PAIRS, seeds=SEEDS):
 
 def ask(where=None, **settings):
     given = {"expect": Expect(more_than=0.5), "compare": Compare("network.name", ["b"], ["a"])} | settings
-    return Asked("claim", "question", Question(evidence="e", **given), where or {"layer": ["l1"]})
+    return Inquiry("claim", "question", Question(evidence="e", **given), where or {"layer": ["l1"]})
 
 
 def test_an_effect_is_the_mean_of_paired_differences_with_the_interval_of_bootstrap():
@@ -186,9 +188,9 @@ def test_frequencies_of_a_wave():
     rows = np.arange(64)
     wave = 127 + 100 * np.sin(2 * np.pi * rows / 8)
     picture = np.repeat(np.tile(wave, (64, 1))[..., None], 3, axis=2).astype(np.uint8)
-    assert units.spectral_centroid(picture) == pytest.approx(1 / 8, rel=0.05)
+    assert numbers.spectral_centroid(picture) == pytest.approx(1 / 8, rel=0.05)
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    assert units.spectral_centroid(noise) > 0.3
+    assert numbers.spectral_centroid(noise) > 0.3
 
 
 # --- Files ----------------------------------------------------------------------------------------------
@@ -375,13 +377,13 @@ def fusions(root, weights="[1,0],[0.5,0.5],[0,2]"):
         f"objective.style.weights={weights}",
     ]  # fmt: skip
     Outputs.of(root, overrides)
-    return units.load_numbers(EvidenceSweep("stylize", overrides), ["vgg16"], [], root, {"objective.name"})
+    return numbers.load_numbers(EvidenceSweep("stylize", overrides), ["vgg16"], [], root, {"objective.name"})
 
 
 def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
     numbers, [data] = fusions(tmp_path)
     assert set(numbers["fusion"].dropna()) == {0, 0.5, 1}
-    for statistic, end in units.ENDS.items():
+    for statistic, end in numbers.FUSION_ENDS.items():
         own = numbers[numbers["statistic"] == statistic]
         assert len(own) == len(data.pairs)
         assert (own[own["fusion"] == end]["value"] == 0).all()
@@ -390,7 +392,7 @@ def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
         numbers[
             (numbers["statistic"] == statistic) & (numbers["fusion"] == 1 - end)
         ].sort_values(["objective.name", "pair", "seed"])["value"].to_numpy()
-        for statistic, end in units.ENDS.items()
+        for statistic, end in numbers.FUSION_ENDS.items()
     )  # fmt: skip
     np.testing.assert_array_equal(one, other)  # the distance is the same in both directions
     row = data.pairs.iloc[0]

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from analysis.tables import MEASURES, TERMS, reading
 from analysis.tables import collect as collecting_module
 from analysis.tables.collect import collect, read_table
-from analysis.tables.kept import FOLDER, VERSION_KEY
+from analysis.tables.kept import COLLECTED, VERSION_KEY
 from analysis.tables.reading import parse_settings
 from analysis.tables.runs import settings_of
 from experiments.comments import comment_of
@@ -94,7 +94,7 @@ def tables(root: Path, out: Path) -> dict[str, bytes]:
 
 def from_nothing(root: Path, out: Path) -> dict[str, bytes]:
     """What a collection gives that knows nothing; what was kept stays as it was."""
-    kept = root / FOLDER
+    kept = root / COLLECTED
     kept.rename(kept.with_name("aside"))
     made = tables(root, out)
     shutil.rmtree(kept)
@@ -158,7 +158,7 @@ class Sweep:
 
     def torn(self) -> None:
         """What the kill of a collection leaves."""
-        folder = self.root / FOLDER
+        folder = self.root / COLLECTED
         if folder.is_dir():
             (folder / ".torn").mkdir(exist_ok=True)
             (folder / self.rng.choice(["runs", "table", "pairs", "signs"])).with_suffix(
@@ -172,7 +172,7 @@ def test_again_is_as_from_nothing(tmp_path: Path, number: int) -> None:
     for _ in range(14):
         happened.append(sweep.happen())
         assert tables(sweep.root, tmp_path / "again") == from_nothing(sweep.root, tmp_path / "anew"), happened
-        assert not list((sweep.root / FOLDER).glob(".*"))
+        assert not list((sweep.root / COLLECTED).glob(".*"))
     assert len(set(happened)) > 4
 
 
@@ -258,12 +258,12 @@ class TestKept:
         self, root: Path, tmp_path: Path, name: str, spoil: Callable[[Path], None]
     ) -> None:
         expected = tables(root, tmp_path / "out")
-        spoil(root / FOLDER / f"{name}.parquet")
+        spoil(root / COLLECTED / f"{name}.parquet")
         assert tables(root, tmp_path / "out") == expected
 
     def test_of_another_version_is_read_anew(self, root: Path, tmp_path: Path) -> None:
         expected = tables(root, tmp_path / "out")
-        path = root / FOLDER / "signs.parquet"
+        path = root / COLLECTED / "signs.parquet"
         table = pq.read_table(path)
         pq.write_table(table.replace_schema_metadata(table.schema.metadata | {VERSION_KEY: b"0"}), path)
         for run in (root / "runs").glob("*/rows.parquet"):
@@ -284,10 +284,10 @@ class TestKept:
     def test_where_nothing_can_be_kept(
         self, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        (root / FOLDER).write_text("a file")
+        (root / COLLECTED).write_text("a file")
         made = tables(root, tmp_path / "out")
         assert "can't be kept" in caplog.text
-        (root / FOLDER).unlink()
+        (root / COLLECTED).unlink()
         assert made == tables(root, tmp_path / "out")
 
     def test_a_malformed_status_is_never_passed_over(self, root: Path, tmp_path: Path) -> None:
@@ -310,14 +310,14 @@ class TestKept:
         seconds = time.monotonic() - began
         for _ in range(12):
             if rng.random() < 0.5:
-                shutil.rmtree(root / FOLDER, ignore_errors=True)
+                shutil.rmtree(root / COLLECTED, ignore_errors=True)
             process = collecting(root, tmp_path / "out")
             time.sleep(rng.uniform(0.5, 1.0) * seconds)
             process.send_signal(signal.SIGKILL)
             process.wait()
         compute(root, 0, value=0.25, force=True)
         assert tables(root, tmp_path / "out") == from_nothing(root, tmp_path / "expected") != expected
-        assert not list((root / FOLDER).rglob(".*"))
+        assert not list((root / COLLECTED).rglob(".*"))
 
     @pytest.mark.slow
     def test_several_at_the_same_time(self, tmp_path: Path) -> None:

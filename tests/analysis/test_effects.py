@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.effects import crossed, sign_flip
-from analysis.mechanism import MEASURES, _effects, _gains, _reached
+from analysis.mechanism import MEASURE_LABELS, _effects, _gains, _reached
 
 
 def table(pairs, seeds, *, of_pairs, of_seeds, noise, mean=0.3, draw=0):
@@ -63,7 +63,7 @@ def picture(arm, distance, *, ssim=1.0, weight=1.0, iteration=np.nan, pair="a", 
         "network": 0, "weights.seed": seed, "arm.name": arm, "content": pair, "style": "s",
         "objective.style_weight": weight,
         "iteration": iteration, "ssim": ssim, "left": distance / 8,
-        **dict.fromkeys(MEASURES, distance), **{f"{measure}_start": 8.0 for measure in MEASURES},
+        **dict.fromkeys(MEASURE_LABELS, distance), **{f"{measure}_start": 8.0 for measure in MEASURE_LABELS},
     }  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def test_a_gain_is_a_power_of_two_nearer_to_the_style():
         [picture("plain", 8.0), picture("softmax", 2.0), picture("softmax", 99.0, iteration=10)]
     )
     gains = _gains(points)
-    for measure in MEASURES:
+    for measure in MEASURE_LABELS:
         assert gains[gains["measure"] == measure].set_index("arm.name")["gain"].to_dict() == {
             "plain": 0.0,
             "softmax": 2.0,
@@ -102,7 +102,7 @@ def test_effects_are_differences_on_the_same_pairs_and_seeds():
         for seed in (0, 1)
     ]
     effects = _effects(_gains(pd.DataFrame(rows)))
-    assert set(effects["measure"]) == set(MEASURES)
+    assert set(effects["measure"]) == set(MEASURE_LABELS)
     effects = effects[effects["measure"] == "sifid"].set_index("effect")
     assert effects["mean"].round(9).to_dict() == {
         "SWAG (T = peak/2): both": 2.0,

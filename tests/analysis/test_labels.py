@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import labels
-from analysis.tables.runs import frame, lines, swept, typed
+from analysis.tables.runs import frame, line_numbers, swept, typed
 
 TEMPERATURES = st.sampled_from([1, 2.0, 0.1234567, 0.12345678, "peak/2"])
 VALUES = {
@@ -43,7 +43,7 @@ def runs(configs: list[dict[str, object]]) -> pd.DataFrame:
 def test_different_settings_never_share_a_label(configs: list[dict[str, object]]) -> None:
     made = runs(configs)
     for shown in ([], ["weights.seed"], ["smoothing", "network.shortcut"]):
-        numbers, names = lines(made, shown), labels.label(made, shown)
+        numbers, names = line_numbers(made, shown), labels.label(made, shown)
         for one, other in itertools.combinations(made.index, 2):
             assert (numbers[one] == numbers[other]) == (names[one] == names[other])
 

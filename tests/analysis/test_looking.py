@@ -19,13 +19,13 @@ import pytest
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from analysis.__main__ import COMMANDS, main
+from analysis.__main__ import ANALYSIS_COMMANDS, main
 from analysis.commands import plot as plot_command
 from analysis.commands import runs as runs_command
 from analysis.drawing import style
 from analysis.explaining import explain
 from analysis.figures import plot, sheet
-from analysis.observations import AXES, FILTERS, REST, Asked, Observations
+from analysis.observations import ENCODINGS, FILTERS, REST, Observations, PlotRequest
 from analysis.stylizations import Stylizations
 from experiments.asking import CellsError, compose_cells
 from experiments.command import CONF, entry_asked
@@ -60,7 +60,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def observed(root: Path, overrides: Sequence[str], *asked: str) -> Observations:
-    return plot.load(Asked.split(asked)[0], overrides, root, entry_asked(overrides), partial=False)
+    return plot.load(PlotRequest.split(asked)[0], overrides, root, entry_asked(overrides), partial=False)
 
 
 def refused(root: Path, overrides: Sequence[str], *asked: str) -> str:
@@ -71,22 +71,22 @@ def refused(root: Path, overrides: Sequence[str], *asked: str) -> str:
 
 class TestAsked:
     def test_is_told_from_overrides(self) -> None:
-        asked, overrides = Asked.split(
+        asked, overrides = PlotRequest.split(
             ["experiment=fig3", "x=network", "layer=conv1,conv2_3", "+x=3", "y=maximum", "images.size=64"]
         )
-        assert asked == Asked(x="network", y="maximum", chosen={"layer": ("conv1", "conv2_3")})
+        assert asked == PlotRequest(x="network", y="maximum", chosen={"layer": ("conv1", "conv2_3")})
         assert overrides == ["experiment=fig3", "+x=3", "images.size=64"]
 
     @pytest.mark.parametrize("wrong", [["x=a", "x=b"], ["layer="], ["y="]])
     def test_refuses(self, wrong: list[str]) -> None:
         with pytest.raises(SettingError, match="should be given once, with a value"):
-            Asked.split(wrong)
+            PlotRequest.split(wrong)
 
     def test_no_word_is_a_setting(self) -> None:
         for name in SCHEMAS:
             settings = set(OmegaConf.load(CONF / f"{name}.yaml"))
             groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-            assert not {*AXES, *FILTERS} & (settings | groups)
+            assert not {*ENCODINGS, *FILTERS} & (settings | groups)
 
 
 class TestNumbers:
@@ -308,8 +308,8 @@ class TestSheet:
         assert len(by_label(drawn)) == 4
 
     def test_pages(self, loaded: Stylizations, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sheet, "COLUMNS", 5)
-        monkeypatch.setattr(sheet, "HEIGHT", 4.0)
+        monkeypatch.setattr(sheet, "PAGE_COLUMNS", 5)
+        monkeypatch.setattr(sheet, "PAGE_HEIGHT", 4.0)
         pages = dict(sheet.make(loaded))
         assert list(pages) == ["_1", "_2", "_3", "_4"]
         shown = [set(by_label(drawn)) for drawn in pages.values()]
@@ -320,7 +320,7 @@ class TestSheet:
     def test_pages_are_made_one_by_one(
         self, loaded: Stylizations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(sheet, "HEIGHT", 0.1)
+        monkeypatch.setattr(sheet, "PAGE_HEIGHT", 0.1)
         made: list[int] = []
 
         def written(*_: Any, **__: Any) -> None:
@@ -337,7 +337,7 @@ class TestSheet:
             shutil.rmtree(tmp_path / "outputs" / str(loaded.tables.runs["path"][index]))
         with pytest.raises(CellsError, match="2 of 4 cells missing"):
             sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=False)
-        monkeypatch.setattr(sheet, "COLUMNS", 4)  # a page whose only pictures are inputs
+        monkeypatch.setattr(sheet, "PAGE_COLUMNS", 4)  # a page whose only pictures are inputs
         pages = dict(sheet.make(sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=True)))
         assert words(pages["_2"]).count("missing") == 6
 
@@ -458,12 +458,12 @@ class TestRuns:
 
 
 def test_words_of_commands_are_those_of_what_they_run() -> None:
-    assert set(plot_command.INTERVALS) == set(plot.INTERVALS)
-    assert {"finished", "failed", "running", "damaged", "other version"} == set(runs_command.STATES)
+    assert set(plot_command.INTERVAL_NAMES) == set(plot.INTERVALS)
+    assert {"finished", "failed", "running", "damaged", "other version"} == set(runs_command.RUN_STATES)
 
 
 def test_commands_need_no_torch() -> None:
-    names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+    names = [command.__name__.rpartition(".")[2] for command in ANALYSIS_COMMANDS]
     script = (
         "import sys\n"
         "import analysis.explaining, analysis.listing, analysis.observations\n"

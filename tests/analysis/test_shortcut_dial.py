@@ -50,7 +50,7 @@ class TestLabels:
     def test_a_scale_is_named_unless_it_is_the_networks_own(
         self, network: str, shortcut: float | None, said: str
     ) -> None:
-        assert labels.scale(network, shortcut) == said
+        assert labels.shortcut_suffix(network, shortcut) == said
 
 
 class TestScalesAreNeverPooled:

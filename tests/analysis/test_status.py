@@ -14,7 +14,7 @@ from analysis.__main__ import main
 from analysis.coverage import of_command
 from analysis.status import newest_sweep, of_sweep
 from experiments.asking import compose_cells
-from experiments.science import VERSIONS, scientific
+from experiments.science import EXPERIMENT_VERSIONS, scientific
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.states import FAILURES
 from experiments.sweeps.sweep import CellPlace, Sweep
@@ -131,7 +131,7 @@ def cells():
     return compose_cells(COMMAND, ENTRY)
 
 
-def run_of(root, cell, *, version=VERSIONS[ENTRY], error=None, images=()):
+def run_of(root, cell, *, version=EXPERIMENT_VERSIONS[ENTRY], error=None, images=()):
     who = Identity(ENTRY, version, scientific(cell.config, ENTRY), dict(images))
     with (
         suppress(RuntimeError),
@@ -153,7 +153,7 @@ def test_cells_of_a_command_are_told_by_their_runs(tmp_path, cells):
     progress = of_command(COMMAND, tmp_path)
     states = [cell.state for cell in progress.cells]
     assert states == ["done", "stale", "failed", "left", "killed", "missing", "missing", "missing"]
-    now = VERSIONS[ENTRY]
+    now = EXPERIMENT_VERSIONS[ENTRY]
     assert progress.cells[1].reason == f"computed by version 1 of the experiment; it is {now} now"
     assert progress.cells[2].reason == "RuntimeError: broken"
     assert progress.cells[0].overrides == ("network=resnet18", "smoothing=none", "weights.seed=0")

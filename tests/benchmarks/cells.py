@@ -12,7 +12,7 @@ from rich.table import Table
 
 from experiments.config import checked
 from experiments.frame import Context, Experiment
-from experiments.running import Cell
+from experiments.running import CellTask
 from tests.benchmarks.timing import composed, interleaved
 
 
@@ -56,6 +56,6 @@ def _cell(mode: str, folder: Path) -> Callable[[], object]:
 
     def run() -> object:
         config.weights.seed = next(seeds)
-        return Cell(config, [], None, Trivial).compute(Trivial.build(config))
+        return CellTask(config, [], None, Trivial).compute(Trivial.build(config))
 
     return run

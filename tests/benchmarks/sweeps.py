@@ -15,7 +15,7 @@ from hydra import initialize_config_dir
 from rich.table import Table
 
 from experiments.command import CONF
-from experiments.running import Cell
+from experiments.running import CellTask
 from experiments.sweeps.composing import Composer
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.sweep import CellPlace, Sweep
@@ -59,7 +59,7 @@ def _milliseconds(mode: str, before: int, cells: int) -> float:
 
         def compute(place: CellPlace) -> Outcome:
             overrides = sweep.grid[place.number]
-            return Cell(composer(overrides), overrides, place, Trivial, wait=False).run()
+            return CellTask(composer(overrides), overrides, place, Trivial, wait=False).run()
 
         def tell(_: Outcome, place: CellPlace) -> None:
             place.sweep.time_left()  # as an entry point does to print a line

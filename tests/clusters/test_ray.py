@@ -74,7 +74,7 @@ def test_what_no_node_has_is_refused(takes, asked):
 def test_an_address_without_a_cluster_is_told_within_seconds(asked):
     [port] = free_ports(1)
     message = asked(f"init.address='127.0.0.1:{port}'", cluster=False)
-    assert f"found 127.0.0.1:{port} (no answer in {launchers.PATIENCE:.0f} s)" in message
+    assert f"found 127.0.0.1:{port} (no answer in {launchers.CLUSTER_PATIENCE:.0f} s)" in message
     assert "ray start --head" in message
     assert "found garbage (ValueError: Invalid address" in asked("init.address=garbage", cluster=False)
 

@@ -180,7 +180,7 @@ def test_a_controller_that_is_not_there_is_told_within_seconds(slurm_cluster, tm
     configuration = (slurm_cluster.folder / "slurm.conf").read_text()
     (tmp_path / "slurm.conf").write_text(configuration.replace("SlurmctldPort=", "SlurmctldPort=1\n#"))
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
-    monkeypatch.setattr(launchers, "PATIENCE", 2.0)
+    monkeypatch.setattr(launchers, "CLUSTER_PATIENCE", 2.0)
     with pytest.raises(SettingError, match="needs SLURM's controller; found no answer to sinfo in 2 s"):
         launchers.check_launcher(launcher(SLURM))
     monkeypatch.setenv("PATH", str(tmp_path))

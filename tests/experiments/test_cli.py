@@ -29,7 +29,7 @@ def test_its_commands_are_those_there_are():
     assert all(find_spec(module) for module in modules)
     assert {f"experiments.{entry_of(name)}" for name in experiments()} <= modules
     offered = {name for name, (module, _) in COMMANDS.items() if module == "analysis"}
-    assert {command.__name__.rpartition(".")[2] for command in analysis.COMMANDS} == offered
+    assert {command.__name__.rpartition(".")[2] for command in analysis.ANALYSIS_COMMANDS} == offered
 
 
 def test_an_unknown_command_is_one_message(tmp_path):

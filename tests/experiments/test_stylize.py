@@ -349,8 +349,8 @@ def test_a_long_run_is_told_once_what_is_quicker():
 
 
 def test_only_runs_of_one_scale_are_told(run, photos, monkeypatch):
-    monkeypatch.setattr("experiments.stylization.pace.LONG", 0.0)
-    monkeypatch.setattr("experiments.stylization.pace.SHORTEST", 0.0)
+    monkeypatch.setattr("experiments.stylization.pace.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("experiments.stylization.pace.LEAST_SECONDS", 0.0)
     _, printed = run(*TINY, *photos, "steps=8")
     assert printed.count("preset=fast takes less") == 1
     _, printed = run(*TINY, *photos, "preset=fast", "steps=[4,4]")
@@ -517,12 +517,13 @@ PRESETS = {
         "balance": "sides", "normalizer": "paper", "line_search": "armijo", "scales": [1.0], "coarsest": 0,
         "steps": 150, "evaluations": 300, "result": "best",
     },
-    "picture": {"balance": "layers", "scales": [0.5, 1.0], "coarsest": 128, "steps": [100, 50], "evaluations": None},
+    "headline": {"balance": "sides", "normalizer": "paper", "scales": [1.0], "steps": 100, "evaluations": 200},
+    "picture": {"balance": "layers", "scales": [0.5, 1.0], "coarsest": 128, "steps": [100, 15], "evaluations": None},
     "mechanism": {"balance": "sides", "normalizer": "paper", "size": 128, "resize": "squash", "steps": 40, "evaluations": 60},
     "mechanism_full": {"balance": "sides", "normalizer": "paper", "size": 256, "resize": "squash", "steps": 150, "evaluations": 300},
     "fast": {
         "balance": "layers", "normalizer": "paper", "line_search": "armijo", "scales": [0.5, 1.0], "coarsest": 128,
-        "steps": [60, 15], "evaluations": None, "result": "best",
+        "steps": [60, 6], "evaluations": None, "result": "best",
     },
     "demystifying": {
         "balance": "none", "normalizer": "demystifying", "content": "half_sum", "optimizer": "SGD", "start": "grey",

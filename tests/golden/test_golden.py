@@ -21,7 +21,7 @@ from experiments.stylization.stylization import Stylization
 from swag_repro.losses.base import PIXELS, LossContext
 from swag_repro.losses.draws import generator
 from swag_repro.losses.strotss import (
-    IMAGE,
+    IMAGE_DRAW,
     MeanCovariance,
     color_distances,
     cosine_distances,
@@ -160,7 +160,7 @@ STROTSS = [
 def columns():
     """Hypercolumns of content and style image at the same 256 positions, `(1, 2179, 256)` both."""
     _, network, batch = loaded(*STROTSS)
-    positions = draw_positions((64, 64), 256, generator(0, 0, IMAGE)).unsqueeze(0)
+    positions = draw_positions((64, 64), 256, generator(0, 0, IMAGE_DRAW)).unsqueeze(0)
     images = batch.contents, batch.styles[0][0].image.unsqueeze(0)
     return [hypercolumns({PIXELS: image, **network(image)}, positions) for image in images]
 

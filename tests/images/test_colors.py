@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from swag_repro.images import bundled, load_image
 from swag_repro.images.colors import (
-    ROUNDING,
+    _ROUNDING,
     grey,
     luminance,
     match_colors,
@@ -246,7 +246,7 @@ def test_a_content_of_one_colour_makes_the_style_that_colour(match, style):
 def test_a_variation_below_rounding_is_not_blown_up():
     """A tenth of what 8 bits resolve, in red, comes to a tenth of the content's contrast, not to all of it."""
     faint = constant(0.5, 0.5, 0.5).clone()
-    faint[0] += torch.tensor([-1, 1]).repeat(8) * ROUNDING / 10
+    faint[0] += torch.tensor([-1, 1]).repeat(8) * _ROUNDING / 10
     wanted = luminance(CONTENT).std(correction=0)
     assert_close(match_luminance(faint, CONTENT)[0].std(correction=0), 0.299 * wanted / 10)
     _, found = mean_and_covariance(match_colors(faint, CONTENT))

@@ -13,7 +13,7 @@ from PIL import Image
 import conf
 from swag_repro.errors import ImageError, SettingError
 from swag_repro.images import Picture, bundled, folder
-from swag_repro.images.files import FORMATS
+from swag_repro.images.files import READ_FORMATS
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_no_image_found_lists_the_formats(tmp_path, place):
     finding = "no such place" if "missing" in place else "none in"
     with pytest.raises(ImageError, match=finding) as error:
         folder(tmp_path / place)
-    assert all(kind in str(error.value) for kind in FORMATS)
+    assert all(kind in str(error.value) for kind in READ_FORMATS)
 
 
 def test_a_bad_file_is_named_at_once(make):

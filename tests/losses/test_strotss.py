@@ -12,8 +12,8 @@ from swag_repro.losses.base import PIXELS, LossContext
 from swag_repro.losses.draws import generator
 from swag_repro.losses.objective import Side, Style
 from swag_repro.losses.strotss import (
-    IMAGE,
-    STYLE,
+    IMAGE_DRAW,
+    STYLE_DRAW,
     MeanCovariance,
     color_distances,
     cosine_distances,
@@ -84,7 +84,7 @@ def test_gradient_of_hypercolumns():
 
 def test_at_a_pixel_that_pixel_is_read():
     pixels = noise(1, 3, 5, 7)
-    positions = draw_positions((5, 7), ALL, generator(0, 0, IMAGE))
+    positions = draw_positions((5, 7), ALL, generator(0, 0, IMAGE_DRAW))
     rows, cols = (positions * torch.tensor([5, 7])).long().unbind(1)
     found = hypercolumns({PIXELS: pixels}, positions.unsqueeze(0))
     torch.testing.assert_close(found, pixels[:, :, rows, cols])
@@ -213,22 +213,22 @@ def test_gradients_and_batches(distance):
 
 
 def test_positions_are_centres_of_different_pixels():
-    positions = draw_positions((4, 6), 10, generator(0, 0, IMAGE))
+    positions = draw_positions((4, 6), 10, generator(0, 0, IMAGE_DRAW))
     cells = positions * torch.tensor([4, 6])
     torch.testing.assert_close(cells % 1, torch.full((10, 2), 0.5, dtype=torch.float64))
     assert len({tuple(cell) for cell in cells.tolist()}) == 10
 
 
 def test_more_samples_than_pixels_are_all_pixels():
-    assert len(draw_positions((3, 5), 16, generator(0, 0, IMAGE)).unique(dim=0)) == 15
+    assert len(draw_positions((3, 5), 16, generator(0, 0, IMAGE_DRAW)).unique(dim=0)) == 15
     shares = torch.tensor([0.0, 0.5, 0.0, 0.0, 0.25, 0.25])
-    found = draw_positions((2, 3), 6, generator(0, 0, IMAGE), shares) * torch.tensor([2, 3]) - 0.5
+    found = draw_positions((2, 3), 6, generator(0, 0, IMAGE_DRAW), shares) * torch.tensor([2, 3]) - 0.5
     assert sorted(found.round().tolist()) == [[0, 1], [1, 1], [1, 2]]
 
 
 def test_pixels_are_drawn_by_their_shares():
     shares = torch.tensor([0.1, 0.0, 0.6, 0.3])
-    drawn = [draw_positions((1, 4), 1, generator(0, draw, IMAGE), shares)[0, 1] for draw in range(2000)]
+    drawn = [draw_positions((1, 4), 1, generator(0, draw, IMAGE_DRAW), shares)[0, 1] for draw in range(2000)]
     found = torch.histc(torch.stack(drawn), 4, 0, 1) / 2000
     torch.testing.assert_close(found, shares.double(), rtol=0, atol=0.04)
 
@@ -236,11 +236,12 @@ def test_pixels_are_drawn_by_their_shares():
 def test_every_draw_has_positions_of_its_own():
     numbers = range(-9, 10)
     seeds = {
-        generator(*three).initial_seed() for three in itertools.product(numbers, numbers, (IMAGE, STYLE))
+        generator(*three).initial_seed()
+        for three in itertools.product(numbers, numbers, (IMAGE_DRAW, STYLE_DRAW))
     }
     assert len(seeds) == 19 * 19 * 2
     assert all(0 <= seed < 2**63 for seed in seeds)
-    assert generator(3, -1, IMAGE).initial_seed() == generator(3, -1, IMAGE).initial_seed()
+    assert generator(3, -1, IMAGE_DRAW).initial_seed() == generator(3, -1, IMAGE_DRAW).initial_seed()
 
 
 # --- Losses ---------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ def test_with_all_positions_the_parts_are_the_equations():
     x, y = features(6, 8), features(5, 4, seed=10)
     whole = []
     for each in (x, y):
-        positions = draw_positions(each[PIXELS].shape[2:], ALL, generator(0, 0, IMAGE))
+        positions = draw_positions(each[PIXELS].shape[2:], ALL, generator(0, 0, IMAGE_DRAW))
         whole.append(hypercolumns(each, positions.unsqueeze(0)))
     loss = Strotss(samples=ALL, style_samples=ALL, style_draws=1)
     found = loss(x, [loss.target(y)], LossContext([0]))

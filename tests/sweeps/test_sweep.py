@@ -154,7 +154,7 @@ def test_a_sweep_that_was_stopped_begins_no_cell(tmp_path):
 
 
 def test_what_another_process_computes_is_left_to_it_or_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.sweeps.worker.PAUSE", 0.01)
+    monkeypatch.setattr("experiments.sweeps.worker.WORKER_PAUSE", 0.01)
     sweep, told = sweep_of(tmp_path, 3), []
 
     def looks_meanwhile(number):

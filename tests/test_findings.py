@@ -1,0 +1,61 @@
+"""The numbers of README's findings stand in the tables that it links."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+NUMBER = r"[−-]?\d+(?:\.\d+)?"
+INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
+SETTINGS = re.compile(
+    r"\b(?:T = peak/2|T = 1|eq\. 2|VGG-16|ResNet-50|Figure 3|relu4_1|Student's 95 %|log₂|\d+ (?:seeds|pairs|images|px|steps))"
+)
+
+
+def findings():
+    """Return README's findings, without the counts and names that hold digits."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [section] = re.findall(r"## What we found\n(.*?)\n1 and 2:", readme, flags=re.S)
+    return SETTINGS.sub("", re.sub(r"^\d\. ", "", section, flags=re.M))
+
+
+def tables():
+    """Return the tables that the findings link, by name."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [section] = re.findall(r"## What we found\n(.*?)\n## ", readme, flags=re.S)
+    return {
+        path: pd.read_csv(ROOT / path) for path in re.findall(r"\((analysis/reference/\S+\.csv)\)", section)
+    }
+
+
+def rounds_to(value, written):
+    """Return whether a value, rounded as the written number is, is that number."""
+    written = written.replace("−", "-")
+    decimals = len(written.partition(".")[2])
+    return f"{value:.{decimals}f}" == written
+
+
+def test_findings_have_numbers_and_tables():
+    assert len(INTERVAL.findall(findings())) >= 3
+    assert len(tables()) >= 3
+
+
+@pytest.mark.parametrize("interval", INTERVAL.findall(findings()))
+def test_an_interval_is_a_row_of_a_table(interval):
+    effects = [table for table in tables().values() if {"mean", "low", "high", "measure"} <= set(table)]
+    rows = pd.concat(effects)
+    rows = rows[rows["measure"] == "luminance_wasserstein"]
+    found = rows[["mean", "low", "high"]].apply(lambda row: all(map(rounds_to, row, interval)), axis=1)
+    mirrored = (-rows[["mean", "high", "low"]]).apply(lambda row: all(map(rounds_to, row, interval)), axis=1)
+    assert (found | mirrored).any()
+
+
+@pytest.mark.parametrize("number", re.findall(NUMBER + "(?: %)?", INTERVAL.sub("", findings())))
+def test_a_number_stands_in_a_table(number):
+    written, _, percent = number.partition(" ")
+    columns = [table[name] for table in tables().values() for name in ("mean", "share") if name in table]
+    values = pd.concat(columns) * (100 if percent else 1)
+    assert any(rounds_to(value, written) for value in values)
