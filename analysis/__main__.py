@@ -10,7 +10,9 @@ from pathlib import Path
 
 from analysis.commands import claims, collect, dashboard, explain, figure, plot, runs, sheet, status
 from analysis.invocation import made_by
-from swag_repro.errors import UserError
+from swag_repro.errors import SettingError, UserError
+from swag_repro.runs.files import is_folder
+from swag_repro.streams import standard_streams
 
 ANALYSIS_COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
 
@@ -25,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
     try:
         _use_settings_of(options.config_dir)
-        with made_by(given):
+        folders = _folders(overrides, options.output) if options.sweeps else {}
+        overrides = [folders.get(item, item) for item in overrides]
+        with made_by([*given[:1], *(folders.get(item, item) for item in given[1:])]):
             for line in options.run(options, overrides):
                 print(line)
     except argparse.ArgumentError as error:
@@ -49,8 +53,19 @@ def _use_settings_of(folder: Path | None) -> None:
     if folder is not None:
         from experiments.asking import UsersSettings
 
+        if not is_folder(folder):
+            raise SettingError("--config-dir", "should be a folder of settings", folder, "Check the path.")
         UsersSettings.folder = folder.absolute()
 
 
+def _folders(arguments: Sequence[str], output: Path) -> dict[str, str]:
+    """Return the folders of the sweeps that arguments mean: tomorrow, `last` will be another one."""
+    from experiments.sweeps.finding import find, is_handle
+
+    handles = [argument for argument in arguments if is_handle(argument) and argument != "all"]
+    return {handle: os.path.relpath(find(handle, output).directory) for handle in handles}
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    with standard_streams():
+        sys.exit(main())

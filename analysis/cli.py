@@ -11,6 +11,8 @@ import sys
 from runpy import run_module
 from typing import NoReturn
 
+from swag_repro.streams import standard_streams
+
 COMMANDS = {
     "experiments": ("experiments.listing", "what can be computed: experiments, their cells, what they cost"),
     "measure": (
@@ -47,6 +49,11 @@ OF_MANY = ("analysis", "swag_repro.tracking")
 
 def main() -> None:
     """Run one command, as its module would run as a program."""
+    with standard_streams():
+        _run()
+
+
+def _run() -> None:
     name, given = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
     if name in ("-h", "--help"):
         print(_help())

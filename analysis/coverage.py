@@ -14,8 +14,7 @@ from analysis.progress import CELL_COLORS, CellStatus, GridProgress
 from analysis.tables.kept import tables_of
 from analysis.tables.reading import Row
 from analysis.tables.runs import FILE_SETTINGS, settings_of
-from experiments.asking import Cell, compose_cells, computing
-from experiments.command import entry_asked
+from experiments.asking import Cell, Wanted
 from experiments.science import EXPERIMENT_VERSIONS
 from experiments.sweeps.states import Found, look
 from swag_repro.runs.schema import RUNS
@@ -32,7 +31,8 @@ def of_command(overrides: Sequence[str], root: Path) -> GridProgress:
         SettingError, CellsError: The overrides can't be composed.
         StoreError: The output folder does not exist.
     """
-    cells = compose_cells(overrides, entry := entry_asked(overrides))
+    wanted = Wanted.of(overrides, root)
+    cells = wanted.cells
     found = defaultdict(list)
     with tables_of(root) as kept:
         for run in kept.read("runs", "config_key", {cell.key for cell in cells}, RUNS.names).to_pylist():
@@ -47,7 +47,7 @@ def of_command(overrides: Sequence[str], root: Path) -> GridProgress:
         states,
         running,
         fmean(known) * left / running if known and running else None,
-        shlex.join(computing(overrides, root, entry)),
+        shlex.join(wanted.command),
     )
 
 

@@ -103,7 +103,7 @@ def write_dashboard(options: argparse.Namespace, overrides: Sequence[str]) -> li
         raise SettingError("--entity", "should be given with --save", "none", "Add --entity NAME.")
     shown = _shown(overrides, options)
     made = {"workspace": workspace(shown), "report": report(shown)}
-    lines = [_written(options.out / f"{name}.json", one) for name, one in made.items()]
+    lines = [_written(options.results / "dashboard" / f"{name}.json", one) for name, one in made.items()]
     return lines + ([_saved(one) for one in made.values()] if options.save else [])
 
 

@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import labels
-from analysis.tables.kept import tables_of
+from analysis.tables.kept import check_output, tables_of
 from analysis.tables.provenance import Provenance
 from analysis.tables.reading import UNKNOWN_EXPERIMENT
 from analysis.tables.runs import INTERPOLATED, frame, telling_settings
-from experiments.asking import Cell, compose_cells
+from experiments.asking import Wanted
 from swag_repro.runs.schema import RUNS
 from swag_repro.runs.spreadsheets import to_csv
 
@@ -61,15 +61,18 @@ class Listing:
 
     def to_table(self) -> Table:
         """Return a table for a terminal."""
-        drawn = Table(
-            "run", "of", "what was swept", "state", "seconds", "started (UTC)", "pictures", box=None
-        )
+        drawn = Table(box=None)
+        drawn.add_column("run", no_wrap=True, min_width=self.table["run_id"].str.len().max())
+        for column in ("of", "what was swept", "state", "seconds", "started (UTC)", "pictures"):
+            drawn.add_column(column)
         for row in self.table.astype(object).where(self.table.notna(), None).to_dict("records"):
             about = f"{row['name'] or '?'} ({row['experiment']})"
             started = (row["started_at"] or "")[:16].replace("T", " ")
             state = Text(row["state"], RUN_COLORS.get(row["state"], ""))
             seconds = labels.short_text(row["seconds"])
-            drawn.add_row(row["run_id"], about, Text(row["swept"]), state, seconds, started, _pictures(row))
+            drawn.add_row(
+                row["run_id"], Text(about), Text(row["swept"]), state, seconds, started, _pictures(row)
+            )
             if row["reason"]:
                 drawn.add_row("", "", Text(row["reason"], "red"))
         return drawn
@@ -81,30 +84,26 @@ def _pictures(row: Mapping[Any, Any]) -> str:
     return f"{row['pictures']}" + (f", {row['not_finished']} not finished" if row["not_finished"] else "")
 
 
-def load_listing(
-    overrides: Sequence[str], root: Path, entry: str | None, states: Sequence[str] = ()
-) -> Listing:
+def load_listing(root: Path, wanted: Wanted | None = None, states: Sequence[str] = ()) -> Listing:
     """Return the runs of an output folder.
 
     Args:
-        overrides: Hydra overrides, as given to the experiment. Its runs are listed in every state.
         root: The output folder.
-        entry: The entry point that computes the runs; None for all entry points.
+        wanted: The cells whose runs are listed, in every state; None for all runs.
         states: The states that are listed; none for all.
 
     Raises:
-        SettingError, CellsError: The overrides can't be composed.
         StoreError: The output folder does not exist, or can't be read.
     """
-    cells = [] if entry is None else compose_cells(overrides, entry)
+    check_output(root, with_runs=wanted is None)
     with tables_of(root) as kept:
         runs, pairs = frame(kept.read("runs")), kept.read("pairs", columns=["run_id", "status"]).to_pandas()
         lost = pd.DataFrame([_lost(name) for name in kept.unbegun])
-    if entry is None:
+    if wanted is None:
         runs = pd.concat([runs, lost], ignore_index=True) if len(lost) else runs
     else:
-        runs = runs[_belongs(runs, cells, entry)]
-        runs.attrs[INTERPOLATED] = sorted({name for cell in cells for name in cell.interpolated})
+        runs = runs[_belongs(runs, wanted)]
+        runs.attrs[INTERPOLATED] = sorted({name for cell in wanted.cells for name in cell.interpolated})
     if states:
         runs = runs[runs["state"].isin(states)]
     runs = runs.sort_values(["started_at", "run_id"], na_position="first", ignore_index=True)
@@ -113,11 +112,17 @@ def load_listing(
     return _listing(_with_pictures(runs, pairs), origin)
 
 
-def _belongs(runs: pd.DataFrame, cells: Sequence[Cell], entry: str) -> pd.Series[bool]:
-    """Return whether each run belongs to these cells; if a run lacks its identity, its name decides."""
-    names = {cell.config["name"] for cell in cells}
-    nameless = runs["config_key"].isna() & (runs["experiment"] == entry) & runs["name"].isin(names)
-    return runs["config_key"].isin({cell.key for cell in cells}) | nameless
+def _belongs(runs: pd.DataFrame, wanted: Wanted) -> pd.Series[bool]:
+    """Return whether each run belongs to these cells; if a run lacks its identity, its name decides.
+
+    Of several runs that fit a cell, those belong that the cell's sweep has noted.
+    """
+    names = {cell.config["name"] for cell in wanted.cells}
+    noted = runs["run_id"].isin({run for cell in wanted.cells for run in cell.runs})
+    fits = runs["config_key"].isin({cell.key for cell in wanted.cells})
+    others = fits & ~runs["config_key"].isin(runs.loc[fits & noted, "config_key"])
+    nameless = runs["config_key"].isna() & (runs["experiment"] == wanted.entry) & runs["name"].isin(names)
+    return (fits & noted) | others | (nameless & noted if noted.any() else nameless)
 
 
 def _lost(name: str) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ import pandas as pd
 from analysis import labels, tables
 from analysis.tables import MEASURES, TERMS, Tables, swept
 from analysis.tables.runs import telling_settings
+from experiments.asking import Wanted
 from swag_repro.errors import SettingError
 from swag_repro.runs.schema import RUNS
 
@@ -30,8 +30,31 @@ KINDS = ("quantity", "definition")
 OF_RUNS = ("seconds", "peak_memory_bytes")
 """Numbers of whole runs."""
 
+MAIN = ("luminance_wasserstein", "style_distance", "style_loss", "accuracy", "maximum")
+"""Numbers of which the first one is drawn if none is asked for."""
+
 REST = "rest"
 """The column of all swept settings that nothing else shows, in words."""
+
+
+def split(arguments: Iterable[str], words: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the values of some words on the command line, and the overrides among them.
+
+    Raises:
+        SettingError: A word is given twice, or has no value.
+    """
+    said: dict[str, str] = {}
+    overrides = []
+    for argument in arguments:
+        word, _, value = argument.partition("=")
+        if word not in words:
+            overrides.append(argument)
+            continue
+        if word in said or not value:
+            found = f"{said[word]} and {value}" if word in said else "nothing"
+            raise SettingError(word, "should be given once, with a value", found, "Choose one.")
+        said[word] = value
+    return said, overrides
 
 
 @dataclass(frozen=True)
@@ -39,8 +62,8 @@ class PlotRequest:
     """What a command asks for.
 
     Attributes:
-        x: A setting, or one of `AXIS_COLUMNS`. If it is None, an error lists what there is.
-        y: A statistic, or one of `OF_RUNS`. If it is None, an error lists what there is.
+        x: A setting, or one of `AXIS_COLUMNS`; None for layers, or else the first swept setting.
+        y: A statistic, or one of `OF_RUNS`; None for the first of `MAIN` that there is.
         hue: A column, like x, for lines or colours; None for all swept settings that nothing else shows.
         col: A column, like x, for panels side by side.
         row: A column, like x, for panels below each other.
@@ -61,17 +84,7 @@ class PlotRequest:
         Raises:
             SettingError: A word is given twice, or has no value.
         """
-        said: dict[str, str] = {}
-        overrides = []
-        for argument in arguments:
-            word, _, value = argument.partition("=")
-            if word not in (*ENCODINGS, *FILTERS):
-                overrides.append(argument)
-                continue
-            if word in said or not value:
-                found = f"{said[word]} and {value}" if word in said else "nothing"
-                raise SettingError(word, "should be given once, with a value", found, "Choose one.")
-            said[word] = value
+        said, overrides = split(arguments, (*ENCODINGS, *FILTERS))
         chosen = {word: tuple(said.pop(word).split(",")) for word in FILTERS if word in said}
         return cls(**said, chosen=chosen), overrides
 
@@ -126,6 +139,12 @@ class Observations:
         return str(self.tables.cells[0].config["name"])
 
     @property
+    def judges(self) -> list[str]:
+        """The judges that measured what is drawn; none for numbers of the runs themselves."""
+        measures = self.tables.measures
+        return list(measures.loc[measures["statistic"] == self.asked.y, "definition"].dropna().unique())
+
+    @property
     def seeds(self) -> list[str]:
         """The swept settings that are seeds."""
         return _seeds(self.tables.runs)
@@ -151,16 +170,12 @@ class Observations:
         return list(self.words(column)[units.index].unique())
 
 
-def load_observations(
-    asked: PlotRequest, overrides: Sequence[str], runs: Path, entry: str, *, partial: bool
-) -> Observations:
+def load_observations(asked: PlotRequest, wanted: Wanted, *, partial: bool) -> Observations:
     """Return the numbers that a command asks for.
 
     Args:
         asked: What the command asks for.
-        overrides: Hydra overrides, as given to the experiment.
-        runs: The output folder of the experiments.
-        entry: The entry point that computes it.
+        wanted: The cells.
         partial: Whether cells may be missing.
 
     Raises:
@@ -168,9 +183,9 @@ def load_observations(
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load_tables(overrides, runs, entry, partial=partial)
+    data = tables.read_tables(wanted, partial=partial)
     numbers = _numbers(data)
-    _check_y(asked, numbers)
+    asked = _with_y(asked, numbers)
     numbers = numbers[numbers["statistic"] == asked.y].dropna(subset="value")
     asked = _known(asked, data.runs, numbers)
     numbers = _of_iteration(_chosen(numbers, asked), asked)
@@ -190,17 +205,29 @@ def _numbers(data: Tables) -> pd.DataFrame:
     return pd.concat([part.reindex(columns=columns).astype(object) for part in known]).infer_objects()
 
 
-def _check_y(asked: PlotRequest, numbers: pd.DataFrame) -> None:
-    if asked.y not in (known := sorted(numbers["statistic"].unique())):
+def _with_y(asked: PlotRequest, numbers: pd.DataFrame) -> PlotRequest:
+    """Return `asked` with a number: the one that is asked for, or the first of `MAIN`, or of all."""
+    known = sorted(numbers["statistic"].unique())
+    if asked.y is None and known:
+        return replace(asked, y=next((name for name in MAIN if name in known), known[0]))
+    if asked.y not in known:
         found = "nothing" if asked.y is None else repr(asked.y)
         raise SettingError("y", "should be a number of these runs", found, f"There are {', '.join(known)}.")
+    return asked
 
 
 def _known(asked: PlotRequest, runs: pd.DataFrame, numbers: pd.DataFrame) -> PlotRequest:
     """Return `asked` with whole names of columns."""
-    parts = {"x": asked.x, **asked.shown}
+    parts = {"x": asked.x or _first_x(runs, numbers), **asked.shown}
     columns: dict[str, Any] = {part: _column(part, name, runs, numbers) for part, name in parts.items()}
     return replace(asked, **columns)
+
+
+def _first_x(runs: pd.DataFrame, numbers: pd.DataFrame) -> str:
+    """Return layers or pictures that these numbers are of, or the first swept setting; seeds come last."""
+    layers = ["layer"] if numbers["layer"].notna().any() else []
+    settings = sorted(telling_settings(runs), key=lambda column: column in _seeds(runs))
+    return next(iter([*layers, *settings, *_columns(numbers)]), "network.name")
 
 
 def _column(part: str, name: str | None, runs: pd.DataFrame, numbers: pd.DataFrame) -> str:

@@ -123,7 +123,7 @@ class GridProgress:
         for state in self.counts:
             table.add_column(state, justify="right", style=CELL_COLORS[state])
         for first, counted in firsts.items():
-            table.add_row(escape(first), *(str(counted[state] or "·") for state in self.counts))
+            table.add_row(Text(first), *(str(counted[state] or "·") for state in self.counts))
         yield table
 
     def _listed(self, state: str, now: float) -> Iterator[Text]:

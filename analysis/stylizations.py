@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis import labels, tables
 from analysis.tables import MEASURES, Cell, CellsError, PixelArray, Tables
+from experiments.asking import Wanted
 from swag_repro.runs.schema import LOSSES
 
 OBJECTIVE = ["objective.name", "objective.content_weight", "objective.style_weight", "start"]
@@ -58,7 +59,7 @@ class Stylizations:
     Attributes:
         tables: The tables behind the figure.
         arms: The arms in the order of the sweep.
-        pairs: Names of content and style, in the order of the runs.
+        pairs: Names of content and style that some arm has, in the order of the runs.
         table: One row for each pair of each arm that is not missing, arm by arm: the numbers of its `cell`
             and of its `line`, the line's label, settings, `PAIRS`, measures, the judge and whether that judge
             is `random`, which measures failed, and its run.
@@ -106,18 +107,31 @@ def load_stylizations(
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.load_tables(overrides, runs, entry, partial=partial)
-    arms = _arms(data, shown)
-    table = _pictures(data, arms)
-    pairs = list(dict.fromkeys(zip(table["content"], table["style"], strict=True)))
-    found = len(data.runs) - data.missing
-    if len(table) != len(pairs) * found:
+    made = _of_tables(tables.load_tables(overrides, runs, entry, partial=partial), shown)
+    found = len(made.arms) - made.tables.missing
+    if len(made.table) != len(made.pairs) * found:
         raise CellsError(
             "runs",
             "of one figure should have the same pairs",
-            f"{len(pairs)} pairs, but {len(table)} pictures by {found} runs",
+            f"{len(made.pairs)} pairs, but {len(made.table)} pictures by {found} runs",
             "Give content, style and pairing one value each.",
         )
+    return made
+
+
+def read_stylizations(wanted: Wanted, *, partial: bool) -> Stylizations:
+    """Return the stylisations of these cells, each of which may have pairs of its own.
+
+    Raises:
+        CellsError, StoreError: The same as for `load`.
+    """
+    return _of_tables(tables.read_tables(wanted, partial=partial), ())
+
+
+def _of_tables(data: Tables, shown: Collection[str]) -> Stylizations:
+    arms = _arms(data, shown)
+    table = _pictures(data, arms)
+    pairs = dict.fromkeys(zip(table["content"], table["style"], strict=True))
     return Stylizations(data, arms, tuple(pairs), table)
 
 

@@ -1,4 +1,4 @@
-"""The cells of a command, and the key by which the tables find the run of each cell.
+"""The cells of a command or of a sweep, and the key by which the tables find the run of each cell.
 
 A figure takes the same overrides as the experiment's command. Hydra composes the figure's cells as it
 composes those of the experiment. A run belongs to a cell only if all settings that decide its result are the
@@ -23,12 +23,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.command import CONF, check_overrides
+from experiments.command import CONF, check_overrides, entry_asked
 from experiments.config import checked
+from experiments.programs import words
 from experiments.science import scientific, settings_of_judge
 from experiments.sweeps.composing import Composer, grid_of
+from experiments.sweeps.finding import find, is_handle
 from experiments.sweeps.grid import Grid, as_typed, common
-from swag_repro.errors import UserError
+from experiments.sweeps.sweep import Sweep
+from swag_repro.errors import SettingError, UserError
 from swag_repro.runs.identity import content_key, leaves
 
 JUDGE = "measures"
@@ -66,6 +69,7 @@ class Cell:
         entry: The entry point that computes the cell, such as `stylize`.
         common: The overrides that all cells of the sweep share.
         interpolated: Dotted keys of the settings that follow from others, such as `${images.size}`.
+        runs: The ids of its runs, as far as a sweep's folder tells them.
     """
 
     overrides: tuple[str, ...]
@@ -73,6 +77,7 @@ class Cell:
     entry: str
     common: frozenset[str] = frozenset()
     interpolated: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    runs: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -99,6 +104,79 @@ class Cell:
         return " ".join(self.own)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The cells that a command of the analysis reads.
+
+    Attributes:
+        overrides: The overrides of the experiment's command.
+        entry: The entry point that computes the cells.
+        output: The folder of their run directories.
+        cells: The cells.
+    """
+
+    overrides: tuple[str, ...]
+    entry: str
+    output: Path
+    cells: tuple[Cell, ...]
+
+    @property
+    def command(self) -> list[str]:
+        """The command that computes them, in words."""
+        return computing(self.overrides, self.output, self.entry)
+
+    @classmethod
+    def of(cls, arguments: Sequence[str], output: Path) -> Wanted:
+        """Return the cells of a command's overrides, or of the one sweep that the arguments name.
+
+        Args:
+            arguments: Hydra overrides, or a handle of a sweep; see `experiments.sweeps.finding`.
+            output: The folder of run directories.
+
+        Raises:
+            CellsError, SettingError: The cells can't be composed, or there is no such sweep.
+            StoreError: The sweep's plan can't be read.
+        """
+        sweep = sweep_of(arguments, output)
+        if sweep is None:
+            entry = entry_asked(arguments)
+            return cls(tuple(arguments), entry, output, tuple(compose_cells(arguments, entry)))
+        overrides = tuple(item for item in sweep.command if not item.startswith("output="))
+        return cls(overrides, sweep.entry, sweep.output, tuple(cells_of(sweep)))
+
+
+def sweep_of(arguments: Sequence[str], output: Path) -> Sweep | None:
+    """Return the sweep that the arguments name; None if they are overrides.
+
+    Raises:
+        SettingError: There is no such sweep, or other arguments stand beside it.
+        StoreError: Its plan can't be read.
+    """
+    if not any(map(is_handle, arguments)):
+        return None
+    if len(arguments) > 1:
+        rule, remedy = "should stand alone, or else only overrides", "Leave out the one or the others."
+        raise SettingError("sweep", rule, " ".join(arguments), remedy)
+    return find(arguments[0], output)
+
+
+def cells_of(sweep: Sweep) -> list[Cell]:
+    """Return the cells of a sweep, as its plan lists them.
+
+    Raises:
+        CellsError: Hydra can't compose them any more.
+        SettingError: A setting is unknown or of the wrong type.
+    """
+    if UsersSettings.folder is None and sweep.config_dir is not None:
+        UsersSettings.folder = Path(sweep.config_dir)
+    jobs = [sweep.grid[number] for number in range(len(sweep.grid))]
+    always, shared = [item for item in sweep.command if item.startswith("hydra.searchpath=")], common(jobs)
+    with _initialized(sweep.command):
+        composer = Composer(sweep.entry, always)
+        cells = [_cell(job, composer, sweep.entry, shared) for job in jobs]
+    return [replace(cell, runs=sweep.run_ids(number)) for number, cell in enumerate(cells)]
+
+
 def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
     """Return the cells that `<entry>.py -m <overrides>` computes.
 
@@ -107,8 +185,8 @@ def compose_cells(overrides: Sequence[str], entry: str) -> list[Cell]:
         entry: The entry point, which has the name of its config.
 
     Raises:
-        CellsError: Hydra can't compose the cells.
-        SettingError: A key is unknown, a value of the wrong type, or a mandatory one missing.
+        SettingError: Hydra can't compose the cells: a key is unknown, a value of the wrong type, or a
+            mandatory one missing.
     """
     with _composing(overrides, entry) as (jobs, composer):
         shared = common(jobs)
@@ -127,7 +205,7 @@ def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) ->
         entry: The same as for `compose_cells`.
 
     Raises:
-        CellsError, SettingError: The same as for `compose_cells`.
+        SettingError: The same as for `compose_cells`.
     """
     with _composing(overrides, entry) as (jobs, composer):
         shared = common(jobs)
@@ -148,12 +226,19 @@ def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) ->
 def _composing(overrides: Sequence[str], entry: str) -> Iterator[tuple[list[list[str]], Composer]]:
     """Yield the jobs of a sweep and the composer of their configs, which works within the block."""
     check_overrides(entry, overrides)
+    with _initialized(overrides):
+        grid = _grid(overrides, entry)
+        yield [grid[number] for number in range(len(grid))], Composer(entry)
+
+
+@contextmanager
+def _initialized(overrides: Sequence[str]) -> Iterator[None]:
+    """Initialise Hydra within the block, and raise its errors as those of these overrides."""
     try:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
-            grid = _grid(overrides, entry)
-            yield [grid[number] for number in range(len(grid))], Composer(entry)
+            yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise CellsError(
+        raise SettingError(
             "overrides",
             "should be what the experiment's command takes",
             f"{' '.join(overrides)!r}: {' '.join(str(error).split())}",
@@ -184,8 +269,9 @@ def _interpolated(composed: DictConfig) -> frozenset[str]:
 
 def computing(overrides: Sequence[str], runs: Path, entry: str) -> list[str]:
     """Return the command that computes the cells of these overrides, into this output folder."""
+    flags = [] if UsersSettings.folder is None else [f"--config-dir={UsersSettings.folder}"]
     output = [] if runs == OUTPUT else [f"output={runs}"]
-    return ["python", f"experiments/{entry}.py", "-m", *overrides, *output]
+    return words(entry, ["-m", *flags, *overrides, *output])
 
 
 def judging(entry: str) -> str:

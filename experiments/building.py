@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -60,6 +61,46 @@ def build_network(
         raise SettingError("network.builder", "should return a network", type(network).__name__, SEEN)
     _check_taps(network, architecture, architecture.taps if taps is None else taps)
     return network
+
+
+_CHECKED: set[str] = set()
+"""The networks that this process has checked, with the digests of their weights; cells often share one."""
+
+
+def check_network(weights: Weights, architecture: Architecture, taps: Sequence[str]) -> None:
+    """Raise what `build_network` would raise; of fresh weights no values are drawn.
+
+    Raises:
+        UserError: The same as for `build_network`, or a tap or a part of the head does not exist.
+    """
+    digest = weights.digest(architecture)
+    if (key := repr((architecture, digest, taps))) in _CHECKED:
+        return
+    if digest is None:
+        network = build_network(_Shapes(), architecture)
+        if missing := set(architecture.head) - {name for name, _ in network.named_modules()}:
+            rule = f"should name modules of {architecture.name}"
+            raise SettingError("network.head", rule, sorted(missing), "print(network) shows them.")
+    else:
+        build_network(weights, architecture, taps)
+    _CHECKED.add(key)
+
+
+class _Shapes:
+    """Weights without values, where a builder needs none."""
+
+    name = "shapes"
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        try:
+            with torch.device("meta"):
+                return architecture.build()
+        except UserError:
+            raise
+        except Exception:  # a user's builder may need values
+            return architecture.build()
+
+    def digest(self, architecture: Architecture) -> None: ...
 
 
 def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[str]) -> None:

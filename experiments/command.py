@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser  # no public module has Hydra's flags
@@ -19,16 +21,23 @@ from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 
 import conf
+from experiments.programs import config_dir, hydra_overrides, typed
 from experiments.sweeps import launchers
+from experiments.sweeps.composing import params_of
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
-from swag_repro.runs.files import check_writable, parse_yaml
+from swag_repro.runs.files import check_writable, is_folder, parse_yaml
 
 CONF = Path(conf.__file__).parent
+
+OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)
 
 QUOTING = """Values with signs go in two kinds of quotes: "content='a, b (1).jpg'"."""
 
 NOTES = f"-m computes a sweep. {QUOTING} --hydra-help: Hydra's own flags."
+
+NAME = re.compile(r"[\w./+-]{1,200}")
+"""Matches the name of a choice; Hydra would take others for interpolations, or for too long a file name."""
 
 OPTIONAL = ("experiment", "preset", "preset/feedforward")
 """The groups of which the user may choose nothing."""
@@ -110,17 +119,34 @@ def _check_choice(override: Override) -> None:
     group, value = override.key_or_group, None if override.is_delete() else override.value()
     if group == "hydra/launcher" and isinstance(value, str):
         launchers.check_installed(value)
-    if not (CONF / group).is_dir() or override.is_sweep_override() or isinstance(value, str):
+    if group == "hydra.searchpath":
+        _check_places(value)
+    if not is_folder(CONF / group) or override.is_sweep_override():
+        return
+    if isinstance(value, str) and NAME.fullmatch(value):
         return
     if value is None and group in OPTIONAL:
         return
-    rule = f"should be one of {', '.join(_choices(group))}"
+    rule = f"should be one of {', '.join(choices(group))}"
     found = "nothing" if value is None else repr(value)
     raise SettingError(group, rule, found, "Leave it out for the default.")
 
 
-def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+def _check_places(places: Any) -> None:
+    """Raise if Hydra would look for settings where nothing is; it would only warn."""
+    for place in places if isinstance(places, list) else [places]:
+        kind, _, path = str(place).partition("://")
+        package = path.replace("/", ".").partition(".")[0]
+        there = is_folder(Path(path)) if kind == "file" else kind == "pkg" and package and find_spec(package)
+        if not there:
+            rule, remedy = "should be folders, file://PATH or pkg://PACKAGE", "--config-dir=PATH adds one."
+            raise SettingError("hydra.searchpath", rule, repr(place), remedy)
+
+
+def choices(group: str, beside: Path | None = None) -> list[str]:
+    """Return the names of a group's files in `conf/`, and in a folder of the user's."""
+    folders = [CONF, *([] if beside is None else [beside])]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def _experiments(override: Override) -> Iterator[str]:
@@ -132,7 +158,7 @@ def _experiments(override: Override) -> Iterator[str]:
 
 def experiments() -> list[str]:
     """Return the names of all files of `conf/experiment`."""
-    return _choices("experiment")
+    return choices("experiment")
 
 
 def entry_asked(overrides: Sequence[str]) -> str:
@@ -161,14 +187,14 @@ def entry_of(experiment: str) -> str | None:
 
 
 def command(entry: str, overrides: Sequence[str]) -> str:
-    """Return the command that computes all cells of a sweep."""
-    return shlex.join(["python", f"experiments/{entry}.py", "-m", *overrides])
+    """Return the command that computes all cells of a sweep, as typed in a shell."""
+    return typed(entry, ["-m", *overrides])
 
 
 def _groups(entry: str) -> str:
     """Return the choices of each group of `conf/`; of the experiments, only those of this entry point."""
     choices = {
-        folder.name: _choices(folder.name)
+        folder.name: choices(folder.name)
         for folder in sorted(CONF.iterdir())
         if folder.name != "hydra" and any(folder.glob("*.yaml"))
     }
@@ -188,16 +214,22 @@ class CommandCallback(Callback):
         overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
         given |= set(OmegaConf.select(config, "search.space", default={}))
-        swept = [key for key in config.hydra.sweeper.params or {} if key not in given]
+        try:
+            swept = [key for key in params_of(config.hydra) if key not in given]
+        except SettingError as error:
+            _refuse(error)
         if swept:
-            rule, remedy = "should be given, or one value for each", command(config.entry, overrides)
+            flags = [] if (folder := config_dir(config.hydra)) is None else [f"--config-dir={folder}"]
+            program = config.entry if "search" in config else config.hydra.job.name
+            words = [*flags, *overrides, *hydra_overrides(config.hydra)]
+            rule, remedy = "should be given, or one value for each", command(program, words)
             _refuse(SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}"))
         try:
-            check_writable(Path(config.output))
+            check_writable(Path(config.hydra.run.dir))
         except StoreError as error:
             _refuse(error)
 
 
-def _refuse(error: UserError) -> None:
+def _refuse(error: UserError) -> NoReturn:
     console.print(f"[bold red]error:[/] {escape(str(error))}")
     sys.exit(1)

@@ -6,6 +6,7 @@ This module imports no torch, so `analysis` can check configs as the experiments
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import unicodedata
 from collections.abc import Iterator
@@ -210,6 +211,7 @@ class ExecutionConfig:
 class StylizeConfig(MeasureConfig):
     """All of `conf/stylize.yaml`."""
 
+    save: str | None = None
     content: Any = None
     style: Any = None
     pairing: str = MISSING
@@ -328,6 +330,7 @@ class TrainFeedforwardConfig(Config):
 class TransferConfig(Frame):
     """All of `conf/transfer.yaml`."""
 
+    save: str | None = None
     compute: Batched = MISSING
     images: ImagesConfig = MISSING
     run: str = MISSING
@@ -426,10 +429,12 @@ def _typed(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
     """Return a node with its types and resolved interpolations; `below` precedes its keys in messages."""
     try:
         _check_given(OmegaConf.to_container(composed, resolve=False), below)
-        plain = OmegaConf.to_container(composed, resolve=True)
+        plain = _at_home(OmegaConf.to_container(composed, resolve=True))
         _check_text(plain)
         config = _merged(schema, plain)
-        _check_given(OmegaConf.to_container(config), below)  # an override may have deleted values
+        given = OmegaConf.to_container(config)
+        _check_given(given, below)  # an override may have deleted values
+        _check_switches(plain, given)
     except OmegaConfBaseException as error:
         raise SettingError(
             f"{below}{error.full_key or 'config'}",
@@ -438,6 +443,18 @@ def _typed(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
             "conf/ shows the keys and their values.",
         ) from error
     return config
+
+
+def _at_home(value: Any) -> Any:
+    """Return a config in which each text that begins with `~` is a path below the home directory."""
+    match value:
+        case dict():
+            return {key: _at_home(item) for key, item in value.items()}
+        case list():
+            return [_at_home(item) for item in value]
+        case str() if value.startswith("~"):
+            return os.path.expanduser(value)  # noqa: PTH111  (leaves an unknown user's name as it is)
+    return value
 
 
 _last: dict[type, tuple[Any, bytes]] = {}
@@ -517,8 +534,19 @@ def _check_text(config: Any) -> None:
     for key, value in _values(config):
         if key.rpartition(".")[2] == "name" and any(unicodedata.category(c) == "Cc" for c in str(value)):
             raise SettingError(key, "should have no control characters", ascii(value), "Leave them out.")
+        if key.rpartition(".")[2] == "name" and value == "":
+            raise SettingError(key, "should have a letter", "''", "Leave it out for the default.")
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise SettingError(key, "should be text in UTF-8", ascii(value), "Rename the file.")
+
+
+def _check_switches(plain: Any, typed: Any) -> None:
+    """Raise if a switch is given a number, of which OmegaConf would make true or false."""
+    found = dict(_values(plain))
+    for key, value in _values(typed):
+        number = found.get(key)
+        if isinstance(value, bool) and isinstance(number, int | float) and number not in (0, 1):
+            raise SettingError(key, "should be true or false", repr(number), "Choose one.")
 
 
 def _check_numbers(config: DictConfig) -> None:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.markup import escape
 from safetensors.torch import load, save
 
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.stored import check_stored
 from experiments.sweeps.progress import console
 from swag_repro.errors import UserError, WeightsError
-from swag_repro.runs.files import SafeDumper, whole_file, write_text
+from swag_repro.runs.files import SafeDumper, path_of, whole_file, write_text
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.weights import WEIGHTS
 
@@ -31,18 +32,20 @@ ELSEWHERE = {"output": "outputs", "content": None, "style": None}
 def main() -> None:
     """Export one run."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", default="outputs", help="folder of the run directories")
     parser.add_argument("--run", required=True, help="id of a finished training of train_feedforward")
-    parser.add_argument("--to", type=Path, required=True, help="folder of the files")
-    parser.add_argument("--config-dir", type=Path, help="folder of your own files that the run was made by")
+    parser.add_argument("--to", type=path_of, required=True, help="folder of the files")
+    parser.add_argument(
+        "--config-dir", type=path_of, help="folder of your own files that the run was made by"
+    )
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
     try:
         write_decoder(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
     except UserError as error:
-        console.print(f"[bold red]error:[/] {error}")
+        console.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(1)
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from rich.markup import escape
 from safetensors.torch import load, save
 
 from experiments.command import CONF
@@ -32,7 +33,7 @@ from experiments.sweeps.progress import console
 from experiments.training.training import ClassifierTraining
 from swag_repro.errors import UserError, WeightsError
 from swag_repro.names import file_stem
-from swag_repro.runs.files import digest, whole_file, write_text
+from swag_repro.runs.files import digest, path_of, whole_file, write_text
 from swag_repro.runs.records import RunRecord, all_runs
 from swag_repro.trained import TABLE
 from swag_repro.weights import WEIGHTS
@@ -43,11 +44,11 @@ CURVES_CSV = "curves.csv"
 def main() -> None:
     """Export the trainings of one name."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", default="outputs", help="folder of the run directories")
     parser.add_argument("--name", default="family", help="of the runs: that of their experiment")
-    parser.add_argument("--to", type=Path, required=True, help="folder of the table and the files")
+    parser.add_argument("--to", type=path_of, required=True, help="folder of the table and the files")
     parser.add_argument(
         "--numbers-only",
         nargs="+",
@@ -55,13 +56,15 @@ def main() -> None:
         metavar="NETWORK",
         help="those that are too large to store: they have a line of the table, and no file",
     )
-    parser.add_argument("--config-dir", type=Path, help="folder of your own files that the runs were made by")
+    parser.add_argument(
+        "--config-dir", type=path_of, help="folder of your own files that the runs were made by"
+    )
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
     try:
         write_weights(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
     except UserError as error:
-        console.print(f"[bold red]error:[/] {error}")
+        console.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(1)
 
 
@@ -89,7 +92,7 @@ def write_weights(
     if not trained:
         raise WeightsError(
             "--name", "should be that of finished trainings", f"none of {name!r} in {output}",
-            "python experiments/train_classifier.py -m experiment=family computes some.",
+            "`swag train -m experiment=family` computes some.",
         )  # fmt: skip
     for network in numbers_only:
         if network not in {known for known, _ in trained}:

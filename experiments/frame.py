@@ -13,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.science import scientific
 from experiments.sweeps.progress import track
-from experiments.sweeps.sweep import CellPlace
+from experiments.sweeps.sweep import CellPlace, check_sweep
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Run
-from swag_repro.tracking import Tracker
+from swag_repro.tracking import Tracker, check_settings
 
 T = TypeVar("T")
 
@@ -43,7 +43,10 @@ class Context:
     def shown(
         self, items: Iterable[tuple[int, T]], *, total: int, unit: str, detail: str = ""
     ) -> Iterator[T]:
-        """Yield the items, each of some units of work, and show how many units of `total` are done."""
+        """Yield the items, each of some units of work, and show how many units of `total` are done.
+
+        Several workers of a sweep would write over each other's bars, so they show none.
+        """
         place = "" if self.place is None else f"cell {self.place} "
         left = "" if self.place is None else self.place.sweep.time_left()
         return track(
@@ -51,7 +54,7 @@ class Context:
             total=total,
             what=f"{place}{self.label}{detail}",
             left=f"sweep: {left}" if left else "",
-            enabled=self.progress,
+            enabled=self.progress and (self.place is None or self.place.sweep.workers == 1),
             unit=unit,
         )
 
@@ -89,6 +92,9 @@ class Experiment(ABC):
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
+        tracking = config.tracking
+        check_settings(tracking.mode, tracking.timeout, tracking.every)
+        check_sweep(config.sweep)
         return {"config": config, "device": _device(config.compute.device)}
 
     @cached_property
@@ -131,6 +137,14 @@ class Experiment(ABC):
     def tags(self) -> list[str]:
         """The tags by which users find the run in W&B."""
         return []
+
+    def check(self) -> None:
+        """Raise what computing would raise at its start, without computing.
+
+        Raises:
+            UserError: A file is missing, or a setting does not fit the network.
+        """
+        _ = self.identity.run_id, self.following()
 
     @abstractmethod
     def compute(self, context: Context) -> None:

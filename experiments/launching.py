@@ -17,6 +17,7 @@ from experiments.sweeps.launching import CompositionError, summarize
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import UserError
+from swag_repro.streams import is_unread, standard_streams
 
 FLAGS = {
     "--retry-failed": "sweep=retry_failed",
@@ -43,15 +44,16 @@ def launch(main: Callable[[], None]) -> None:
             `__main__` by value, with all that it refers to.
     """
     sys.argv[1:] = [FLAGS.get(argument, argument) for argument in sys.argv[1:]]
-    stopped_by: list[int] = []
-    status = _status(main, stopped_by)
-    if stopped_by:
-        console.print("\nInterrupted. The same command goes on where it stopped.")
-        status = 128 + stopped_by[0]
-    if Sweep.launched is not None:
-        complete = summarize(Sweep.launched)
-        status = status or int(not complete)
-    sys.exit(status)
+    with standard_streams():
+        stopped_by: list[int] = []
+        status = _status(main, stopped_by)
+        if stopped_by:
+            console.print("\nInterrupted. The same command goes on where it stopped.")
+            status = 128 + stopped_by[0]
+        if Sweep.launched is not None:
+            complete = summarize(Sweep.launched)
+            status = status or int(not complete)
+        sys.exit(status)
 
 
 def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
@@ -76,6 +78,8 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
         _explain(error)
         return 1
     except Exception as error:  # a launcher lost a worker, or the disk is full
+        if is_unread():
+            raise
         console.print(f"[bold red]error:[/] {escape(f'{type(error).__name__}: {error}')}")
         return 1
     return 0

@@ -1,7 +1,7 @@
 """The experiments, their numbers of cells, and their costs, estimated from the runs in an output folder.
 
 swag experiments
-swag experiments --runs outputs
+swag experiments --output outputs
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rich.table import Table
 from experiments.command import CONF, experiments
 from experiments.sweeps.composing import grid_along
 from experiments.sweeps.progress import duration
-from swag_repro.runs.files import parse_yaml
+from swag_repro.runs.files import parse_yaml, path_of
 from swag_repro.runs.records import RunRecord, all_runs
 
 WIDE = 140
@@ -94,8 +94,12 @@ def _size(directory: Path) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table of the experiments."""
-    parser = argparse.ArgumentParser(prog="swag experiments", description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=Path, default=Path("outputs"), help="runs that tell what a cell costs")
+    parser = argparse.ArgumentParser(
+        prog="swag experiments", description="What can be computed: experiments, their cells, what they cost."
+    )
+    parser.add_argument(
+        "--output", type=path_of, default=Path("outputs"), help="runs that tell what a cell costs"
+    )
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 2 * WIDE)
     table = Table(box=None, pad_edge=False)
@@ -105,13 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_column(column, no_wrap=True, justify="right")
     if console.width >= WIDE:
         table.add_column("", no_wrap=True, ratio=1)
-    for one in list_experiments(options.runs):
+    for one in list_experiments(options.output):
         time = "?" if one.seconds is None else duration(one.seconds)
         disk = "?" if one.size is None else f"{one.size / 2**20:.0f} MiB"
         about = [one.about] if console.width >= WIDE else []
         table.add_row(one.name, one.entry, str(one.cells), time, disk, *about)
     console.print(table)
-    console.print(f"Time (of one worker) and disk are by the runs in {options.runs}; ? where there are none.")
+    console.print(
+        f"Time (of one worker) and disk are by the runs in {options.output}; ? where there are none."
+    )
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from experiments.building import build, build_network
+from experiments.building import build, build_network, check_network
 from experiments.frame import Experiment
+from swag_repro.errors import check_choice
 from swag_repro.images import Picture, Resize
 from swag_repro.networks import Architecture, Execution, TappedNetwork
+from swag_repro.networks.tapped import BATCHNORM_MODES
 from swag_repro.smoothing import Smoothing
 from swag_repro.weights import Weights
 
@@ -55,6 +57,16 @@ class NetworkExperiment(Experiment):
         """A digest of the values of the weights; None where the settings determine the values."""
         return self.weights.digest(self.architecture)
 
+    def check(self) -> None:
+        """Raise what computing would raise at its start, without computing."""
+        super().check()
+        check_network(self.weights, self.architecture, self.taps)
+
+    @property
+    def taps(self) -> Sequence[str]:
+        """The taps at which the network is read."""
+        return tuple(self.architecture.taps)
+
     @property
     def seed(self) -> int | None:
         """The seed of random weights; None for other weights."""
@@ -86,6 +98,7 @@ class SmoothedExperiment(NetworkExperiment):
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
+        check_choice("batchnorm", config.batchnorm, BATCHNORM_MODES)
         return {**super().parts(config), "smoothing": build(config.smoothing)}
 
     @property

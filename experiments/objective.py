@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.building import build
-from swag_repro.errors import SettingError, check_choice
-from swag_repro.losses import BorrowedShares, Objective, Side
+from swag_repro.errors import SettingError, check_choice, check_number
+from swag_repro.losses import MATCHES, BorrowedShares, Objective, Side
 from swag_repro.networks import Architecture
 from swag_repro.smoothing import Smoothing
 
@@ -21,6 +21,10 @@ def objective_of(settings: DictConfig, architecture: Architecture, smoothing: Sm
         SettingError: It names no taps of the network, or the objective refuses a setting.
     """
     taps = _style_taps(architecture, settings)
+    check_choice("objective.match", settings.match, MATCHES)
+    if settings.smoothed_deepest is not None:
+        check_number("objective.smoothed_deepest", settings.smoothed_deepest, least=0, whole=True)
+    check_number("objective.content_decay", settings.content_decay, above=0, remedy="1.0 leaves the weight.")
     return Objective(
         content=Side(
             loss=build(settings.content),
@@ -65,11 +69,12 @@ def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, f
 
 
 def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[str]:
-    if settings.content_layer is not None:
-        _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
-        return [architecture.style_taps[settings.content_layer - 1]]
     known = {"content": [architecture.content_tap], "hypercolumn": architecture.columns}
-    return _known("objective.content_taps", settings.content_taps, known)
+    taps = _known("objective.content_taps", settings.content_taps, known)
+    if settings.content_layer is None:
+        return taps
+    _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
+    return [architecture.style_taps[settings.content_layer - 1]]
 
 
 def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None:

@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from experiments.command import CONF, check_overrides
+from experiments.made import refuse_save
 from experiments.running import CellTask, flush_subnormals
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
@@ -44,7 +45,9 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
             cell = CellTask(compose("stylize", [*settings, *inputs, *always]), [], None, Stylization)
         flush_subnormals()  # as on the command line, so that the picture is the same
         with console.capture():
-            _, path = cell.compute(cell.built())
+            experiment = cell.built()
+            refuse_save(experiment.config.save, "Python, where the picture is returned")
+            _, path = cell.compute(experiment)
         [pair] = RunRecord(path, read_status(path)).pairs().to_pylist()
         return read_picture(path / pair["image"], (path / pair["image"]).read_bytes())
 

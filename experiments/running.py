@@ -24,10 +24,12 @@ from rich.markup import escape
 from experiments.config import checked
 from experiments.frame import Context, Experiment
 from experiments.logs import logged
+from experiments.made import link_latest, made, save_copies
 from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
-from experiments.sweeps.composing import Composer
-from experiments.sweeps.grid import as_typed
+from experiments.sweeps.composing import Composer, grid_of
+from experiments.sweeps.grid import Grid, as_typed
+from experiments.sweeps.launching import DRY_RUN_CELLS, workers_of
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.states import FAILURES, alike, without_kills
 from experiments.sweeps.sweep import CellPlace, Sweep
@@ -61,21 +63,51 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
     flush_subnormals()
     hydra = HydraConfig.get()
     os.chdir(hydra.runtime.cwd)  # Ray's workers start elsewhere, and so do cells with hydra.job.chdir=true
+    if OmegaConf.select(composed, "sweep.dry_run") is True:
+        sys.exit(int(not _try(composed, kind)))
     if hydra.mode == RunMode.MULTIRUN:
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
-    overrides = _overrides()
+    overrides = _overrides("task")
     outcome = CellTask(composed, overrides, None, kind).run()
     _announce(outcome, None, [as_typed(override) for override in overrides])
     if outcome.signal is not None:
         interrupt(outcome.signal)
-    if outcome.state == "failed":
+    if outcome.path is None:
         sys.exit(1)
+    _tell(made(Path(outcome.path)), OmegaConf.select(composed, "save"))
 
 
-def _overrides() -> list[str]:
-    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return [str(override) for override in overrides]
+def _tell(files: Sequence[Path], save: str | None) -> None:
+    """Print what a run has made to standard output, one path a line, after copying it where it is wanted."""
+    for path in files if save is None else save_copies(save, files):
+        print(path)
+
+
+def _try(composed: DictConfig, kind: type[Experiment]) -> bool:
+    """Check the cells of a command, print them, and compute none; return whether each could be computed."""
+    hydra: Any = HydraConfig.get()
+    multirun = hydra.mode == RunMode.MULTIRUN
+    grid = grid_of(hydra) if multirun else Grid(tuple((override,) for override in _overrides("task")))
+    composer, refused = Composer(kind.reads, hydra.overrides.hydra), 0
+    for number in range(len(grid)):
+        reason = CellTask(composer(grid[number]), grid[number], None, kind).refusal()
+        refused += reason is not None
+        if number < DRY_RUN_CELLS or (reason is not None and refused <= DRY_RUN_CELLS):
+            why = "" if reason is None else f" [bold red]error:[/] {escape(reason)}"
+            console.print(f"{escape(f'[{number + 1}/{len(grid)}] ' + ' '.join(grid.own(number)))}{why}")
+    if len(grid) > DRY_RUN_CELLS:
+        console.print(f"... and {len(grid) - DRY_RUN_CELLS} more")
+    found = f", of which {refused} can't be computed" if refused else ""
+    workers = workers_of(grid, composed.sweep, hydra.launcher)
+    console.print(f"{len(grid)} cells for {workers} workers{found}. Nothing was computed.")
+    return not refused
+
+
+def _overrides(of: Literal["task", "hydra"]) -> list[str]:
+    """Return the command's overrides of the config, or of Hydra's own settings, as typed."""
+    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides, resolve=False)
+    return [str(override) for override in overrides[of]]
 
 
 def _work(sweep: Sweep, kind: type[Experiment]) -> None:
@@ -83,7 +115,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
     if launched:
         _settle(sweep)
         handle(lambda _: None)  # if a finished worker ends by a signal, a launcher loses all others
-    composer = Composer(sweep.entry, HydraConfig.get().overrides.hydra)
+    composer = Composer(sweep.entry, _overrides("hydra"))
 
     def compute(place: CellPlace) -> Outcome:
         overrides = sweep.grid[place.number]
@@ -154,6 +186,14 @@ class CellTask:
             console.print_exception()
             return Outcome("failed", 0.0, f"{type(error).__name__}: {error}")
 
+    def refusal(self) -> str | None:
+        """Return why the cell can't be computed, as far as a check without computing tells."""
+        try:
+            self.built().check()
+        except Exception as error:
+            return reason_of(error)
+        return None
+
     def built(self) -> Experiment:
         """Set this process's threads and precision as the config says, and return the experiment.
 
@@ -185,6 +225,7 @@ class CellTask:
             self._note(runs)
             return Outcome("left", 0.0, why)
         state, path = self.compute(experiment, runs)
+        link_latest(path)
         if following is not None:
             runs[1] = self._directory(following)
             if self.compute(following, runs)[0] == "computed" and state != "computed":

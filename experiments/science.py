@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from swag_repro.runs.identity import normal
+from swag_repro.runs.identity import leaves, normal
 
 EXPERIMENT_VERSIONS = {
     "judge": 2,
@@ -23,6 +23,7 @@ NOT_SCIENCE = frozenset(
         "entry",
         "name",
         "output",
+        "save",
         "force",
         "progress",
         "tracking",
@@ -97,6 +98,24 @@ NOT_SCIENCE_OF = {
 """Dotted keys of settings that change no number of this experiment."""
 
 
+IDLE: Mapping[str, tuple[Any, Callable[[Mapping[str, Any]], bool]]] = {
+    "feather": (0.02, lambda config: config.get("masks") is None),
+    "mean_one": (True, lambda config: not _has(config, "mean_one")),
+    "demystifying_units": ("mean", lambda config: not _has(config, "demystifying_units", "normalizer")),
+    "objective.match": ("loss", lambda config: config["objective"].get("like") is None),
+    "stop.every": (50, lambda config: config["stop"]["change"] is None),
+    "stop.of": ("loss", lambda config: config["stop"]["change"] is None),
+}
+"""Dotted keys of settings, the value that ids cover while they have no effect, and when they have none."""
+
+
+def _has(config: Mapping[str, Any], setting: str, taken_as: str | None = None) -> bool:
+    """Return whether a smoothing or loss takes over a setting's value, under this name or another."""
+    parts = {name: config[name] for name in ("smoothing", "objective") if name in config}
+    ending = f".{taken_as or setting}"
+    return any(key.endswith(ending) and value == config[setting] for key, value in leaves(parts, ".").items())
+
+
 def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
     """Return the part of an experiment's resolved, plain config that decides the result, in a normal form.
 
@@ -105,10 +124,19 @@ def scientific(config: Mapping[str, Any], experiment: str) -> dict[str, Any]:
         TypeError: A value is none of mapping, list, tuple, string, number, boolean and None.
     """
     unset = {key for key in LATER if not _at(config, key)}
-    kept = normal(config, NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset()) | unset)
+    kept = normal(_without_idle(config), NOT_SCIENCE | NOT_SCIENCE_OF.get(experiment, frozenset()) | unset)
     if not kept.get("compute", True):
         del kept["compute"]
     return kept
+
+
+def _without_idle(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a config in which settings without effect have the value that ids cover."""
+    for key, (value, is_idle) in IDLE.items():
+        node, _, name = key.rpartition(".")
+        if _at(config, key) not in (None, value) and is_idle(config):
+            config = {**config, **({node: {**config[node], name: value}} if node else {name: value})}
+    return config
 
 
 def _at(config: Any, key: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -55,3 +57,51 @@ def check_choice(setting: str, value: object, choices: Iterable[str]) -> None:
     """Raise a `SettingError` unless the value is one of the choices."""
     if value not in (known := list(choices)):
         raise SettingError(setting, f"should be one of {', '.join(known)}", repr(value), "Choose one.")
+
+
+MOST = 2**31 - 1
+"""The largest count: no memory holds more of anything."""
+
+LAST_SEED = 2**63 - 1
+"""The largest seed that torch takes."""
+
+
+def check_number(
+    setting: str,
+    value: Any,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+    whole: bool = False,
+    remedy: str = "conf/ shows a usual one.",
+) -> None:
+    """Raise a `SettingError` unless the value is a finite number within its bounds.
+
+    Args:
+        setting: The setting's dotted key.
+        value: The value, of any type.
+        least: The smallest value.
+        above: A bound that the value exceeds.
+        below: A bound that exceeds the value.
+        most: The largest value.
+        whole: Whether it is a whole number, at most `MOST` unless `most` says otherwise.
+        remedy: The sentence that says what to do.
+    """
+    kinds = int if whole else int | float
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if is_number and whole and value > MOST:
+        most = MOST if most == math.inf else most
+    if is_number and least <= value <= most and above < value < below and abs(value) < math.inf:
+        return
+    bounds = {"from": least, "above": above, "to": most, "below": below}
+    words = [f"{word} {bound}" for word, bound in bounds.items() if math.isfinite(bound)]
+    kind = "whole number" if whole else "number"
+    rule = " and ".join(words).replace(" and to ", " to ")
+    raise SettingError(setting, f"should be a {kind} {rule}".rstrip(), repr(value), remedy)
+
+
+def check_seed(setting: str, seed: Any) -> None:
+    """Raise a `SettingError` unless the seed is a whole number that torch takes."""
+    check_number(setting, seed, least=0, most=LAST_SEED, whole=True, remedy="Choose one, such as 0.")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from swag_repro.errors import SettingError, check_choice
+from swag_repro.errors import SettingError, check_choice, check_number
 
 
 class Smoothing(Protocol):
@@ -213,7 +213,7 @@ class Scale:
     """
 
     def __init__(self, *, factor: float, name: str = "scale") -> None:
-        _check_between("smoothing.factor", factor, 0.0, float("inf"), "The authors' is 0.001.")
+        check_number("smoothing.factor", factor, above=0, remedy="The authors' is 0.001.")
         self.factor = factor
         self.name = name
 
@@ -252,7 +252,7 @@ class Power:
     EPSILON = 1e-6
 
     def __init__(self, *, exponent: float, name: str = "power") -> None:
-        _check_between("smoothing.exponent", exponent, 0.0, 1.0, "0.5 takes the square root.")
+        check_number("smoothing.exponent", exponent, above=0, below=1, remedy="0.5 takes the square root.")
         self.exponent = exponent
         self.name = name
 
@@ -275,10 +275,3 @@ def _shown(value: float) -> str:
     """Return the number as text, short if possible, and different for different numbers."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
-
-
-def _check_between(setting: str, value: float, low: float, high: float, remedy: str) -> None:
-    if not (isinstance(value, int | float) and low < value < high):
-        raise SettingError(
-            setting, f"should be a number above {low:g} and below {high:g}", repr(value), remedy
-        )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_weight
 
-from swag_repro.errors import SettingError, WeightsError, check_choice
+from swag_repro.errors import WeightsError, check_choice, check_seed
 from swag_repro.networks import Architecture
 from swag_repro.runs.files import MALFORMED, digest_of
 from swag_repro.runs.identity import Identity
@@ -68,10 +68,7 @@ class RandomWeights:
     name: str = "random"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise SettingError(
-                "weights.seed", "should be a whole number from 0", repr(self.seed), "Choose one."
-            )
+        check_seed("weights.seed", self.seed)
         check_choice("weights.init", self.init, INITIALIZATIONS)
 
     def build(self, architecture: Architecture) -> nn.Module:
@@ -280,7 +277,7 @@ class RunWeights(StoredWeights):
         return bool(settings["network"]["name"] == architecture.name)
 
 
-_TRAIN_ONE = "python experiments/train_classifier.py trains one."
+_TRAIN_ONE = "`swag train` trains one."
 
 
 def _training_settings(directory: Path) -> dict[str, Any] | None:

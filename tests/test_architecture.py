@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = """
-swag_repro swag_repro.errors swag_repro.names
+swag_repro swag_repro.errors swag_repro.names swag_repro.streams
 swag_repro.runs
 swag_repro.tracking swag_repro.memory swag_repro.quantiles swag_repro.peaks
 swag_repro.images swag_repro.networks
@@ -23,7 +23,7 @@ swag_repro.tiling
 swag_repro.optimisation swag_repro.training
 swag_repro.feedforward
 
-experiments experiments.science experiments.config experiments.building experiments.signals
+experiments experiments.made experiments.programs experiments.science experiments.config experiments.building experiments.signals
 experiments.sweeps
 experiments.command
 experiments.asking experiments.comments experiments.frame experiments.logs experiments.checkpoints experiments.launching
@@ -52,7 +52,8 @@ analysis.cli
 """Rooms, the lowest line first. A room may import those of lines above its own here, and no other."""
 
 COMPOSING = {
-    f"experiments.{name}" for name in ("asking", "command", "comments", "config", "science", "sweeps")
+    f"experiments.{name}"
+    for name in ("asking", "command", "comments", "config", "programs", "science", "sweeps")
 }
 """What `analysis` uses of the experiments: that checks and composes configs."""
 
@@ -63,6 +64,7 @@ SERVICES = {
     "swag_repro",
     "swag_repro.errors",
     "swag_repro.names",
+    "swag_repro.streams",
     "swag_repro.runs",
     "swag_repro.tracking",
 }

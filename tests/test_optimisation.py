@@ -445,7 +445,7 @@ def test_other_errors_pass():
 
 
 def test_wrong_settings():
-    with pytest.raises(SettingError, match="`steps` should be at least 0"):
+    with pytest.raises(SettingError, match="`steps` should be a whole number from 0"):
         optimisation(steps=-1)
     with pytest.raises(ValueError, match="start should be"):
         optimisation(start=CONTENTS[:1])

@@ -261,5 +261,5 @@ def test_what_is_not_finite_stops_one_image(make, where):
     ],
 )
 def test_bad_settings(make, name):
-    with pytest.raises(SettingError, match=f"`{name}` should be"):
+    with pytest.raises(SettingError, match=f"`optimizer.{name}(.[01])?` should be"):
         make(starts())

@@ -95,7 +95,7 @@ compute(Path(sys.argv[1]), 1, mode="online", during=during)
 
 
 def command(root: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
-    line = [sys.executable, "-m", "swag_repro.tracking", *arguments, "--runs", str(root)]
+    line = [sys.executable, "-m", "swag_repro.tracking", *arguments, "--output", str(root)]
     return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
@@ -277,7 +277,7 @@ def test_runs_under_way_are_left(tmp_path, server):
     [
         (("rebuild",), "`run` should be named, or else --all given; found neither"),
         (("rebuild", "nothing"), "should be a complete file of a run"),
-        (("sync", "--runs", "nowhere"), "`--runs` should be an output folder"),
+        (("sync", "--output", "nowhere"), "`--output` should be an output folder"),
     ],
 )
 def test_mistakes_have_one_message(tmp_path, arguments, message):
@@ -286,7 +286,7 @@ def test_mistakes_have_one_message(tmp_path, arguments, message):
         "-m",
         "swag_repro.tracking",
         arguments[0],
-        "--runs",
+        "--output",
         str(tmp_path),
         *arguments[1:],
     ]

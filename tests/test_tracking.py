@@ -130,8 +130,8 @@ def test_the_environment_is_as_before(tmp_path, monkeypatch):
     ("setting", "value", "message"),
     [
         ("mode", "on-line", r"`tracking.mode` should be one of online, offline, disabled; found 'on-line'"),
-        ("timeout", 0, r"`tracking.timeout` should be positive; found 0"),
-        ("timeout", float("nan"), r"`tracking.timeout` should be positive; found nan"),
+        ("timeout", 0, r"`tracking.timeout` should be a number above 0; found 0"),
+        ("timeout", float("nan"), r"`tracking.timeout` should be a number above 0; found nan"),
     ],
 )
 def test_bad_settings(tmp_path, setting, value, message):

@@ -6,9 +6,10 @@ import pytest
 from experiments.building import build
 from experiments.config import checked
 from experiments.training.training import ClassifierTraining
+from swag_repro.errors import WeightsError
 from swag_repro.runs.files import digest
 from swag_repro.runs.identity import Identity
-from swag_repro.trained import TABLE, TRAINED_FOLDER
+from swag_repro.trained import TABLE, TRAINED_FOLDER, TrainedWeights
 from tests.benchmarks.timing import composed
 
 MOST = 20e6
@@ -54,3 +55,13 @@ def test_the_papers_figures_take_them(figure):
     assert (
         build(config["weights"]).digest(architecture) == TABLED.loc["small_residual-0.safetensors", "sha256"]
     )
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"network,seed\na,0\n", b"network,seed,file,sha256\na,0,a-0\n", b"\xff\xfe"]
+)
+def test_a_damaged_table_is_told(tmp_path, content):
+    (tmp_path / TABLE).write_bytes(content)
+    architecture = build(composed("measure_activations", "network=small_residual")["network"])
+    with pytest.raises(WeightsError):
+        TrainedWeights(seed=0, folder=str(tmp_path), name="trained").digest(architecture)

@@ -19,6 +19,7 @@ from analysis.claims.numbers import load_numbers, sweep_commands
 from analysis.effects import CONFIDENCE
 from analysis.tables import CellsError, Tables
 from analysis.tables.kept import check_output
+from swag_repro.errors import SettingError
 
 AnswerState = Literal["holds", "refuted", "open", "missing"]
 
@@ -146,11 +147,14 @@ def load_ledger(
 
     Raises:
         CellsError: Runs don't belong together.
+        SettingError: No sweep takes the overrides.
         StoreError: There is no such folder, or a run can't be read.
     """
     check_output(runs)
     columns = {name for claim in claims.values() for one in claim.questions.values() for name in one.columns}
     sources = {name: _source(name, evidence, overrides, runs, columns) for name in _wanted(claims, evidence)}
+    if sources and all(source.refused for source in sources.values()):
+        raise next(source.refused for source in sources.values() if source.refused)
     entries = [
         _entry(one, sources[one.question.evidence])
         for name, claim in claims.items()
@@ -187,6 +191,7 @@ class _Source:
     behind: tuple[Tables, ...]
     commands: tuple[str, ...]
     figure: str | None
+    refused: SettingError | None = None
 
 
 def _source(
@@ -199,8 +204,9 @@ def _source(
             load_numbers(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, columns)
             for part in parts
         ]
-    except CellsError as error:
-        return _Source(None, str(error.args[2]), (), given, figure)
+    except (CellsError, SettingError) as error:
+        refused = error if isinstance(error, SettingError) else None
+        return _Source(None, str(error.args[2]), (), given, figure, refused)
     numbers = pd.concat([own for own, _ in loaded], ignore_index=True) if len(loaded) > 1 else loaded[0][0]
     return _Source(numbers, None, tuple(data for _, behind in loaded for data in behind), given, figure)
 

@@ -61,7 +61,7 @@ def _explained(entry: Entry, row: Mapping[Hashable, Any]) -> Iterator[str]:
         yield f"    {counts}{of}; computed by"
     yield from (f"      {command}" for command in entry.commands)
     if entry.figure is not None:
-        yield f"    look at: python -m analysis figure {entry.figure}"
+        yield f"    look at: swag figure {entry.figure}"
 
 
 def effect(row: Mapping[Hashable, Any]) -> str:

@@ -11,10 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from swag_repro.runs.files import path_of
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 CommandFunction: TypeAlias = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
 """A function of the options and the other arguments, which may be Hydra overrides; raises UserError."""
+
+OVERRIDES = "All other arguments are Hydra overrides, the same as given to the experiment."
+SWEEPS = "SWEEP is `last` for the newest, a sweep's folder, or the name of its runs. "
+"""What helps say of arguments."""
 
 
 def add(
@@ -25,6 +31,7 @@ def add(
     overrides: bool,
     about: str,
     usage: str | None = None,
+    sweeps: bool = False,
 ) -> argparse.ArgumentParser:
     """Add and return the parser of a command, with the option for the folder of runs that all commands read.
 
@@ -35,28 +42,29 @@ def add(
         overrides: Whether it takes Hydra overrides.
         about: What it does, in words.
         usage: Usage of its own arguments.
+        sweeps: Whether it takes the handle of a sweep instead of overrides.
     """
     parser = commands.add_parser(
         name,
         help=about,
-        usage=usage and f"%(prog)s [-h] [--runs RUNS] {usage}",
-        epilog="All other arguments are Hydra overrides, the same as given to the experiment."
-        if overrides
-        else None,
+        usage=usage and f"%(prog)s [-h] [--output OUTPUT] {usage}",
+        epilog=(SWEEPS * sweeps + OVERRIDES) * overrides,
     )
-    parser.add_argument("--runs", type=Path, default=Path("outputs"), help="output folder of the experiments")
+    parser.add_argument(
+        "--output", type=path_of, default=Path("outputs"), help="output folder of the experiments"
+    )
     if overrides:
         parser.add_argument(
-            "--config-dir", type=Path, metavar="DIR", help="a folder of settings beside conf/"
+            "--config-dir", type=path_of, metavar="DIR", help="a folder of settings beside conf/"
         )
-    parser.set_defaults(run=run, overrides=overrides, config_dir=None)
+    parser.set_defaults(run=run, overrides=overrides, sweeps=sweeps, config_dir=None)
     return parser
 
 
-def add_out(parser: argparse.ArgumentParser) -> None:
+def add_results(parser: argparse.ArgumentParser) -> None:
     """Add the option for the folder of results."""
     parser.add_argument(
-        "--out", type=Path, default=Path("results"), help="folder for tables and figures (results)"
+        "--results", type=path_of, default=Path("results"), help="folder for tables and figures (results)"
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from analysis.commands import Commands, add, add_out, drawn
+from analysis.commands import Commands, add, add_results, drawn
+from swag_repro.runs.files import path_of
 
 
 def register(commands: Commands) -> None:
@@ -17,7 +17,8 @@ def register(commands: Commands) -> None:
         run,
         overrides=True,
         about="which statements of the papers hold, and by how much",
-        usage="[--explain] [--commands] [--judge NAME ...] [--earlier FILE] [--out OUT] [claim|override ...]",
+        usage="[--explain] [--commands] [--judge NAME ...] [--earlier FILE] [--results RESULTS] "
+        "[claim|override ...]",
     )
     parser.add_argument("--explain", action="store_true", help="all behind each verdict")
     parser.add_argument("--commands", action="store_true", help="only what computes all they rest on")
@@ -30,11 +31,11 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--earlier",
-        type=Path,
+        type=path_of,
         metavar="FILE",
         help="a claims.json, whose answers are kept where runs are missing here",
     )
-    add_out(parser)
+    add_results(parser)
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
@@ -43,21 +44,25 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
 
     from analysis.claims import ledger, printing
     from analysis.claims.definitions import read_claims, read_evidence
+    from experiments.command import choices
+    from swag_repro.errors import check_choice
 
     overrides = [argument for argument in arguments if "=" in argument]
     names = [argument for argument in arguments if "=" not in argument]
     evidence = read_evidence()
+    for judge in options.judge:
+        check_choice("--judge", judge, choices("measures", options.config_dir))
     evidence = replace(evidence, judges=options.judge or evidence.judges)
     claims = ledger.choose_claims(read_claims(evidence.sweeps), names)
     if options.commands:
-        yield from ledger.evidence_commands(claims, evidence, overrides, options.runs)
+        yield from ledger.evidence_commands(claims, evidence, overrides, options.output)
         return
     earlier = None if options.earlier is None else ledger.earlier_answers(options.earlier)
-    found = ledger.load_ledger(claims, evidence, overrides, options.runs, earlier)
+    found = ledger.load_ledger(claims, evidence, overrides, options.output, earlier)
     yield from drawn(printing.table(found))
     if options.explain:
         yield from printing.ledger_details(found)
     if not found.answered:
         yield "Nothing was written: these runs answer no question. --commands prints what computes them."
     elif not names:
-        yield from map(str, printing.save_ledger(found, options.out / "claims"))
+        yield from map(str, printing.save_ledger(found, options.results / "claims"))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from analysis.commands import Commands, add
+from analysis.commands import Commands, add, add_results
 
 
 def register(commands: Commands) -> None:
@@ -17,9 +16,9 @@ def register(commands: Commands) -> None:
         run,
         overrides=True,
         about="W&B's workspace and report, as code",
-        usage="[--out DIR] [--save] [--entity NAME] [--project NAME] [experiment=NAME]",
+        usage="[--results RESULTS] [--save] [--entity NAME] [--project NAME] [experiment=NAME]",
     )
-    parser.add_argument("--out", type=Path, default=Path("results/dashboard"), help="folder for the JSON")
+    add_results(parser)
     parser.add_argument("--save", action="store_true", help="put both into the W&B project, too")
     parser.add_argument("--entity", default="", help="W&B's team or user; needed to save")
     parser.add_argument("--project", default="swag-repro", help="W&B's project")

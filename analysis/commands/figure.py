@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 
-from analysis.commands import Commands, add, add_out, add_partial, positive
+from analysis.commands import Commands, add, add_partial, add_results, positive
 from analysis.figures import FIGURES, draw_figure, source_of
 
 
@@ -17,10 +17,10 @@ def register(commands: Commands) -> None:
         run,
         overrides=True,
         about="a figure, and the numbers behind it",
-        usage="[--out OUT] [--allow-partial] [--pairs N] name [override ...]",
+        usage="[--results RESULTS] [--allow-partial] [--pairs N] name [override ...]",
     )
     parser.add_argument("name", help=f"{', '.join(FIGURES)}; or a module with load, make and save")
-    add_out(parser)
+    add_results(parser)
     add_partial(parser)
     parser.add_argument(
         "--pairs",
@@ -41,6 +41,6 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
         raise argparse.ArgumentError(None, message)
     pairs = {} if options.pairs is None else {"pairs": options.pairs}
     paths = draw_figure(
-        options.name, overrides, options.runs, options.out, partial=options.allow_partial, **pairs
+        options.name, overrides, options.output, options.results, partial=options.allow_partial, **pairs
     )
     return map(str, paths)

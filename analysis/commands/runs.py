@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from analysis.commands import Commands, add, drawn
+from swag_repro.runs.files import path_of
 
 RUN_STATES = ("finished", "failed", "running", "damaged", "other version")
 
@@ -18,28 +18,30 @@ def register(commands: Commands) -> None:
         "runs",
         run,
         overrides=True,
+        sweeps=True,
         about="a list of runs: what was swept, and what became of each",
-        usage="[--state STATE] [--json | --csv] [--out OUT] [all | override ...]",
+        usage="[--state STATE] [--json | --csv] [--results RESULTS] [all | SWEEP | override ...]",
     )
     parser.add_argument("--state", action="append", choices=RUN_STATES, default=[], help="only these")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="for machines")
     form.add_argument("--csv", action="store_true", help="for machines")
-    parser.add_argument("--out", type=Path, help="a folder that gets the list as runs.csv, too")
+    parser.add_argument("--results", type=path_of, help="a folder that gets the list as runs.csv, too")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
-    """Yield a list of an experiment's runs, or of all runs in the output folder if none is given."""
+    """Yield a list of the runs of a sweep or an experiment, or of all in the output folder."""
     from analysis.listing import load_listing
     from analysis.tables import provenance
-    from experiments.command import entry_asked
+    from experiments.asking import Wanted
     from swag_repro.runs.files import write_text
 
-    entry = None if list(overrides) in ([], ["all"]) else entry_asked(overrides)
-    listing = load_listing(overrides, options.runs, entry, options.state)
-    if options.out is not None:
-        write_text(path := options.out / "runs.csv", listing.to_csv())
-        provenance.write_provenance(options.out / "runs", listing.provenance, [path])
+    every = list(overrides) in ([], ["all"])
+    wanted = None if every else Wanted.of(overrides, options.output)
+    listing = load_listing(options.output if wanted is None else wanted.output, wanted, options.state)
+    if options.results is not None:
+        write_text(path := options.results / "runs.csv", listing.to_csv())
+        provenance.write_provenance(options.results / "runs", listing.provenance, [path])
     if options.json:
         yield listing.to_json()
     elif options.csv:

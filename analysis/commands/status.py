@@ -1,4 +1,4 @@
-"""`python -m analysis status [experiment=… | FOLDER]`: the progress of a sweep, cell by cell."""
+"""`python -m analysis status [SWEEP | experiment=…]`: the progress of a sweep, cell by cell."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def register(commands: Commands) -> None:
         "status",
         run,
         overrides=True,
-        about="how far a sweep is: the newest one, one by its folder, or the cells of a command",
-        usage="[--watch] [--json] [FOLDER | override ...]",
+        sweeps=True,
+        about="how far a sweep is, by default the newest; or the cells of a command",
+        usage="[--watch] [--json] [SWEEP | override ...]",
     )
     parser.add_argument("--watch", action="store_true", help="until all is done")
     parser.add_argument("--json", action="store_true", help="for machines")
@@ -36,7 +37,7 @@ def register(commands: Commands) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     """Yield lines that show the progress, or watch it."""
-    look = _look(options.runs, overrides)
+    look = _look(options.output, overrides)
     if options.json:
         yield json.dumps(look().to_plain(), indent=1)
     elif options.watch and sys.stdout.isatty():
@@ -45,16 +46,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
         yield from drawn(look().shown(), soft_wrap=True)
 
 
-def _look(runs: Path, overrides: Sequence[str]) -> Callable[[], GridProgress]:
+def _look(output: Path, overrides: Sequence[str]) -> Callable[[], GridProgress]:
     """Return a function that reads the progress of a sweep, or of a command's cells."""
-    if any("=" in override for override in overrides):
-        from analysis.coverage import of_command
+    from analysis.coverage import of_command
+    from analysis.status import of_sweep
+    from experiments.asking import sweep_of
 
-        return partial(of_command, overrides, runs)
-    from analysis.status import newest_sweep, of_sweep
-    from experiments.sweeps.sweep import Sweep
-
-    return partial(of_sweep, Sweep.read(Path(overrides[0]) if overrides else newest_sweep(runs)))
+    sweep = sweep_of(overrides or ["last"], output)
+    return partial(of_command, overrides, output) if sweep is None else partial(of_sweep, sweep)
 
 
 def _watch(look: Callable[[], GridProgress]) -> None:

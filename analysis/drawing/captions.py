@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import labels
+from analysis.drawing.style import WIDTH
 from analysis.stylizations import Arm, Stylizations
 
 CAPTION_LETTERS = 145
@@ -27,9 +28,9 @@ SETTINGS = {
 """Settings of an objective and its optimisation in a caption's words; the runs hold all others."""
 
 
-def caption_lines(*said: str) -> str:
-    """Return the parts of a caption, each on lines of its own."""
-    return "\n".join(fill(text, CAPTION_LETTERS) for text in said)
+def caption_lines(*said: str, width: float = WIDTH) -> str:
+    """Return the parts of a caption, each on lines of its own, for a figure of this width in inches."""
+    return "\n".join(fill(text, max(1, int(CAPTION_LETTERS * width / WIDTH))) for text in said)
 
 
 def arms(data: Stylizations, varied: Sequence[str] = (), shown: int | None = None) -> str:

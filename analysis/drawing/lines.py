@@ -205,22 +205,24 @@ def intervals(axis: Axes, x: Any, y: Any, look: LineStyle, **options: Any) -> No
     )  # fmt: skip
 
 
-def legend_columns(names: Sequence[str]) -> int:
-    """Return the number of columns in a legend over two printed columns; names fill one after the other."""
+def legend_columns(names: Sequence[str], width: float = WIDTH) -> int:
+    """Return the number of columns in a legend of this width; names fill one column after the other."""
     for count in range(len(names), 1, -1):
         columns = np.array_split([len(name) for name in names], count)  # matplotlib fills columns so
-        if sum(HANDLE + _LETTER * column.max() for column in columns) <= WIDTH:
+        if sum(HANDLE + _LETTER * column.max() for column in columns) <= width:
             return count
     return 1
 
 
-def legend_height(names: Sequence[str], columns: int = 0) -> float:
+def legend_height(names: Sequence[str], columns: int = 0, width: float = WIDTH) -> float:
     """Return the height, in inches, of the legend of these names in at most that many columns."""
-    most = legend_columns(names)
+    most = legend_columns(names, width)
     return _ROW * math.ceil(len(names) / (min(columns, most) if columns else most))
 
 
-def add_legend(drawn: FigureBase, axes: Iterable[Axes], order: Sequence[str], columns: int = 0) -> None:
+def add_legend(
+    drawn: FigureBase, axes: Iterable[Axes], order: Sequence[str], columns: int = 0, width: float = WIDTH
+) -> None:
     """Add one legend below these panels, for all their lines.
 
     Args:
@@ -228,12 +230,13 @@ def add_legend(drawn: FigureBase, axes: Iterable[Axes], order: Sequence[str], co
         axes: The panels.
         order: Order of the names; those without a line are left out.
         columns: The largest number of columns; 0 sets no limit.
+        width: The figure's width in inches.
     """
     handles: dict[str, Any] = {}
     for axis in axes:
         handles.update({name: line for line, name in zip(*axis.get_legend_handles_labels(), strict=True)})
     names = [name for name in order if name in handles]
-    most = legend_columns(names)
+    most = legend_columns(names, width)
     drawn.legend(
         [handles[name] for name in names], names, loc="outside lower center", borderpad=0.3, labelspacing=0.3,
         ncols=min(columns, most) if columns else most,

@@ -45,28 +45,33 @@ def in_columns(pair: PairPictures, columns: Sequence[str]) -> PairPictures:
     return PairPictures(tuple(inputs), tuple(results))
 
 
-def of_pair(data: Stylizations, pair: tuple[str, str], arms: Sequence[Arm] | None = None) -> PairPictures:
-    """Return a pair's inputs whose weights count, and its result in each of these arms, or in all."""
-    here: Any = data.table[(data.table["content"] == pair[0]) & (data.table["style"] == pair[1])].set_index(
-        "cell"
-    )
-    cell = here.index[0]
-    inputs = (
-        PageCell(role, role, data.tables.picture(cell, here.loc[cell, f"{role}_image"]), name)
+def of_pair(data: Stylizations, pair: tuple[str, str]) -> PairPictures:
+    """Return a pair's inputs whose weights count, and its result in each arm."""
+    return PairPictures(inputs(data, pair), tuple(result(data, arm, pair) for arm in data.arms))
+
+
+def inputs(data: Stylizations, pair: tuple[str, str]) -> tuple[PageCell, ...]:
+    """Return a pair's inputs whose weights count."""
+    first = _of_pair(data, pair).iloc[0]
+    return tuple(
+        PageCell(role, role, data.tables.picture(first["cell"], first[f"{role}_image"]), name)
         for role, name in zip(stylizations.PICTURE_ROLES, pair, strict=True)
         if role in data.roles
     )
-    chosen = data.arms if arms is None else arms
-    return PairPictures(tuple(inputs), tuple(_result(data, arm, pair, here) for arm in chosen))
 
 
-def _result(data: Stylizations, arm: Arm, pair: tuple[str, str], here: Any) -> PageCell:
+def result(data: Stylizations, arm: Arm, pair: tuple[str, str]) -> PageCell:
+    """Return the picture of a pair by an arm that has this pair, or that is missing."""
     title, key = arm.label.replace(": ", "\n").replace(" (", "\n("), "__".join([*pair, arm.label])
     if arm.missing:
         return PageCell(title, key, None, status="missing")
-    row = here.loc[arm.index]
+    row: Any = _of_pair(data, pair).set_index("cell").loc[arm.index]
     below = "\n".join(_measured(row, data.roles)) if data.judges or data.tables.unjudged else ""
     return PageCell(title, key, stylizations.picture(data, arm, row["image"]), below, row["status"])
+
+
+def _of_pair(data: Stylizations, pair: tuple[str, str]) -> pd.DataFrame:
+    return data.table[(data.table["content"] == pair[0]) & (data.table["style"] == pair[1])]
 
 
 def _measured(row: pd.Series[Any], roles: tuple[str, ...]) -> Iterator[str]:

@@ -6,20 +6,25 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 import pandas as pd
 import seaborn as sns
-from matplotlib import rc_context
+from matplotlib import rc_context, rc_params_from_file, rcParams, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.tables import Tables, provenance
+from swag_repro.errors import SettingError
 from swag_repro.runs.files import whole_file
 from swag_repro.runs.spreadsheets import to_csv
+
+OF_WINDOWS = ("backend", "interactive", "toolbar", "timezone")
+"""Settings of matplotlib that are for windows, not for figures in files."""
 
 WIDTH = 7.16
 """Width in inches of both columns of a conference paper."""
@@ -60,6 +65,7 @@ RC: Any = {
     "figure.constrained_layout.w_pad": PAD,
     "figure.constrained_layout.hspace": 0,
     "figure.constrained_layout.wspace": 0,
+    "svg.hashsalt": "swag",  # the same figure has the same bytes
     "pdf.fonttype": 42,  # letters stay letters: text in the PDF can be searched and copied
 }
 
@@ -80,9 +86,54 @@ class FigureData(Protocol):
         """The tables that are written beside it, by the ends of the files' names."""
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What a user chooses of a figure.
+
+    Attributes:
+        width: The width in inches.
+        formats: The suffixes of its files, without dots.
+        caption: Whether its caption stands at its foot.
+        rc: Settings of matplotlib that win over those of this project.
+    """
+
+    width: float = WIDTH
+    formats: tuple[str, ...] = ("png", "pdf")
+    caption: bool = True
+    rc: Any = field(default_factory=dict)
+
+    @classmethod
+    def styled(cls, file: Path | None, **chosen: Any) -> Layout:
+        """Return a layout with the settings of a file in the format of `matplotlibrc`.
+
+        Raises:
+            SettingError: The file can't be read, or is no such file.
+        """
+        if file is None:
+            return cls(**chosen)
+        try:
+            rc = rc_params_from_file(file, use_default_template=False)
+        except (OSError, ValueError) as error:
+            rule, remedy = "should be a style of matplotlib", "See matplotlib.org, Customizing Matplotlib."
+            raise SettingError("--style", rule, f"{file}: {error}", remedy) from error
+        return cls(**chosen, rc={name: value for name, value in rc.items() if name not in OF_WINDOWS})
+
+
+PAPER = Layout()
+
+
+@contextmanager
+def _looks(layout: Layout) -> Iterator[None]:
+    """Set matplotlib within the block: seaborn's ticks, the user's matplotlibrc, `RC`, the layout's."""
+    own = {name for name in rcParams if name not in OF_WINDOWS and rcParams[name] != rcParamsDefault[name]}
+    ticks = {name: value for name, value in sns.axes_style("ticks").items() if name not in own}
+    with rc_context({**ticks, **RC, **layout.rc}):
+        yield
+
+
 @contextmanager
 def figure(
-    *heights: float, caption: str, data: FigureData | None = None
+    *heights: float, caption: str, data: FigureData | None = None, layout: Layout = PAPER
 ) -> Iterator[tuple[Figure, list[SubFigure]]]:
     """Yield a figure over two columns with its caption at the foot; it never opens a window.
 
@@ -93,15 +144,17 @@ def figure(
             figure.
         caption: The lines of the caption.
         data: The data that it is drawn from; None if no run is behind it.
+        layout: What the user chooses.
     """
-    with rc_context(), sns.axes_style("ticks"), rc_context(RC):
-        foot = LINE * (caption.count("\n") + 1) + 0.08
-        drawn = Figure(figsize=(WIDTH, sum(heights) + foot), dpi=DPI, layout="constrained")
+    with _looks(layout):
+        foot = LINE * (caption.count("\n") + 1) + 0.08 if layout.caption else 0.0
+        drawn = Figure(figsize=(layout.width, sum(heights) + foot), dpi=DPI, layout="constrained")
         FigureCanvasAgg(drawn)
-        drawn.supxlabel(caption, x=0.01, ha="left", fontsize=6.5, parse_math=False)
+        if layout.caption:
+            drawn.supxlabel(caption, x=0.01, ha="left", fontsize=6.5, parse_math=False)
         yield drawn, list(drawn.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
         for axis in drawn.axes:
-            axis.tick_params(labelsize=RC["xtick.labelsize"])  # else the file's ticks differ
+            axis.tick_params(labelsize=rcParams["xtick.labelsize"])  # else the file's ticks differ
         drawn.draw_without_rendering()
         drawn.set_layout_engine("none")  # both files show one layout
         _set_whole_pixels(drawn)
@@ -144,9 +197,13 @@ def set_scale(axes: Axes, side: Literal["x", "y"], values: pd.Series) -> None:
 
 
 def save(
-    drawn: Figure | Mapping[str, Figure] | Pages, data: FigureData, folder: Path, name: str
+    drawn: Figure | Mapping[str, Figure] | Pages,
+    data: FigureData,
+    folder: Path,
+    name: str,
+    layout: Layout = PAPER,
 ) -> list[Path]:
-    """Write figures (PNG and PDF) and tables (CSV), and a JSON that says where they come from.
+    """Write figures and tables (CSV), and a JSON that says where they come from.
 
     Args:
         drawn: The result of a figure's `make`: one figure, or several by the ends of their names. Pages are
@@ -154,6 +211,7 @@ def save(
         data: The data that it was made from.
         folder: The folder of the files, which is made if it is missing.
         name: The first part of each file's name.
+        layout: What the user chooses.
 
     Raises:
         StoreError: The files can't be written.
@@ -162,9 +220,9 @@ def save(
         drawn = {"": drawn}
     figures = drawn.items() if isinstance(drawn, Mapping) else drawn
     paths = [
-        _save(one, folder / f"{name}{end}{suffix}", data.tables)
+        _save(one, folder / f"{name}{end}.{suffix}", data.tables, layout)
         for end, one in figures
-        for suffix in (".png", ".pdf")
+        for suffix in layout.formats
     ]
     for end, table in data.written.items():
         paths.append(folder / f"{name}{end}.csv")
@@ -173,19 +231,22 @@ def save(
     return [*paths, provenance.write_provenance(folder / name, data.tables.provenance, paths)]
 
 
-def _save(drawn: Figure, path: Path, tables: Tables) -> Path:
-    described = {
-        "Title": path.stem,
-        ("Description" if path.suffix == ".png" else "Subject"): tables.description,
-    }
-    always_the_same = {} if path.suffix == ".png" else {"CreationDate": None}
-    return write_figure(drawn, path, described | always_the_same)
+DATES = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+"""Metadata without which a figure's files are always the same, by their suffix."""
 
 
-def write_figure(drawn: Figure, path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
+def _save(drawn: Figure, path: Path, tables: Tables, layout: Layout) -> Path:
+    description = "Subject" if path.suffix == ".pdf" else "Description"
+    described = {"Title": path.stem, description: tables.description}
+    return write_figure(drawn, path, described | DATES[path.suffix], layout)
+
+
+def write_figure(
+    drawn: Figure, path: Path, metadata: Mapping[str, Any] | None = None, layout: Layout = PAPER
+) -> Path:
     """Write a figure whole, in the format of the path's suffix."""
     buffer = io.BytesIO()
-    with rc_context(RC):
+    with rc_context({**RC, **layout.rc}):
         drawn.savefig(buffer, format=path.suffix[1:], dpi="figure", metadata=metadata)
     with whole_file(path) as file:
         file.write(buffer.getvalue())

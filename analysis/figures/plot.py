@@ -15,7 +15,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from analysis import labels
 from analysis.drawing import captions, lines, style
 from analysis.drawing.lines import LineStyle
-from analysis.drawing.style import save
+from analysis.drawing.style import PAPER, Layout, save
 from analysis.observations import AXIS_COLUMNS as OF_NUMBERS
 from analysis.observations import KINDS, REST, Observations
 from analysis.observations import load_observations as load
@@ -86,25 +86,27 @@ class PointsPanel:
     points: pd.DataFrame
 
 
-def make(data: Observations, *, interval: str = "se") -> Figure:
+def make(data: Observations, *, interval: str = "se", layout: Layout = PAPER) -> Figure:
     """Draw a panel for each value of `col` and `row`, with lines or colours by `hue`.
 
     Args:
         data: The observations.
         interval: A key of `INTERVALS`.
+        layout: What the user chooses.
 
     Raises:
         SettingError: There are too many panels.
     """
     drawing = _drawing(data, interval)
     grid = _grid(drawing)
-    slant = _is_crowded(drawing.places, len(grid[0]))
+    slant = _is_crowded(drawing.places, len(grid[0]), layout.width)
     height = (_PANEL + _WORDS) * len(grid)
     if slant:
         height += _LETTER * max(map(len, drawing.places)) * math.sin(math.radians(_SLANT)) * len(grid)
     if drawing.names:
-        height += lines.legend_height(drawing.names)
-    with style.figure(height, caption=_caption(drawing), data=data) as (drawn, [part]):
+        height += lines.legend_height(drawing.names, width=layout.width)
+    caption = captions.caption_lines(" ".join(_said(drawing)), width=layout.width)
+    with style.figure(height, caption=caption, data=data, layout=layout) as (drawn, [part]):
         axes = part.subplots(len(grid), len(grid[0]), squeeze=False, sharex=True, sharey=drawing.shared)
         for axis in axes.flat[sum(map(len, grid)) :]:
             axis.set_axis_off()
@@ -117,7 +119,7 @@ def make(data: Observations, *, interval: str = "se") -> Figure:
                     axis.set_xlabel(labels.axis(data.asked.shown["x"]), visible=True, parse_math=False)
                     axis.tick_params(labelbottom=True)
         if drawing.names:
-            lines.add_legend(part, axes.flat, drawing.names)
+            lines.add_legend(part, axes.flat, drawing.names, width=layout.width)
     return drawn
 
 
@@ -188,9 +190,9 @@ def _draw(axis: Axes, panel: PointsPanel, drawing: Drawing) -> None:
         lines.draw_lines(axis, panel.points, drawing.looks, aside=0, **options)
 
 
-def _is_crowded(places: list[str], panels: int) -> bool:
-    """Return whether words below an axis would touch each other."""
-    room = (style.WIDTH - 0.7) / panels / max(len(places), 1)
+def _is_crowded(places: list[str], panels: int, width: float) -> bool:
+    """Return whether words below an axis would touch each other, in a figure of this width in inches."""
+    room = (width - 0.7) / panels / max(len(places), 1)
     return any(_LETTER * len(word) > room for word in places)
 
 
@@ -214,10 +216,6 @@ def _y(data: Observations) -> str:
     return labels.STATISTIC_LABELS.get(name, name.replace("_", " "))
 
 
-def _caption(drawing: Drawing) -> str:
-    return captions.caption_lines(" ".join(_said(drawing)))
-
-
 def _said(drawing: Drawing) -> Iterator[str]:
     data, kind = drawing.data, "points with bars" if drawing.places else "bands"
     shown, runs = data.asked.shown, data.tables.runs
@@ -234,6 +232,8 @@ def _said(drawing: Drawing) -> Iterator[str]:
         yield f"{data.without_x} without {labels.axis(shown['x'])} are left out."
     if chosen := [f"{name} {' / '.join(values)}" for name, values in data.asked.chosen.items()]:
         yield f"Only {', '.join(chosen)}."
+    if judges := data.judges:
+        yield f"{_y(data)} by {', '.join(judges)}."
     images = f", images of {labels.sizes(runs)}" if "images.size" in runs else ""
     yield f"{data.group}: {runs['run_id'].nunique()} runs{images}."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from analysis.tables.kept import tables_of
 from analysis.tables.provenance import Provenance, merged, rerun_command, trainings_of
 from analysis.tables.reading import Row
 from analysis.tables.runs import INTERPOLATED, frame, line_numbers, settings_of, swept, typed
-from experiments.asking import Cell, CellsError, compose_cells, computing, judging
+from experiments.asking import Cell, CellsError, Wanted, compose_cells, computing, judging
 from experiments.science import wants_judge
 from swag_repro.runs.pictures import read_picture
 from swag_repro.runs.records import RunRecord, read_status
@@ -31,6 +32,7 @@ __all__ = [
     "framed",
     "line_numbers",
     "load_tables",
+    "read_tables",
     "swept",
     "together",
 ]
@@ -158,8 +160,17 @@ def load_tables(
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    command = computing(overrides, root, entry)
     cells = compose_cells(overrides, entry) if cells is None else cells
+    return read_tables(Wanted(tuple(overrides), entry, root, tuple(cells)), partial=partial)
+
+
+def read_tables(wanted: Wanted, *, partial: bool) -> Tables:
+    """Return the tables of the runs that answer these cells, and of their judges.
+
+    Raises:
+        CellsError, StoreError: The same as for `load`.
+    """
+    root, cells, command = wanted.output, wanted.cells, wanted.command
     with tables_of(root) as kept:
         found = _distinct(cells, answered(cells, kept, command, partial=partial))
         cells, runs = tuple(cell for cell, _ in found), [run for _, run in found]
@@ -175,7 +186,7 @@ def load_tables(
         frame(numbers),
         frame(pairs),
         cells,
-        " ".join(computing(overrides, root, judging(entry))),
+        shlex.join(computing(wanted.overrides, root, judging(wanted.entry))),
         root,
         Provenance.of(
             [*trained, *behind.values()],

@@ -6,6 +6,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.tables.kept import Kept
 from analysis.tables.reading import Row
@@ -17,6 +18,9 @@ from swag_repro.runs.schema import RUNS
 
 FILE_GROUPS = ("images", "weights", "content", "style", "run")
 """Settings that name files; `content` and `style` are those of a stylisation, `run` a trained network's."""
+
+IMAGES, SIZES = ("content", "style", "pairing", "masks", "start", "corpus", "data"), ("size", "resize")
+"""Settings beside `images` that name images, and settings of `images` that name none."""
 
 NETWORK = ("network", "weights", "run")
 """Settings that name a network; a network that stylises in one pass is that of a `run`."""
@@ -38,7 +42,7 @@ def answered(cells: Sequence[Cell], kept: Kept, command: Sequence[str], *, parti
         CellsError: A cell is missing, several runs fit one, or the runs don't belong together.
     """
     by_key = _by_key(kept, {cell.key for cell in cells})
-    runs = [_choose(cell, by_key[cell.key], kept.root) for cell in cells]
+    runs = [_choose(cell, own(cell, by_key[cell.key]), kept.root) for cell in cells]
     found = [(cell, run) for cell, run in zip(cells, runs, strict=True) if run is not None]
     _check_together(found)
     if not partial or not found:
@@ -74,6 +78,11 @@ def _by_key(kept: Kept, keys: set[str]) -> dict[str, list[Row]]:
     return found
 
 
+def own(cell: Cell, fitting: list[Row]) -> list[Row]:
+    """Return the runs that a sweep has noted for its cell; all fitting ones if it has noted none of them."""
+    return [run for run in fitting if run["run_id"] in cell.runs] or fitting
+
+
 def _newest(judged: list[Row], pictures: str) -> Row | None:
     saw = [run for run in judged if run["state"] == "finished" and run["images_digest"] == pictures]
     return max(saw, key=lambda run: (run["started_at"], run["run_id"]), default=None)
@@ -102,14 +111,25 @@ def _has_same_files(cell: Cell, path: Path) -> bool:
 
 
 def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:
-    """Raise unless all runs share one set of images and one version, and each network has one weight file."""
-    _check_alike((run for _, run in found), lambda run: [run["version"], run["images_digest"]])
+    """Raise unless all runs have one version and look; runs that name the same files should have the same."""
+    _check_alike((run for _, run in found), lambda run: run["version"])
     _check_alike((run for _, run in found if run["look_digest"]), lambda run: run["look_digest"])
+    by_images: dict[str, list[Row]] = defaultdict(list)
+    for cell, run in found:
+        by_images[content_key(_images(cell))].append(run)
+    for runs in by_images.values():
+        _check_alike(runs, lambda run: run["images_digest"])
     by_weights: dict[str, list[Row]] = defaultdict(list)
     for cell, run in found:
         by_weights[content_key([cell.config.get(name) for name in NETWORK])].append(run)
     for runs in by_weights.values():
         _check_alike(runs, lambda run: run["weights_digest"])
+
+
+def _images(cell: Cell) -> list[Any]:
+    """Return the settings of a cell that name its images."""
+    images = {name: value for name, value in cell.config.get("images", {}).items() if name not in SIZES}
+    return [images, *(cell.config.get(name) for name in IMAGES)]
 
 
 def _check_alike(runs: Iterable[Row], part: Callable[[Row], object]) -> None:

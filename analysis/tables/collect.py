@@ -117,4 +117,4 @@ def read_table(path: Path) -> pa.Table:
         return parse_table(path, path, TABLE_VERSIONS[path.stem])
     except OtherVersionError as error:
         name, rule, found, _ = error.args
-        raise StoreError(name, rule, found, "Collect again: python -m analysis collect") from None
+        raise StoreError(name, rule, found, "Collect again: swag collect") from None

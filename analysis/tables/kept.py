@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from analysis.tables.reading import Piece, concatenated, read_pieces, scan
 from analysis.tables.runs import as_json, decoded
 from swag_repro.errors import StoreError
-from swag_repro.runs.files import digest_of
+from swag_repro.runs.files import digest_of, is_folder
 from swag_repro.runs.schema import NUMBERS, PAIRS, RUNS, RUNS_VERSION, SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
@@ -96,10 +96,11 @@ class Kept:
         return pq.read_table(self.file(name), columns=columns, filters=wanted)
 
 
-def check_output(root: Path) -> None:
-    """Raise a `StoreError` if there is no such output folder."""
-    if not root.is_dir():
-        raise StoreError("runs", "should be an output folder of experiments", f"no folder {root}", "Run one.")
+def check_output(root: Path, *, with_runs: bool = False) -> None:
+    """Raise a `StoreError` if there is no such output folder, or if it has no runs and should have some."""
+    if not is_folder(folder := root / "runs" if with_runs and is_folder(root) else root):
+        rule = "should be an output folder of experiments"
+        raise StoreError("--output", rule, f"no folder {folder}", "Run one.")
 
 
 @contextmanager

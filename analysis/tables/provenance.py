@@ -14,6 +14,7 @@ from typing import Any, Self
 from analysis.invocation import arguments
 from analysis.tables.kept import Kept
 from analysis.tables.reading import Row
+from experiments.programs import words
 from swag_repro.errors import UserError
 from swag_repro.runs.files import MALFORMED, digest_of, refuse_other, write_text
 from swag_repro.runs.identity import content_key
@@ -163,7 +164,7 @@ def merged(parts: Sequence[Provenance]) -> Provenance:
 
 def rerun_command(run: Row) -> list[str]:
     """Return the command that computes this run."""
-    return ["python", f"experiments/{run['experiment']}.py", *shlex.split(run["overrides"])]
+    return words(run["experiment"], shlex.split(run["overrides"]))
 
 
 def trainings_of(runs: Iterable[Row], kept: Kept) -> list[Row]:

@@ -40,6 +40,11 @@ class GeneratorExperiment(SmoothedExperiment):
             "generator": build(config.generator),
         }
 
+    def check(self) -> None:
+        """Raise what computing would raise at its start, without computing."""
+        super().check()
+        _ = self.path
+
     @property
     def seed(self) -> int:
         """The seed of the generator and its training."""

@@ -23,7 +23,7 @@ from swag_repro.weights import WEIGHTS
 
 SHIPPED_DECODER = "shipped"
 
-_TRAIN_ONE = "python experiments/train_feedforward.py trains one."
+_TRAIN_ONE = "`swag train-feedforward` trains one."
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Tr
     Raises:
         WeightsError: No such finished training exists, or its config builds what `conf/` doesn't name.
     """
-    directory = _shipped() if run == SHIPPED_DECODER else Path(beside.output).expanduser() / "runs" / run
+    directory = _shipped() if run == SHIPPED_DECODER else Path(beside.output) / "runs" / run
     if run != SHIPPED_DECODER and not is_finished(directory):
         rule = "should be the id of a finished training, or shipped"
         raise WeightsError("run", rule, f"none of this id in {directory.parent}", _TRAIN_ONE)

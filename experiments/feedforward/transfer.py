@@ -10,20 +10,19 @@ from functools import cached_property
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.markup import escape
 from torch import Tensor
 
 from experiments.building import build
 from experiments.feedforward.trained import Trained, trained
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.frame import Context, Experiment
+from experiments.made import check_save
 from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
-from experiments.pictures.pairs import Pair, pairs_of, weights_of
+from experiments.pictures.pairs import Pair, named, pairs_of, weights_of
 from experiments.pictures.saving import FinishedBatch, save_pictures
 from experiments.science import EXPERIMENT_VERSIONS, scientific
-from experiments.sweeps.progress import console
-from swag_repro.errors import SettingError, UserError, check_choice
+from swag_repro.errors import SettingError, UserError, check_choice, check_number
 from swag_repro.feedforward import Stylizer
 from swag_repro.images import Picture, Resize
 from swag_repro.memory import out_of_memory
@@ -55,13 +54,14 @@ class Transfer(Experiment):
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         check_choice("color", config.color, COLOR_MODES)
-        if not 0 <= config.alpha <= 1:
-            raise SettingError("alpha", "should be from 0 to 1", config.alpha, "1 is the whole style.")
-        if config.tile is not None and config.tile < 1:
-            raise SettingError("tile", "should be a number of pixels, or null", config.tile, "Choose 1024.")
+        check_number("alpha", config.alpha, least=0, most=1, remedy="1 is the whole style.")
+        check_number("feather", config.feather, least=0, most=1, remedy="0 leaves edges as they are.")
+        if config.tile is not None:
+            check_number("tile", config.tile, least=1, whole=True, remedy="null never takes tiles.")
         images = config.images
         pictures = build(images.source)
         pairs = pairs_of(config, pictures)
+        check_save(config.save, len(pairs), named(config))
         return {
             **super().parts(config),
             "trained": trained(config.run, config, FeedforwardExperiment),
@@ -138,8 +138,6 @@ class Transfer(Experiment):
             rows += [self._row(pair, seconds) for pair in batch.pairs]
         context.run.write_pairs(pairs)
         context.run.write_rows(rows)
-        for pair in pairs:
-            console.print(f"  {escape(str(context.run.path / pair['image']))}")
 
     def _row(self, pair: Pair, seconds: float) -> dict[str, Any]:
         about = {"content": pair.content.name, "style": pair.style_name}

@@ -13,7 +13,7 @@ from experiments.frame import Context
 from experiments.network import NetworkExperiment
 from experiments.science import EXPERIMENT_VERSIONS
 from swag_repro.images import Picture, batches
-from swag_repro.networks.units import additions
+from swag_repro.networks.units import additions, check_units
 from swag_repro.peaks import Peaks
 
 
@@ -23,6 +23,11 @@ class MeasureUnits(NetworkExperiment):
     name = "measure_units"
     version = EXPERIMENT_VERSIONS[name]
     reads = "measure_units"
+
+    def check(self) -> None:
+        """Raise what computing would raise at its start, without computing."""
+        super().check()
+        check_units(self.architecture)
 
     def compute(self, context: Context) -> None:
         """Measure all pictures and write the rows."""

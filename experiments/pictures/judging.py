@@ -14,7 +14,7 @@ from rich.markup import escape
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
-from experiments.building import build, build_network
+from experiments.building import build, check_network
 from experiments.command import command
 from experiments.frame import Context, Experiment
 from experiments.science import EXPERIMENT_VERSIONS, settings_of_judge, wants_judge
@@ -149,7 +149,7 @@ class Judging(Experiment):
         ]
         if parts:
             named = f"{escape(pair['content'])} × {escape(pair['style'])}"
-            console.print(f"  {named} by {self.judge}: {', '.join(parts)}")
+            console.print(f"  {named} by {escape(str(self.judge))}: {', '.join(parts)}")
 
     def _rows(self, measuring: Measuring, pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
         about = {"content": pair["content"], "style": pair["style"]}
@@ -182,6 +182,9 @@ def judgement_of(experiment: Experiment, architecture: Architecture, weights: We
         weights: The weights of that network.
     """
     if not wants_judge(experiment.config):
+        if measures := experiment.config.measures:
+            rule, remedy = "should be a choice of its group", "Choose measures=default, or none."
+            raise SettingError("measures", rule, dict(measures), remedy)
         return None
     return Judging(
         config=experiment.config,
@@ -191,24 +194,17 @@ def judgement_of(experiment: Experiment, architecture: Architecture, weights: We
     )
 
 
-_loaded: set[tuple[str, str]] = set()
-"""The judges, with the digests of their weights, that this process has loaded; cells of a sweep share one."""
-
-
 def _check_loads(judge: WeightedNetwork) -> None:
-    """Load a judge once, to check its weights, if they come from a file or from torchvision.
+    """Load a judge once, to check its weights.
 
     Raises:
         UserError: The weights are missing, or don't fit the judge.
     """
     try:
-        if (digest := judge.digest) is None or (str(judge), digest) in _loaded:
-            return
-        build_network(judge.weights, judge.architecture, judge.architecture.style_taps)
+        check_network(judge.weights, judge.architecture, judge.architecture.style_taps)
     except UserError as error:
         name, *found = error.args
         raise type(error)(f"measures.{name}", *found) from error
-    _loaded.add((str(judge), digest))
 
 
 def _score(value: float | None) -> str:

@@ -71,6 +71,12 @@ def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...
     return tuple(replace(pair, namesake=keys[names.file_key(pair.name)] > 1) for pair in pairs)
 
 
+def named(config: DictConfig) -> list[str]:
+    """Return what the user names as contents and styles."""
+    given = (config.content, config.style)
+    return [str(one) for part in given if part for one in ([part] if isinstance(part, str) else part)]
+
+
 def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
     check_choice("pairing", config.pairing, PAIRINGS)
     contents = choose_pictures("content", config.content, pictures)

@@ -35,13 +35,14 @@ from rich.markup import escape
 
 from experiments.config import SearchGroupConfig, checked, checked_search
 from experiments.frame import Experiment
+from experiments.made import refuse_save
 from experiments.running import CellTask, flush_subnormals
 from experiments.science import settings_of_judge
 from experiments.searching.objectives import SearchObjective
 from experiments.searching.space import as_overrides, distributions, ends
 from experiments.signals import deferred, interrupt
 from experiments.sweeps.progress import console, duration
-from swag_repro.errors import NonFiniteError, SettingError
+from swag_repro.errors import NonFiniteError, SettingError, check_number, check_seed
 from swag_repro.names import file_stem
 from swag_repro.runs.files import make_folder, whole_file
 from swag_repro.runs.records import RunRecord, read_status
@@ -68,21 +69,28 @@ def run_search(composed: DictConfig, kind: type[Experiment]) -> None:
         HydraException, OmegaConfBaseException: A key of its space is unknown.
         Interrupted: A signal came.
     """
+    refuse_save(composed.save, "a search")
     settings = checked_search(composed.search)
     _check(settings)
-    journal = Journal(Path(composed.output).absolute() / "studies", settings.name)
+    output = Path(HydraConfig.get().run.dir)
+    journal = Journal(output.absolute() / "studies", settings.name)
     if not settings.show:
         flush_subnormals()
-        Searching.of(settings, kind, journal).run()
-    _show(journal, Store(composed.output), most=settings.trials)
+        search = Searching.of(settings, kind, journal)
+        if composed.sweep.dry_run:
+            search.check()
+            console.print(f"{settings.trials} trials. Nothing was computed.")
+            return
+        search.run()
+    _show(journal, Store(output), most=settings.trials)
 
 
 def _check(settings: SearchGroupConfig) -> None:
     if not settings.name or file_stem(settings.name) != settings.name or settings.name.startswith("."):
         raise SettingError("search.name", "should be the name of a file", repr(settings.name), "Choose one.")
-    for name, least in (("trials", 1), ("seed", 0), ("startup", 0)):
-        if (value := getattr(settings, name)) < least:
-            raise SettingError(f"search.{name}", f"should be {least} or more", value, "Choose one.")
+    check_number("search.trials", settings.trials, least=1, whole=True)
+    check_number("search.startup", settings.startup, least=0, whole=True)
+    check_seed("search.seed", settings.seed)
     if not settings.objectives:
         raise SettingError("search.objectives", "should have at least one", "none", "conf/search shows some.")
 
@@ -205,6 +213,15 @@ class Searching:
                 if came() is not None:
                     break
                 self._end(study, trial)
+
+    def check(self) -> None:
+        """Check the experiments at the ends of the space, without computing.
+
+        Raises:
+            UserError: A part of the space is invalid.
+        """
+        for params in ends(self.space):
+            self._built(params).check()
 
     def _trials(self, study: optuna.Study) -> Iterator[Trial | FrozenTrial]:
         """Yield new trials up to the requested number, then those that are still open."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from experiments.made import refuse_save
 from experiments.pictures.judging import Judging
 from experiments.stylization.stylization import Stylization
 from swag_repro.measures import WeightedNetwork
@@ -19,6 +20,7 @@ class StylizationJudging(Judging):
     @classmethod
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """Return the attributes of the judgement that this config describes."""
+        refuse_save(config.save, "a judgement")
         judged = Stylization.build(config)
         network = WeightedNetwork(judged.architecture, judged.weights)
         return {**super().parts(config), "judged": judged, "network": network}

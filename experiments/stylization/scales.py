@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.building import fits
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_number
+from swag_repro.networks import Execution
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,21 @@ class PictureScale:
         steps: The optimiser's iterations after which a pair ends at this scale.
         evaluations: The evaluations of the loss after which a pair ends at this scale; None for no bound.
         autocast: The network's precision at this scale, see `swag_repro.networks.Execution`.
+
+    Raises:
+        SettingError: A number is too small, or the precision is unknown.
     """
 
     part: float
     steps: int
     evaluations: int | None
     autocast: str | None
+
+    def __post_init__(self) -> None:
+        check_number("steps", self.steps, least=0, whole=True)
+        if self.evaluations is not None:
+            check_number("evaluations", self.evaluations, least=1, whole=True)
+        Execution(autocast=self.autocast)  # raises if there is no such precision
 
     @property
     def most(self) -> int:

@@ -10,17 +10,18 @@ from typing import Any
 
 import pandas as pd
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 from torch import Tensor
 
 from experiments.building import build
 from experiments.frame import Context
+from experiments.made import check_save
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
 from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
-from experiments.pictures.pairs import Pair, pairs_of, weights_of
+from experiments.pictures.pairs import Pair, named, pairs_of, weights_of
 from experiments.pictures.saving import save_pictures
 from experiments.science import EXPERIMENT_VERSIONS
 from experiments.stylization.memory import (
@@ -39,12 +40,14 @@ from experiments.stylization.scales import PictureScale, scales_of
 from experiments.stylization.shares import LARGEST_ENTRIES, SHARE_KINDS, entry_shares, start_shares
 from experiments.stylization.starts import restart_of, start_of, start_picture
 from experiments.sweeps.progress import console
-from swag_repro.errors import NonFiniteError, SettingError, check_choice
+from swag_repro.errors import NonFiniteError, SettingError, check_choice, check_number, check_seed
 from swag_repro.images import Picture, load_mask
-from swag_repro.losses import Objective, check_weight
+from swag_repro.losses import Objective
+from swag_repro.losses.bn import BN_NORMALIZERS
 from swag_repro.memory import give_back_freed, kept_for_gradient
 from swag_repro.networks import Architecture, Execution, TappedNetwork
 from swag_repro.optimisation import Canvas, Guards, Optimisation, Plateau
+from swag_repro.optimisation.engine import RESULTS, check_optimizer
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
 from swag_repro.smoothing import Smoothing
@@ -83,19 +86,20 @@ class Stylization(SmoothedExperiment):
         """Return the attributes of the experiment of this config."""
         parts = super().parts(config)
         _check_run(config)
-        _check_observations(config)
         optimizer = build(config.optimizer)
-        optimizer(torch.zeros(1, 3, 2, 2))  # a bad setting raises here, before a network is loaded
         pairs = pairs_of(config, parts["pictures"])
+        check_save(config.save, len(pairs), named(config))
         for pair in pairs:
             for mask in filter(None, pair.masks):
                 load_mask(mask, pair.content, parts["resize"], feather=config.feather)  # a bad mask, too
+        objective = _objective(config, parts["architecture"], parts["smoothing"])
+        check_optimizer(objective, optimizer(torch.zeros(1, 3, 2, 2)))  # a bad setting raises here, too
         return {
             **parts,
             "pairs": pairs,
             "style_weights": weights_of(config, len(pairs[0].styles)),
             "start": start_picture(config.start),
-            "objective": _objective(config, parts["architecture"], parts["smoothing"]),
+            "objective": objective,
             "optimizer": optimizer,
             "canvas": build(config.canvas),
             "guards": Guards(**config.guards),
@@ -163,8 +167,9 @@ class Stylization(SmoothedExperiment):
         rows = [row for pair in pairs for row in rows_of(pair)]
         context.run.write_rows([{**self.origin, **row} for row in (*rows, *shares)])
         for pair in pairs:
-            note = "" if pair["status"] == "finished" else f" {pair['status']}: {pair['reason']}"
-            console.print(f"  {escape(str(context.run.path / pair['image']))}[yellow]{escape(note)}[/]")
+            if pair["status"] != "finished":
+                note = f"{pair['image']} {pair['status']}: {pair['reason']}"
+                console.print(f"  [yellow]{escape(note)}[/]")
 
     def following(self) -> Judging | None:
         """Return the judgement of its pictures; None if nothing is to be measured."""
@@ -380,30 +385,28 @@ def rows_of(pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _check_run(config: DictConfig) -> None:
-    for name in ("checkpoint_seconds", "every"):
-        if not (value := config.keep[name]) >= 0:  # rejects NaN, too
-            raise SettingError(f"keep.{name}", "should be at least 0", value, "Choose a larger number.")
+    """Raise a `SettingError` if a setting that no part of the science owns is out of range."""
+    numbers: dict[str, dict[str, Any]] = {
+        "keep.checkpoint_seconds": {"least": 0},
+        "keep.every": {"least": 0},
+        "feather": {"least": 0, "most": 1, "remedy": "0 leaves edges as they are."},
+        "start_noise": {"least": 0, "remedy": "0 adds none."},
+        "coarsest": {"least": 0},
+        "last_step_scale": {"above": 0, "remedy": "1.0 leaves it."},
+    }
+    for name, bounds in numbers.items():
+        check_number(name, OmegaConf.select(config, name), **bounds)
+    check_seed("seed", config.seed)
     if config.keep.animation and not config.keep.every:
         raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
-    check_choice("color", config.color, COLOR_MODES)
-    if not config.feather >= 0:
-        raise SettingError("feather", "should be 0 or more", config.feather, "0 leaves edges as they are.")
-    _check_factors(config)
-
-
-def _check_factors(config: DictConfig) -> None:
-    decays = {
-        "objective.content_decay": config.objective.content_decay,
-        "last_step_scale": config.last_step_scale,
+    choices = {
+        "color": COLOR_MODES,
+        "result": RESULTS,
+        "shares": SHARE_KINDS,
+        "demystifying_units": BN_NORMALIZERS,
     }
-    for name, value in decays.items():
-        if not 0 < value < math.inf:
-            raise SettingError(name, "should be above 0", value, "1.0 leaves it.")
-
-
-def _check_observations(config: DictConfig) -> None:
-    check_weight("start_noise", config.start_noise)
-    check_choice("shares", config.shares, SHARE_KINDS)
+    for name, known in choices.items():
+        check_choice(name, config[name], known)
     if config.transformations and config.masks is not None:
         rule = "should be null with transformations: masks are of places, which move"
         raise SettingError("masks", rule, list(config.masks), "Leave out one of the two.")

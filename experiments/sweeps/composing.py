@@ -34,9 +34,21 @@ def grid_of(hydra: DictConfig) -> Grid:
         SettingError: A key is swept over no values, or over values that can't be listed.
     """
     plain: Any = OmegaConf.to_container(hydra, resolve=False)  # each cell resolves its own interpolations
-    params = [f"{key}={value}" for key, value in (plain["sweeper"]["params"] or {}).items()]
+    params = [f"{key}={value}" for key, value in params_of(hydra).items()]
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # a `glob` lists its files
     return grid_along(parser.parse_overrides([*params, *plain["overrides"]["task"]]))
+
+
+def params_of(hydra: DictConfig) -> dict[str, Any]:
+    """Return the sweeps of an experiment's file, by key.
+
+    Raises:
+        SettingError: They are no mapping.
+    """
+    params: Any = OmegaConf.to_container(hydra, resolve=False)["sweeper"]["params"]  # type: ignore[index,call-overload]
+    if not isinstance(params or {}, dict):
+        raise SettingError("hydra.sweeper.params", "should have keys", repr(params), "Sweep by -m key=1,2,3.")
+    return params or {}
 
 
 def grid_along(overrides: Sequence[Override]) -> Grid:

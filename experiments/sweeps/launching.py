@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +17,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
+from experiments.made import refuse_save
+from experiments.programs import PICTURED, config_dir, hydra_overrides
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, grid_of
+from experiments.sweeps.finding import LAST
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import console, duration
-from experiments.sweeps.sweep import Sweep
+from experiments.sweeps.sweep import Sweep, check_sweep
 from swag_repro.errors import SettingError
 from swag_repro.runs.files import check_writable
 
@@ -37,7 +41,7 @@ IN_WORDS = {"missing": "not begun", "running": "computed elsewhere"}
 """The summary's words for states of cells."""
 
 DRY_RUN_CELLS = 20
-"""The most cells that a dry run lists; a sweep's plan names all of them."""
+"""The most cells that a dry run lists, beside those that can't be computed."""
 
 
 class CompositionError(Exception):
@@ -75,9 +79,12 @@ class Launch:
             CompositionError: A cell does not compose.
         """
         grid = grid_of(config.hydra)
+        check_sweep(config.sweep)
         _check_size(grid, config.sweep.max_cells)
+        saved = (one for axis in grid.axes for one in axis if one.startswith("save=") and one != "save=null")
+        refuse_save(next(saved, None), "a sweep")
         launchers.check_launcher(config.hydra.launcher)
-        _check_composes(grid, Composer(config.hydra.job.config_name, config.hydra.overrides.hydra))
+        _check_composes(grid, Composer(config.hydra.job.config_name, hydra_overrides(config.hydra)))
         return cls(grid, config, overrides)
 
     @property
@@ -85,19 +92,10 @@ class Launch:
         """Whether the cells are only listed."""
         return bool(self.config.sweep.dry_run)
 
-    def list_cells(self) -> None:
-        """Print the cells that would be computed."""
-        for number in range(min(DRY_RUN_CELLS, len(self.grid))):
-            console.print(escape(f"[{number + 1}/{len(self.grid)}] {' '.join(self.grid.own(number))}"))
-        if len(self.grid) > DRY_RUN_CELLS:
-            console.print(f"... and {len(self.grid) - DRY_RUN_CELLS} more")
-        console.print(f"{len(self.grid)} cells for {self.workers} workers. Nothing was computed.")
-
     @property
     def workers(self) -> int:
         """The number of processes that compute the cells, at most one per cell."""
-        asked = self.config.sweep.workers or launchers.workers(self.config.hydra.launcher)
-        return max(1, min(asked or 1, len(self.grid)))
+        return workers_of(self.grid, self.config.sweep, self.config.hydra.launcher)
 
     def run(self, launcher: Callable[[], Launcher]) -> None:
         """Write the plan and launch workers, repeatedly if some were killed before all cells ended.
@@ -105,16 +103,19 @@ class Launch:
         Raises:
             StoreError: The output folder can't be written to.
         """
-        check_writable(Path(self.config.output))
+        check_writable(Path(self.config.hydra.run.dir))
         hydra = self.config.hydra
         name = hydra.runtime.choices["hydra/launcher"]
         sweep = Sweep.start(
             Path(hydra.sweep.dir),
             hydra.job.config_name,
             self.grid,
-            command=[*self.overrides, *_given(hydra.overrides.hydra)],
+            command=[*self.overrides, *hydra_overrides(hydra)],
             launcher=name,
             workers=self.workers,
+            label=str(self.config.name),
+            program=hydra.job.name,
+            config_dir=config_dir(hydra),
         )
         Sweep.launched = sweep
         launchers.connect(hydra.launcher)
@@ -132,6 +133,18 @@ class Launch:
                 return
             if lost is not None and sweep.cells_left() and not sweep.stopped:
                 console.print(f"[yellow]workers were lost, so others are started[/] ({escape(lost)})")
+
+
+def workers_of(grid: Grid, settings: DictConfig, launcher: DictConfig) -> int:
+    """Return how many processes compute the cells of a grid, at most one per cell.
+
+    Args:
+        grid: The cells.
+        settings: The node `sweep`.
+        launcher: The node `hydra.launcher`, checked.
+    """
+    asked = settings.workers or launchers.workers(launcher)
+    return max(1, min(asked or 1, len(grid)))
 
 
 def _left(sweep: Sweep) -> int:
@@ -186,11 +199,6 @@ def _is_over(sweep: Sweep) -> bool:
     return sweep.cells_left() == 0
 
 
-def _given(overrides: Sequence[str]) -> list[str]:
-    """Return Hydra's own settings that the command gives beside its flags."""
-    return [override for override in overrides if not override.startswith("hydra.mode=")]
-
-
 def _raise_first(returned: Sequence[object]) -> None:
     """Raise the first exception that a worker returned."""
     for job in returned:
@@ -222,9 +230,18 @@ def summarize(sweep: Sweep) -> bool:
             console.print(f"  [red]{found.state}:[/] {own}\n    {reason}")
     done = outcomes["computed"] + outcomes["judged"] + outcomes["skipped"]
     if done < cells:
-        console.print("The same command computes what is missing, and skips the rest.")
+        console.print("The same command computes what is missing, and skips the rest:")
+        console.print(escape(f"  {sweep.again}"))
     else:
-        given = [item for item in sweep.command if not item.startswith(("hydra", "output="))]
-        looked_at = shlex.join(["python", "-m", "analysis", "runs", *given, "--runs", sweep.output])
-        console.print(f"Next: {escape(looked_at)}\n      figure, sheet and plot take the same.")
+        console.print("Next:")
+        for command in _looking(sweep):
+            console.print(escape(f"  {command}"))
     return done == cells
+
+
+def _looking(sweep: Sweep) -> Iterator[str]:
+    """Yield the commands that show a finished sweep."""
+    standard = sweep.directory.parent == Path("outputs/sweeps").absolute()
+    handle = LAST if standard else os.path.relpath(sweep.directory)
+    for command in ("runs", "plot", *(["sheet"] if sweep.entry in PICTURED else [])):
+        yield shlex.join(["swag", command, handle])

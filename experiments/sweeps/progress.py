@@ -12,10 +12,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 
 class _StandardError:
@@ -46,6 +50,9 @@ console = Console(file=cast(TextIO, _StandardError()), highlight=False, soft_wra
 
 T = TypeVar("T")
 
+WIDE = 110
+"""Columns of a terminal that has room for all parts of the bar."""
+
 
 def track(
     items: Iterable[tuple[int, T]], *, total: int, what: str, left: str, enabled: bool, unit: str = "images"
@@ -60,23 +67,37 @@ def track(
         enabled: Whether anything is shown.
         unit: The name of the units, in the plural.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("passed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        TextColumn("[dim]{task.fields[left]}"),
-    )
     shown = enabled and console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+    with Progress(*_columns(unit), console=console, transient=True, disable=not shown) as progress:
         task = progress.add_task(what, total=total, left=left)
         for count, item in items:
             yield item
             progress.advance(task, count)
+
+
+class _Shortened(TextColumn):
+    """A column of words that a narrow terminal cuts, so that it shows all numbers."""
+
+    def render(self, task: Task) -> Text:
+        """Return the words on one line."""
+        words = super().render(task)
+        words.no_wrap, words.overflow = True, "ellipsis"
+        return words
+
+
+def _columns(unit: str) -> Iterator[ProgressColumn]:
+    """Yield the parts of the bar; on a narrow terminal it is shorter, without the time that has passed."""
+    wide = console.width >= WIDE
+    yield _Shortened("{task.description}", table_column=Column())
+    yield BarColumn(bar_width=24 if wide else 8)
+    yield MofNCompleteColumn()
+    yield TextColumn(unit)
+    if wide:
+        yield TimeElapsedColumn()
+        yield TextColumn("passed,")
+    yield TimeRemainingColumn()
+    yield TextColumn("left")
+    yield TextColumn("{task.fields[left]}", style="dim", markup=False)
 
 
 def increments(counted: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:

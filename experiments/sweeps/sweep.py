@@ -21,20 +21,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from omegaconf import DictConfig
+
+from experiments.programs import typed
 from experiments.signals import deferred
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import duration
 from experiments.sweeps.states import Found, look
+from swag_repro.errors import check_number
 from swag_repro.runs.files import MALFORMED, parsed, refuse_other, unreadable, whole_file
 from swag_repro.runs.store import Store
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 
-KEPT = ("entry", "started_at", "command", "launcher", "workers", "folder")
+KEPT = ("entry", "program", "label", "started_at", "command", "launcher", "workers", "folder", "config_dir")
 """The attributes that the plan stores as they are."""
 
 SHARE = 0.05
 """The largest share of its time in which a process looks at all cells, to estimate the time left."""
+
+
+def check_sweep(settings: DictConfig) -> None:
+    """Raise a `SettingError` unless the numbers of `conf/sweep` are in range."""
+    if settings.workers is not None:
+        check_number("sweep.workers", settings.workers, least=1, whole=True)
+    check_number("sweep.max_cells", settings.max_cells, least=1, whole=True)
 
 
 @dataclass
@@ -44,22 +55,28 @@ class Sweep:
     Attributes:
         directory: The folder of its files.
         entry: The config's name.
+        program: The entry point that was run, such as `judge` with the config `stylize`.
+        label: The name of its runs in the config, by which a user finds it.
         grid: Its cells.
         started_at: The seconds since 1970 of its start.
         command: The overrides of the command.
         launcher: Hydra's name of the launcher.
         workers: The number of processes that it was launched with.
         folder: The folder of the command, to which relative paths refer.
+        config_dir: The folder of the user's settings beside `conf/`; None without one.
     """
 
     directory: Path
     entry: str
+    program: str
+    label: str
     grid: Grid
     started_at: float
     command: tuple[str, ...]
     launcher: str
     workers: int
     folder: str
+    config_dir: str | None
     _ended: dict[int, list[Found]] = field(default_factory=dict, compare=False, repr=False)
     _time_left: tuple[float, str] = field(default=(0.0, ""), compare=False, repr=False)
 
@@ -68,15 +85,36 @@ class Sweep:
 
     @classmethod
     def start(
-        cls, directory: Path, entry: str, grid: Grid, *, command: Sequence[str], launcher: str, workers: int
+        cls,
+        directory: Path,
+        entry: str,
+        grid: Grid,
+        *,
+        command: Sequence[str],
+        launcher: str,
+        workers: int,
+        label: str,
+        program: str | None = None,
+        config_dir: str | None = None,
     ) -> Sweep:
-        """Write the plan of a new sweep, and return the sweep.
+        """Write the plan of a new sweep, and return the sweep; its program is the entry point unless given.
 
         Raises:
             StoreError: The plan can't be written.
         """
-        now, folder = time.time(), str(Path.cwd())
-        sweep = cls(directory.absolute(), entry, grid, now, tuple(command), launcher, workers, folder)
+        sweep = cls(
+            directory=directory.absolute(),
+            entry=entry,
+            program=program or entry,
+            label=label,
+            grid=grid,
+            started_at=time.time(),
+            command=tuple(command),
+            launcher=launcher,
+            workers=workers,
+            folder=str(Path.cwd()),
+            config_dir=config_dir,
+        )
         kept = {name: getattr(sweep, name) for name in KEPT}
         plan = {"schema": PLAN_VERSION, "cells": len(grid), "axes": grid.axes, **kept}
         with whole_file(directory / "plan.json") as file:
@@ -148,11 +186,11 @@ class Sweep:
     def _runs(self, number: int) -> list[Found]:
         try:
             note = json.loads(self._note(number).read_bytes())
-        except (OSError, ValueError):  # another worker is writing it, or nobody has
+            if "reason" in note:
+                return [Found("failed", str(note["reason"]), sweep=self.name)]
+            return [self._run(place, anew=note["anew"]) for place in note["runs"]] or [Found("missing")]
+        except (*MALFORMED, KeyError):  # another worker is writing it, nobody has, or it is damaged
             return [Found("missing")]
-        if "reason" in note:
-            return [Found("failed", note["reason"], sweep=self.name)]
-        return [self._run(place, anew=note["anew"]) for place in note["runs"]]
 
     def _run(self, place: str | None, *, anew: bool) -> Found:
         """Return the state of a run; one to be computed `anew` is done only after this sweep computed it."""
@@ -189,11 +227,21 @@ class Sweep:
         """Return how many cells have not ended."""
         return sum(not found.ended for found in self.cells())
 
+    def run_ids(self, number: int) -> frozenset[str]:
+        """Return the ids of a cell's runs, as far as these are known."""
+        return frozenset(Path(found.path).name for found in self._found(number) if found.path is not None)
+
     @property
-    def output(self) -> str:
-        """The folder of run directories; relative to the command's folder if it lies below it."""
-        output, given = self.directory.parents[1], Path(self.folder)
-        return str(output.relative_to(given) if output.is_relative_to(given) else output)
+    def output(self) -> Path:
+        """The folder of run directories; relative to this process's folder if it lies below it."""
+        output, here = self.directory.parents[1], Path.cwd()
+        return output.relative_to(here) if output.is_relative_to(here) else output
+
+    @property
+    def again(self) -> str:
+        """The command that computes what is missing, as typed in a shell."""
+        flags = [] if self.config_dir is None else [f"--config-dir={self.config_dir}"]
+        return typed(self.program, ["-m", *flags, *self.command])
 
     @property
     def age(self) -> float:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from rich.markup import escape
+
 from experiments.signals import handled
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import CellPlace, Sweep
@@ -132,5 +134,5 @@ def patiently(look: Callable[[], T], sweep: Sweep) -> T:
             if time.monotonic() - began > FOLDER_PATIENCE:
                 raise
             if time.monotonic() - began < WORKER_PAUSE:
-                console.print(f"[yellow]waiting for the sweep's folder[/] ({error})")
+                console.print(f"[yellow]waiting for the sweep's folder[/] ({escape(str(error))})")
             time.sleep(WORKER_PAUSE)

@@ -13,8 +13,9 @@ from omegaconf import DictConfig
 from experiments.config import checked
 from experiments.frame import Context, Experiment
 from experiments.running import flush_subnormals, run_experiment
+from experiments.sweeps.progress import console
 from experiments.training.trainer import Trainer
-from swag_repro.errors import SettingError, UserError
+from swag_repro.errors import SettingError, UserError, check_number, check_seed
 from swag_repro.runs.records import is_finished
 from swag_repro.runs.store import Store
 from swag_repro.training import Machine, World
@@ -30,8 +31,7 @@ def check_shares(setting: str, shares: Iterable[float], remedy: str) -> None:
         SettingError: A share is below 0 or above 1.
     """
     for share in shares:
-        if not 0 <= share <= 1:
-            raise SettingError(setting, "should be shares of the training, from 0 to 1", share, remedy)
+        check_number(setting, share, least=0, most=1, remedy=f"These are shares of the training: {remedy}")
 
 
 class TrainingExperiment(Experiment):
@@ -43,6 +43,8 @@ class TrainingExperiment(Experiment):
     def parts(cls, config: DictConfig) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         check_shares("snapshots", config.snapshots, "0 is its start, 1 its end.")
+        check_seed("seed", config.seed)
+        check_number("checkpoint_seconds", config.checkpoint_seconds, least=0)
         parts = super().parts(config)
         return {**parts, "device": World.current().device(parts["device"])}
 
@@ -54,7 +56,7 @@ class TrainingExperiment(Experiment):
         """Train from the last checkpoint to the end; write the weights and curves."""
         if context.place is not None and World.current().size > 1:
             raise SettingError("-m", "should be left out under torchrun", "a sweep", "Train one by one.")
-        with World.current().joined(self.device):
+        with World.current().joined(self.device, _say_waiting):
             self.trainer(context).train()
 
     @property
@@ -74,10 +76,15 @@ class TrainingExperiment(Experiment):
         )
 
 
+def _say_waiting() -> None:
+    console.print(f"waiting for the other processes of torchrun, {World.current().size} in all")
+
+
 def train_with_others(composed: DictConfig, kind: type[TrainingExperiment]) -> None:
     """Run the entry point of a training in each of its processes."""
     if World.current().rank:
-        _assist(composed, kind)
+        if not composed.sweep.dry_run:
+            _assist(composed, kind)
     else:
         run_experiment(composed, kind)
 

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from experiments.checkpoints import Checkpoints
 from experiments.frame import Context, Experiment
 from experiments.signals import interrupt
-from experiments.sweeps.progress import increments
+from experiments.sweeps.progress import console, increments
 from experiments.sweeps.sweep import interruptible
 from swag_repro.runs.files import digest
 from swag_repro.runs.store import Run
@@ -204,5 +204,9 @@ class ClassifierTrainer(Trainer[ClassifierLoop]):
         """Score the final weights on the training images; the first process writes the rows."""
         self._note("fitted", self.training.fitted())
         if self.context is not None:
+            rows = [row for row in self.state.rows if row["statistic"] == "accuracy"]
+            last = {row["definition"]: row["value"] for row in rows}
+            told = f"{last['test']:.1%} of held-out images, {last['fitted']:.1%} of its own"
+            console.print(f"  accuracy: {told}")
             origin = {**self.experiment.origin, "quantity": KEY}
             self.context.run.write_rows([{**origin, **row} for row in self.state.rows])

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from experiments.building import build, build_network
+from experiments.building import build, build_network, check_network
 from experiments.frame import Context
 from experiments.science import EXPERIMENT_VERSIONS
 from experiments.training.alongside import TrainingExperiment
@@ -81,6 +81,11 @@ class ClassifierTraining(TrainingExperiment):
     def trainer(self, context: Context | None) -> ClassifierTrainer:
         """Return the trainer that runs the training to its end."""
         return ClassifierTrainer(self, self.training(), context)
+
+    def check(self) -> None:
+        """Raise what computing would raise at its start, without computing."""
+        super().check()
+        check_network(self.weights, self._trained_architecture, tuple(self.architecture.taps))
 
     @cached_property
     def _trained_architecture(self) -> Architecture:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from swag_repro.errors import check_number
+
 NOWHERE = 1e-9
 """Share of a style below which it counts as none."""
 
@@ -33,10 +35,17 @@ class Normalization:
     Attributes:
         correction: 0 divides by M, 1 by M − 1.
         eps: added to the variance of what is normalised.
+
+    Raises:
+        SettingError: a number is out of range.
     """
 
     correction: int
     eps: float
+
+    def __post_init__(self) -> None:
+        check_number("generator.normalization.correction", self.correction, least=0, most=1, whole=True)
+        check_number("generator.normalization.eps", self.eps, least=0)
 
     def moments(self, features: Tensor, where: Tensor | None = None) -> ChannelMoments:
         """Return the moments of features `(B, D, H, W)`, or of some positions only.

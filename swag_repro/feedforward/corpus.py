@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor
 
 from swag_repro import images
-from swag_repro.errors import DataError, SettingError, check_choice
+from swag_repro.errors import DataError, check_choice, check_number
 from swag_repro.images import Resize, luminance
 from swag_repro.images.files import read_rgb
 from swag_repro.images.sieve import Sieve
@@ -146,9 +146,8 @@ class Cropping:
 
     def __post_init__(self) -> None:
         _ = self._resize
-        if not 16 <= self.size <= self.short:
-            rule = f"should be from 16 to crop.short, {self.short}"
-            raise SettingError("crop.size", rule, self.size, "Choose a smaller one.")
+        remedy = "It should be at most crop.short."
+        check_number("crop.size", self.size, least=16, most=self.short, whole=True, remedy=remedy)
 
     @property
     def _resize(self) -> Resize:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import check_number
+
+BOUNDS: Mapping[str, dict[str, Any]] = {
+    "steps": {"least": 1, "whole": True},
+    "batch_size": {"least": 1, "whole": True},
+    "lr": {"above": 0},
+    "decay": {"least": 0},
+    "beta1": {"least": 0, "below": 1},
+    "beta2": {"least": 0, "below": 1},
+}
+"""The bounds of a recipe's numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,22 +49,14 @@ class FeedforwardRecipe:
     clip: float | None
 
     def __post_init__(self) -> None:
-        rules = {
-            "steps": (self.steps >= 1, "should be a whole number from 1"),
-            "batch_size": (self.batch_size >= 1, "should be a whole number from 1"),
-            "lr": (self.lr > 0, "should be positive"),
-            "decay": (self.decay >= 0, "should be 0 or more"),
-            "beta1": (0 <= self.beta1 < 1, "should be from 0 to below 1"),
-            "beta2": (0 <= self.beta2 < 1, "should be from 0 to below 1"),
-            "clip": (self.clip is None or self.clip > 0, "should be positive, or null"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise SettingError(f"recipe.{name}", rule, repr(getattr(self, name)), "Choose another value.")
+        for name, bounds in BOUNDS.items():
+            check_number(f"recipe.{name}", getattr(self, name), **bounds)
+        if self.clip is not None:
+            check_number("recipe.clip", self.clip, above=0, remedy="null leaves gradients as they are.")
 
     def optimizer(self, network: nn.Module) -> Adam:
         """Return the optimizer of all parameters."""
-        return Adam(network.parameters(), lr=self.lr, betas=(self.beta1, self.beta2))
+        return Adam(network.parameters(), lr=self.lr, betas=(float(self.beta1), float(self.beta2)))
 
     def scheduler(self, optimizer: Optimizer, steps: int) -> LambdaLR:  # noqa: ARG002  (they don't matter here)
         """Return the scheduler of the learning rate."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_number
 from swag_repro.feedforward.adain import ChannelMoments, blended
 from swag_repro.feedforward.decoder import Stage, reach, stride
 from swag_repro.feedforward.generators import AdaIN, Generator
@@ -188,8 +188,7 @@ def _shrunk(place: tuple[slice, slice], by: int) -> tuple[slice, slice]:
 
 
 def _check(generator: Generator, styles: Sequence[Style], alpha: float) -> None:
-    if not 0 <= alpha <= 1:
-        raise SettingError("alpha", "should be from 0 to 1", repr(alpha), "1 is the whole style.")
+    check_number("alpha", alpha, least=0, most=1, remedy="1 is the whole style.")
     if not generator.reads_styles:
         return
     if not sum(style.weight for style in styles) > 0:

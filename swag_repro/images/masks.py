@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from swag_repro.errors import ImageError, SettingError
+from swag_repro.errors import ImageError, check_number
 from swag_repro.images.picture import Picture
 from swag_repro.images.resize import Resize
 
@@ -65,8 +65,7 @@ def feathered(mask: Tensor, feather: float) -> Tensor:
     Raises:
         SettingError: `feather` is negative or not finite.
     """
-    if not 0 <= feather < math.inf:
-        raise SettingError("feather", "should be a number from 0", feather, "0 leaves edges as they are.")
+    check_number("feather", feather, least=0, most=1, remedy="0 leaves edges as they are.")
     short = min(mask.shape[1:])
     deviation = feather * short
     width = 2 * min(math.ceil(REACH * deviation), short - 1) + 1

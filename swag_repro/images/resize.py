@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from PIL import Image
 
-from swag_repro.errors import ImageError, SettingError, check_choice
+from swag_repro.errors import ImageError, check_choice, check_number
 from swag_repro.images.files import MIN_SIDE
 
 Policy = Literal["short", "long", "squash", "none"]
@@ -34,9 +34,8 @@ class Resize:
     interpolation: Interpolation
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < MIN_SIDE:
-            rule = f"should be an integer of at least {MIN_SIDE} (pixels)"
-            raise SettingError("images.size", rule, repr(self.size), "Choose a larger size.")
+        most, remedy = MAX_PIXELS // MIN_SIDE, "These are pixels."
+        check_number("images.size", self.size, least=MIN_SIDE, most=most, whole=True, remedy=remedy)
         check_choice("images.resize", self.policy, get_args(Policy))
         check_choice("images.interpolation", self.interpolation, get_args(Interpolation))
 

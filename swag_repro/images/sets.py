@@ -8,7 +8,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from swag_repro import names
-from swag_repro.errors import ImageError, SettingError
+from swag_repro.errors import ImageError, check_number
 from swag_repro.images.files import READ_FORMATS
 from swag_repro.images.picture import Picture, Role
 from swag_repro.images.sieve import Sieve
@@ -102,9 +102,8 @@ def folder(path: str | Path, *, limit: int | None = None) -> tuple[Picture, ...]
 
 
 def _check_limit(limit: int | None) -> None:
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
-        rule = "should be at least 1, or null"
-        raise SettingError("images.source.limit", rule, repr(limit), "Use null for all images.")
+    if limit is not None:
+        check_number("images.source.limit", limit, least=1, whole=True, remedy="null takes all images.")
 
 
 def _find(place: Path, sieve: Sieve) -> tuple[Path, list[Path]]:

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from swag_repro.errors import NonFiniteError, SettingError
+from swag_repro.errors import NonFiniteError, check_number
 from swag_repro.images.picture import Picture
 from swag_repro.images.resize import Resize
 from swag_repro.runs.files import whole_file
@@ -36,11 +36,10 @@ def batches(pictures: Iterable[Picture], resize: Resize, batch_size: int) -> Ite
     grow with their number.
 
     Raises:
-        SettingError: `batch_size` is below 1.
+        check_number: `batch_size` is below 1.
         ImageError: As for `load_image`, when the picture's turn comes.
     """
-    if batch_size < 1:
-        raise SettingError("compute.batch_size", "should be at least 1", batch_size, "Choose a larger one.")
+    check_number("compute.batch_size", batch_size, least=1, whole=True)
     held: list[tuple[Picture, Tensor]] = []
     for picture in pictures:
         image = load_image(picture, resize)

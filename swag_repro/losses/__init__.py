@@ -7,7 +7,6 @@ from swag_repro.losses.base import (
     LayerLoss,
     Loss,
     LossContext,
-    check_weight,
     total_variation,
 )
 from swag_repro.losses.bn import BatchNormLoss
@@ -74,7 +73,6 @@ __all__ = [
     "Style",
     "Targets",
     "Terms",
-    "check_weight",
     "content_distance",
     "gradient_norms",
     "gram_distance_in_style_basis",

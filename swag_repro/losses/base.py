@@ -6,7 +6,6 @@ near 1e-30), and line searches compare them closely. No value mixes two images o
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -154,9 +153,3 @@ def total_variation(images: Tensor) -> Tensor:
         (step.square().mean(dim=(1, 2, 3)).double() for step in steps if step.numel()),
         start=torch.zeros(len(images), dtype=torch.float64, device=images.device),
     )
-
-
-def check_weight(setting: str, weight: float) -> None:
-    """Raise a `SettingError` unless the weight is a finite number from 0."""
-    if not (isinstance(weight, int | float) and 0 <= weight < math.inf):
-        raise SettingError(setting, "should be a number from 0", repr(weight), "0 leaves the term out.")

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from swag_repro.errors import SettingError
-from swag_repro.losses.base import PIXELS, Features, Loss, LossContext, check_weight
+from swag_repro.errors import SettingError, check_number
+from swag_repro.losses.base import PIXELS, Features, Loss, LossContext
 
 
 class Fusion:
@@ -81,6 +81,6 @@ def _check(losses: Mapping[str, Loss], weights: Sequence[float]) -> None:
         rule = f"should be one for each of {list(losses)}"
         raise SettingError("weights of Fusion", rule, list(weights), "Give as many as losses.")
     for name, weight in zip(losses, weights, strict=True):
-        check_weight(f"weight of {name} in Fusion", weight)
+        check_number(f"weight of {name} in Fusion", weight, least=0)
     if not math.fsum(weights) > 0:
         raise SettingError("weights of Fusion", "should have a sum above 0", list(weights), "Raise one.")

@@ -13,7 +13,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.linalg import vecdot
 from torch.nn import functional as F
 
-from swag_repro.errors import SettingError, check_choice
+from swag_repro.errors import check_choice, check_number
 from swag_repro.losses.base import LayerLoss, column, squares
 from swag_repro.statistics import gram
 
@@ -264,9 +264,7 @@ class RobustGramLoss(LayerLoss):
 
     def __post_init__(self) -> None:
         check_choice("normalizer of RobustGramLoss", self.normalizer, NORMALIZERS)
-        if not 0 < self.threshold < math.inf:
-            rule = "should be a number above 0"
-            raise SettingError("threshold of RobustGramLoss", rule, self.threshold, "0.1 is a usual one.")
+        check_number("threshold of RobustGramLoss", self.threshold, above=0)
 
     def keep(self, matrix: Tensor) -> GramTarget:
         """Return the style image's side of the loss, from a layer `(1, D, M)`."""

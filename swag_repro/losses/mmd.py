@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.linalg import vecdot, vector_norm
 
-from swag_repro.errors import SettingError, check_choice
-from swag_repro.losses.base import LayerLoss, check_weight, squares
+from swag_repro.errors import SettingError, check_choice, check_number, check_seed
+from swag_repro.losses.base import LayerLoss, squares
 from swag_repro.losses.draws import generator
 from swag_repro.losses.gram import GramTarget, gram_distance_to_targets
 from swag_repro.losses.moments import channel_means
@@ -117,7 +117,7 @@ class PolynomialMMD(LayerLoss):
     normalizer: str
 
     def __post_init__(self) -> None:
-        check_weight("c of PolynomialMMD", self.c)
+        check_number("c of PolynomialMMD", self.c, least=0)
         check_choice("normalizer of PolynomialMMD", self.normalizer, POLYNOMIAL_NORMALIZERS)
 
     def keep(self, matrix: Tensor) -> PolynomialTarget:
@@ -362,14 +362,11 @@ class GaussianMMD(LayerLoss):
     def __post_init__(self) -> None:
         check_choice("estimator of GaussianMMD", self.estimator, ESTIMATORS)
         check_choice("normalizer of GaussianMMD", self.normalizer, GAUSSIAN_NORMALIZERS)
-        if self.bandwidth != "mean" and not (
-            isinstance(self.bandwidth, int | float) and 0 < self.bandwidth < math.inf
-        ):
-            rule, remedy = "should be `mean` or a number above 0", "`mean` is the authors' choice."
-            raise SettingError("bandwidth of GaussianMMD", rule, repr(self.bandwidth), remedy)
-        if not (isinstance(self.least_pairs, int) and self.least_pairs > 0):
-            rule, remedy = "should be a whole number from 1", "More pairs, less noise."
-            raise SettingError("least_pairs of GaussianMMD", rule, repr(self.least_pairs), remedy)
+        if self.bandwidth != "mean":
+            remedy = "`mean` is the authors' choice."
+            check_number("bandwidth of GaussianMMD", self.bandwidth, above=0, remedy=remedy)
+        check_number("least_pairs of GaussianMMD", self.least_pairs, least=1, whole=True)
+        check_seed("seed of GaussianMMD", self.seed)
 
     @property
     def stochastic(self) -> bool:

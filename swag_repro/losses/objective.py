@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from swag_repro.errors import SettingError, check_choice
+from swag_repro.errors import SettingError, check_choice, check_number
 from swag_repro.losses.balance import (
     BALANCES,
     MATCHES,
@@ -22,7 +22,7 @@ from swag_repro.losses.balance import (
     shares,
     side_units,
 )
-from swag_repro.losses.base import PIXELS, Features, Loss, LossContext, check_weight, total_variation
+from swag_repro.losses.base import PIXELS, Features, Loss, LossContext, total_variation
 from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak
 
 Network = Callable[[Tensor], Features]
@@ -191,11 +191,15 @@ class Objective:
     transformations: Transformation | None = None
 
     def __post_init__(self) -> None:
-        check_weight("objective.content_weight", self.content.weight)
-        check_weight("objective.style_weight", self.style.weight)
-        check_weight("objective.total_variation_weight", self.total_variation_weight)
-        for tap, weight in (*self.content.taps.items(), *self.style.taps.items()):
-            check_weight(f"objective weight of {tap}", weight)
+        weights = {
+            "objective.content_weight": self.content.weight,
+            "objective.style_weight": self.style.weight,
+            "objective.total_variation_weight": self.total_variation_weight,
+            **{f"objective weight of {tap}": weight for tap, weight in self.content.taps.items()},
+            **{f"objective weight of {tap}": weight for tap, weight in self.style.taps.items()},
+        }
+        for setting, weight in weights.items():
+            check_number(setting, weight, least=0, remedy="0 leaves the term out.")
         if not (self.content.read or self.style.read):
             rule = "should leave a term for content or style"
             raise SettingError("objective weights", rule, "weights of 0 only", "Raise one of them.")
@@ -495,7 +499,7 @@ def style_weights(styles: Sequence[Style]) -> list[float]:
         SettingError: a weight that is negative or not finite, an empty mask, or a sum of 0.
     """
     for style in styles:
-        check_weight("weight of a style", style.weight)
+        check_number("weight of a style", style.weight, least=0)
         if style.mask is not None and not float(style.mask.max()) > 0:
             rule = "should be above 0 somewhere: white is where the style is wanted"
             raise SettingError("masks", rule, "an empty mask", "Paint the region white.")

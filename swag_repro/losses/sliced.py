@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import check_number, check_seed
 from swag_repro.losses.base import LayerLoss
 from swag_repro.losses.draws import generator
 from swag_repro.quantiles import common_quantiles, weighted_quantiles
@@ -70,9 +70,9 @@ class SlicedWasserstein(LayerLoss):
     seed: int
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.projections, int) and self.projections > 0):
-            rule, remedy = "should be a whole number from 1", "More projections, less noise."
-            raise SettingError("projections of SlicedWasserstein", rule, repr(self.projections), remedy)
+        name, remedy = "projections of SlicedWasserstein", "More projections, less noise."
+        check_number(name, self.projections, least=1, whole=True, remedy=remedy)
+        check_seed("seed of SlicedWasserstein", self.seed)
 
     @property
     def stochastic(self) -> bool:

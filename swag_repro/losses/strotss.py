@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import check_number, check_seed
 from swag_repro.losses.base import PIXELS, Features, LossContext
 from swag_repro.losses.draws import generator
 from swag_repro.smoothing import at_least_float32
@@ -226,11 +226,11 @@ class _Sampling(ABC):
 
     def __post_init__(self) -> None:
         self._check_number("samples", least=2)
+        check_seed(f"seed of {type(self).__name__}", self.seed)
 
     def _check_number(self, name: str, *, least: int) -> None:
-        if not isinstance(value := getattr(self, name), int) or value < least:
-            rule, remedy = f"should be a whole number from {least}", "conf/loss has the authors'."
-            raise SettingError(f"{name} of {type(self).__name__}", rule, repr(value), remedy)
+        setting = f"{name} of {type(self).__name__}"
+        check_number(setting, getattr(self, name), least=least, whole=True)
 
     @abstractmethod
     def target(self, features: Features) -> Any:

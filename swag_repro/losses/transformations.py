@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import check_number, check_seed
 from swag_repro.losses.draws import generator
 
 
@@ -37,14 +37,10 @@ class RandomTransformations:
     seed: int
 
     def __post_init__(self) -> None:
-        bounds = {"jitter": math.inf, "rotation": math.inf, "scale": 1}
-        for name, below in bounds.items():
-            if not 0 <= getattr(self, name) < below:
-                rule = "should be 0 or more" + (", and below 1" if below == 1 else "")
-                raise SettingError(f"transformations.{name}", rule, getattr(self, name), "0 leaves it out.")
-        if not isinstance(self.seed, int) or not self.seed >= 0:
-            rule = "should be a whole number from 0"
-            raise SettingError("transformations.seed", rule, repr(self.seed), "Choose one.")
+        for name, below in {"jitter": math.inf, "rotation": math.inf, "scale": 1}.items():
+            value, remedy = getattr(self, name), "0 leaves it out."
+            check_number(f"transformations.{name}", value, least=0, below=below, remedy=remedy)
+        check_seed("transformations.seed", self.seed)
 
     def __call__(self, images: Tensor, draws: Sequence[int]) -> Tensor:
         """Return images `(A, 3, H, W)`, each moved as its draw says; differentiable, in the same shape."""

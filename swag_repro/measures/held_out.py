@@ -10,7 +10,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from swag_repro.errors import SettingError, UserError
+from swag_repro.errors import SettingError, UserError, check_number, check_seed
 from swag_repro.images import grey
 from swag_repro.images.files import MIN_SIDE
 from swag_repro.measures.distances import (
@@ -213,13 +213,11 @@ class Measures:
     size: int | None
 
     def __post_init__(self) -> None:
-        if self.projections < 1:
-            raise SettingError(
-                "measures.projections", "should be at least 1", self.projections, "64 are a good number."
-            )
-        if self.size is not None and self.size < MIN_SIDE:
-            rule = f"should be at least {MIN_SIDE} (pixels), or null"
-            raise SettingError("measures.size", rule, self.size, "null measures pictures as they are.")
+        check_number("measures.projections", self.projections, least=1, whole=True)
+        check_seed("measures.seed", self.seed)
+        if self.size is not None:
+            remedy = "null measures pictures as they are."
+            check_number("measures.size", self.size, least=MIN_SIDE, whole=True, remedy=remedy)
 
     def choose(self, optimised: WeightedNetwork) -> WeightedNetwork:
         """Return the network that measures the pictures of the optimised one.

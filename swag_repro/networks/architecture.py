@@ -8,8 +8,8 @@ from difflib import get_close_matches
 
 from torch import nn
 
-from swag_repro.errors import SettingError
-from swag_repro.networks.shortcuts import check_scale, scale_shortcuts
+from swag_repro.errors import SettingError, check_number
+from swag_repro.networks.shortcuts import scale_shortcuts
 
 # Mean and standard deviation of ImageNet's RGB channels in [0, 1] (torchvision's reference training).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -63,7 +63,8 @@ class Architecture:
         self._check_known("hypercolumn_taps", self.columns)
         self._check_known("statistic_taps", self.statistic_taps)
         if self.shortcut is not None:
-            check_scale(self.shortcut)
+            remedy = "1 is the residual network, 0 has no shortcuts."
+            check_number("network.shortcut", self.shortcut, least=0, most=1, remedy=remedy)
 
     def build(self, **settings: object) -> nn.Module:
         """Return the network with the weights that its builder gives it and its shortcuts scaled.

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_choice
 from swag_repro.networks.checkpoints import checkpointed
 
 AUTOCAST_DTYPES = ("bfloat16", "float16")
@@ -46,9 +46,8 @@ class Execution:
     checkpoints: bool = False
 
     def __post_init__(self) -> None:
-        if self.autocast is not None and self.autocast not in AUTOCAST_DTYPES:
-            rule = f"should be one of {AUTOCAST_DTYPES} or null"
-            raise SettingError("execution.autocast", rule, repr(self.autocast), "bfloat16 is a good choice.")
+        if self.autocast is not None:
+            check_choice("execution.autocast", self.autocast, AUTOCAST_DTYPES)
 
     def apply(self, extractor: fx.GraphModule) -> nn.Module:
         """Return the traced network with these switches; the parameters of `extractor` don't change.

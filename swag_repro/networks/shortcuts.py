@@ -61,21 +61,6 @@ def residual_units(network: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
 
 
-def check_scale(scale: object) -> None:
-    """Raise unless λ is a number from 0 to 1.
-
-    Raises:
-        SettingError: λ is no such number.
-    """
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale <= 1:
-        raise SettingError(
-            "network.shortcut",
-            "should be a number from 0 to 1",
-            repr(scale),
-            "1 is the residual network, 0 has no shortcuts.",
-        )
-
-
 def idle_modules(network: nn.Module) -> list[str]:
     """Return the names of modules whose parameters no output depends on: shortcuts with λ = 0."""
     return [

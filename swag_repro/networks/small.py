@@ -13,7 +13,7 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 from torchvision.ops.misc import Conv2dNormActivation
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import check_number
 from swag_repro.networks.variants import BeforeReLU
 
 STAGES = 4
@@ -107,7 +107,8 @@ def small_resnet(
     Raises:
         SettingError: a number that makes no network.
     """
-    _check_positive(width=width, units=units, num_classes=num_classes)
+    _check_sizes(width=width, units=units, num_classes=num_classes)
+    check_number("network.builder.leak", leak, least=0, below=1)
     network = SmallResNet(
         width=width,
         units=units,
@@ -164,12 +165,10 @@ def small_vgg(*, width: int, units: int, num_classes: int) -> nn.Module:
     Raises:
         SettingError: a number that makes no network.
     """
-    _check_positive(width=width, units=units, num_classes=num_classes)
+    _check_sizes(width=width, units=units, num_classes=num_classes)
     return SmallVGG(width=width, units=units, num_classes=num_classes)
 
 
-def _check_positive(**settings: int) -> None:
+def _check_sizes(**settings: int) -> None:
     for name, value in settings.items():
-        if value < 1:
-            rule = "should be a whole number from 1"
-            raise SettingError(f"network.builder.{name}", rule, repr(value), "Choose one.")
+        check_number(f"network.builder.{name}", value, least=1, whole=True)

@@ -33,6 +33,14 @@ class Addition:
         return self.shortcut + self.branch
 
 
+def check_units(architecture: Architecture) -> None:
+    """Raise a `SettingError` if a network has no residual units."""
+    with torch.device("meta"):
+        units = residual_units(architecture.build())
+    if not units:
+        raise SettingError("network", "should have residual units", architecture.name, "Choose a ResNet.")
+
+
 @torch.inference_mode()
 def additions(network: nn.Module, architecture: Architecture, images: Tensor) -> dict[str, Addition]:
     """Run a network, and return what each of its residual units adds.
@@ -46,8 +54,6 @@ def additions(network: nn.Module, architecture: Architecture, images: Tensor) ->
         SettingError: the network has no residual units.
     """
     units = residual_units(network)
-    if not units:
-        raise SettingError("network", "should have residual units", architecture.name, "Choose a ResNet.")
     mean, std = (
         torch.tensor(values, device=images.device).view(3, 1, 1)
         for values in (architecture.mean, architecture.std)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_number
 
 
 class Canvas(Protocol):
@@ -100,9 +100,7 @@ class LaplacianPyramid:
     levels: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.levels, int) or self.levels < 1:
-            rule = "should be a whole number from 1"
-            raise SettingError("canvas.levels", rule, repr(self.levels), "For none, use canvas=pixels.")
+        check_number("canvas.levels", self.levels, least=1, whole=True, remedy="For none, use canvas=pixels.")
 
     def encode(self, images: Tensor) -> Tensor:
         """Return residuals, fine to coarse, then the smallest image: `(B, 3, H, W)` → `(B, N)`."""
@@ -155,8 +153,7 @@ class FourierSpectrum:
     colors: Sequence[float]
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < math.inf:
-            raise SettingError("canvas.decay", "should be 0 or more", self.decay, "1 is that of photographs.")
+        check_number("canvas.decay", self.decay, least=0, remedy="1 is that of photographs.")
         if len(self.colors) != 3 or not all(0 < unit < math.inf for unit in self.colors):
             rule = "should be three numbers above 0"
             raise SettingError("canvas.colors", rule, list(self.colors), "One for each opponent colour.")

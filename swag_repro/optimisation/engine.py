@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swag_repro.errors import SettingError, check_choice
+from swag_repro.errors import SettingError, check_choice, check_number
 from swag_repro.losses import BALANCING_DRAWS, Network, Objective, Style, Terms
 from swag_repro.memory import out_of_memory
 from swag_repro.optimisation.canvas import Canvas, Pixels
@@ -46,6 +46,13 @@ NEGLIGIBLE_LOSS = 1e-6
 
 
 RESULTS = ("best", "last")
+
+
+def check_optimizer(objective: Objective, optimizer: Optimizer) -> None:
+    """Raise a `SettingError` if the objective draws samples, and the optimiser needs the same loss twice."""
+    if objective.stochastic and isinstance(optimizer, LBFGS):
+        rule = "should be adam or rmsprop for a loss that draws samples anew at each step"
+        raise SettingError("optimizer", rule, "lbfgs", "Add optimizer=adam.")
 
 
 class Optimisation:
@@ -93,9 +100,9 @@ class Optimisation:
         plateau: Plateau | None = None,
     ) -> None:
         check_choice("result", result, RESULTS)
-        for name, number, least in (("steps", steps, 0), ("evaluations", evaluations, 1)):
-            if number is not None and number < least:
-                raise SettingError(name, f"should be at least {least}", number, "Choose a larger number.")
+        check_number("steps", steps, least=0, whole=True)
+        if evaluations is not None:
+            check_number("evaluations", evaluations, least=1, whole=True)
         if start.shape != contents.shape:
             raise ValueError(f"start should be {tuple(contents.shape)}; found {tuple(start.shape)}")
         self._network, self._objective = network, objective
@@ -105,9 +112,7 @@ class Optimisation:
         with _memory_problems(contents):
             self._targets = objective.targets(network, contents, styles)
         self._optimizer = optimizer(self._canvas.encode(self._start))
-        if objective.stochastic and isinstance(self._optimizer, LBFGS):
-            rule = "should be adam or rmsprop for a loss that draws samples anew at each step"
-            raise SettingError("optimizer", rule, "lbfgs", "Add optimizer=adam.")
+        check_optimizer(objective, self._optimizer)
         self._newest = objective.stochastic or result == "last"
         self._pairs = [PairRecord(UNKNOWN_LOSSES, UNKNOWN_LOSSES, UNKNOWN_LOSSES) for _ in contents]
         self._trends = [Trend() for _ in contents]

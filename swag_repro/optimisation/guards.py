@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from swag_repro.errors import SettingError, check_choice
+from swag_repro.errors import check_choice, check_number
 
 WATCHED = ("loss", "image")
 
@@ -39,15 +38,10 @@ class Guards:
     step_scale: float
 
     def __post_init__(self) -> None:
-        rules = {
-            "explosion": (self.explosion > 1, "should be above 1"),
-            "patience": (self.patience >= 1, "should be at least 1"),
-            "recoveries": (self.recoveries >= 0, "should be at least 0"),
-            "step_scale": (0 < self.step_scale < 1, "should be between 0 and 1"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise SettingError(f"guards.{name}", rule, getattr(self, name), "Leave it at its default.")
+        check_number("guards.explosion", self.explosion, above=1)
+        check_number("guards.patience", self.patience, least=1, whole=True)
+        check_number("guards.recoveries", self.recoveries, least=0, whole=True)
+        check_number("guards.step_scale", self.step_scale, above=0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +68,9 @@ class Plateau:
 
     def __post_init__(self) -> None:
         check_choice("stop.of", self.of, WATCHED)
-        if self.change is not None and not 0 < self.change < math.inf:
-            rule = "should be above 0, or null"
-            raise SettingError("stop.change", rule, self.change, "The paper's is 0.005.")
-        if self.every < 1:
-            raise SettingError("stop.every", "should be at least 1", self.every, "50 is a good number.")
+        if self.change is not None:
+            check_number("stop.change", self.change, above=0, remedy="null never ends a pair early.")
+        check_number("stop.every", self.every, least=1, whole=True)
 
 
 @dataclass

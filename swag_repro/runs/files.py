@@ -67,6 +67,19 @@ def whole_file(path: Path, *, below: Path | None = None) -> Iterator[BinaryIO]:
             beside.unlink(missing_ok=True)
 
 
+def path_of(text: str) -> Path:
+    """Return the path that a user gave; `~` is the home directory."""
+    return Path(text).expanduser()
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is there; no path is too long, and no refusal an error."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def make_folder(folder: Path, *, below: Path | None = None) -> None:
     """Make a folder, and those around it, where they are missing.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_number
 from swag_repro.losses.base import Features, LossContext
 from swag_repro.losses.objective import Network, Objective, Reference, Request, Side
 from swag_repro.networks import TappedNetwork
@@ -43,8 +43,7 @@ class TiledObjective(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.tile >= 1:
-            raise SettingError("tile", "should be a number of pixels, or null", self.tile, "Choose 1024.")
+        check_number("tile", self.tile, least=1, whole=True, remedy="null never takes tiles.")
         for side in (self.content, self.style):
             if side.read and means_of(side.loss) is None:
                 rule = "should be null for a loss that is no function of means over positions"

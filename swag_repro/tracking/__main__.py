@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TextIO
 
 from swag_repro.errors import StoreError, UserError
+from swag_repro.runs.files import path_of
 from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
+from swag_repro.streams import standard_streams
 from swag_repro.tracking.sync import rebuild, sync
 
 STATE_WORDS = {
@@ -29,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     try:
-        if not options.runs.is_dir():
-            found = f"no folder {options.runs}"
-            raise StoreError("--runs", "should be an output folder of experiments", found, "Run one.")
+        if not options.output.is_dir():
+            found = f"no folder {options.output}"
+            raise StoreError("--output", "should be an output folder of experiments", found, "Run one.")
         return _sync(options) if options.command == "sync" else _rebuild(options)
     except UserError as error:
         _say(f"Error: {error}", sys.stderr)
@@ -40,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     folder = argparse.ArgumentParser(add_help=False)
-    folder.add_argument("--runs", type=Path, default=Path("outputs"), help="output folder of the experiments")
+    folder.add_argument(
+        "--output", type=path_of, default=Path("outputs"), help="output folder of the experiments"
+    )
     parser = argparse.ArgumentParser(prog="swag", description="Runs in W&B.")
     commands = parser.add_subparsers(dest="command", required=True)
     sending = commands.add_parser(
@@ -65,7 +69,7 @@ def _positive(text: str) -> float:
 
 def _sync(options: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
-    for sent in sync(all_runs(options.runs), options.runs, timeout=options.timeout):
+    for sent in sync(all_runs(options.output), options.output, timeout=options.timeout):
         counts[sent.state] += 1
         if sent.state in ("sent", "failed"):
             _say(f"{sent.run_id} {sent.state}{sent.reason and ': '}{sent.reason}")
@@ -79,12 +83,14 @@ def _rebuild(options: argparse.Namespace) -> int:
         found = "both" if options.all else "neither"
         raise StoreError("run", "should be named, or else --all given", found, "Name run ids, or give --all.")
     records = (
-        list(all_runs(options.runs)) if options.all else [_named(options.runs, run) for run in options.run]
+        list(all_runs(options.output))
+        if options.all
+        else [_named(options.output, run) for run in options.run]
     )
     failed = 0
     for record in records:
         try:
-            state = _rebuilt(record, Store(options.runs))
+            state = _rebuilt(record, Store(options.output))
         except UserError as error:
             state, failed = f"failed: {error}", failed + 1
         _say(f"{record.path.name} {state}")
@@ -109,4 +115,5 @@ def _say(text: str, to: TextIO | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with standard_streams():
+        sys.exit(main())

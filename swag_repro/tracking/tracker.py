@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from PIL import Image
 
-from swag_repro.errors import SettingError, check_choice
+from swag_repro.errors import check_choice, check_number
 from swag_repro.runs.records import reason_of
 from swag_repro.tracking.about import About
 from swag_repro.tracking.environment import (
@@ -237,7 +237,7 @@ def tracked(
         SettingError: `mode` is unknown, or `timeout` is not positive.
         StoreError: The directory can't be written to.
     """
-    _check(mode, timeout)
+    check_settings(mode, timeout)
     about = replace(about, tags=(*about.tags, *tags()))
     about.write(directory)
     warn_of_ignored()
@@ -263,10 +263,17 @@ def open_run(
         yield _started(mode, options, settings)
 
 
-def _check(mode: str, timeout: float) -> None:
+def check_settings(mode: str, timeout: float, every: int = 0) -> None:
+    """Raise a `SettingError` unless the mode is known and the numbers are in range.
+
+    Args:
+        mode: One of `MODES`.
+        timeout: Seconds to wait for a server, above 0.
+        every: Steps between pictures, 0 or more.
+    """
     check_choice("tracking.mode", mode, MODES)
-    if not timeout > 0:
-        raise SettingError("tracking.timeout", "should be positive", timeout, "Choose some seconds.")
+    check_number("tracking.timeout", timeout, above=0, remedy="Choose some seconds.")
+    check_number("tracking.every", every, least=0, whole=True, remedy="0 sends none.")
 
 
 def _started(mode: Mode, options: Mapping[str, Any], settings: Mapping[str, Any]) -> wandb.Run | None:

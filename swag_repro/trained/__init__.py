@@ -19,6 +19,7 @@ from swag_repro.weights import FileWeights, StoredWeights
 
 TRAINED_FOLDER = Path(__file__).parent
 TABLE = "table.csv"
+COLUMNS = {"network", "seed", "file", "sha256"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +50,17 @@ class TrainedWeights(StoredWeights):
         raise WeightsError(
             "weights", "should be trained weights that there are",
             f"none of {architecture.name} with seed {self.seed} in {folder}",
-            f"There are {known}; python experiments/train_classifier.py trains others.",
+            f"There are {known}; `swag train` trains others.",
         )  # fmt: skip
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
     try:
         with (folder / TABLE).open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        rule = f"should be a folder with {TABLE}"
-        raise WeightsError(
-            "weights.folder",
-            rule,
-            f"{folder} ({error.strerror})",
-            "experiments/export_weights.py writes one.",
-        ) from error
+            rows = list(csv.DictReader(file))
+        if damaged := [row for row in rows if None in row.values() or not row.keys() >= COLUMNS]:
+            raise ValueError(f"a damaged row: {damaged[0]}")
+    except (OSError, ValueError, csv.Error) as error:
+        rule, remedy = f"should be a folder with {TABLE}", "experiments/export_weights.py writes one."
+        raise WeightsError("weights.folder", rule, f"{folder} ({error})", remedy) from error
+    return rows

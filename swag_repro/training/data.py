@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 import zipfile
@@ -20,11 +21,15 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
-from swag_repro.errors import DataError, SettingError, check_choice
+from swag_repro.errors import DataError, check_choice, check_number
 from swag_repro.images.files import open_image
+from swag_repro.images.resize import MAX_PIXELS
 from swag_repro.images.sieve import Sieve
 
 Crop = Literal["pad", "scale"]
+
+LARGEST_SIDE = math.isqrt(MAX_PIXELS)
+"""The most pixels of a side that a network sees."""
 
 HELD_OUT = ("test", "val", "validation")
 """Names of the folder beside `train`; the first that is there counts."""
@@ -87,8 +92,7 @@ class Preparation:
     flip: bool
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise SettingError("data.size", "should be a whole number from 1", repr(self.size), "Choose one.")
+        check_number("data.size", self.size, least=1, most=LARGEST_SIDE, whole=True)
         check_choice("data.crop", self.crop, get_args(Crop))
 
     def read(self, image: Image.Image) -> Tensor:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from swag_repro.errors import SettingError, check_choice
+from swag_repro.errors import SettingError, check_choice, check_number
 
 Schedule = Literal["one_cycle", "cosine"]
 
 LOWEST = 0.04
 """The learning rate at which a training begins, as a part of the highest (torch's OneCycleLR)."""
+
+BOUNDS: Mapping[str, dict[str, Any]] = {
+    "epochs": {"least": 1, "whole": True},
+    "batch_size": {"least": 1, "whole": True},
+    "lr": {"above": 0},
+    "momentum": {"least": 0, "below": 1},
+    "weight_decay": {"least": 0},
+    "warmup": {"least": 0, "below": 1},
+    "label_smoothing": {"least": 0, "below": 1},
+}
+"""The bounds of a recipe's numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,20 +66,13 @@ class ClassifierRecipe:
 
     def __post_init__(self) -> None:
         check_choice("recipe.schedule", self.schedule, get_args(Schedule))
-        rules = {
-            "epochs": (self.epochs >= 1, "should be a whole number from 1"),
-            "batch_size": (self.batch_size >= 1, "should be a whole number from 1"),
-            "lr": (self.lr > 0, "should be positive"),
-            "momentum": (0 <= self.momentum < 1, "should be from 0 to below 1"),
-            "weight_decay": (self.weight_decay >= 0, "should be 0 or more"),
-            "warmup": (0 <= self.warmup < 1, "should be from 0 to below 1"),
-            "label_smoothing": (0 <= self.label_smoothing < 1, "should be from 0 to below 1"),
-            "clip": (self.clip is None or self.clip > 0, "should be positive, or null"),
-            "nesterov": (not self.nesterov or self.momentum > 0, "should be false without momentum"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise SettingError(f"recipe.{name}", rule, repr(getattr(self, name)), "Choose another value.")
+        for name, bounds in BOUNDS.items():
+            check_number(f"recipe.{name}", getattr(self, name), **bounds)
+        if self.clip is not None:
+            check_number("recipe.clip", self.clip, above=0, remedy="null leaves gradients as they are.")
+        if self.nesterov and not self.momentum:
+            rule = "should be false without momentum"
+            raise SettingError("recipe.nesterov", rule, self.nesterov, "Change one of the two.")
 
     def optimizer(self, network: nn.Module) -> SGD:
         """Return the optimizer of the parameters that are trained."""

@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from swag_repro.errors import TrainingError
+
 T = TypeVar("T")
+
+SOON = 10.0
+"""Seconds after which a process says that it waits for others."""
+
+
+def _connect(backend: str, waiting: Callable[[], None]) -> None:
+    """Meet the other processes in a thread, because no signal ends a wait within torch."""
+    problems: list[Exception] = []
+
+    def meet() -> None:
+        try:
+            distributed.init_process_group(backend)
+        except Exception as error:  # torch raises several kinds
+            problems.append(error)
+
+    thread = Thread(target=meet, daemon=True)
+    thread.start()
+    thread.join(SOON)
+    if thread.is_alive():
+        waiting()
+    while thread.is_alive():
+        thread.join(1.0)
+    if problems:
+        rule, found = "should start all of its processes", str(problems[0]).partition("\n")[0]
+        raise TrainingError("torchrun", rule, found, "Give the same command to all machines.") from problems[
+            0
+        ]
 
 
 @dataclass(frozen=True)
@@ -44,12 +74,20 @@ class World:
         return torch.device("cuda", self.local)
 
     @contextmanager
-    def joined(self, device: torch.device) -> Iterator[None]:
-        """Connect the processes to each other within the block."""
+    def joined(self, device: torch.device, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Connect the processes to each other within the block.
+
+        Args:
+            device: the device on which they train.
+            waiting: called if some of them are not there after `SOON`.
+
+        Raises:
+            TrainingError: some of them never came.
+        """
         if self.size == 1:
             yield
             return
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        _connect("nccl" if device.type == "cuda" else "gloo", waiting)
         try:
             yield
         finally:

@@ -82,7 +82,7 @@ def modes(tmp_path_factory: pytest.TempPathFactory) -> points.Points:
 
 
 def figure(outputs: Outputs, out: Path, *arguments: str, name: str = "fig3") -> int:
-    return main(["figure", name, *SWEEP, "--runs", str(outputs.root), "--out", str(out), *arguments])
+    return main(["figure", name, *SWEEP, "--output", str(outputs.root), "--results", str(out), *arguments])
 
 
 class TestCells:
@@ -385,7 +385,7 @@ class TestCommand:
         said = capsys.readouterr().err
         assert "2 of 8 cells missing" in said
         assert f"\n  {outputs.cells[0]}\n  {outputs.cells[1]} (failed: MemoryError: no memory left)\n" in said
-        assert f"python experiments/measure_activations.py -m experiment=fig3 {' '.join(SWEEP)}" in said
+        assert f"swag measure -m experiment=fig3 {' '.join(SWEEP)}" in said
         assert "Traceback" not in said
         assert not (tmp_path / "out").exists()
 
@@ -407,7 +407,7 @@ class TestCommand:
         assert "8 of 8 cells missing" in capsys.readouterr().err
 
     def test_wrong_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["collect", "--runs", str(tmp_path / "nowhere")]) == 1
+        assert main(["collect", "--output", str(tmp_path / "nowhere")]) == 1
         assert "nowhere" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ class TestCommand:
 
     @pytest.mark.slow
     def test_needs_no_torch_and_no_screen(self, computed: Outputs, tmp_path: Path) -> None:
-        arguments = ["figure", "fig3", *SWEEP, "--runs", str(computed.root), "--out", str(tmp_path)]
+        arguments = ["figure", "fig3", *SWEEP, "--output", str(computed.root), "--results", str(tmp_path)]
         script = (
             f"import sys; from analysis.__main__ import main; status = main({arguments})\n"
             "sys.exit(status or 2 * ('torch' in sys.modules))"
@@ -453,7 +453,7 @@ class TestCollect:
             shutil.rmtree(path)
         fail(outputs.root, outputs.cells[0], ValueError("bad luck"))
         (outputs.root / "runs" / "0123456789abcdef").mkdir()  # the run was killed at once
-        assert main(["collect", "--runs", str(outputs.root), "--out", str(tmp_path)]) == 0
+        assert main(["collect", "--output", str(outputs.root), "--results", str(tmp_path)]) == 0
         rows_of_one = 3 * 5 * STATISTICS
         said = capsys.readouterr().out
         assert f"6 finished runs, {6 * rows_of_one} rows" in said
@@ -537,7 +537,7 @@ class TestCollect:
     ) -> None:
         spoil(path := outputs.paths[3])
         before = (path / "status.json").read_bytes()
-        assert main(["collect", "--runs", str(outputs.root), "--out", str(tmp_path / "out")]) == 0
+        assert main(["collect", "--output", str(outputs.root), "--results", str(tmp_path / "out")]) == 0
         said = capsys.readouterr().out
         assert "7 finished runs" in said
         assert f"1 of another version of the store, left alone: runs/{path.name}" in said

@@ -319,14 +319,14 @@ def written(tmp_path, monkeypatch):
     Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
     monkeypatch.setattr(read_evidence, "__defaults__", (folder,))
     monkeypatch.setattr(read_claims, "__defaults__", (folder,))
-    assert main(["claims", "--runs", str(root), "--out", str(out)]) == 0
+    assert main(["claims", "--output", str(root), "--results", str(out)]) == 0
     return out / "claims"
 
 
 def test_answers_of_an_earlier_ledger_are_kept_where_runs_are_missing(written, tmp_path):
     folder = tmp_path / "later"
     (tmp_path / "none").mkdir()
-    none = ["claims", "--runs", str(tmp_path / "none"), "--out", str(folder)]
+    none = ["claims", "--output", str(tmp_path / "none"), "--results", str(folder)]
     assert main([*none, "--earlier", str(written / "claims.json")]) == 0
     first, later = (json.loads((at / "claims.json").read_text()) for at in (written, folder / "claims"))
     assert [row["verdict"] for row in later["claims"]] == ["reproduced"]
@@ -364,7 +364,7 @@ def test_an_earlier_ledger_that_is_none_is_refused(content, tmp_path, capsys):
     path = tmp_path / "claims.json"
     if content is not None:
         path.write_text(content)
-    assert main(["claims", "--earlier", str(path), "--runs", str(tmp_path)]) == 1
+    assert main(["claims", "--earlier", str(path), "--output", str(tmp_path)]) == 1
     assert "should be the claims.json of a ledger" in capsys.readouterr().err
 
 
@@ -455,10 +455,10 @@ def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
 
 
 def test_without_runs_every_verdict_names_what_fills_it(tmp_path, capsys):
-    assert main(["claims", "C15", "--explain", "--runs", str(tmp_path)]) == 0
+    assert main(["claims", "C15", "--explain", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "C15_mechanism: not testable yet" in printed
-    assert "python experiments/stylize.py -m experiment=claims_style" in printed
+    assert "swag stylize -m experiment=claims_style" in printed
 
 
 @pytest.mark.parametrize(("there", "status"), [(False, 1), (True, 0)])
@@ -468,7 +468,7 @@ def test_a_ledger_is_never_replaced_by_one_without_an_answer(written, tmp_path, 
     if there:
         (tmp_path / "none").mkdir()
     capsys.readouterr()
-    assert main(["claims", "--runs", str(tmp_path / "none"), "--out", str(written.parent)]) == status
+    assert main(["claims", "--output", str(tmp_path / "none"), "--results", str(written.parent)]) == status
     said = capsys.readouterr()
     assert (written / "claims.json").read_bytes() == before
     assert ("Nothing was written" in said.out) if there else (f"no folder {tmp_path / 'none'}" in said.err)
@@ -491,10 +491,28 @@ def test_commands_are_those_of_all_judges(capsys):
         == 0
     )
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("python experiments/stylize.py")
+    assert first.startswith("swag stylize")
     assert first.endswith("weights.seed=7,8 measures=vgg16")
-    assert second.startswith("python experiments/judge.py")
+    assert second.startswith("swag judge")
     assert second.endswith("weights.seed=7,8 measures=resnet50_half")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--judge", "nonsense"], "`--judge` should be one of"),
+        (["--config-dir", "nowhere"], "`--config-dir` should be a folder of settings; found nowhere"),
+        (["images.sise=3"], "images.sise"),
+        (["name=[1"], "`command` should be key=value"),
+    ],
+)
+def test_what_no_sweep_takes_is_refused(tmp_path, capsys, arguments, message):
+    assert (
+        main(["claims", "C01", *arguments, "--output", str(tmp_path), "--results", str(tmp_path / "out")])
+        == 1
+    )
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_claim_is_refused(capsys):
@@ -506,7 +524,7 @@ def test_too_few_pairs_give_no_verdict_and_stop_no_other(tmp_path, capsys):
     root, out = tmp_path / "out", tmp_path / "results"
     sweep = read_evidence().sweeps["statistics_dial"]
     Outputs.of(root, sweep.overrides, sweep.entry)  # the runs measured three images
-    assert main(["claims", "C01", "C15", "--explain", "--runs", str(root), "--out", str(out)]) == 0
+    assert main(["claims", "C01", "C15", "--explain", "--output", str(root), "--results", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "should rest on 5 pairs and 2 seeds; found 3 and 3" in printed
     assert "C15_mechanism: not testable yet" in printed
@@ -518,14 +536,14 @@ def test_what_is_written_says_the_same(tmp_path, monkeypatch, capsys):
     Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
     monkeypatch.setattr(read_evidence, "__defaults__", (folder,))
     monkeypatch.setattr(read_claims, "__defaults__", (folder,))
-    assert main(["claims", "--runs", str(root), "--out", str(out)]) == 0
+    assert main(["claims", "--output", str(root), "--results", str(out)]) == 0
     assert "X1_x" in capsys.readouterr().out
     table = pd.read_csv(out / "claims" / "claims.csv")
     plain = json.loads((out / "claims" / "claims.json").read_text())
     assert table["state"].tolist() == [row["state"] for row in plain["questions"]] == ["holds"]
     assert "| X1_x | **reproduced** | T |" in (out / "claims" / "claims.md").read_text()
     assert (out / "claims" / "claims.png").stat().st_size > 10_000
-    assert main(["explain", str(out / "claims" / "claims.png"), "--runs", str(root)]) == 0
+    assert main(["explain", str(out / "claims" / "claims.png"), "--output", str(root)]) == 0
 
 
 def test_settings_of_several_types_are_compared():

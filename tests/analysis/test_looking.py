@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -27,8 +28,8 @@ from analysis.explaining import explain
 from analysis.figures import plot, sheet
 from analysis.observations import ENCODINGS, FILTERS, REST, Observations, PlotRequest
 from analysis.stylizations import Stylizations
-from experiments.asking import CellsError, compose_cells
-from experiments.command import CONF, entry_asked
+from experiments.asking import CellsError, Wanted, compose_cells
+from experiments.command import CONF
 from experiments.config import SCHEMAS
 from experiments.science import scientific
 from swag_repro.errors import SettingError
@@ -60,7 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def observed(root: Path, overrides: Sequence[str], *asked: str) -> Observations:
-    return plot.load(PlotRequest.split(asked)[0], overrides, root, entry_asked(overrides), partial=False)
+    return plot.load(PlotRequest.split(asked)[0], Wanted.of(overrides, root), partial=False)
 
 
 def refused(root: Path, overrides: Sequence[str], *asked: str) -> str:
@@ -152,10 +153,66 @@ class TestNumbers:
         assert f"{len(IMAGES)} without temperature T are left out." in caption(plot.make(data))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "x", "y"),
+    [
+        (MEASURED, "layer", "maximum"),
+        (PAINTED, "network.name", "luminance_wasserstein"),
+        (TRAINED, "network.name", "accuracy"),
+    ],
+)
+def test_without_axes_the_main_number_is_drawn(root: Path, overrides: Sequence[str], x: str, y: str) -> None:
+    data = observed(root, overrides)
+    assert (data.asked.x, data.asked.y) == (x, y)
+    assert_legible(plot.make(data))
+
+
+class TestLayout:
+    def test_of_one_s_choice(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "my.mplstyle").write_text("font.size: 5\naxes.grid: False\nxtick.labelsize: 4\n")
+        asked = [*PAINTED, "--output", str(root), "--results", str(tmp_path / "results")]
+        chosen = [
+            "--style",
+            str(tmp_path / "my.mplstyle"),
+            "--width",
+            "3.5",
+            "--format",
+            "svg",
+            "--no-caption",
+        ]
+        assert main(["plot", *asked, *chosen]) == 0
+        files = capsys.readouterr().out.splitlines()
+        assert [Path(file).suffix for file in files] == [".svg", ".csv", ".csv", ".json"]
+        drawn = Path(files[0]).read_text()
+        assert 'width="252pt"' in drawn
+        assert "clip-path" in drawn
+        assert main(["plot", *asked, *chosen]) == 0
+        assert Path(files[0]).read_text() == drawn
+        assert main(["plot", *asked, "--style", str(tmp_path / "none")]) == 1
+        assert capsys.readouterr().err.startswith("Error: `--style` should be a style of matplotlib; found")
+
+    def test_the_user_s_matplotlibrc_counts_where_nothing_is_set_on_purpose(self, root: Path) -> None:
+        data = observed(root, PAINTED)
+        with matplotlib.rc_context({"font.family": ["monospace"], "font.size": 30}):
+            drawn = plot.make(data)
+        axis = drawn.axes[0]
+        assert axis.xaxis.label.get_fontfamily() == ["monospace"]
+        assert axis.xaxis.label.get_fontsize() == style.RC["axes.labelsize"]
+
+    def test_the_judge_stands_in_the_caption(self, root: Path) -> None:
+        data = observed(root, PAINTED)
+        assert data.judges
+        assert f"by {data.judges[0]}." in caption(plot.make(data)).replace("\n", " ")
+        assert observed(root, MEASURED).judges == []
+
+    def test_words_fit_narrow_figures(self, root: Path) -> None:
+        assert_legible(plot.make(observed(root, PAINTED), layout=style.Layout(width=4.5)))
+
+
 class TestErrors:
     def test_list_what_there_is(self, root: Path) -> None:
-        assert "found nothing. There are effective_rank, kurtosis, max_over_rms, maximum," in refused(
-            root, MEASURED
+        assert "found 'no'. There are effective_rank, kurtosis, max_over_rms, maximum," in refused(
+            root, MEASURED, "y=no"
         )
         assert "found 'max'. There are " in refused(root, MEASURED, "y=max", "x=network")
         for part in ("x", "hue", "col", "row"):
@@ -264,7 +321,7 @@ class TestPlot:
         assert_legible(plot.make(data))
 
     def test_the_backend_of_a_notebook_is_no_matter(self, root: Path, tmp_path: Path) -> None:
-        asked = ["x=network", "y=maximum", "quantity=gram", "--runs", str(root), "--out", str(tmp_path)]
+        asked = ["x=network", "y=maximum", "quantity=gram", "--output", str(root), "--results", str(tmp_path)]
         command = [sys.executable, "-m", "analysis", "plot", *MEASURED, *asked]
         variables = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
         ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=600)
@@ -275,7 +332,7 @@ class TestPlot:
     ) -> None:
         monkeypatch.setattr(style, "DPI", 50)  # quicker
         asked = ["x=network", "y=maximum", "hue=smoothing", "quantity=gram", "--interval", "ci"]
-        arguments = ["plot", *MEASURED, *asked, "--runs", str(root), "--out", str(tmp_path)]
+        arguments = ["plot", *MEASURED, *asked, "--output", str(root), "--results", str(tmp_path)]
         assert main(arguments) == 0
         files = capsys.readouterr().out.split()
         stem = tmp_path / "plot/fig3/maximum_gram_over_network_by_smoothing"
@@ -289,7 +346,7 @@ class TestPlot:
 
 @pytest.fixture(scope="module")
 def loaded(root: Path) -> Stylizations:
-    return sheet.load(PAINTED, root, "stylize", partial=False)
+    return sheet.load(Wanted.of(PAINTED, root), partial=False)
 
 
 class TestSheet:
@@ -301,7 +358,22 @@ class TestSheet:
         titles = [word.replace("\n", " ") for word in words(drawn)]
         assert "VGG-19 smoothing softmax" in titles
         assert "content: content2" in titles
-        assert "fig1, which swept network, smoothing: cells 1 to 4 of 4; 3 of 3 pairs" in caption(drawn)
+        assert "fig1, which swept network, smoothing: 4 of 4 cells; 3 of 3 pairs" in caption(drawn)
+
+    def test_rows_and_columns_of_one_s_choice(self, loaded: Stylizations) -> None:
+        [(_, drawn)] = sheet.make(loaded, row="smoothing", col="network")
+        assert len(by_label(drawn)) == 3 * 2 * 3  # the inputs of a pair stand beside each of its rows
+        told = words(drawn)
+        assert told.count("smoothing softmax") == 3
+        assert told.count("VGG-19") == 1
+        assert_legible(drawn)
+        [(_, drawn)] = sheet.make(loaded, col="style")
+        assert "content: content2" in words(drawn)
+        assert not [word for word in words(drawn) if word.startswith("style: ")]
+        with pytest.raises(
+            SettingError, match="`col` should be settings that were swept; found seed. There are"
+        ):
+            next(sheet.make(loaded, col="seed"))
 
     def test_fewer_pairs(self, loaded: Stylizations) -> None:
         [(_, drawn)] = sheet.make(loaded, pairs=1)
@@ -315,7 +387,7 @@ class TestSheet:
         shown = [set(by_label(drawn)) for drawn in pages.values()]
         assert [len(keys) for keys in shown] == [4, 2, 4, 2]  # two cells side by side, two pairs and one
         assert len(set.union(*shown)) == 12
-        assert "cells 3 to 4 of 4; 1 of 3 pairs" in caption(pages["_4"])
+        assert "2 of 4 cells; 1 of 3 pairs" in caption(pages["_4"])
 
     def test_pages_are_made_one_by_one(
         self, loaded: Stylizations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -332,32 +404,32 @@ class TestSheet:
 
     def test_missing_cells(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copytree(root, tmp_path / "outputs")
-        loaded = sheet.load(PAINTED, root, "stylize", partial=False)
+        loaded = sheet.load(Wanted.of(PAINTED, root), partial=False)
         for index in (2, 3):
             shutil.rmtree(tmp_path / "outputs" / str(loaded.tables.runs["path"][index]))
         with pytest.raises(CellsError, match="2 of 4 cells missing"):
-            sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=False)
+            sheet.load(Wanted.of(PAINTED, tmp_path / "outputs"), partial=False)
         monkeypatch.setattr(sheet, "PAGE_COLUMNS", 4)  # a page whose only pictures are inputs
-        pages = dict(sheet.make(sheet.load(PAINTED, tmp_path / "outputs", "stylize", partial=True)))
+        pages = dict(sheet.make(sheet.load(Wanted.of(PAINTED, tmp_path / "outputs"), partial=True)))
         assert words(pages["_2"]).count("missing") == 6
 
     def test_a_name_is_no_path(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "a" / "b").mkdir(parents=True)
         out = tmp_path / "a" / "b" / "out"
-        folders = ["--runs", str(root), "--out", str(out)]
+        folders = ["--output", str(root), "--results", str(out)]
         assert main(["sheet", *PAINTED, "name=../../../escaped", *folders]) == 0, capsys.readouterr().err
         assert not list(tmp_path.glob("*escaped*"))
         assert len(list((out / "sheet").glob("*escaped*"))) >= 2
 
     def test_of_a_sweep_without_pictures(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["sheet", *MEASURED, "--runs", str(root)]) == 1
+        assert main(["sheet", *MEASURED, "--output", str(root)]) == 1
         said = capsys.readouterr().err
-        assert "should be computed by stylize.py or train_feedforward.py, to have pictures" in said
+        assert "should be computed by swag stylize or swag train-feedforward, to have pictures" in said
 
     def test_networks_that_stylise_have_one_too(self, tmp_path: Path) -> None:
         asked = ["experiment=decoders", "generator=adain,concat"]
         Outputs.of(tmp_path, asked, "train_feedforward")
-        loaded = sheet.load(asked, tmp_path, "train_feedforward", partial=False)
+        loaded = sheet.load(Wanted.of(asked, tmp_path), partial=False)
         [(_, drawn)] = sheet.make(loaded)
         assert "generator concat" in [word.replace("\n", " ") for word in words(drawn)]
         assert len(loaded.pairs) * 2 == len(loaded.table)
@@ -369,7 +441,7 @@ class TestRuns:
         return json.loads(capsys.readouterr().out)
 
     def test_of_an_experiment(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        rows = self.listed(capsys, *PAINTED, "--runs", str(root))
+        rows = self.listed(capsys, *PAINTED, "--output", str(root))
         told = [(*row["swept"].values(), row["pictures"], row["not_finished"]) for row in rows]
         assert sorted(told) == [
             ("resnet50", "none", 3, 1), ("resnet50", "softmax", 3, 1),
@@ -382,7 +454,7 @@ class TestRuns:
 
     @pytest.mark.parametrize("every", [[], ["all"]])
     def test_all(self, every: list[str], root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        rows = self.listed(capsys, *every, "--runs", str(root))
+        rows = self.listed(capsys, *every, "--output", str(root))
         assert len(rows) == len(list((root / "runs").iterdir()))
         assert {row["experiment"] for row in rows} == {
             "measure_activations",
@@ -402,13 +474,13 @@ class TestRuns:
             raise MemoryError("no [bold] memory")
         (outputs.paths[0] / "config.yaml").write_text("other")
         (tmp_path / "runs" / "0123456789abcdef").mkdir()
-        every = self.listed(capsys, "--runs", str(tmp_path))
+        every = self.listed(capsys, "--output", str(tmp_path))
         assert sorted(row["state"] for row in every) == ["damaged", "damaged", "failed", "finished"]
-        [failed] = self.listed(capsys, "--state", "failed", "--runs", str(tmp_path))
+        [failed] = self.listed(capsys, "--state", "failed", "--output", str(tmp_path))
         assert failed["reason"] == "MemoryError: no [bold] memory"
         sweep = [*ONE, "smoothing.temperature=1,2,10"]
-        assert len(self.listed(capsys, *sweep, "--runs", str(tmp_path))) == 3
-        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        assert len(self.listed(capsys, *sweep, "--output", str(tmp_path))) == 3
+        assert main(["runs", "--output", str(tmp_path)]) == 0
         said = capsys.readouterr().out
         assert "MemoryError: no [bold] memory" in said
         assert "nan" not in said
@@ -418,7 +490,7 @@ class TestRuns:
         for network, judge in (("vgg19", "none"), ("resnet50", "default")):
             overrides = ["experiment=fig1", f"network={network}", "weights=random", f"measures={judge}"]
             Outputs.of(tmp_path, overrides, pairs=PAIRS[:1])
-        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        assert main(["runs", "--output", str(tmp_path)]) == 0
         assert "nan" not in capsys.readouterr().out
 
     @pytest.mark.parametrize("command", ["runs", "collect"])
@@ -426,12 +498,35 @@ class TestRuns:
         self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "runs").write_text("no folder")
-        assert main([command, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+        assert main([command, "--output", str(tmp_path), "--results", str(tmp_path / "out")]) == 1
         assert str(tmp_path / "runs") in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.parametrize("command", ["runs", "collect"])
+    def test_a_folder_without_runs_is_told(
+        self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main([command, "--output", str(tmp_path)]) == 1
+        assert f"found no folder {tmp_path / 'runs'}" in capsys.readouterr().err
+
+    def test_a_name_is_shown_as_it_is(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        Outputs.of(tmp_path, ["network=vgg19", "name='[red]x'"], "measure_activations")
+        assert main(["runs", "--output", str(tmp_path)]) == 0
+        assert "[red]x (measure_activations)" in capsys.readouterr().out
+
+    def test_a_folder_of_a_long_name_is_none(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["runs", "--output", 5000 * "a"]) == 1
+        assert "should be an output folder" in capsys.readouterr().err
+
+    def test_a_path_may_begin_at_home(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("HOME", str(root.parent))
+        assert main(["runs", "--output", f"~/{root.name}"]) == 0
+        assert "finished" in capsys.readouterr().out
+
     def test_csv(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        arguments = ["runs", *MEASURED, "--runs", str(root), "--csv", "--out", str(tmp_path)]
+        arguments = ["runs", *MEASURED, "--output", str(root), "--csv", "--results", str(tmp_path)]
         assert main(arguments) == 0
         said = capsys.readouterr().out
         rows = list(csv.DictReader(io.StringIO(said)))
@@ -448,12 +543,12 @@ class TestRuns:
         overrides = ["network=vgg19"]
         for images in (IMAGES, {"content/other": "d" * 64}):
             Outputs.of(tmp_path, overrides, "measure_activations", images=images)
-        assert main(["runs", "--runs", str(tmp_path)]) == 0
+        assert main(["runs", "--output", str(tmp_path)]) == 0
         said = [line.split("  images ")[-1] for line in capsys.readouterr().out.splitlines()[1:]]
         assert len(said) == len(set(said)) == 2
 
     def test_no_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["runs", "--runs", str(tmp_path / "nowhere")]) == 1
+        assert main(["runs", "--output", str(tmp_path / "nowhere")]) == 1
         assert "nowhere" in capsys.readouterr().err
 
 

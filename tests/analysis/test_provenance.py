@@ -107,7 +107,7 @@ class TestCarried:
 
     @pytest.mark.parametrize("name", ["table.parquet", "runs.parquet", "pairs.parquet", "table.csv"])
     def test_by_collected_tables(self, computed: Outputs, tmp_path: Path, name: str) -> None:
-        arguments = ["collect", "--runs", str(computed.root), "--out", str(tmp_path)]
+        arguments = ["collect", "--output", str(computed.root), "--results", str(tmp_path)]
         assert main(arguments) == 0
         known = explain(tmp_path / name, None)
         assert known.provenance.command == tuple(arguments)
@@ -158,7 +158,7 @@ class TestRuns:
 
 class TestCommand:
     def test_in_words(self, outputs: Outputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        [file, *_] = written(outputs.root, tmp_path, "figure", "fig3", "--runs", "my outputs")
+        [file, *_] = written(outputs.root, tmp_path, "figure", "fig3", "--output", "my outputs")
         shutil.rmtree(outputs.paths[1])
         assert main(["explain", str(file)]) == 0
         said = capsys.readouterr().out
@@ -166,7 +166,7 @@ class TestCommand:
         assert "1 missing" in said
         listed = [line.split()[0] for line in said.splitlines() if line.startswith("    ")]
         assert listed == [outputs.paths[1].name, outputs.paths[0].name]  # runs with a fault come first
-        assert said.endswith("  python -m analysis figure fig3 --runs 'my outputs'\n")
+        assert said.endswith("  python -m analysis figure fig3 --output 'my outputs'\n")
         assert "-m experiment=fig3 network=resnet50,vgg19 smoothing=none weights.seed=0 output=" in said
 
     def test_for_machines(self, outputs: Outputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ class TestScalesAreNeverPooled:
         overrides = ["experiment=mechanism_style", "network=resnet50", "weights.seed=0", "arm=plain"]
         with pytest.raises(CellsError) as error:
             mechanism.load_mechanism(overrides, tmp_path, partial=False)
-        assert f"python experiments/stylize.py -m {' '.join(overrides)}" in str(error.value)
+        assert f"swag stylize -m {' '.join(overrides)}" in str(error.value)
 
     def test_mechanism(self, tmp_path: Path) -> None:
         overrides = ["experiment=mechanism_style", *self.SWEEP[:2], "weights.seed=0", "arm=plain,softmax"]
@@ -141,7 +141,7 @@ class TestStatistics:
         told = [STATISTICAL[0], "network=resnet50", "network.shortcut=0.1", "weights.seed=0"]
         with pytest.raises(CellsError) as error:
             dial.load(told, statistics, partial=False, setting="network.shortcut")
-        assert f"python experiments/measure_activations.py -m {' '.join(told)}" in str(error.value)
+        assert f"swag measure -m {' '.join(told)}" in str(error.value)
 
     def test_a_network_without_shortcuts_has_no_dial(self, tmp_path: Path) -> None:
         overrides = ["experiment=shortcut_dial", "network=vgg19", "network.shortcut=null", "weights.seed=0"]
@@ -150,7 +150,7 @@ class TestStatistics:
             dial.load(overrides, root, partial=False, setting="network.shortcut")
 
     def test_command(self, statistics: Path, tmp_path: Path, turned: dial.Dial) -> None:
-        drawing = ["figure", "shortcut_dial", SWEPT, "--runs", str(statistics), "--out", str(tmp_path)]
+        drawing = ["figure", "shortcut_dial", SWEPT, "--output", str(statistics), "--results", str(tmp_path)]
         folder = tmp_path / "shortcut_dial"
         assert main(drawing) == 0
         first = {path: path.read_bytes() for path in folder.iterdir()}
@@ -295,9 +295,9 @@ class TestStyle:
             "figure",
             name,
             *STYLE[1:],
-            "--runs",
+            "--output",
             str(stylized),
-            "--out",
+            "--results",
             str(tmp_path),
             "--pairs",
             "1",

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from analysis.__main__ import main
 from analysis.coverage import of_command
-from analysis.status import newest_sweep, of_sweep
+from analysis.status import of_sweep
 from experiments.asking import compose_cells
 from experiments.science import EXPERIMENT_VERSIONS, scientific
+from experiments.sweeps.finding import find
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.states import FAILURES
 from experiments.sweeps.sweep import CellPlace, Sweep
@@ -32,7 +33,9 @@ def sweep(tmp_path):
     axes = (("network=a", "network=b"), ("seed=0", "seed=1", "seed=2", "seed=3"), ("experiment=smoke",))
     directory = tmp_path / "out" / "sweeps" / "2026-01-01"
     command = ["experiment=smoke", "seed=0,1,2,3"]
-    return Sweep.start(directory, ENTRY, Grid(axes), command=command, launcher="joblib", workers=2)
+    return Sweep.start(
+        directory, ENTRY, Grid(axes), command=command, launcher="joblib", workers=2, label="smoke"
+    )
 
 
 def ran(sweep, number, error=None, *, sweep_name=None):
@@ -82,7 +85,7 @@ def test_cells_of_a_sweep_are_told_by_their_runs(sweep):
     assert not progress.complete
     assert progress.cells[2].reason == "RuntimeError: so failed"
     assert progress.cells[6].heartbeat == pytest.approx(time.time(), abs=60)
-    assert progress.command == f"python experiments/{ENTRY}.py -m experiment=smoke seed=0,1,2,3"
+    assert progress.command == "swag measure -m experiment=smoke seed=0,1,2,3"
     shown = drawn(progress)
     assert "8 cells: 2 done, 1 running, 1 failed, 1 left" in shown
     assert "running network=b seed=2 on " in shown
@@ -96,6 +99,35 @@ def test_a_cell_whose_run_is_deleted_is_missing(sweep):
     assert of_sweep(sweep).cells[0].state == "missing"
 
 
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b"5",
+    b"null",
+    b"{}",
+    b'{"runs": 5}',
+    b'{"runs": [7], "anew": false}',
+    b'{"runs": []}',
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_cell_whose_note_is_damaged_is_missing(sweep, content):
+    ran(sweep, 0)
+    (sweep.directory / "cells" / "0.json").write_bytes(content)
+    assert of_sweep(sweep).cells[0].state == "missing"
+
+
+def test_a_sweep_without_its_notes_goes_on(sweep):
+    ran(sweep, 0)
+    shutil.rmtree(sweep.directory / "cells")
+    assert [cell.state for cell in of_sweep(sweep).cells] == ["missing"] * 8
+    ran(sweep, 0)
+    assert of_sweep(sweep).cells[0].state == "done"
+
+
 def test_a_complete_sweep(sweep):
     for number in range(8):
         ran(sweep, number)
@@ -106,21 +138,31 @@ def test_a_complete_sweep(sweep):
 
 def test_the_newest_sweep_is_meant(sweep, tmp_path, capsys):
     later = sweep.directory.with_name("2026-01-02")
-    Sweep.start(later, ENTRY, sweep.grid, command=["experiment=fig3"], launcher="basic", workers=1)
-    assert newest_sweep(tmp_path / "out") == later
-    assert main(["status", "--runs", str(tmp_path / "out"), "--json"]) == 0
+    Sweep.start(
+        later, ENTRY, sweep.grid, command=["experiment=fig3"], launcher="basic", workers=1, label="fig3"
+    )
+    assert find("last", tmp_path / "out").directory == later
+    assert main(["status", "--output", str(tmp_path / "out"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["counts"] == {"missing": 8}
     assert told["cells"][7] == {"number": 7, "overrides": ["network=b", "seed=3"], "state": "missing"}
-    assert main(["status", str(sweep.directory)]) == 0
-    assert "experiment=smoke, joblib" in capsys.readouterr().out
+    for handle in (str(sweep.directory), "smoke", "2026-01-01"):
+        assert main(["status", handle, "--output", str(tmp_path / "out")]) == 0
+        assert "experiment=smoke, joblib" in capsys.readouterr().out
 
 
 def test_what_is_no_sweep_is_told(tmp_path, capsys):
-    with pytest.raises(SettingError, match="should be an output folder with a sweep"):
-        newest_sweep(tmp_path)
-    assert main(["status", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SettingError, match="should be `last`, the folder of a sweep, or its name"):
+        find("last", tmp_path)
+    for wrong in ([str(tmp_path)], ["last", "seed=1"], ["last", "smoke"]):
+        assert main(["status", *wrong]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("sweep")
+def test_sweeps_that_there_are_stand_in_the_message(tmp_path, capsys):
+    assert main(["runs", "smok", "--output", str(tmp_path / "out")]) == 1
+    assert f"found 'smok'. There are last, smoke in {tmp_path / 'out'}." in capsys.readouterr().err
 
 
 # --- The cells of a command -------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def drawn_curves(curves: curve.Curves) -> Figure:
 
 
 def figure(outputs: Outputs, out: Path, *arguments: str, name: str = "fig1") -> int:
-    return main(["figure", name, *SWEEP, "--runs", str(outputs.root), "--out", str(out), *arguments])
+    return main(["figure", name, *SWEEP, "--output", str(outputs.root), "--results", str(out), *arguments])
 
 
 class TestCells:
@@ -243,7 +243,7 @@ class TestJudges:
         data, drawn = self.drawn(unjudged)
         assert data.table["style_distance"].isna().all()
         assert "style –\nCFSD –\nSSIM –" in words(drawn)
-        command = f"python experiments/judge.py -m {' '.join(self.OVERRIDES)} output={unjudged.root}"
+        command = f"swag judge -m {' '.join(self.OVERRIDES)} output={unjudged.root}"
         assert f"–: 1 of 1 cells are not judged. This judges them: {command}" in caption(drawn)
 
     def test_the_newest_counts(self, unjudged: Outputs) -> None:
@@ -300,10 +300,7 @@ class TestCommand:
         assert figure(outputs, tmp_path / "out") == 1
         said = capsys.readouterr().err
         assert f"1 of 4 cells missing. The missing ones are:\n  {outputs.cells[1]}\n" in said
-        assert (
-            f"python experiments/stylize.py -m experiment=fig1 {' '.join(SWEEP)} output={outputs.root}\n"
-            in said
-        )
+        assert f"swag stylize -m experiment=fig1 {' '.join(SWEEP)} output={outputs.root}\n" in said
         assert not (tmp_path / "out").exists()
 
     def test_partial_figure_is_marked(self, outputs: Outputs, tmp_path: Path) -> None:
@@ -326,7 +323,7 @@ class TestCommand:
 
     @pytest.mark.slow
     def test_needs_no_torch(self, computed: Outputs, tmp_path: Path) -> None:
-        arguments = ["figure", "fig1", *SWEEP, "--runs", str(computed.root), "--out", str(tmp_path)]
+        arguments = ["figure", "fig1", *SWEEP, "--output", str(computed.root), "--results", str(tmp_path)]
         script = (
             f"import sys; from analysis.__main__ import main; status = main({arguments})\n"
             "sys.exit(status or 2 * ('torch' in sys.modules))"
@@ -671,7 +668,7 @@ class TestMatrix:
 
     def test_command(self, balance: matrix.Matrix, tmp_path: Path) -> None:
         name, runs = "demystifying_fig2", balance.data.tables.root
-        assert main(["figure", name, "--runs", str(runs), "--out", str(tmp_path), "--pairs", "1"]) == 0
+        assert main(["figure", name, "--output", str(runs), "--results", str(tmp_path), "--pairs", "1"]) == 0
         files = {path.name for path in (tmp_path / name).iterdir()}
         assert files == {f"{name}{end}" for end in (".png", ".pdf", ".csv", "_means.csv", ".provenance.json")}
         assert len(pd.read_csv(tmp_path / name / f"{name}.csv")) == 4 * 5 * 5

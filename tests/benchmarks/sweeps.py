@@ -52,7 +52,9 @@ def _milliseconds(mode: str, before: int, cells: int) -> float:
         seeds = tuple(f"weights.seed={seed}" for seed in range(before + cells))
         axes = (seeds, (f"tracking={mode}",), (f"output={folder}",), ("progress=false",))
         directory = Path(folder) / "sweeps" / "now"
-        sweep = Sweep.start(directory, Trivial.reads, Grid(axes), command=[], launcher="basic", workers=1)
+        sweep = Sweep.start(
+            directory, Trivial.reads, Grid(axes), command=[], launcher="basic", workers=1, label=""
+        )
         for number in range(before):
             CellPlace(sweep, number).note_refusal("ended")
         composer, ends = Composer(sweep.entry), list[float]()

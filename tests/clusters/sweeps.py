@@ -65,9 +65,9 @@ def launcher(*overrides: str) -> DictConfig:
 
 def table(folder: Path) -> bytes:
     """The rows of `table.csv`, collected from the output in `folder/out`."""
-    command = [sys.executable, "-m", "analysis", "collect", "--runs", str(folder / "out")]
+    command = [sys.executable, "-m", "analysis", "collect", "--output", str(folder / "out")]
     subprocess.run(
-        [*command, "--out", str(folder / "results")],
+        [*command, "--results", str(folder / "results")],
         env=_importable(None),
         check=True,
         capture_output=True,

@@ -9,6 +9,7 @@ from analysis import __main__ as analysis
 from analysis.cli import COMMANDS
 from experiments.command import entry_of, experiments
 from experiments.listing import list_experiments
+from experiments.programs import NAMES
 
 SWAG = Path(sys.executable).with_name("swag")
 
@@ -32,6 +33,12 @@ def test_its_commands_are_those_there_are():
     assert {command.__name__.rpartition(".")[2] for command in analysis.ANALYSIS_COMMANDS} == offered
 
 
+def test_printed_commands_have_the_names_of_swag():
+    assert {f"experiments.{entry}": name for entry, name in NAMES.items()}.items() <= {
+        module: name for name, (module, _) in COMMANDS.items()
+    }.items()
+
+
 def test_an_unknown_command_is_one_message(tmp_path):
     status, _, printed = swag("stylise", folder=tmp_path)
     assert status == 2
@@ -42,8 +49,8 @@ def test_an_unknown_command_is_one_message(tmp_path):
 def test_commands_run_as_their_entry_points_do(tmp_path):
     assert swag("status", folder=tmp_path)[::2] == (
         1,
-        "Error: `--runs` should be an output folder with a sweep, or the folder of one; found outputs."
-        " Begin one with -m.\n",
+        "Error: `sweep` should be `last`, the folder of a sweep, or its name; found 'last'."
+        " outputs has none. Other folders: --output FOLDER.\n",
     )
     status, _, printed = swag("measure", "-m", "experiment=smoke", "--dry-run", folder=tmp_path)
     assert status == 0
@@ -54,7 +61,7 @@ def test_commands_run_as_their_entry_points_do(tmp_path):
 def test_a_command_may_be_one_of_a_modules(tmp_path):
     assert swag("sync", folder=tmp_path)[::2] == (
         1,
-        "Error: `--runs` should be an output folder of experiments; found no folder outputs. Run one.\n",
+        "Error: `--output` should be an output folder of experiments; found no folder outputs. Run one.\n",
     )
 
 

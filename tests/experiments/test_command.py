@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from experiments.command import CONF, check_overrides, entry_of, experiments
+from experiments.config import checked
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.errors import SettingError
 
@@ -43,9 +44,7 @@ def test_every_experiment_composes_and_none_takes_a_picture_s_defaults_by_accide
 
 @pytest.mark.parametrize("name", ["fig3", "fig1,fig3"])
 def test_a_sweep_of_another_entry_point_is_refused_whole(name):
-    with pytest.raises(
-        SettingError, match="Type: python experiments/measure_activations.py -m experiment=fig3"
-    ):
+    with pytest.raises(SettingError, match="Type: swag measure -m experiment=fig3"):
         check_overrides("stylize", [f"experiment={name}"])
     check_overrides("measure_activations", ["experiment=fig3", "network=vgg19,resnet50"])
 
@@ -75,3 +74,12 @@ def test_every_wrong_choice_names_the_right_ones():
     ):
         check_overrides("stylize", ["weights=2"])
     check_overrides("stylize", ["preset=null", "weights=random,file", "~experiment"])
+
+
+@pytest.mark.parametrize("override", ["output='~/x'", "content='~/x'", "+weights.folder='~/x'"])
+def test_a_path_may_begin_at_home(override, monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = checked(compose("stylize", [override]), "stylize")
+    key = override.lstrip("+").partition("=")[0]
+    assert OmegaConf.select(config, key) == "/somewhere/x"

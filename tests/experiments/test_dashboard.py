@@ -26,8 +26,10 @@ JUDGE = [
 
 
 def built(folder, *arguments):
-    assert analysis(["dashboard", "--out", str(folder), *arguments]) == 0
-    return [json.loads((folder / f"{name}.json").read_text()) for name in ("workspace", "report")]
+    assert analysis(["dashboard", "--results", str(folder), *arguments]) == 0
+    return [
+        json.loads((folder / "dashboard" / f"{name}.json").read_text()) for name in ("workspace", "report")
+    ]
 
 
 def values(tree, key):
@@ -122,7 +124,7 @@ def test_that_of_an_experiment_shows_what_it_sweeps(tmp_path):
     ],
 )
 def test_mistakes(tmp_path, capsys, arguments, message):
-    assert analysis(["dashboard", "--out", str(tmp_path / "out"), *arguments]) == 1
+    assert analysis(["dashboard", "--results", str(tmp_path / "out"), *arguments]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -132,7 +134,7 @@ def test_without_the_package_the_message_says_which_extra(tmp_path):
 import sys
 sys.modules["wandb_workspaces"] = None
 from analysis.__main__ import main
-sys.exit(main(["dashboard", "--out", {str(tmp_path / "out")!r}]))
+sys.exit(main(["dashboard", "--results", {str(tmp_path / "out")!r}]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -119,7 +119,7 @@ def test_from_a_picture_to_a_figure(run, users, capfd):
     sweep = [*settings, *judge, "smoothing=none,square_root", "objective=gram,maximum"]
     status, printed = run("-m", f"--config-dir={users / 'conf'}", *sweep)
     assert status == 0, printed
-    folders = ["--runs", str(users / "out"), "--out", str(users / "results")]
+    folders = ["--output", str(users / "out"), "--results", str(users / "results")]
     assert analyse(["collect", *folders]) == 0
     runs, pairs, numbers = (
         pd.read_parquet(users / "results" / f"{name}.parquet") for name in ("runs", "pairs", "table")

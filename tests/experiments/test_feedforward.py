@@ -373,10 +373,10 @@ def test_frames_of_a_video_as_a_folder(use, decoder, tmp_path):
 
 
 BAD_USE = {
-    "alpha": (["alpha=1.5"], "`alpha` should be from 0 to 1; found 1.5"),
+    "alpha": (["alpha=1.5"], "`alpha` should be a number from 0 to 1; found 1.5"),
     "run": (["run=0123456789abcdef"], "`run` should be the id of a finished training"),
     "weights": (["style_weights=[0]", "pairing=mix"], "`style_weights` should be numbers from 0, not all 0"),
-    "tile": (["tile=0"], "`tile` should be a number of pixels, or null"),
+    "tile": (["tile=0"], "`tile` should be a whole number from 1"),
     "color": (["color=blue"], "`color` should be one of style, luminance, matched"),
     "unknown": (["alhpa=1"], "alhpa"),
 }
@@ -400,12 +400,12 @@ def test_a_style_of_one_colour_is_refused(use, tmp_path):
 
 BAD_TRAINING = {
     "folder": (["corpus=folder", "corpus.content=nowhere", "corpus.style=nowhere"], "`corpus.content` should be"),
-    "crop": (["crop.size=64"], "`crop.size` should be from 16 to crop.short, 48"),
+    "crop": (["crop.size=64"], "`crop.size` should be a whole number from 16 to 48"),
     "batch": (["recipe.batch_size=50"], "`recipe.batch_size` should be at most the number of images, 7"),
     "johnson": (["generator=johnson"], "should leave Johnson's network more than 40 pixels a side; found 32×32"),
     "norm": (["generator.norm=layer"], "`generator.norm` should be"),
     "look": (["crop.look=stylized"], "`crop.style` should name a style where crop.look=stylized; found null"),
-    "shown": (["shown=[2]"], "`shown` should be shares of the training"),
+    "shown": (["shown=[2]"], "`shown` should be a number from 0 to 1"),
     "layer": (["objective.layers=9"], "`objective.layers` should be from 1 to 5"),
     "gradient": (
         ["arm=weights_of_softmax", "objective.match=gradient"], "`objective.match` should be loss where",

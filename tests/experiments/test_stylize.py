@@ -731,7 +731,7 @@ def test_the_last_scale_has_a_smaller_step():
         for last in (False, True)
     ]
     assert found == [2e-3, 1e-3]
-    with pytest.raises(SettingError, match="`last_step_scale` should be above 0"):
+    with pytest.raises(SettingError, match="`last_step_scale` should be a number above 0"):
         Stylization.build(composed("last_step_scale=0", "measures=none"))
 
 
@@ -832,7 +832,7 @@ BAD = {
     "two channels": (["+network.mean=[1,2]"], "`network.mean` should be three numbers, of red, green and blue"),
     "no spread": (["+network.std=[0,1,1]"], "`network.std` should be three positive numbers"),
     "a weight that is a word": (["objective.tap_weights=nonsense"], "`objective.tap_weights` should be a number, or a list"),
-    "never a checkpoint": (["keep.checkpoint_seconds=nan"], "`keep.checkpoint_seconds` should be at least 0; found nan"),
+    "never a checkpoint": (["keep.checkpoint_seconds=nan"], "`keep.checkpoint_seconds` should be a number from 0; found nan"),
     "an unknown switch": (["+execution.nonsense=1"], "`execution.nonsense` should be a known key"),
     "text that is no override": (["content=a(1.png"], "`command` should be key=value.*two kinds of quotes"),
     "a sweep without -m": (["experiment=fig1"], "a sweep over smoothing.*-m.*experiment=fig1"),
@@ -843,7 +843,7 @@ BAD = {
     "a name of no letters": (["content='\udcff.png'"], "`content` should be text in UTF-8"),
     "home of nobody": (["content='~nobody_here/a.png'"], "`content` should be an image file or a known name"),
     "unknown pairing": (["pairing=all"], "`pairing` should be one of zip, product, mix"),
-    "too few steps": (["steps=-1"], "`steps` should be at least 0; found -1"),
+    "too few steps": (["steps=-1"], "`steps` should be a whole number from 0; found -1"),
     "negative weight": (["objective.style_weight=-1"], "style_weight` should be a number from 0"),
     "no weight": (["objective.style_weight=0", "objective.content_weight=0"], "should leave a term"),
     "too few tap weights": (["objective.tap_weights=[1,2]"], "should have one weight for each of the taps"),
@@ -851,7 +851,7 @@ BAD = {
     "fast at one scale": (["preset=fast", "scales=[1.0]", "steps=[4,2,1]"], "`steps` should have one value for each of the 1 scales.*3: .4, 2, 1."),
     "steps for other scales": (["scales=[0.5,1.0]", "steps=[4,2,1]", "evaluations=null"], "`steps` should have one value for each of the 2"),
     "steps that are words": (["steps=many"], "`steps` should be whole numbers, one for all scales or a list"),
-    "a scale of too few steps": (["scales=[0.5,1.0]", "steps=[4,-1]", "evaluations=null"], "`steps` should be at least 0"),
+    "a scale of too few steps": (["scales=[0.5,1.0]", "steps=[4,-1]", "evaluations=null"], "`steps` should be a whole number from 0"),
     "an unknown precision of a scale": (["scales=[0.5,1.0]", "execution.autocast=[int8,null]"], "`execution.autocast` should be one of"),
     "impossible batch": (["compute.batch_size=0"], "`compute.batch_size` should be a whole number from 1, or auto"),
     "no batch": (["compute.batch_size=many"], "`compute.batch_size` should be a whole number from 1, or auto"),
@@ -878,7 +878,7 @@ BAD = {
     "too small": (["network=inception_v3", "images.size=32"], "`images.size` should leave every layer"),
     "tiles of a loss of pairs of positions": (["objective=mmd_gaussian", "optimizer=adam", "tile=64"], "`tile` should be null for a loss"),
     "tiles of whole images": (["batchnorm=batch", "tile=64"], "`tile` should be null for a network .* found BatchNorm2d"),
-    "no tile": (["tile=0"], "`tile` should be a number of pixels, or null; found 0"),
+    "no tile": (["tile=0"], "`tile` should be a whole number from 1; found 0"),
     "judge is the judged": (
         ["measures=default", "network@measures.network=resnet34", "network@measures.alternative=resnet18", "weights@measures.weights=random"],
         "should not be the network that is optimised",

@@ -51,6 +51,18 @@ def test_a_dry_run_lists_cells_and_computes_none(run, tmp_path):
     assert not (tmp_path / "out" / "runs").exists()
 
 
+def test_a_dry_run_refuses_what_the_cells_would_refuse(run, tmp_path):
+    status, printed = run("-m", "--dry-run", *S, "weights.seed=0,1,-1")
+    assert status == 1
+    assert "[3/3] weights.seed=-1 error: `weights.seed` should be a whole number from 0" in printed
+    assert "3 cells for 1 workers, of which 1 can't be computed. Nothing was computed." in printed
+    assert "[1/3] weights.seed=0\n" in printed
+    status, printed = run("--dry-run", *S, "weights=file", "weights.path=nowhere.pth")
+    assert status == 1
+    assert "`weights.path` should be a readable file" in printed
+    assert not (tmp_path / "out" / "runs").exists()
+
+
 def test_an_unknown_key_is_refused_before_anything_is_computed(run, tmp_path):
     status, printed = run("-m", *S, "weights.sede=1,2")
     assert status == 1

@@ -106,6 +106,6 @@ def collect(output: Path, out: Path) -> Callable[[], None]:
     """`python -m analysis collect`."""
 
     def call() -> None:
-        sys.exit(analyse(["collect", "--runs", str(output), "--out", str(out)]))
+        sys.exit(analyse(["collect", "--output", str(output), "--results", str(out)]))
 
     return call

@@ -97,7 +97,7 @@ def test_a_network_of_one_style_needs_none():
 @pytest.mark.parametrize(
     ("size", "styles", "settings", "message"),
     [
-        ((32, 32), [STYLE], {"alpha": 1.5}, "`alpha` should be from 0 to 1; found 1.5"),
+        ((32, 32), [STYLE], {"alpha": 1.5}, "`alpha` should be a number from 0 to 1; found 1.5"),
         ((32, 32), [Style(STYLE.image, weight=0.0)], {}, "`style_weights` should have a sum above 0"),
         ((32, 32), [Style(torch.full((3, 32, 32), 0.4))], {}, "`style` should not be of one colour"),
         ((1, 1), [STYLE], {}, "`images.size` should leave pictures at least 2 pixels a side"),

@@ -163,8 +163,8 @@ def test_too_few_images_for_a_batch(corpus):
             "`corpus.content` should hold image files",
         ),
         (lambda path: bundled_corpus(style="mona_lisa"), "`corpus.style` should be one of"),  # noqa: ARG005
-        (lambda path: Cropping(short=32, size=64), "`crop.size` should be from 16 to crop.short, 32"),  # noqa: ARG005
-        (lambda path: recipe(lr=0.0), "`recipe.lr` should be positive"),  # noqa: ARG005
+        (lambda path: Cropping(short=32, size=64), "`crop.size` should be a whole number from 16 to 32"),  # noqa: ARG005
+        (lambda path: recipe(lr=0.0), "`recipe.lr` should be a number above 0"),  # noqa: ARG005
     ],
 )
 def test_bad_input(make, message, tmp_path):

@@ -1,251 +1,201 @@
-"""Mistaken commands, and what the entry points make of them, in this process."""
+"""Mistaken commands, and what becomes of them in this process: all is checked, and nothing is computed."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import random
 import signal
-import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-import experiments.measure_activations as measure_activations
-import experiments.stylize as stylize
-from analysis.__main__ import main as analyse
-from analysis.figures import FIGURES
-from experiments import command
-from experiments.command import CONF
-from experiments.launching import launch
-from experiments.sweeps import progress
-from experiments.sweeps.sweep import Sweep
-from tests.composing import composed_once
-from tests.fuzz import tiny
+from experiments.command import CONF, check_overrides
+from experiments.feedforward.training import FeedforwardExperiment
+from experiments.feedforward.transfer import Transfer
+from experiments.frame import Experiment
+from experiments.measurements.activations import MeasureActivations
+from experiments.measurements.units import MeasureUnits
+from experiments.running import CellTask
+from experiments.stylization.stylization import Stylization
+from experiments.sweeps.composing import Composer
+from experiments.training.training import ClassifierTraining
+from swag_repro.errors import UserError
 
 SECONDS = 30
-"""Of computing, after which a command hangs: waiting for a busy machine doesn't count."""
+"""Seconds of computing after which a command hangs; waiting for a busy machine doesn't count."""
 
-TINY = (f"hydra.searchpath=[file://{Path(__file__).parent / 'conf'}]", "network=tiny")
+KINDS: dict[str, type[Experiment]] = {
+    kind.reads: kind
+    for kind in (
+        MeasureActivations, MeasureUnits, Stylization, ClassifierTraining, FeedforwardExperiment, Transfer,
+    )
+}  # fmt: skip
+
+TINY = ("network=small_residual", "weights=random", "images.size=32")
+PAIR = ("content=astronaut", "style=starry_night")
 JUDGES = (
     "network@measures.network=resnet18", "network@measures.alternative=resnet18", "weights@measures.weights=random",
 )  # fmt: skip
-BASES = {
-    "measure_activations": (*TINY, "images.size=16", "images.source.limit=1"),
-    "stylize": (
-        *TINY,
-        "preset=equation",
-        "weights=random",
-        "images.size=16",
-        "images.source.limit=1",
-        "measures=none",
-        "steps=2",
-    ),
-    "figure": (),
-}
-"""What every command has, so that a good one takes no time."""
-
-FEW = ("network=vgg19", "weights=random", "smoothing=none")
-CHOICES = {
+MIX = ("content=[astronaut]", "style=[starry_night,edith]", "pairing=mix")
+BASES: dict[str, list[tuple[str, ...]]] = {
     "measure_activations": [
-        (), (), ("smoothing=softmax",), ("weights=file", "weights.path={folder}/tiny.pth"), ("images=folder", "images.path={folder}"),
+        (*TINY, "smoothing=softmax"), (*TINY, "weights=file", "weights.path={folder}/tiny.pth"),
+        (*TINY, "images=folder", "images.path={folder}/data"),
     ],
+    "measure_units": [TINY],
     "stylize": [
-        (), (), ("objective=strotss",), ("objective=bn_poly",), ("optimizer=adam",), ("preset=paper", "smoothing=softmax"),
-        ("objective=sliced_wasserstein",), ("weights=file", "weights.path={folder}/tiny.pth"), ("pairing=mix",),
-        ("content={folder}/content.png", "style={folder}/style.png", "keep.every=1"), ("images=folder", "images.path={folder}"),
-        ("preset=demystifying", "objective=mmd_gaussian", "steps=2"), ("measures=default", *JUDGES),
+        (*TINY, *PAIR, "preset=equation", "measures=none"),
+        (*TINY, *MIX, "objective=strotss", "optimizer=adam", "canvas=laplacian", "measures=none"),
+        (*TINY, *PAIR, "objective=mmd_gaussian", "smoothing=power", "canvas=fourier", "measures=default", *JUDGES),
+        (*TINY, *PAIR, "objective=sliced_wasserstein", "smoothing=scale", "optimizer=rmsprop", "measures=none"),
+        (*TINY, *PAIR, "objective=bn_poly", "smoothing=softmax", "canvas=normalized", "measures=none"),
+        (*TINY, *PAIR, "smoothing@objective.like=softmax", "objective.balance=sides", "measures=none"),
+        (*TINY, *PAIR, "preset=demystifying", "objective=mmd_poly", "measures=none"),
+        (*TINY, *PAIR, "transformations=random", "objective.content_weight=0", "optimizer=adam", "measures=none"),
+        (*TINY, "content={folder}/content.png", "style={folder}/style.png", "measures=none", "keep.every=1"),
     ],
-    "figure": [("fig1", *FEW), ("fig3", *FEW[::2], "weights.seed=0"), ("curve", *FEW, "objective.style_weight=1")],
+    "train_classifier": [("data=folder", "data.path={folder}/data", "data.size=32")],
+    "train_feedforward": [("network=vgg16", "images.size=32", "crop.size=32", "crop.short=40")],
+    "transfer": [("content=astronaut", "style=starry_night", "images.size=32")],
 }  # fmt: skip
+"""Good commands of each entry point, which are then mistaken."""
 
 VALUES = (
-    "null", "true", "false", "0", "1", "-1", "2", "7", "0.5", "-0.5", "1e30", "1e-30", "nan", "inf", "-inf", "nonsense", "''",
-    "' '", "[]", "{}", "[1,2]", "[nonsense]", "[null]", "{a: 1}", "{_target_: nonsense}", "{_target_: builtins.dict}", "[[1],[2]]",
-    "'${nope}'", "'${network.name}'", "'${network.nme}'", "'${oc.env:NOPE}'", "'???'", "auto", "none", "random", "1,2",
-    "'a: b'", "\\x00", "ä", "'{'", "nowhere.png", "/nowhere/*.png", "2020-01-01", "0x10", "'1'", "'true'",
+    "null", "true", "false", "0", "1", "-1", "2", "7", "0.5", "-0.5", "1e30", "1e-30", "1e8", "nan", "inf", "-inf",
+    "nonsense", "''", "' '", "[]", "{}", "[1,2]", "[nonsense]", "[null]", "{a: 1}", "{_target_: nonsense}",
+    "{_target_: builtins.dict}", "[[1],[2]]", "'${nope}'", "'${network.name}'", "'${network.nme}'", "'${oc.env:NOPE}'",
+    "'${oc.decode:null}'", "'???'", "auto", "none", "random", "'a: b'", "\\x00", "ä", "'{'", "nowhere.png",
+    "/nowhere/*.png", "2020-01-01", "0x10", "'1'", "'true'", "99999999999999999999", 5000 * "a",
 )  # fmt: skip
 """Nonsense for most settings, and good for some."""
 
 NONSENSE = {
-    "nonsense", "[nonsense]", "{_target_: nonsense}", "'${nope}'", "'${network.nme}'", "'${oc.env:NOPE}'", "'a: b'", "'{'",
-    "[[1],[2]]", "{a: 1}",
+    "nonsense", "nan", "inf", "-inf", "[nonsense]", "{_target_: nonsense}", "'${nope}'", "'${network.nme}'",
+    "'${oc.env:NOPE}'", "'a: b'", "'{'", "[[1],[2]]", "{a: 1}",
 }  # fmt: skip
 """Good for no setting but those that are free text."""
 
 FREE = (
-    "name", "output", "network.name", "network.label", "objective.name", "objective.label", "images.name", "smoothing.name",
-    "tracking.project", "tracking.entity", "tracking.tags", "network.imagenet", "network.head", "images.path",
-    "weights.path", "weights.sha256", "measures.network.label", "measures.network.name", "measures.network.taps",
-    "measures.alternative", "network.taps",
+    "name", "label", "project", "entity", "tags", "path", "sha256", "part", "folder", "root", "dataset", "content", "style",
 )  # fmt: skip
-"""Settings that take any text, or are not read by these bases."""
+"""The last parts of keys of free text."""
 
-LONG = ("images.size", "steps", "evaluations")
-"""Settings of which a large number is good, and takes its time."""
+ODD = ("nonsense", "=", "a=b=c", "content=[", "+x", "~y", "steps==3", "x.y.z=1", "'", "style=a,b", "=1")
+"""Arguments that are no override."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One command.
-
-    Attributes:
-        entry: `measure_activations`, `stylize`, or `figure`.
-        arguments: Behind those of `BASES`.
-        unread: Whether it must not be accepted: an unknown key, or nonsense where no text is free.
-    """
+    """One command: an entry point, its overrides, and whether it must not be accepted."""
 
     entry: str
-    arguments: tuple[str, ...]
+    overrides: tuple[str, ...]
     unread: bool
 
     def __str__(self) -> str:
-        return " ".join([self.entry, *self.arguments])
+        return " ".join([self.entry, *self.overrides])
 
 
 class Hang(BaseException):
-    """A command that hangs; no Exception, because those are caught and counted as failures."""
+    """A command that takes too long; no Exception, because those are caught."""
 
 
 class Session:
-    """Runs commands one after the other; results come into a folder."""
+    """A process that checks commands one after the other; their files lie in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._composers: dict[str, Composer] = {}
 
     def __enter__(self) -> Self:
-        torch.save(tiny.network().state_dict(), self.folder / "tiny.pth")
-        for role in ("content", "style"):
-            Image.effect_noise((20, 24), 60).save(self.folder / f"{role}.png")
-        self._patched = contextlib.ExitStack()
-        self._patched.enter_context(composed_once())
-        self._terminal, progress.console.file = progress.console.file, io.StringIO()
+        from swag_repro.networks.small import small_resnet
+
+        network = small_resnet(
+            width=16, units=2, unit="basic", batchnorm=True, downsampling="stride", leak=0.0, num_classes=10
+        )
+        torch.save(network.state_dict(), self.folder / "tiny.pth")
+        places = ["content.png", "style.png"]
+        places += [f"data/{part}/{kind}/0.png" for part in ("train", "test") for kind in ("cat", "dog")]
+        for place in places:
+            (self.folder / place).parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((40, 44), 60).convert("RGB").save(self.folder / place)
+        self._open = ExitStack()
+        self._open.enter_context(initialize_config_dir(str(CONF), version_base="1.3"))
         signal.signal(signal.SIGPROF, _hang)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._patched.close()
-        progress.console.file = self._terminal
+        self._open.close()
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
-    # --- Commands ---
-
     def cases(self, count: int, seed: int) -> Iterator[Case]:
-        """Return this many cases, the same for the same seed."""
+        """Yield so many commands, the same for the same seed."""
         chance = random.Random(seed)
         for _ in range(count):
-            entry = chance.choices(["measure_activations", "stylize", "figure"], [2, 5, 2])[0]
-            choice = tuple(one.replace("{folder}", str(self.folder)) for one in chance.choice(CHOICES[entry]))
-            keys = _keys(*_composed_as(entry, choice))
-            mistakes = [self._mistake(chance, keys) for _ in range(chance.choice([1, 1, 2]))]
-            arguments = (*choice, *(mistake for mistake, _ in mistakes))
-            yield Case(entry, arguments, any(unread for _, unread in mistakes))
+            entry = chance.choice(["stylize", *KINDS])
+            base = self.base(entry, chance.randrange(len(BASES[entry])))
+            keys = self._keys(entry, base)
+            mistakes = [_mistake(chance, *keys) for _ in range(chance.choice([1, 1, 2]))]
+            overrides = (*base, *(mistake for mistake, _ in mistakes))
+            yield Case(entry, overrides, any(unread for _, unread in mistakes))
 
-    def _mistake(self, chance: random.Random, keys: tuple[list[str], list[str]]) -> tuple[str, bool]:
-        leaves, nodes = keys
-        kind = chance.choices(["value", "unknown", "node", "delete", "group", "odd"], [12, 2, 2, 1, 2, 1])[0]
-        value = chance.choice(VALUES)
-        if kind == "value":
-            key = chance.choice(leaves)
-            free = any(key == one or key.startswith(f"{one}.") for one in FREE)
-            return f"{key}={value}", value in NONSENSE and not free
-        if kind == "unknown":
-            node = chance.choice(nodes)
-            return f"+{node}.nonsense={chance.choice(['1', 'a', 'null'])}", node not in FREE
-        if kind == "node":
-            return f"{chance.choice(nodes)}={value}", False
-        if kind == "delete":
-            return f"~{chance.choice(leaves + nodes)}", False
-        if kind == "group":
-            return (
-                f"{chance.choice(_groups())}={chance.choice(['2', 'null', 'nonsense', '[]', 'true', '{}'])}",
-                False,
-            )
-        return chance.choice(
-            ["nonsense", "=", "a=b=c", "content=[", "+x", "~y", "steps==3", "x.y.z=1", "'", "style=a,b", "=1"]
-        ), True
-
-    # --- What becomes of them ---
+    def base(self, entry: str, number: int = 0) -> tuple[str, ...]:
+        """Return the overrides of a good command."""
+        shared = [f"output={self.folder / 'out'}", "tracking=disabled", "compute.threads=1"]
+        return tuple(one.replace("{folder}", str(self.folder)) for one in (*BASES[entry][number], *shared))
 
     def judged(self, case: Case) -> tuple[str, str]:
-        """`run` or `message` where it is well; else what is wrong; and what was printed."""
+        """Return `run` or `message` if all is well, else what is wrong; and what was said."""
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
-            status, printed = self.called(case)
+            with contextlib.redirect_stderr(io.StringIO()):
+                run_id = self.run_id(case.entry, case.overrides)
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            return "message" if 0 < len(str(error)) < 2000 + 5000 else "no clear message", str(error)
         except Hang as error:
             return "hang", str(error)
         except BaseException:
             return "traceback", traceback.format_exc()
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        return _verdict(case, status, printed), printed
+        return "accepted nonsense" if case.unread else "run", run_id
 
-    def called(self, case: Case) -> tuple[int, str]:
-        """Exit status, and all that was printed."""
-        printed = io.StringIO()
-        progress.console.file = printed
-        GlobalHydra.instance().clear()
-        Sweep.launched = None
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            try:
-                status = self._call(case)
-            except SystemExit as error:
-                status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-        for handler in list(logging.getLogger().handlers):
-            logging.getLogger().removeHandler(handler)
-        return status, printed.getvalue()
+    def run_id(self, entry: str, overrides: tuple[str, ...]) -> str:
+        """Return the run's id, after the checks of a dry run.
 
-    def arguments(self, case: Case) -> list[str]:
-        """Return arguments of an experiment's entry point."""
-        output = [f"output={self.folder / 'out'}", "tracking=disabled", "compute.threads=1", "force=true"]
-        return [*BASES[case.entry], *output, *case.arguments]
+        Raises:
+            UserError, HydraException, OmegaConfBaseException: The command is refused.
+        """
+        check_overrides(entry, overrides)
+        composed = self._composer(entry)(overrides)
+        experiment = CellTask(composed, list(overrides), None, KINDS[entry]).built()
+        experiment.check()
+        return experiment.identity.run_id
 
-    def _call(self, case: Case) -> int:
-        if case.entry == "figure":
-            where = ["--runs", str(self.folder / "none"), "--out", str(self.folder / "figures")]
-            (self.folder / "none").mkdir(exist_ok=True)
-            return analyse(["figure", *case.arguments, *where])
-        sys.argv = [f"{case.entry}.py", *self.arguments(case)]
-        launch({"stylize": stylize, "measure_activations": measure_activations}[case.entry].main)
-        return 0
+    def _composer(self, entry: str) -> Composer:
+        return self._composers.setdefault(entry, Composer(entry))
 
-
-def _verdict(case: Case, status: int, printed: str) -> str:
-    if "Traceback" in printed or ("HYDRA_FULL_ERROR" in printed and "Error executing job" in printed):
-        return "traceback"
-    if status == 0:
-        return "accepted nonsense" if case.unread else "run"
-    return "message" if printed.strip() and len(printed.splitlines()) < 30 else "no clear message"
-
-
-def _hang(*_: object) -> None:
-    raise Hang("".join(traceback.format_stack(limit=12)))
-
-
-def _composed_as(entry: str, choice: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The entry point and overrides whose keys a command may mistake."""
-    if entry != "figure":
-        return entry, (*BASES[entry], *choice)
-    experiment = FIGURES[choice[0]].experiment
-    return str(command.entry_of(experiment)), (f"experiment={experiment}", *choice[1:])
+    def _keys(self, entry: str, base: tuple[str, ...]) -> tuple[list[str], list[str]]:
+        return _keys_of(self._composer(entry), base)
 
 
 @cache
-def _keys(entry: str, overrides: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Dotted keys of values, and of nodes."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = OmegaConf.to_container(compose(entry, list(overrides)))
-    leaves: list[str] = []
+def _keys_of(composer: Callable[..., Any], base: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return the dotted keys of values, and those of nodes."""
+    config = OmegaConf.to_container(composer(base))
+    values: list[str] = []
     nodes: list[str] = []
 
     def walk(node: dict[Any, Any], before: str) -> None:
@@ -254,11 +204,35 @@ def _keys(entry: str, overrides: tuple[str, ...]) -> tuple[list[str], list[str]]
             if isinstance(value, dict) and value:
                 nodes.append(here)
                 walk(value, f"{here}.")
-            elif here not in ("output", "force"):
-                leaves.append(here)
+            elif here != "output":
+                values.append(here)
 
     walk(config, "")
-    return leaves, nodes
+    return values, nodes
+
+
+def _mistake(chance: random.Random, values: list[str], nodes: list[str]) -> tuple[str, bool]:
+    """Return an override, and whether it must not be accepted."""
+    kind = chance.choices(["value", "unknown", "node", "delete", "group", "odd"], [12, 2, 2, 1, 2, 1])[0]
+    value = chance.choice(VALUES)
+    if kind == "value":
+        key = chance.choice(values)
+        is_free = key.rpartition(".")[2] in FREE or key.startswith("network.taps")
+        return f"{key}={value}", value in NONSENSE and not is_free
+    if kind == "unknown":
+        node = chance.choice(nodes)
+        return f"+{node}.nonsense={chance.choice(['1', 'a', 'null'])}", node != "network.taps"
+    if kind == "node":
+        return f"{chance.choice(nodes)}={value}", False
+    if kind == "delete":
+        return f"~{chance.choice(values + nodes)}", False
+    if kind == "group":
+        return f"{chance.choice(_groups())}={chance.choice(['2', 'null', 'nonsense', '[]', 'true'])}", False
+    return chance.choice(ODD), True
+
+
+def _hang(*_: object) -> None:
+    raise Hang("".join(traceback.format_stack(limit=12)))
 
 
 @cache

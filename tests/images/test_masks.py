@@ -154,7 +154,7 @@ def test_an_unreadable_mask_is_refused_as_any_image_is(tmp_path, content):
 
 @pytest.mark.parametrize("feather", [-0.01, math.nan, math.inf])
 def test_feathers_that_are_none(tmp_path, content, feather):
-    with pytest.raises(SettingError, match="`feather` should be a number from 0; found"):
+    with pytest.raises(SettingError, match="`feather` should be a number from 0 to 1; found"):
         load_mask(saved(tmp_path, left_half()), content, SAME, feather=feather)
 
 

@@ -67,7 +67,7 @@ def test_unknown_interpolation_lists_the_choices():
 
 @pytest.mark.parametrize("size", [15, 0, -256, True, 256.0, "256", None])
 def test_size_is_an_integer_of_at_least_16(size):
-    with pytest.raises(SettingError, match=r"`images\.size` should be an integer of at least 16"):
+    with pytest.raises(SettingError, match=r"`images\.size` should be a whole number from 16"):
         Resize(size=size)
 
 

@@ -57,7 +57,7 @@ def test_bundled_limit_keeps_the_first_of_each_role():
 @pytest.mark.parametrize("limit", [0, -1, "few", 1.5])
 def test_limit_below_one(limit, tmp_path):
     for source in (bundled, lambda *, limit: folder(tmp_path, limit=limit)):
-        with pytest.raises(SettingError, match=f"limit` should be at least 1, or null; found {limit!r}"):
+        with pytest.raises(SettingError, match=f"limit` should be a whole number from 1; found {limit!r}"):
             source(limit=limit)
 
 

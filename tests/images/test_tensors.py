@@ -105,7 +105,7 @@ def test_batches_keep_order_and_sizes_and_are_full_where_they_can_be(widths, bat
 
 
 def test_empty_batches_are_refused():
-    with pytest.raises(SettingError, match=r"`compute\.batch_size` should be at least 1; found 0"):
+    with pytest.raises(SettingError, match=r"`compute\.batch_size` should be a whole number from 1; found 0"):
         next(batches([picture("a")], SAME, 0))
 
 

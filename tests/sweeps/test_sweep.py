@@ -24,7 +24,7 @@ FORK = multiprocessing.get_context("fork")
 def sweep_of(folder, cells, name="now"):
     grid = Grid((tuple(f"a={number}" for number in range(cells)),))
     directory = folder / "sweeps" / name
-    return Sweep.start(directory, "stylize", grid, command=["a=x"], launcher="joblib", workers=2)
+    return Sweep.start(directory, "stylize", grid, command=["a=x"], launcher="joblib", workers=2, label="n")
 
 
 def compute(place, *, body=lambda _: None, anew=False):
@@ -78,8 +78,8 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     sweep = sweep_of(tmp_path, 3)
     assert Sweep.read(sweep.directory) == sweep
     path = sweep.directory / "plan.json"
-    path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
-    with pytest.raises(StoreError, match="should have schema 2; found 3"):
+    path.write_text(path.read_text().replace('"schema": 3', '"schema": 4'))
+    with pytest.raises(StoreError, match="should have schema 3; found 4"):
         Sweep.read(sweep.directory)
     path.write_text("{}")
     with pytest.raises(StoreError, match="should be a complete file of a run"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -23,7 +24,7 @@ class CellSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Store a function that makes the launcher."""
-        self.config = config
+        self.config, self._task = config, task_function
 
         def launcher() -> Launcher:
             return Plugins.instance().instantiate_launcher(
@@ -43,6 +44,7 @@ class CellSweeper(Sweeper):
         assert self.config is not None
         launch = Launch.of(self.config, arguments)
         if launch.dry_run:
-            launch.list_cells()
+            HydraConfig.instance().set_config(self.config)
+            self._task(self.config)
         else:
             launch.run(self._launcher)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import check_number
 from swag_repro.optimisation.optimizers.descent import Descent, ImageProgress
 
 
@@ -91,7 +90,7 @@ class Optimizer:
             from_best: True goes back to its best point, False goes on from its iterate.
             step_scale: factor on its learning rate, from now on; above 0.
         """
-        require_positive("step_scale", step_scale)
+        check_number("step_scale", step_scale, above=0)
         image = self._images[index]
         image.iterate = image.best if from_best else image.position
         image.lr *= step_scale
@@ -122,12 +121,6 @@ def flat_images(start: Tensor) -> Iterator[Tensor]:
     """Yield flat copies of images (B, ...)."""
     for image in start.detach():
         yield image.clone(memory_format=torch.contiguous_format).view(-1)
-
-
-def require_positive(name: str, value: float) -> None:
-    """Raise a `SettingError` unless the value is a finite number above 0."""
-    if not 0 < value < math.inf:
-        raise SettingError(name, "should be a positive number", value, "Choose one above 0.")
 
 
 def _copied(state: Any, device: torch.device) -> Any:

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, get_args
 import torch
 from torch import Tensor
 
-from swag_repro.errors import SettingError, check_choice
-from swag_repro.optimisation.optimizers.batch import Optimizer, flat_images, require_positive
+from swag_repro.errors import check_choice, check_number
+from swag_repro.optimisation.optimizers.batch import Optimizer, flat_images
 from swag_repro.optimisation.optimizers.descent import Constants, Descent, StopReason
 
 Make = Callable[..., torch.optim.Optimizer]
@@ -103,9 +103,9 @@ class _Momentum(_FirstOrder):
 
 def _check_adaptive(lr: float, eps: float, constants: Constants) -> None:
     """Raise a `SettingError` unless the settings that Adam and RMSprop share are valid."""
-    require_positive("lr", lr)
-    require_positive("eps", eps)
-    check_choice("constants", constants, get_args(Constants))
+    check_number("optimizer.lr", lr, above=0)
+    check_number("optimizer.eps", eps, above=0)
+    check_choice("optimizer.constants", constants, get_args(Constants))
 
 
 class Adam(Optimizer):
@@ -134,9 +134,10 @@ class Adam(Optimizer):
         constants: Constants,
     ) -> None:
         _check_adaptive(lr, eps, constants)
-        if not all(0 <= beta < 1 for beta in betas):
-            raise SettingError("betas", "should be in [0, 1)", betas, "0.9 and 0.999 are usual.")
-        make = partial(torch.optim.Adam, betas=betas, eps=eps)
+        for index, beta in enumerate(betas):
+            check_number(f"optimizer.betas.{index}", beta, least=0, below=1)
+        first, second = map(float, betas)  # torch takes no int
+        make = partial(torch.optim.Adam, betas=(first, second), eps=eps)
         super().__init__(start, [_FirstOrder(x, lr, make, constants) for x in flat_images(start)])
 
 
@@ -169,8 +170,7 @@ class RMSprop(Optimizer):
         constants: Constants,
     ) -> None:
         _check_adaptive(lr, eps, constants)
-        if not 0 <= alpha < 1:
-            raise SettingError("alpha", "should be in [0, 1)", alpha, "0.99 is usual.")
+        check_number("optimizer.alpha", alpha, least=0, below=1, remedy="0.99 is usual.")
         make = partial(torch.optim.RMSprop, alpha=alpha, eps=eps)
         super().__init__(start, [_FirstOrder(x, lr, make, constants) for x in flat_images(start)])
 
@@ -207,11 +207,10 @@ class SGD(Optimizer):
         decay: float,
         decay_every: int,
     ) -> None:
-        for name, value in (("lr", lr), ("clip", clip), ("decay", decay), ("decay_every", decay_every)):
-            require_positive(name, value)
-        if not 0 <= momentum < 1:
-            raise SettingError("momentum", "should be in [0, 1)", momentum, "0.9 is usual.")
-        if not 0 <= weight_decay < math.inf:
-            raise SettingError("weight_decay", "should be 0 or more", weight_decay, "0 turns it off.")
+        for name, value in (("lr", lr), ("clip", clip), ("decay", decay)):
+            check_number(f"optimizer.{name}", value, above=0)
+        check_number("optimizer.decay_every", decay_every, least=1, whole=True)
+        check_number("optimizer.momentum", momentum, least=0, below=1)
+        check_number("optimizer.weight_decay", weight_decay, least=0)
         schedule = _Schedule(momentum, weight_decay, clip, decay, decay_every)
         super().__init__(start, [_Momentum(x, lr, schedule) for x in flat_images(start)])

@@ -12,8 +12,8 @@ from typing import Any, get_args
 
 from torch import Tensor
 
-from swag_repro.errors import SettingError, check_choice
-from swag_repro.optimisation.optimizers.batch import Optimizer, flat_images, require_positive
+from swag_repro.errors import check_choice, check_number
+from swag_repro.optimisation.optimizers.batch import Optimizer, flat_images
 from swag_repro.optimisation.optimizers.descent import Constants, Descent, StopReason
 from swag_repro.optimisation.optimizers.history import History
 from swag_repro.optimisation.optimizers.line_search import SEARCHES, LineSearch, Point, Search
@@ -185,13 +185,12 @@ class LBFGS(Optimizer):
         tolerance_change: float,
         constants: Constants,
     ) -> None:
-        require_positive("lr", lr)
-        require_positive("history", history)
-        check_choice("line_search", line_search, get_args(LineSearch))
-        check_choice("constants", constants, get_args(Constants))
+        check_number("optimizer.lr", lr, above=0)
+        check_number("optimizer.history", history, least=1, whole=True)
+        check_choice("optimizer.line_search", line_search, get_args(LineSearch))
+        check_choice("optimizer.constants", constants, get_args(Constants))
         for name, value in (("tolerance_grad", tolerance_grad), ("tolerance_change", tolerance_change)):
-            if not value >= 0:
-                raise SettingError(name, "should be 0 or more", value, "0 turns it off.")
+            check_number(f"optimizer.{name}", value, least=0, remedy="0 turns it off.")
         tolerances = _Tolerances(tolerance_grad, tolerance_change)
         self._descents = [
             _QuasiNewton(image, lr, history, line_search, tolerances, constants)
@@ -210,5 +209,5 @@ class LBFGS(Optimizer):
         """Restart an image as `Optimizer.restart` does, with another `line_search` if one is given."""
         super().restart(index, from_best=from_best, step_scale=step_scale)
         if line_search is not None:
-            check_choice("line_search", line_search, get_args(LineSearch))
+            check_choice("optimizer.line_search", line_search, get_args(LineSearch))
             self._descents[index].line_search = line_search

@@ -1,0 +1,103 @@
+"""Every command that the programs print as a next step, pasted into a shell."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FUZZ = ROOT / "tests" / "fuzz" / "conf"
+TINY = ["network=tiny", "weights=random", "images.size=32", "compute.threads=1"]
+PICTURES = [*TINY, "steps=1", "measures=none"]
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "experiments" / "plugins")])
+
+SWEEPS = {
+    "lists": ("measure", f"--config-dir={FUZZ}", *TINY, "network.statistic_taps=[a],[a,b]"),
+    "ranges and a subdirectory": (
+        "measure", f"--config-dir={FUZZ}", *TINY, "weights.seed=range(0,2)", "hydra.sweep.subdir=${hydra.job.num}",
+    ),
+    "interpolations and a search path": (
+        "stylize", f"hydra.searchpath=[file://{FUZZ}]", *PICTURES, "images.source.limit=1", "seed=0,1", "objective.content_weight=${seed}",
+    ),
+    "pictures and a name": (
+        "stylize", f"--config-dir={FUZZ}", *PICTURES, "content=astronaut,chelsea", "style=starry_night", "name=my name",
+    ),
+    "an experiment": (
+        "measure", f"--config-dir={FUZZ}", "experiment=smoke", *TINY, "smoothing=none,softmax", "output=my runs",
+    ),
+}  # fmt: skip
+
+
+def shell(folder, command):
+    """The exit status of a line typed into a shell, and what it printed."""
+    environment = os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": PATHS,
+        "WANDB_MODE": "disabled",
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def printed(said):
+    """The commands that a program proposes, each on a line of its own."""
+    return [line.strip() for line in said.splitlines() if line.startswith("  swag ")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SWEEPS)
+def test_what_a_sweep_prints_works(tmp_path, kind):
+    program, flag, *rest = SWEEPS[kind]
+    words = " ".join(f"'{word}'" for word in (flag, *rest))
+    status, _, said = shell(tmp_path, f"swag {program} -m {words}")
+    assert status == 0, said
+    commands = printed(said)
+    shown = ["runs", "plot", *(["sheet"] if program == "stylize" else [])]
+    assert [command.split()[1] for command in commands] == shown
+    for command in commands:
+        status, lines, error = shell(tmp_path, command)
+        assert status == 0, error
+        assert "Traceback" not in error
+        if " runs " in command:
+            assert sum("finished" in line for line in lines.splitlines()) == 2
+        else:
+            assert all((tmp_path / line).is_file() for line in lines.splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "mistaken",
+    [
+        "swag stylize -m experiment=smoke",
+        "swag measure experiment=smoke",
+        f"swag measure --config-dir={FUZZ} experiment=smoke network=tiny",
+        f"swag judge 'hydra.searchpath=[file://{FUZZ}]' experiment=fig1 network=tiny weights=random",
+    ],
+)
+def test_the_remedy_of_a_mistake_works(tmp_path, mistaken):
+    status, _, said = shell(tmp_path, mistaken)
+    assert status == 1
+    command = said.strip().rpartition("Type: ")[2]
+    assert command.startswith("swag judge" if "judge" in mistaken else "swag measure")
+    status, _, said = shell(tmp_path, f"{command} --dry-run")
+    assert status == 0, said
+    assert "Nothing was computed." in said
+
+
+@pytest.mark.slow
+def test_what_an_incomplete_sweep_prints_goes_on(tmp_path):
+    arguments = f"--config-dir={FUZZ} {' '.join(TINY)} 'images.size=16,32' network=densenet121"
+    status, _, said = shell(tmp_path, f"swag measure -m {arguments}")
+    assert status == 1
+    [command] = printed(said)
+    status, _, said = shell(tmp_path, command)
+    assert status == 1
+    assert "1 failed, 1 skipped." in said
+    status, lines, _ = shell(tmp_path, "swag status last")
+    assert status == 0
+    assert lines.strip().splitlines()[-1].removeprefix("computed by  ") == command

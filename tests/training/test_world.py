@@ -1,0 +1,43 @@
+"""The processes of torchrun: how they meet."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+ALONE = """
+import sys
+import torch
+from experiments.signals import handled, interrupt
+from swag_repro.training import world
+
+world.SOON = 0.1
+with handled(interrupt):
+    try:
+        with world.World(rank=0, size=2).joined(torch.device("cpu"), lambda: print("waiting", flush=True)):
+            pass
+    except KeyboardInterrupt as error:
+        sys.exit(128 + error.number)
+"""
+"""The first of two processes, whose other one never comes."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_waits_for_others_says_so_and_ends_by_a_signal(number):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with subprocess.Popen(
+        [sys.executable, "-c", ALONE], env=os.environ | place, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waiting\n"
+        began = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert time.monotonic() - began < 30
