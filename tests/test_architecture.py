@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = """
 swag_repro swag_repro.errors swag_repro.names swag_repro.streams
 swag_repro.runs
-swag_repro.tracking swag_repro.memory swag_repro.quantiles swag_repro.peaks
+swag_repro.tracking swag_repro.memory swag_repro.quantiles
 swag_repro.images swag_repro.networks
 swag_repro.state_dicts
 swag_repro.weights swag_repro.smoothing
@@ -26,7 +26,7 @@ swag_repro.feedforward
 experiments experiments.made experiments.programs experiments.science experiments.config experiments.building experiments.signals
 experiments.sweeps
 experiments.command
-experiments.asking experiments.comments experiments.frame experiments.logs experiments.checkpoints experiments.launching
+experiments.asking experiments.comments experiments.frame experiments.checkpoints experiments.launching
 experiments.running
 experiments.network experiments.objective experiments.stored
 experiments.pictures experiments.training
@@ -44,7 +44,6 @@ analysis.stylizations analysis.observations analysis.points analysis.mechanism
 analysis.drawing
 analysis.figures analysis.claims
 analysis.progress analysis.listing analysis.explaining analysis.dashboard
-analysis.status analysis.coverage
 analysis.commands
 analysis.__main__
 analysis.cli

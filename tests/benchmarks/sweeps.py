@@ -16,8 +16,7 @@ from rich.table import Table
 
 from experiments.command import CONF
 from experiments.running import CellTask
-from experiments.sweeps.composing import Composer
-from experiments.sweeps.grid import Grid
+from experiments.sweeps.composing import Composer, Grid
 from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
 from tests.benchmarks.cells import Trivial

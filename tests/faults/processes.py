@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import experiments.measurements.activations
+import experiments.measurements
 import experiments.running
 import experiments.stylization.stylization  # noqa: F401  (what the entry points import when they are called)
 from analysis.__main__ import main as analyse

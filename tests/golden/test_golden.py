@@ -18,8 +18,7 @@ from experiments.command import CONF
 from experiments.config import checked
 from experiments.stylization.starts import start_of
 from experiments.stylization.stylization import Stylization
-from swag_repro.losses.base import PIXELS, LossContext
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import PIXELS, LossContext, generator
 from swag_repro.losses.strotss import (
     IMAGE_DRAW,
     MeanCovariance,

@@ -9,8 +9,8 @@ from PIL import Image
 from torch.testing import assert_close
 
 from swag_repro.errors import ImageError, SettingError
+from swag_repro.images.files import Picture
 from swag_repro.images.masks import feathered, load_mask
-from swag_repro.images.picture import Picture
 from swag_repro.images.tensors import load_image
 from tests.parts import Resize
 

@@ -5,8 +5,7 @@ import torch
 
 from swag_repro.errors import SettingError
 from swag_repro.losses import mmd
-from swag_repro.losses.base import LossContext
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import LossContext, generator
 from swag_repro.losses.gram import gram_distance_to
 from swag_repro.losses.mmd import (
     drawn_pairs,

@@ -8,8 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import PIXELS, LossContext
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import PIXELS, LossContext, generator
 from swag_repro.losses.objective import Side, Style
 from swag_repro.losses.strotss import (
     IMAGE_DRAW,

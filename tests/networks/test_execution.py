@@ -5,7 +5,7 @@ from torch import nn
 
 from swag_repro.errors import SettingError
 from swag_repro.networks import Execution, TappedNetwork
-from swag_repro.networks.checkpoints import _parts
+from swag_repro.networks.execution import _parts
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 RESNET = {
