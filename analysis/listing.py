@@ -18,8 +18,7 @@ from analysis.tables.provenance import Provenance
 from analysis.tables.reading import UNKNOWN_EXPERIMENT
 from analysis.tables.runs import INTERPOLATED, frame, telling_settings
 from experiments.asking import Wanted
-from swag_repro.runs.schema import RUNS
-from swag_repro.runs.spreadsheets import to_csv
+from swag_repro.runs.schema import RUNS, to_csv
 
 RUN_COLORS = {"finished": "green", "failed": "red", "damaged": "red", "running": "yellow"}
 """Colours of states on a terminal."""

@@ -23,14 +23,12 @@ from rich.markup import escape
 
 from experiments.config import checked
 from experiments.frame import Context, Experiment
-from experiments.logs import logged
 from experiments.made import link_latest, made, save_copies
 from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
-from experiments.sweeps.composing import Composer, grid_of
-from experiments.sweeps.grid import Grid, as_typed
+from experiments.sweeps.composing import Composer, Grid, as_typed, grid_of
 from experiments.sweeps.launching import DRY_RUN_CELLS, workers_of
-from experiments.sweeps.progress import console, duration
+from experiments.sweeps.progress import console, duration, logged
 from experiments.sweeps.states import FAILURES, alike, without_kills
 from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker

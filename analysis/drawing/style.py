@@ -21,7 +21,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from analysis.tables import Tables, provenance
 from swag_repro.errors import SettingError
 from swag_repro.runs.files import whole_file
-from swag_repro.runs.spreadsheets import to_csv
+from swag_repro.runs.schema import to_csv
 
 OF_WINDOWS = ("backend", "interactive", "toolbar", "timezone")
 """Settings of matplotlib that are for windows, not for figures in files."""

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from experiments.frame import Context
 from experiments.sweeps import progress
-from experiments.sweeps.grid import Grid
+from experiments.sweeps.composing import Grid
 from experiments.sweeps.sweep import CellPlace, Sweep
 
 
