@@ -522,9 +522,9 @@ class TestRuns:
         assert f"found no folder {tmp_path / 'runs'}" in capsys.readouterr().err
 
     def test_a_name_is_shown_as_it_is(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        Outputs.of(tmp_path, ["network=vgg19", "name='[red]x'"], "measure_activations")
+        Outputs.of(tmp_path, ["network=resnet50", "name='[red]x'"], "measure_units")
         assert main(["runs", "--output", str(tmp_path)]) == 0
-        assert "[red]x (measure_activations)" in capsys.readouterr().out
+        assert "[red]x (measure_units)" in capsys.readouterr().out
 
     def test_a_folder_of_a_long_name_is_none(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["runs", "--output", 5000 * "a"]) == 1
