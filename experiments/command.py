@@ -193,13 +193,13 @@ def command(entry: str, overrides: Sequence[str]) -> str:
 
 def _groups(entry: str) -> str:
     """Return the choices of each group of `conf/`; of the experiments, only those of this entry point."""
-    choices = {
+    listed = {
         folder.name: choices(folder.name)
         for folder in sorted(CONF.iterdir())
         if folder.name != "hydra" and any(folder.glob("*.yaml"))
     }
-    choices["experiment"] = [name for name in experiments() if entry_of(name) in (entry, None)]
-    return "\n".join(f"{group}: {', '.join(names)}" for group, names in choices.items())
+    listed["experiment"] = [name for name in experiments() if entry_of(name) in (entry, None)]
+    return "\n".join(f"{group}: {', '.join(names)}" for group, names in listed.items())
 
 
 class CommandCallback(Callback):
