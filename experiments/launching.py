@@ -71,7 +71,7 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
         _explain(error)
         return 1
     except Exception as error:  # a launcher lost a worker, or the disk is full
-        if is_unread():
+        if isinstance(error, BrokenPipeError) and is_unread():
             raise
         console.print(f"[bold red]error:[/] {escape(f'{type(error).__name__}: {error}')}")
         return 1
