@@ -16,5 +16,5 @@ def of_sweep(sweep: Sweep) -> GridProgress:
         [CellStatus.of(number, sweep.grid.own(number), cell) for number, cell in enumerate(found)],
         workers,
         sweep.seconds_left() if workers else None,
-        sweep.again,
+        sweep.typed_command,
     )

@@ -24,7 +24,7 @@ from rich.markup import escape
 from experiments.config import checked
 from experiments.frame import Context, Experiment
 from experiments.logs import logged
-from experiments.made import link_latest, made, save_copies
+from experiments.results import link_latest, pictures_of, save_copies
 from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, grid_of
@@ -75,7 +75,7 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
         interrupt(outcome.signal)
     if outcome.path is None:
         sys.exit(1)
-    _tell(made(Path(outcome.path)), OmegaConf.select(composed, "save"))
+    _tell(pictures_of(Path(outcome.path)), OmegaConf.select(composed, "save"))
 
 
 def _tell(files: Sequence[Path], save: str | None) -> None:

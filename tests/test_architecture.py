@@ -23,7 +23,7 @@ swag_repro.tiling
 swag_repro.optimisation swag_repro.training
 swag_repro.feedforward
 
-experiments experiments.made experiments.programs experiments.science experiments.config experiments.building experiments.signals
+experiments experiments.results experiments.programs experiments.science experiments.config experiments.building experiments.signals
 experiments.sweeps
 experiments.command
 experiments.asking experiments.comments experiments.frame experiments.logs experiments.checkpoints experiments.launching
