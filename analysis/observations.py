@@ -98,8 +98,8 @@ class PlotRequest:
     def name(self) -> str:
         """The name of the drawing's files."""
         chosen = [value for values in self.chosen.values() for value in values]
-        by = [f"by_{column}" for part, column in self.shown.items() if part != "x"]
-        return "_".join([str(self.y), *chosen, "over", str(self.x), *by])
+        x, *by = (column.removesuffix(".name") for column in self.shown.values())
+        return "_".join([str(self.y), *chosen, "over", x, *(f"by_{column}" for column in by)])
 
 
 @dataclass(frozen=True)

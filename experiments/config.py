@@ -349,7 +349,7 @@ class TransferConfig(Frame):
 
 @dataclass
 class Sought:
-    """The arguments of `experiments.searching.objectives.SearchObjective`, except its name."""
+    """The arguments of `experiments.searching.space.SearchObjective`, except its name."""
 
     query: str = MISSING
     aggregate: str = MISSING

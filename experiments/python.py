@@ -16,7 +16,7 @@ from experiments.running import CellTask, flush_subnormals
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
 from swag_repro.images.files import check_header
-from swag_repro.runs.pictures import read_picture
+from swag_repro.runs.files import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 
 Photo = str | os.PathLike[str] | Image.Image

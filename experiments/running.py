@@ -23,14 +23,12 @@ from rich.markup import escape
 
 from experiments.config import checked
 from experiments.frame import Context, Experiment
-from experiments.logs import logged
 from experiments.results import link_latest, pictures_of, save_copies
 from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
-from experiments.sweeps.composing import Composer, grid_of
-from experiments.sweeps.grid import Grid, as_typed
+from experiments.sweeps.composing import Composer, Grid, as_typed, grid_of
 from experiments.sweeps.launching import DRY_RUN_CELLS, workers_of
-from experiments.sweeps.progress import console, duration
+from experiments.sweeps.progress import console, duration, logged
 from experiments.sweeps.states import FAILURES, alike, without_kills
 from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
@@ -75,7 +73,8 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
         interrupt(outcome.signal)
     if outcome.path is None:
         sys.exit(1)
-    _tell(pictures_of(Path(outcome.path)), OmegaConf.select(composed, "save"))
+    save = OmegaConf.select(composed, "save")
+    _tell(pictures_of(Path(outcome.path)), None if save is None else os.path.expanduser(save))  # noqa: PTH111
 
 
 def _tell(files: Sequence[Path], save: str | None) -> None:

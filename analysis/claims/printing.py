@@ -15,7 +15,7 @@ from analysis.claims.ledger import ANSWER_STATES, Entry, Ledger
 from analysis.drawing import style
 from analysis.tables import provenance
 from swag_repro.runs.files import write_text
-from swag_repro.runs.spreadsheets import to_csv
+from swag_repro.runs.schema import to_csv
 
 VERDICT_COLORS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red", "open": "cyan"}
 

@@ -48,8 +48,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
 
 def _reader(output: Path, overrides: Sequence[str]) -> Callable[[], GridProgress]:
     """Return a function that reads the progress of a sweep, or of a command's cells."""
-    from analysis.coverage import of_command
-    from analysis.status import of_sweep
+    from analysis.progress import of_command, of_sweep
     from experiments.asking import sweep_of
 
     sweep = sweep_of(overrides or ["last"], output)

@@ -173,8 +173,10 @@ def draw_points(
 
 def draw_seeds(
     axis: Axes, table: pd.DataFrame, panel: tuple[str, str], styles: Mapping[str, LineStyle], *, x: str
-) -> None:
+) -> pd.DataFrame:
     """Draw lines of one statistic and definition, with bands from the lowest to the highest seed.
+
+    Returns the rows of the table that are drawn.
 
     Args:
         axis: The panel.
@@ -186,6 +188,7 @@ def draw_seeds(
     statistic, definition = panel
     shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
     draw_lines(axis, shown, styles, x=x, y="value", errorbar=("pi", 100), aside=0)
+    return shown
 
 
 def intervals(axis: Axes, x: Any, y: Any, style: LineStyle, **options: Any) -> None:

@@ -21,7 +21,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from analysis.tables import Tables, provenance
 from swag_repro.errors import SettingError
 from swag_repro.runs.files import whole_file
-from swag_repro.runs.spreadsheets import to_csv
+from swag_repro.runs.schema import to_csv
 
 OF_WINDOWS = ("backend", "interactive", "toolbar", "timezone")
 """Settings of matplotlib that are for windows, not for figures in files."""
@@ -65,7 +65,7 @@ RC: Any = {
     "figure.constrained_layout.w_pad": PAD,
     "figure.constrained_layout.hspace": 0,
     "figure.constrained_layout.wspace": 0,
-    "svg.hashsalt": "swag",  # the same figure has the same bytes
+    "svg.hashsalt": "swag",  # names within the file stay the same
     "pdf.fonttype": 42,  # letters stay letters: text in the PDF can be searched and copied
 }
 

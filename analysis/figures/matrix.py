@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from analysis import stylizations
-from analysis.drawing import captions, lines, page, pictures, style
+from analysis.drawing import captions, lines, page, style
 from analysis.drawing.style import save
 from analysis.stylizations import Stylizations
 from analysis.tables import Tables
@@ -140,7 +140,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Ma
 def make(matrix: Matrix, *, pairs: int = _PAIRS) -> Figure:
     """Draw the rows of at most `pairs` pairs, evenly spread over all, and the panels."""
     titles = [matrix.columns.title(value) for value in matrix.values]
-    shown = pictures.of_pairs(matrix.data, pairs, titles)
+    shown = page.of_pairs(matrix.data, pairs, titles)
     rows = page.rows(shown, _bands(matrix), list(matrix.names.values()))
     heights = [page.height(rows)]
     if matrix.panels:
@@ -191,6 +191,6 @@ def _caption(matrix: Matrix, shown: int) -> str:
     panels = ["Bands: standard errors of means over pairs."] if matrix.panels else []
     return captions.caption_lines(
         captions.arms(matrix.data, varied=[matrix.by], shown=shown),
-        *pictures.picture_notes(matrix.data),
+        *page.picture_notes(matrix.data),
         *panels,
     )

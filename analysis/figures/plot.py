@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -28,6 +29,9 @@ _PANEL, _WORDS = 1.9, 0.5
 
 _COLUMNS, MOST = 3, 30
 """Panels side by side if nothing else sets their number, and the largest number of panels."""
+
+_Y_LETTERS = 28
+"""Letters of a line beside an axis."""
 
 _LETTER, _SLANT = 0.062, 35
 """Width of a letter below an axis in inches, and slant in degrees of words that would touch each other."""
@@ -113,7 +117,7 @@ def make(data: Observations, *, interval: str = "se", layout: Layout = PAPER) ->
             for place, (axis, panel) in enumerate(zip(axes[number], panels, strict=False)):
                 _draw(axis, panel, drawing)
                 _finish(axis, panel, drawing, slant=slant)
-                axis.set_ylabel(_y(data) if place == 0 else "")
+                axis.set_ylabel(fill(_y(data), _Y_LETTERS) if place == 0 else "")
                 if number + 1 == len(grid) or place >= len(grid[number + 1]):
                     axis.set_xlabel(labels.axis(data.asked.shown["x"]), visible=True, parse_math=False)
                     axis.tick_params(labelbottom=True)
@@ -233,7 +237,7 @@ def _sentences(drawing: Drawing) -> Iterator[str]:
     if chosen := [f"{name} {' / '.join(values)}" for name, values in data.asked.chosen.items()]:
         yield f"Only {', '.join(chosen)}."
     if judges := data.judges:
-        yield f"{_y(data)} by {', '.join(judges)}."
+        yield f"Measured by {', '.join(judges)}."
     images = f", images of {labels.sizes(runs)}" if "images.size" in runs else ""
     yield f"{data.group}: {runs['run_id'].nunique()} runs{images}."
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import labels, stylizations
-from analysis.drawing import captions, lines, page, pictures, style
+from analysis.drawing import captions, lines, page, style
 from analysis.drawing.style import save
 from analysis.effects import Effect, crossed
 from analysis.stylizations import Stylizations
@@ -130,7 +130,7 @@ def make(dial: StyleDial, *, pairs: int = _PAIRS) -> Figure:
     """Draw the rows of at most `pairs` pairs, evenly spread over all, and the panels."""
     names = list(dial.names.values())
     titles = [f"λ = {arm.config['network']['shortcut']:g}" for arm in dial.data.arms]
-    shown = pictures.of_pairs(dial.data, pairs, titles)
+    shown = page.of_pairs(dial.data, pairs, titles)
     rows = page.rows(shown, _bands(dial), names)
     heights = [page.height(rows), *([_HEIGHT] if dial.panels else [])]
     with style.figure(*heights, caption=_caption(dial, len(shown)), data=dial) as (drawn, [above, *below]):
@@ -169,7 +169,7 @@ def _caption(dial: StyleDial, shown: int) -> str:
     over = f"pairs and {labels.seeds(dial.tables.runs)}".removesuffix(" and ")
     return captions.caption_lines(
         f"ReLU(R(F) + λF), the same weights at every λ. {captions.arms(data, shown=shown)}",
-        *pictures.picture_notes(data),
+        *page.picture_notes(data),
         f"Panels: means over {over}, and their 95 % intervals (Student, pairs and seeds).",
     )
 

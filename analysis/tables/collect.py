@@ -20,8 +20,7 @@ from analysis.tables.kept import TABLES, Kept, tables_of
 from analysis.tables.provenance import Provenance
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import OtherVersionError, whole_file
-from swag_repro.runs.schema import RUNS_VERSION, SCHEMA_VERSION, parse_table
-from swag_repro.runs.spreadsheets import neutral_table
+from swag_repro.runs.schema import RUNS_VERSION, SCHEMA_VERSION, neutral_table, parse_table
 
 TABLE_VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
 """Versions of the tables that `collect` writes."""

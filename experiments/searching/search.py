@@ -38,15 +38,14 @@ from experiments.frame import Experiment
 from experiments.results import refuse_save
 from experiments.running import CellTask, flush_subnormals
 from experiments.science import settings_of_judge
-from experiments.searching.objectives import SearchObjective
-from experiments.searching.space import as_overrides, distributions, ends
+from experiments.searching.space import SearchObjective, as_overrides, distributions, ends
 from experiments.signals import deferred, interrupt
 from experiments.sweeps.progress import console, duration
 from swag_repro.errors import NonFiniteError, SettingError, check_number, check_seed
 from swag_repro.names import file_stem
 from swag_repro.runs.files import make_folder, whole_file
 from swag_repro.runs.records import RunRecord, read_status
-from swag_repro.runs.spreadsheets import to_csv
+from swag_repro.runs.schema import to_csv
 from swag_repro.runs.store import Store
 
 TRIALS_PRINTED = 10

@@ -409,7 +409,7 @@ def _check_run(config: DictConfig) -> None:
         check_choice(name, config[name], known)
     if config.transformations and config.masks is not None:
         rule = "should be null with transformations: masks are of places, which move"
-        raise SettingError("masks", rule, list(config.masks), "Leave out one of the two.")
+        raise SettingError("masks", rule, config.masks, "Leave out one of the two.")
     if any(step < 0 for step in config.measured_steps):
         rule = "should be numbers of steps from 0"
         raise SettingError("measured_steps", rule, list(config.measured_steps), "[] measures the end only.")

@@ -20,9 +20,8 @@ from rich.markup import escape
 from experiments.programs import PICTURED, config_dir, hydra_overrides
 from experiments.results import refuse_save
 from experiments.sweeps import launchers
-from experiments.sweeps.composing import Composer, grid_of
+from experiments.sweeps.composing import Composer, Grid, grid_of
 from experiments.sweeps.finding import LAST
-from experiments.sweeps.grid import Grid
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.sweep import Sweep, check_sweep
 from swag_repro.errors import SettingError

@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 
 from experiments.programs import typed
 from experiments.signals import deferred
-from experiments.sweeps.grid import Grid
+from experiments.sweeps.composing import Grid
 from experiments.sweeps.progress import duration
 from experiments.sweeps.states import Found, state_of
 from swag_repro.errors import check_number

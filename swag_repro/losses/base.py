@@ -6,6 +6,7 @@ near 1e-30), and line searches compare them closely. No value mixes two images o
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -151,3 +152,13 @@ def total_variation(images: Tensor) -> Tensor:
         (step.square().mean(dim=(1, 2, 3)).double() for step in steps if step.numel()),
         start=torch.zeros(len(images), dtype=torch.float64, device=images.device),
     )
+
+
+def generator(*numbers: int) -> torch.Generator:
+    """Return a generator seeded by these integers (a seed, a draw), which may be negative.
+
+    Other integers give independent random numbers. The generator is on the CPU, so that samples are the same
+    for all devices.
+    """
+    digest = hashlib.blake2b(repr([int(number) for number in numbers]).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)

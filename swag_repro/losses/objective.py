@@ -401,18 +401,15 @@ class Objective:
             total = total + weight * term if weight else total
         return Terms(content, style, smoothness, total)
 
-    def style_parts(
-        self, network: Network, images: Tensor, targets: Targets, draws: Sequence[int] | None = None
-    ) -> dict[str, Tensor]:
+    def style_parts(self, network: Network, images: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Return the summands of the style term, part → `(A,)` float64; empty without a style.
 
-        The arguments are those of `__call__`.
+        The arguments are those of `__call__`; the draws are 0.
         """
         features = self._features(network, images)
-        draws = [0] * len(images) if draws is None else draws
         parts: dict[str, Tensor] = {}
         requests = [(self.style, mixed) for mixed in zip(*targets.styles, strict=True)]
-        for terms in self._terms(features, requests if self.style.read else [], draws):
+        for terms in self._terms(features, requests if self.style.read else [], [0] * len(images)):
             for part, term in terms.items():
                 parts[part] = parts.get(part, 0) + term
         return parts

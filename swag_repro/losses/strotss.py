@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import check_number, check_seed
-from swag_repro.losses.base import PIXELS, LossContext
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import PIXELS, LossContext, generator
 from swag_repro.smoothing import at_least_float32
 from swag_repro.statistics import Features
 

@@ -22,8 +22,15 @@ from swag_repro.networks import TappedNetwork
 from swag_repro.smoothing import NoSmoothing, Smoothing, Softmax, at_least_float32, peak
 from swag_repro.statistics import Features
 from swag_repro.tiling.features import Patch, Tile, TiledFeatures
-from swag_repro.tiling.means import Means, means_of
-from swag_repro.tiling.softmax import Shared, of_part, reads_whole_layers, shared, softmax_weights
+from swag_repro.tiling.means import (
+    Means,
+    Shared,
+    means_of,
+    of_part,
+    reads_whole_layers,
+    shared,
+    softmax_weights,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,7 @@ from swag_repro.runs.files import path_of
 from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
 from swag_repro.streams import standard_streams
-from swag_repro.tracking.rebuild import rebuild
-from swag_repro.tracking.sync import sync
+from swag_repro.tracking.sync import rebuild, sync
 
 STATE_WORDS = {
     "sent": "sent",

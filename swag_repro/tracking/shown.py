@@ -13,9 +13,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image
 
-from swag_repro.runs.files import digests
-from swag_repro.runs.pictures import read_picture
-from swag_repro.runs.provenance import peak_memory
+from swag_repro.runs.files import digests, read_picture
+from swag_repro.runs.identity import peak_memory
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import SCHEMA_VERSION
 from swag_repro.tracking.tracker import Tracker

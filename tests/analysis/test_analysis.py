@@ -74,7 +74,7 @@ def loaded(computed: Outputs) -> points.Points:
 
 @pytest.fixture(scope="module")
 def modes(tmp_path_factory: pytest.TempPathFactory) -> points.Points:
-    """Of a sweep of batch norm; values under `batch` are a tenth."""
+    """Return runs of a sweep of batch norm; values under `batch` are a tenth."""
     root = tmp_path_factory.mktemp("modes")
     overrides = ["experiment=fig3_batchnorm", "network=resnet50", "weights.seed=0,1"]
     Outputs.of(root, overrides, "measure_activations")

@@ -11,12 +11,11 @@ import pytest
 from rich.console import Console
 
 from analysis.__main__ import main
-from analysis.coverage import of_command
-from analysis.status import of_sweep
+from analysis.progress import of_command, of_sweep
 from experiments.asking import compose_cells
 from experiments.science import EXPERIMENT_VERSIONS, scientific
+from experiments.sweeps.composing import Grid
 from experiments.sweeps.finding import find
-from experiments.sweeps.grid import Grid
 from experiments.sweeps.states import FAILURES
 from experiments.sweeps.sweep import CellPlace, Sweep
 from swag_repro.errors import SettingError

@@ -22,10 +22,10 @@ from PIL import Image
 from rich.console import Console
 
 from experiments.checkpoints import Checkpoints
-from experiments.logs import _LogFile
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from experiments.sweeps import progress
-from experiments.sweeps.grid import as_typed
+from experiments.sweeps.composing import as_typed
+from experiments.sweeps.progress import _LogFile
 from swag_repro.runs.records import all_runs
 
 pytestmark = pytest.mark.slow

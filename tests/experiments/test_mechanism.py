@@ -100,7 +100,7 @@ def record_image(record, role):
 
 
 def record_picture(record, name):
-    """Of the first pair, `(3, H, W)` in [0, 1]."""
+    """Return the picture of the first pair, `(3, H, W)` in [0, 1]."""
     path = record.path / record.pairs().to_pylist()[0][name]
     return torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1) / 255
 

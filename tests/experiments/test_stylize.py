@@ -120,7 +120,7 @@ ODD = [
 
 
 def test_odd_names_of_files(run, tmp_path):
-    """In two kinds of quotes, of which Hydra reads the inner ones."""
+    """Names stand in two kinds of quotes, of which Hydra reads the inner ones."""
     names = [name for name in ODD if can_be_saved(Image.effect_noise((40, 32), 60), tmp_path / name)]
     assert len(names) >= 7
     quoted = ["'{}'".format(str(tmp_path / name).replace("'", "\\'")) for name in names]
@@ -232,7 +232,7 @@ def test_starts(start, run, tmp_path, photos):
 
 @pytest.mark.parametrize("scales", ["[1.0]", "[0.5,1.0]"])
 def test_without_steps_the_picture_is_the_start(run, tmp_path, photos, scales):
-    """Its details, too: nothing is done at a coarser scale."""
+    """The start's details stay: nothing is done at a coarser scale."""
     status, printed = run(*TINY, *photos, "steps=0", f"scales={scales}")
     assert status == 0, printed
     record = only(tmp_path)
@@ -244,7 +244,7 @@ def test_without_steps_the_picture_is_the_start(run, tmp_path, photos, scales):
 
 
 def test_a_recoloured_start_has_the_mean_and_covariance_of_the_style_s_colours(run, tmp_path, photos):
-    """Of a style without extremes, so that nothing is clipped."""
+    """The style has no extremes, so that nothing is clipped."""
     rng = np.random.default_rng(1)
     colours = rng.multivariate_normal([90, 120, 150], [[90, 60, 0], [60, 80, -30], [0, -30, 60]], (90, 50))
     Image.fromarray(colours.clip(0, 255).astype(np.uint8)).save(tmp_path / "style.png")
@@ -647,7 +647,7 @@ def test_settings_of_objectives_are_frozen(objective):
 
 
 def test_pictures_that_are_moved_at_each_look(run, tmp_path):
-    """In batches of one and of two, which move alike; with a content term they are refused."""
+    """Batches of one and of two move alike; with a content term they are refused."""
     moved = [
         *TINY,
         "transformations=random",

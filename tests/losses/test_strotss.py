@@ -8,8 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import PIXELS, LossContext
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import PIXELS, LossContext, generator
 from swag_repro.losses.objective import Side, Style
 from swag_repro.losses.strotss import (
     IMAGE_DRAW,
@@ -328,7 +327,7 @@ def test_images_of_a_batch_do_not_mix(make, masked):
 
 @pytest.mark.parametrize("make", LOSSES)
 def test_behind_a_mask_nothing_is_read(make):
-    """But for the pixels next to it, which deeper layers mix."""
+    """Pixels next to it are read, because deeper layers mix them."""
     loss, x, y = make(samples=ALL), features(6, 8), features(6, 8, seed=10)
     mask = torch.ones(1, 1, 6, 8)
     mask[..., 4:] = 0

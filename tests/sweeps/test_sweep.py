@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from experiments.sweeps.grid import Grid
+from experiments.sweeps.composing import Grid
 from experiments.sweeps.states import FAILURES
 from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
