@@ -161,7 +161,7 @@ def of_sweep(sweep: Sweep) -> GridProgress:
         [CellStatus.of(number, sweep.grid.own(number), cell) for number, cell in enumerate(found)],
         workers,
         sweep.seconds_left() if workers else None,
-        sweep.again,
+        sweep.typed_command,
     )
 
 

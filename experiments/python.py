@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from experiments.command import check_overrides
-from experiments.made import refuse_save
+from experiments.results import refuse_save
 from experiments.running import CellTask, flush_subnormals
 from experiments.settings import CONF
 from experiments.stylization.stylization import Stylization

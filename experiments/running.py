@@ -23,7 +23,7 @@ from rich.markup import escape
 
 from experiments.config import checked
 from experiments.frame import Context, Experiment
-from experiments.made import link_latest, made, save_copies
+from experiments.results import link_latest, pictures_of, save_copies
 from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, Grid, as_typed, grid_of
@@ -74,7 +74,7 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
     if outcome.path is None:
         sys.exit(1)
     save = OmegaConf.select(composed, "save")
-    _tell(made(Path(outcome.path)), None if save is None else os.path.expanduser(save))  # noqa: PTH111
+    _tell(pictures_of(Path(outcome.path)), None if save is None else os.path.expanduser(save))  # noqa: PTH111
 
 
 def _tell(files: Sequence[Path], save: str | None) -> None:

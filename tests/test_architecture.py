@@ -23,7 +23,7 @@ swag_repro.tiling
 swag_repro.optimisation swag_repro.training
 swag_repro.feedforward
 
-experiments experiments.made experiments.programs experiments.science experiments.signals experiments.settings
+experiments experiments.results experiments.programs experiments.science experiments.signals experiments.settings
 experiments.complaints
 experiments.config experiments.building
 experiments.sweeps

@@ -73,7 +73,7 @@ def add_partial(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-partial", action="store_true", help="draw what is there, with a mark")
 
 
-def drawn(renderable: object, *, soft_wrap: bool = False) -> Iterator[str]:
+def render_lines(renderable: object, *, soft_wrap: bool = False) -> Iterator[str]:
     """Yield the lines that rich draws: as wide as the terminal; elsewhere as wide as needed, uncoloured."""
     from rich.console import Console
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from analysis.commands import Commands, add, add_results, drawn
+from analysis.commands import Commands, add, add_results, render_lines
 from swag_repro.runs.files import path_of
 
 
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
         return
     earlier = None if options.earlier is None else ledger.earlier_answers(options.earlier)
     found = ledger.load_ledger(claims, evidence, overrides, options.output, earlier)
-    yield from drawn(printing.table(found))
+    yield from render_lines(printing.table(found))
     if options.explain:
         yield from printing.ledger_details(found)
     if not found.answered:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from analysis.commands import Commands, add, drawn
+from analysis.commands import Commands, add, render_lines
 from swag_repro.runs.files import path_of
 
 RUN_STATES = ("finished", "failed", "running", "damaged", "other version")
@@ -47,4 +47,4 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     elif options.csv:
         yield listing.to_csv().rstrip("\n")
     else:
-        yield from drawn(listing.to_table())
+        yield from render_lines(listing.to_table())

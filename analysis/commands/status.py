@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.commands import Commands, add, drawn
+from analysis.commands import Commands, add, render_lines
 
 if TYPE_CHECKING:
     from analysis.progress import GridProgress
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     elif options.watch and sys.stdout.isatty():
         _watch(read)
     else:
-        yield from drawn(read().shown(), soft_wrap=True)
+        yield from render_lines(read().shown(), soft_wrap=True)
 
 
 def _reader(output: Path, overrides: Sequence[str]) -> Callable[[], GridProgress]:

@@ -58,7 +58,7 @@ def make(
     shown = [data.pairs[index] for index in page.spread(len(data.pairs), pairs or len(data.pairs))]
     down, across = _sides(data.tables.runs, row, col)
     beside = [role for role in data.roles if role in down]
-    pages = _pages(data, _placed(data, shown, down, across), beside)
+    pages = _pages(data, _place(data, shown, down, across), beside)
     first, second = next(pages), next(pages, None)
     if second is None:
         yield "", _draw(data, *first)
@@ -70,13 +70,13 @@ def make(
 def _sides(runs: pd.DataFrame, row: str | None, col: str | None) -> tuple[list[str], list[str]]:
     """Return what rows tell apart, and what columns do: swept settings, content and style, each once."""
     settings = [column for column in telling_settings(runs) if column not in PICTURE_ROLES]
-    down = _asked("row", row, [*settings, *PICTURE_ROLES])
+    down = _columns("row", row, [*settings, *PICTURE_ROLES])
     left = [column for column in (*settings, *PICTURE_ROLES) if column not in down]
-    across = [one for one in left if one not in PICTURE_ROLES] if col is None else _asked("col", col, left)
+    across = [one for one in left if one not in PICTURE_ROLES] if col is None else _columns("col", col, left)
     return [*down, *(one for one in left if one not in across)], across
 
 
-def _asked(side: str, named: str | None, known: Sequence[str]) -> list[str]:
+def _columns(side: str, named: str | None, known: Sequence[str]) -> list[str]:
     """Return the whole names of settings, such as `network.name` for `network`."""
     columns = {one.removesuffix(".name"): one for one in known} | {one: one for one in known}
     names = [] if named is None else named.split(",")
@@ -88,7 +88,7 @@ def _asked(side: str, named: str | None, known: Sequence[str]) -> list[str]:
     return [columns[name] for name in names]
 
 
-def _placed(
+def _place(
     data: Stylizations, pairs: Sequence[tuple[str, str]], down: Sequence[str], across: Sequence[str]
 ) -> pd.DataFrame:
     """Return one row for each picture: its `cell`, inputs, the words of its `column`, and those of its `row`.

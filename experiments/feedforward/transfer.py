@@ -16,11 +16,11 @@ from experiments.building import build
 from experiments.feedforward.trained import Trained, trained
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.frame import Context, Experiment
-from experiments.made import check_save
 from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, named, pairs_of, weights_of
 from experiments.pictures.saving import FinishedBatch, save_pictures
+from experiments.results import check_save
 from experiments.science import EXPERIMENT_VERSIONS, scientific
 from swag_repro.errors import SettingError, UserError, check_choice, check_number
 from swag_repro.feedforward import Stylizer

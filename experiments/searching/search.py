@@ -35,7 +35,7 @@ from rich.markup import escape
 
 from experiments.config import SearchGroupConfig, checked, checked_search
 from experiments.frame import Experiment
-from experiments.made import refuse_save
+from experiments.results import refuse_save
 from experiments.running import CellTask, flush_subnormals
 from experiments.science import settings_of_judge
 from experiments.searching.space import SearchObjective, as_overrides, distributions, ends

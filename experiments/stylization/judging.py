@@ -6,8 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from experiments.made import refuse_save
 from experiments.pictures.judging import Judging
+from experiments.results import refuse_save
 from experiments.stylization.stylization import Stylization
 from swag_repro.measures import WeightedNetwork
 

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from experiments.building import build
 from experiments.frame import Context
-from experiments.made import check_save
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
 from experiments.pictures.batches import COLOR_MODES, PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, named, pairs_of, weights_of
 from experiments.pictures.saving import save_pictures
+from experiments.results import check_save
 from experiments.science import EXPERIMENT_VERSIONS
 from experiments.stylization.memory import (
     BATCH_SIZE,

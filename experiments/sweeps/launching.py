@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
-from experiments.made import refuse_save
 from experiments.programs import PICTURED, config_dir, hydra_overrides
+from experiments.results import refuse_save
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, Grid, grid_of
 from experiments.sweeps.finding import LAST
@@ -230,7 +230,7 @@ def summarize(sweep: Sweep) -> bool:
     done = outcomes["computed"] + outcomes["judged"] + outcomes["skipped"]
     if done < cells:
         console.print("The same command computes what is missing, and skips the rest:")
-        console.print(escape(f"  {sweep.again}"))
+        console.print(escape(f"  {sweep.typed_command}"))
     else:
         console.print("Next:")
         for command in _looking(sweep):

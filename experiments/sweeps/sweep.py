@@ -238,7 +238,7 @@ class Sweep:
         return output.relative_to(here) if output.is_relative_to(here) else output
 
     @property
-    def again(self) -> str:
+    def typed_command(self) -> str:
         """The command that computes what is missing, as typed in a shell."""
         flags = [] if self.config_dir is None else [f"--config-dir={self.config_dir}"]
         return typed(self.program, ["-m", *flags, *self.command])

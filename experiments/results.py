@@ -1,4 +1,4 @@
-"""What a run has made, for its user: its pictures, copies of them, and the link to the newest run."""
+"""The results of a run, for its user: its pictures, copies of them, and the link to the newest run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LATEST = "latest"
 """The name of the link in the output folder."""
 
 
-def made(run: Path) -> list[Path]:
+def pictures_of(run: Path) -> list[Path]:
     """Return the pictures of a finished run; of a run without pictures, its directory.
 
     Raises:
@@ -73,10 +73,10 @@ def save_copies(save: str, pictures: Sequence[Path]) -> list[Path]:
         StoreError: A copy can't be written.
     """
     folder = _is_folder(save)
-    return [_copied(picture, Path(save) / picture.name if folder else Path(save)) for picture in pictures]
+    return [_copy(picture, Path(save) / picture.name if folder else Path(save)) for picture in pictures]
 
 
-def _copied(picture: Path, path: Path) -> Path:
+def _copy(picture: Path, path: Path) -> Path:
     content = picture.read_bytes()
     with whole_file(path) as file:
         if path.suffix.lower() == picture.suffix:
