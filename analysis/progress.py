@@ -1,11 +1,15 @@
-"""The progress of a grid's cells, for people and for machines."""
+"""The state of each cell of a sweep or command, read from run directories, and its look on a terminal."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,8 +17,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from analysis.tables.kept import tables_of
+from analysis.tables.reading import Row
+from analysis.tables.runs import FILE_SETTINGS, settings_of
+from experiments.asking import Cell, Wanted
+from experiments.science import EXPERIMENT_VERSIONS
 from experiments.sweeps.progress import duration
-from experiments.sweeps.states import Found
+from experiments.sweeps.states import Found, state_of
+from experiments.sweeps.sweep import Sweep
+from swag_repro.runs.schema import RUNS
 
 CELL_COLORS = {
     "done": "green",
@@ -100,7 +111,7 @@ class GridProgress:
         now = time.time()
         for state in CELL_COLORS:
             if state not in ("done", "missing"):
-                parts.extend(self._listed(state, now))
+                parts.extend(self._cell_lines(state, now))
         if not self.complete:
             parts.append(Text.from_markup(f"computed by  [bold]{escape(self.command)}[/]"))
         return Group(*parts)
@@ -126,7 +137,7 @@ class GridProgress:
             table.add_row(Text(first), *(str(counted[state] or "·") for state in self.counts))
         yield table
 
-    def _listed(self, state: str, now: float) -> Iterator[Text]:
+    def _cell_lines(self, state: str, now: float) -> Iterator[Text]:
         cells = [cell for cell in self.cells if cell.state == state]
         for cell in cells[:CELLS_LISTED]:
             since = "" if cell.since is None else f", since {duration(max(0.0, now - cell.since))}"
@@ -138,3 +149,77 @@ class GridProgress:
             yield Text.from_markup(f"  [{CELL_COLORS[state]}]{state}[/] {own}{escape(about)}{reason}")
         if len(cells) > CELLS_LISTED:
             yield Text(f"  ... and {len(cells) - CELLS_LISTED} more {state}")
+
+
+def of_sweep(sweep: Sweep) -> GridProgress:
+    """Return the progress of a multirun; a second call for the same sweep is fast."""
+    found = sweep.cells()
+    workers = sum(cell.state == "running" for cell in found)
+    experiment = next((item for item in sweep.command if item.startswith("experiment=")), sweep.entry)
+    return GridProgress(
+        f"{experiment}, {sweep.launcher}, {sweep.directory}",
+        [CellStatus.of(number, sweep.grid.own(number), cell) for number, cell in enumerate(found)],
+        workers,
+        sweep.seconds_left() if workers else None,
+        sweep.again,
+    )
+
+
+def of_command(overrides: Sequence[str], root: Path) -> GridProgress:
+    """Return the state of each cell of a command, from any run that computed it.
+
+    Args:
+        overrides: Hydra overrides, as given to the experiment.
+        root: The output folder.
+
+    Raises:
+        SettingError, CellsError: The overrides can't be composed.
+        StoreError: The output folder does not exist.
+    """
+    wanted = Wanted.of(overrides, root)
+    cells = wanted.cells
+    found = defaultdict(list)
+    with tables_of(root) as kept:
+        for run in kept.read("runs", "config_key", {cell.key for cell in cells}, RUNS.names).to_pylist():
+            found[run["config_key"]].append(run)
+    states = [_state(number, cell, found[cell.key], root) for number, cell in enumerate(cells)]
+    seconds = [run["seconds"] for runs in found.values() for run in runs]
+    known = [value for value in seconds if value is not None]
+    running = sum(cell.state == "running" for cell in states)
+    left = sum(cell.state != "done" for cell in states)
+    return GridProgress(
+        f"{' '.join(overrides)}, {root}",
+        states,
+        running,
+        fmean(known) * left / running if known and running else None,
+        shlex.join(wanted.command),
+    )
+
+
+def _state(number: int, cell: Cell, runs: Sequence[Row], root: Path) -> CellStatus:
+    """Return the state of a cell by its best run: a finished one, else one that is under way."""
+    rank = list(CELL_COLORS).index
+    states = (_state_of_run(cell, run, root) for run in runs)
+    found = min(states, key=lambda one: rank(one.state), default=Found("missing"))
+    return CellStatus.of(number, cell.own, found)
+
+
+def _state_of_run(cell: Cell, run: Row, root: Path) -> Found:
+    path = root / run["path"]
+    if run["state"] == "damaged":
+        return Found("failed", run["reason"], path=str(path))
+    found = state_of(path)
+    if found.state == "done" and (changed := _reason_stale(cell, run["version"], found.since or 0.0)):
+        return replace(found, state="stale", reason=changed)
+    return found
+
+
+def _reason_stale(cell: Cell, version: int, began: float) -> str | None:
+    """Return what has changed since a run began; None if nothing has."""
+    now = EXPERIMENT_VERSIONS.get(cell.entry)
+    if now is not None and version != now:
+        return f"computed by version {version} of the experiment; it is {now} now"
+    settings = settings_of(cell.config)
+    files = [value for name, value in settings.items() if name in FILE_SETTINGS and isinstance(value, str)]
+    newer = [name for name in files if os.path.isfile(name) and os.path.getmtime(name) > began]  # noqa: PTH113, PTH204
+    return f"changed since: {', '.join(newer)}" if newer else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,10 +160,10 @@ def _measured(data: Tables) -> pd.DataFrame:
     finished = data.measures[data.measures["iteration"].isna()]
     by_picture = finished.groupby(["cell", "content", "style"], sort=False)
     values = finished.pivot(index=["cell", "content", "style"], columns="statistic", values="value")
-    told = finished[finished["statistic"] != "lpips"].dropna(
+    rows = finished[finished["statistic"] != "lpips"].dropna(
         subset="definition"
     )  # LPIPS has a network of its own
-    judges = told.groupby(["cell", "content", "style"], sort=False)["definition"].first()
+    judges = rows.groupby(["cell", "content", "style"], sort=False)["definition"].first()
     reasons = finished.dropna(subset="reason").assign(
         reason=lambda rows: rows["statistic"] + ": " + rows["reason"]
     )
@@ -203,11 +203,6 @@ def _alike(table: pd.DataFrame) -> list[str]:
 def picture(data: Stylizations, arm: Arm, name: Any) -> PixelArray:
     """Return an arm's 8-bit picture `(H, W, 3)`; see `Tables.picture`."""
     return data.tables.picture(arm.index, name)
-
-
-def fused_weights(objective: Mapping[str, Any]) -> list[float]:
-    """Return the weights of the losses that a fused style loss has; none if it is a single loss."""
-    return list(objective["style"]["weights"]) if "losses" in objective["style"] else []
 
 
 def first_weight(weights: str) -> float:

@@ -27,9 +27,8 @@ from experiments.command import CONF, check_overrides, entry_asked
 from experiments.config import checked
 from experiments.programs import words
 from experiments.science import scientific, settings_of_judge
-from experiments.sweeps.composing import Composer, grid_of
+from experiments.sweeps.composing import Composer, Grid, as_typed, common, grid_of
 from experiments.sweeps.finding import find, is_handle
-from experiments.sweeps.grid import Grid, as_typed, common
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import SettingError, UserError
 from swag_repro.runs.identity import content_key, leaves

@@ -10,8 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from swag_repro.errors import SettingError
-from swag_repro.runs.files import check_writable, whole_file
-from swag_repro.runs.pictures import read_picture
+from swag_repro.runs.files import check_writable, read_picture, whole_file
 from swag_repro.runs.records import RunRecord, read_status
 
 LATEST = "latest"

@@ -18,7 +18,7 @@ ENTRY = "measure_activations"
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Measure one cell."""
-    from experiments.measurements.activations import MeasureActivations
+    from experiments.measurements import MeasureActivations
     from experiments.running import run_experiment
 
     run_experiment(config, MeasureActivations)

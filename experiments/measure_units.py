@@ -18,7 +18,7 @@ ENTRY = "measure_units"
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Measure one cell."""
-    from experiments.measurements.units import MeasureUnits
+    from experiments.measurements import MeasureUnits
     from experiments.running import run_experiment
 
     run_experiment(config, MeasureUnits)

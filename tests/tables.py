@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def measured(path: Path) -> bytes:
-    """All of a `table.csv`."""
+    """Return all of a `table.csv`."""
     return path.read_bytes()

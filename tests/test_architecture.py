@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = """
 swag_repro swag_repro.errors swag_repro.names swag_repro.streams
 swag_repro.runs
-swag_repro.tracking swag_repro.memory swag_repro.quantiles swag_repro.peaks
+swag_repro.tracking swag_repro.memory swag_repro.quantiles
 swag_repro.images swag_repro.networks
 swag_repro.state_dicts
 swag_repro.weights swag_repro.smoothing
@@ -26,7 +26,7 @@ swag_repro.feedforward
 experiments experiments.made experiments.programs experiments.science experiments.config experiments.building experiments.signals
 experiments.sweeps
 experiments.command
-experiments.asking experiments.comments experiments.frame experiments.logs experiments.checkpoints experiments.launching
+experiments.asking experiments.comments experiments.frame experiments.checkpoints experiments.launching
 experiments.running
 experiments.network experiments.objective experiments.stored
 experiments.pictures experiments.training
@@ -43,8 +43,7 @@ analysis.labels
 analysis.stylizations analysis.observations analysis.points analysis.mechanism
 analysis.drawing
 analysis.figures analysis.claims
-analysis.progress analysis.listing analysis.explaining analysis.dashboard analysis.remote
-analysis.status analysis.coverage
+analysis.progress analysis.listing analysis.explaining analysis.dashboard
 analysis.commands
 analysis.__main__
 analysis.cli
@@ -131,7 +130,7 @@ def within(package, module):
 
 @pytest.mark.parametrize("package", sorted(name for name in FILES if FILES[name].name == "__init__.py"))
 def test_no_two_parts_of_a_package_import_each_other(package):
-    """Its modules, and its packages as wholes; also not by way of others."""
+    """Modules and whole packages import each other neither at once nor by way of others."""
     inside = {name for name in FILES if f"{name}.".startswith(f"{package}.")}
     graph = {}
     for module in inside:

@@ -9,8 +9,7 @@ import yaml
 from PIL import EpsImagePlugin, Image
 
 from swag_repro.errors import StoreError
-from swag_repro.runs.files import MALFORMED, parse_yaml
-from swag_repro.runs.pictures import read_picture
+from swag_repro.runs.files import MALFORMED, parse_yaml, read_picture
 from swag_repro.runs.records import RunRecord, RunStatus, read_status
 
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(

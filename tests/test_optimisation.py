@@ -263,7 +263,7 @@ def test_the_plateau_compares_what_two_checks_found():
 
 
 def test_a_pair_ends_when_its_image_hardly_moves():
-    """Relative to the image as the canvas writes it (Demystifying, authors' code)."""
+    """The tolerance is relative to the image as the canvas writes it (Demystifying, authors' code)."""
     settings = {"optimizer": partial(Adam, lr=0.02), "steps": 2000}
     plateau = Plateau(change=0.01, every=1, of="image")
     going = optimisation(1, **settings, plateau=plateau, result="last")
@@ -361,7 +361,7 @@ def test_an_unchanged_image_is_flagged():
 
 
 def test_a_start_at_the_minimum_is_flagged():
-    """By torch's constants at once; free of units, rounding is all there is to follow, and leads nowhere."""
+    """Torch's constants stop it at once; without units, only rounding is left to follow, and leads nowhere."""
     at_once = optimisation(objective=objective(style_weight=0.0), optimizer=TORCHS)
     assert [(pair.status, pair.reason) for pair in run(at_once).results] == [
         (PairStatus.UNCHANGED, "gradient below tolerance")
@@ -374,7 +374,7 @@ def test_a_start_at_the_minimum_is_flagged():
 
 
 def check_resumes(make, stop):
-    """Stopped after so many evaluations, saved to a file and loaded, it ends as it would have; returns it."""
+    """Check that a run that is stopped, saved and loaded ends as it would have; return it."""
     whole = make()
     for _ in range(stop):
         whole.advance()

@@ -42,7 +42,7 @@ def starts(dtype=torch.float64):
 
 
 def loss(x):
-    """Of each point `(A, 2, 4)`: an uneven bowl with a fourth power in it, so that Hessians change."""
+    """Return the loss of each point `(A, 2, 4)`: an uneven bowl with a fourth power, so that Hessians change."""
     slopes = torch.linspace(1, 6, 8, dtype=x.dtype).view(2, 4)
     pull = (x - x.roll(1, -1)).square().sum(dim=(1, 2))
     return (slopes * (x - 0.3).square() / 2 + (x - 0.3).pow(4) / 20).sum(dim=(1, 2)) + pull
@@ -60,7 +60,7 @@ def step(optimizer):
 
 
 def iterates(optimizer, count):
-    """Those accepted first, of each image: `(3, count, 2, 4)`."""
+    """Return the first accepted iterates of each image, `(3, count, 2, 4)`."""
     found = [[optimizer.iterate(i)] for i in range(3)]
     while min(map(len, found)) <= count and not optimizer.done:
         step(optimizer)
@@ -71,7 +71,7 @@ def iterates(optimizer, count):
 
 
 def torch_iterates(make, start, count):
-    """Those of one image, by torch."""
+    """Return torch's iterates of one image."""
     x = start.clone().requires_grad_()
     optimizer = make([x])
 
@@ -119,7 +119,7 @@ RELATIVE = [
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("make", RELATIVE, ids=lambda make: f"{make.func.kind}-{make.keywords}")
 def test_a_multiple_of_an_objective_takes_the_same_path(make, dtype):
-    """Bit for bit where the factor is a power of 2, else up to rounding."""
+    """The path is equal bit for bit where the factor is a power of 2, else up to rounding."""
     plain = make(starts(dtype))
     scaled = {factor: make(starts(dtype)) for factor in (2.0**-40, 2.0**40, 1e-12, 1e-6, 1e6, 1e12)}
     for _ in range(8):
@@ -188,7 +188,7 @@ def test_sgd_by_hand():
 
 @pytest.mark.parametrize("make", KINDS)
 def test_a_saved_state_goes_on_bit_for_bit(make):
-    """Saved in the middle of line searches, too."""
+    """States are saved in the middle of line searches, too."""
     optimizer = make(starts())
     for _ in range(9):
         state = copy.deepcopy(optimizer.state_dict())

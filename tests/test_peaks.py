@@ -11,9 +11,8 @@ from swag_repro.errors import SettingError
 from swag_repro.networks import Architecture
 from swag_repro.networks.shortcuts import residual_units, scale_shortcuts
 from swag_repro.networks.small import small_resnet
-from swag_repro.networks.units import additions
+from swag_repro.networks.units import Peaks, additions
 from swag_repro.networks.variants import pseudo_resvgg, resnet50_before_relu
-from swag_repro.peaks import Peaks
 
 SMALL = {
     "width": 4,

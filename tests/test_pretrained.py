@@ -42,7 +42,7 @@ def photograph():
 
 
 def features(name, image):
-    """Of all style taps, by the project's own network."""
+    """Return the features of all style taps, by the project's own network."""
     network = architecture(name)
     tapped = TappedNetwork(WEIGHTS.build(network), network.paths(network.style_taps))
     with torch.no_grad():

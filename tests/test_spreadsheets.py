@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from swag_repro.runs.spreadsheets import neutral, neutral_table, to_csv
+from swag_repro.runs.schema import neutral, neutral_table, to_csv
 
 FORMULAS = ["=1+1", "=cmd|' /C calc'!A0", "+SUM(A1)", "-1-2", "-", "@SUM(A1)", "=", "+1 and more"]
 PLAIN = ["text", "-1.5", "+3e-4", "-inf", "nan", "", "a=b", "layer1.0", "λ=½", "'quoted", "1-2", "two\nlines"]

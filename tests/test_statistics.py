@@ -104,7 +104,7 @@ def test_entropy_of_huge_values_stays_exact():
 
 
 def checkerboard():
-    """Zeros and ones, each of 8 channels with as many of both: `(1, 8, 6, 6)`."""
+    """Return 8 channels with as many zeros as ones, `(1, 8, 6, 6)`."""
     rows, columns = torch.meshgrid(torch.arange(6), torch.arange(6), indexing="ij")
     return ((rows + columns + torch.arange(8).view(8, 1, 1)) % 2).float()[None]
 
@@ -159,7 +159,7 @@ def test_shape_agrees_with_scipy(x, offset):
 @pytest.mark.parametrize(("mean", "spread"), [(0.0, 1.0), (5.0, 1.0), (100.0, 1.0), (1.0, 1e-3)])
 @pytest.mark.parametrize("block", [100, 1 << 18])
 def test_shape_in_float32_is_that_of_float64(mean, spread, block, monkeypatch):
-    """Also where the mean outweighs all else, as after a smoothing, and where blocks have means of their own."""
+    """This holds where the mean outweighs all else, as after a smoothing, and where blocks have means of their own."""
     monkeypatch.setattr(statistics, "BLOCK", block)
     x = mean + spread * torch.randn(2, 40000, generator=torch.Generator().manual_seed(1)).relu_()
     x[:, :20000] += spread

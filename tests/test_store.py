@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from swag_repro.errors import ImageError, StoreError
-from swag_repro.runs import provenance
+from swag_repro.runs import identity as run_identity
 from swag_repro.runs.files import whole_file
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import STATUS_VERSION, all_runs, damage_of, is_finished, read_status
@@ -256,8 +256,8 @@ def _seen(root):
     """All that a reader takes from the one run: what is in it, or the error."""
     try:
         (record,) = all_runs(root, skipped=lambda _, why: (_ for _ in ()).throw(why))
-        told = record.read("images/one.png"), record.rows().to_pylist(), record.config, record.identity
-        return told, replace(record.status, started_at="", seconds=0, peak_memory_bytes=0)
+        kept = record.read("images/one.png"), record.rows().to_pylist(), record.config, record.identity
+        return kept, replace(record.status, started_at="", seconds=0, peak_memory_bytes=0)
     except StoreError as error:
         return str(error)
 
@@ -313,14 +313,14 @@ def test_a_damaged_run_is_told_and_computed_again(name, missing, tmp_path):
         path.unlink()
     else:
         _flip(path, 20 if name != "images/one.png" else 1, 0)
-    told = []
+    reports = []
     with Store(tmp_path).claim(
-        IDENTITY, **DETAILS, damaged=lambda at, files: told.append((at, files))
+        IDENTITY, **DETAILS, damaged=lambda at, files: reports.append((at, files))
     ) as run:
         assert not run.finished
         fill(run)
     gone = missing and name == "status.json"  # it looks like a run that was killed before it had a status
-    assert told == ([] if gone else [(directory(tmp_path), [name])])
+    assert reports == ([] if gone else [(directory(tmp_path), [name])])
     assert _seen(tmp_path) == whole
 
 
@@ -599,7 +599,7 @@ def test_thousands_of_runs_are_listed_quickly(tmp_path):
 
 def test_versions_are_read_without_importing_torch():
     script = (
-        "import sys; from swag_repro import tracking; from swag_repro.runs import identity, provenance, store; provenance.versions();"
+        "import sys; from swag_repro import tracking; from swag_repro.runs import identity, store; identity.versions();"
         "assert not {'torch', 'wandb', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -608,12 +608,12 @@ def test_versions_are_read_without_importing_torch():
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A git repository with one tracked file, taken for this package's."""
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
-    provenance.commit.cache_clear()
-    (tmp_path / "provenance.py").write_text("")
+    monkeypatch.setattr(run_identity, "__file__", str(tmp_path / "identity.py"))
+    run_identity.commit.cache_clear()
+    (tmp_path / "identity.py").write_text("")
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     yield tmp_path
-    provenance.commit.cache_clear()
+    run_identity.commit.cache_clear()
 
 
 def test_commit_of_a_checkout_and_its_changes(checkout):
@@ -622,16 +622,16 @@ def test_commit_of_a_checkout_and_its_changes(checkout):
         command = ["git", "-C", str(checkout), *person, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    assert provenance.commit() is None  # another project's repository: our file is not tracked in it
-    provenance.commit.cache_clear()
+    assert run_identity.commit() is None  # another project's repository: our file is not tracked in it
+    run_identity.commit.cache_clear()
     git("add", ".")
     git("commit", "-q", "-m", "first")
     head = git("rev-parse", "HEAD")
-    assert provenance.commit() == head
-    (checkout / "provenance.py").write_text("changed")
-    assert provenance.commit() == head  # each process reads it once
-    provenance.commit.cache_clear()
-    assert provenance.commit() == f"{head}-dirty"
+    assert run_identity.commit() == head
+    (checkout / "identity.py").write_text("changed")
+    assert run_identity.commit() == head  # each process reads it once
+    run_identity.commit.cache_clear()
+    assert run_identity.commit() == f"{head}-dirty"
 
 
 def test_identities_of_two_seeds_lie_side_by_side(tmp_path):

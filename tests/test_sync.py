@@ -14,15 +14,16 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from analysis.tables.collect import collect
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import all_runs, read_status
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Store
 from swag_repro.tracking import About, tracked
-from swag_repro.tracking.rebuild import rebuild
 from swag_repro.tracking.shown import CURVES, LossCurves, ending, loss_axis, show
+from swag_repro.tracking.sync import rebuild
 from tests.wandb_files import read_offline
-from tests.wandb_server import ENTITY, KEY, NOWHERE, SWEEP, Server, serving
+from tests.wandb_server import ENTITY, KEY, SWEEP, Server, serving
 
 pytestmark = [
     pytest.mark.slow,
@@ -315,70 +316,19 @@ def test_a_bad_key_is_one_message(tmp_path, server, monkeypatch, key, message):
     assert printed.count("\n") == 1
 
 
-def collected(root: Path, out: Path, *more: str) -> tuple[int, str]:
-    line = [sys.executable, "-m", "analysis", "collect", "--output", str(root), "--results", str(out), *more]
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
-    return done.returncode, done.stdout + done.stderr
-
-
-@pytest.mark.usefixtures("server")
-def test_tables_collected_from_wandb_are_those_of_the_runs(tmp_path):
+def test_tables_of_artifacts_are_those_of_the_runs(tmp_path, server):
     for seed in (1, 2):
         compute(tmp_path, seed, mode="offline")
     with pytest.raises(ZeroDivisionError):
         compute(tmp_path, 3, mode="offline", fails=True)
     assert sync(tmp_path)[0] == 0
-    assert collected(tmp_path, tmp_path / "local")[0] == 0
-    remote = ("--source", "wandb", "--project", "p")
-    status, printed = collected(tmp_path / "nowhere", tmp_path / "remote", *remote)
-    assert status == 0, printed
-    assert "2 runs fetched" in printed
-    assert "1 failed without tables" in printed
+    for artifact in (one for one in server.committed() if one.given["artifactTypeName"] == "run"):
+        run_id = artifact.given["runName"]
+        get = f"artifact get {ENTITY}/p/run-{run_id}:latest --root {tmp_path}/copy/runs/{run_id}".split()
+        subprocess.run([sys.executable, "-m", "wandb", *get], check=True, capture_output=True, timeout=120)
+    collect(tmp_path, tmp_path / "local")
+    assert collect(tmp_path / "copy", tmp_path / "fetched").finished == 2
     for name in ("table.parquet", "pairs.parquet"):
         pd.testing.assert_frame_equal(
-            pd.read_parquet(tmp_path / "remote" / name), pd.read_parquet(tmp_path / "local" / name)
+            pd.read_parquet(tmp_path / "fetched" / name), pd.read_parquet(tmp_path / "local" / name)
         )
-    local, fetched = (pd.read_parquet(tmp_path / name / "runs.parquet") for name in ("local", "remote"))
-    local = local[local["state"] == "finished"].reset_index(drop=True)
-    same = local.columns.difference(["seconds", "peak_memory_bytes"])
-    pd.testing.assert_frame_equal(fetched[same], local[same])
-    np.testing.assert_allclose(fetched["seconds"], local["seconds"], atol=2)
-    status, printed = collected(tmp_path / "nowhere", tmp_path / "remote", *remote)
-    assert "0 runs fetched, 2 fetched before" in printed
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda about: about.pop("schema"), "should have a schema; found none"),
-        (lambda about: about.update(schema=99), "should have schema 3; found 99"),
-        (lambda about: about["sha256"].update({"rows.parquet": "0"}), "a checksum other than that"),
-    ],
-)
-def test_what_has_no_schema_or_was_changed_is_refused(tmp_path, server, change, message):
-    compute(tmp_path, 1, mode="offline")
-    assert sync(tmp_path)[0] == 0
-    [artifact] = [one for one in server.committed() if one.given["artifactTypeName"] == "run"]
-    about = json.loads(artifact.given["metadata"])
-    change(about)
-    artifact.given["metadata"] = json.dumps(about)
-    status, printed = collected(tmp_path, tmp_path / "out", "--source", "wandb", "--project", "p")
-    assert status == 1
-    assert message in printed
-    assert list((tmp_path / "out" / "wandb" / "p" / "runs").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--source", "wandb"], "`--project` should name"),
-        (["--project", "p"], "`--source` should be wandb"),
-        (["--source", "wandb", "--project", "p", "--entity", NOWHERE], "should be read from W&B"),
-    ],
-)
-@pytest.mark.usefixtures("server")
-def test_a_source_that_is_none(tmp_path, options, message):
-    status, printed = collected(tmp_path, tmp_path / "out", *options)
-    assert status == 1
-    assert message in printed
-    assert "Traceback" not in printed

@@ -42,18 +42,18 @@ class ServedRun:
 
     @property
     def history(self) -> list[dict]:
-        """Its points, in order."""
+        """Return its points, in order."""
         return [line for _, line in sorted(self.lines.get(HISTORY, {}).items())]
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Its last summary."""
+        """Return its last summary."""
         lines = self.lines.get("wandb-summary.json", {})
         return lines[max(lines)] if lines else {}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its config without W&B's own part."""
+        """Return its config without W&B's own part."""
         return {key: item["value"] for key, item in self.config.items() if key != "_wandb"}
 
 
@@ -118,7 +118,7 @@ class Server(ThreadingHTTPServer):
     def graphql(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         operation = re.search(r"(?:query|mutation)\s+(\w+)", query)[1]
         self.asked.append(operation)
-        if variables.get("entity") == NOWHERE or variables.get("entityName") == NOWHERE:
+        if NOWHERE in (variables.get("entity"), variables.get("entityName")):
             return {"errors": [{"message": f"entity {NOWHERE} not found during {operation}"}]}
         if self.refuses and operation == "UpsertBucket":
             return {"errors": [{"message": self.refuses}]}
@@ -272,15 +272,6 @@ class Server(ThreadingHTTPServer):
         return {"project": {"run": run and self._described(run)}}
 
     _RunHistoryKeys = _Run
-
-    def _Runs(self, given):  # noqa: N802
-        found = [run for run in self.runs.values() if run.project == given["project"]]
-        first = int(given.get("cursor") or 0)
-        shown = found[first : first + given["perPage"]]
-        edges = [{"node": self._described(run), "cursor": ""} for run in shown]
-        page = {"endCursor": str(first + len(shown)), "hasNextPage": first + len(shown) < len(found)}
-        about = {"internalId": "1", "runCount": len(found), "readOnly": False}
-        return {"project": {**about, "runs": {"edges": edges, "pageInfo": page}}}
 
     def _RunParquetHistory(self, _):  # noqa: N802
         return {"project": {"run": {"parquetHistory": {"parquetUrls": [], "liveData": []}}}}

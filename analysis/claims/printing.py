@@ -15,7 +15,7 @@ from analysis.claims.ledger import ANSWER_STATES, Entry, Ledger
 from analysis.drawing import style
 from analysis.tables import provenance
 from swag_repro.runs.files import write_text
-from swag_repro.runs.spreadsheets import to_csv
+from swag_repro.runs.schema import to_csv
 
 VERDICT_COLORS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red", "open": "cyan"}
 
@@ -107,8 +107,8 @@ def markdown(ledger: Ledger) -> str:
 
 
 def _line_of_claim(row: Mapping[Hashable, Any]) -> str:
-    told = f"{row['text']} {row['notes']}".strip()
-    return f"| {row['claim']} | **{row['verdict']}** | {told} | {row['paper']}, {row['source']} |"
+    statement = f"{row['text']} {row['notes']}".strip()
+    return f"| {row['claim']} | **{row['verdict']}** | {statement} | {row['paper']}, {row['source']} |"
 
 
 def _line_of_question(row: Mapping[Hashable, Any]) -> str:

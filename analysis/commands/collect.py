@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from analysis import remote
 from analysis.commands import Commands, add, add_results
 
 
 def register(commands: Commands) -> None:
     """Add the parser of the command."""
-    parser = add(commands, "collect", run, overrides=False, about="all runs in three tables")
-    add_results(parser)
-    remote.add_arguments(parser)
+    add_results(add(commands, "collect", run, overrides=False, about="all runs in three tables"))
 
 
 def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
@@ -21,10 +18,8 @@ def run(options: argparse.Namespace, _: Sequence[str]) -> Iterator[str]:
     from analysis.tables.collect import collect
     from analysis.tables.kept import check_output
 
-    runs, notes = remote.root(options)
-    yield from notes
-    check_output(runs, with_runs=True)
-    done = collect(runs, options.results)
+    check_output(options.output, with_runs=True)
+    done = collect(options.output, options.results)
     yield f"{done.finished} finished runs, {done.rows} rows: {', '.join(map(str, done.files))}"
     for reason, count in done.failed.items():
         yield f"{count} failed: {reason}"

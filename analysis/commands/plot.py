@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from analysis.commands import Commands, add, add_partial, add_results
 from swag_repro.runs.files import path_of
@@ -61,4 +62,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterable[str]:
     data = plot.load(asked, Wanted.of(overrides, options.output), partial=options.allow_partial)
     drawn = plot.make(data, interval=options.interval, layout=layout)
     folder = options.results / "plot" / data.group
-    return map(str, plot.save(drawn, data, folder, file_stem(data.asked.name), layout))
+    return map(
+        str,
+        plot.save(
+            drawn, data, folder, file_stem(replace(asked, x=data.asked.x, y=data.asked.y).name), layout
+        ),
+    )

@@ -10,7 +10,7 @@ import math
 
 from matplotlib.figure import Figure
 
-from analysis.drawing import captions, page, pictures, style
+from analysis.drawing import captions, page, style
 from analysis.drawing.style import save
 from analysis.stylizations import Stylizations
 from analysis.stylizations import load_stylizations as load
@@ -24,9 +24,9 @@ _COLUMNS = 7
 
 def make(data: Stylizations, *, pairs: int = _PAIRS) -> Figure:
     """Draw the grid of at most `pairs` pairs, evenly spread over all."""
-    shown = pictures.of_pairs(data, pairs)
+    shown = page.of_pairs(data, pairs)
     rows = page.rows(shown, _bands(len(data.arms), len(data.roles)))
-    caption = captions.caption_lines(captions.arms(data, shown=len(shown)), *pictures.picture_notes(data))
+    caption = captions.caption_lines(captions.arms(data, shown=len(shown)), *page.picture_notes(data))
     with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
         page.draw_rows(panel, rows)
     return drawn

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from analysis import stylizations
-from analysis.drawing import captions, lines, page, pictures, style
+from analysis.drawing import captions, lines, page, style
 from analysis.drawing.style import save
 from analysis.stylizations import Stylizations
 from analysis.tables import Tables
@@ -140,7 +140,7 @@ def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Ma
 def make(matrix: Matrix, *, pairs: int = _PAIRS) -> Figure:
     """Draw the rows of at most `pairs` pairs, evenly spread over all, and the panels."""
     titles = [matrix.columns.title(value) for value in matrix.values]
-    shown = pictures.of_pairs(matrix.data, pairs, titles)
+    shown = page.of_pairs(matrix.data, pairs, titles)
     rows = page.rows(shown, _bands(matrix), list(matrix.names.values()))
     heights = [page.height(rows)]
     if matrix.panels:
@@ -165,12 +165,12 @@ def _bands(matrix: Matrix) -> list[list[int]]:
 def _draw_panels(part: SubFigure, matrix: Matrix) -> None:
     """Draw the panels side by side, with one legend."""
     names = list(matrix.names.values())
-    looks = dict(zip(names, lines.looks(names), strict=True))
+    styles = dict(zip(names, lines.line_styles(names), strict=True))
     along = matrix.data.table["cell"].map(matrix.points.set_index("cell")["along"])
     axes = part.subplots(1, len(matrix.panels), squeeze=False)[0]
     for axis, (measure, name) in zip(axes, matrix.panels.items(), strict=True):
         lines.draw_lines(
-            axis, matrix.data.table.assign(along=along), looks, x="along", y=measure, errorbar="se"
+            axis, matrix.data.table.assign(along=along), styles, x="along", y=measure, errorbar="se"
         )
         axis.set(label=measure, title=name, xlabel=matrix.columns.axis, ylabel="")
         _scale(axis, matrix, measure)
@@ -191,6 +191,6 @@ def _caption(matrix: Matrix, shown: int) -> str:
     panels = ["Bands: standard errors of means over pairs."] if matrix.panels else []
     return captions.caption_lines(
         captions.arms(matrix.data, varied=[matrix.by], shown=shown),
-        *pictures.picture_notes(matrix.data),
+        *page.picture_notes(matrix.data),
         *panels,
     )

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import labels, stylizations
-from analysis.drawing import captions, page, pictures, style
+from analysis.drawing import captions, page, style
 from analysis.drawing.page import PageCell, PairPictures
 from analysis.drawing.style import save
 from analysis.stylizations import PICTURE_ROLES, Stylizations
@@ -111,10 +111,10 @@ def _placed(
 def _words(data: Stylizations, placed: pd.DataFrame, columns: Sequence[str], between: str) -> list[str]:
     """Return the values of these columns, in words, for each picture."""
     settings = [column for column in columns if column not in PICTURE_ROLES]
-    told: list[Any] = [placed[role] for role in columns if role in PICTURE_ROLES]
+    words: list[Any] = [placed[role] for role in columns if role in PICTURE_ROLES]
     if settings:
-        told.append(labels.settings(data.tables.runs, settings, between)[placed["cell"]])
-    return list(map(between.join, zip(*told, strict=True))) if told else [""] * len(placed)
+        words.append(labels.settings(data.tables.runs, settings, between)[placed["cell"]])
+    return list(map(between.join, zip(*words, strict=True))) if words else [""] * len(placed)
 
 
 def _pages(
@@ -144,16 +144,14 @@ def _row(
     pairs = list(zip(part["content"], part["style"], strict=True))
     at = dict(zip(part["column"], zip(part["cell"], pairs, strict=True), strict=True))
     nothing = PageCell("", "", None, status="–")
-    made = [
-        pictures.result(data, data.arms[at[one][0]], at[one][1]) if one in at else nothing for one in columns
-    ]
-    inputs = [one for one in pictures.inputs(data, pairs[0]) if one.title in beside]
-    shown = pictures.in_columns(PairPictures(tuple(inputs), tuple(made)), columns)
+    made = [page.result(data, data.arms[at[one][0]], at[one][1]) if one in at else nothing for one in columns]
+    inputs = [one for one in page.inputs(data, pairs[0]) if one.title in beside]
+    shown = page.in_columns(PairPictures(tuple(inputs), tuple(made)), columns)
     return page.PictureRow(shown.inputs, shown.results, shown.size, part["name"].iloc[0], titled)
 
 
 def _draw(data: Stylizations, placed: pd.DataFrame, rows: list[page.PictureRow]) -> Figure:
-    caption = captions.caption_lines(_where(data, placed), *pictures.picture_notes(data))
+    caption = captions.caption_lines(_where(data, placed), *page.picture_notes(data))
     with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
         page.draw_rows(panel, rows)
     return drawn

@@ -19,7 +19,7 @@ from analysis.tables.reading import Row
 from analysis.tables.runs import INTERPOLATED, frame, line_numbers, settings_of, swept, typed
 from experiments.asking import Cell, CellsError, Wanted, compose_cells, computing, judging
 from experiments.science import wants_judge
-from swag_repro.runs.pictures import read_picture
+from swag_repro.runs.files import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 
 __all__ = [

@@ -20,8 +20,7 @@ from analysis.tables.kept import TABLES, Kept, tables_of
 from analysis.tables.provenance import Provenance
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import OtherVersionError, whole_file
-from swag_repro.runs.schema import RUNS_VERSION, SCHEMA_VERSION, parse_table
-from swag_repro.runs.spreadsheets import neutral_table
+from swag_repro.runs.schema import RUNS_VERSION, SCHEMA_VERSION, neutral_table, parse_table
 
 TABLE_VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
 """Versions of the tables that `collect` writes."""
@@ -64,7 +63,7 @@ def collect(root: Path, out: Path) -> Collected:
     with tables_of(root) as kept:
         runs = kept.read("runs", columns=["state", "reason", "path"]).to_pylist()
         _check_whole([row for row in runs if row["state"] == "damaged"])
-        files = _written(kept, out)
+        files = _write(kept, out)
         rows = pq.read_metadata(kept.file("table")).num_rows
         unbegun = len(kept.unbegun)
     states = Counter(row["state"] for row in runs)
@@ -82,7 +81,7 @@ def _check_whole(damaged: list[dict[str, str]]) -> None:
         raise StoreError("runs", rule, f"{len(damaged)} damaged", f"{remedy}{reasons}")
 
 
-def _written(kept: Kept, out: Path) -> tuple[Path, ...]:
+def _write(kept: Kept, out: Path) -> tuple[Path, ...]:
     """Write all files beside the earlier ones, and then put them in their places."""
     with ExitStack() as opened:
 

@@ -17,8 +17,7 @@ from analysis.tables.reading import Row
 from experiments.programs import words
 from swag_repro.errors import UserError
 from swag_repro.runs.files import MALFORMED, digest_of, refuse_other, write_text
-from swag_repro.runs.identity import content_key
-from swag_repro.runs.provenance import commit, versions
+from swag_repro.runs.identity import commit, content_key, versions
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import PACKAGES, RUNS
 

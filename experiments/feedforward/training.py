@@ -10,8 +10,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from experiments.building import build
-from experiments.feedforward.looks import ContentLook, look_of
 from experiments.feedforward.network import GeneratorExperiment
+from experiments.feedforward.trained import ContentLook, look_of
 from experiments.feedforward.trainer import FeedforwardTrainer
 from experiments.frame import Context
 from experiments.pictures.batches import PairBatch

@@ -22,7 +22,7 @@ from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
 from swag_repro.measures import Measure, WeightedNetwork
 from swag_repro.networks import Architecture
-from swag_repro.runs.pictures import read_picture
+from swag_repro.runs.files import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 from swag_repro.weights import Weights

@@ -17,7 +17,7 @@ from swag_repro.images import Picture, save_png
 from swag_repro.losses import style_weights
 from swag_repro.names import file_stem
 from swag_repro.optimisation import PairRecord
-from swag_repro.runs.pictures import read_picture
+from swag_repro.runs.files import read_picture
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
 

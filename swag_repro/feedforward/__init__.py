@@ -1,9 +1,15 @@
 """Style transfer in one pass: AdaIN, networks of one style, and their training."""
 
-from swag_repro.feedforward.adain import ChannelMoments, Normalization, blended
 from swag_repro.feedforward.corpus import Corpus, Cropping, bundled_corpus, equalized, folders
 from swag_repro.feedforward.decoder import Stage, mirror_decoder, reach, reflect, stages, stride
-from swag_repro.feedforward.generators import AdaIN, Generator, Johnson
+from swag_repro.feedforward.generators import (
+    AdaIN,
+    ChannelMoments,
+    Generator,
+    Johnson,
+    Normalization,
+    blended,
+)
 from swag_repro.feedforward.recipe import FeedforwardRecipe
 from swag_repro.feedforward.stylizer import Stylizer
 from swag_repro.feedforward.training import Encoder, FeedforwardTraining, MeanTerms, fitted

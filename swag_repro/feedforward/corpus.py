@@ -17,7 +17,7 @@ from swag_repro import images
 from swag_repro.errors import DataError, check_choice, check_number
 from swag_repro.images import Resize, luminance
 from swag_repro.images.files import read_rgb
-from swag_repro.images.sieve import Sieve
+from swag_repro.images.sets import Sieve
 from swag_repro.training.data import Labelled, digest_of_entries
 
 _REMEDY = "Name a folder with image files, at any depth."

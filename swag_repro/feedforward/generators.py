@@ -1,18 +1,209 @@
-"""Networks that stylise in one pass: their parts, their inputs, and the targets of their training."""
+"""Networks that stylise in one pass: their parts, their inputs, and the targets of their training.
+
+Adaptive instance normalisation, with its controls, is from Huang and Belongie, ICCV 2017; the transformation
+network of one style from Johnson, Alahi, Fei-Fei, ECCV 2016, supplementary material.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from swag_repro.errors import SettingError, check_choice
-from swag_repro.feedforward.adain import ChannelMoments, Normalization
+from swag_repro.errors import SettingError, check_choice, check_number
 from swag_repro.feedforward.decoder import NORMS, mirror_decoder, stages
-from swag_repro.feedforward.johnson import JohnsonNetwork, Upsampling
+
+Upsampling = Literal["transposed", "nearest"]
+
+BORDER = 40
+"""Pixels of reflection padding; the residual units don't pad, and crop 4·2·5 pixels of it."""
+
+JOHNSON_UNITS = 5
+
+
+class ResidualUnit(nn.Module):
+    """A residual unit of two 3×3 convolutions without padding, whose shortcut is cropped to their size."""
+
+    def __init__(self, channels: int, norm: str) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            *_layer(nn.Conv2d(channels, channels, 3), norm),
+            *_layer(nn.Conv2d(channels, channels, 3), norm)[:-1],
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the unit's output, without a ReLU: `(B, D, H, W)` → `(B, D, H − 4, W − 4)`."""
+        cropped: Tensor = x[..., 2:-2, 2:-2] + self.branch(x)
+        return cropped
+
+
+class JohnsonNetwork(nn.Module):
+    """The network `c9s1-32, d64, d128, R128 × 5, u64, u32, c9s1-3`.
+
+    Args:
+        norm: the norm behind each convolution but the last: one of `NORMS`.
+        upsampling: `transposed`, the paper's convolutions of stride ½, or `nearest` followed by a
+            convolution.
+    """
+
+    def __init__(self, *, norm: str, upsampling: Upsampling) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_layer(nn.Conv2d(3, 32, 9, padding=4), norm),
+            *_layer(nn.Conv2d(32, 64, 3, stride=2, padding=1), norm),
+            *_layer(nn.Conv2d(64, 128, 3, stride=2, padding=1), norm),
+            *(ResidualUnit(128, norm) for _ in range(JOHNSON_UNITS)),
+            *_up(128, 64, norm, upsampling),
+            *_up(64, 32, norm, upsampling),
+            nn.Conv2d(32, 3, 9, padding=4),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return stylised images, `(B, 3, H, W)`, in [0, 1] by a scaled tanh.
+
+        Raises:
+            SettingError: a side has 40 pixels or fewer.
+        """
+        height, width = images.shape[2:]
+        if min(height, width) <= BORDER:
+            rule = f"should leave Johnson's network more than {BORDER} pixels a side"
+            raise SettingError("crop.size and images.size", rule, f"{height}×{width}", "Choose larger ones.")
+        more = (BORDER, BORDER + -width % 4, BORDER, BORDER + -height % 4)
+        painted = self.layers(F.pad(images - 0.5, more, mode="reflect"))[..., :height, :width]
+        scaled: Tensor = (painted.tanh() + 1) / 2
+        return scaled
+
+
+def _layer(convolution: nn.Module, norm: str) -> list[nn.Module]:
+    made = NORMS[norm]
+    channels: int = convolution.out_channels  # type: ignore[assignment]
+    return [convolution, *([made(channels)] if made is not None else []), nn.ReLU()]
+
+
+def _up(channels_in: int, channels_out: int, norm: str, upsampling: Upsampling) -> list[nn.Module]:
+    if upsampling == "transposed":
+        up = nn.ConvTranspose2d(channels_in, channels_out, 3, stride=2, padding=1, output_padding=1)
+        return _layer(up, norm)
+    return [nn.Upsample(scale_factor=2), *_layer(nn.Conv2d(channels_in, channels_out, 3, padding=1), norm)]
+
+
+NOWHERE = 1e-9
+"""Share of a style below which it counts as none."""
+
+
+@dataclass(frozen=True)
+class ChannelMoments:
+    """Mean and deviation of each channel over the positions of a layer.
+
+    Attributes:
+        mean: `(B, D, 1, 1)`.
+        deviation: `(B, D, 1, 1)`.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """The way deviations are taken: the paper and its code divide the sum of squares by M, the port by M − 1.
+
+    Attributes:
+        correction: 0 divides by M, 1 by M − 1.
+        eps: added to the variance of what is normalised.
+
+    Raises:
+        SettingError: a number is out of range.
+    """
+
+    correction: int
+    eps: float
+
+    def __post_init__(self) -> None:
+        check_number("generator.normalization.correction", self.correction, least=0, most=1, whole=True)
+        check_number("generator.normalization.eps", self.eps, least=0)
+
+    def moments(self, features: Tensor, where: Tensor | None = None) -> ChannelMoments:
+        """Return the moments of features `(B, D, H, W)`, or of some positions only.
+
+        No `eps` is added to a deviation: that of a constant channel is 0.
+
+        Args:
+            features: `(B, D, H, W)`.
+            where: weights of positions, `(B, 1, H, W)` in [0, 1]; None for all positions.
+        """
+        if where is None:
+            variance, mean = torch.var_mean(features, (2, 3), correction=self.correction, keepdim=True)
+            return ChannelMoments(mean, variance.sqrt())
+        shares = where / where.sum((2, 3), keepdim=True)
+        mean = (shares * features).sum((2, 3), keepdim=True)
+        squared = (shares * (features - mean).square()).sum((2, 3), keepdim=True)
+        positions = where.sum((2, 3), keepdim=True)
+        return ChannelMoments(mean, (squared * positions / (positions - self.correction).clamp_min(1)).sqrt())
+
+    def __call__(self, content: Tensor, style: ChannelMoments, where: Tensor | None = None) -> Tensor:
+        """Return `σ(y) (x − μ(x)) / √(σ²(x) + ε) + μ(y)` (eq. 8).
+
+        Args:
+            content: x, `(B, D, H, W)`.
+            style: the moments of y.
+            where: weights of positions for μ(x) and σ(x), `(B, 1, H, W)`; None for all positions.
+
+        Returns:
+            `(B, D, H, W)`.
+        """
+        own = self.moments(content, where)
+        scale = style.deviation * (own.deviation.square() + self.eps).rsqrt()
+        return (content - own.mean) * scale + style.mean
+
+
+def blended(
+    normalize: Normalization,
+    content: Tensor,
+    styles: Sequence[ChannelMoments],
+    *,
+    weights: Sequence[float],
+    alpha: float,
+    masks: Sequence[Tensor | None],
+) -> Tensor:
+    """Return a content mixed with several styles, each with its weight and place (section 7.2).
+
+    The mix is `(1 − αm) x + αm Σ_s w_s m_s AdaIN(x, y_s) / Σ_s w_s m_s`. Here m_s is the mask of a style, and
+    m that of all styles together: x stays where no style is wanted. The content's own moments are taken by
+    the style's mask, too.
+
+    Args:
+        normalize: how deviations are taken.
+        content: x, `(B, D, H, W)`.
+        styles: moments of each style.
+        weights: weight of each style, 0 or more, not all 0.
+        alpha: strength of the styles, from 0, the content, to 1.
+        masks: mask of each style, `(B, 1, H', W')` in [0, 1]; None for everywhere.
+
+    Returns:
+        `(B, D, H, W)`.
+    """
+    places = [None if mask is None else _pooled(mask, content) for mask in masks]
+    whole = content.new_ones(len(content), 1, *content.shape[2:])
+    shares = [w * (whole if place is None else place) for w, place in zip(weights, places, strict=True)]
+    total = torch.stack(shares).sum(dim=0)
+    mixed = torch.zeros_like(content)
+    for style, share, place in zip(styles, shares, places, strict=True):
+        mixed = mixed + share / total.clamp_min(NOWHERE) * normalize(content, style, place)
+    masked = [place for place in places if place is not None]
+    covered = torch.stack(masked).sum(dim=0).clamp(max=1) if len(masked) == len(places) else whole
+    return content.lerp(mixed, alpha * covered)
+
+
+def _pooled(mask: Tensor, like: Tensor) -> Tensor:
+    height, width = like.shape[2:]
+    return F.adaptive_avg_pool2d(mask, (height, width))
+
 
 Norm = Literal["none", "batch", "instance"]
 StyleInput = Literal["adain", "concat"]

@@ -12,9 +12,8 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
 from swag_repro.errors import SettingError, check_number
-from swag_repro.feedforward.adain import ChannelMoments, blended
 from swag_repro.feedforward.decoder import Stage, reach, stride
-from swag_repro.feedforward.generators import AdaIN, Generator
+from swag_repro.feedforward.generators import AdaIN, ChannelMoments, Generator, blended
 from swag_repro.feedforward.training import fitted
 from swag_repro.losses import Style
 

@@ -1,9 +1,8 @@
 """Content and style images: they are bundled or the user's own, read, resized, and made into tensors."""
 
 from swag_repro.images.colors import grey, luminance, match_colors, match_luminance, with_luminance_of
-from swag_repro.images.files import existing
+from swag_repro.images.files import Picture, Role, existing
 from swag_repro.images.masks import load_mask
-from swag_repro.images.picture import Picture, Role
 from swag_repro.images.resize import Policy, Resize
 from swag_repro.images.sets import bundled, folder
 from swag_repro.images.tensors import batches, load_image, save_png, to_pil

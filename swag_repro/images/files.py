@@ -1,19 +1,58 @@
-"""Reading of image files of any common kind as 8-bit sRGB."""
+"""Named images, and the reading of image files of any common kind as 8-bit sRGB."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal, Self
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from swag_repro.errors import ImageError, UserError
 from swag_repro.runs.files import digest_of
+
+Role = Literal["content", "style", "mask"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to measure or to stylise with; its pixels are read only when asked for."""
+
+    name: str
+    """Its name, unique among the pictures of one role, e.g. "astronaut"."""
+    role: Role
+    sha256: str
+    """Its identity: the hash of the file's bytes."""
+    licence: str
+    read: Callable[[], Image.Image] = field(repr=False, compare=False)
+    """A function that returns the pixels as an upright RGB image in sRGB, or raises an `ImageError`."""
+
+    alpha: Callable[[], Image.Image | None] = field(repr=False, compare=False, default=lambda: None)
+    """A function that returns the opacity in mode L (None: all opaque), or raises an `ImageError`."""
+
+    @classmethod
+    def of_file(cls, path: Path, *, name: str, role: Role, licence: str) -> Self:
+        """Return the picture in a file, whose header is checked now. Transparent parts of a mask are black.
+
+        Raises:
+            ImageError: The file is unreadable, no image, too small, or a decompression bomb.
+        """
+        check_header(path)
+        ground = "black" if role == "mask" else "white"
+        read, alpha = partial(read_rgb, path, ground=ground), partial(read_alpha, path)
+        return cls(name, role, sha256_of(path), licence, read, alpha)
+
+    @property
+    def key(self) -> str:
+        """Its role and name, e.g. "content/astronaut", unique in a set of pictures."""
+        return f"{self.role}/{self.name}"
+
 
 READ_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are read, whatever a file's ending; those that need other programs are left out."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from swag_repro.errors import ImageError, check_number
-from swag_repro.images.picture import Picture
+from swag_repro.images.files import Picture
 from swag_repro.images.resize import Resize
 
 # A mask without a level as bright as this looks black; so does one of 0 and 1, as segmentations are.

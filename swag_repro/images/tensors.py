@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from swag_repro.errors import NonFiniteError, check_number
-from swag_repro.images.picture import Picture
+from swag_repro.images.files import Picture
 from swag_repro.images.resize import Resize
 from swag_repro.runs.files import whole_file
 

@@ -19,8 +19,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.linalg import vecdot, vector_norm
 
 from swag_repro.errors import SettingError, check_choice, check_number, check_seed
-from swag_repro.losses.base import LayerLoss, squares
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import LayerLoss, generator, squares
 from swag_repro.losses.gram import GramTarget, gram_distance_to_targets
 from swag_repro.losses.moments import channel_means
 from swag_repro.smoothing import at_least_float32

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from swag_repro.errors import check_number, check_seed
-from swag_repro.losses.base import LayerLoss
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import LayerLoss, generator
 from swag_repro.quantiles import common_quantiles, weighted_quantiles
 from swag_repro.smoothing import at_least_float32
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from swag_repro.errors import check_number, check_seed
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import generator
 
 
 @dataclass(frozen=True, kw_only=True)

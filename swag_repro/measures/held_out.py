@@ -16,12 +16,13 @@ from swag_repro.images.files import MIN_SIDE
 from swag_repro.measures.distances import (
     Distance,
     frechet_distance,
+    lpips,
     mean_over,
     relative_gram_distance,
     relative_sliced_wasserstein,
     structural_divergence,
+    why_no_lpips,
 )
-from swag_repro.measures.perceptual import lpips, why_no_lpips
 from swag_repro.measures.pictures import read_features, shrunk, ssim
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.weights import Weights

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from swag_repro.errors import NonFiniteError
-from swag_repro.measures.distances import Features
 from swag_repro.networks import TappedNetwork
+from swag_repro.statistics import Features
 
 # Pixels across SSIM's Gaussian window, of deviation 1.5 and cut at 3.5 deviations (Wang et al. 2004).
 WINDOW = 11

@@ -1,4 +1,4 @@
-"""Writing of files that appear whole or not at all, and safe reading of them."""
+"""Writing of files that appear whole or not at all, and safe reading of them and of pictures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import shutil
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal, TypeVar
 from uuid import uuid4
 
 import yaml
+from PIL import Image
 
 from swag_repro.errors import StoreError
 
@@ -60,7 +62,7 @@ def whole_file(path: Path, *, below: Path | None = None) -> Iterator[BinaryIO]:
     make_folder(path.parent, below=below)
     with writing(path):
         try:
-            with _written(beside) as file:
+            with _new_file(beside) as file:
                 yield file
             beside.replace(path)
         finally:
@@ -101,7 +103,7 @@ def make_folder(folder: Path, *, below: Path | None = None) -> None:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[BinaryIO]:
+def _new_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a new file. If the system refuses a write, raise its error, whatever a library made of it."""
     raw = _Raw(path, "xb")
     try:
@@ -337,3 +339,24 @@ def beating(path: Path) -> Iterator[None]:
 
 def ignore(*_: object) -> None:
     """Do nothing: the default of optional callbacks."""
+
+
+WRITTEN_FORMATS = ("PNG", "WEBP")
+"""Formats that runs write. For other formats Pillow might start programs."""
+
+
+def read_picture(path: Path, content: bytes) -> Image.Image:
+    """Return the RGB values of a run's picture.
+
+    Args:
+        path: The file's path, for messages.
+        content: The file's content.
+
+    Raises:
+        StoreError: The picture is damaged, no PNG or WebP, or has so many pixels that Pillow refuses it.
+    """
+    try:
+        with Image.open(BytesIO(content), formats=WRITTEN_FORMATS) as image:
+            return image.convert("RGB")
+    except Exception as error:  # a decoder can raise any error for a damaged file
+        raise unreadable(path, error) from error

@@ -16,8 +16,7 @@ import pyarrow as pa
 from swag_repro.errors import StoreError, UserError
 from swag_repro.names import printable
 from swag_repro.runs.files import MALFORMED, T, digest, ignore, parse_yaml, parsed, refuse_other, unreadable
-from swag_repro.runs.identity import Identity
-from swag_repro.runs.provenance import commit, versions
+from swag_repro.runs.identity import Identity, commit, versions
 from swag_repro.runs.schema import NUMBERS, PAIRS, parse_table
 
 STATUS_VERSION = 3

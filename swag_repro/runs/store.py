@@ -37,8 +37,7 @@ from swag_repro.runs.files import (
     write_text,
     writing,
 )
-from swag_repro.runs.identity import Identity
-from swag_repro.runs.provenance import peak_memory
+from swag_repro.runs.identity import Identity, peak_memory
 from swag_repro.runs.records import RunStatus, damage_of, is_finished, read_status, reason_of
 from swag_repro.runs.schema import NUMBERS, PAIRS, encoded
 

@@ -5,8 +5,7 @@ Networks say what their positions see; no other code outside this package knows 
 """
 
 from swag_repro.tiling.features import TiledFeatures
-from swag_repro.tiling.means import MEANS, Means
+from swag_repro.tiling.means import MEANS, POINTWISE, Means
 from swag_repro.tiling.objective import TiledObjective, can_be_tiled, whole
-from swag_repro.tiling.softmax import POINTWISE
 
 __all__ = ["MEANS", "POINTWISE", "Means", "TiledFeatures", "TiledObjective", "can_be_tiled", "whole"]

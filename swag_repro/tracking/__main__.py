@@ -15,8 +15,7 @@ from swag_repro.runs.files import path_of
 from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
 from swag_repro.streams import standard_streams
-from swag_repro.tracking.rebuild import rebuild
-from swag_repro.tracking.sync import sync
+from swag_repro.tracking.sync import rebuild, sync
 
 STATE_WORDS = {
     "sent": "sent",
@@ -86,7 +85,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     records = (
         list(all_runs(options.output))
         if options.all
-        else [_named(options.output, run) for run in options.run]
+        else [_record(options.output, run) for run in options.run]
     )
     failed = 0
     for record in records:
@@ -98,7 +97,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _named(root: Path, run: str) -> RunRecord:
+def _record(root: Path, run: str) -> RunRecord:
     directory = Store(root).directory(Path(run).name)
     return RunRecord(directory, read_status(directory))
 

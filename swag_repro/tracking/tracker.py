@@ -303,15 +303,26 @@ def _end_service() -> None:
 def _init(mode: Mode, options: Mapping[str, Any], settings: Mapping[str, Any]) -> wandb.Run:
     import wandb
 
-    wandb.setup(settings=wandb.Settings(**ATTEMPTS))
-    # `init` would ask for a missing key on a terminal, and wait for the answer.
-    if mode == "online" and not wandb.login(prompt=False, verify=False):
-        raise wandb.errors.UsageError("no API key is configured; `wandb login` stores one")
+    if mode == "online":
+        log_in()
     # Each cell has its own W&B run, even if one process computes many.
     # An offline run can't know of an earlier attempt. The server takes both for one run, by their id.
     resume: Literal["allow"] | None = "allow" if mode == "online" else None
     chosen = wandb.Settings(console="off", finish_timeout_raises=True, **settings)
     return wandb.init(mode=mode, reinit="create_new", resume=resume, settings=chosen, **options)
+
+
+def log_in() -> None:
+    """Let W&B find the key of the user's account; without a key, `wandb.init` would wait for one to be typed.
+
+    Raises:
+        wandb.errors.UsageError: There is no key.
+    """
+    import wandb
+
+    wandb.setup(settings=wandb.Settings(**ATTEMPTS))
+    if not wandb.login(prompt=False, verify=False):
+        raise wandb.errors.UsageError("no API key is configured; `wandb login` stores one")
 
 
 def _warn(consequence: str, error: Exception) -> None:

@@ -1,10 +1,10 @@
 """Training of classifiers: its data, its recipe and its loop."""
 
 from swag_repro.training.base import Loop, Machine, autocast
+from swag_repro.training.batches import World
 from swag_repro.training.data import Dataset, Preparation, labelled_folder, torchvision_dataset
 from swag_repro.training.loop import ClassifierLoop, ClassifierScore
 from swag_repro.training.recipe import ClassifierRecipe
-from swag_repro.training.world import World
 
 __all__ = [
     "ClassifierLoop",

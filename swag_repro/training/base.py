@@ -15,8 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from swag_repro.errors import DataError, TrainingError
 from swag_repro.memory import out_of_memory
-from swag_repro.training.batches import UNREADABLE, number
-from swag_repro.training.world import World
+from swag_repro.training.batches import UNREADABLE, World, number
 
 B = TypeVar("B")
 

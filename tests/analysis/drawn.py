@@ -45,7 +45,7 @@ def by_label(drawn: Figure) -> dict[str, Axes]:
 
 
 def box(axis: Axes) -> Bbox:
-    """Where a panel or picture stands, in inches."""
+    """Return where a panel or picture stands, in inches."""
     bounds = axis.get_window_extent().bounds
     return Bbox.from_bounds(*(length / axis.figure.dpi for length in bounds))
 

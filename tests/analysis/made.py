@@ -148,7 +148,7 @@ def met(root: Path, cell: Cell) -> Path:
 
 
 def accuracy(config: dict[str, Any], epoch: int, definition: str) -> float:
-    """Grows from epoch to epoch, by seed, and with shortcuts."""
+    """Return an accuracy that grows from epoch to epoch, by seed, and with shortcuts."""
     residual = config["network"]["shortcut"] or 0
     best = (
         0.8
@@ -256,7 +256,7 @@ def fused(config: dict[str, Any]) -> list[float]:
 
 
 def by_loss(config: dict[str, Any]) -> bool:
-    """Whether pictures are measured by a loss instead of a judge."""
+    """Return whether pictures are measured by a loss instead of a judge."""
     return str(config["measures"].get("_target_")).endswith("LossMeasures")
 
 
@@ -402,7 +402,7 @@ def stylized(
 
 
 def curves(config: dict[str, Any], pairs: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """Pair by pair, a tenth of a second for each step."""
+    """Return losses pair by pair, a tenth of a second for each step."""
     for content, style in pairs:
         for step in range(config["steps"] + 1):
             name = f"{file_stem(content)}__{file_stem(style)}"

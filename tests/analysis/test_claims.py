@@ -302,7 +302,7 @@ def test_all_answers_decide(states, verdict):
 
 
 def test_many_answers_ask_more_of_each():
-    """Holm: of an effect that alone would hold, less is sure beside twenty that are open."""
+    """An effect that holds alone may not hold beside twenty open ones (Holm)."""
     alone = replace(answer(made(), ask()), p_holds=0.01, p_refuted=0.99)
     entry = ledger.Entry(ask(), alone, None, (), None)
     others = [replace(entry, answer=replace(alone, p_holds=0.5, p_refuted=0.5))] * 20
@@ -428,7 +428,7 @@ def test_a_fusion_without_one_of_its_ends_has_no_distance_to_it(tmp_path):
     ],
 )  # fmt: skip
 def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
-    """As far as pictures decide it: whatever the answers, none is missing for its wording."""
+    """Where pictures decide a claim, no answer is missing because of its wording."""
     evidence = read_evidence()
     evidence = replace(
         evidence,
@@ -463,7 +463,7 @@ def test_without_runs_every_verdict_names_what_fills_it(tmp_path, capsys):
 
 @pytest.mark.parametrize(("there", "status"), [(False, 1), (True, 0)])
 def test_a_ledger_is_never_replaced_by_one_without_an_answer(written, tmp_path, capsys, there, status):
-    """Neither where the folder of runs is missing, nor where it holds none."""
+    """A missing or empty folder of runs replaces no ledger."""
     before = (written / "claims.json").read_bytes()
     if there:
         (tmp_path / "none").mkdir()

@@ -115,7 +115,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(runs: Path, tmp_path: Path) -> Path:
-    """The same, to be changed."""
+    """Return a copy of these runs, which a test may change."""
     return shutil.copytree(runs, tmp_path / "outputs")
 
 
@@ -227,14 +227,14 @@ class TestWhatIsRead:
         assert from_nothing(root, tmp_path / "processes") == by_threads
 
     def test_settings_are_plain_values(self, tmp_path: Path) -> None:
-        """Also where runs of several types come one after the other, and go."""
+        """Settings stay plain when runs of several types come and go one after the other."""
         root, values = tmp_path / "outputs", [1.5, "peak/2", True, "1", 1, ["a", 2.0], None]
         paths = [compute(root, seed, setting=value) for seed, value in enumerate(values)]
         for _ in values:
             collect(root, tmp_path)
         runs = read_table(tmp_path / "runs.parquet").to_pandas().set_index("run_id")["setting"]
-        told = [runs[path.name] for path in paths[:-1]]
-        assert told == ["1.5", "peak/2", "true", '"1"', "1", '["a", 2]']
+        texts = [runs[path.name] for path in paths[:-1]]
+        assert texts == ["1.5", "peak/2", "true", '"1"', "1", '["a", 2]']
         for path in (paths[1], paths[2], paths[3], paths[5]):
             shutil.rmtree(path)
         collect(root, tmp_path)
@@ -300,7 +300,7 @@ class TestKept:
 
     @pytest.mark.slow
     def test_kills(self, tmp_path: Path) -> None:
-        """Of collections at any moment; the last one is let live."""
+        """Collections are killed at any moment; the last one may end."""
         root, rng = tmp_path / "outputs", random.Random(0)
         for seed in range(40):
             compute(root, seed)
@@ -333,7 +333,7 @@ class TestKept:
 
 
 def flipped(content: bytes) -> bytes:
-    """With one bit of the first page another."""
+    """Return the content with one bit of the first page flipped."""
     return content[:60] + bytes([content[60] ^ 1]) + content[61:]
 
 
@@ -372,8 +372,8 @@ class TestRuns:
         assert {name: set(meanings) for name, meanings in MEANINGS.items()} == {
             name: set(schema.names) for name, schema in declared.items()
         }
-        told = dict(zip(known["column"], known["meaning"], strict=True))
-        assert told["weights.seed"] == comment_of("weights.seed") != ""
+        texts = dict(zip(known["column"], known["meaning"], strict=True))
+        assert texts["weights.seed"] == comment_of("weights.seed") != ""
         assert "without any balance" in STATISTICS["start_style_loss"]
         assert {*MEASURES, *TERMS, *LOSSES.values(), "style_share"} <= set(STATISTICS)
 

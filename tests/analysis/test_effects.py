@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.effects import crossed, sign_flip
-from analysis.mechanism import MEASURE_LABELS, _effects, _gains, _reached
+from analysis.mechanism import MEASURE_LABELS, _effects, _gains, _mean_best
 
 
 def table(pairs, seeds, *, of_pairs, of_seeds, noise, mean=0.3, draw=0):
@@ -22,7 +22,7 @@ def table(pairs, seeds, *, of_pairs, of_seeds, noise, mean=0.3, draw=0):
 @pytest.mark.parametrize("varying", [(1.0, 0.3, 0.5), (0.3, 1.0, 0.5), (0.0, 0.0, 1.0)])
 @pytest.mark.parametrize("design", [(3, 1), (6, 1), (12, 1), (24, 1), (6, 2), (12, 3), (12, 6)])
 def test_an_interval_covers_the_truth_as_often_as_it_says(design, varying):
-    """At all designs in use; one seed can't tell how much seeds vary, so there they don't."""
+    """All designs in use are tried; seeds don't vary in those with one seed, which can't tell how much they do."""
     of_pairs, of_seeds, noise = varying
     settings = {"of_pairs": of_pairs, "of_seeds": of_seeds if design[1] > 1 else 0.0, "noise": noise}
     effects = [crossed(table(*design, **settings, draw=draw), tested=False) for draw in range(400)]
@@ -41,7 +41,7 @@ def test_six_unanimous_pairs_have_an_exact_p():
 
 
 def test_seeds_that_differ_widen_the_interval():
-    """As if the pairs under one seed were no replications of another."""
+    """Pairs under one seed don't count as replications of another seed."""
     alike = crossed(table(12, 3, of_pairs=0.0, of_seeds=0.0, noise=0.1))
     apart = crossed(table(12, 3, of_pairs=0.0, of_seeds=1.0, noise=0.1))
     assert apart.high - apart.low > 5 * (alike.high - alike.low)
@@ -80,13 +80,13 @@ def test_a_gain_is_a_power_of_two_nearer_to_the_style():
 
 
 def test_a_curve_counts_what_is_reached_within_each_budget_of_content():
-    """Half of the style at an SSIM of 0.5, a quarter at 0: budgets below 0.5 leave all of it."""
+    """An arm has half of the style at an SSIM of 0.5, a quarter at 0; budgets below 0.5 leave all of it."""
     curve = pd.DataFrame([picture("plain", 4.0, ssim=0.5), picture("plain", 2.0, ssim=0.0, iteration=5)])
     budgets = np.linspace(0, 1, 41)
     expected = np.where(budgets >= 1, 0.25, np.where(budgets >= 0.5 - 1e-9, 0.5, 1.0)).mean()
-    assert _reached(curve) == pytest.approx(expected)
+    assert _mean_best(curve) == pytest.approx(expected)
     worse = pd.DataFrame([picture("plain", 16.0, ssim=0.5)])
-    assert _reached(worse) == 1.0  # an unchanged picture costs nothing
+    assert _mean_best(worse) == 1.0  # an unchanged picture costs nothing
 
 
 def test_effects_are_differences_on_the_same_pairs_and_seeds():

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from experiments.running import flush_subnormals
 from swag_repro.errors import UserError
-from swag_repro.runs.provenance import peak_memory
+from swag_repro.runs.identity import peak_memory
 from tests.benchmarks.cells import cells
 from tests.benchmarks.collection import collection
 from tests.benchmarks.engine import Setup, architecture_of, stylization, variants

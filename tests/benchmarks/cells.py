@@ -49,7 +49,7 @@ def cells(modes: Sequence[str], *, repeats: int) -> Table:
 
 
 def _cell(mode: str, folder: Path) -> Callable[[], object]:
-    """Another cell at each call."""
+    """Return another cell at each call."""
     overrides = (f"tracking={mode}", f"output={folder / mode}")
     config = checked(composed(Trivial.reads, *overrides), Trivial.reads)
     seeds = count()

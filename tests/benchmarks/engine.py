@@ -53,7 +53,7 @@ class Setup:
 
     @property
     def description(self) -> str:
-        """For the table."""
+        """Return the setup's description in the table."""
         return f"{self.architecture.name}, {self.size} px, {self.batch} pair{'s' * (self.batch > 1)}"
 
 
@@ -122,7 +122,7 @@ class Textbook:
         return dict(self.features)
 
     def __call__(self) -> list[float]:
-        """Last loss of each pair."""
+        """Return the last loss of each pair."""
         return [
             self._pair(content.unsqueeze(0), style.unsqueeze(0))
             for content, style in zip(*self.setup.pairs, strict=True)
@@ -197,7 +197,7 @@ class Engine:
         self.network.to(setup.device)
 
     def __call__(self) -> list[float]:
-        """Last loss of each pair."""
+        """Return the last loss of each pair."""
         at_once = self.setup.batch if self.variant.batched else 1
         with _convolutions_in_tf32(self.variant.tf32):
             return [

@@ -16,7 +16,7 @@ from experiments.config import checked
 from experiments.feedforward.training import FeedforwardExperiment
 from swag_repro.feedforward import Corpus, Encoder, FeedforwardTraining, Stylizer
 from swag_repro.losses import Style
-from swag_repro.runs.provenance import peak_memory
+from swag_repro.runs.identity import peak_memory
 from tests.benchmarks.engine import Setup, Textbook
 from tests.benchmarks.timing import composed, interleaved
 

@@ -9,7 +9,7 @@ import torch
 from rich.table import Table
 
 from experiments.config import checked
-from experiments.measurements.activations import MeasureActivations
+from experiments.measurements import MeasureActivations
 from swag_repro.images import batches
 from swag_repro.statistics import activation_statistics
 from tests.benchmarks.timing import composed, interleaved

@@ -16,8 +16,7 @@ from rich.table import Table
 
 from experiments.command import CONF
 from experiments.running import CellTask
-from experiments.sweeps.composing import Composer
-from experiments.sweeps.grid import Grid
+from experiments.sweeps.composing import Composer, Grid
 from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
 from tests.benchmarks.cells import Trivial
@@ -83,7 +82,7 @@ def speedup(*, seeds: int, workers: int) -> Table:
 
 
 def _cells_a_minute(seeds: int, workers: int) -> float:
-    """From the moment on at which all workers have computed one: starting them is not counted."""
+    """Return cells a minute since all workers have computed one, so that their start is not counted."""
     with tempfile.TemporaryDirectory() as folder:
         settings = [
             "tracking=disabled",

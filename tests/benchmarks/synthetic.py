@@ -127,7 +127,7 @@ def _status(
 
 
 def _yaml(config: Row) -> bytes:
-    """As the store writes it; a group that runs have in common is dumped once."""
+    """Return YAML as the store writes it; a group that runs have in common is dumped once."""
     return "".join(_dumped(json.dumps({name: part})) for name, part in config.items()).encode()
 
 
@@ -149,7 +149,7 @@ def _encoded(table: pa.Table, **values: Any) -> bytes:
 
 @cache
 def _numbers(experiment: str, rows: int) -> pa.Table:
-    """As many rows as asked for: of one layer after the other."""
+    """Return the given number of rows, one layer after the other."""
     about = {"experiment": experiment, "run_id": "", "network": "resnet50", "weights": "random"}
     about |= {"smoothing": "softmax", "content": "astronaut", "style": "waves", "quantity": "activation"}
     numbers = [

@@ -96,7 +96,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether it neither runs nor will."""
+        """Return whether it neither runs nor will."""
         return self.state not in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED", "CONFIGURING", "SUSPENDED")
 
 
@@ -130,7 +130,7 @@ class Slurm:
         return [_job(job) for job in found if "JobId" in job]
 
     def running(self) -> list[Job]:
-        """Those under way."""
+        """Return the jobs under way."""
         return [job for job in self.jobs() if job.state == "RUNNING"]
 
     def requeue(self, job: Job) -> None:
@@ -156,7 +156,7 @@ class Slurm:
             os.kill(pid, signal.SIGKILL)
 
     def idle(self) -> bool:
-        """Whether all jobs have ended."""
+        """Return whether all jobs have ended."""
         return all(job.ended for job in self.jobs())
 
 

@@ -51,7 +51,7 @@ class Engine:
         )
 
     def run(self, folder: Path, *arguments: str) -> tuple[int, str]:
-        """Likewise: its exit status, and what it printed."""
+        """Run such a sweep; return its exit status and what it printed."""
         process = self.start(folder, *arguments)
         printed = process.communicate()[0]
         return process.returncode, printed

@@ -18,7 +18,7 @@ CORES = len(os.sched_getaffinity(0))
 
 @pytest.fixture
 def without_ray(monkeypatch):
-    """As where it is not installed."""
+    """Make Ray look as if it were not installed."""
     monkeypatch.setattr(launchers, "find_spec", lambda name: None if "ray" in name else find_spec(name))
 
 

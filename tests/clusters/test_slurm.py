@@ -117,7 +117,7 @@ def test_a_sweep_whose_jobs_waited_again_is_whole(
 
 @pytest.fixture(params=["accounted for", "not accounted for"])
 def any_engine(request, slurm_cluster, slurm_engine):
-    """With `sacct`, by which submitit learns that a job was killed, and without."""
+    """Return a cluster with `sacct`, by which submitit learns that a job was killed, and one without."""
     if request.param == "accounted for":
         return slurm_engine
     path = slurm_cluster.environment["PATH"].removeprefix(f"{slurm_cluster.folder / 'bin'}:")

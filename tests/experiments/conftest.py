@@ -30,7 +30,7 @@ def _collected_quickly():
 
 
 def exit_status(main, arguments, patch):
-    """Of an entry point, called in this process."""
+    """Return the exit status of an entry point, called in this process."""
     patch.setattr(sys, "argv", ["main.py", *arguments])
     patch.setattr(Sweep, "launched", None)
     GlobalHydra.instance().clear()
@@ -69,7 +69,7 @@ def launch(tmp_path):
 
 @pytest.fixture
 def run(request, call):
-    """Calls the test module's `main` likewise: `run(arguments)`."""
+    """Call the test module's `main`, as `call` does: `run(arguments)`."""
     return functools.partial(call, request.module.main)
 
 

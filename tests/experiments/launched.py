@@ -35,7 +35,7 @@ class Launched:
             )
 
     def wait(self):
-        """Its exit status and what it printed."""
+        """Return its exit status and what it printed."""
         return self.process.wait(timeout=240), self.log.read_text()
 
     def until(self, look):

@@ -88,7 +88,7 @@ def test_entry_points_load_what_they_need_when_they_need_it():
     commands = ["analysis.cli", "experiments.launching", "analysis.__main__", *entries]
     computing = [
         "experiments.running",
-        "experiments.measurements.activations",
+        "experiments.measurements",
         "experiments.stylization.stylization",
     ]
     script = f"""

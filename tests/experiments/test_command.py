@@ -19,7 +19,7 @@ def test_an_experiment_says_which_entry_point_it_is_for(experiment):
 
 
 def composed(experiment):
-    """Its config with Hydra's own part, which tells what was chosen and what is swept."""
+    """Return its config with Hydra's own part, which tells what was chosen and what is swept."""
     entry = entry_of(experiment)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(entry, [f"experiment={experiment}"], return_hydra_config=True)

@@ -151,7 +151,7 @@ def test_a_network_that_stylises_trains_and_is_used(on, tmp_path):
 
 
 def test_the_optimiser_waits_no_more_often_for_more_pairs(on, recwarn):
-    """Of all that a stylisation waits for; counted by torch itself."""
+    """Torch counts all that a stylisation waits for."""
     if DEVICE != "cuda":
         pytest.skip("torch counts on CUDA alone")
     counts = []

@@ -22,10 +22,10 @@ from PIL import Image
 from rich.console import Console
 
 from experiments.checkpoints import Checkpoints
-from experiments.logs import _LogFile
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from experiments.sweeps import progress
-from experiments.sweeps.grid import as_typed
+from experiments.sweeps.composing import as_typed
+from experiments.sweeps.progress import _LogFile
 from swag_repro.runs.records import all_runs
 
 pytestmark = pytest.mark.slow
@@ -230,8 +230,10 @@ def test_lines_name_what_tells_cells_apart_as_it_was_typed(run, tmp_path, photos
     status, printed = run("-m", *S, *photos, "steps=1,2", "name=a${network.name},b")
     assert status == 0, printed
     lines = [line for line in printed.splitlines() if line.startswith("[")]
-    told = [line.partition("]")[2].partition(" computed in")[0].partition(" skipped in")[0] for line in lines]
-    assert told == [
+    names = [
+        line.partition("]")[2].partition(" computed in")[0].partition(" skipped in")[0] for line in lines
+    ]
+    assert names == [
         " steps=1 name=a${network.name}",
         " steps=1 name=b",
         " steps=2 name=a${network.name}",

@@ -185,7 +185,7 @@ def test_a_judge_measures_its_pictures(run, tmp_path):
 
 
 def test_contents_in_one_style_are_those_of_the_decoder_that_ships(run, call, tmp_path):
-    """Also of the pairs that are shown; and no run has to come before."""
+    """This holds for the pairs that are shown, too; and no run has to come before."""
     pairs = ["content=[chelsea]", "style=[edith]", "images.source.limit=null"]
     short = [*SMALL, "crop.short=32", "recipe.steps=1", "shown=[]", *pairs]
     status, printed = run(*short, "crop.look=stylized", "crop.style=the_scream")

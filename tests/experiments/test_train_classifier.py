@@ -177,7 +177,7 @@ def test_a_stopped_training_ends_with_the_same_weights(run, colors, tmp_path, nu
 
 @pytest.mark.slow
 def test_torchrun_trains_as_one_process_does(colors, tmp_path):
-    """Without batch norm, whose statistics are each process's own."""
+    """The network has no batch norm, whose statistics are each process's own."""
     chosen = on(colors, "network=small_no_batchnorm", "recipe.epochs=1")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for output, start in ((tmp_path / "one", []), (tmp_path / "two", torchrun)):

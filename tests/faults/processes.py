@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import experiments.measurements.activations
+import experiments.measurements
 import experiments.running
 import experiments.stylization.stylization  # noqa: F401  (what the entry points import when they are called)
 from analysis.__main__ import main as analyse
@@ -39,7 +39,7 @@ class Child:
     status: int | None = None
 
     def ended(self) -> bool:
-        """Whether it has."""
+        """Return whether it has ended."""
         if self.status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -48,7 +48,7 @@ class Child:
         return self.status is not None
 
     def wait(self) -> int:
-        """Its exit status.
+        """Return its exit status.
 
         Raises:
             TimeoutError: it hangs; it is killed.

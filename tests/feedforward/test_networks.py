@@ -21,7 +21,7 @@ from swag_repro.feedforward import (
     stages,
     stride,
 )
-from swag_repro.feedforward.johnson import JohnsonNetwork
+from swag_repro.feedforward.generators import JohnsonNetwork
 
 NORMALIZATION = Normalization(correction=0, eps=1e-5)
 

@@ -187,7 +187,7 @@ def test_a_corpus_is_told_by_its_files(tmp_path):
 
 @pytest.mark.slow
 def test_a_decoder_that_overfits_four_images_gives_them_back():
-    """With each image as its own style AdaIN changes nothing, and the decoder only has to invert."""
+    """Each image is its own style: AdaIN changes nothing, and the decoder only has to invert."""
     pictures = [one for one in bundled_pictures() if one.role == "content"][:4]
     resize = Resize(size=64, policy="squash", interpolation="lanczos")
     images = torch.stack([load_image(picture, resize) for picture in pictures])

@@ -25,8 +25,7 @@ from experiments.command import CONF, check_overrides
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.feedforward.transfer import Transfer
 from experiments.frame import Experiment
-from experiments.measurements.activations import MeasureActivations
-from experiments.measurements.units import MeasureUnits
+from experiments.measurements import MeasureActivations, MeasureUnits
 from experiments.running import CellTask
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.composing import Composer

@@ -18,8 +18,7 @@ from experiments.command import CONF
 from experiments.config import checked
 from experiments.stylization.starts import start_of
 from experiments.stylization.stylization import Stylization
-from swag_repro.losses.base import PIXELS, LossContext
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import PIXELS, LossContext, generator
 from swag_repro.losses.strotss import (
     IMAGE_DRAW,
     MeanCovariance,
@@ -56,7 +55,7 @@ def loaded(*overrides):
 
 
 def exact(images):
-    """In float64: as far as float32's rounding goes the first step of L-BFGS, which decides on the second."""
+    """Return the values in float64: float32's rounding decides the first step of L-BFGS, and so the second."""
     return (images.double() * 255).round() / 255
 
 
@@ -92,7 +91,7 @@ def check_thumbnail(optimisation, expected, tolerance):
     ],
 )
 def test_twenty_evaluations_of_lbfgs(name, overrides):
-    """In float64: in float32 rounding makes two runs of one program as different within ten steps."""
+    """The steps are in float64: in float32, rounding makes two runs of one program as different within ten steps."""
     original, optimisation = golden(name), begun(*overrides)
     losses = [optimisation.advance().pairs[0].losses for _ in range(20)]
     assert relative([each.total for each in losses], original["total"]) < 1e-5
@@ -132,7 +131,7 @@ def test_twenty_steps_of_demystifying(loss):
 
 
 def test_layers_of_demystifying_s_bn_loss():
-    """Of the start, as its code prints them: without the layers' weights."""
+    """The losses are those of the start, as its code prints them, without the layers' weights."""
     expected = golden("demystifying")["bn"]["layers"]
     optimisation = begun("preset=demystifying", "objective=bn", start=grey_start())
     network, targets = optimisation._network, optimisation._targets
@@ -166,7 +165,7 @@ def columns():
 
 
 def test_terms_of_strotss():
-    """By its own functions, from the same hypercolumns: where it samples doesn't matter here."""
+    """Its own functions gave the terms, from the same hypercolumns: where it samples doesn't matter here."""
     x, y = columns()
     found = {
         "remd": relaxed_emd(cosine_distances(x, y)),

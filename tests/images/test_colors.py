@@ -192,7 +192,7 @@ def test_the_map_is_the_symmetric_one_of_image_analogies():
 
 
 def square_root(matrix):
-    """By Newton's iteration, without eigenvalues (Denman and Beavers)."""
+    """Return the root by Newton's iteration, without eigenvalues (Denman and Beavers)."""
     root, inverse = matrix, torch.eye(3, dtype=matrix.dtype)
     for _ in range(40):
         root, inverse = (root + inverse.inverse()) / 2, (inverse + root.inverse()) / 2

@@ -9,8 +9,8 @@ from PIL import Image
 from torch.testing import assert_close
 
 from swag_repro.errors import ImageError, SettingError
+from swag_repro.images.files import Picture
 from swag_repro.images.masks import feathered, load_mask
-from swag_repro.images.picture import Picture
 from swag_repro.images.tensors import load_image
 from tests.parts import Resize
 
@@ -209,6 +209,6 @@ def test_tiny_images_and_wide_blurs(size, feather):
 
 @pytest.mark.timeout(60)
 def test_a_wide_blur_is_one_direction_after_the_other():
-    """By a kernel of 615 x 615 it would take minutes."""
+    """One kernel of 615 x 615 would take minutes."""
     found = feathered(two_halves(1024, 1024), 0.1)
     assert found[0, 0, 512] == pytest.approx(0.5, abs=0.01)

@@ -52,7 +52,7 @@ def test_fine_stripes_become_grey_not_aliased():
 
 
 def test_bilinear_is_what_torchvision_does():
-    """As the authors' release and Gatys's notebook resize."""
+    """The authors' release and Gatys's notebook resize so."""
     pixels = np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
     found = Resize(size=32, policy="squash", interpolation="bilinear")(image)

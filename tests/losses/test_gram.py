@@ -30,7 +30,7 @@ def direct(features, style):
 
 
 def gram_distance(features, style):
-    """By way of whichever matrices are smaller, as the loss does."""
+    """Return the distance by way of whichever matrices are smaller, as the loss does."""
     features, style = features.flatten(2), style.flatten(2)
     if takes_style_basis(features.shape[1], features.shape[2], style.shape[2]):
         return gram_distance_in_style_basis(features, *torch.linalg.qr(style))

@@ -5,8 +5,7 @@ import torch
 
 from swag_repro.errors import SettingError
 from swag_repro.losses import mmd
-from swag_repro.losses.base import LossContext
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import LossContext, generator
 from swag_repro.losses.gram import gram_distance_to
 from swag_repro.losses.mmd import (
     drawn_pairs,
@@ -40,8 +39,8 @@ def compared(loss, features, *styles, mask=None, draws=None):
     """The loss of one layer, `(A,)`: features `(A, D, H, W)` or `(A, D, M)`, a style for each image."""
     planes = [image.unflatten(2, (-1, 1)) if image.dim() == 3 else image for image in (features, *styles)]
     targets = [loss.target({"tap": style}) for style in planes[1:]]
-    look = LossContext([0] * len(features) if draws is None else draws, mask)
-    return loss({"tap": planes[0]}, targets, look)["tap"]
+    context = LossContext([0] * len(features) if draws is None else draws, mask)
+    return loss({"tap": planes[0]}, targets, context)["tap"]
 
 
 def slope(function, features):
@@ -202,7 +201,7 @@ def test_gradient_of_all_pairs(shares):
 
 
 def mean_square(rows, style):
-    """Of the four kinds of pairs."""
+    """Return the mean square of the four kinds of pairs."""
     apart = 1 - torch.eye(len(rows), dtype=rows.dtype)
     apart_style = 1 - torch.eye(len(style), dtype=rows.dtype)
     squares = [torch.cdist(a, b).square() for a, b in ((rows, rows), (style, style), (rows, style))]
@@ -259,7 +258,7 @@ def test_a_mask_of_one_position_compares_it_with_itself(estimator):
 
 @pytest.mark.parametrize("estimator", ["linear", "quadratic"])
 def test_columns_far_from_0_are_told_apart(estimator):
-    """Through products, distances near 1 would drown in float32's rounding of 1e8."""
+    """Products would drown distances near 1 in float32's rounding of 1e8."""
     loss = GaussianMMD(estimator=estimator)
     features, style = (noise(1, 8, 40, seed=i) * 0.5 + 1e4 for i in range(2))
     features, style = features.float(), style.float()

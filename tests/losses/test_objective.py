@@ -173,7 +173,7 @@ def test_sides_keep_the_equations_layer_weights(network, smoothing):
 
 @pytest.mark.parametrize(("own", "other"), [(NoSmoothing(), Power(exponent=0.5)), (Power(exponent=0.5), NoSmoothing())], ids=str)  # fmt: skip
 def test_matched_arms_have_the_other_arms_shares(network, own, other):
-    """Of the loss, or of its gradient at the content image; the side stays as large."""
+    """The shares are those of the loss, or of its gradient at the content image; the side stays as large."""
     wanted = objective(smoothing=other)
     by_loss = objective(smoothing=own, like=BorrowedShares(smoothing=other))
     by_gradient = objective(smoothing=own, like=BorrowedShares(smoothing=other, match="gradient"))

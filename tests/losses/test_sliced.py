@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import LossContext
-from swag_repro.losses.draws import generator
+from swag_repro.losses.base import LossContext, generator
 from swag_repro.losses.sliced import directions, projected, squared_wasserstein
 from swag_repro.quantiles import common_quantiles, weighted_quantiles
 from tests.parts import SlicedWasserstein
@@ -21,8 +20,8 @@ def noise(*shape, seed=0, dtype=torch.float64):
 
 def compared(loss, features, *styles, mask=None, draws=None):
     targets = [loss.target({"tap": style}) for style in styles]
-    look = LossContext([0] * len(features) if draws is None else draws, mask)
-    return loss({"tap": features}, targets, look)["tap"]
+    context = LossContext([0] * len(features) if draws is None else draws, mask)
+    return loss({"tap": features}, targets, context)["tap"]
 
 
 # --- Quantiles ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from torch import nn
 
 from swag_repro.errors import SettingError
 from swag_repro.networks import Execution, TappedNetwork
-from swag_repro.networks.checkpoints import _parts
+from swag_repro.networks.execution import _parts
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 RESNET = {
@@ -139,7 +139,7 @@ def test_batch_statistics_cannot_be_folded(resnet18):
 
 
 def test_another_precision_of_the_same_network(vgg11):
-    """For one scale of several: no weight is copied, and the network itself stays as it is."""
+    """One scale of several has it: no weight is copied, and the network itself stays as it is."""
     network = TappedNetwork(vgg11, VGG)
     other = network.with_autocast("bfloat16")
     expected, _ = features_and_gradient(TappedNetwork(vgg11, VGG, execution=Execution(autocast="bfloat16")))

@@ -157,7 +157,7 @@ def test_additions_of_a_scaled_shortcut_are_in_place():
 
 
 def test_batch_statistics_are_those_of_each_image_with_any_scale():
-    """Against torchvision's own layers in training mode."""
+    """The reference is torchvision's own layers in training mode."""
     found = tapped("resnet18", "network.shortcut=0.5", batchnorm="batch")
     network = RandomWeights(seed=0).build(architecture("resnet18")).train()
 

@@ -186,7 +186,7 @@ def test_each_network_of_the_chain_differs_in_one_thing_from_the_one_before():
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["stem", "width", "kernels", "pooling", "stem_pooling"])
 def test_networks_of_the_chain_are_read_where_resnet_is(name):
-    """At as many layers, of half, a quarter, … of the image's sides; a stem without a stride at all of them."""
+    """They have as many layers, of half, a quarter, … of the image's sides; a stem without a stride has all of them."""
     described = architecture(f"chain_{name}")
     tapped = TappedNetwork(described.build(), described.paths(described.style_taps))
     sides = [features.shape[-1] for features in tapped(IMAGES).values()]

@@ -9,8 +9,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from experiments.command import CONF, entry_of, experiments
-from experiments.sweeps.composing import Composer, grid_of
-from experiments.sweeps.grid import Grid, as_typed, common
+from experiments.sweeps.composing import Composer, Grid, as_typed, common, grid_of
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,7 @@ from swag_repro.networks import TappedNetwork
 from swag_repro.networks.small import small_resnet
 from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale, peak
 from swag_repro.tiling import POINTWISE, TiledObjective, can_be_tiled, whole
-from swag_repro.tiling.softmax import of_part, reads_whole_layers, shared
+from swag_repro.tiling.means import of_part, reads_whole_layers, shared
 from tests.parts import (
     BatchNormLoss,
     BorrowedShares,
@@ -135,7 +135,7 @@ def test_parts_of_the_style_are_those_of_the_whole(network):
 
 
 def test_no_layer_is_whole_while_it_is_evaluated(network):
-    """But those of the content, which are kept."""
+    """Only the content's layers are whole, because they are kept."""
     contents, styles, images = pairs()
     tiled = TiledObjective.of(objective(), TILE)
     targets = tiled.targets(network, contents, styles)
@@ -206,7 +206,7 @@ def test_a_smoothing_of_one_s_own_is_added(monkeypatch):
     of = objective(smoothing=Centred())
     with pytest.raises(SettingError, match="`tile` should be null for a smoothing .*Centred"):
         TiledObjective.of(of, TILE)
-    monkeypatch.setattr("swag_repro.tiling.softmax.POINTWISE", {*POINTWISE, Centred})
+    monkeypatch.setattr("swag_repro.tiling.means.POINTWISE", {*POINTWISE, Centred})
     assert TiledObjective.of(of, TILE).tile == TILE
 
 

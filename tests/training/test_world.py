@@ -12,12 +12,12 @@ ALONE = """
 import sys
 import torch
 from experiments.signals import handled, interrupt
-from swag_repro.training import world
+from swag_repro.training import batches
 
-world.SOON = 0.1
+batches.SOON = 0.1
 with handled(interrupt):
     try:
-        with world.World(rank=0, size=2).joined(torch.device("cpu"), lambda: print("waiting", flush=True)):
+        with batches.World(rank=0, size=2).joined(torch.device("cpu"), lambda: print("waiting", flush=True)):
             pass
     except KeyboardInterrupt as error:
         sys.exit(128 + error.number)

@@ -1,7 +1,7 @@
 """Optimisers for a batch of independent images, driven by ask and tell.
 
 An optimiser never calls the network. It proposes the next points of the images still under way, is
-told their losses and gradients, and proposes again::
+given their losses and gradients, and proposes again::
 
     optimizer = LBFGS(start, **settings)  # those of conf/optimizer/lbfgs.yaml
     while not optimizer.done:
@@ -12,8 +12,7 @@ for an image do not depend on the rest of the batch, its results don't either, t
 two calls `state_dict` holds all that decides the future, even in the middle of a line search.
 """
 
-from swag_repro.optimisation.optimizers.batch import Optimizer
-from swag_repro.optimisation.optimizers.descent import ImageProgress, StopReason
+from swag_repro.optimisation.optimizers.batch import ImageProgress, Optimizer, StopReason
 from swag_repro.optimisation.optimizers.first_order import SGD, Adam, RMSprop
 from swag_repro.optimisation.optimizers.lbfgs import LBFGS
 

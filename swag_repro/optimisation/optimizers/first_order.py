@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import check_choice, check_number
-from swag_repro.optimisation.optimizers.batch import Optimizer, flat_images
-from swag_repro.optimisation.optimizers.descent import Constants, Descent, StopReason
+from swag_repro.optimisation.optimizers.batch import Constants, Descent, Optimizer, StopReason, flat_images
 
 Make = Callable[..., torch.optim.Optimizer]
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.figures import training, whack_a_mole
+from analysis.figures import seeds
 from tests.analysis.drawn import assert_legible, caption, legend
 from tests.analysis.made import Outputs, accuracy
 
@@ -22,9 +22,9 @@ FAMILY = [
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> training.ClassifierTrainings:
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> seeds.Lines:
     made = Outputs.of(tmp_path_factory.mktemp("trainings"), FAMILY, "train_classifier")
-    return training.load(FAMILY, made.root, partial=False)
+    return seeds.load(FAMILY, made.root, partial=False, entry="train_classifier")
 
 
 def by_label(axis: Axes) -> dict[str, Line2D]:
@@ -36,8 +36,8 @@ def config(shortcut: float, seed: int) -> dict:
 
 
 class TestTrainings:
-    def test_lines_are_means_over_seeds(self, trainings: training.ClassifierTrainings) -> None:
-        drawn = training.make(trainings)
+    def test_lines_are_means_over_seeds(self, trainings: seeds.Lines) -> None:
+        drawn = seeds.make(trainings)
         assert legend(drawn) == ["small ResNet", "small NoResNet"]
         held_out = by_label(drawn.axes[0])
         for name, shortcut in (("small ResNet", 1), ("small NoResNet", 0)):
@@ -51,7 +51,7 @@ class TestTrainings:
         assert "2 seeds; bands: lowest to highest seed" in caption(drawn)
         assert_legible(drawn)
 
-    def test_the_table_of_ends(self, trainings: training.ClassifierTrainings) -> None:
+    def test_the_table_of_ends(self, trainings: seeds.Lines) -> None:
         ends = trainings.written["_ends"].set_index("label")
         for name, shortcut in (("small ResNet", 1), ("small NoResNet", 0)):
             both = pd.Series([accuracy(config(shortcut, seed), 4, "test") for seed in (0, 1)])
@@ -73,7 +73,7 @@ class TestTrainings:
 def test_units_are_means_over_images(tmp_path: Path) -> None:
     overrides = ["experiment=whack_a_mole", "network=small_residual,small_leaky_relu"]
     root = Outputs.of(tmp_path, overrides, "measure_units").root
-    drawn = whack_a_mole.make(whack_a_mole.load(overrides, root, partial=False))
+    drawn = seeds.make(seeds.load(overrides, root, partial=False, entry="measure_units"))
     names = ["r-small ResNet", "p-small ResNet", "r-small ResNet, LeakyReLU", "p-small ResNet, LeakyReLU"]
     assert sorted(legend(drawn)) == sorted(names)
     shares = by_label(drawn.axes[0])

@@ -1,1 +1,0 @@
-"""Experiments that measure networks and optimise nothing."""
