@@ -1,10 +1,13 @@
-# make reproduce | claims | test | test-slow | ray | faults | lint | format | clean          PYTHON=python3.12 make ... chooses an interpreter
+# PYTHON=python3.12 make ... chooses an interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce claims test test-slow ray faults lint format clean
+.PHONY: help reproduce claims test test-slow ray faults lint format settings clean
 
-reproduce: .venv/ready
+help:  # what there is (this list)
+	@sed -n 's/^\([a-z-]*\):[^#]*# *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+reproduce: .venv/ready  # SWAG's Figure 3 and its pictures, and the environment first: minutes to hours; results/
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3_pretrained
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3 weights.seed=0,1,2
 	$(BIN)/python experiments/stylize.py -m experiment=headline
@@ -27,7 +30,7 @@ claims: .venv/ready  # which statements of the papers hold; resumable: finished 
 	PATH="$(abspath $(BIN)):$$PATH" bash -e .venv/claims.sh
 	$(BIN)/python -m analysis claims
 
-test: .venv/ready
+test: .venv/ready  # the fast tests, in minutes
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: .venv/ready  # every experiment, network and launcher; processes that are killed; faults; clusters, if they are there
@@ -38,16 +41,19 @@ ray: .venv-ray/ready  # an environment for hydra/launcher=ray, which wants an ol
 faults: .venv/ready  # over a hundred kills, full disks and damaged files; some minutes
 	$(BIN)/python -m tests.faults
 
-lint: .venv/ready
+lint: .venv/ready  # ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: .venv/ready
+format: .venv/ready  # ruff's formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:
+settings: .venv/ready  # docs/settings.md, from the comments of conf/
+	$(BIN)/python -m experiments.help > docs/settings.md
+
+clean:  # remove environments and caches; outputs/ and results/ stay
 	rm -rf .venv .venv-ray .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	@echo "outputs/ and results/ are kept: they are yours."

@@ -4,48 +4,57 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from analysis.commands import claims, collect, dashboard, explain, figure, plot, runs, sheet, status
 from analysis.invocation import made_by
-from swag_repro.errors import SettingError, UserError
+from swag_repro.errors import SettingError
+from swag_repro.program import Parser, check_flags, ended
 from swag_repro.runs.files import is_folder
-from swag_repro.streams import standard_streams
 
 ANALYSIS_COMMANDS = (status, collect, figure, plot, sheet, runs, explain, claims, dashboard)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake prints its message and returns exit status 1."""
+    """Run one command; a user's mistake prints its message, and returns an exit status that is not 0."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook's backend is inherited, and may not be installed here
-    given = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    options, overrides = parser.parse_known_args(given)
+    return ended(partial(_run, sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(given: Sequence[str]) -> int:
+    options, overrides = parser().parse_known_args(given)
     if wrong := [item for item in overrides if item.startswith("-") or not options.overrides]:
-        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
-    try:
-        _use_settings_of(options.config_dir)
-        folders = _folders(overrides, options.output) if options.sweeps else {}
-        overrides = [folders.get(item, item) for item in overrides]
-        with made_by([*given[:1], *(folders.get(item, item) for item in given[1:])]):
-            for line in options.run(options, overrides):
-                print(line)
-    except argparse.ArgumentError as error:
-        parser.error(str(error))
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
+        check_flags(wrong, flags_of(options.command), f"swag {options.command}")
+    _use_settings_of(options.config_dir)
+    folders = _folders(overrides, options.output) if options.sweeps else {}
+    overrides = [folders.get(item, item) for item in overrides]
+    with made_by([*given[:1], *(folders.get(item, item) for item in given[1:])]):
+        for line in options.run(options, overrides):
+            print(line)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description="From runs to results.")
-    commands = parser.add_subparsers(dest="command", required=True)
+def parser() -> Parser:
+    """Return the parser of all commands."""
+    made = Parser(prog="swag", description="From runs to results.")
+    _registered(made)
+    return made
+
+
+def flags_of(command: str) -> list[str]:
+    """Return the flags of a command, as its help names them."""
+    return re.findall(r"--[a-z-]+", _registered(Parser(prog="swag"))[command].format_help())
+
+
+def _registered(made: Parser) -> Mapping[str, argparse.ArgumentParser]:
+    commands = made.add_subparsers(dest="command", required=True)
     for command in ANALYSIS_COMMANDS:
         command.register(commands)
-    return parser
+    return commands.choices
 
 
 def _use_settings_of(folder: Path | None) -> None:
@@ -67,5 +76,4 @@ def _folders(arguments: Sequence[str], output: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    with standard_streams():
-        sys.exit(main())
+    sys.exit(main())

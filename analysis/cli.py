@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 from runpy import run_module
-from typing import NoReturn
 
-from swag_repro.streams import standard_streams
+from swag_repro.errors import check_choice
+from swag_repro.program import UsageError, ended, nearest
 
 COMMANDS = {
     "experiments": ("experiments.listing", "what can be computed: experiments, their cells, what they cost"),
@@ -49,28 +49,37 @@ OF_MANY = ("analysis", "swag_repro.tracking")
 
 def main() -> None:
     """Run one command, as its module would run as a program."""
-    with standard_streams():
-        _run()
+    sys.exit(ended(_run))
 
 
-def _run() -> None:
+def _run() -> int:
     name, given = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
     if name in ("-h", "--help"):
         print(_help())
-        return
-    if name not in COMMANDS:
-        _refuse(name)
-    module, _ = COMMANDS[name]
-    sys.argv = [f"swag {name}", *([name] if module in OF_MANY else []), *given]
-    run_module(module, run_name="__main__")
+    elif name == "completion":
+        print(_completion(*given))
+    elif name not in COMMANDS:
+        remedy = f"Did you mean {near}?" if (near := nearest(name, COMMANDS)) else "Type: swag --help"
+        raise UsageError(f"`swag` has no command {name!r}", remedy)
+    else:
+        module, _ = COMMANDS[name]
+        sys.argv = [f"swag {name}", *([name] if module in OF_MANY else []), *given]
+        run_module(module, run_name="__main__")
+    return 0
 
 
 def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {about}" for name, (_, about) in COMMANDS.items()]
-    return "\n".join(["usage: swag COMMAND ...      swag COMMAND --help", "", *lines])
+    usage = "usage: swag COMMAND ...      swag COMMAND --help"
+    tab = """Tab completion, in bash or zsh: eval "$(swag completion bash)\""""
+    return "\n".join([usage, "", *lines, "", tab])
 
 
-def _refuse(name: str) -> NoReturn:
-    print(f"error: `swag` has no command {name!r}\n\n{_help()}", file=sys.stderr)
-    sys.exit(2)
+def _completion(shell: str = "", line: str | None = None, breaks: str = "") -> str:
+    """Return a shell's script; for a line of it, what may stand at its end."""
+    from analysis.completion import SCRIPTS, completion  # here: it reads `conf/`
+
+    check_choice("completion", shell, SCRIPTS)
+    names = {**COMMANDS, "completion": ("", "")}
+    return SCRIPTS[shell] if line is None else "\n".join(completion(shell, line, breaks, names))

@@ -17,7 +17,7 @@ from typing import Any
 
 from analysis.tables import framed, swept
 from experiments.asking import compose_cells
-from experiments.command import entry_of, experiments
+from experiments.settings import entry_of, experiments
 from swag_repro.errors import SettingError, TrackingError
 from swag_repro.runs.files import write_text
 

@@ -23,10 +23,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.command import CONF, check_overrides, entry_asked
+from experiments.command import check_overrides, entry_asked
+from experiments.complaints import complaint
 from experiments.config import checked
 from experiments.programs import words
 from experiments.science import scientific, settings_of_judge
+from experiments.settings import CONF
 from experiments.sweeps.composing import Composer, Grid, as_typed, common, grid_of
 from experiments.sweeps.finding import find, is_handle
 from experiments.sweeps.sweep import Sweep
@@ -170,7 +172,7 @@ def cells_of(sweep: Sweep) -> list[Cell]:
         UsersSettings.folder = Path(sweep.config_dir)
     jobs = [sweep.grid[number] for number in range(len(sweep.grid))]
     always, shared = [item for item in sweep.command if item.startswith("hydra.searchpath=")], common(jobs)
-    with _initialized(sweep.command):
+    with _initialized():
         composer = Composer(sweep.entry, always)
         cells = [_cell(job, composer, sweep.entry, shared) for job in jobs]
     return [replace(cell, runs=sweep.run_ids(number)) for number, cell in enumerate(cells)]
@@ -225,24 +227,19 @@ def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) ->
 def _composing(overrides: Sequence[str], entry: str) -> Iterator[tuple[list[list[str]], Composer]]:
     """Yield the jobs of a sweep and the composer of their configs, which works within the block."""
     check_overrides(entry, overrides)
-    with _initialized(overrides):
+    with _initialized():
         grid = _grid(overrides, entry)
         yield [grid[number] for number in range(len(grid))], Composer(entry)
 
 
 @contextmanager
-def _initialized(overrides: Sequence[str]) -> Iterator[None]:
-    """Initialise Hydra within the block, and raise its errors as those of these overrides."""
+def _initialized() -> Iterator[None]:
+    """Initialise Hydra within the block, and raise its errors as a user's."""
     try:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise SettingError(
-            "overrides",
-            "should be what the experiment's command takes",
-            f"{' '.join(overrides)!r}: {' '.join(str(error).split())}",
-            "Give the same overrides as to the experiment.",
-        ) from error
+        raise complaint(error) from error
 
 
 def _grid(overrides: Sequence[str], entry: str) -> Grid:

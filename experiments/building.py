@@ -134,7 +134,7 @@ def _check_arguments(node: Any, key: str) -> None:
             _check_arguments(value, f"{key}.{name}")
     if not isinstance(node, Mapping) or "_target_" not in node:
         return
-    parameters, hints, takes_any = _declared(str(node["_target_"]), key)
+    parameters, hints, takes_any = declared(str(node["_target_"]), key)
     for name, value in node.items():
         if name in HYDRAS or (name not in parameters and takes_any):
             continue
@@ -173,7 +173,7 @@ def _is_built(value: Any) -> bool:
     return "_target_" in value or all(_is_built(item) for _, item in _children(value))
 
 
-def _declared(target: str, key: str) -> tuple[set[str], dict[str, Any], bool]:
+def declared(target: str, key: str = "config") -> tuple[set[str], dict[str, Any], bool]:
     """Return a target's parameter names, their annotated types, and whether it takes any other argument."""
     try:
         found = get_object(target)

@@ -5,74 +5,37 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser  # no public module has Hydra's flags
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
-import conf
+from experiments.complaints import complaint
 from experiments.programs import config_dir, hydra_overrides, typed
+from experiments.settings import CONF, choices, entry_of, experiments
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import params_of
 from experiments.sweeps.progress import console
-from swag_repro.errors import SettingError, StoreError, UserError
-from swag_repro.runs.files import check_writable, is_folder, parse_yaml
-
-CONF = Path(conf.__file__).parent
+from swag_repro.errors import SettingError, UserError
+from swag_repro.runs.files import check_writable, is_folder
 
 OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)
 
 QUOTING = """Values with signs go in two kinds of quotes: "content='a, b (1).jpg'"."""
-
-NOTES = f"-m computes a sweep. {QUOTING} --hydra-help: Hydra's own flags."
 
 NAME = re.compile(r"[\w./+-]{1,200}")
 """Matches the name of a choice; Hydra would take others for interpolations, or for too long a file name."""
 
 OPTIONAL = ("experiment", "preset", "preset/feedforward")
 """The groups of which a command may delete the choice, as in `~preset`; Hydra takes no null."""
-
-
-def checked_command(
-    reads: str, *, computes: str | None = None
-) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Make an entry point refuse an invalid command, with status 1 and one message.
-
-    Args:
-        reads: The name of the config that the entry point takes.
-        computes: The entry point of the cells that a search computes; None for an entry point that computes
-            its own cells. A search can't be swept.
-    """
-
-    def decorate(main: Callable[[], None]) -> Callable[[], None]:
-        @wraps(main)
-        def checked_main() -> None:
-            given = get_args_parser().parse_known_args()[0]
-            try:
-                if computes is not None and given.multirun:
-                    rule, remedy = "should be left out", "Several processes share it: give it several times."
-                    raise SettingError("-m", rule, f"a sweep over {reads}.py", remedy)
-                check_overrides(computes or reads, given.overrides)
-            except UserError as error:
-                _refuse(error)
-            if given.help:
-                print(_help(reads, given.overrides, computes or reads))
-            else:
-                main()
-
-        return checked_main
-
-    return decorate
 
 
 def check_overrides(entry: str, overrides: Sequence[str]) -> None:
@@ -95,15 +58,6 @@ def check_overrides(entry: str, overrides: Sequence[str]) -> None:
             )
 
 
-def _help(entry: str, overrides: Sequence[str], computes: str) -> str:
-    """Return the help text; Hydra's own takes three seconds, because it lists all groups and files twice."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = OmegaConf.to_yaml(compose(entry, list(overrides)))
-    sweeps = "[-m] " if computes == entry else ""
-    usage = f"python experiments/{entry}.py {sweeps}[experiment=...] [group=choice ...] [key=value ...]"
-    return f"{usage}\n\n== Groups ==\n{_groups(computes)}\n\n== Config ==\n{config}\n{NOTES}"
-
-
 def _parsed(argument: str) -> Override:
     problem = "no key"
     try:
@@ -111,7 +65,11 @@ def _parsed(argument: str) -> Override:
             return override
     except HydraException as error:
         problem = str(error).splitlines()[0]
-    raise SettingError("command", "should be key=value", f"{argument!r} ({problem})", QUOTING)
+    if "=" not in argument and not argument.startswith("~"):
+        problem, remedy = "no =", f"Write {argument}=VALUE."
+    else:
+        remedy = QUOTING
+    raise SettingError("command", "should be key=value", f"{argument!r} ({problem})", remedy)
 
 
 def _check_choice(override: Override) -> None:
@@ -143,22 +101,11 @@ def _check_places(places: Any) -> None:
             raise SettingError("hydra.searchpath", rule, repr(place), remedy)
 
 
-def choices(group: str, beside: Path | None = None) -> list[str]:
-    """Return the names of a group's files in `conf/`, and in a folder of the user's."""
-    folders = [CONF, *([] if beside is None else [beside])]
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
-
-
 def _experiments(override: Override) -> Iterator[str]:
     if override.key_or_group != "experiment" or override.is_delete():
         return
     named = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
     yield from (str(name) for name in named)
-
-
-def experiments() -> list[str]:
-    """Return the names of all files of `conf/experiment`."""
-    return choices("experiment")
 
 
 def entry_asked(overrides: Sequence[str]) -> str:
@@ -177,29 +124,9 @@ def entry_asked(overrides: Sequence[str]) -> str:
     raise SettingError("experiment", rule, " ".join(overrides) or "nothing", example)
 
 
-def entry_of(experiment: str) -> str | None:
-    """Return the entry point that an experiment's file names; None if there is no file, or it names none."""
-    path = CONF / "experiment" / f"{experiment}.yaml"
-    if not path.is_file():
-        return None
-    entry: str | None = parse_yaml(path.read_text()).get("entry")
-    return entry
-
-
 def command(entry: str, overrides: Sequence[str]) -> str:
     """Return the command that computes all cells of a sweep, as typed in a shell."""
     return typed(entry, ["-m", *overrides])
-
-
-def _groups(entry: str) -> str:
-    """Return the choices of each group of `conf/`; of the experiments, only those of this entry point."""
-    choices = {
-        folder.name: choices(folder.name)
-        for folder in sorted(CONF.iterdir())
-        if folder.name != "hydra" and any(folder.glob("*.yaml"))
-    }
-    choices["experiment"] = [name for name in experiments() if entry_of(name) in (entry, None)]
-    return "\n".join(f"{group}: {', '.join(names)}" for group, names in choices.items())
 
 
 class CommandCallback(Callback):
@@ -210,26 +137,27 @@ class CommandCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Exit if the experiment is a sweep and `-m` is missing, or if the output can't be written."""
-        # The overrides stay as typed: each job resolves its interpolations.
-        overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-        given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
-        given |= set(OmegaConf.select(config, "search.space", default={}))
         try:
-            swept = [key for key in params_of(config.hydra) if key not in given]
-        except SettingError as error:
-            _refuse(error)
-        if swept:
-            flags = [] if (folder := config_dir(config.hydra)) is None else [f"--config-dir={folder}"]
-            program = config.entry if "search" in config else config.hydra.job.name
-            words = [*flags, *overrides, *hydra_overrides(config.hydra)]
-            rule, remedy = "should be given, or one value for each", command(program, words)
-            _refuse(SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}"))
-        try:
-            check_writable(Path(config.hydra.run.dir))
-        except StoreError as error:
-            _refuse(error)
+            _check_single(config)
+        except (UserError, OmegaConfBaseException) as error:
+            exit_with(complaint(error))
 
 
-def _refuse(error: UserError) -> NoReturn:
+def _check_single(config: DictConfig) -> None:
+    # The overrides stay as typed: each job resolves its interpolations.
+    overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
+    given |= set(OmegaConf.select(config, "search.space", default={}))
+    if swept := [key for key in params_of(config.hydra) if key not in given]:
+        flags = [] if (folder := config_dir(config.hydra)) is None else [f"--config-dir={folder}"]
+        program = config.entry if "search" in config else config.hydra.job.name
+        words = [*flags, *overrides, *hydra_overrides(config.hydra)]
+        rule, remedy = "should be given, or one value for each", command(program, words)
+        raise SettingError("-m", rule, f"a sweep over {', '.join(swept)}", f"Type: {remedy}")
+    check_writable(Path(config.hydra.run.dir))
+
+
+def exit_with(error: UserError) -> NoReturn:
+    """Print a user's error and end the process with status 1."""
     console.print(f"[bold red]error:[/] {escape(str(error))}")
     sys.exit(1)

@@ -15,8 +15,9 @@ from functools import reduce
 from typing import Any, TypeAlias
 
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from experiments.complaints import complaint
 from swag_repro.errors import SettingError, check_choice
 
 PRECISIONS = ("float64", "float32", "bfloat16", "float16")
@@ -435,6 +436,8 @@ def _with_types(composed: DictConfig, schema: type, below: str = "") -> DictConf
         given = OmegaConf.to_container(config)
         _check_given(given, below)  # an override may have deleted values
         _check_switches(plain, given)
+    except InterpolationResolutionError as error:
+        raise complaint(error) from error
     except OmegaConfBaseException as error:
         raise SettingError(
             f"{below}{error.full_key or 'config'}",

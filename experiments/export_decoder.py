@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.markup import escape
 from safetensors.torch import load, save
 
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.stored import check_stored
 from experiments.sweeps.progress import console
-from swag_repro.errors import UserError, WeightsError
+from swag_repro.errors import WeightsError
+from swag_repro.program import Parser, ended
 from swag_repro.runs.files import SafeDumper, path_of, whole_file, write_text
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.weights import WEIGHTS
@@ -29,11 +29,9 @@ ELSEWHERE = {"output": "outputs", "content": None, "style": None}
 """The settings that name places on the machine of the training, and their values in the exported config."""
 
 
-def main() -> None:
+def main() -> int:
     """Export one run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="outputs", help="folder of the run directories")
     parser.add_argument("--run", required=True, help="id of a finished training of train_feedforward")
     parser.add_argument("--to", type=path_of, required=True, help="folder of the files")
@@ -42,11 +40,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
-    try:
-        write_decoder(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
-    except UserError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}")
-        sys.exit(1)
+    write_decoder(Path(arguments.output) / "runs" / arguments.run, arguments.to, *own)
+    return 0
 
 
 def write_decoder(directory: Path, folder: Path, *own: Path) -> None:
@@ -88,4 +83,4 @@ def _portable(config: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

@@ -22,17 +22,17 @@ import pandas as pd
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from rich.markup import escape
 from safetensors.torch import load, save
 
-from experiments.command import CONF
 from experiments.config import checked
 from experiments.science import NOT_SCIENCE
+from experiments.settings import CONF
 from experiments.stored import check_stored, stored
 from experiments.sweeps.progress import console
 from experiments.training.training import ClassifierTraining
-from swag_repro.errors import UserError, WeightsError
+from swag_repro.errors import WeightsError
 from swag_repro.names import file_stem
+from swag_repro.program import Parser, ended
 from swag_repro.runs.files import digest, path_of, whole_file, write_text
 from swag_repro.runs.records import RunRecord, all_runs
 from swag_repro.trained import TABLE
@@ -41,11 +41,9 @@ from swag_repro.weights import WEIGHTS
 CURVES_CSV = "curves.csv"
 
 
-def main() -> None:
+def main() -> int:
     """Export the trainings of one name."""
-    parser = argparse.ArgumentParser(
-        description=__doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="outputs", help="folder of the run directories")
     parser.add_argument("--name", default="family", help="of the runs: that of their experiment")
     parser.add_argument("--to", type=path_of, required=True, help="folder of the table and the files")
@@ -61,11 +59,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
-    try:
-        write_weights(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
-    except UserError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}")
-        sys.exit(1)
+    write_weights(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
+    return 0
 
 
 def write_weights(
@@ -192,4 +187,4 @@ def _curve(record: RunRecord) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

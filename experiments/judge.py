@@ -1,6 +1,9 @@
 """The measurement of finished pictures by another judge; it takes the overrides of the stylisation.
 
-python experiments/judge.py -m experiment=fig2 measures=resnet50_half
+swag judge content=a.jpg style=b.jpg measures=resnet50_half
+swag judge -m experiment=fig2 measures=resnet50_half
+swag judge -m experiment=fig2 measures=vgg16
+swag judge -m experiment=mechanism measures=vgg16,resnet50_half
 """
 
 from __future__ import annotations
@@ -8,12 +11,19 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import CONF, checked_command
+from experiments.flags import checked_command
+from experiments.settings import CONF
 
 ENTRY = "stylize"
 
+SHOWN = (
+    "measures measures.network content style images.size network weights "
+    "smoothing objective preset experiment output"
+)
+"""The settings that `--help` explains."""
 
-@checked_command(ENTRY)
+
+@checked_command(ENTRY, shows=SHOWN)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Measure the pictures of one cell."""

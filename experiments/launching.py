@@ -12,19 +12,13 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
+from experiments.complaints import complaint
 from experiments.signals import handled, interrupt
 from experiments.sweeps.launching import CompositionError, summarize
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import UserError
 from swag_repro.streams import is_unread, standard_streams
-
-FLAGS = {
-    "--retry-failed": "sweep=retry_failed",
-    "--only-missing": "sweep=only_missing",
-    "--dry-run": "sweep=dry_run",
-}
-"""This project's flags, each of which stands for a choice of `conf/sweep`."""
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """If this variable is set, exceptions of Hydra and its launchers are printed with their tracebacks."""
@@ -43,7 +37,6 @@ def launch(main: Callable[[], None]) -> None:
         main: A function of an importable module. The launchers of other processes would pickle a function of
             `__main__` by value, with all that it refers to.
     """
-    sys.argv[1:] = [FLAGS.get(argument, argument) for argument in sys.argv[1:]]
     with standard_streams():
         stopped_by: list[int] = []
         status = _status(main, stopped_by)
@@ -78,7 +71,7 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
         _explain(error)
         return 1
     except Exception as error:  # a launcher lost a worker, or the disk is full
-        if is_unread():
+        if isinstance(error, BrokenPipeError) and is_unread():
             raise
         console.print(f"[bold red]error:[/] {escape(f'{type(error).__name__}: {error}')}")
         return 1
@@ -116,15 +109,6 @@ def _explain(error: Exception) -> None:
     """Print why nothing is computed; if a cell of a sweep does not compose, also print which."""
     cell = error.cell if isinstance(error, CompositionError) else None
     error = error.__cause__ if isinstance(error, CompositionError) else error  # type: ignore[assignment]
-    causes = [error, *([error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [])]
-    console.print("[bold red]error:[/] " + escape("\n".join(_shortened(str(cause)) for cause in causes)))
+    console.print(f"[bold red]error:[/] {escape(str(complaint(error)))}")
     if cell is not None:
         console.print(escape(f"The first such cell is {cell}. Nothing was computed."))
-
-
-def _shortened(message: str) -> str:
-    """Return Hydra's message with a group's choices in one line, and without the search path."""
-    text, _, _ = message.partition("\nConfig search path:")
-    before, found, choices = text.partition("\n\nAvailable options in ")
-    group, _, listed = choices.partition(":\n")
-    return f"{before}. {group} should be one of {', '.join(listed.split())}" if found else text

@@ -6,10 +6,10 @@ swag experiments --output outputs
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,9 +18,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 from rich.table import Table
 
-from experiments.command import CONF, experiments
+from experiments.settings import CONF, about, experiments
 from experiments.sweeps.composing import grid_along
 from experiments.sweeps.progress import duration
+from swag_repro.program import Parser, ended
 from swag_repro.runs.files import parse_yaml, path_of
 from swag_repro.runs.records import RunRecord, all_runs
 
@@ -66,7 +67,7 @@ def list_experiments(runs: Path) -> list[Listed]:
 
 
 def _list_experiment(name: str, found: dict[str, list[RunRecord]]) -> Listed:
-    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    text = (CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
     settings: dict[str, Any] = parse_yaml(text)
     params = settings.get("hydra", {}).get("sweeper", {}).get("params") or {}
     parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
@@ -75,28 +76,25 @@ def _list_experiment(name: str, found: dict[str, list[RunRecord]]) -> Listed:
     return Listed(
         name,
         str(settings["entry"]),
-        _about(text),
+        about(f"experiment/{name}"),
         cells,
         cells * fmean(record.status.seconds or 0.0 for record in known) if known else None,
         cells * fmean(_size(record.path) for record in known[:RUNS_AVERAGED]) if known else None,
     )
 
 
-def _about(text: str) -> str:
-    """Return the first sentence of the comment that follows the command."""
-    comments = [line[2:] for line in text.splitlines()[2:] if line.startswith("# ")]
-    return " ".join(comments).partition(". ")[0].rstrip(".")
-
-
 def _size(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table of the experiments."""
-    parser = argparse.ArgumentParser(
-        prog="swag experiments", description="What can be computed: experiments, their cells, what they cost."
-    )
+    return ended(partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    about_it = "What can be computed: experiments, their cells, what they cost."
+    parser = Parser(prog="swag experiments", description=about_it)
     parser.add_argument(
         "--output", type=path_of, default=Path("outputs"), help="runs that tell what a cell costs"
     )
@@ -118,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(
         f"Time (of one worker) and disk are by the runs in {options.output}; ? where there are none."
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

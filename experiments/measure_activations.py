@@ -1,7 +1,9 @@
 """Maximum and entropy of activations and Gram matrices per layer and image (SWAG, Figure 3).
 
-python experiments/measure_activations.py network=vgg19 smoothing=softmax images.size=256
-python experiments/measure_activations.py -m experiment=fig3
+swag measure network=vgg19 smoothing=swag images.size=256
+swag measure network=resnet50 weights=imagenet images=folder images.path=my/images
+swag measure -m network=vgg19,resnet50 weights.seed=0,1,2
+swag measure -m experiment=fig3
 """
 
 from __future__ import annotations
@@ -9,12 +11,19 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import CONF, checked_command
+from experiments.flags import checked_command
+from experiments.settings import CONF
 
 ENTRY = "measure_activations"
 
+SHOWN = (
+    "network weights weights.seed smoothing images images.size batchnorm "
+    "precision experiment output force compute.device"
+)
+"""The settings that `--help` explains."""
 
-@checked_command(ENTRY)
+
+@checked_command(ENTRY, shows=SHOWN)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Measure one cell."""

@@ -1,7 +1,9 @@
 """A measurement of what residual units do to peaks, unit by unit: SWAG's "whack-a-mole" (Figure 4).
 
-python experiments/measure_units.py network=resnet50 weights=imagenet
-python experiments/measure_units.py -m experiment=whack_a_mole
+swag units network=resnet50 weights=imagenet
+swag units network=resnet50 weights=random images.size=256
+swag units -m network=resnet18,resnet50 weights.seed=0,1,2
+swag units -m experiment=whack_a_mole
 """
 
 from __future__ import annotations
@@ -9,12 +11,19 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import CONF, checked_command
+from experiments.flags import checked_command
+from experiments.settings import CONF
 
 ENTRY = "measure_units"
 
+SHOWN = (
+    "network weights weights.seed images images.size images.path experiment "
+    "output force compute.device compute.batch_size tracking"
+)
+"""The settings that `--help` explains."""
 
-@checked_command(ENTRY)
+
+@checked_command(ENTRY, shows=SHOWN)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Measure one cell."""

@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from experiments.command import CONF, check_overrides
+from experiments.command import check_overrides
 from experiments.made import refuse_save
 from experiments.running import CellTask, flush_subnormals
+from experiments.settings import CONF
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.progress import console
 from swag_repro.images.files import check_header

@@ -333,7 +333,8 @@ def _announce(outcome: Outcome, place: CellPlace | None, own: Sequence[str] | No
     counted = [f"[{place}]"] if place is not None else []
     start = escape(" ".join([*counted, *own]))
     if outcome.state in ("failed", "left"):
-        console.print(f"{start} [bold red]error:[/] {escape(outcome.reason or '')}")
+        cell = f"{start} " if counted else ""
+        console.print(f"{cell}[bold red]error:[/] {escape(outcome.reason or '')}")
         return
     where = f" → {escape(outcome.path)}" if outcome.path is not None else ""
     left = place.sweep.time_left() if place is not None else ""

@@ -1,7 +1,9 @@
 """A search by Optuna for the settings of a stylisation that its judge rates best.
 
-python experiments/search.py search=style network=resnet50 images.size=128
-python experiments/search.py search=style search.show=true
+swag search search=style network=resnet50 weights=imagenet images.size=128
+swag search search=style content=a.jpg style=b.jpg search.trials=20
+swag search search=tradeoff network=resnet50_half
+swag search search=style search.show=true
 
 The same command resumes an interrupted search. Several processes of the same command share the trials, also
 on several hosts that share the output folder.
@@ -12,12 +14,19 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import CONF, checked_command
+from experiments.flags import checked_command
+from experiments.settings import CONF
 
 ENTRY = "search"
 
+SHOWN = (
+    "search search.trials search.space search.show content style images.size "
+    "network weights smoothing steps output"
+)
+"""The settings that `--help` explains."""
 
-@checked_command(ENTRY, computes="stylize")
+
+@checked_command(ENTRY, shows=SHOWN, computes="stylize")
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Compute trials up to the requested number, and show the best."""

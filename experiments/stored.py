@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
-from experiments.command import CONF
+from experiments.settings import CONF
 from swag_repro.errors import UserError, WeightsError
 from swag_repro.runs.files import MALFORMED, parse_yaml
 

@@ -1,8 +1,9 @@
 """Style transfer by optimising an image's pixels (SWAG, Figures 1, 2 and 6), and the pictures' judgement.
 
-python experiments/stylize.py content=a.jpg style=b.jpg network=resnet50 smoothing=softmax images.size=256
-python experiments/stylize.py content=a.jpg 'style=[b.jpg,c.jpg]' pairing=mix 'style_weights=[0.7,0.3]'
-python experiments/stylize.py -m experiment=fig1
+swag stylize content=a.jpg style=b.jpg images.size=512
+swag stylize content=a.jpg style=b.jpg network=resnet50 weights=imagenet smoothing=softmax
+swag stylize content=a.jpg 'style=[b.jpg,c.jpg]' pairing=mix 'style_weights=[0.7,0.3]'
+swag stylize -m experiment=fig1
 """
 
 from __future__ import annotations
@@ -10,12 +11,19 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import CONF, checked_command
+from experiments.flags import checked_command
+from experiments.settings import CONF
 
 ENTRY = "stylize"
 
+SHOWN = (
+    "content style images.size network weights smoothing objective "
+    "objective.style_weight steps preset measures experiment"
+)
+"""The settings that `--help` explains."""
 
-@checked_command(ENTRY)
+
+@checked_command(ENTRY, shows=SHOWN)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Stylise the pairs of one cell, and judge the pictures."""

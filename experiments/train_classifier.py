@@ -1,7 +1,8 @@
 """Training of a classifier, whose weights every other experiment takes with `weights=run`.
 
-python experiments/train_classifier.py network=small_residual data=cifar10
-python experiments/train_classifier.py -m experiment=family
+swag train network=small_residual data=cifar10
+swag train network=resnet18 weights=imagenet data=folder data.path=my/data
+swag train -m experiment=family
 torchrun --nproc-per-node 4 experiments/train_classifier.py network=resnet50 recipe=imagenet data=folder ...
 """
 
@@ -10,12 +11,19 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import CONF, checked_command
+from experiments.flags import checked_command
+from experiments.settings import CONF
 
 ENTRY = "train_classifier"
 
+SHOWN = (
+    "network weights data data.path recipe recipe.epochs recipe.lr "
+    "seed snapshots precision experiment compute.workers"
+)
+"""The settings that `--help` explains."""
 
-@checked_command(ENTRY)
+
+@checked_command(ENTRY, shows=SHOWN)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Train one network."""

@@ -1,8 +1,9 @@
 """Training of a network that stylises in one pass: AdaIN's decoder, or one network for one style.
 
-python experiments/train_feedforward.py weights=imagenet corpus=folder corpus.content=a corpus.style=b
-python experiments/train_feedforward.py -m experiment=feedforward
-torchrun --nproc-per-node 4 experiments/train_feedforward.py ...
+swag train-feedforward corpus=folder corpus.content=coco corpus.style=wikiart network=vgg19 weights=imagenet
+swag train-feedforward generator=johnson recipe=johnson corpus=folder corpus.content=coco corpus.style=a.jpg
+swag train-feedforward -m experiment=feedforward_swag
+torchrun --nproc-per-node 4 experiments/train_feedforward.py corpus=folder ...
 """
 
 from __future__ import annotations
@@ -10,12 +11,19 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import CONF, checked_command
+from experiments.flags import checked_command
+from experiments.settings import CONF
 
 ENTRY = "train_feedforward"
 
+SHOWN = (
+    "corpus corpus.content corpus.style network weights generator objective "
+    "objective.style_weight recipe recipe.steps crop.size experiment"
+)
+"""The settings that `--help` explains."""
 
-@checked_command(ENTRY)
+
+@checked_command(ENTRY, shows=SHOWN)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Train one network."""

@@ -1,7 +1,9 @@
 """Style transfer in one pass, by a network that was trained to stylise.
 
 swag transfer content=photo.jpg style=painting.jpg
-swag transfer content=photo.jpg 'style=[a.jpg,b.jpg]' pairing=mix 'style_weights=[0.7,0.3]' run=<id>
+swag transfer content=photo.jpg style=painting.jpg alpha=0.5 color=luminance
+swag transfer images=folder images.path=frames style=painting.jpg
+swag transfer content=photo.jpg 'style=[a.jpg,b.jpg]' pairing=mix 'style_weights=[0.7,0.3]' run=ID
 """
 
 from __future__ import annotations
@@ -9,12 +11,18 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command import CONF, checked_command
+from experiments.flags import checked_command
+from experiments.settings import CONF
 
 ENTRY = "transfer"
 
+SHOWN = (
+    "content style run alpha images images.path images.resize images.size pairing style_weights color tile"
+)
+"""The settings that `--help` explains."""
 
-@checked_command(ENTRY)
+
+@checked_command(ENTRY, shows=SHOWN)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
 def main(config: DictConfig) -> None:
     """Stylise the pairs of one cell."""

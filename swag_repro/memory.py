@@ -53,7 +53,7 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         [available] = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
         return 1024 * int(available)
     except (OSError, ValueError):

@@ -1,8 +1,9 @@
-"""Standard streams that are closed, that nobody reads, or that are full."""
+"""Standard streams that are closed, that nobody reads, that are full, or whose encoding lacks signs."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import select
 import signal
@@ -18,9 +19,12 @@ GONE = 128 + signal.SIGPIPE
 def standard_streams() -> Iterator[None]:
     """Open closed streams to nowhere; if output can't be written, end quietly or with one message.
 
+    Signs that an encoding lacks are escaped.
+
     Output is flushed at the end of the block: later, Python would only print a traceback.
     """
     _open_closed()
+    _escape_signs()
     try:
         try:
             yield
@@ -43,6 +47,12 @@ def is_unread() -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), select.POLLOUT)
     return any(state & select.POLLERR for _, state in poll.poll(0))
+
+
+def _escape_signs() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _open_closed() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from experiments.command import CONF
+from experiments.settings import CONF
 from swag_repro import images, losses, optimisation
 
 

@@ -9,7 +9,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from experiments import config
-from experiments.command import CONF
+from experiments.settings import CONF
 from swag_repro.images import Resize
 from swag_repro.losses import BorrowedShares, Objective
 from swag_repro.networks import Architecture, Execution, TappedNetwork

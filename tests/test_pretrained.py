@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from experiments.building import build, build_network
-from experiments.command import CONF
 from experiments.config import checked
+from experiments.settings import CONF
 from swag_repro import pretrained
 from swag_repro.errors import SettingError, WeightsError
 from swag_repro.images import Resize, bundled, load_image

@@ -12,7 +12,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.tables import MEASURES, TERMS
-from experiments.command import CONF
+from experiments.settings import CONF
 from swag_repro.errors import UserError
 from swag_repro.runs.files import MALFORMED
 

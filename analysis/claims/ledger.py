@@ -117,7 +117,7 @@ def earlier_answers(path: Path) -> pd.DataFrame:
         ClaimError: The file is not a ledger.
     """
     try:
-        written = json.loads(path.read_text())
+        written = json.loads(path.read_text(encoding="utf-8"))
         rows = pd.DataFrame(written["questions"])
         rows["kept_from"] = (
             rows["kept_from"].fillna(written["commit"]) if "kept_from" in rows else written["commit"]

@@ -86,7 +86,6 @@ def drawn(renderable: object, *, soft_wrap: bool = False) -> Iterator[str]:
 
 def positive(text: str) -> int:
     """Return a number of at least 1, for `argparse`."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"should be a whole number from 1; found {text!r}")
+    return int(text)

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
 
     from analysis.claims import ledger, printing
     from analysis.claims.definitions import read_claims, read_evidence
-    from experiments.command import choices
+    from experiments.settings import choices
     from swag_repro.errors import check_choice
 
     overrides = [argument for argument in arguments if "=" in argument]

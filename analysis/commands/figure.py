@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from analysis.commands import Commands, add, add_partial, add_results, positive
 from analysis.figures import FIGURES, draw_figure, source_of
+from swag_repro.program import UsageError
 
 
 def register(commands: Commands) -> None:
@@ -34,11 +35,11 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterable[str]:
     """Draw the figure, and return the files.
 
     Raises:
-        argparse.ArgumentError: `--pairs` is given for a figure without pictures.
+        UsageError: `--pairs` is given for a figure without pictures.
     """
     if options.pairs is not None and not source_of(options.name).pictures:
-        message = f"--pairs is for figures of pictures; {options.name} shows means over all pairs"
-        raise argparse.ArgumentError(None, message)
+        problem = f"--pairs is for figures of pictures; {options.name} shows means over all pairs"
+        raise UsageError(problem, "Leave it out.")
     pairs = {} if options.pairs is None else {"pairs": options.pairs}
     paths = draw_figure(
         options.name, overrides, options.output, options.results, partial=options.allow_partial, **pairs

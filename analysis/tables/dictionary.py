@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from analysis.tables.kept import TABLES, Kept
-from experiments.comments import comment_of
+from experiments.settings import comment_of
 from swag_repro.runs.schema import MEANINGS, STATISTICS
 
 

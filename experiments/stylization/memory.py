@@ -97,7 +97,7 @@ def settled_batch_size(run: Run, fitting: Callable[[], int]) -> int:
         fitting: A function that returns how many pairs fit in memory now.
     """
     try:
-        return int(json.loads((run.path / BATCH_SIZE).read_text())["batch_size"])
+        return int(json.loads((run.path / BATCH_SIZE).read_text(encoding="utf-8"))["batch_size"])
     except (OSError, ValueError, TypeError, KeyError):
         size = fitting()
     with run.write_file(BATCH_SIZE) as file:

@@ -165,7 +165,7 @@ class Sweep:
         with suppress(OSError):
             path = self._note(number)
             path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(note))
+            path.write_text(json.dumps(note), encoding="utf-8")
 
     def _note(self, number: int) -> Path:
         return self.directory / "cells" / f"{number}.json"

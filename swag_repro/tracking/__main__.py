@@ -7,14 +7,16 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from swag_repro.errors import StoreError, UserError
+from swag_repro.program import Parser, ended
 from swag_repro.runs.files import path_of
 from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
-from swag_repro.streams import standard_streams
 from swag_repro.tracking.sync import rebuild, sync
 
 STATE_WORDS = {
@@ -28,24 +30,24 @@ STATE_WORDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 1 if a run could not be sent or rebuilt, or if the user made a mistake."""
+    return ended(partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
-    try:
-        if not options.output.is_dir():
-            found = f"no folder {options.output}"
-            raise StoreError("--output", "should be an output folder of experiments", found, "Run one.")
-        return _sync(options) if options.command == "sync" else _rebuild(options)
-    except UserError as error:
-        _say(f"Error: {error}", sys.stderr)
-        return 1
+    if not options.output.is_dir():
+        found = f"no folder {options.output}"
+        raise StoreError("--output", "should be an output folder of experiments", found, "Run one.")
+    return _sync(options) if options.command == "sync" else _rebuild(options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    folder = argparse.ArgumentParser(add_help=False)
+    folder = Parser(add_help=False)
     folder.add_argument(
         "--output", type=path_of, default=Path("outputs"), help="output folder of the experiments"
     )
-    parser = argparse.ArgumentParser(prog="swag", description="Runs in W&B.")
+    parser = Parser(prog="swag", description="Runs in W&B.")
     commands = parser.add_subparsers(dest="command", required=True)
     sending = commands.add_parser(
         "sync", parents=[folder], help="send what W&B has not got yet; may be repeated and interrupted"
@@ -62,9 +64,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
-    if not (number := float(text)) > 0:
-        raise ValueError
-    return number
+    with suppress(ValueError):
+        if (number := float(text)) > 0:
+            return number
+    raise argparse.ArgumentTypeError(f"should be a number above 0; found {text!r}")
 
 
 def _sync(options: argparse.Namespace) -> int:
@@ -115,5 +118,4 @@ def _say(text: str, to: TextIO | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with standard_streams():
-        sys.exit(main())
+    sys.exit(main())

@@ -29,7 +29,7 @@ from analysis.tables.collect import collect, read_table
 from analysis.tables.kept import COLLECTED, VERSION_KEY
 from analysis.tables.reading import parse_settings
 from analysis.tables.runs import settings_of
-from experiments.comments import comment_of
+from experiments.settings import comment_of
 from swag_repro.errors import StoreError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import read_status

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis.drawing import style
 from analysis.figures import FIGURES
-from experiments.command import entry_of
+from experiments.settings import entry_of
 from tests.analysis.drawn import assert_legible
 from tests.analysis.made import PAIRS, Outputs
 

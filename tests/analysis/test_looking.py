@@ -31,9 +31,9 @@ from analysis.listing import load_listing
 from analysis.observations import ENCODINGS, FILTERS, REST, Observations, PlotRequest
 from analysis.stylizations import Stylizations
 from experiments.asking import CellsError, Wanted, compose_cells
-from experiments.command import CONF
 from experiments.config import SCHEMAS
 from experiments.science import scientific
+from experiments.settings import CONF
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Store
@@ -191,7 +191,7 @@ class TestLayout:
         assert 'width="252pt"' in drawn
         assert "clip-path" in drawn
         assert main(["plot", *asked, "--style", str(tmp_path / "none")]) == 1
-        assert capsys.readouterr().err.startswith("Error: `--style` should be a style of matplotlib; found")
+        assert capsys.readouterr().err.startswith("error: `--style` should be a style of matplotlib; found")
 
     def test_the_user_s_matplotlibrc_counts_where_nothing_is_set_on_purpose(self, root: Path) -> None:
         data = observed(root, PAINTED)

@@ -217,7 +217,7 @@ class TestCommand:
         assert main(["explain", str(tmp_path / name)]) == 1
         said = capsys.readouterr()
         assert said.out == ""
-        assert said.err.startswith(f"Error: `{tmp_path / name}` should be a file of a run, or of results")
+        assert said.err.startswith(f"error: `{tmp_path / name}` should be a file of a run, or of results")
         assert said.err.count("\n") == 1
 
     def test_another_version_is_refused(self, computed: Outputs, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from statistics import median
 from hydra import initialize_config_dir
 from rich.table import Table
 
-from experiments.command import CONF
 from experiments.running import CellTask
+from experiments.settings import CONF
 from experiments.sweeps.composing import Composer, Grid
 from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker

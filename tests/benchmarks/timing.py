@@ -9,7 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.command import CONF
+from experiments.settings import CONF
 
 
 def composed(entry: str, *overrides: str) -> DictConfig:

@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from experiments.command import CONF
+from experiments.settings import CONF
 from tests.tables import measured
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from analysis import __main__ as analysis
 from analysis.cli import COMMANDS
-from experiments.command import entry_of, experiments
 from experiments.listing import list_experiments
 from experiments.programs import NAMES
+from experiments.settings import entry_of, experiments
 
 SWAG = Path(sys.executable).with_name("swag")
 
@@ -42,14 +42,13 @@ def test_printed_commands_have_the_names_of_swag():
 def test_an_unknown_command_is_one_message(tmp_path):
     status, _, printed = swag("stylise", folder=tmp_path)
     assert status == 2
-    assert printed.startswith("error: `swag` has no command 'stylise'\n")
-    assert "Traceback" not in printed
+    assert printed == "error: `swag` has no command 'stylise'. Did you mean stylize?\n"
 
 
 def test_commands_run_as_their_entry_points_do(tmp_path):
     assert swag("status", folder=tmp_path)[::2] == (
         1,
-        "Error: `sweep` should be `last`, the folder of a sweep, or its name; found 'last'."
+        "error: `sweep` should be `last`, the folder of a sweep, or its name; found 'last'."
         " outputs has none. Other folders: --output FOLDER.\n",
     )
     status, _, printed = swag("measure", "-m", "experiment=smoke", "--dry-run", folder=tmp_path)
@@ -61,7 +60,7 @@ def test_commands_run_as_their_entry_points_do(tmp_path):
 def test_a_command_may_be_one_of_a_modules(tmp_path):
     assert swag("sync", folder=tmp_path)[::2] == (
         1,
-        "Error: `--output` should be an output folder of experiments; found no folder outputs. Run one.\n",
+        "error: `--output` should be an output folder of experiments; found no folder outputs. Run one.\n",
     )
 
 

@@ -7,8 +7,8 @@ from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 from experiments import config
-from experiments.command import CONF
 from experiments.config import checked
+from experiments.settings import CONF
 from experiments.sweeps.composing import Composer
 from swag_repro.errors import SettingError
 

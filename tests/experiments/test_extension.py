@@ -150,4 +150,4 @@ def test_what_the_user_got_wrong_is_said(run, users):
     assert status == 1
     assert "`smoothing.scale` should be float; found 'large'" in printed
     status, printed = run(*arguments, "smoothing=squareroot")
-    assert "Could not find 'smoothing/squareroot'" in printed
+    assert "`smoothing` should be one of " in printed

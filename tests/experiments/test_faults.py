@@ -218,7 +218,7 @@ def test_a_terminal_that_is_gone_stops_nothing(run, tmp_path, photos, monkeypatc
 def test_one_wrong_choice_is_named_before_anything_is_computed(run, tmp_path, photos):
     status, printed = run("-m", *S, *photos, "network=resnet18,resnet81", "steps=2", "weights.seed=0,1")
     assert status == 1
-    assert "Could not find 'network/resnet81'" in printed
+    assert "found 'resnet81'. Did you mean resnet18" in printed
     assert "Nothing was computed." in printed
     assert "The first such cell is network=resnet81 weights.seed=0." in printed
     assert "without an outcome" not in printed

@@ -18,11 +18,11 @@ from skimage.filters import sobel
 
 from analysis.figures import draw_figure
 from experiments import stylize, transfer
-from experiments.command import CONF
 from experiments.config import checked
 from experiments.export_decoder import write_decoder
 from experiments.feedforward import trained
 from experiments.feedforward.training import FeedforwardExperiment
+from experiments.settings import CONF
 from experiments.train_feedforward import main
 from swag_repro.errors import WeightsError
 from swag_repro.runs.records import all_runs

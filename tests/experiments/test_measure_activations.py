@@ -86,13 +86,13 @@ def test_wandb_gets_one_offline_run_a_cell(run, tmp_path):
 
 
 BAD = {
-    "unknown key": (["imges.size=3"], "Could not override 'imges.size'"),
-    "unknown key below": (["images.sise=3"], "Could not override 'images.sise'"),
+    "unknown key": (["imges.size=3"], "`imges.size` should be a setting of this command"),
+    "unknown key below": (["images.sise=3"], "`images.sise` should be a setting of this command"),
     "added key": (["+model.widht=3"], "model"),
     "added key below": (["+smoothing.temprature=3"], "smoothing"),
     "wrong type": (["images.size=abc"], r"`images.size` .* 'abc'.*Integer"),
     "wrong type of a group's setting": (["weights.seed=abc"], "`weights.seed` should be int; found 'abc'"),
-    "unknown choice": (["network=resnet51"], "Could not find 'network/resnet51'"),
+    "unknown choice": (["network=resnet51"], "found 'resnet51'. Did you mean resnet"),
     "negative temperature": (["smoothing=softmax", "smoothing.temperature=-1"], "temperature.*found -1"),
     "nothing mandatory": (["weights=file"], r"`weights.path` should be given.*Add weights.path="),
     "unknown precision": (["precision=float8"], "`precision` should be one of"),

@@ -121,7 +121,10 @@ def test_a_query_that_fits_no_row_ends_the_search_and_may_be_mended(run, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["+search.space={objective.style_wieght:[1,2]}"], "Could not override 'objective.style_wieght'"),
+        (
+            ["+search.space={objective.style_wieght:[1,2]}"],
+            "`objective.style_wieght` should be a setting of this command",
+        ),
         (["+search.space={seed:{low:3,high:1}}"], "`low <= high` must hold, but got (low=3"),
         (["objective.style_weight=3"], "`objective.style_weight` should be searched or given; found both."),
         (

@@ -11,8 +11,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from experiments.command import CONF
 from experiments.config import checked
+from experiments.settings import CONF
 from experiments.stylization.slow_run import SlowRunHint
 from experiments.stylization.stylization import Stylization
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
@@ -816,10 +816,10 @@ def test_masks_are_refused_before_anything_is_computed(run, tmp_path, photos):
 
 
 BAD = {
-    "unknown key": (["stpes=3"], "Could not override 'stpes'"),
+    "unknown key": (["stpes=3"], "`stpes` should be a setting of this command"),
     "no such content": (["content=nowhere.jpg"], "`content` should be an image file or a known name"),
     "a folder without a path": (["images=folder"], "`images.path` should be given"),
-    "a misspelt interpolation": (["weights=file", r"weights.path=my/${network.nme}.pth"], "`weights.path` should be a known key.*nme"),
+    "a misspelt interpolation": (["weights=file", r"weights.path=my/${network.nme}.pth"], "`weights.path` should refer to a setting; found .*nme"),
     "a seed that is true": (["weights.seed=true"], "`weights.seed` should be int; found True"),
     "a name that is a number": (["weights.name=1"], "`weights.name` should be str; found 1"),
     "no step": (["guards.step_scale=null"], "`guards.step_scale` should be a known key with a value of its type"),
@@ -868,7 +868,7 @@ BAD = {
     "no such layer": (["objective.layers=6"], "`objective.layers` should be from 1 to 5"),
     "no content layer": (["objective.content_layer=0"], "`objective.content_layer` should be from 1 to 5"),
     "unknown taps": (["objective.taps=deepest"], "`objective.taps` should be one of style, hypercolumn, all"),
-    "unknown loss in a fusion": (["objective=bn_poly", "+loss@objective.style.losses.x=mean"], "Could not find 'loss/mean'"),
+    "unknown loss in a fusion": (["objective=bn_poly", "+loss@objective.style.losses.x=mean"], "`loss` should be one of "),
     "too few fusion weights": (["objective=bn_poly", "objective.style.weights=[1]"], "bn.*mmd_poly"),
     "fusion weights of 0": (["objective=bn_poly", "objective.style.weights=[0,0]"], "sum above 0"),
     "no bandwidth": (["objective=mmd_gaussian", "objective.style.bandwidth=0"], "bandwidth"),

@@ -66,7 +66,7 @@ def test_a_dry_run_refuses_what_the_cells_would_refuse(run, tmp_path):
 def test_an_unknown_key_is_refused_before_anything_is_computed(run, tmp_path):
     status, printed = run("-m", *S, "weights.sede=1,2")
     assert status == 1
-    assert "Could not override 'weights.sede'" in printed
+    assert "`weights.sede` should be a setting of this command" in printed
     assert "Nothing was computed." in printed
     assert not (tmp_path / "out" / "runs").exists()
 

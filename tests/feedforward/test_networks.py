@@ -9,8 +9,8 @@ from torch import nn
 from torchvision import models
 
 from experiments.building import build
-from experiments.command import CONF
 from experiments.config import checked
+from experiments.settings import CONF
 from swag_repro.feedforward import (
     AdaIN,
     Johnson,

@@ -21,12 +21,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from experiments.command import CONF, check_overrides
+from experiments.command import check_overrides
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.feedforward.transfer import Transfer
 from experiments.frame import Experiment
 from experiments.measurements import MeasureActivations, MeasureUnits
 from experiments.running import CellTask
+from experiments.settings import CONF
 from experiments.stylization.stylization import Stylization
 from experiments.sweeps.composing import Composer
 from experiments.training.training import ClassifierTraining

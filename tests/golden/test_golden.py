@@ -14,8 +14,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.nn import functional as F
 
-from experiments.command import CONF
 from experiments.config import checked
+from experiments.settings import CONF
 from experiments.stylization.starts import start_of
 from experiments.stylization.stylization import Stylization
 from swag_repro.losses.base import PIXELS, LossContext, generator

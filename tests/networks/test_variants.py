@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from experiments.building import build
-from experiments.command import CONF
 from experiments.config import checked
+from experiments.settings import CONF
 from swag_repro.errors import SettingError
 from swag_repro.networks import TappedNetwork
 from swag_repro.networks.shortcuts import scale_shortcuts

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from experiments.command import CONF, entry_of, experiments
+from experiments.settings import CONF, entry_of, experiments
 from experiments.sweeps.composing import Composer, Grid, as_typed, common, grid_of
 
 

@@ -1,0 +1,105 @@
+"""The errors of Hydra and OmegaConf in this project's words: one line each, with the nearest name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.settings import known_keys
+from swag_repro.errors import SettingError, UserError
+from swag_repro.program import nearest
+
+
+def complaint(error: Exception) -> UserError:
+    """Return an error of Hydra or OmegaConf as a user's error; a user's error stays as it is.
+
+    Args:
+        error: A `UserError`, a `HydraException` or an `OmegaConfBaseException`.
+    """
+    if isinstance(error, UserError):
+        return error
+    text, key = str(error), str(getattr(error, "full_key", None) or "command")
+    for pattern, refers in REFERENCES:
+        if found := re.search(pattern, text):
+            return refers(found[1], key)
+    for pattern, made in HYDRAS:
+        if found := re.search(pattern, text, re.DOTALL):
+            return made(*found.groups())
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        return complaint(error.__cause__)
+    return SettingError(key, "should be what --help shows", _line(text), f"Type: --help {key}")
+
+
+def _unknown(key: str) -> UserError:
+    near = nearest(key, known_keys())
+    remedy = f"Did you mean {near}?" if near else "--help KEY explains a setting or a group."
+    return SettingError(key, "should be a setting of this command", "none of that name", remedy)
+
+
+def _choice(group: str, choice: str, listed: str) -> UserError:
+    names = listed.split()
+    near = nearest(choice, names)
+    remedy = f"Did you mean {near}?" if near else f"--help {group} explains them."
+    return SettingError(group, f"should be one of {', '.join(names)}", repr(choice), remedy)
+
+
+def _there(key: str) -> UserError:
+    rule = "should have no + before it, because it is there already"
+    return SettingError(key, rule, f"+{key}", "Leave + out.")
+
+
+def _missing(key: str) -> UserError:
+    return SettingError(
+        f"~{key}",
+        "should name a setting of this command",
+        "none of that name",
+        f"Did you mean ~{near}?" if (near := nearest(key, known_keys())) else "Leave it out.",
+    )
+
+
+def _variable(name: str, key: str) -> UserError:
+    rule, remedy = (
+        f"should be set, because {key} refers to it",
+        f"Set it, or write ${{oc.env:{name},DEFAULT}}.",
+    )
+    return SettingError(f"${name}", rule, "no such variable", remedy)
+
+
+def _reference(name: str, key: str) -> UserError:
+    near = nearest(name, known_keys())
+    remedy = f"Did you mean {near}?" if near else "Write it in full, from the top."
+    return SettingError(key, "should refer to a setting", f"${{{name}}}", remedy)
+
+
+def _several(key: str) -> UserError:
+    remedy = f"-m computes a sweep; a list is {key}=[a,b]."
+    return SettingError(key, "should have one value", "several", remedy)
+
+
+REFERENCES = (
+    (r"Environment variable '(\w+)' not found", _variable),
+    (r"Interpolation key '([^']*)' not found", _reference),
+)
+"""What OmegaConf says of interpolations, and what it becomes."""
+
+HYDRAS: tuple[tuple[str, Callable[..., UserError]], ...] = (
+    (
+        r"Could not find '(.*)/([^/']*)'.*Available options in '[^']*':(.*?)(?:\nConfig search|$)",
+        _choice,
+    ),
+    (r"Could not override '([^']*)'", _unknown),
+    (r"Could not append to config\. An item is already at '([^']*)'", _there),
+    (r"Multiple values for (\S+)\. ", _there),
+    (r"Could not delete from config\. '([^']*)'", _missing),
+    (r"Could not delete '([^'=]*)[^']*'", _missing),
+    (r"Ambiguous value for argument '([^'=]*)=", _several),
+)
+"""What Hydra and OmegaConf say, and what it becomes."""
+
+
+def _line(text: str) -> str:
+    """Return a message's first line, without the name of the exception that OmegaConf prefixes."""
+    lines = text.strip().splitlines() or ["nothing"]
+    return re.sub(r"^\w+ raised while resolving interpolation: ", "", lines[0])

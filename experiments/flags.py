@@ -1,0 +1,105 @@
+"""The command line of an entry point: its flags, its help, and the checks of its overrides."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+
+from experiments import help as helping
+from experiments.command import check_overrides, exit_with
+from swag_repro.errors import SettingError, UserError
+from swag_repro.program import Parser, check_flags
+
+SWEEP_FLAGS = {
+    "--retry-failed": "sweep=retry_failed",
+    "--only-missing": "sweep=only_missing",
+    "--dry-run": "sweep=dry_run",
+}
+"""This project's flags, each of which stands for a choice of `conf/sweep`."""
+
+PASSED_ON = ("config_dir", "cfg", "package", "info")
+"""The flags of Hydra that take a value."""
+
+
+def checked_command(
+    reads: str, *, shows: str, computes: str | None = None
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Make an entry point print its help, and refuse an invalid command with status 1 and one message.
+
+    Args:
+        reads: The name of the config that the entry point takes.
+        shows: The settings that its short help explains, separated by spaces.
+        computes: The entry point of the cells that a search computes; None for an entry point that computes
+            its own cells. A search can't be swept.
+    """
+
+    def decorate(main: Callable[[], None]) -> Callable[[], None]:
+        @wraps(main)
+        def checked_main() -> None:
+            try:
+                given = parsed_flags(sys.argv[1:])
+                if given.help is not None:
+                    print(_help(main, reads, shows.split(), given.help))
+                    return
+                if computes is not None and given.multirun:
+                    rule, remedy = "should be left out", "Several processes share it: give it several times."
+                    raise SettingError("-m", rule, f"a sweep over {reads}.py", remedy)
+                check_overrides(computes or reads, given.overrides)
+            except UserError as error:
+                exit_with(error)
+            sys.argv[1:] = _for_hydra(given)
+            main()
+
+        return checked_main
+
+    return decorate
+
+
+def _help(main: Callable[[], None], reads: str, shown: Sequence[str], asked: str) -> str:
+    about = inspect.getdoc(sys.modules[main.__module__]) or ""
+    return helping.of_key(reads, asked) if asked else helping.of_entry(reads, about, shown)
+
+
+def flags(prog: str | None = None) -> Parser:
+    """Return the parser of an entry point's flags: those of Hydra that are documented, and `--help KEY`."""
+    parser = Parser(prog=prog, add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("-h", "--help", nargs="?", const="", metavar="KEY")
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", type=Path)
+    parser.add_argument("-p", "--package")
+    parser.add_argument("--resolve", action="store_true")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("-m", "--multirun", action="store_true")
+    form.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    form.add_argument("-i", "--info", nargs="?", const="all", choices=helping.INFORMATION)
+    return parser
+
+
+def parsed_flags(arguments: Sequence[str]) -> Namespace:
+    """Return the flags and overrides of a command, which may come in any order.
+
+    Raises:
+        UserError: A flag is unknown, or its value is none that it takes.
+    """
+    parser = flags()
+    given, others = parser.parse_known_intermixed_args([SWEEP_FLAGS.get(item, item) for item in arguments])
+    check_flags(others, {*helping.FLAGS_IN_WORDS, *SWEEP_FLAGS}, parser.prog)
+    if given.resolve and given.cfg is None:
+        raise SettingError("--resolve", "should stand beside --cfg", "it alone", "Type: --cfg job --resolve")
+    if given.config_dir is not None and not given.config_dir.is_dir():
+        raise SettingError(
+            "--config-dir", "should be a folder", given.config_dir, "It has groups as folders."
+        )
+    return given
+
+
+def _for_hydra(given: Namespace) -> list[str]:
+    """Return the arguments that Hydra reads."""
+    valued = {f"--{name.replace('_', '-')}": getattr(given, name) for name in PASSED_ON}
+    set_ = {"--multirun": given.multirun, "--resolve": given.resolve}
+    passed = [part for flag, value in valued.items() if value is not None for part in (flag, str(value))]
+    return [*passed, *(flag for flag, is_set in set_.items() if is_set), *given.overrides]
