@@ -35,7 +35,7 @@ NAME = re.compile(r"[\w./+-]{1,200}")
 """Matches the name of a choice; Hydra would take others for interpolations, or for too long a file name."""
 
 OPTIONAL = ("experiment", "preset", "preset/feedforward")
-"""The groups of which the user may choose nothing."""
+"""The groups of which a command may delete the choice, as in `~preset`; Hydra takes no null."""
 
 
 def check_overrides(entry: str, overrides: Sequence[str]) -> None:
@@ -83,7 +83,7 @@ def _check_choice(override: Override) -> None:
         return
     if isinstance(value, str) and NAME.fullmatch(value):
         return
-    if value is None and group in OPTIONAL:
+    if override.is_delete() and group in OPTIONAL:
         return
     rule = f"should be one of {', '.join(choices(group))}"
     found = "nothing" if value is None else repr(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from torch import nn
+from torchvision.models import get_weight
 
 from swag_repro.errors import SettingError, check_number
 from swag_repro.networks.shortcuts import scale_shortcuts
@@ -65,6 +66,12 @@ class Architecture:
         if self.shortcut is not None:
             remedy = "1 is the residual network, 0 has no shortcuts."
             check_number("network.shortcut", self.shortcut, least=0, most=1, remedy=remedy)
+        if self.imagenet is not None:
+            try:
+                get_weight(self.imagenet)
+            except (ValueError, KeyError) as error:
+                rule, remedy = "should be torchvision's name of weights", "null if there are none."
+                raise SettingError("network.imagenet", rule, repr(self.imagenet), remedy) from error
 
     def build(self, **settings: object) -> nn.Module:
         """Return the network with the weights that its builder gives it and its shortcuts scaled.

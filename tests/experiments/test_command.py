@@ -173,7 +173,9 @@ def test_every_wrong_choice_names_the_right_ones():
         match="`weights` should be one of file, imagenet, pretrained, random, run, trained; found 2",
     ):
         check_overrides("stylize", ["weights=2"])
-    check_overrides("stylize", ["preset=null", "weights=random,file", "~experiment"])
+    with pytest.raises(SettingError, match="`preset` should be one of .*; found nothing"):
+        check_overrides("stylize", ["preset=null"])  # Hydra would raise a ValueError
+    check_overrides("stylize", ["~preset", "weights=random,file", "~experiment"])
 
 
 def test_the_page_of_all_settings_is_made_of_todays_comments():

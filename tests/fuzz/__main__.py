@@ -1,6 +1,6 @@
 """Commands with one or two mistaken settings: each is a run, or one clear message.
 
-python -m tests.fuzz --count 2000 --seed 7
+python -m tests.fuzz --count 10000 --seed 7
 """
 
 from __future__ import annotations

@@ -9,12 +9,14 @@ import sys
 import pytest
 
 ALONE = """
+import signal
 import sys
 import torch
 from experiments.signals import handled, interrupt
 from swag_repro.training import batches
 
 batches.SOON = 0.1
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
 with handled(interrupt):
     try:
         with batches.World(rank=0, size=2).joined(torch.device("cpu"), lambda: print("waiting", flush=True)):
