@@ -10,8 +10,7 @@ from torch.testing import assert_close
 
 from swag_repro.errors import ImageError, SettingError
 from swag_repro.images.files import Picture
-from swag_repro.images.masks import feathered, load_mask
-from swag_repro.images.tensors import load_image
+from swag_repro.images.tensors import feathered, load_image, load_mask
 from tests.parts import Resize
 
 WIDTH, HEIGHT = 48, 32
