@@ -14,7 +14,7 @@ reproduce: .venv/ready
 	$(BIN)/python -m analysis figure headline
 	@echo
 	@echo "SWAG's pictures and its Figure 3, computed on this machine:"
-	@echo "  results/headline/headline.png     look here first: a pretrained ResNet-50 with eq. 2, with SWAG, with even shares"
+	@echo "  results/headline/headline.png     look here first: a pretrained ResNet-50 with eq. 2, with SWAG (T = peak/2), with even shares"
 	@echo "  results/fig3/fig3.png, .pdf       Figure 3, random networks: solid lines are networks, dashed ones the same with SWAG"
 	@echo "  results/fig3_pretrained/          the same of pretrained networks"
 	@echo "  results/table.parquet, .csv       every measured number; runs.parquet: every run with its settings"

@@ -101,10 +101,10 @@ def write_dashboard(options: argparse.Namespace, overrides: Sequence[str]) -> li
     """
     if options.save and not options.entity:
         raise SettingError("--entity", "should be given with --save", "none", "Add --entity NAME.")
-    shown = _shown(overrides, options)
+    shown = _request(overrides, options)
     made = {"workspace": workspace(shown), "report": report(shown)}
-    lines = [_written(options.results / "dashboard" / f"{name}.json", one) for name, one in made.items()]
-    return lines + ([_saved(one) for one in made.values()] if options.save else [])
+    lines = [_write(options.results / "dashboard" / f"{name}.json", one) for name, one in made.items()]
+    return lines + ([_save(one) for one in made.values()] if options.save else [])
 
 
 def _package(part: str) -> Any:
@@ -116,7 +116,7 @@ def _package(part: str) -> Any:
         raise TrackingError("dashboard", rule, "none", f"{remedy} installs it.") from error
 
 
-def _shown(overrides: Sequence[str], options: argparse.Namespace) -> Shown:
+def _request(overrides: Sequence[str], options: argparse.Namespace) -> Shown:
     names = [item.removeprefix("experiment=") for item in overrides]
     if len(overrides) > 1 or names == list(overrides) != []:
         rule, remedy = "takes nothing but experiment=NAME", "Leave it out for all runs."
@@ -248,12 +248,12 @@ def plain_view(made: Any) -> dict[str, Any]:
     return dict(sent)
 
 
-def _written(path: Path, made: Any) -> str:
+def _write(path: Path, made: Any) -> str:
     write_text(path, json.dumps(plain_view(made), indent=2) + "\n")
     return str(path)
 
 
-def _saved(made: Any) -> str:
+def _save(made: Any) -> str:
     try:
         return str(made.save().url)
     except Exception as error:  # the package passes on errors of any type

@@ -117,9 +117,9 @@ class Explanation:
             every_run: Whether to list all runs.
         """
         yield str(self.file)
-        for name, said in self._said():
+        for name, said in self._lines():
             yield f"  {name:<12}{said}"
-        yield from self._listed(every_run=every_run)
+        yield from self._run_lines(every_run=every_run)
         yield "To make it again from nothing:"
         commits = {origin.commit or "" for origin, _ in self.origins}
         if any(commit.endswith(DIRTY) for commit in commits):
@@ -129,7 +129,7 @@ class Explanation:
         for command in self.commands:
             yield f"  {shlex.join(command)}"
 
-    def _said(self) -> Iterator[tuple[str, str]]:
+    def _lines(self) -> Iterator[tuple[str, str]]:
         known = self.provenance
         if self.what:
             yield "what", self.what
@@ -142,15 +142,15 @@ class Explanation:
         if known.files:
             yield "drawn with", _code(known.drawn)
         for origin, count in self.origins:
-            yield "computed by", f"{_code(origin)} ({_counted(count, 'run')})"
+            yield "computed by", f"{_code(origin)} ({_count_of(count, 'run')})"
         yield "config", known.config
         if known.missing:
             yield "partial", f"{known.missing} of {known.cells} cells had no run"
         states = Counter(run.state for run in self.runs)
-        told = ", ".join(f"{count} {state}" for state, count in states.items())
-        yield "runs", f"{len(self.runs)} in {known.root}: {told or 'none'}"
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        yield "runs", f"{len(self.runs)} in {known.root}: {counts or 'none'}"
 
-    def _listed(self, *, every_run: bool) -> Iterator[str]:
+    def _run_lines(self, *, every_run: bool) -> Iterator[str]:
         ordered = sorted(self.runs, key=lambda run: run.fine)
         shown = ordered if every_run else ordered[:MOST_LISTED]
         for run in shown:
@@ -169,7 +169,7 @@ def _code(origin: Origin) -> str:
     return f"commit {origin.commit or 'unknown'}; {versions}"
 
 
-def _counted(count: int, noun: str) -> str:
+def _count_of(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
@@ -191,7 +191,7 @@ def explain(path: Path, root: Path | None) -> Explanation:
     known = known if root is None else replace(known, root=str(root))
     sources = _collected(path) if RUNS_TABLE in known.files else known.runs
     what = "" if known.files[path.name] == digest_of(path) else "changed since it was written"
-    checked = tuple(_checked(Path(known.root), run_id, source) for run_id, source in sources.items())
+    checked = tuple(_check_run(Path(known.root), run_id, source) for run_id, source in sources.items())
     commands = [*_checkout(known), *known.steps, *([analysis(known.command)] if known.command else [])]
     return Explanation(path, what, known, checked, tuple(map(tuple, commands)))
 
@@ -213,7 +213,7 @@ def _checkout(known: Provenance) -> list[list[str]]:
     return [["git", "checkout", commit.removesuffix(DIRTY)]] if commit else []
 
 
-def _checked(root: Path, run_id: str, source: RunSource | None) -> Checked:
+def _check_run(root: Path, run_id: str, source: RunSource | None) -> Checked:
     directory, experiment = root / "runs" / run_id, source.experiment if source else ""
     if not directory.is_dir():
         return Checked(run_id, experiment, "missing")
@@ -265,7 +265,7 @@ def _of_run(path: Path, directory: Path) -> Explanation:
     steps = [*map(rerun_command, behind[:-1]), rerun_command(row_of_status(record))]
     known = replace(Provenance.of(behind, root, steps, cells=1, missing=0), command=())
     sources: Mapping[str, RunSource | None] = known.runs or {directory.name: None}
-    checked = tuple(_checked(root, run_id, source) for run_id, source in sources.items())
+    checked = tuple(_check_run(root, run_id, source) for run_id, source in sources.items())
     return Explanation(
         path, _words(path, record), known, checked, tuple(map(tuple, _checkout(known) + steps))
     )

@@ -67,19 +67,19 @@ def axis(column: str) -> str:
 
 def values(runs: pd.DataFrame, column: str) -> pd.Series[str]:
     """Return a setting's values in words: labels instead of names, where labels are as distinct as names."""
-    told = column.removesuffix("name") + "label"
-    if column.endswith(".name") and told in runs:
-        both = runs[[column, told]].drop_duplicates()
-        if both[column].is_unique and both[told].is_unique:
-            return runs[told].fillna(NOTHING).astype(str)
+    label_column = column.removesuffix("name") + "label"
+    if column.endswith(".name") and label_column in runs:
+        both = runs[[column, label_column]].drop_duplicates()
+        if both[column].is_unique and both[label_column].is_unique:
+            return runs[label_column].fillna(NOTHING).astype(str)
     return runs[column].map(short_text).astype(str)
 
 
 def settings(runs: pd.DataFrame, columns: Collection[str], between: str = ", ") -> pd.Series[str]:
     """Return the values of several settings in words; networks and arms stand without their setting."""
     signs = dict(zip(columns, _signs(columns), strict=True))
-    told = [_prefix(column, signs[column]) + values(runs, column) for column in columns]
-    return pd.Series(map(between.join, zip(*told, strict=True)), index=runs.index, dtype=str)
+    words = [_prefix(column, signs[column]) + values(runs, column) for column in columns]
+    return pd.Series(map(between.join, zip(*words, strict=True)), index=runs.index, dtype=str)
 
 
 def _prefix(column: str, sign: str) -> str:
@@ -114,10 +114,10 @@ def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
         names = parts
     else:
         names = parts + ": " + networks
-    told = pd.Series("", index=runs.index)
+    suffixes = pd.Series("", index=runs.index)
     for _, tied in runs.groupby(names, sort=False):
-        told.update(pd.Series(_apart(tied, shown), index=tied.index))
-    return names + told
+        suffixes.update(pd.Series(_suffixes(tied, shown), index=tied.index))
+    return names + suffixes
 
 
 def network(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
@@ -142,7 +142,7 @@ def _parts(runs: pd.DataFrame, shown: Collection[str]) -> pd.Series[str]:
     return parts.fillna("").astype(str)
 
 
-def _apart(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
+def _suffixes(tied: pd.DataFrame, shown: Collection[str]) -> list[str]:
     """Return what tells rows of one name apart, such as ` (T = 2)`; empty where nothing does."""
     columns = _telling(tied, swept(tied, shown))
     if not columns:

@@ -61,7 +61,7 @@ class Listing:
     def to_table(self) -> Table:
         """Return a table for a terminal."""
         drawn = Table(box=None)
-        drawn.add_column("run", no_wrap=True, min_width=self.table["run_id"].str.len().max())
+        drawn.add_column("run", no_wrap=True, min_width=max(map(len, self.table["run_id"]), default=0))
         for column in ("of", "what was swept", "state", "seconds", "started (UTC)", "pictures"):
             drawn.add_column(column)
         for row in self.table.astype(object).where(self.table.notna(), None).to_dict("records"):
@@ -107,6 +107,7 @@ def load_listing(root: Path, wanted: Wanted | None = None, states: Sequence[str]
         runs = runs[runs["state"].isin(states)]
     runs = runs.sort_values(["started_at", "run_id"], na_position="first", ignore_index=True)
     finished: Any = runs[runs["state"] == "finished"].astype(object)
+    finished = finished.where(finished.notna(), None)
     origin = Provenance.of(finished.to_dict("records"), root, [], cells=len(runs), missing=0)
     return _listing(_with_pictures(runs, pairs), origin)
 

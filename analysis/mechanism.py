@@ -166,7 +166,7 @@ def _gains(points: pd.DataFrame) -> pd.DataFrame:
     for measure in (name for name in MEASURE_LABELS if points[name].notna().any()):
         left = points.assign(left=points[measure] / points[f"{measure}_start"])
         if len(points["objective.style_weight"].unique()) > 1:
-            results: pd.Series[float] = left.groupby(PAIR, sort=False)[["ssim", "left"]].apply(_reached)
+            results: pd.Series[float] = left.groupby(PAIR, sort=False)[["ssim", "left"]].apply(_mean_best)
         else:
             results = left[left["iteration"].isna()].set_index(PAIR)["left"]
         gain = results.map(lambda part: -math.log2(part)).rename("gain").reset_index()
@@ -174,7 +174,7 @@ def _gains(points: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(gains, ignore_index=True)
 
 
-def _reached(pictures: pd.DataFrame) -> float:
+def _mean_best(pictures: pd.DataFrame) -> float:
     """Return the mean over budgets of the least relative style distance within each, for one pair."""
     spent = 1 - pictures["ssim"].to_numpy()
     left = pictures["left"].to_numpy()

@@ -98,8 +98,8 @@ class PlotRequest:
     def name(self) -> str:
         """The name of the drawing's files."""
         chosen = [value for values in self.chosen.values() for value in values]
-        by = [f"by_{column}" for part, column in self.shown.items() if part != "x"]
-        return "_".join([str(self.y), *chosen, "over", str(self.x), *by])
+        x, *by = (column.removesuffix(".name") for column in self.shown.values())
+        return "_".join([str(self.y), *chosen, "over", x, *(f"by_{column}" for column in by)])
 
 
 @dataclass(frozen=True)
@@ -110,28 +110,28 @@ class Observations:
         tables: The tables behind the drawing.
         asked: What was asked for, with whole names of columns, and with panels for kinds that must not be
             averaged.
-        units: One row for each seed and picture of each point: its columns, its `value`, how many `numbers`
-            this value averages, and its runs.
-        averaged: Columns that are averaged within a unit, and how many values each has.
-        without_x: Number of units that have no x and are left out.
+        replicates: One row for each seed and picture of each point: its columns, its `value`, how many
+            `numbers` this value averages, and its runs.
+        averaged: Columns that are averaged within a replicate, and how many values each has.
+        without_x: Number of replicates that have no x and are left out.
     """
 
     tables: Tables
     asked: PlotRequest
-    units: pd.DataFrame
+    replicates: pd.DataFrame
     averaged: dict[str, int]
     without_x: int
 
     @property
     def means(self) -> pd.DataFrame:
-        """One row for each point: mean, standard deviation and error, minimum, maximum, number of units."""
-        points = self.units.groupby([*self.asked.shown.values()], sort=False, dropna=False)["value"]
+        """One row for each point: mean, standard deviation and error, minimum, maximum, and how many."""
+        points = self.replicates.groupby([*self.asked.shown.values()], sort=False, dropna=False)["value"]
         return points.agg(["mean", "std", "sem", "min", "max", "size"]).reset_index()
 
     @property
     def written(self) -> dict[str, pd.DataFrame]:
         """The tables that are written beside the figure."""
-        return {"": self.means, "_units": self.units}
+        return {"": self.means, "_replicates": self.replicates}
 
     @property
     def group(self) -> str:
@@ -159,15 +159,17 @@ class Observations:
         if column in self.tables.runs and column not in AXIS_COLUMNS:
             runs = self.tables.runs
             known = labels.values(runs, column).groupby(runs[column]).first()
-            return self.units[column].map(known).fillna(labels.NOTHING)
-        return self.units[column].map(lambda value: labels.QUANTITIES.get(value, labels.short_text(value)))
+            return self.replicates[column].map(known).fillna(labels.NOTHING)
+        return self.replicates[column].map(
+            lambda value: labels.QUANTITIES.get(value, labels.short_text(value))
+        )
 
     def ordered(self, column: str) -> list[str]:
         """Return all words of a column in the order of the sweep; layers are in the order of the network."""
-        units = self.units
+        replicates = self.replicates
         if column in ("layer", "position", "depth", "iteration"):
-            units = units.sort_values("position" if column == "layer" else column, kind="stable")
-        return list(self.words(column)[units.index].unique())
+            replicates = replicates.sort_values("position" if column == "layer" else column, kind="stable")
+        return list(self.words(column)[replicates.index].unique())
 
 
 def load_observations(asked: PlotRequest, wanted: Wanted, *, partial: bool) -> Observations:
@@ -187,10 +189,10 @@ def load_observations(asked: PlotRequest, wanted: Wanted, *, partial: bool) -> O
     numbers = _numbers(data)
     asked = _with_y(asked, numbers)
     numbers = numbers[numbers["statistic"] == asked.y].dropna(subset="value")
-    asked = _known(asked, data.runs, numbers)
-    numbers = _of_iteration(_chosen(numbers, asked), asked)
+    asked = _whole_names(asked, data.runs, numbers)
+    numbers = _of_iteration(_select_rows(numbers, asked), asked)
     asked = _with_panels(asked, numbers)
-    return _observed(_with_rest(asked, data.runs), data, numbers)
+    return _average(_with_rest(asked, data.runs), data, numbers)
 
 
 def _numbers(data: Tables) -> pd.DataFrame:
@@ -216,7 +218,7 @@ def _with_y(asked: PlotRequest, numbers: pd.DataFrame) -> PlotRequest:
     return asked
 
 
-def _known(asked: PlotRequest, runs: pd.DataFrame, numbers: pd.DataFrame) -> PlotRequest:
+def _whole_names(asked: PlotRequest, runs: pd.DataFrame, numbers: pd.DataFrame) -> PlotRequest:
     """Return `asked` with whole names of columns."""
     parts = {"x": asked.x or _first_x(runs, numbers), **asked.shown}
     columns: dict[str, Any] = {part: _column(part, name, runs, numbers) for part, name in parts.items()}
@@ -247,7 +249,7 @@ def _columns(numbers: pd.DataFrame) -> list[str]:
     return [column for column in AXIS_COLUMNS if numbers[column].notna().any()]
 
 
-def _chosen(numbers: pd.DataFrame, asked: PlotRequest) -> pd.DataFrame:
+def _select_rows(numbers: pd.DataFrame, asked: PlotRequest) -> pd.DataFrame:
     for column, values in asked.chosen.items():
         said = numbers[column].map(labels.short_text)
         known = list(dict.fromkeys(said[numbers[column].notna()]))
@@ -299,7 +301,7 @@ def _seeds(runs: pd.DataFrame) -> list[str]:
     return [column for column in swept(runs) if column.rpartition(".")[2] == "seed"]
 
 
-def _observed(asked: PlotRequest, data: Tables, numbers: pd.DataFrame) -> Observations:
+def _average(asked: PlotRequest, data: Tables, numbers: pd.DataFrame) -> Observations:
     rest = _rest(asked, data.runs)
     settings = data.runs.assign(**{REST: labels.settings(data.runs, rest)}) if rest else data.runs
     shown = list(dict.fromkeys(asked.shown.values()))
@@ -307,12 +309,12 @@ def _observed(asked: PlotRequest, data: Tables, numbers: pd.DataFrame) -> Observ
     numbers = numbers.join(settings[joined], on="cell")
     keys = list(dict.fromkeys([*shown, *_seeds(data.runs), "content", "style"]))
     groups = numbers.groupby(keys, sort=False, dropna=False)
-    units = groups.agg(
+    replicates = groups.agg(
         value=("value", "mean"), numbers=("value", "size"), position=("position", "first"),
         run_id=("run_id", lambda ids: ";".join(dict.fromkeys(ids))),
     )  # fmt: skip
     inside = groups[[*(["layer"] if "layer" not in shown else []), *rest]].nunique().max()
     averaged = {} if REST in shown else {str(name): int(count) for name, count in inside.items() if count > 1}
-    units = units.drop(columns=set(keys) & {"position"}).reset_index()
-    known = units.dropna(subset=asked.x)
-    return Observations(data, asked, known, averaged, len(units) - len(known))
+    replicates = replicates.drop(columns=set(keys) & {"position"}).reset_index()
+    known = replicates.dropna(subset=asked.x)
+    return Observations(data, asked, known, averaged, len(replicates) - len(known))

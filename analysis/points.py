@@ -87,9 +87,9 @@ def _of_lines(data: Tables) -> pd.DataFrame:
     )
     context.insert(0, "label", labels.label(runs, beside))
     known = context.dropna(subset="run_id").drop(columns="weights.seed").groupby("line", sort=False)
-    return known.agg(_joined).reset_index().rename(columns={"run_id": "run_ids"})
+    return known.agg(_join).reset_index().rename(columns={"run_id": "run_ids"})
 
 
-def _joined(values: pd.Series) -> object:
+def _join(values: pd.Series) -> object:
     different = values.unique()
     return different[0] if len(different) == 1 else ";".join(map(str, different))

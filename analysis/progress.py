@@ -23,7 +23,7 @@ from analysis.tables.runs import FILE_SETTINGS, settings_of
 from experiments.asking import Cell, Wanted
 from experiments.science import EXPERIMENT_VERSIONS
 from experiments.sweeps.progress import duration
-from experiments.sweeps.states import Found, look
+from experiments.sweeps.states import Found, state_of
 from experiments.sweeps.sweep import Sweep
 from swag_repro.runs.schema import RUNS
 
@@ -111,7 +111,7 @@ class GridProgress:
         now = time.time()
         for state in CELL_COLORS:
             if state not in ("done", "missing"):
-                parts.extend(self._listed(state, now))
+                parts.extend(self._cell_lines(state, now))
         if not self.complete:
             parts.append(Text.from_markup(f"computed by  [bold]{escape(self.command)}[/]"))
         return Group(*parts)
@@ -137,7 +137,7 @@ class GridProgress:
             table.add_row(Text(first), *(str(counted[state] or "·") for state in self.counts))
         yield table
 
-    def _listed(self, state: str, now: float) -> Iterator[Text]:
+    def _cell_lines(self, state: str, now: float) -> Iterator[Text]:
         cells = [cell for cell in self.cells if cell.state == state]
         for cell in cells[:CELLS_LISTED]:
             since = "" if cell.since is None else f", since {duration(max(0.0, now - cell.since))}"
@@ -199,22 +199,22 @@ def of_command(overrides: Sequence[str], root: Path) -> GridProgress:
 def _state(number: int, cell: Cell, runs: Sequence[Row], root: Path) -> CellStatus:
     """Return the state of a cell by its best run: a finished one, else one that is under way."""
     rank = list(CELL_COLORS).index
-    told = (_of_run(cell, run, root) for run in runs)
-    found = min(told, key=lambda one: rank(one.state), default=Found("missing"))
+    states = (_state_of_run(cell, run, root) for run in runs)
+    found = min(states, key=lambda one: rank(one.state), default=Found("missing"))
     return CellStatus.of(number, cell.own, found)
 
 
-def _of_run(cell: Cell, run: Row, root: Path) -> Found:
+def _state_of_run(cell: Cell, run: Row, root: Path) -> Found:
     path = root / run["path"]
     if run["state"] == "damaged":
         return Found("failed", run["reason"], path=str(path))
-    found = look(path)
-    if found.state == "done" and (changed := _changed(cell, run["version"], found.since or 0.0)):
+    found = state_of(path)
+    if found.state == "done" and (changed := _reason_stale(cell, run["version"], found.since or 0.0)):
         return replace(found, state="stale", reason=changed)
     return found
 
 
-def _changed(cell: Cell, version: int, began: float) -> str | None:
+def _reason_stale(cell: Cell, version: int, began: float) -> str | None:
     """Return what has changed since a run began; None if nothing has."""
     now = EXPERIMENT_VERSIONS.get(cell.entry)
     if now is not None and version != now:

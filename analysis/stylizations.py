@@ -160,10 +160,10 @@ def _measured(data: Tables) -> pd.DataFrame:
     finished = data.measures[data.measures["iteration"].isna()]
     by_picture = finished.groupby(["cell", "content", "style"], sort=False)
     values = finished.pivot(index=["cell", "content", "style"], columns="statistic", values="value")
-    told = finished[finished["statistic"] != "lpips"].dropna(
+    rows = finished[finished["statistic"] != "lpips"].dropna(
         subset="definition"
     )  # LPIPS has a network of its own
-    judges = told.groupby(["cell", "content", "style"], sort=False)["definition"].first()
+    judges = rows.groupby(["cell", "content", "style"], sort=False)["definition"].first()
     reasons = finished.dropna(subset="reason").assign(
         reason=lambda rows: rows["statistic"] + ": " + rows["reason"]
     )

@@ -50,7 +50,7 @@ class Checkpoints:
             return None
         try:
             with path.open("rb") as file:
-                state = _loaded(file)
+                state = _load(file)
             damaged = [name for name, written in state["files"].items() if not _is(self.run / name, written)]
         except (OSError, ValueError, UnpicklingError):
             damaged = [path.name]
@@ -99,7 +99,7 @@ class _Hashed:
         return self.file.write(data)
 
 
-def _loaded(file: BufferedReader) -> dict[str, Any]:
+def _load(file: BufferedReader) -> dict[str, Any]:
     """Return the saved state.
 
     Raises:

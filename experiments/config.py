@@ -400,7 +400,7 @@ def checked(composed: DictConfig, name: str) -> DictConfig:
     Raises:
         SettingError: A key is unknown, a value has the wrong type, or a mandatory value is missing.
     """
-    config = _typed(composed, SCHEMAS[name])
+    config = _with_types(composed, SCHEMAS[name])
     for group in GROUPS:
         if group in config and OmegaConf.select(config, group) is None:
             raise SettingError(group, "should be a choice of its group", "null", f"conf/{group} shows them.")
@@ -421,17 +421,17 @@ def checked_search(node: DictConfig) -> SearchGroupConfig:
     Raises:
         SettingError: The same as for `checked`.
     """
-    search: SearchGroupConfig = OmegaConf.to_object(_typed(node, SearchGroupConfig, "search."))  # type: ignore[assignment]
+    search: SearchGroupConfig = OmegaConf.to_object(_with_types(node, SearchGroupConfig, "search."))  # type: ignore[assignment]
     return search
 
 
-def _typed(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
+def _with_types(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
     """Return a node with its types and resolved interpolations; `below` precedes its keys in messages."""
     try:
         _check_given(OmegaConf.to_container(composed, resolve=False), below)
         plain = _at_home(OmegaConf.to_container(composed, resolve=True))
         _check_text(plain)
-        config = _merged(schema, plain)
+        config = _merge(schema, plain)
         given = OmegaConf.to_container(config)
         _check_given(given, below)  # an override may have deleted values
         _check_switches(plain, given)
@@ -461,18 +461,18 @@ _last: dict[type, tuple[Any, bytes]] = {}
 """The last plain config of each schema, and its typed config, pickled, because unpickling copies quickly."""
 
 
-def _merged(schema: type, plain: Any) -> DictConfig:
+def _merge(schema: type, plain: Any) -> DictConfig:
     """Return the config with the types of its schema.
 
     Merging takes about 20 ms, most of a cell's time beside its computation. The cells of a sweep differ in
     few values, so these are set in a copy of the last config.
     """
-    config = _changed(schema, plain) or OmegaConf.unsafe_merge(OmegaConf.structured(schema), plain)
+    config = _changed_copy(schema, plain) or OmegaConf.unsafe_merge(OmegaConf.structured(schema), plain)
     _last[schema] = (plain, pickle.dumps(config))
     return config  # type: ignore[return-value]
 
 
-def _changed(schema: type, plain: Any) -> DictConfig | None:
+def _changed_copy(schema: type, plain: Any) -> DictConfig | None:
     """Return the last config with the changed values; None if more has changed, or a value does not fit."""
     before, typed = _last.get(schema, (None, b""))
     changes = _changes(before, plain)

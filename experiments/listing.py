@@ -62,10 +62,10 @@ def list_experiments(runs: Path) -> list[Listed]:
     for record in all_runs(runs):
         if record.status.state == "finished":
             found.setdefault(record.status.name, []).append(record)
-    return [_listed(name, found) for name in experiments()]
+    return [_list_experiment(name, found) for name in experiments()]
 
 
-def _listed(name: str, found: dict[str, list[RunRecord]]) -> Listed:
+def _list_experiment(name: str, found: dict[str, list[RunRecord]]) -> Listed:
     text = (CONF / "experiment" / f"{name}.yaml").read_text()
     settings: dict[str, Any] = parse_yaml(text)
     params = settings.get("hydra", {}).get("sweeper", {}).get("params") or {}

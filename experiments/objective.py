@@ -54,7 +54,7 @@ def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, f
         "hypercolumn": architecture.columns,
         "all": list(architecture.taps),
     }
-    taps = list(_known("objective.taps", settings.taps, known))
+    taps = list(_choose("objective.taps", settings.taps, known))
     if settings.layers is not None:
         _check_layer("objective.layers", settings.layers, taps)
         taps = taps[: settings.layers]
@@ -70,7 +70,7 @@ def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, f
 
 def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[str]:
     known = {"content": [architecture.content_tap], "hypercolumn": architecture.columns}
-    taps = _known("objective.content_taps", settings.content_taps, known)
+    taps = _choose("objective.content_taps", settings.content_taps, known)
     if settings.content_layer is None:
         return taps
     _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
@@ -92,7 +92,7 @@ def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None
     return matching
 
 
-def _known(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
+def _choose(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
     check_choice(setting, value, known)
     return known[value]
 

@@ -36,7 +36,7 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
     """
     with TemporaryDirectory() as folder:
         inputs = [
-            f"{role}={_stored(picture, Path(folder) / role)}"
+            f"{role}={_copy_picture(picture, Path(folder) / role)}"
             for role, picture in (("content", photo), ("style", painting))
         ]
         always = ["measures=none", "tracking=disabled", "progress=false", f"output={folder}"]
@@ -52,7 +52,7 @@ def stylize(photo: Photo, painting: Photo, *settings: str) -> Image.Image:
         return read_picture(path / pair["image"], (path / pair["image"]).read_bytes())
 
 
-def _stored(picture: Photo, path: Path) -> Path:
+def _copy_picture(picture: Photo, path: Path) -> Path:
     """Copy a picture to a path whose name needs no quotes on a command line."""
     if isinstance(picture, Image.Image):
         picture.save(path, format="PNG")

@@ -73,7 +73,8 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
         interrupt(outcome.signal)
     if outcome.path is None:
         sys.exit(1)
-    _tell(made(Path(outcome.path)), OmegaConf.select(composed, "save"))
+    save = OmegaConf.select(composed, "save")
+    _tell(made(Path(outcome.path)), None if save is None else os.path.expanduser(save))  # noqa: PTH111
 
 
 def _tell(files: Sequence[Path], save: str | None) -> None:
@@ -167,13 +168,13 @@ class CellTask:
         """Compute the cell, or skip it if its results exist; return the outcome."""
         start = time.monotonic()
         with handled(interrupt):
-            outcome = self._ended()
+            outcome = self._attempt()
         gc.collect()  # traced networks are reference cycles, and would pile up over a sweep
         return replace(outcome, seconds=round(time.monotonic() - start, 3))
 
-    def _ended(self) -> Outcome:
+    def _attempt(self) -> Outcome:
         try:
-            return self._computed()
+            return self._compute()
         except UserError as error:
             return Outcome("failed", 0.0, str(error))
         except Interrupted as error:
@@ -204,7 +205,7 @@ class CellTask:
         torch.backends.cudnn.allow_tf32 = bool(config.compute.tf32)
         return self.kind.build(config)
 
-    def _identified(self) -> Experiment:
+    def _identify(self) -> Experiment:
         """Return the experiment with a known identity; if it has none, note the reason for other workers."""
         try:
             experiment = self.built()
@@ -215,8 +216,8 @@ class CellTask:
             raise
         return experiment
 
-    def _computed(self) -> Outcome:
-        experiment = self._identified()
+    def _compute(self) -> Outcome:
+        experiment = self._identify()
         following = experiment.following()
         runs = [self._directory(experiment), *([None] if following is not None else [])]
         if why := self._given_up(experiment):
@@ -266,11 +267,11 @@ class CellTask:
             BusyError: Another process computes it.
         """
         try:
-            with self._claimed(experiment) as run:
+            with self._claim(experiment) as run:
                 self._note(runs)
                 if run.finished:
                     return "skipped", run.path
-                with logged(run.path / "run.log"), self._mirrored(experiment, run) as tracker:
+                with logged(run.path / "run.log"), self._tracker(experiment, run) as tracker:
                     logger.info("%s: %s", experiment.name, experiment.label)
                     experiment.compute(
                         Context(
@@ -286,7 +287,7 @@ class CellTask:
             self._note(runs)
             raise
 
-    def _claimed(self, experiment: Experiment) -> AbstractContextManager[Run]:
+    def _claim(self, experiment: Experiment) -> AbstractContextManager[Run]:
         config = experiment.config
         return self._store(experiment).claim(
             experiment.identity,
@@ -304,7 +305,7 @@ class CellTask:
         )
 
     @contextmanager
-    def _mirrored(self, experiment: Experiment, run: Run) -> Iterator[Tracker]:
+    def _tracker(self, experiment: Experiment, run: Run) -> Iterator[Tracker]:
         """Yield the tracker of its W&B run, whose id is the run directory's, so that a retry resumes it."""
         settings, place = experiment.config.tracking, self.place
         own = [] if place is None else place.own
@@ -336,8 +337,8 @@ def _announce(outcome: Outcome, place: CellPlace | None, own: Sequence[str] | No
         return
     where = f" → {escape(outcome.path)}" if outcome.path is not None else ""
     left = place.sweep.time_left() if place is not None else ""
-    told = f"{start} {outcome.state} in {duration(outcome.seconds)}{where}{f', {left}' if left else ''}"
-    console.print(told.lstrip())
+    line = f"{start} {outcome.state} in {duration(outcome.seconds)}{where}{f', {left}' if left else ''}"
+    console.print(line.lstrip())
 
 
 def _say_waiting(path: Path) -> None:

@@ -22,6 +22,10 @@ _REMEDY = (
     "names it: --config-dir=my/conf."
 )
 
+_TRAIN_ANEW = (
+    "This version does not have it: if an older version of this project trained the network, train it anew."
+)
+
 
 def check_stored(config: Any, source: Path, *own: Path) -> None:
     """Raise unless each `_target_` of a stored config stands in a file of `conf/` or of `--config-dir`.
@@ -41,7 +45,8 @@ def check_stored(config: Any, source: Path, *own: Path) -> None:
         is_target = key.rpartition(".")[2] == "_target_"
         if is_target and not (isinstance(value, str) and value in known):
             rule = "should build only what conf/ names"
-            raise WeightsError("run", rule, f"{key}={value!r} in {source}", _REMEDY)
+            remedy = _TRAIN_ANEW if str(value).startswith("swag_repro.") else _REMEDY
+            raise WeightsError("run", rule, f"{key}={value!r} in {source}", remedy)
         if isinstance(value, str) and "${" in value:
             rule = "should have a config without interpolations"
             raise WeightsError("run", rule, f"{key}={value!r} in {source}", _REMEDY)

@@ -142,7 +142,7 @@ class Temperature:
         return highest.clamp_min(torch.finfo(highest.dtype).tiny)  # a dead layer stays uniform
 
     def __str__(self) -> str:
-        return f"peak/{_shown(self._number)}" if self._adaptive else _shown(self._number)
+        return f"peak/{_shortest_text(self._number)}" if self._adaptive else _shortest_text(self._number)
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Scale:
         return at_least_float32(features) * self.factor
 
     def __str__(self) -> str:
-        return f"{self.name}(factor={_shown(self.factor)})"
+        return f"{self.name}(factor={_shortest_text(self.factor)})"
 
 
 class Log1p:
@@ -263,7 +263,7 @@ class Power:
         return features.sign() * compressed
 
     def __str__(self) -> str:
-        return f"{self.name}(exponent={_shown(self.exponent)})"
+        return f"{self.name}(exponent={_shortest_text(self.exponent)})"
 
 
 def at_least_float32(features: Tensor) -> Tensor:
@@ -271,7 +271,7 @@ def at_least_float32(features: Tensor) -> Tensor:
     return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
-def _shown(value: float) -> str:
+def _shortest_text(value: float) -> str:
     """Return the number as text, short if possible, and different for different numbers."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))

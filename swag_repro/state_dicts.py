@@ -176,7 +176,7 @@ def load_weights(
     if not found:
         raise _not_a_state_dict(source, f"a {type(content).__name__} of something else")
     whole = _whole(found, wanted, unwrapped=False) or _whole(found, wanted, unwrapped=True)
-    chosen = _chosen(whole, source, part) if whole else _nearest(found, wanted)
+    chosen = _select(whole, source, part) if whole else _nearest(found, wanted)
     state = wanted.usable(chosen.state)
     if problems := wanted.problems(state):
         raise WeightsError(
@@ -219,7 +219,7 @@ def _todays(key: str) -> str:
     return OLD_DENSENET.sub(r"\1\2.", plain)
 
 
-def _chosen(parts: Sequence[Part], source: str, name: str | None) -> Part:
+def _select(parts: Sequence[Part], source: str, name: str | None) -> Part:
     named = {part.name or ".": part for part in parts}
     if name is None and len(parts) == 1:
         return parts[0]

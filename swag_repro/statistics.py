@@ -19,6 +19,9 @@ from torch.linalg import vecdot
 from swag_repro.errors import NonFiniteError
 from swag_repro.smoothing import Smoothing, at_least_float32
 
+Features = Mapping[str, Tensor]
+"""Tap → activations `(A, D, H, W)`."""
+
 # The number of values processed at a time: few enough for the cache, enough to outweigh the calls.
 BLOCK = 1 << 18
 # e^−87 adds nothing to the peak's e^0, not even four million times. Below it exp underflows and is ten times
@@ -335,7 +338,7 @@ def _at_scales(scales: Mapping[str, float], sums: _Sums) -> Iterator[Statistic]:
 
 
 def activation_statistics(
-    network: Callable[[Tensor], Mapping[str, Tensor]], images: Tensor, smoothing: Smoothing
+    network: Callable[[Tensor], Features], images: Tensor, smoothing: Smoothing
 ) -> Iterator[tuple[str, Statistic]]:
     """Yield all statistics of all taps for one batch of images.
 

@@ -248,9 +248,9 @@ class RunWeights(StoredWeights):
 
     def _directory(self, architecture: Architecture) -> Path:
         runs = Path(self.output).expanduser() / "runs"
-        return self._only_one(runs, architecture) if self.run is None else self._given(runs, architecture)
+        return self._only_one(runs, architecture) if self.run is None else self._of_run(runs, architecture)
 
-    def _given(self, runs: Path, architecture: Architecture) -> Path:
+    def _of_run(self, runs: Path, architecture: Architecture) -> Path:
         directory = runs / str(self.run)
         settings = _training_settings(directory)
         if settings is None or not is_finished(directory):

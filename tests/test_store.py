@@ -256,8 +256,8 @@ def _seen(root):
     """All that a reader takes from the one run: what is in it, or the error."""
     try:
         (record,) = all_runs(root, skipped=lambda _, why: (_ for _ in ()).throw(why))
-        told = record.read("images/one.png"), record.rows().to_pylist(), record.config, record.identity
-        return told, replace(record.status, started_at="", seconds=0, peak_memory_bytes=0)
+        kept = record.read("images/one.png"), record.rows().to_pylist(), record.config, record.identity
+        return kept, replace(record.status, started_at="", seconds=0, peak_memory_bytes=0)
     except StoreError as error:
         return str(error)
 
@@ -313,14 +313,14 @@ def test_a_damaged_run_is_told_and_computed_again(name, missing, tmp_path):
         path.unlink()
     else:
         _flip(path, 20 if name != "images/one.png" else 1, 0)
-    told = []
+    reports = []
     with Store(tmp_path).claim(
-        IDENTITY, **DETAILS, damaged=lambda at, files: told.append((at, files))
+        IDENTITY, **DETAILS, damaged=lambda at, files: reports.append((at, files))
     ) as run:
         assert not run.finished
         fill(run)
     gone = missing and name == "status.json"  # it looks like a run that was killed before it had a status
-    assert told == ([] if gone else [(directory(tmp_path), [name])])
+    assert reports == ([] if gone else [(directory(tmp_path), [name])])
     assert _seen(tmp_path) == whole
 
 

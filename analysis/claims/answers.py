@@ -75,16 +75,16 @@ class Answer:
     run_ids: tuple[str, ...]
 
 
-def answer(units: pd.DataFrame, asked: Inquiry) -> Answer:
+def answer(numbers: pd.DataFrame, asked: Inquiry) -> Answer:
     """Return the answer of a sweep's numbers, which come from `load_numbers`.
 
     Raises:
         ClaimError: The question names a column or value that the numbers don't have, or leaves several of
             them open; or there are too few pairs or seeds, or not the same on both sides.
     """
-    rows = _chosen(units, asked)
-    _check_told(rows, asked)
-    values = _compared(_reduced(rows, asked), asked)
+    rows = _select_rows(numbers, asked)
+    _check_no_mixing(rows, asked)
+    values = _difference(_one_number_each(rows, asked), asked)
     try:
         table = by_pair_and_seed(values)
     except ValueError as error:
@@ -94,21 +94,21 @@ def answer(units: pd.DataFrame, asked: Inquiry) -> Answer:
     return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
 
 
-def _chosen(units: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
-    rows = units
+def _select_rows(numbers: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
+    rows = numbers
     compare = asked.question.compare
     sides = {compare.column: [*compare.these, *compare.against]} if compare is not None else {}
     for column, values in (asked.where | sides).items():
         if column not in rows:
             rule = "should ask for a column of the numbers"
-            known = ", ".join(name for name in _columns(units) if len(units[name].unique()) > 1)
+            known = ", ".join(name for name in _columns(numbers) if len(numbers[name].unique()) > 1)
             raise ClaimError(_name(asked), rule, column, f"There are {known}.")
         if absent := [value for value in values if not _among(rows[column], [value]).any()]:
             rule = f"should ask for a {column} that there is"
             known = ", ".join(map(str, rows[column].unique()[:20]))
             raise ClaimError(_name(asked), rule, absent[0], f"There are {known}.")
         rows = rows[_among(rows[column], values)]
-    return rows.assign(asked=_wanted(rows, asked))
+    return rows.assign(asked=_question_values(rows, asked))
 
 
 def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
@@ -117,7 +117,7 @@ def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
     return column.isin([*known, *map(as_text, known)]) | (column.isna() & (None in values))
 
 
-def _wanted(rows: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
+def _question_values(rows: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
     value = asked.question.value
     column = value if value in ("gain", "relative") else "value"
     if column not in rows or rows[column].isna().any():
@@ -127,15 +127,17 @@ def _wanted(rows: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
     return numbers.map(math.log2) if value == "log2" else numbers
 
 
-def _check_told(rows: pd.DataFrame, asked: Inquiry) -> None:
+def _check_no_mixing(rows: pd.DataFrame, asked: Inquiry) -> None:
     """Raise if the mean would mix values of a column that the question does not name."""
     compare, along = asked.question.compare, asked.question.along
-    told = {*asked.where, SEED, *([compare.column] if compare else []), *([along.column] if along else [])}
-    keys = [name for name in told if name in rows]
+    named = {*asked.where, SEED, *([compare.column] if compare else []), *([along.column] if along else [])}
+    keys = [name for name in named if name in rows]
     groups = (
         rows.groupby(keys, dropna=False).ngroup().to_numpy() if keys else np.zeros(len(rows), dtype=np.int64)
     )
-    open_ = [column for column in _columns(rows) if column not in told and not _follows(rows[column], groups)]
+    open_ = [
+        column for column in _columns(rows) if column not in named and not _follows(rows[column], groups)
+    ]
     if open_:
         rule = "should say which, or compare them"
         found = f"several values of {', '.join(open_)}"
@@ -154,7 +156,7 @@ def _follows(column: pd.Series[Any], groups: NDArray[np.integer[Any]]) -> bool:
     return len(np.unique(together)) == len(np.unique(groups))
 
 
-def _reduced(rows: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
+def _one_number_each(rows: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
     """Return one number for each pair, seed and value of the compared column."""
     question = asked.question
     sides = [question.compare.column] if question.compare is not None else []
@@ -180,7 +182,7 @@ def _along(part: pd.DataFrame, along: Along) -> float:
     return float(spearmanr(part[along.column].to_numpy(float), values).statistic)
 
 
-def _compared(numbers: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
+def _difference(numbers: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
     compare = asked.question.compare
     keys = ["pair", "seed"]
     if compare is None:
@@ -218,7 +220,7 @@ def _answer(table: Numbers, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
         size=size, size_low=size_low, size_high=size_high,
         p_holds=float(((distances <= 0).sum() + 1) / (BOOTSTRAP_DRAWS + 1)),
         p_refuted=float(((distances > 0).sum() + 1) / (BOOTSTRAP_DRAWS + 1)),
-        pairs_needed=_needed(size),
+        pairs_needed=_pairs_needed(size),
         run_ids=run_ids,
     )  # fmt: skip
 
@@ -233,7 +235,7 @@ def _distance(values: Numbers, expect: Expect) -> Numbers:
     return np.subtract(expect.within, np.abs(values))
 
 
-def _needed(size: float) -> int | None:
+def _pairs_needed(size: float) -> int | None:
     """Return the needed pairs; None if the mean lies on the threshold, or very far from it."""
     if not LEAST_EFFECT < abs(size) < MOST_EFFECT:
         return None

@@ -223,7 +223,7 @@ def read_evidence(folder: Path = CLAIMS_FOLDER) -> Evidence:
             sweep.
     """
     path = folder / f"{EVIDENCE}.yaml"
-    evidence: Evidence = _checked(path, Evidence)
+    evidence: Evidence = _load_as(path, Evidence)
     for name, sweep in evidence.sweeps.items():
         _one_of(path, f"{name}.entry", sweep.entry, CLAIM_ENTRIES)
         if sweep.beside is not None:
@@ -238,7 +238,7 @@ def read_claims(sweeps: Mapping[str, EvidenceSweep], folder: Path = CLAIMS_FOLDE
         ClaimError: A file is malformed, or asks a question that can't have an answer.
     """
     paths = [path for path in sorted(folder.glob("*.yaml")) if path.stem != EVIDENCE]
-    claims = {path.stem: _checked(path, Claim) for path in paths}
+    claims = {path.stem: _load_as(path, Claim) for path in paths}
     for path, claim in zip(paths, claims.values(), strict=True):
         if bool(claim.questions) == bool(claim.untestable):
             rule = "should have questions, or say why it is untestable"
@@ -252,22 +252,22 @@ def inquiries(name: str, claim: Claim, evidence: Evidence) -> list[Inquiry]:
     """Return a claim's questions: one for each choice of `each`, and for each judge of a judged statistic."""
     found = []
     for title, question in claim.questions.items():
-        statistics = {*_listed(question.where.get("statistic")), *question.each.get("statistic", [])}
+        statistics = {*_as_list(question.where.get("statistic")), *question.each.get("statistic", [])}
         judged = bool(statistics & {*MEASURES, *TERMS})
         each = question.each | ({"judge": evidence.judges_of(question.evidence)} if judged else {})
         for values in product(*each.values()):
             choice = dict(zip(each, values, strict=True))
             words = ", ".join([title, *map(str, choice.values())])
-            where = {column: _listed(value) for column, value in (question.where | choice).items()}
+            where = {column: _as_list(value) for column, value in (question.where | choice).items()}
             found.append(Inquiry(name, words, question, where))
     return found
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def _loaded(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except (*MALFORMED, OmegaConfBaseException) as error:
@@ -277,10 +277,10 @@ def _loaded(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _checked(path: Path, kind: type) -> Any:
+def _load_as(path: Path, kind: type) -> Any:
     """Return the content as an instance of `kind`."""
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), _loaded(path)))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), _load(path)))
     except (OmegaConfBaseException, ValueError) as error:
         rule, found = f"should be a {kind.__name__.lower()}", str(error).splitlines()[0]
         raise ClaimError(str(path), rule, found, "conf/claims shows some.") from error

@@ -74,7 +74,7 @@ class Ledger:
         """One row for each question: its answer, its state, and p by Holm's correction over all answers."""
         rows = pd.DataFrame([_row(entry) for entry in self.entries])
         if self.earlier is not None:
-            rows = _kept(rows, self.earlier)
+            rows = _fill_from_earlier(rows, self.earlier)
         known = rows["mean"].notna()
         ends = rows.loc[known, ["p_holds", "p_refuted"]].astype(float)
         smaller = (2 * ends.min(axis="columns")).clip(upper=1.0)
@@ -152,7 +152,8 @@ def load_ledger(
     """
     check_output(runs)
     columns = {name for claim in claims.values() for one in claim.questions.values() for name in one.columns}
-    sources = {name: _source(name, evidence, overrides, runs, columns) for name in _wanted(claims, evidence)}
+    named = _named_sweeps(claims, evidence)
+    sources = {name: _source(name, evidence, overrides, runs, columns) for name in named}
     if sources and all(source.refused for source in sources.values()):
         raise next(source.refused for source in sources.values() if source.refused)
     entries = [
@@ -168,7 +169,8 @@ def evidence_commands(
     claims: dict[str, Claim], evidence: Evidence, overrides: Sequence[str], runs: Path
 ) -> list[str]:
     """Return the commands, as typed, that compute all evidence of these claims; cheap sweeps come first."""
-    wanted = dict.fromkeys(part for name in _wanted(claims, evidence) for part in evidence.together(name))
+    named = _named_sweeps(claims, evidence)
+    wanted = dict.fromkeys(part for name in named for part in evidence.together(name))
     return [one for name in wanted for one in _computing(name, evidence, overrides, runs)]
 
 
@@ -177,7 +179,7 @@ def _computing(name: str, evidence: Evidence, overrides: Sequence[str], runs: Pa
     return [shlex.join(one) for one in found]
 
 
-def _wanted(claims: dict[str, Claim], evidence: Evidence) -> list[str]:
+def _named_sweeps(claims: dict[str, Claim], evidence: Evidence) -> list[str]:
     named = {question.evidence for claim in claims.values() for question in claim.questions.values()}
     return [name for name in evidence.sweeps if name in named]
 
@@ -243,7 +245,7 @@ def _row(entry: Entry) -> dict[str, object]:
     }
 
 
-def _kept(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
+def _fill_from_earlier(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     """Return the rows; one without an answer takes that of an earlier ledger that asked the same."""
     kept = earlier.reindex(pd.MultiIndex.from_frame(rows[SAME])).set_axis(rows.index)
     taken = rows["mean"].isna() & kept["mean"].notna()

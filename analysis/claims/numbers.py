@@ -63,7 +63,7 @@ def load_numbers(
     if sweep.entry not in PICTURED:
         data = tables.load_tables(given, runs, sweep.entry, partial=False)
         return _with_settings(_of_layers(data), data, asked), [data]
-    behind = list(_judged(given, judges, runs, sweep.entry))
+    behind = list(_tables_by_judge(given, judges, runs, sweep.entry))
     known = [(judge, data) for judge, data in zip(judges, behind, strict=True) if _knows(data)]
     parts = [_with_settings(_measures(data).assign(judge=judge), data, asked) for judge, data in known]
     own = [_losses(behind[0]), _pictured(behind[0])]
@@ -71,7 +71,7 @@ def load_numbers(
     return pd.concat(parts, ignore_index=True), behind
 
 
-def _judged(given: Sequence[str], judges: Sequence[str], runs: Path, entry: str) -> Iterator[Tables]:
+def _tables_by_judge(given: Sequence[str], judges: Sequence[str], runs: Path, entry: str) -> Iterator[Tables]:
     """Yield the tables of each judge; cells are composed only once."""
     cells: list[Cell] = []
     for judge in judges:
@@ -118,7 +118,7 @@ def _of_layers(data: Tables) -> pd.DataFrame:
 
 def _measures(data: Tables) -> pd.DataFrame:
     """Return the judge's measures of finished pictures."""
-    measured = _paired(data.measures)
+    measured = _add_pairs(data.measures)
     final = measured[measured["iteration"].isna()]
     same = ["cell", "pair", "statistic"]
     starts = measured[measured["iteration"] == 0].set_index(same)["value"].rename("start")
@@ -135,12 +135,12 @@ def _losses(data: Tables) -> pd.DataFrame:
     firsts = firsts.melt(pair, var_name="statistic", value_name="first")
     own = own.merge(firsts, on=[*pair, "statistic"], how="left")
     relative = own["value"] / own["first"].where(own["first"] > 0)
-    return _paired(_cells(data).merge(own.assign(relative=relative), on="run_id"))
+    return _add_pairs(_cells(data).merge(own.assign(relative=relative), on="run_id"))
 
 
 def _pictured(data: Tables) -> pd.DataFrame:
     """Return numbers of the finished pictures' pixels: spectral centroids, and distances of fused ones."""
-    pairs = _paired(_cells(data).merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id"))
+    pairs = _add_pairs(_cells(data).merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id"))
     pictures = [data.picture(cell, name) for cell, name in zip(pairs["cell"], pairs["image"], strict=True)]
     centroids = [spectral_centroid(picture) for picture in pictures]
     spectra = pairs.assign(statistic="spectral_centroid", value=centroids)
@@ -196,7 +196,7 @@ def _cells(data: Tables) -> pd.DataFrame:
     return data.runs["run_id"].rename_axis("cell").reset_index()
 
 
-def _paired(numbers: pd.DataFrame) -> pd.DataFrame:
+def _add_pairs(numbers: pd.DataFrame) -> pd.DataFrame:
     return numbers.assign(pair=numbers["content"] + " × " + numbers["style"])
 
 
@@ -208,6 +208,6 @@ def _with_settings(numbers: pd.DataFrame, data: Tables, asked: Collection[str]) 
     ]
     runs = data.runs.drop(columns=[*RUNS.names, *NUMBER_COLUMNS, "content", "style"], errors="ignore")
     kept = [name for name in runs if name in (*asked, SEED) or len(runs[name].unique()) > 1]
-    units = numbers[known].join(runs[kept], on="cell")
-    seeds = units[SEED].fillna(0) if SEED in units else 0
-    return units.assign(seed=seeds)
+    joined = numbers[known].join(runs[kept], on="cell")
+    seeds = joined[SEED].fillna(0) if SEED in joined else 0
+    return joined.assign(seed=seeds)

@@ -107,8 +107,8 @@ def markdown(ledger: Ledger) -> str:
 
 
 def _line_of_claim(row: Mapping[Hashable, Any]) -> str:
-    told = f"{row['text']} {row['notes']}".strip()
-    return f"| {row['claim']} | **{row['verdict']}** | {told} | {row['paper']}, {row['source']} |"
+    statement = f"{row['text']} {row['notes']}".strip()
+    return f"| {row['claim']} | **{row['verdict']}** | {statement} | {row['paper']}, {row['source']} |"
 
 
 def _line_of_question(row: Mapping[Hashable, Any]) -> str:

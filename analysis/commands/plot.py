@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from analysis.commands import Commands, add, add_partial, add_results
+from swag_repro.runs.files import path_of
 
 INTERVAL_NAMES = ("se", "sd", "ci", "range")
 
@@ -30,7 +31,7 @@ def register(commands: Commands) -> None:
         help="around means: standard error (se), standard deviation, bootstrap interval, lowest to highest",
     )  # fmt: skip
     parser.add_argument(
-        "--style", type=Path, metavar="FILE", help="settings of matplotlib, as in matplotlibrc"
+        "--style", type=path_of, metavar="FILE", help="settings of matplotlib, as in matplotlibrc"
     )
     parser.add_argument("--width", type=_inches, default=7.16, metavar="INCHES", help="of the figure (7.16)")
     parser.add_argument(
@@ -61,4 +62,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterable[str]:
     data = plot.load(asked, Wanted.of(overrides, options.output), partial=options.allow_partial)
     drawn = plot.make(data, interval=options.interval, layout=layout)
     folder = options.results / "plot" / data.group
-    return map(str, plot.save(drawn, data, folder, file_stem(data.asked.name), layout))
+    return map(
+        str,
+        plot.save(
+            drawn, data, folder, file_stem(replace(asked, x=data.asked.x, y=data.asked.y).name), layout
+        ),
+    )

@@ -37,16 +37,16 @@ def register(commands: Commands) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[str]:
     """Yield lines that show the progress, or watch it."""
-    look = _look(options.output, overrides)
+    read = _reader(options.output, overrides)
     if options.json:
-        yield json.dumps(look().to_plain(), indent=1)
+        yield json.dumps(read().to_plain(), indent=1)
     elif options.watch and sys.stdout.isatty():
-        _watch(look)
+        _watch(read)
     else:
-        yield from drawn(look().shown(), soft_wrap=True)
+        yield from drawn(read().shown(), soft_wrap=True)
 
 
-def _look(output: Path, overrides: Sequence[str]) -> Callable[[], GridProgress]:
+def _reader(output: Path, overrides: Sequence[str]) -> Callable[[], GridProgress]:
     """Return a function that reads the progress of a sweep, or of a command's cells."""
     from analysis.progress import of_command, of_sweep
     from experiments.asking import sweep_of
@@ -55,11 +55,11 @@ def _look(output: Path, overrides: Sequence[str]) -> Callable[[], GridProgress]:
     return partial(of_command, overrides, output) if sweep is None else partial(of_sweep, sweep)
 
 
-def _watch(look: Callable[[], GridProgress]) -> None:
+def _watch(read: Callable[[], GridProgress]) -> None:
     from rich.live import Live
 
     with Live(auto_refresh=False) as live:
-        while not (progress := look()).complete:
+        while not (progress := read()).complete:
             live.update(progress.shown(), refresh=True)
             time.sleep(EVERY)
         live.update(progress.shown(), refresh=True)

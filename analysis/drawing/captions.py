@@ -55,14 +55,14 @@ def arms(data: Stylizations, varied: Sequence[str] = (), shown: int | None = Non
 
 def weights_of_arms(arms: Iterable[Arm]) -> str:
     """Return the weights behind each prefix, network by network only if networks have different weights."""
-    told: dict[str, dict[str, dict[str, None]]] = {}
+    by_prefix: dict[str, dict[str, dict[str, None]]] = {}
     for arm in arms:
         prefix = labels.PREFIX[arm.config["weights"]["name"]]
-        told.setdefault(prefix, {}).setdefault(arm.config["network"]["label"], {})[arm.weights] = None
-    return "; ".join(f"{prefix}: {_used(networks)}" for prefix, networks in told.items())
+        by_prefix.setdefault(prefix, {}).setdefault(arm.config["network"]["label"], {})[arm.weights] = None
+    return "; ".join(f"{prefix}: {_weights_of_networks(networks)}" for prefix, networks in by_prefix.items())
 
 
-def _used(networks: Mapping[str, Iterable[str]]) -> str:
+def _weights_of_networks(networks: Mapping[str, Iterable[str]]) -> str:
     used = {network: " / ".join(weights) for network, weights in networks.items()}
     if len(set(used.values())) == 1:
         return next(iter(used.values()))

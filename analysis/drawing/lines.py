@@ -67,13 +67,15 @@ _LETTER, HANDLE, _ROW = 0.06, 0.63, 0.16
 """Inches in a legend: a letter, a line with the space around it, and a row."""
 
 
-def looks(names: Sequence[str]) -> list[LineStyle]:
-    """Return the look of each network, or of other kinds of lines; the paper's five networks keep theirs.
+def line_styles(names: Sequence[str]) -> list[LineStyle]:
+    """Return the style of each network, or of other kinds of lines; the paper's five networks keep theirs.
 
     Args:
-        names: Names of the networks. The first of several equal names has the network's own look.
+        names: Names of the networks. The first of several equal names has the network's own style.
     """
-    free = iter([*OTHERS, *(look for name, look in NETWORK_STYLES.items() if name not in names)] * len(names))
+    free = iter(
+        [*OTHERS, *(style for name, style in NETWORK_STYLES.items() if name not in names)] * len(names)
+    )
     step = (THICK - THIN) / max(len(names) - 1, 1)
     return [
         replace(
@@ -84,28 +86,28 @@ def looks(names: Sequence[str]) -> list[LineStyle]:
     ]
 
 
-def graded(count: int) -> list[LineStyle]:
-    """Return a number of looks, from dark to light."""
-    markers = [look.marker for look in (*NETWORK_STYLES.values(), *OTHERS)]
+def graded_styles(count: int) -> list[LineStyle]:
+    """Return a number of line styles, from dark to light."""
+    markers = [style.marker for style in (*NETWORK_STYLES.values(), *OTHERS)]
     colors = sns.color_palette("viridis", count + 1).as_hex()[:count]  # the last is too light for lines
     return [LineStyle(color, markers[index % len(markers)]) for index, color in enumerate(colors)]
 
 
-def looks_of(table: pd.DataFrame) -> dict[str, LineStyle]:
-    """Return the look of each `label` of a table, in its order, chosen by the `network.name` beside it."""
+def styles_of(table: pd.DataFrame) -> dict[str, LineStyle]:
+    """Return the style of each `label` of a table, in its order, chosen by the `network.name` beside it."""
     first = table.drop_duplicates("label")
-    return dict(zip(first["label"], looks(first["network.name"].tolist()), strict=True))
+    return dict(zip(first["label"], line_styles(first["network.name"].tolist()), strict=True))
 
 
-def smoothed(look: LineStyle, smoothing: int) -> LineStyle:
-    """Return a look for a smoothing: dashed, with rings as markers; smoothing 0 leaves it as it is."""
+def smoothed_style(style: LineStyle, smoothing: int) -> LineStyle:
+    """Return a line style for a smoothing: dashed, with rings as markers; smoothing 0 leaves it as it is."""
     if smoothing == 0:
-        return look
-    return replace(look, dash=DASHES[(smoothing - 1) % len(DASHES)], hollow=True, width=THIN)
+        return style
+    return replace(style, dash=DASHES[(smoothing - 1) % len(DASHES)], hollow=True, width=THIN)
 
 
 def draw_lines(
-    axis: Axes, table: pd.DataFrame, looks: Mapping[str, LineStyle], *, aside: float = ASIDE, **options: Any
+    axis: Axes, table: pd.DataFrame, styles: Mapping[str, LineStyle], *, aside: float = ASIDE, **options: Any
 ) -> None:
     """Draw seaborn's lines of means, one for each `label` of the table.
 
@@ -114,61 +116,63 @@ def draw_lines(
     Args:
         axis: The panel.
         table: One row for each value.
-        looks: Looks by label; the first is drawn first.
+        styles: Line styles by label; the first is drawn first.
         aside: Points by which lines at one place stand beside each other; their x values tell where they
             belong.
         options: Options of `seaborn.lineplot`: `x`, `y` and `errorbar`.
     """
-    names = [name for name in looks if (table["label"] == name).any()]
+    names = [name for name in styles if (table["label"] == name).any()]
     sns.lineplot(
         table, hue="label", style="label", size="label", hue_order=names, style_order=names, size_order=names,
-        palette={name: looks[name].color for name in names}, markers={n: looks[n].marker for n in names},
-        dashes={name: looks[name].dash or "" for name in names},
-        sizes={name: looks[name].width for name in names},
+        palette={name: styles[name].color for name in names}, markers={n: styles[n].marker for n in names},
+        dashes={name: styles[name].dash or "" for name in names},
+        sizes={name: styles[name].width for name in names},
         legend=False, ax=axis, err_kws={"linewidth": 0}, **options,
     )  # fmt: skip
-    places = list(dict.fromkeys((look.color, look.marker) for look in looks.values()))
+    places = list(dict.fromkeys((style.color, style.marker) for style in styles.values()))
     for name, line, band in zip(names, axis.get_lines(), axis.collections, strict=True):
-        look = looks[name]
-        line.set(label=name, markeredgecolor=look.color, markeredgewidth=0.8, markersize=4)
-        if look.hollow:
+        style = styles[name]
+        line.set(label=name, markeredgecolor=style.color, markeredgewidth=0.8, markersize=4)
+        if style.hollow:
             line.set(markerfacecolor="none", markersize=7.5)
-        rank = places.index((look.color, look.marker)) - (len(places) - 1) / 2
+        rank = places.index((style.color, style.marker)) - (len(places) - 1) / 2
         shift = ScaledTranslation(rank * aside / 72, 0, axis.figure.dpi_scale_trans)
         for artist in (line, band):
             artist.set_transform(axis.transData + shift)
 
 
 def draw_points(
-    axis: Axes, table: pd.DataFrame, looks: Mapping[str, LineStyle], *, order: Sequence[str], **options: Any
+    axis: Axes, table: pd.DataFrame, styles: Mapping[str, LineStyle], *, order: Sequence[str], **options: Any
 ) -> None:
     """Draw seaborn's points of means with intervals, and the values behind them, a colour for each `label`.
 
     Args:
         axis: The panel. Set its scale afterwards, see `draw_lines`.
         table: One row for each value.
-        looks: Looks by label, side by side at each place.
+        styles: Line styles by label, side by side at each place.
         order: The places in order.
         options: Options of `seaborn.pointplot`: `x`, `y`, `errorbar` and `seed`.
     """
-    names, apart = list(looks), SPREAD * (1 - 1 / len(looks))
+    names, apart = list(styles), SPREAD * (1 - 1 / len(styles))
     shared: dict[str, Any] = {"x": options["x"], "y": options["y"], "hue": "label", "hue_order": names}
-    palette = {name: look.color for name, look in looks.items()}
+    palette = {name: style.color for name, style in styles.items()}
     sns.stripplot(
         table, **shared, order=order, palette=palette, dodge=True, size=2.4, alpha=0.4, jitter=0.12,
         legend=False, ax=axis,
     )  # fmt: skip
     sns.pointplot(
         table, **(shared | options), order=order, palette=palette, dodge=apart or False, linestyle="none",
-        markers=[look.marker for look in looks.values()], markersize=4.5, err_kws={"linewidth": 1.2},
+        markers=[style.marker for style in styles.values()], markersize=4.5, err_kws={"linewidth": 1.2},
         legend=False, ax=axis,
     )  # fmt: skip
-    for name, look in looks.items():
-        axis.plot([], [], color=look.color, marker=look.marker, linestyle="none", markersize=4.5, label=name)
+    for name, style in styles.items():
+        axis.plot(
+            [], [], color=style.color, marker=style.marker, linestyle="none", markersize=4.5, label=name
+        )
 
 
 def draw_seeds(
-    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], looks: Mapping[str, LineStyle], *, x: str
+    axis: Axes, table: pd.DataFrame, panel: tuple[str, str], styles: Mapping[str, LineStyle], *, x: str
 ) -> pd.DataFrame:
     """Draw lines of one statistic and definition, with bands from the lowest to the highest seed.
 
@@ -178,30 +182,30 @@ def draw_seeds(
         axis: The panel.
         table: One row for each `label`, seed, x, `statistic` and `definition`, with its `value`.
         panel: The statistic and definition.
-        looks: Looks by label.
+        styles: Line styles by label.
         x: The column of x.
     """
     statistic, definition = panel
     shown = table[(table["statistic"] == statistic) & (table["definition"] == definition)]
-    draw_lines(axis, shown, looks, x=x, y="value", errorbar=("pi", 100), aside=0)
+    draw_lines(axis, shown, styles, x=x, y="value", errorbar=("pi", 100), aside=0)
     return shown
 
 
-def intervals(axis: Axes, x: Any, y: Any, look: LineStyle, **options: Any) -> None:
+def intervals(axis: Axes, x: Any, y: Any, style: LineStyle, **options: Any) -> None:
     """Draw points with error bars that were computed elsewhere, and a line through them.
 
     Args:
         axis: The panel.
         x: The x values of the points.
         y: The y values of the points.
-        look: The look of the points.
+        style: The style of the points.
         options: Options of matplotlib's `errorbar`: `xerr`, `yerr` and `label`.
     """
-    dash = (0, look.dash) if look.dash else "-"
-    defaults: dict[str, Any] = {"linestyle": dash, "markersize": 4, "linewidth": look.width}
+    dash = (0, style.dash) if style.dash else "-"
+    defaults: dict[str, Any] = {"linestyle": dash, "markersize": 4, "linewidth": style.width}
     axis.errorbar(
-        x, y, color=look.color, marker=look.marker, markerfacecolor="white" if look.hollow else look.color,
-        markeredgewidth=0.9, elinewidth=0.9, **(defaults | options),
+        x, y, color=style.color, marker=style.marker, markeredgewidth=0.9,
+        markerfacecolor="white" if style.hollow else style.color, elinewidth=0.9, **(defaults | options),
     )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ RC: Any = {
     "figure.constrained_layout.w_pad": PAD,
     "figure.constrained_layout.hspace": 0,
     "figure.constrained_layout.wspace": 0,
-    "svg.hashsalt": "swag",  # the same figure has the same bytes
+    "svg.hashsalt": "swag",  # names within the file stay the same
     "pdf.fonttype": 42,  # letters stay letters: text in the PDF can be searched and copied
 }
 
@@ -123,7 +123,7 @@ PAPER = Layout()
 
 
 @contextmanager
-def _looks(layout: Layout) -> Iterator[None]:
+def _matplotlib_settings(layout: Layout) -> Iterator[None]:
     """Set matplotlib within the block: seaborn's ticks, the user's matplotlibrc, `RC`, the layout's."""
     own = {name for name in rcParams if name not in OF_WINDOWS and rcParams[name] != rcParamsDefault[name]}
     ticks = {name: value for name, value in sns.axes_style("ticks").items() if name not in own}
@@ -146,7 +146,7 @@ def figure(
         data: The data that it is drawn from; None if no run is behind it.
         layout: What the user chooses.
     """
-    with _looks(layout):
+    with _matplotlib_settings(layout):
         foot = LINE * (caption.count("\n") + 1) + 0.08 if layout.caption else 0.0
         drawn = Figure(figsize=(layout.width, sum(heights) + foot), dpi=DPI, layout="constrained")
         FigureCanvasAgg(drawn)

@@ -65,35 +65,37 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Curves:
 
 def make(curves: Curves) -> Figure:
     """Draw a row of panels for each held-out network: style against CFSD, and against SSIM."""
-    judges, looks = list(curves.table["judge"].dropna().unique()), _looks(curves)
-    height = _PANEL * len(judges) + lines.legend_height(list(looks))
+    judges, styles = list(curves.table["judge"].dropna().unique()), _styles(curves)
+    height = _PANEL * len(judges) + lines.legend_height(list(styles))
     with style.figure(height, caption=_caption(curves), data=curves) as (drawn, [part]):
         rows = part.subplots(len(judges), 2, squeeze=False, sharey="row")
         for row, judge in zip(rows, judges, strict=True):
             row[0].set(title=f"held-out network: {judge}", ylabel="style distance")
             for axis, measure in zip(row, CONTENT_MEASURE, strict=True):
-                _draw_panel(axis, curves.table[curves.table["judge"] == judge], looks, measure)
-        lines.add_legend(part, rows.flat, list(looks))
+                _draw_panel(axis, curves.table[curves.table["judge"] == judge], styles, measure)
+        lines.add_legend(part, rows.flat, list(styles))
     return drawn
 
 
-def _looks(curves: Curves) -> dict[str, LineStyle]:
-    """Return looks by label: colours for networks and losses, dashes for smoothings."""
+def _styles(curves: Curves) -> dict[str, LineStyle]:
+    """Return line styles by label: colours for networks and losses, dashes for smoothings."""
     runs = curves.tables.runs
     dashes, kinds = smoothing_numbers(runs), tables.line_numbers(runs, [WEIGHT, "smoothing"])
-    looks = lines.looks(list(runs["network.name"].groupby(kinds).first()))
+    styles = lines.line_styles(list(runs["network.name"].groupby(kinds).first()))
     cells = curves.table.groupby("label", sort=False)["cell"].first()
-    return {str(label): lines.smoothed(looks[kinds[cell]], dashes[cell]) for label, cell in cells.items()}
+    return {
+        str(label): lines.smoothed_style(styles[kinds[cell]], dashes[cell]) for label, cell in cells.items()
+    }
 
 
-def _draw_panel(axis: Axes, table: pd.DataFrame, looks: dict[str, LineStyle], content: str) -> None:
+def _draw_panel(axis: Axes, table: pd.DataFrame, styles: dict[str, LineStyle], content: str) -> None:
     shown = table.dropna(subset=[content, "style_distance"])
     for number, (label, line) in enumerate(shown.groupby("label", sort=False)):
         lines.intervals(
-            axis, line[content], line["style_distance"], looks[str(label)], label=label,
+            axis, line[content], line["style_distance"], styles[str(label)], label=label,
             xerr=line[f"{content}_error"].fillna(0), yerr=line["style_distance_error"].fillna(0),
         )  # fmt: skip
-        _name_ends(axis, line, content, looks[str(label)].color, -1 if number % 2 else 1)
+        _name_ends(axis, line, content, styles[str(label)].color, -1 if number % 2 else 1)
         marked = line[line["not_finished"] > 0]
         axis.scatter(
             marked[content], marked["style_distance"], s=70, facecolors="none", edgecolors=style.ALARM,

@@ -155,12 +155,12 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, dial: Dial, panel: tuple[str, s
     statistic, _ = panel
     layers = list(table.sort_values("position")["layer"].unique())
     colors = sns.color_palette("crest", len(layers)).as_hex()
-    looks = {
+    styles = {
         layer: LineStyle(color, LAYER_MARKERS[index % len(LAYER_MARKERS)])
         for index, (layer, color) in enumerate(zip(layers, colors, strict=True))
     }
     table = table.assign(label=table["layer"], x=table[dial.setting].map(dial.values.index))
-    lines.draw_seeds(axis, table, panel, looks, x="x")
+    lines.draw_seeds(axis, table, panel, styles, x="x")
     _name_values(axis, dial)
     axis.set(xlabel="", ylabel="")
     if statistic == "maximum":

@@ -141,14 +141,14 @@ def _side_by_side(modes: tuple[str, ...]) -> tuple[StatisticPanel, ...]:
 
 
 def _draw(points: Points, page: Page) -> Figure:
-    layers, looks = _layers(points.table), _looks(points.table)
+    layers, styles = _layers(points.table), _styles(points.table)
     networks = points.table["network"].nunique()
     names = max(label.count("\n") for label in layers.values())
-    height = _HEIGHT * page.rows + 0.13 * names + lines.legend_height(list(looks), networks) + 0.35
+    height = _HEIGHT * page.rows + 0.13 * names + lines.legend_height(list(styles), networks) + 0.35
     with style.figure(height, caption=_caption(page, points), data=points) as (drawn, [part]):
         axes = part.subplots(page.rows, 2, sharex=True, sharey="row" if page.compared else "none")
         for axis, panel in zip(axes.flat, page.panels, strict=True):
-            _draw_lines(axis, panel, points, looks)
+            _draw_lines(axis, panel, points, styles)
         for axis, panel in zip(axes.flat, page.panels, strict=True):  # the panels of a row may share a scale
             _scale(axis, panel, points)
         for axis in axes[-1]:
@@ -156,24 +156,24 @@ def _draw(points: Points, page: Page) -> Figure:
             axis.set(xlim=(min(layers) - 0.45, max(layers) + 0.45), xlabel="layer used by the losses")
         for axis in axes[:, 1] if page.compared else ():
             axis.set_ylabel("")
-        lines.add_legend(part, axes.flat, list(looks), networks)
+        lines.add_legend(part, axes.flat, list(styles), networks)
     return drawn
 
 
-def _looks(table: pd.DataFrame) -> dict[str, LineStyle]:
-    """Return looks by label, with a network's lines side by side."""
-    of_networks = lines.looks(list(table.groupby("network")["network.name"].first()))
+def _styles(table: pd.DataFrame) -> dict[str, LineStyle]:
+    """Return line styles by label, with a network's lines side by side."""
+    of_networks = lines.line_styles(list(table.groupby("network")["network.name"].first()))
     ordered = table.sort_values("network", kind="stable").drop_duplicates("label")
     return {
-        label: lines.smoothed(of_networks[network], smoothing)
+        label: lines.smoothed_style(of_networks[network], smoothing)
         for label, network, smoothing in ordered[["label", "network", "smoothing"]].itertuples(index=False)
     }
 
 
-def _draw_lines(axis: Axes, panel: StatisticPanel, points: Points, looks: dict[str, LineStyle]) -> None:
+def _draw_lines(axis: Axes, panel: StatisticPanel, points: Points, styles: dict[str, LineStyle]) -> None:
     known = panel.points(points.table).drop(columns=["mean", "low", "high", "images", "seeds"])
     seeds = known.merge(points.by_seed, on=POINT)
-    lines.draw_lines(axis, seeds, looks, x="position", y="mean", errorbar=("pi", 100))
+    lines.draw_lines(axis, seeds, styles, x="position", y="mean", errorbar=("pi", 100))
     axis.set(title=panel.title, xlabel="", ylabel=_AXES[panel.statistic])
 
 
@@ -190,12 +190,12 @@ def _layers(table: pd.DataFrame) -> dict[int, str]:
     """Return each position's label: its number, and below it the layer's names in the shown networks."""
     names = table.groupby("position")["layer"].unique()
     return {
-        position: "\n".join([str(position), *map(_broken, layers)])
+        position: "\n".join([str(position), *map(_break_name, layers)])
         for position, layers in zip(names.index, names, strict=True)
     }
 
 
-def _broken(name: str) -> str:
+def _break_name(name: str) -> str:
     """Return a long name, such as Conv2d_2b_3x3, on two lines, so that it does not touch its neighbour."""
     return name.replace("_", "_\n", 1) if len(name) > LONGEST_NAME else name
 

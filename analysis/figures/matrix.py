@@ -165,12 +165,12 @@ def _bands(matrix: Matrix) -> list[list[int]]:
 def _draw_panels(part: SubFigure, matrix: Matrix) -> None:
     """Draw the panels side by side, with one legend."""
     names = list(matrix.names.values())
-    looks = dict(zip(names, lines.looks(names), strict=True))
+    styles = dict(zip(names, lines.line_styles(names), strict=True))
     along = matrix.data.table["cell"].map(matrix.points.set_index("cell")["along"])
     axes = part.subplots(1, len(matrix.panels), squeeze=False)[0]
     for axis, (measure, name) in zip(axes, matrix.panels.items(), strict=True):
         lines.draw_lines(
-            axis, matrix.data.table.assign(along=along), looks, x="along", y=measure, errorbar="se"
+            axis, matrix.data.table.assign(along=along), styles, x="along", y=measure, errorbar="se"
         )
         axis.set(label=measure, title=name, xlabel=matrix.columns.axis, ylabel="")
         _scale(axis, matrix, measure)

@@ -190,31 +190,31 @@ def _effects(data: Mechanism) -> Figure:
     names = {key: list(effects[key].unique()) for key in ("effect", "network")}
     row, color = sorted(names, key=lambda key: -len(names[key]))
     known = data.points.groupby("network")["network.name"].first().rename(data.networks)
-    looks = lines.looks([known.get(name, name) for name in names[color]])
-    looks_of = dict(zip(names[color], looks, strict=True))
+    styles = lines.line_styles([known.get(name, name) for name in names[color]])
+    styles_of = dict(zip(names[color], styles, strict=True))
     height = _WORDS + lines.legend_height(names[color])
-    height += max(len(names[row]), _FEWEST) * (0.1 + 0.06 * len(looks))
+    height += max(len(names[row]), _FEWEST) * (0.1 + 0.06 * len(styles))
     measures = list(effects["measure"].unique())
     with style.figure(height, caption=_caption(data), data=data) as (drawn, [part]):
         axes = part.subplots(1, len(measures), sharey=True, squeeze=False)[0]
         for axis, measure in zip(axes, measures, strict=True):
             own = effects[effects["measure"] == measure].set_index([color, row])
-            _draw_effects(axis, own, names[row], looks_of)
+            _draw_effects(axis, own, names[row], styles_of)
             axis.set(title=MEASURE_LABELS[measure], xlabel="difference of gains")
         _name_arms(axes[0], names[row])
         lines.add_legend(part, axes, names[color])
     return drawn
 
 
-def _draw_effects(axis: Axes, effects: pd.DataFrame, rows: list[str], looks: dict[str, LineStyle]) -> None:
+def _draw_effects(axis: Axes, effects: pd.DataFrame, rows: list[str], styles: dict[str, LineStyle]) -> None:
     axis.axvline(0, color="0.4", linewidth=0.7)
-    for rank, (name, look) in enumerate(looks.items()):
+    for rank, (name, line_style) in enumerate(styles.items()):
         if name not in effects.index:
             continue
         own = effects.loc[name].reindex(rows)
-        place = np.arange(len(rows)) + (rank - (len(looks) - 1) / 2) * 0.75 / len(looks)
+        place = np.arange(len(rows)) + (rank - (len(styles) - 1) / 2) * 0.75 / len(styles)
         ends = [own["mean"] - own["low"], own["high"] - own["mean"]]
-        lines.intervals(axis, own["mean"], place, look, xerr=ends, label=name, linestyle="none")
+        lines.intervals(axis, own["mean"], place, line_style, xerr=ends, label=name, linestyle="none")
 
 
 def _caption(data: Mechanism) -> str:

@@ -80,8 +80,8 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Comparison:
         CellsError: Runs are missing, ambiguous, don't belong together, or were not measured.
         StoreError: A run can't be read.
     """
-    optimized = tables.load_tables(_known(OPTIMIZED, overrides), runs, OPTIMIZED, partial=partial)
-    passes = [f"experiment={PASSES}", *_known(ONE_PASS, overrides)]
+    optimized = tables.load_tables(_overrides_of_side(OPTIMIZED, overrides), runs, OPTIMIZED, partial=partial)
+    passes = [f"experiment={PASSES}", *_overrides_of_side(ONE_PASS, overrides)]
     in_one = tables.load_tables(passes, runs, ONE_PASS, partial=partial)
     for data in (optimized, in_one):
         if not data.measures["statistic"].isin(TERMS).any():
@@ -103,7 +103,7 @@ def _check_pairs(table: pd.DataFrame) -> None:
         raise CellsError("pairs", "should be the same on both sides", found, "Give both the same images.")
 
 
-def _known(entry: str, overrides: Sequence[str]) -> list[str]:
+def _overrides_of_side(entry: str, overrides: Sequence[str]) -> list[str]:
     """Return the overrides that this side has; the optimisation also gets those that neither side has."""
     keys = {name: {field.name for field in fields(SCHEMAS[name])} for name in (OPTIMIZED, ONE_PASS)}
     roots = {override: _root(override) for override in overrides}
@@ -121,10 +121,10 @@ def _root(override: str) -> str:
 
 def _terms(data: Tables, entry: str) -> pd.DataFrame:
     measured = data.measures[data.measures["statistic"].isin(TERMS)]
-    names = labels.label(data.runs) if len(data.runs) > 1 else pd.Series("", index=data.runs.index)
-    told = [_NAMES[entry] + (f", {names[cell]}" if names[cell] else "") for cell in measured["cell"]]
+    cells = labels.label(data.runs) if len(data.runs) > 1 else pd.Series("", index=data.runs.index)
+    names = [_NAMES[entry] + (f", {cells[cell]}" if cells[cell] else "") for cell in measured["cell"]]
     kept = ["cell", "run_id", "content", "style", "iteration", "statistic", "definition", "value"]
-    return measured[kept].assign(entry=entry, label=told)
+    return measured[kept].assign(entry=entry, label=names)
 
 
 def _on_the_way(data: Tables) -> pd.DataFrame:
@@ -154,20 +154,20 @@ def _at_once(data: Tables) -> pd.DataFrame:
 
 def make(comparison: Comparison) -> Figure:
     """Draw both terms over iterations, and the style term over seconds."""
-    looks = _looks(comparison)
-    height = _HEIGHT + lines.legend_height(list(looks))
+    styles = _styles(comparison)
+    height = _HEIGHT + lines.legend_height(list(styles))
     with style.figure(height, caption=_caption(comparison), data=comparison) as (drawn, [part]):
         axes = part.subplots(1, 3)
         for axis, term, title in zip(axes, TERM, ("(a) Style", "(b) Content"), strict=False):
-            _draw_iterations(axis, comparison, term, looks)
+            _draw_iterations(axis, comparison, term, styles)
             axis.set(title=title, xlabel="iterations of the optimisation", ylabel=TERM[term])
-        _draw_seconds(axes[2], comparison, looks)
-        lines.add_legend(part, axes, list(looks))
+        _draw_seconds(axes[2], comparison, styles)
+        lines.add_legend(part, axes, list(styles))
     return drawn
 
 
-def _looks(comparison: Comparison) -> dict[str, LineStyle]:
-    """Return looks by label: one colour for each side."""
+def _styles(comparison: Comparison) -> dict[str, LineStyle]:
+    """Return line styles by label: one colour for each side."""
     names = comparison.table.drop_duplicates("label")
     markers = {OPTIMIZED: "o", ONE_PASS: "D"}
     counts = names.groupby("entry").cumcount()
@@ -177,15 +177,15 @@ def _looks(comparison: Comparison) -> dict[str, LineStyle]:
     }
 
 
-def _draw_iterations(axis: Axes, comparison: Comparison, term: str, looks: Mapping[str, LineStyle]) -> None:
+def _draw_iterations(axis: Axes, comparison: Comparison, term: str, styles: Mapping[str, LineStyle]) -> None:
     optimized = comparison.of(OPTIMIZED, term)
-    own = {label: looks[label] for label in optimized["label"].unique()}
+    own = {label: styles[label] for label in optimized["label"].unique()}
     lines.draw_lines(axis, optimized, own, x="iteration", y="value", errorbar="se", aside=0)
     for label, values in comparison.of(ONE_PASS, term).groupby("label", sort=False)["value"]:
         mean, error = float(values.mean()), float(values.std() / np.sqrt(len(values)))
-        look = looks[str(label)]
-        axis.axhline(mean, color=look.color, linestyle=(0, look.dash) if look.dash else "-", linewidth=1.2)
-        axis.axhspan(mean - error, mean + error, color=look.color, alpha=0.2, linewidth=0)
+        color, dash = styles[str(label)].color, styles[str(label)].dash
+        axis.axhline(mean, color=color, linestyle=(0, dash) if dash else "-", linewidth=1.2)
+        axis.axhspan(mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
     axis.set_xscale("symlog", linthresh=1)
     axis.set_xlim(left=-0.2)
     ticks = [0, *(10**power for power in range(int(np.log10(optimized["iteration"].max())) + 1))]
@@ -193,13 +193,13 @@ def _draw_iterations(axis: Axes, comparison: Comparison, term: str, looks: Mappi
     style.set_scale(axis, "y", comparison.table[comparison.table["statistic"] == term]["value"])
 
 
-def _draw_seconds(axis: Axes, comparison: Comparison, looks: Mapping[str, LineStyle]) -> None:
+def _draw_seconds(axis: Axes, comparison: Comparison, styles: Mapping[str, LineStyle]) -> None:
     both = comparison.table[comparison.table["statistic"] == "style_term"]
     points = both.groupby(["entry", "label", "iteration"], dropna=False, sort=False)
     means = points.agg(seconds=("seconds", "mean"), value=("value", "mean"), error=("value", "sem"))
     for label, line in means.groupby("label", sort=False):
         lines.intervals(
-            axis, line["seconds"], line["value"], looks[str(label)], yerr=line["error"], label=label
+            axis, line["seconds"], line["value"], styles[str(label)], yerr=line["error"], label=label
         )
     axis.set(title="(c) Style, by time", xlabel="seconds a picture", ylabel=TERM["style_term"])
     style.set_scale(axis, "x", means["seconds"])
@@ -230,11 +230,11 @@ def _caption(comparison: Comparison) -> str:
     return captions.caption_lines(
         f"{len(pairs)} pairs ({labels.sizes(optimized)}); {', '.join(captions.objective(optimized))}. Terms "
         f"of the saved pictures by {judges}; means over pairs and their standard errors. "
-        f"{_reached(comparison)}"
+        f"{_break_even_sentence(comparison)}"
     )
 
 
-def _reached(comparison: Comparison) -> str:
+def _break_even_sentence(comparison: Comparison) -> str:
     """Return a sentence with the iterations at which the optimisation's mean style term meets one pass's."""
     optimized = comparison.of(OPTIMIZED, "style_term")
     term = comparison.of(ONE_PASS, "style_term")["value"].mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -29,6 +30,9 @@ _PANEL, _WORDS = 1.9, 0.5
 _COLUMNS, MOST = 3, 30
 """Panels side by side if nothing else sets their number, and the largest number of panels."""
 
+_Y_LETTERS = 28
+"""Letters of a line beside an axis."""
+
 _LETTER, _SLANT = 0.062, 35
 """Width of a letter below an axis in inches, and slant in degrees of words that would touch each other."""
 
@@ -50,23 +54,22 @@ class Drawing:
 
     Attributes:
         data: The observations.
-        points: Units of the observations, with the words of their `label`, `col` and `row`, and of x unless
-            it is a number.
-        looks: The looks by label.
+        points: The replicates, with the words of their `label`, `col` and `row`, and of x if it is no number.
+        styles: The line styles by label.
         places: The words of x in order; empty if x is a number.
         interval: A key of `INTERVALS`.
     """
 
     data: Observations
     points: pd.DataFrame
-    looks: dict[str, LineStyle]
+    styles: dict[str, LineStyle]
     places: list[str]
     interval: str
 
     @property
     def names(self) -> list[str]:
         """The names of the legend."""
-        return [name for name in self.looks if name]
+        return [name for name in self.styles if name]
 
     @property
     def shared(self) -> bool:
@@ -105,7 +108,7 @@ def make(data: Observations, *, interval: str = "se", layout: Layout = PAPER) ->
         height += _LETTER * max(map(len, drawing.places)) * math.sin(math.radians(_SLANT)) * len(grid)
     if drawing.names:
         height += lines.legend_height(drawing.names, width=layout.width)
-    caption = captions.caption_lines(" ".join(_said(drawing)), width=layout.width)
+    caption = captions.caption_lines(" ".join(_sentences(drawing)), width=layout.width)
     with style.figure(height, caption=caption, data=data, layout=layout) as (drawn, [part]):
         axes = part.subplots(len(grid), len(grid[0]), squeeze=False, sharex=True, sharey=drawing.shared)
         for axis in axes.flat[sum(map(len, grid)) :]:
@@ -114,7 +117,7 @@ def make(data: Observations, *, interval: str = "se", layout: Layout = PAPER) ->
             for place, (axis, panel) in enumerate(zip(axes[number], panels, strict=False)):
                 _draw(axis, panel, drawing)
                 _finish(axis, panel, drawing, slant=slant)
-                axis.set_ylabel(_y(data) if place == 0 else "")
+                axis.set_ylabel(fill(_y(data), _Y_LETTERS) if place == 0 else "")
                 if number + 1 == len(grid) or place >= len(grid[number + 1]):
                     axis.set_xlabel(labels.axis(data.asked.shown["x"]), visible=True, parse_math=False)
                     axis.tick_params(labelbottom=True)
@@ -126,30 +129,31 @@ def make(data: Observations, *, interval: str = "se", layout: Layout = PAPER) ->
 def _drawing(data: Observations, interval: str) -> Drawing:
     shown = data.asked.shown
     parts = (("hue", "label"), ("col", "col"), ("row", "row"))
-    told = {name: data.words(shown[part]) if part in shown else "" for part, name in parts}
-    x = data.units[shown["x"]]
+    words = {name: data.words(shown[part]) if part in shown else "" for part, name in parts}
+    x = data.replicates[shown["x"]]
     if _is_number(x) and len(x.unique()) > 1:
-        return Drawing(data, data.units.assign(**told, x=x.astype(float)), _looks(data), [], interval)
-    points = data.units.assign(**told, x=data.words(shown["x"]))
-    return Drawing(data, points, _looks(data), data.ordered(shown["x"]), interval)
+        return Drawing(data, data.replicates.assign(**words, x=x.astype(float)), _styles(data), [], interval)
+    points = data.replicates.assign(**words, x=data.words(shown["x"]))
+    return Drawing(data, points, _styles(data), data.ordered(shown["x"]), interval)
 
 
 def _is_number(values: pd.Series) -> bool:
     return is_numeric_dtype(values) and not is_bool_dtype(values)
 
 
-def _looks(data: Observations) -> dict[str, LineStyle]:
-    """Return looks by label: dark to light for numbers, the paper's own for networks."""
+def _styles(data: Observations) -> dict[str, LineStyle]:
+    """Return line styles by label: dark to light for numbers, the paper's own for networks."""
     hue = data.asked.shown.get("hue")
     if hue is None:
-        return {"": lines.looks(["vgg19"])[0]}
-    first = data.units[hue].groupby(data.words(hue)).first()
-    if _is_number(data.units[hue]):
-        return dict(zip(first.sort_values().index, lines.graded(len(first)), strict=True))
+        return {"": lines.line_styles(["vgg19"])[0]}
+    first = data.replicates[hue].groupby(data.words(hue)).first()
+    if _is_number(data.replicates[hue]):
+        return dict(zip(first.sort_values().index, lines.graded_styles(len(first)), strict=True))
     names = data.ordered(hue)
     networks = [str(first[name]) if hue == "network.name" else "" for name in names]
-    kinds = len({look.marker for look in lines.looks(networks)})
-    dashed = [lines.smoothed(look, index // kinds) for index, look in enumerate(lines.looks(networks))]
+    solid = lines.line_styles(networks)
+    kinds = len({one.marker for one in solid})
+    dashed = [lines.smoothed_style(one, index // kinds) for index, one in enumerate(solid)]
     return dict(zip(names, dashed, strict=True))
 
 
@@ -172,10 +176,10 @@ def _grid(drawing: Drawing) -> list[list[PointsPanel]]:
 
 def _title(drawing: Drawing, row: str, col: str) -> str:
     shown = drawing.data.asked.shown
-    return "; ".join(_told(shown[side], word) for side, word in (("row", row), ("col", col)) if word)
+    return "; ".join(_panel_word(shown[side], word) for side, word in (("row", row), ("col", col)) if word)
 
 
-def _told(column: str, word: str) -> str:
+def _panel_word(column: str, word: str) -> str:
     """Return a value with its setting, unless the value speaks for itself."""
     return word if column in KINDS or column.endswith(".name") else f"{labels.axis(column)}: {word}"
 
@@ -185,9 +189,9 @@ def _draw(axis: Axes, panel: PointsPanel, drawing: Drawing) -> None:
         return
     options: dict[str, Any] = {"x": "x", "y": "value", "errorbar": INTERVALS[drawing.interval][0], "seed": 0}
     if drawing.places:
-        lines.draw_points(axis, panel.points, drawing.looks, order=drawing.places, **options)
+        lines.draw_points(axis, panel.points, drawing.styles, order=drawing.places, **options)
     else:
-        lines.draw_lines(axis, panel.points, drawing.looks, aside=0, **options)
+        lines.draw_lines(axis, panel.points, drawing.styles, aside=0, **options)
 
 
 def _is_crowded(places: list[str], panels: int, width: float) -> bool:
@@ -216,11 +220,11 @@ def _y(data: Observations) -> str:
     return labels.STATISTIC_LABELS.get(name, name.replace("_", " "))
 
 
-def _said(drawing: Drawing) -> Iterator[str]:
+def _sentences(drawing: Drawing) -> Iterator[str]:
     data, kind = drawing.data, "points with bars" if drawing.places else "bands"
     shown, runs = data.asked.shown, data.tables.runs
-    several = data.units.groupby([*dict.fromkeys(shown.values())], dropna=False).size().max() > 1
-    over = f"Means over {_over(data)} ({kind}: {INTERVALS[drawing.interval][1]})."
+    several = data.replicates.groupby([*dict.fromkeys(shown.values())], dropna=False).size().max() > 1
+    over = f"Means over {_replicate_counts(data)} ({kind}: {INTERVALS[drawing.interval][1]})."
     yield over if several else "One number a point."
     if "hue" in shown:
         columns = data.rest if shown["hue"] == REST else [shown["hue"]]
@@ -233,15 +237,15 @@ def _said(drawing: Drawing) -> Iterator[str]:
     if chosen := [f"{name} {' / '.join(values)}" for name, values in data.asked.chosen.items()]:
         yield f"Only {', '.join(chosen)}."
     if judges := data.judges:
-        yield f"{_y(data)} by {', '.join(judges)}."
+        yield f"Measured by {', '.join(judges)}."
     images = f", images of {labels.sizes(runs)}" if "images.size" in runs else ""
     yield f"{data.group}: {runs['run_id'].nunique()} runs{images}."
 
 
-def _over(data: Observations) -> str:
+def _replicate_counts(data: Observations) -> str:
     """Return what is shown several times at each point."""
-    pictures = data.units[["content", "style"]].drop_duplicates().dropna(how="all")
+    pictures = data.replicates[["content", "style"]].drop_duplicates().dropna(how="all")
     kind = "pair" if pictures.notna().all(axis=None) else "image"
-    seeds = int(data.units[data.seeds].drop_duplicates().shape[0]) if data.seeds else 0
+    seeds = int(data.replicates[data.seeds].drop_duplicates().shape[0]) if data.seeds else 0
     counts = {kind: len(pictures), "seed": seeds}
     return " and ".join(f"{n} {noun}{'s' * (n > 1)}" for noun, n in counts.items() if n)

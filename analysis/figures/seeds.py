@@ -234,8 +234,8 @@ def _ends(table: pd.DataFrame) -> pd.DataFrame:
 
 def make(data: Lines) -> Figure:
     """Draw a panel for each quantity, with a line for each label and bands over seeds."""
-    looks, panels, kind = lines.looks_of(data.table), data.panels, data.kind
-    height = _HEIGHT * len(panels) + lines.legend_height(list(looks))
+    styles, panels, kind = lines.styles_of(data.table), data.panels, data.kind
+    height = _HEIGHT * len(panels) + lines.legend_height(list(styles))
     with style.figure(height, caption=_caption(data), data=data) as (drawn, [part]):
         axes = part.subplots(
             len(panels), len(panels[0]), squeeze=False, sharex=True,
@@ -243,14 +243,14 @@ def make(data: Lines) -> Figure:
         )  # fmt: skip
         for axis, panel, letter in zip(axes.flat, chain(*panels), ascii_lowercase, strict=False):
             statistic, _ = panel.numbers
-            shown = lines.draw_seeds(axis, panel.table, panel.numbers, looks, x=kind.x)
+            shown = lines.draw_seeds(axis, panel.table, panel.numbers, styles, x=kind.x)
             axis.set(title=f"({letter}) {panel.title}", xlabel="", ylabel=kind.ylabels[statistic])
             kind.finish(axis, statistic, shown["value"])
         for axis in axes[-1]:
             axis.set_xlabel(kind.xlabel)
         for axis in axes[:, 1:].flat if len(set(kind.ylabels.values())) == 1 else ():
             axis.set_ylabel("")
-        lines.add_legend(part, axes.flat, list(looks))
+        lines.add_legend(part, axes.flat, list(styles))
     return drawn
 
 

@@ -111,10 +111,10 @@ def _placed(
 def _words(data: Stylizations, placed: pd.DataFrame, columns: Sequence[str], between: str) -> list[str]:
     """Return the values of these columns, in words, for each picture."""
     settings = [column for column in columns if column not in PICTURE_ROLES]
-    told: list[Any] = [placed[role] for role in columns if role in PICTURE_ROLES]
+    words: list[Any] = [placed[role] for role in columns if role in PICTURE_ROLES]
     if settings:
-        told.append(labels.settings(data.tables.runs, settings, between)[placed["cell"]])
-    return list(map(between.join, zip(*told, strict=True))) if told else [""] * len(placed)
+        words.append(labels.settings(data.tables.runs, settings, between)[placed["cell"]])
+    return list(map(between.join, zip(*words, strict=True))) if words else [""] * len(placed)
 
 
 def _pages(

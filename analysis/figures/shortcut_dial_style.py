@@ -97,7 +97,7 @@ def _deepest_shares(data: Stylizations) -> pd.Series:
 
 def aggregate(table: pd.DataFrame) -> pd.DataFrame:
     """Return the mean of each panel's measure at each λ under each arm, with its interval."""
-    points = _paired(table).groupby(["line", "label", SCALE], sort=False)
+    points = _add_pairs(table).groupby(["line", "label", SCALE], sort=False)
     rows = (
         {"line": line, "label": label, SCALE: scale, "measure": measure, **vars(effect)}
         for (line, label, scale), point in points
@@ -115,7 +115,7 @@ def _mean(values: pd.Series) -> Effect | None:
 def changes(dial: StyleDial) -> pd.DataFrame:
     """Return the change of style distance from first to last λ in each arm, on the same pairs and seeds."""
     first, last = dial.scales[0], dial.scales[-1]
-    by_scale = _paired(dial.data.table).set_index(["line", SCALE, "pair", "seed"])["style_distance"]
+    by_scale = _add_pairs(dial.data.table).set_index(["line", SCALE, "pair", "seed"])["style_distance"]
     wide = by_scale.unstack(SCALE).reindex(columns=dial.scales).dropna()
     change = wide[last] - wide[first]
     rows = (
@@ -153,12 +153,12 @@ def _bands(dial: StyleDial) -> list[list[int]]:
 
 
 def _draw_lines(axis: Axes, dial: StyleDial, measure: str) -> None:
-    looks = lines.looks(list(dial.names.values()))
-    for (line, name), look in zip(dial.names.items(), looks, strict=True):
+    styles = lines.line_styles(list(dial.names.values()))
+    for (line, name), line_style in zip(dial.names.items(), styles, strict=True):
         points = dial.means[(dial.means["line"] == line) & (dial.means["measure"] == measure)]
         points = points.sort_values(SCALE)
         ends = [points["mean"] - points["low"], points["high"] - points["mean"]]
-        lines.intervals(axis, points[SCALE], points["mean"], look, yerr=ends, label=name, capsize=2)
+        lines.intervals(axis, points[SCALE], points["mean"], line_style, yerr=ends, label=name, capsize=2)
     axis.set_xticks(dial.scales)
     if measure == "deepest_share":
         axis.set_ylim(-0.04, 1.04)
@@ -174,6 +174,6 @@ def _caption(dial: StyleDial, shown: int) -> str:
     )
 
 
-def _paired(table: pd.DataFrame) -> pd.DataFrame:
+def _add_pairs(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with names of pairs; pretrained weights count as one seed."""
     return table.assign(pair=table["content"] + " × " + table["style"], seed=table["weights.seed"].fillna(0))

@@ -63,7 +63,7 @@ def collect(root: Path, out: Path) -> Collected:
     with tables_of(root) as kept:
         runs = kept.read("runs", columns=["state", "reason", "path"]).to_pylist()
         _check_whole([row for row in runs if row["state"] == "damaged"])
-        files = _written(kept, out)
+        files = _write(kept, out)
         rows = pq.read_metadata(kept.file("table")).num_rows
         unbegun = len(kept.unbegun)
     states = Counter(row["state"] for row in runs)
@@ -81,7 +81,7 @@ def _check_whole(damaged: list[dict[str, str]]) -> None:
         raise StoreError("runs", rule, f"{len(damaged)} damaged", f"{remedy}{reasons}")
 
 
-def _written(kept: Kept, out: Path) -> tuple[Path, ...]:
+def _write(kept: Kept, out: Path) -> tuple[Path, ...]:
     """Write all files beside the earlier ones, and then put them in their places."""
     with ExitStack() as opened:
 

@@ -205,10 +205,10 @@ def _write_runs(now: Kept, kept: Iterable[str], pieces: Sequence[Piece], path: P
     old = now.read("runs", "run_id", kept) if kept else RUNS.empty_table()
     settings = {name: as_json(old[name]) for name in old.column_names if name not in RUNS.names}
     ids = old["run_id"].combine_chunks().dictionary_encode()
-    told = concatenated([pa.table({"run_id": ids, **settings}), *(piece.settings for piece in pieces)])
+    table = concatenated([pa.table({"run_id": ids, **settings}), *(piece.settings for piece in pieces)])
     runs = pa.concat_tables([old.select(RUNS.names).cast(RUNS), *(piece.runs for piece in pieces)])
     order = pc.sort_indices(runs["run_id"])
-    columns = {name: decoded(told[name]).take(order) for name in sorted({*told.column_names} - {"run_id"})}
+    columns = {name: decoded(table[name]).take(order) for name in sorted({*table.column_names} - {"run_id"})}
     columns = {
         name: column
         for name, column in columns.items()

@@ -125,23 +125,23 @@ class _Run:
 
 
 def _read_piece(root: Path, aside: Path, signs: Mapping[str, str]) -> Piece:
-    found = (_settled(root, run_id, sign) for run_id, sign in signs.items())
+    found = (_read_stable_run(root, run_id, sign) for run_id, sign in signs.items())
     runs = [run for run in found if run is not None]
     names = sorted({name for run in runs for name in run.settings})
-    columns = {name: [run.settings.get(name) for run in runs] for name in names}
-    told = {"run_id": [run.row["run_id"] for run in runs], **columns}
+    ids = {"run_id": [run.row["run_id"] for run in runs]}
+    columns = ids | {name: [run.settings.get(name) for run in runs] for name in names}
     first = next(iter(signs))
     files = aside / f"{first}.table.parquet", aside / f"{first}.pairs.parquet"
     pq.write_table(pa.concat_tables([NUMBERS.empty_table(), *(run.numbers for run in runs)]), files[0])
     pq.write_table(pa.concat_tables([PAIRS.empty_table(), *(run.pairs for run in runs)]), files[1])
     return Piece(
         pa.Table.from_pylist([run.row for run in runs], schema=RUNS).cast(RUNS),
-        pa.table({name: pa.array(column, pa.string()).dictionary_encode() for name, column in told.items()}),
+        pa.table({name: pa.array(each, pa.string()).dictionary_encode() for name, each in columns.items()}),
         *files,
     )
 
 
-def _settled(root: Path, run_id: str, sign: str) -> _Run | None:
+def _read_stable_run(root: Path, run_id: str, sign: str) -> _Run | None:
     """Read a run, again if it changed meanwhile; return None if it is gone."""
     now: str | None = sign
     while now is not None:

@@ -128,14 +128,14 @@ def telling_settings(runs: pd.DataFrame, shown: Collection[str] = ()) -> list[st
         runs: A frame as for `swept`.
         shown: Columns that the figure shows.
     """
-    left = _untold(runs, shown)
+    left = _undetermined(runs, shown)
     if ARM in runs and ARM not in shown:
-        beside = _untold(runs, [*shown, ARM])
+        beside = _undetermined(runs, [*shown, ARM])
         return [*beside, ARM] if len(beside) < len(left) else left
     return left
 
 
-def _untold(runs: pd.DataFrame, shown: Collection[str]) -> list[str]:
+def _undetermined(runs: pd.DataFrame, shown: Collection[str]) -> list[str]:
     """Return the swept settings that `shown` does not determine."""
     columns = swept(runs)
     if not shown:

@@ -125,7 +125,7 @@ class PairBatch:
             [
                 image if covered is None else content.lerp(image, covered)
                 for image, content, covered in zip(
-                    colored, self.contents, map(_covered, self.styles), strict=True
+                    colored, self.contents, map(_covered_area, self.styles), strict=True
                 )
             ]
         )
@@ -136,7 +136,7 @@ class PairBatch:
         return images if images.shape == self.contents.shape else to_size(images, self.contents.shape[2:])
 
 
-def _covered(styles: Sequence[Style]) -> Tensor | None:
+def _covered_area(styles: Sequence[Style]) -> Tensor | None:
     """Return where at least one style is wanted, `(1, H, W)` in [0, 1]; None for everywhere."""
     masks = [style.mask for style in styles if style.mask is not None]
     return torch.stack(masks).sum(dim=0).clamp(max=1) if len(masks) == len(styles) else None

@@ -220,17 +220,17 @@ class Searching:
             UserError: A part of the space is invalid.
         """
         for params in ends(self.space):
-            self._built(params).check()
+            self._build(params).check()
 
     def _trials(self, study: optuna.Study) -> Iterator[Trial | FrozenTrial]:
         """Yield new trials up to the requested number, then those that are still open."""
-        while (trial := self._proposed(study)) is not None:
+        while (trial := self._next_trial(study)) is not None:
             yield trial
         for begun in study.get_trials(states=(TrialState.RUNNING,)):
             if study.get_trials()[begun.number].state == TrialState.RUNNING:
                 yield begun
 
-    def _proposed(self, study: optuna.Study) -> Trial | None:
+    def _next_trial(self, study: optuna.Study) -> Trial | None:
         """Begin the next trial; the seed, its number and the results so far determine its proposal."""
         with self.journal.lock:
             if (number := len(study.get_trials(deepcopy=False))) >= self.settings.trials:
@@ -248,7 +248,7 @@ class Searching:
         The experiments at the ends of the space are built for this, so they raise now if a setting is
         invalid.
         """
-        experiments = [self._built(params) for params in ends(self.space)]
+        experiments = [self._build(params) for params in ends(self.space)]
         judges = [experiment.following() for experiment in experiments]
         first, judge = experiments[0], judges[0]
         definition = {
@@ -260,12 +260,12 @@ class Searching:
         plain: dict[str, Any] = json.loads(json.dumps(definition))
         return plain
 
-    def _composed(self, params: dict[str, Any]) -> tuple[DictConfig, list[str]]:
+    def _compose(self, params: dict[str, Any]) -> tuple[DictConfig, list[str]]:
         overrides = [*self.common, *as_overrides(params)]
         return compose(self.kind.reads, [*HydraConfig.get().overrides.hydra, *overrides]), overrides
 
-    def _built(self, params: dict[str, Any]) -> Experiment:
-        return self.kind.build(checked(self._composed(params)[0], self.kind.reads))
+    def _build(self, params: dict[str, Any]) -> Experiment:
+        return self.kind.build(checked(self._compose(params)[0], self.kind.reads))
 
     def _end(self, study: optuna.Study, trial: Trial | FrozenTrial) -> None:
         """Compute a trial, and report it to the study.
@@ -274,7 +274,7 @@ class Searching:
             SettingError: Its rows lack the searched numbers.
             Interrupted: A signal came.
         """
-        composed, overrides = self._composed(trial.params)
+        composed, overrides = self._compose(trial.params)
         outcome = CellTask(composed, overrides, None, self.kind, wait=False).run()
         if outcome.signal is not None:
             interrupt(outcome.signal)
@@ -287,14 +287,14 @@ class Searching:
         except NonFiniteError as error:
             details = {"reason": str(error)}
         finally:
-            told = self._tell(study, trial.number, values, details)
-        if told:
+            ended = self._tell(study, trial.number, values, details)
+        if ended:
             numbers = ", ".join(
                 f"{name} {value:.4g}"
                 for name, value in zip(self.settings.objectives, values or (), strict=False)
             )
             about = f"{' '.join(as_overrides(trial.params))} {outcome.state} in {duration(outcome.seconds)}"
-            console.print(escape(f"[{told}/{self.settings.trials}] {about}: {numbers or details['reason']}"))
+            console.print(escape(f"[{ended}/{self.settings.trials}] {about}: {numbers or details['reason']}"))
 
     def _tell(
         self, study: optuna.Study, number: int, values: list[float] | None, details: dict[str, Any]
@@ -309,7 +309,7 @@ class Searching:
 
     def _results(self, params: dict[str, Any]) -> tuple[list[float], dict[str, Any]]:
         """Return the numbers of a trial, and the ids of its own run and of its judge's."""
-        experiment = self._built(params)
+        experiment = self._build(params)
         store, stages = Store(experiment.config.output), (experiment, experiment.following())
         ids = [stage.identity.run_id for stage in stages if stage is not None]
         records = [RunRecord(path, read_status(path)) for path in map(store.directory, ids)]

@@ -16,8 +16,8 @@ from experiments.frame import Context
 from experiments.pictures.batches import PairBatch
 from experiments.pictures.saving import FinishedBatch, step_image
 from experiments.signals import interrupt
-from experiments.stylization.pace import Pace
 from experiments.stylization.scales import PictureScale
+from experiments.stylization.slow_run import SlowRunHint
 from experiments.stylization.tracking import BatchTracker, losses_of
 from experiments.sweeps.progress import increments
 from experiments.sweeps.sweep import interruptible
@@ -65,7 +65,7 @@ class BatchOptimiser:
         names: The names of all its pairs.
         scales_for: A function that returns the scales of a batch.
         begin: A function that begins the optimisation of a batch at one of its scales.
-        pace: The watch on the evaluations; None if no choice would be quicker.
+        hint: The watch on the evaluations; None if no choice would be quicker.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class BatchOptimiser:
         names: Sequence[str],
         scales_for: Callable[[PairBatch], Sequence[PictureScale]],
         begin: Begin,
-        pace: Pace | None,
+        hint: SlowRunHint | None,
     ) -> None:
         self.config, self.context = config, context
-        self.scales_for, self.begin, self.pace = scales_for, begin, pace
+        self.scales_for, self.begin, self.hint = scales_for, begin, hint
         self.checkpoints = Checkpoints(context.run.path, seconds=config.keep.checkpoint_seconds)
         self.tracking = BatchTracker(context.tracker, names, every=config.tracking.every)
         self.curves: list[dict[str, float]] = []
@@ -133,7 +133,7 @@ class BatchOptimiser:
         if state.optimisation is None:  # the first evaluation of a first-order optimiser is already a step
             self._keep(optimisation, batch, state, 0, measured=measured)
         with interruptible(self.context.place) as interrupted:
-            for step in self._shown(optimisation, batch, scale):
+            for step in self._steps(optimisation, batch, scale):
                 row = _point(state.scale, batch, step)
                 state.curves.append(row)
                 self._observe(optimisation, step)
@@ -149,11 +149,11 @@ class BatchOptimiser:
                     interrupt(number)
 
     def _observe(self, optimisation: Optimisation, step: Step) -> None:
-        if self.pace is not None:
+        if self.hint is not None:
             running = sum(pair.status == PairStatus.RUNNING for pair in step.pairs)
-            self.pace.observe(running * math.prod(optimisation.images.shape[2:]), step.seconds)
+            self.hint.observe(running * math.prod(optimisation.images.shape[2:]), step.seconds)
 
-    def _shown(self, optimisation: Optimisation, batch: PairBatch, scale: PictureScale) -> Iterator[Step]:
+    def _steps(self, optimisation: Optimisation, batch: PairBatch, scale: PictureScale) -> Iterator[Step]:
         """Yield each step, and show a bar of steps, or of evaluations if these end first.
 
         A step takes one or more evaluations.

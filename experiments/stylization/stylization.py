@@ -35,9 +35,9 @@ from experiments.stylization.memory import (
     small,
 )
 from experiments.stylization.optimising import BatchOptimiser
-from experiments.stylization.pace import Pace, is_slow
 from experiments.stylization.scales import PictureScale, scales_of
 from experiments.stylization.shares import LARGEST_ENTRIES, SHARE_KINDS, entry_shares, start_shares
+from experiments.stylization.slow_run import SlowRunHint, is_slow
 from experiments.stylization.starts import restart_of, start_of, start_picture
 from experiments.sweeps.progress import console
 from swag_repro.errors import NonFiniteError, SettingError, check_choice, check_number, check_seed
@@ -135,20 +135,20 @@ class Stylization(SmoothedExperiment):
         if self.weights.name == "random" and context.place is None:
             console.print(UNTRAINED)
         network = self.network()
-        painter = BatchOptimiser(
+        optimiser = BatchOptimiser(
             self.config,
             context,
             names=[pair.name for pair in self.pairs],
             scales_for=self.scales_for,
             begin=partial(self.begin, network),
-            pace=self._pace(context),
+            hint=self._slow_run_hint(context),
         )
         pairs: list[dict[str, Any]] = []
         shares: list[dict[str, Any]] = []
         if self.execution.checkpoints:
             give_back_freed()
         for batch in self._batches(self._batch_size(network, context.run)):
-            painted = painter.paint(batch)
+            painted = optimiser.paint(batch)
             pairs += save_pictures(
                 context.run,
                 painted,
@@ -159,11 +159,11 @@ class Stylization(SmoothedExperiment):
             shares += start_shares(network, self.objective, seen, self.config.shares)
             if self.config.shares == LARGEST_ENTRIES:
                 shares += entry_shares(network, self.objective, seen, painted.images)
-        painter.clear()
+        optimiser.clear()
         _check_any_finite(pairs)
         context.run.write_pairs(pairs)
         with context.run.write_file("curves.parquet") as file:
-            pd.DataFrame(painter.curves).to_parquet(file)
+            pd.DataFrame(optimiser.curves).to_parquet(file)
         rows = [row for pair in pairs for row in rows_of(pair)]
         context.run.write_rows([{**self.origin, **row} for row in (*rows, *shares)])
         for pair in pairs:
@@ -175,11 +175,11 @@ class Stylization(SmoothedExperiment):
         """Return the judgement of its pictures; None if nothing is to be measured."""
         return judgement_of(self, self.architecture, self.weights)
 
-    def _pace(self, context: Context) -> Pace | None:
+    def _slow_run_hint(self, context: Context) -> SlowRunHint | None:
         """Return the watch for a slow run; None in a sweep, or if no choice would be quicker."""
         if context.place or not is_slow(self.scales, stochastic=self.objective.stochastic):
             return None
-        return Pace(self.work, lambda line: console.print(f"  [dim]{line}[/]"))
+        return SlowRunHint(self.work, lambda line: console.print(f"  [dim]{line}[/]"))
 
     def scales_for(self, batch: PairBatch) -> tuple[PictureScale, ...]:
         """Return the scales with steps and a long side of at least `coarsest` pixels, and the last one."""
@@ -292,17 +292,17 @@ class Stylization(SmoothedExperiment):
         asked = self.config.compute.batch_size
         if asked == "auto":
             return settled_batch_size(
-                run, lambda: min(MOST_PAIRS, self._needed(network, self._largest()).most(self.device))
+                run, lambda: min(MOST_PAIRS, self._predict_memory(network, self._largest()).most(self.device))
             )
         if asked * max(map(math.prod, self._groups)) > SURE:
-            self._needed(network, self._largest()).check(min(asked, len(self.pairs)), self.device)
+            self._predict_memory(network, self._largest()).check(min(asked, len(self.pairs)), self.device)
         return int(asked)
 
     def _largest(self) -> PairBatch:
         """Return a batch of one pair, that with the most pixels."""
         return self.batch(self._groups[max(self._groups, key=math.prod)][:1])
 
-    def _needed(self, network: TappedNetwork, one: PairBatch) -> MemoryNeeded:
+    def _predict_memory(self, network: TappedNetwork, one: PairBatch) -> MemoryNeeded:
         """Return the memory of this pair's optimisation, predicted from one evaluation at a small size."""
         sample, tile = small(one), self.config.tile
         plain = replace(self, objective=whole(self.objective))
@@ -409,7 +409,7 @@ def _check_run(config: DictConfig) -> None:
         check_choice(name, config[name], known)
     if config.transformations and config.masks is not None:
         rule = "should be null with transformations: masks are of places, which move"
-        raise SettingError("masks", rule, list(config.masks), "Leave out one of the two.")
+        raise SettingError("masks", rule, config.masks, "Leave out one of the two.")
     if any(step < 0 for step in config.measured_steps):
         rule = "should be numbers of steps from 0"
         raise SettingError("measured_steps", rule, list(config.measured_steps), "[] measures the end only.")

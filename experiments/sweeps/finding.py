@@ -8,6 +8,7 @@ from pathlib import Path
 
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import SettingError, StoreError
+from swag_repro.runs.files import is_folder
 
 LAST = "last"
 """The handle of the newest sweep."""
@@ -34,7 +35,7 @@ def find(handle: str, output: Path) -> Sweep:
         StoreError: The plan of the folder can't be read.
     """
     folder = Path(handle)
-    if _has_plan(folder) or (folder.is_dir() and len(folder.parts) > 1):
+    if _has_plan(folder) or (is_folder(folder) and len(folder.parts) > 1):
         return Sweep.read(folder)
     known = sorted(_sweeps(output), key=lambda sweep: sweep.started_at, reverse=True)
     if found := [sweep for sweep in known if handle in (LAST, sweep.name, sweep.label)]:
@@ -46,7 +47,7 @@ def find(handle: str, output: Path) -> Sweep:
 
 
 def _has_plan(folder: Path) -> bool:
-    return (folder / "plan.json").is_file()
+    return is_folder(folder) and (folder / "plan.json").is_file()
 
 
 def _sweeps(output: Path) -> Iterator[Sweep]:

@@ -148,7 +148,7 @@ def threads(config: DictConfig, started: int) -> int:
     """
     name = _name(config)
     if name == "ray":
-        return max(1, int(_wanted(config).get("CPU", 0)))
+        return max(1, int(_resources(config).get("CPU", 0)))
     if name == "submitit_slurm":
         return int(os.environ.get("SLURM_CPUS_PER_TASK", _cores()))
     return max(1, _cores() // started)
@@ -283,12 +283,12 @@ def _check_ray(config: DictConfig) -> None:
     if _ray_workers(config) == 0:
         largest = "; ".join(_amounts(node) for node in _nodes(config))
         rule, remedy = f"should be at most what a node of the cluster has ({largest})", "See `ray status`."
-        raise SettingError("hydra.launcher.ray.remote", rule, _amounts(_wanted(config)), remedy)
+        raise SettingError("hydra.launcher.ray.remote", rule, _amounts(_resources(config)), remedy)
 
 
 def _ray_workers(config: DictConfig) -> int | None:
     """Return how many workers fit into the nodes together; None if they request no resources."""
-    wanted = _wanted(config)
+    wanted = _resources(config)
     if not wanted:
         return None
     return sum(
@@ -296,7 +296,7 @@ def _ray_workers(config: DictConfig) -> int | None:
     )
 
 
-def _wanted(config: DictConfig) -> dict[str, float]:
+def _resources(config: DictConfig) -> dict[str, float]:
     """Return the resources of a job by Ray's names."""
     remote = config.ray.remote
     named = {"CPU": remote.get("num_cpus", 1), "GPU": remote.get("num_gpus", 0)}

@@ -123,9 +123,9 @@ class Launch:
             _raise_first(launcher().launch([first], initial_job_idx=0))
             return
         begun = in_vain = 0
-        while in_vain < IN_VAIN and (left := _left(sweep)):
+        while in_vain < IN_VAIN and (left := _count_left(sweep)):
             launch = partial(launcher().launch, [first] * self.workers, initial_job_idx=begun)
-            lost = _watched(launch, sweep, launchers.Jobs(hydra.launcher, sweep.directory))
+            lost = _launch(launch, sweep, launchers.Jobs(hydra.launcher, sweep.directory))
             begun += self.workers
             in_vain = 0 if sweep.cells_left() < left else in_vain + 1
             if lost == launchers.CANCELLED:
@@ -146,7 +146,7 @@ def workers_of(grid: Grid, settings: DictConfig, launcher: DictConfig) -> int:
     return max(1, min(asked or 1, len(grid)))
 
 
-def _left(sweep: Sweep) -> int:
+def _count_left(sweep: Sweep) -> int:
     """Return how many cells are left, after waiting while other processes compute all of them."""
     while not sweep.stopped:
         left = [found for found in sweep.cells() if not found.ended]
@@ -156,7 +156,7 @@ def _left(sweep: Sweep) -> int:
     return 0
 
 
-def _watched(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launchers.Jobs) -> str | None:
+def _launch(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launchers.Jobs) -> str | None:
     """Launch workers, and wait until they or the cells have ended; return why workers were lost, if any were.
 
     A launcher waits for all of its jobs, so it runs in a thread. SLURM's launcher would wait for ever for

@@ -61,7 +61,7 @@ class Found:
         return self.state in ("done", "failed", "left")
 
 
-def look(directory: Path, sweep: str | None = None) -> Found:
+def state_of(directory: Path, sweep: str | None = None) -> Found:
     """Return the state of a run.
 
     Args:

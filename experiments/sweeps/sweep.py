@@ -27,7 +27,7 @@ from experiments.programs import typed
 from experiments.signals import deferred
 from experiments.sweeps.composing import Grid
 from experiments.sweeps.progress import duration
-from experiments.sweeps.states import Found, look
+from experiments.sweeps.states import Found, state_of
 from swag_repro.errors import check_number
 from swag_repro.runs.files import MALFORMED, parsed, refuse_other, unreadable, whole_file
 from swag_repro.runs.store import Store
@@ -170,11 +170,11 @@ class Sweep:
     def _note(self, number: int) -> Path:
         return self.directory / "cells" / f"{number}.json"
 
-    def look(self, number: int) -> Found:
+    def state_of(self, number: int) -> Found:
         """Return the state of a cell."""
-        return self._summary(self._found(number))
+        return self._summary(self._states(number))
 
-    def _found(self, number: int) -> list[Found]:
+    def _states(self, number: int) -> list[Found]:
         """Return the states of a cell's runs, as far as these are known."""
         if number not in self._ended:
             found = self._runs(number)
@@ -197,7 +197,7 @@ class Sweep:
         if place is None:
             return Found("missing")
         directory = Path(os.path.normpath(self.directory / place))
-        found = look(directory, self.name)
+        found = state_of(directory, self.name)
         if anew and found.state == "done" and found.sweep != self.name:
             held = Store(directory.parents[1]).is_held(directory.name)
             return Found("running" if held else "missing", path=found.path)
@@ -209,7 +209,7 @@ class Sweep:
 
     def outcome(self, number: int) -> str:
         """Return the word for a cell in the summary: `computed`, `judged`, `skipped`, or its state."""
-        found = self._found(number)
+        found = self._states(number)
         if (summary := self._summary(found)).state != "done":
             return summary.state
         own = [run.sweep == self.name for run in found]
@@ -221,7 +221,7 @@ class Sweep:
 
     def cells(self) -> list[Found]:
         """Return the state of each cell."""
-        return [self.look(number) for number in range(len(self.grid))]
+        return [self.state_of(number) for number in range(len(self.grid))]
 
     def cells_left(self) -> int:
         """Return how many cells have not ended."""
@@ -229,7 +229,7 @@ class Sweep:
 
     def run_ids(self, number: int) -> frozenset[str]:
         """Return the ids of a cell's runs, as far as these are known."""
-        return frozenset(Path(found.path).name for found in self._found(number) if found.path is not None)
+        return frozenset(Path(found.path).name for found in self._states(number) if found.path is not None)
 
     @property
     def output(self) -> Path:
@@ -259,13 +259,13 @@ class Sweep:
 
     def time_left(self) -> str:
         """Return `about 3:20 left`, or an empty text without an estimate; large sweeps update it rarely."""
-        until, told = self._time_left
+        until, line = self._time_left
         if (began := time.monotonic()) >= until:
             seconds = self.seconds_left()
-            told = "" if seconds is None else f"about {duration(seconds)} left"
+            line = "" if seconds is None else f"about {duration(seconds)} left"
             now = time.monotonic()
-            self._time_left = now + (now - began) / SHARE, told
-        return told
+            self._time_left = now + (now - began) / SHARE, line
+        return line
 
 
 @dataclass(frozen=True)

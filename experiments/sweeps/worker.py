@@ -92,7 +92,7 @@ class Worker:
         """Compute a cell that nobody else computes; return whether it needs nothing more from this worker."""
         if self._ends:
             return True
-        found = patiently(lambda: self.sweep.look(number), self.sweep)
+        found = patiently(lambda: self.sweep.state_of(number), self.sweep)
         if found.ended or found.state == "running":
             return found.ended
         outcome = self.compute(place := CellPlace(self.sweep, number))
@@ -118,8 +118,8 @@ def _is_there(sweep: Sweep) -> bool:
     return (sweep.directory / "plan.json").exists()
 
 
-def patiently(look: Callable[[], T], sweep: Sweep) -> T:
-    """Return what a look at a sweep's folder returns; retry for a while, because shared folders come back.
+def patiently(read: Callable[[], T], sweep: Sweep) -> T:
+    """Return what a sweep's folder holds, by `read`; retry for a while, because shared folders come back.
 
     Raises:
         OSError: The folder did not come back.
@@ -128,7 +128,7 @@ def patiently(look: Callable[[], T], sweep: Sweep) -> T:
     while True:
         try:
             if _is_there(sweep):
-                return look()
+                return read()
             raise FileNotFoundError(f"{sweep.directory} is not there")
         except OSError as error:
             if time.monotonic() - began > FOLDER_PATIENCE:

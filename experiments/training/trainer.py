@@ -89,7 +89,7 @@ class Trainer(ABC, Generic[T]):
         self._snap()
         self.begin()
         with interruptible(None if self.context is None else self.context.place) as interrupted:
-            for done in self._shown():
+            for done in self._steps():
                 self.after(done)
                 self._snap()
                 self._save(interrupted())
@@ -109,7 +109,7 @@ class Trainer(ABC, Generic[T]):
             logger.info("goes on from step %d of %d", self.training.done, self.training.steps)
         self.began = time.monotonic() - self.state.seconds
 
-    def _shown(self) -> Iterator[int]:
+    def _steps(self) -> Iterator[int]:
         """Yield each step; the first process also shows a bar of steps."""
         if self.context is None:
             return iter(self.training)
@@ -206,7 +206,7 @@ class ClassifierTrainer(Trainer[ClassifierLoop]):
         if self.context is not None:
             rows = [row for row in self.state.rows if row["statistic"] == "accuracy"]
             last = {row["definition"]: row["value"] for row in rows}
-            told = f"{last['test']:.1%} of held-out images, {last['fitted']:.1%} of its own"
-            console.print(f"  accuracy: {told}")
+            shares_right = f"{last['test']:.1%} of held-out images, {last['fitted']:.1%} of its own"
+            console.print(f"  accuracy: {shares_right}")
             origin = {**self.experiment.origin, "quantity": KEY}
             self.context.run.write_rows([{**origin, **row} for row in self.state.rows])

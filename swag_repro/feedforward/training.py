@@ -161,7 +161,7 @@ class FeedforwardTraining(Loop[tuple[LabelledBatch, ...]]):
     def _encoded(self, image: Tensor) -> dict[str, Tensor]:
         """Return the features of one image `(3, H, W)`, uint8."""
         with torch.no_grad():
-            return self.encoder(self._placed(image[None]))
+            return self.encoder(self._on_device(image[None]))
 
     def batches(self) -> Iterator[tuple[LabelledBatch, ...]]:
         """Return contents and styles of the steps still to be done; contents alone if one style is learnt."""
@@ -176,7 +176,7 @@ class FeedforwardTraining(Loop[tuple[LabelledBatch, ...]]):
         """Return the mean loss of a step's pairs, and sums over them, `(4,)`: total, content, style, 1."""
         self._note_unreadable(batch)
         fewest = min(len(part.images) for part in batch)
-        contents, *styles = (self._placed(part.images[:fewest]) for part in batch)
+        contents, *styles = (self._on_device(part.images[:fewest]) for part in batch)
         draws = [number(self.seed, self.done, index) for index in range(fewest)]
         terms = self.terms(contents, styles[0] if styles else None, draws)
         total = terms.total.mean()
@@ -191,7 +191,7 @@ class FeedforwardTraining(Loop[tuple[LabelledBatch, ...]]):
             self.note_unreadable((first + index for index in part.unreadable), total)
             first += len(images)
 
-    def _placed(self, images: Tensor) -> Tensor:
+    def _on_device(self, images: Tensor) -> Tensor:
         moved = images.to(self.machine.device, non_blocking=True, memory_format=self.memory_format)
         return moved.float() / 255
 
@@ -201,7 +201,7 @@ class FeedforwardTraining(Loop[tuple[LabelledBatch, ...]]):
         Args:
             contents: `(B, 3, H, W)`, RGB in [0, 1].
             styles: the same shape; None for the one style that is learnt.
-            draws: seeds of a loss that samples, see `swag_repro.losses.Look`.
+            draws: seeds of a loss that samples, see `swag_repro.losses.LossContext`.
         """
         tap = self.encoder.tap
         with self.machine.autocast():

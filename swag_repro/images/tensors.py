@@ -177,7 +177,7 @@ def load_mask(mask: Picture, picture: Picture, resize: Resize, *, feather: float
         `(1, H, W)`, float32 in [0, 1].
 
     Raises:
-        SettingError: `feather` is negative or not finite.
+        SettingError: `feather` is no number from 0 to 1.
         ImageError: The mask can't be read, has another size than the picture, or is white nowhere; or too
             little of it is white to be left when it is resized.
     """
@@ -200,14 +200,14 @@ def feathered(mask: Tensor, feather: float) -> Tensor:
 
     Args:
         mask: `(1, H, W)`.
-        feather: standard deviation as a part of the short side, 0 or more. The blur ends at 3 standard
+        feather: standard deviation as a part of the short side, 0 to 1. The blur ends at 3 standard
             deviations, and at the short side's length.
 
     Returns:
         `(1, H, W)`.
 
     Raises:
-        SettingError: `feather` is negative or not finite.
+        SettingError: `feather` is no number from 0 to 1.
     """
     check_number("feather", feather, least=0, most=1, remedy="0 leaves edges as they are.")
     short = min(mask.shape[1:])

@@ -3,7 +3,6 @@
 from swag_repro.losses.balance import MATCHES, gradient_norms, shares
 from swag_repro.losses.base import (
     PIXELS,
-    Features,
     LayerLoss,
     Loss,
     LossContext,
@@ -50,7 +49,6 @@ __all__ = [
     "BatchNormLoss",
     "BorrowedShares",
     "ContentLoss",
-    "Features",
     "Fusion",
     "GaussianMMD",
     "GramLoss",

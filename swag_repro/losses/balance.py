@@ -59,7 +59,7 @@ def matched_units(
     """
     own = {part: weight * unit_of(distances[part], sizes[part]) for part, weight in weights.items()}
     total = sum(weights.values())
-    return _checked({part: own[part] / (wanted[part] * total) for part in weights})
+    return _check_units({part: own[part] / (wanted[part] * total) for part in weights})
 
 
 def gradient_matched_units(
@@ -80,7 +80,7 @@ def gradient_matched_units(
     raw = {p: torch.where(norms[p] > 0, wanted[p] / (w * norms[p]), 0.0) for p, w in weights.items()}
     start = {p: w * raw[p] * unit_of(distances[p], sizes[p]) for p, w in weights.items()}
     scale = sum(weights.values()) / torch.stack(list(start.values())).sum()
-    return _checked({part: 1 / (scale * raw[part]) for part in weights})
+    return _check_units({part: 1 / (scale * raw[part]) for part in weights})
 
 
 def shares(values: Parts) -> dict[str, Tensor]:
@@ -122,7 +122,7 @@ def _sum(weights: Mapping[str, float], values: Parts) -> Tensor:
     return torch.stack([weight * values[part] for part, weight in weights.items()]).sum(dim=0)
 
 
-def _checked(units: dict[str, Tensor]) -> dict[str, Tensor]:
+def _check_units(units: dict[str, Tensor]) -> dict[str, Tensor]:
     for part, unit in units.items():
         if not (1 / unit).isfinite():
             rule, remedy = "should be a finite number", "Leave this layer out, or match another smoothing."

@@ -18,9 +18,7 @@ from torch.linalg import vecdot
 from torch.nn import functional as F
 
 from swag_repro.errors import SettingError
-
-Features = Mapping[str, Tensor]
-"""Tap → activations `(A, D, H, W)`."""
+from swag_repro.statistics import Features
 
 PIXELS = "pixels"
 """The key of the images themselves, `(A, 3, H, W)`, in the features of a loss that reads them."""
@@ -64,7 +62,7 @@ class Loss(Protocol):
     def target(self, features: Features) -> Any:
         """Return what the loss keeps of one reference image's features `(1, D, H, W)`."""
 
-    def __call__(self, features: Features, targets: Sequence[Any], look: LossContext) -> dict[str, Tensor]:
+    def __call__(self, features: Features, targets: Sequence[Any], context: LossContext) -> dict[str, Tensor]:
         """Return part → `(A,)` float64, from features `(A, D, H, W)`; target i belongs to image i."""
 
 
@@ -87,14 +85,14 @@ class LayerLoss(ABC):
         """Return what the loss keeps of each layer."""
         return {tap: self.keep(self._matrix(tap, layer)) for tap, layer in features.items()}
 
-    def __call__(self, features: Features, targets: Sequence[Any], look: LossContext) -> dict[str, Tensor]:
+    def __call__(self, features: Features, targets: Sequence[Any], context: LossContext) -> dict[str, Tensor]:
         """Return tap → `(A,)` float64."""
         return {
             tap: self.distance(
                 self._matrix(tap, layer),
                 [target[tap] for target in targets],
-                shares=look.position_weights(layer.shape[2:]),
-                draws=look.draws,
+                shares=context.position_weights(layer.shape[2:]),
+                draws=context.draws,
             )
             for tap, layer in features.items()
         }

@@ -57,8 +57,8 @@ class ContentLoss(LayerLoss):
         """Return the loss of each image, `(A,)` float64; the content term ignores `shares`."""
         del shares, draws
         normalizer = CONTENT_NORMALIZERS[self.normalizer](matrix[0].numel())
-        return content_distance(matrix, _joined(kept)) * normalizer
+        return content_distance(matrix, _concatenate(kept)) * normalizer
 
 
-def _joined(kept: Sequence[Tensor]) -> Tensor:
+def _concatenate(kept: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(kept)) if len(kept) > 1 else kept[0]

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from swag_repro.errors import SettingError, check_number
-from swag_repro.losses.base import PIXELS, Features, Loss, LossContext
+from swag_repro.losses.base import PIXELS, Loss, LossContext
+from swag_repro.statistics import Features
 
 
 class Fusion:
@@ -55,14 +56,14 @@ class Fusion:
         return {name: loss.target(_read_by(loss, features)) for name, (loss, _) in self._weighted.items()}
 
     def __call__(
-        self, features: Features, targets: Sequence[Mapping[str, Any]], look: LossContext
+        self, features: Features, targets: Sequence[Mapping[str, Any]], context: LossContext
     ) -> dict[str, Tensor]:
         """Return `name/part` → `(A,)` float64, without the weights."""
         return {
             f"{name}/{part}": found
             for name, (loss, _) in self._weighted.items()
             for part, found in loss(
-                _read_by(loss, features), [target[name] for target in targets], look
+                _read_by(loss, features), [target[name] for target in targets], context
             ).items()
         }
 

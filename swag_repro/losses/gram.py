@@ -169,7 +169,7 @@ def gram_distance_to_targets(
         `(A,)` float64.
     """
     _, channels, positions = matrix.shape
-    matrix = _guided(matrix, shares)
+    matrix = _scale_columns(matrix, shares)
     most = max(target.positions for target in targets)
     # The style's side takes the factor M because it is the smaller side.
     if smaller_side and takes_style_basis(channels, positions, most):
@@ -181,7 +181,7 @@ def gram_distance_to_targets(
     return distance / positions**2
 
 
-def _guided(matrix: Tensor, shares: Tensor | None) -> Tensor:
+def _scale_columns(matrix: Tensor, shares: Tensor | None) -> Tensor:
     """Scale the columns `(A, D, M)` so that their Gram matrix counts each by its share `(A, M)`, if given."""
     if shares is None:
         return matrix
@@ -276,7 +276,7 @@ class RobustGramLoss(LayerLoss):
         """Return the loss of each image, `(A,)` float64."""
         del draws
         wanted = torch.stack([target.gram for target in kept])
-        return self.between(gram(_guided(matrix, shares)) / matrix.shape[2], wanted)
+        return self.between(gram(_scale_columns(matrix, shares)) / matrix.shape[2], wanted)
 
     def between(self, found: Tensor, wanted: Tensor) -> Tensor:
         """Return the loss of Gram matrices per position, `(A, D, D)` both."""

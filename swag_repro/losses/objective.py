@@ -22,8 +22,9 @@ from swag_repro.losses.balance import (
     shares,
     side_units,
 )
-from swag_repro.losses.base import PIXELS, Features, Loss, LossContext, total_variation
+from swag_repro.losses.base import PIXELS, Loss, LossContext, total_variation
 from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak
+from swag_repro.statistics import Features
 
 Network = Callable[[Tensor], Features]
 
@@ -357,7 +358,7 @@ class Objective:
         self, side: Side, reference: Reference, others: Sequence[Features]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return each part's mean distance to other images' features, and its value for zero features."""
-        nothing = self._nothing(others[0])
+        nothing = self._zeros(others[0])
         sizes = replace(self, smoothing=NoSmoothing())._mean_parts(side, reference, nothing)
         found = [self._mean_parts(side, reference, other) for other in others]
         return {part: torch.stack([each[part] for each in found]).mean(dim=0) for part in sizes}, sizes
@@ -365,7 +366,7 @@ class Objective:
     def _mean_parts(self, side: Side, reference: Reference, features: Features) -> dict[str, Tensor]:
         """Return each part between one reference and one image, the mean over draws if it is stochastic."""
         draws = BALANCING_DRAWS if side.loss.stochastic else range(1)
-        found = [self._found(features, [(side, [reference])], [draw])[0] for draw in draws]
+        found = [self._distances_of_parts(features, [(side, [reference])], [draw])[0] for draw in draws]
         return {part: torch.stack([each[part][0] for each in found]).mean(dim=0) for part in found[0]}
 
     # --- Evaluation ---
@@ -434,11 +435,11 @@ class Objective:
                 for part, weight in self._parts(side).items()
             }
             for (side, references), found in zip(
-                requests, self._found(features, requests, draws), strict=True
+                requests, self._distances_of_parts(features, requests, draws), strict=True
             )
         ]
 
-    def _found(
+    def _distances_of_parts(
         self, features: Features, requests: Sequence[Request], draws: Sequence[int]
     ) -> list[dict[str, Tensor]]:
         """Return part → `(A,)` of each request."""
@@ -448,10 +449,10 @@ class Objective:
         self, side: Side, features: Features, references: Sequence[Reference], draws: Sequence[int]
     ) -> dict[str, Tensor]:
         masks = [of.mask for of in references if of.mask is not None]
-        look = LossContext(draws, torch.cat(masks) if masks else None)
+        context = LossContext(draws, torch.cat(masks) if masks else None)
         peaks = {tap: torch.cat([of.peaks[tap] for of in references]) for tap in side.read}
         smoothed = self._smoothed(side, features, peaks)
-        return side.loss(smoothed, [of.kept for of in references], look)
+        return side.loss(smoothed, [of.kept for of in references], context)
 
     def _parts(self, side: Side) -> dict[str, float]:
         return side.loss.weights(side.read, self.content.weight) if side.read else {}
@@ -468,7 +469,7 @@ class Objective:
     def _features(self, network: Network, images: Tensor) -> Features:
         return {**network(images), PIXELS: images}
 
-    def _nothing(self, features: Features) -> Features:
+    def _zeros(self, features: Features) -> Features:
         """Return zeros in place of features."""
         return {tap: torch.zeros_like(layer) for tap, layer in features.items()}
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from swag_repro.errors import check_number, check_seed
-from swag_repro.losses.base import PIXELS, Features, LossContext, generator
+from swag_repro.losses.base import PIXELS, LossContext, generator
 from swag_repro.smoothing import at_least_float32
+from swag_repro.statistics import Features
 
 # Streams of random numbers. Both losses use the first one for the image. As in the authors' code, they then
 # read it at the same positions, if they have the same seed and number of samples.
@@ -235,11 +236,12 @@ class _Sampling(ABC):
     def target(self, features: Features) -> Any:
         """Return what the loss keeps of one reference image's features `(1, D, H, W)`."""
 
-    def __call__(self, features: Features, targets: Sequence[Any], look: LossContext) -> dict[str, Tensor]:
+    def __call__(self, features: Features, targets: Sequence[Any], context: LossContext) -> dict[str, Tensor]:
         """Return part → `(A,)` float64, from features `(A, D, H, W)`."""
-        shares = look.position_weights(features[PIXELS].shape[2:])
+        shares = context.position_weights(features[PIXELS].shape[2:])
         own = [None] * len(targets) if shares is None else shares.unbind()
-        found = [self._terms(*each) for each in zip(_apart(features), targets, look.draws, own, strict=True)]
+        images = zip(_split_images(features), targets, context.draws, own, strict=True)
+        found = [self._terms(*each) for each in images]
         return {part: torch.cat([terms[part] for terms in found]) for part in found[0]}
 
     @abstractmethod
@@ -337,7 +339,7 @@ class SelfSimilarity(_Sampling):
         return {"self_similarity": self_similarity_distance(x, c)}
 
 
-def _apart(features: Features) -> list[dict[str, Tensor]]:
+def _split_images(features: Features) -> list[dict[str, Tensor]]:
     """Return the features `(1, D, H, W)` of each image, because images differ in draws, masks and styles."""
     images = zip(*(layer.split(1) for layer in features.values()), strict=True)
     return [dict(zip(features, layers, strict=True)) for layers in images]

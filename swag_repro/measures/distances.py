@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlparse
@@ -20,9 +20,8 @@ from swag_repro.networks import TappedNetwork
 from swag_repro.quantiles import common_quantiles
 from swag_repro.runs.files import digest_of
 from swag_repro.smoothing import at_least_float32
-from swag_repro.statistics import gram
+from swag_repro.statistics import Features, gram
 
-Features = Mapping[str, Tensor]
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 # The numbers processed at a time: similarities of positions (32 MiB in float64), and sorted projections.

@@ -70,13 +70,13 @@ def additions(network: nn.Module, architecture: Architecture, images: Tensor) ->
     found: dict[str, Addition] = {}
     with ExitStack() as hooks:
         for name, unit in units.items():
-            hooks.enter_context(_watched(unit, partial(found.__setitem__, name)))
+            hooks.enter_context(_watch(unit, partial(found.__setitem__, name)))
         network((images - mean) / std)
     return found
 
 
 @contextmanager
-def _watched(unit: nn.Module, take: Callable[[Addition], None]) -> Iterator[None]:
+def _watch(unit: nn.Module, take: Callable[[Addition], None]) -> Iterator[None]:
     """Hand over what the unit adds in each forward pass within the context."""
     projection = getattr(unit, "downsample", None)
     project: Callable[[Tensor], Tensor | float] = nn.Identity() if projection is None else projection

@@ -64,15 +64,15 @@ class NormalizedPixels:
 
     def encode(self, images: Tensor) -> Tensor:
         """Return normalised images, `(B, 3, H, W)`."""
-        mean, std = self._units(images)
+        mean, std = self._moments(images)
         return (images - mean) / std
 
     def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG002
         """Return the images."""
-        mean, std = self._units(values)
+        mean, std = self._moments(values)
         return values * std + mean
 
-    def _units(self, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _moments(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, `(3, 1, 1)` both."""
         mean, std = (
             torch.tensor(values, dtype=like.dtype, device=like.device).view(3, 1, 1)
@@ -162,11 +162,11 @@ class FourierSpectrum:
         """Return the half spectrum, real and imaginary: `(B, 3, H, W)` → `(B, 3, H, W // 2 + 1, 2)`."""
         opponents = torch.einsum("oc,bchw->bohw", self._basis(images).inverse(), images)
         spectrum = torch.fft.rfft2(opponents, norm="ortho")
-        return torch.view_as_real(spectrum / self._units(images, images.shape[2:]))
+        return torch.view_as_real(spectrum / self._units_of(images, images.shape[2:]))
 
     def decode(self, values: Tensor, size: Sequence[int]) -> Tensor:
         """Return the images `(B, 3, H, W)` of this size."""
-        spectrum = torch.view_as_complex(values.contiguous()) * self._units(values, size)
+        spectrum = torch.view_as_complex(values.contiguous()) * self._units_of(values, size)
         opponents = torch.fft.irfft2(spectrum, s=tuple(size), norm="ortho")
         return torch.einsum("co,bohw->bchw", self._basis(values), opponents)
 
@@ -177,7 +177,7 @@ class FourierSpectrum:
         basis: Tensor = (rows / rows.norm(dim=1, keepdim=True) * units[:, None]).T
         return basis
 
-    def _units(self, like: Tensor, size: Sequence[int]) -> Tensor:
+    def _units_of(self, like: Tensor, size: Sequence[int]) -> Tensor:
         """Return each frequency's unit, `(H, W // 2 + 1)`; frequency 0 has the unit of the lowest other."""
         height, width = size
         options = {"dtype": like.dtype, "device": like.device}

@@ -218,7 +218,7 @@ class Optimisation:
         if record.status != PairStatus.RUNNING:
             return
         plateau = self._plateau
-        if plateau is not None and self._settled(pair, plateau):
+        if plateau is not None and self._is_on_plateau(pair, plateau):
             change, every = plateau.change, plateau.every
             stopped = stopped or f"{plateau.of} changed by less than {change:.2%} in {every} steps"
         if record.iterations >= self._steps:
@@ -229,7 +229,7 @@ class Optimisation:
             unchanged = self._steps > 0 and self._is_unchanged(pair)
             self._close(pair, PairStatus.UNCHANGED if unchanged else PairStatus.FINISHED, stopped)
 
-    def _settled(self, pair: int, plateau: Plateau) -> bool:
+    def _is_on_plateau(self, pair: int, plateau: Plateau) -> bool:
         trend, iterations = self._trends[pair], self._pairs[pair].iterations
         if plateau.of == "image":
             return trend.settled(plateau, iterations, self._optimizer.iterate(pair), mean=False)
@@ -239,12 +239,12 @@ class Optimisation:
     def _close(self, pair: int, status: PairStatus, reason: str) -> None:
         record = replace(self._pairs[pair], status=status, reason=reason)
         if self._newest and status != PairStatus.DIVERGED:
-            record = replace(record, best=self._expected(pair))
+            record = replace(record, best=self._mean_losses(pair))
         self._pairs[pair] = record
         self._optimizer.stop(pair, reason)
 
     @torch.no_grad()
-    def _expected(self, pair: int) -> Losses:
+    def _mean_losses(self, pair: int) -> Losses:
         """Return the losses of one pair's image, means over the draws that balanced it."""
         image, targets = self._image(pair).unsqueeze(0), self._targets.of([pair])
         if not self._objective.stochastic:

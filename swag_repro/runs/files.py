@@ -62,7 +62,7 @@ def whole_file(path: Path, *, below: Path | None = None) -> Iterator[BinaryIO]:
     make_folder(path.parent, below=below)
     with writing(path):
         try:
-            with _written(beside) as file:
+            with _new_file(beside) as file:
                 yield file
             beside.replace(path)
         finally:
@@ -103,7 +103,7 @@ def make_folder(folder: Path, *, below: Path | None = None) -> None:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[BinaryIO]:
+def _new_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a new file. If the system refuses a write, raise its error, whatever a library made of it."""
     raw = _Raw(path, "xb")
     try:

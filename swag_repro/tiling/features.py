@@ -108,7 +108,7 @@ class Tiling:
         return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
 
     def _tile(self, rows: slice, columns: slice) -> Tile:
-        seen = self._seen(rows, 0), self._seen(columns, 1)
+        seen = self._receptive_field(rows, 0), self._receptive_field(columns, 1)
         patches = {}
         for tap, field in self.fields.items():
             outer = self._owned(field[0], rows, self.height), self._owned(field[1], columns, self.width)
@@ -123,7 +123,7 @@ class Tiling:
         stop = most if own.stop == length else min(most, own.stop // reach.stride)
         return slice(min(most, own.start // reach.stride), stop)
 
-    def _seen(self, own: slice, side: int) -> slice:
+    def _receptive_field(self, own: slice, side: int) -> slice:
         """Return the pixels that a tile's positions see along a side, from a multiple of the stride on."""
         length, reaches = (self.height, self.width)[side], self._reaches(side)
         stride = common_stride(reaches)

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from swag_repro.errors import SettingError, check_number
-from swag_repro.losses.base import Features, LossContext
+from swag_repro.losses.base import LossContext
 from swag_repro.losses.objective import Network, Objective, Reference, Request, Side
 from swag_repro.networks import TappedNetwork
 from swag_repro.smoothing import NoSmoothing, Smoothing, Softmax, at_least_float32, peak
+from swag_repro.statistics import Features
 from swag_repro.tiling.features import Patch, Tile, TiledFeatures
 from swag_repro.tiling.means import (
     Means,
@@ -78,7 +79,7 @@ class TiledObjective(Objective):
     def _features(self, network: Network, images: Tensor) -> Features:
         return TiledFeatures(cast(TappedNetwork, network), images, self.tile)
 
-    def _nothing(self, features: Features) -> Features:
+    def _zeros(self, features: Features) -> Features:
         return cast(TiledFeatures, features).empty()
 
     def _reference(self, side: Side, features: Features) -> Reference:
@@ -91,7 +92,7 @@ class TiledObjective(Objective):
         kept = {tap: _means_of(side).keep(found) for tap, found in zip(side.read, means, strict=True)}
         return Reference(kept, seen.peaks, ones)
 
-    def _found(
+    def _distances_of_parts(
         self, features: Features, requests: Sequence[Request], draws: Sequence[int]
     ) -> list[dict[str, Tensor]]:
         del draws  # a mean draws no samples
@@ -124,7 +125,7 @@ class TiledObjective(Objective):
         self, features: TiledFeatures, side: Side, references: Sequence[Reference]
     ) -> list[_Reading]:
         masks = [of.mask for of in references if of.mask is not None]
-        look = LossContext([0] * len(references), torch.cat(masks) if masks else None)
+        context = LossContext([0] * len(references), torch.cat(masks) if masks else None)
         return [
             _Reading(
                 tap,
@@ -132,7 +133,7 @@ class TiledObjective(Objective):
                 self.smoothing if side.smoothed is None or tap in side.smoothed else None,
                 torch.cat([of.peaks[tap] for of in references]),
                 [of.kept[tap] for of in references] if references[0].kept else [],
-                look.position_weights(features.tiling.positions[tap]),
+                context.position_weights(features.tiling.positions[tap]),
             )
             for tap in side.read
         ]

@@ -85,7 +85,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     records = (
         list(all_runs(options.output))
         if options.all
-        else [_named(options.output, run) for run in options.run]
+        else [_record(options.output, run) for run in options.run]
     )
     failed = 0
     for record in records:
@@ -97,7 +97,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _named(root: Path, run: str) -> RunRecord:
+def _record(root: Path, run: str) -> RunRecord:
     directory = Store(root).directory(Path(run).name)
     return RunRecord(directory, read_status(directory))
 

@@ -59,7 +59,7 @@ def show(tracker: Tracker, record: RunRecord) -> None:
     numbers, pairs = record.rows().to_pandas(), record.pairs().to_pandas()
     _over_places(tracker, numbers)
     _over_training(tracker, numbers)
-    _judged(tracker, record, numbers)
+    _send_judgement(tracker, record, numbers)
     tracker.summary({name: getattr(record.status, name) for name in COSTS} | {"rows": len(numbers)})
     if len(pairs):
         tracker.images("result", _results(record, pairs))
@@ -190,7 +190,7 @@ def _over_training(tracker: Tracker, numbers: pd.DataFrame) -> None:
     tracker.summary({f"final/{key}": value for key, value in last.items()})
 
 
-def _judged(tracker: Tracker, record: RunRecord, numbers: pd.DataFrame) -> None:
+def _send_judgement(tracker: Tracker, record: RunRecord, numbers: pd.DataFrame) -> None:
     """Send a judge's means over pairs, and each finished picture with its measures."""
     finished = numbers[numbers["of_run"].notna() & numbers["iteration"].isna()]
     if finished.empty:

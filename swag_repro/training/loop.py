@@ -208,14 +208,14 @@ class ClassifierLoop(Loop[LabelledBatch]):
     def loss_of(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
         """Return a batch's mean loss, and sums over it, `(3,)`: of losses, right answers, and images."""
         self.note_unreadable(batch.unreadable, len(self.images))
-        images, classes = self._placed(batch)
+        images, classes = self._on_device(batch)
         with self.machine.autocast():
             outputs = self.forward(images)
             loss = outputs_loss(self.loss, outputs, classes)
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         return loss, _sums(loss.detach(), logits, classes)
 
-    def _placed(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
+    def _on_device(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
         """Return images as the network needs them, `(B, 3, H, W)`, and classes, both on the device."""
         images = batch.images.to(self.machine.device, non_blocking=True, memory_format=self.memory_format)
         classes = batch.classes.to(self.machine.device, non_blocking=True)
@@ -245,7 +245,7 @@ class ClassifierLoop(Loop[LabelledBatch]):
         size = max(1, self.recipe.batch_size // self.machine.world.size)
         keys = in_order(len(images), size, self.machine.world)
         for batch in loader(images, keys, self.machine.workers, self.machine.device):
-            placed, classes = self._placed(batch)
+            placed, classes = self._on_device(batch)
             with self.machine.autocast():
                 logits = self.network(placed)
             loss = nn.functional.cross_entropy(logits.float(), classes)

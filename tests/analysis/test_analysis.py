@@ -100,12 +100,14 @@ class TestCells:
 
     def test_are_those_hydra_would_launch(self) -> None:
         cells = compose_cells(EXPERIMENT)
-        told = {
+        grid_cells = {
             (c.config["network"]["name"], c.config["smoothing"]["name"], c.config["weights"]["seed"])
             for c in cells
         }
         assert len(cells) == 8
-        assert told == {(n, s, i) for n in ("resnet50", "vgg19") for s in ("none", "softmax") for i in (0, 1)}
+        assert grid_cells == {
+            (n, s, i) for n in ("resnet50", "vgg19") for s in ("none", "softmax") for i in (0, 1)
+        }
 
     def test_of_the_paper(self) -> None:
         cells = compose_cells(["experiment=fig3", "images.size=64"])
@@ -342,19 +344,19 @@ class TestFigure:
         shown = pd.concat([seeds.assign(line=number) for number in range(14)])
         page = fig3.make(replace(loaded, table=pd.concat(many), by_seed=shown))[""]
         assert_legible(page)
-        looks = {
+        styles = {
             (line.get_color(), line.get_marker(), line.get_markerfacecolor() == "none", line.is_dashed())
             for line in page.axes[0].get_lines()
         }
-        assert len(looks) == 14
-        assert len({look[1:3] for look in looks}) == 14  # on grey paper, too
+        assert len(styles) == 14
+        assert len({line_style[1:3] for line_style in styles}) == 14  # on grey paper, too
 
     def test_looks_differ_without_colour(self) -> None:
         networks = [*lines.NETWORK_STYLES, "densenet121", "googlenet", "wide_resnet50_2", "inception_v3"]
-        looks = lines.looks(networks)
-        assert len({look.marker for look in looks}) == len(networks)
-        assert len({to_rgb(look.color) for look in looks}) == len(networks)
-        first, second = lines.looks(["vgg19", "vgg19"])
+        styles = lines.line_styles(networks)
+        assert len({line_style.marker for line_style in styles}) == len(networks)
+        assert len({to_rgb(line_style.color) for line_style in styles}) == len(networks)
+        first, second = lines.line_styles(["vgg19", "vgg19"])
         known = lines.NETWORK_STYLES["vgg19"]
         assert (first.color, first.marker) == (known.color, known.marker) != (second.color, second.marker)
 

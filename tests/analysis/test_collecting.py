@@ -233,8 +233,8 @@ class TestWhatIsRead:
         for _ in values:
             collect(root, tmp_path)
         runs = read_table(tmp_path / "runs.parquet").to_pandas().set_index("run_id")["setting"]
-        told = [runs[path.name] for path in paths[:-1]]
-        assert told == ["1.5", "peak/2", "true", '"1"', "1", '["a", 2]']
+        texts = [runs[path.name] for path in paths[:-1]]
+        assert texts == ["1.5", "peak/2", "true", '"1"', "1", '["a", 2]']
         for path in (paths[1], paths[2], paths[3], paths[5]):
             shutil.rmtree(path)
         collect(root, tmp_path)
@@ -372,8 +372,8 @@ class TestRuns:
         assert {name: set(meanings) for name, meanings in MEANINGS.items()} == {
             name: set(schema.names) for name, schema in declared.items()
         }
-        told = dict(zip(known["column"], known["meaning"], strict=True))
-        assert told["weights.seed"] == comment_of("weights.seed") != ""
+        texts = dict(zip(known["column"], known["meaning"], strict=True))
+        assert texts["weights.seed"] == comment_of("weights.seed") != ""
         assert "without any balance" in STATISTICS["start_style_loss"]
         assert {*MEASURES, *TERMS, *LOSSES.values(), "style_share"} <= set(STATISTICS)
 

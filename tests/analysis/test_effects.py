@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.effects import crossed, sign_flip
-from analysis.mechanism import MEASURE_LABELS, _effects, _gains, _reached
+from analysis.mechanism import MEASURE_LABELS, _effects, _gains, _mean_best
 
 
 def table(pairs, seeds, *, of_pairs, of_seeds, noise, mean=0.3, draw=0):
@@ -84,9 +84,9 @@ def test_a_curve_counts_what_is_reached_within_each_budget_of_content():
     curve = pd.DataFrame([picture("plain", 4.0, ssim=0.5), picture("plain", 2.0, ssim=0.0, iteration=5)])
     budgets = np.linspace(0, 1, 41)
     expected = np.where(budgets >= 1, 0.25, np.where(budgets >= 0.5 - 1e-9, 0.5, 1.0)).mean()
-    assert _reached(curve) == pytest.approx(expected)
+    assert _mean_best(curve) == pytest.approx(expected)
     worse = pd.DataFrame([picture("plain", 16.0, ssim=0.5)])
-    assert _reached(worse) == 1.0  # an unchanged picture costs nothing
+    assert _mean_best(worse) == 1.0  # an unchanged picture costs nothing
 
 
 def test_effects_are_differences_on_the_same_pairs_and_seeds():

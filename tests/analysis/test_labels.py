@@ -31,11 +31,11 @@ CONFIGS = st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=6)
 
 def runs(configs: list[dict[str, object]]) -> pd.DataFrame:
     core = {"run_id": "", "experiment": "stylize", "state": "missing", "path": ""}
-    told = [
+    settings_of_rows = [
         {**core, **config, "network.label": NAMES[str(config["network.name"])], "objective.label": "Loss"}
         for config in configs
     ]
-    return frame(typed(told, [*VALUES, "network.label", "objective.label"]))
+    return frame(typed(settings_of_rows, [*VALUES, "network.label", "objective.label"]))
 
 
 @settings(max_examples=40)

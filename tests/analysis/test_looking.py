@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from analysis.__main__ import ANALYSIS_COMMANDS, main
 from analysis.commands import plot as plot_command
@@ -26,6 +27,7 @@ from analysis.commands import runs as runs_command
 from analysis.drawing import style
 from analysis.explaining import explain
 from analysis.figures import plot, sheet
+from analysis.listing import load_listing
 from analysis.observations import ENCODINGS, FILTERS, REST, Observations, PlotRequest
 from analysis.stylizations import Stylizations
 from experiments.asking import CellsError, Wanted, compose_cells
@@ -100,7 +102,7 @@ class TestNumbers:
             cell.config
             for cell in compose_cells(["experiment=fig3", "smoothing=none", "network=resnet50", "weights.seed=1"], "measure_activations")
         ]  # fmt: skip
-        row = data.units.set_index(["layer", "network.name", "weights.seed", "content"]).loc[
+        row = data.replicates.set_index(["layer", "network.name", "weights.seed", "content"]).loc[
             ("conv2_3", "resnet50", 1, "astronaut")
         ]
         position = cell["network"]["statistic_taps"].index("conv2_3") + 1
@@ -115,7 +117,9 @@ class TestNumbers:
         assert data.asked.hue == REST
         means = data.means.set_index(["network.name", REST])
         assert (means["size"] == 2 * len(IMAGES)).all()
-        one = data.units[(data.units["network.name"] == "vgg19") & (data.units[REST] == "smoothing none")]
+        one = data.replicates[
+            (data.replicates["network.name"] == "vgg19") & (data.replicates[REST] == "smoothing none")
+        ]
         assert means.loc[("vgg19", "smoothing none"), "mean"] == pytest.approx(one["value"].mean())
         assert means.loc[("vgg19", "smoothing none"), "sem"] == pytest.approx(
             one["value"].std() / math.sqrt(6)
@@ -128,23 +132,23 @@ class TestNumbers:
                 ["experiment=fig1", "network=vgg19", "weights=random", "smoothing=none"], "stylize"
             )[0].config
         }
-        row = data.units.set_index(["network.name", "smoothing.name", "content"]).loc[
+        row = data.replicates.set_index(["network.name", "smoothing.name", "content"]).loc[
             ("vgg19", "none", PAIRS[1][0])
         ]
         assert row["value"] == measures(config, 1)["style_distance"]
-        assert len(data.units) == 4 * 3
+        assert len(data.replicates) == 4 * 3
 
     def test_of_trainings_are_the_last(self, root: Path) -> None:
         last = observed(root, TRAINED, "y=accuracy", "x=network", "definition=test")
         curve = observed(root, TRAINED, "y=accuracy", "x=iteration", "definition=test")
-        assert len(last.units) == 2 * 2
-        ends = curve.units.sort_values("iteration").groupby(["rest", "weights.seed"])["value"].last()
-        assert sorted(ends) == sorted(last.units["value"])
+        assert len(last.replicates) == 2 * 2
+        ends = curve.replicates.sort_values("iteration").groupby(["rest", "weights.seed"])["value"].last()
+        assert sorted(ends) == sorted(last.replicates["value"])
 
     def test_of_whole_runs(self, root: Path) -> None:
         data = observed(root, MEASURED, "y=seconds", "x=network", "hue=smoothing")
-        assert len(data.units) == 8
-        assert data.units["value"].ge(0).all()
+        assert len(data.replicates) == 8
+        assert data.replicates["value"].ge(0).all()
 
     def test_without_x_are_counted(self, root: Path) -> None:
         sweep = ("experiment=fig3", "network=vgg19", "smoothing=none,softmax", "weights.seed=0")
@@ -186,8 +190,6 @@ class TestLayout:
         drawn = Path(files[0]).read_text()
         assert 'width="252pt"' in drawn
         assert "clip-path" in drawn
-        assert main(["plot", *asked, *chosen]) == 0
-        assert Path(files[0]).read_text() == drawn
         assert main(["plot", *asked, "--style", str(tmp_path / "none")]) == 1
         assert capsys.readouterr().err.startswith("Error: `--style` should be a style of matplotlib; found")
 
@@ -201,8 +203,7 @@ class TestLayout:
 
     def test_the_judge_stands_in_the_caption(self, root: Path) -> None:
         data = observed(root, PAINTED)
-        assert data.judges
-        assert f"by {data.judges[0]}." in caption(plot.make(data)).replace("\n", " ")
+        assert "Measured by resnet50(random), vgg19(imagenet)." in caption(plot.make(data))
         assert observed(root, MEASURED).judges == []
 
     def test_words_fit_narrow_figures(self, root: Path) -> None:
@@ -241,7 +242,7 @@ class TestErrors:
             root, MEASURED, "y=maximum", "x=network", "quantity=gram", "col=layer", "row=weights.seed"
         )
         many = {str(index): index for index in range(20)}
-        data.units["layer"] = [str(index % 20) for index in range(len(data.units))]
+        data.replicates["layer"] = [str(index % 20) for index in range(len(data.replicates))]
         assert len(many) * 2 > plot.MOST
         with pytest.raises(SettingError, match="at most 30 panels together; found 40"):
             plot.make(data)
@@ -252,7 +253,7 @@ class TestErrors:
 
     def test_of_a_sweep_without_an_experiment(self, root: Path) -> None:
         overrides = ["entry=measure_activations", *MEASURED[1:]]
-        assert len(observed(root, overrides, "y=maximum", "x=depth", "quantity=gram").units)
+        assert len(observed(root, overrides, "y=maximum", "x=depth", "quantity=gram").replicates)
 
 
 class TestPlot:
@@ -317,7 +318,7 @@ class TestPlot:
         )
         assert_legible(drawn)
         data = observed(root, MEASURED, "y=maximum", "x=network", "col=layer", "quantity=gram")
-        data.units["network.name"] = data.units["network.name"].map(lambda name: name)
+        data.replicates["network.name"] = data.replicates["network.name"].map(lambda name: name)
         assert_legible(plot.make(data))
 
     def test_the_backend_of_a_notebook_is_no_matter(self, root: Path, tmp_path: Path) -> None:
@@ -336,7 +337,9 @@ class TestPlot:
         assert main(arguments) == 0
         files = capsys.readouterr().out.split()
         stem = tmp_path / "plot/fig3/maximum_gram_over_network_by_smoothing"
-        assert files == [f"{stem}{end}" for end in (".png", ".pdf", ".csv", "_units.csv", ".provenance.json")]
+        assert files == [
+            f"{stem}{end}" for end in (".png", ".pdf", ".csv", "_replicates.csv", ".provenance.json")
+        ]
         for file in files[:-1]:
             known = explain(Path(file), None)
             assert known.provenance.command == tuple(arguments)
@@ -361,14 +364,15 @@ class TestSheet:
         assert "fig1, which swept network, smoothing: 4 of 4 cells; 3 of 3 pairs" in caption(drawn)
 
     def test_rows_and_columns_of_one_s_choice(self, loaded: Stylizations) -> None:
-        [(_, drawn)] = sheet.make(loaded, row="smoothing", col="network")
-        assert len(by_label(drawn)) == 3 * 2 * 3  # the inputs of a pair stand beside each of its rows
-        told = words(drawn)
-        assert told.count("smoothing softmax") == 3
-        assert told.count("VGG-19") == 1
+        [(_, drawn)] = sheet.make(loaded, pairs=1, row="smoothing", col="network")
+        drawn_words = words(drawn)
+        assert drawn_words.count("smoothing softmax") == 1
+        assert drawn_words.count("VGG-19") == 1
+        assert (
+            len([word for word in drawn_words if word.startswith("content: ")]) == 2
+        )  # beside each of the rows
         assert_legible(drawn)
-        [(_, drawn)] = sheet.make(loaded, col="style")
-        assert "content: content2" in words(drawn)
+        (_, drawn), *_ = sheet.make(loaded, pairs=1, col="style")
         assert not [word for word in words(drawn) if word.startswith("style: ")]
         with pytest.raises(
             SettingError, match="`col` should be settings that were swept; found seed. There are"
@@ -436,14 +440,22 @@ class TestSheet:
 
 
 class TestRuns:
+    @pytest.mark.parametrize("width", [40, 80, 100])
+    def test_ids_are_whole_on_any_terminal(self, root: Path, width: int) -> None:
+        listing = load_listing(root)
+        console = Console(width=width)
+        with console.capture() as capture:
+            console.print(listing.to_table())
+        assert all(run_id in capture.get() for run_id in listing.table["run_id"])
+
     def listed(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
         assert main(["runs", *arguments, "--json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     def test_of_an_experiment(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         rows = self.listed(capsys, *PAINTED, "--output", str(root))
-        told = [(*row["swept"].values(), row["pictures"], row["not_finished"]) for row in rows]
-        assert sorted(told) == [
+        drawn_words = [(*row["swept"].values(), row["pictures"], row["not_finished"]) for row in rows]
+        assert sorted(drawn_words) == [
             ("resnet50", "none", 3, 1), ("resnet50", "softmax", 3, 1),
             ("vgg19", "none", 3, 0), ("vgg19", "softmax", 3, 0),
         ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.figures.one_pass import _known, reached
+from analysis.figures.one_pass import _overrides_of_side, reached
 
 
 @pytest.mark.parametrize(
@@ -19,5 +19,5 @@ def test_each_side_takes_the_overrides_that_it_knows():
         "weights@measures.weights=imagenet", "weights.seed=1", "color=matched", "hydra/launcher=joblib",
     ]  # fmt: skip
     both = ["content=[a,b]", "images.size=64", "weights@measures.weights=imagenet", "color=matched"]
-    assert _known("transfer", overrides) == [*both[:1], "run=0123", *both[1:]]
-    assert _known("stylize", overrides) == [one for one in overrides if one != "run=0123"]
+    assert _overrides_of_side("transfer", overrides) == [*both[:1], "run=0123", *both[1:]]
+    assert _overrides_of_side("stylize", overrides) == [one for one in overrides if one != "run=0123"]

@@ -61,21 +61,21 @@ class TestCarried:
     def test_by_every_kind_of_file(self, computed: Outputs, tmp_path: Path) -> None:
         files = written(computed.root, tmp_path, "figure", "fig3", *SWEEP)
         assert {path.suffix for path in files} == {".png", ".pdf", ".csv", ".json"}
-        told = [provenance.read_provenance(path) for path in files[:-1]]
-        assert told[0] == told[1] == told[2]
-        assert told[0].command == ("figure", "fig3", *SWEEP)
-        assert told[0].steps == (
+        stored = [provenance.read_provenance(path) for path in files[:-1]]
+        assert stored[0] == stored[1] == stored[2]
+        assert stored[0].command == ("figure", "fig3", *SWEEP)
+        assert stored[0].steps == (
             ("python", "experiments/measure_activations.py", "-m", *EXPERIMENT, f"output={computed.root}"),
         )
-        assert list(told[0].runs) == [path.name for path in computed.paths]
-        for source, path in zip(told[0].runs.values(), computed.paths, strict=True):
+        assert list(stored[0].runs) == [path.name for path in computed.paths]
+        for source, path in zip(stored[0].runs.values(), computed.paths, strict=True):
             status = read_status(path)
             assert source.origin.commit == status.commit
             assert source.origin.versions == status.versions
             assert source.result == content_key(status.files)[:DIGITS]
-        assert told[0].drawn.versions["seaborn"]
+        assert stored[0].drawn.versions["seaborn"]
         rows = pd.read_csv(tmp_path / "fig3.csv")
-        assert rows["config_key"].str[:16].isin([one.config for one in told[0].runs.values()]).all()
+        assert rows["config_key"].str[:16].isin([one.config for one in stored[0].runs.values()]).all()
         beside = tmp_path / f"fig3{SUFFIX}"
         assert files[-1] == beside
         assert set(json.loads(beside.read_text())["files"]) == {path.name for path in files[:-1]}
@@ -87,11 +87,11 @@ class TestCarried:
 
     def test_only_the_digest_of_configs_counts(self, computed: Outputs, tmp_path: Path) -> None:
         [path, *_] = written(computed.root, tmp_path)
-        told = provenance.read_provenance(path)
-        other = dict(reversed(told.runs.items()))
-        assert replace(told, runs=other).config == told.config
-        one = {run_id: source for run_id, source in told.runs.items() if run_id == computed.paths[0].name}
-        assert replace(told, runs=one).config != told.config
+        stored = provenance.read_provenance(path)
+        other = dict(reversed(stored.runs.items()))
+        assert replace(stored, runs=other).config == stored.config
+        one = {run_id: source for run_id, source in stored.runs.items() if run_id == computed.paths[0].name}
+        assert replace(stored, runs=one).config != stored.config
 
     def test_trainings_come_first(self, tmp_path: Path) -> None:
         [training] = compose_cells(["network=small_residual", "experiment=family"], "train_classifier")
@@ -99,11 +99,11 @@ class TestCarried:
         digests = read_status(path).files or {}
         [cell] = compose_cells(["network=small_residual"], "measure_activations")
         measured(tmp_path, cell, weights=digests["rows.parquet"])
-        told = points.load_points(["network=small_residual"], tmp_path, partial=False).tables.provenance
-        assert [step[1] for step in told.steps] == [
+        stored = points.load_points(["network=small_residual"], tmp_path, partial=False).tables.provenance
+        assert [step[1] for step in stored.steps] == [
             "experiments/train_classifier.py", "experiments/measure_activations.py",
         ]  # fmt: skip
-        assert next(iter(told.runs)) == path.name
+        assert next(iter(stored.runs)) == path.name
 
     @pytest.mark.parametrize("name", ["table.parquet", "runs.parquet", "pairs.parquet", "table.csv"])
     def test_by_collected_tables(self, computed: Outputs, tmp_path: Path, name: str) -> None:
@@ -172,12 +172,12 @@ class TestCommand:
     def test_for_machines(self, outputs: Outputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         [file, *_] = written(outputs.root, tmp_path, "figure", "fig3")
         assert main(["explain", str(file), "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)
-        assert [run["run_id"] for run in told["runs"]] == [path.name for path in outputs.paths]
-        assert {run["state"] for run in told["runs"]} == {"unchanged"}
-        assert {run["commit"] for run in told["runs"]} == {read_status(outputs.paths[0]).commit}
-        assert told["commands"][-1] == ["python", "-m", "analysis", "figure", "fig3"]
-        assert (told["cells"], told["missing_cells"]) == (2, 0)
+        printed = json.loads(capsys.readouterr().out)
+        assert [run["run_id"] for run in printed["runs"]] == [path.name for path in outputs.paths]
+        assert {run["state"] for run in printed["runs"]} == {"unchanged"}
+        assert {run["commit"] for run in printed["runs"]} == {read_status(outputs.paths[0]).commit}
+        assert printed["commands"][-1] == ["python", "-m", "analysis", "figure", "fig3"]
+        assert (printed["cells"], printed["missing_cells"]) == (2, 0)
 
     def test_of_many_runs_lists_some(self, computed: Outputs, tmp_path: Path) -> None:
         [file, *_] = written(computed.root, tmp_path)

@@ -138,10 +138,10 @@ class TestStatistics:
         assert_legible(drawn)
 
     def test_missing_cells_are_told_with_their_command(self, statistics: Path) -> None:
-        told = [STATISTICAL[0], "network=resnet50", "network.shortcut=0.1", "weights.seed=0"]
+        given = [STATISTICAL[0], "network=resnet50", "network.shortcut=0.1", "weights.seed=0"]
         with pytest.raises(CellsError) as error:
-            dial.load(told, statistics, partial=False, setting="network.shortcut")
-        assert f"swag measure -m {' '.join(told)}" in str(error.value)
+            dial.load(given, statistics, partial=False, setting="network.shortcut")
+        assert f"swag measure -m {' '.join(given)}" in str(error.value)
 
     def test_a_network_without_shortcuts_has_no_dial(self, tmp_path: Path) -> None:
         overrides = ["experiment=shortcut_dial", "network=vgg19", "network.shortcut=null", "weights.seed=0"]

@@ -142,9 +142,9 @@ def test_the_newest_sweep_is_meant(sweep, tmp_path, capsys):
     )
     assert find("last", tmp_path / "out").directory == later
     assert main(["status", "--output", str(tmp_path / "out"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["counts"] == {"missing": 8}
-    assert told["cells"][7] == {"number": 7, "overrides": ["network=b", "seed=3"], "state": "missing"}
+    report = json.loads(capsys.readouterr().out)
+    assert report["counts"] == {"missing": 8}
+    assert report["cells"][7] == {"number": 7, "overrides": ["network=b", "seed=3"], "state": "missing"}
     for handle in (str(sweep.directory), "smoke", "2026-01-01"):
         assert main(["status", handle, "--output", str(tmp_path / "out")]) == 0
         assert "experiment=smoke, joblib" in capsys.readouterr().out
@@ -228,5 +228,5 @@ def test_a_file_that_changed_since_makes_a_run_stale(tmp_path):
     run_of(tmp_path / "out", cell)
     assert of_command(command, tmp_path / "out").complete
     os.utime(weights)
-    [told] = of_command(command, tmp_path / "out").cells
-    assert (told.state, told.reason) == ("stale", f"changed since: {weights}")
+    [cell] = of_command(command, tmp_path / "out").cells
+    assert (cell.state, cell.reason) == ("stale", f"changed since: {weights}")

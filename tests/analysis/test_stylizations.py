@@ -100,7 +100,7 @@ class TestTable:
         assert counts == {"finished": 18, "diverged": 1, "unchanged": 1}
 
     def test_one_row(self, loaded: stylizations.Stylizations, computed: Outputs) -> None:
-        told = loaded.table.set_index(["label", "content"]).loc[("r-ResNet-50", "content0")].to_dict()
+        row = loaded.table.set_index(["label", "content"]).loc[("r-ResNet-50", "content0")].to_dict()
         config, path = computed.cells[2].config, computed.paths[2]
         numbers = {name: value for name, value in measures(config, 0).items() if value is not None}
         expected = numbers | losses(config) | {
@@ -110,7 +110,7 @@ class TestTable:
             "reason": "it had to be", "judge": "vgg19(imagenet)", "random": False,
             "not_measured": "lpips: no weights here", "run_id": path.name,
         }  # fmt: skip
-        assert {name: told[name] for name in expected} == expected
+        assert {name: row[name] for name in expected} == expected
 
     def test_sweeps_of_anything_have_names(self, tmp_path: Path) -> None:
         overrides = ("network=vgg19", "weights.seed=0,1", "weights=random", "steps=1,2")
@@ -153,13 +153,13 @@ class TestGrid:
     def test_panels_and_words(self, drawn: Figure) -> None:
         assert len(drawn.axes) == 4 * (2 + 4)
         assert len(by_label(drawn)) == 4 * 4
-        told = words(drawn)
+        drawn_words = words(drawn)
         for title in ("content", "style", "r-VGG-19", "r-VGG-19*", "r-ResNet-50", "r-ResNet-50*"):
-            assert told.count(title) == 1
+            assert drawn_words.count(title) == 1
         for index in (0, 1, 3, 4):  # the pairs are evenly spread
-            assert {f"content{index}", f"painting/{index}"} <= set(told)
-        assert "content2" not in told
-        assert told.count("style 0.316\nCFSD 0.032\nSSIM 0.091") == 4
+            assert {f"content{index}", f"painting/{index}"} <= set(drawn_words)
+        assert "content2" not in drawn_words
+        assert drawn_words.count("style 0.316\nCFSD 0.032\nSSIM 0.091") == 4
 
     def test_pixels_are_the_runs(self, drawn: Figure, computed: Outputs) -> None:
         for index in (0, 1, 3, 4):
@@ -449,7 +449,7 @@ class TestLosses:
         assert "at most 1000 steps a scale, Adam, from noise." in caption(drawn)
 
     @pytest.mark.parametrize(
-        ("overrides", "told"),
+        ("overrides", "phrase"),
         [
             ("objective.balance=none", "balance none"),
             ("start=some/where.png", "from where.png"),
@@ -457,9 +457,9 @@ class TestLosses:
             ("steps=1,2", "at most 1 / 2 steps a scale"),
         ],
     )
-    def test_objective(self, tmp_path: Path, overrides: str, told: str) -> None:
+    def test_objective(self, tmp_path: Path, overrides: str, phrase: str) -> None:
         runs = grids(tmp_path, "network=vgg19", overrides).tables.runs
-        assert told in [*captions.objective(runs)]
+        assert phrase in [*captions.objective(runs)]
         assert not any(
             "style weight" in part for part in captions.objective(runs, ["objective.style_weight"])
         )
@@ -554,17 +554,17 @@ class TestMatrix:
             assert (shown == np.asarray(Image.open(path / "images/0.png"))).all()
 
     def test_titles_of_columns(self, layers: matrix.Matrix, fusion: matrix.Matrix) -> None:
-        told = words(matrix.make(layers))
-        assert [text for text in told if text.startswith("layer")] == [
+        drawn_words = words(matrix.make(layers))
+        assert [text for text in drawn_words if text.startswith("layer")] == [
             "layer 1", "layers 1–2", "layers 1–3", "layers 1–4", "layers 1–5",
         ]  # fmt: skip
-        assert "style: painting/0" in told
-        assert not any("content: " in text for text in told)
-        told = words(matrix.make(fusion))
-        assert [text for text in told if len(text) <= 7 and "/" in text] == [
+        assert "style: painting/0" in drawn_words
+        assert not any("content: " in text for text in drawn_words)
+        drawn_words = words(matrix.make(fusion))
+        assert [text for text in drawn_words if len(text) <= 7 and "/" in text] == [
             "1/0", "0.9/0.1", "0.7/0.3", "0.5/0.5", "0.3/0.7", "0.1/0.9", "0/1",
         ]  # fmt: skip
-        assert {"content: content0", "style: painting/0"} <= {text.replace("\n", " ") for text in told}
+        assert {"content: content0", "style: painting/0"} <= {text.replace("\n", " ") for text in drawn_words}
 
     def test_all_layers_have_a_name_too(self, tmp_path: Path) -> None:
         made = matrix_of(

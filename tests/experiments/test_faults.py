@@ -230,8 +230,10 @@ def test_lines_name_what_tells_cells_apart_as_it_was_typed(run, tmp_path, photos
     status, printed = run("-m", *S, *photos, "steps=1,2", "name=a${network.name},b")
     assert status == 0, printed
     lines = [line for line in printed.splitlines() if line.startswith("[")]
-    told = [line.partition("]")[2].partition(" computed in")[0].partition(" skipped in")[0] for line in lines]
-    assert told == [
+    names = [
+        line.partition("]")[2].partition(" computed in")[0].partition(" skipped in")[0] for line in lines
+    ]
+    assert names == [
         " steps=1 name=a${network.name}",
         " steps=1 name=b",
         " steps=2 name=a${network.name}",

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
-from tests.experiments.test_pasted import FUZZ, PICTURES, shell
+from tests.experiments.test_pasted import CONF, PICTURES, ROOT, shell
 
-TINY = [f"hydra.searchpath=[file://{FUZZ}]", *PICTURES]
+TINY = [f"hydra.searchpath=[file://{CONF}]", *PICTURES]
 ONE = [*TINY, "content=coffee", "style=starry_night"]
 
 
@@ -46,7 +46,7 @@ def test_streams_that_can_t_be_written_end_no_run(tmp_path, redirected):
 @pytest.mark.parametrize(
     "command",
     ["swag --help", "swag stylize --help", "swag experiments", "swag plot --help", "swag runs",
-     f"{sys.executable} -m analysis --help", f"{sys.executable} {FUZZ.parents[2]}/experiments/judge.py --help"],
+     f"{sys.executable} -m analysis --help", f"{sys.executable} {ROOT}/experiments/judge.py --help"],
 )  # fmt: skip
 def test_a_reader_that_has_gone_leaves_no_traceback(tmp_path, command, unbuffered):
     (tmp_path / "outputs" / "runs").mkdir(parents=True)

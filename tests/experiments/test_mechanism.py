@@ -67,24 +67,24 @@ def test_the_largest_entries_hold_what_the_equation_says(run, tmp_path):
         "-m", *TINY, "shares=loss,entries", "execution.fold_batchnorm=false", "start=style", "steps=1"
     )
     assert status == 0, printed
-    plain, told = sorted(all_runs(tmp_path / "out"), key=lambda record: record.config["shares"])[::-1]
+    plain, with_shares = sorted(all_runs(tmp_path / "out"), key=lambda record: record.config["shares"])[::-1]
     assert [row["total_loss"] for row in plain.pairs().to_pylist()] == [
-        row["total_loss"] for row in told.pairs().to_pylist()
+        row["total_loss"] for row in with_shares.pairs().to_pylist()
     ]
-    rows = told.rows().to_pandas().query("statistic == 'largest_entries'")
+    rows = with_shares.rows().to_pandas().query("statistic == 'largest_entries'")
     assert len(rows) == 2 * 5 * 3  # pairs, layers, definitions
     assert rows["value"].between(0.01, 1).all()
     wide = rows.pivot_table(index=["content", "style", "layer"], columns="definition", values="value")
     assert (wide["same"] <= wide["finished"] + 1e-12).all()
     assert (wide["same"] < wide["finished"]).any()
-    network = torchvision_resnet18(told.config["weights"]["seed"])
+    network = torchvision_resnet18(with_shares.config["weights"]["seed"])
     with torch.no_grad():
-        grams = {role: gram_of(network, record_image(told, role)) for role in ("content", "style")}
+        grams = {role: gram_of(network, record_image(with_shares, role)) for role in ("content", "style")}
     difference = (grams["content"] - grams["style"]).flatten().square()
     share = float(
         difference.sort(descending=True).values[: round(0.01 * len(difference))].sum() / difference.sum()
     )
-    pair = told.pairs().to_pylist()[0]
+    pair = with_shares.pairs().to_pylist()[0]
     found = wide.loc[(pair["content"], pair["style"], "conv1"), "start"]
     assert found == pytest.approx(share, rel=0.02)  # its pictures are 8-bit
 

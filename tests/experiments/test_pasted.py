@@ -8,24 +8,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FUZZ = ROOT / "tests" / "fuzz" / "conf"
+CONF = ROOT / "tests" / "conf"
 TINY = ["network=tiny", "weights=random", "images.size=32", "compute.threads=1"]
 PICTURES = [*TINY, "steps=1", "measures=none"]
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "experiments" / "plugins")])
 
 SWEEPS = {
-    "lists": ("measure", f"--config-dir={FUZZ}", *TINY, "network.statistic_taps=[a],[a,b]"),
+    "lists": ("measure", f"--config-dir={CONF}", *TINY, "network.statistic_taps=[a],[a,b]"),
     "ranges and a subdirectory": (
-        "measure", f"--config-dir={FUZZ}", *TINY, "weights.seed=range(0,2)", "hydra.sweep.subdir=${hydra.job.num}",
+        "measure", f"--config-dir={CONF}", *TINY, "weights.seed=range(0,2)", "hydra.sweep.subdir=${hydra.job.num}",
     ),
     "interpolations and a search path": (
-        "stylize", f"hydra.searchpath=[file://{FUZZ}]", *PICTURES, "images.source.limit=1", "seed=0,1", "objective.content_weight=${seed}",
+        "stylize", f"hydra.searchpath=[file://{CONF}]", *PICTURES, "images.source.limit=1", "seed=0,1", "objective.content_weight=${seed}",
     ),
     "pictures and a name": (
-        "stylize", f"--config-dir={FUZZ}", *PICTURES, "content=astronaut,chelsea", "style=starry_night", "name=my name",
+        "stylize", f"--config-dir={CONF}", *PICTURES, "content=astronaut,chelsea", "style=starry_night", "name=my name",
     ),
     "an experiment": (
-        "measure", f"--config-dir={FUZZ}", "experiment=smoke", *TINY, "smoothing=none,softmax", "output=my runs",
+        "measure", f"--config-dir={CONF}", "experiment=smoke", *TINY, "smoothing=none,softmax", "output=my runs",
     ),
 }  # fmt: skip
 
@@ -75,8 +75,8 @@ def test_what_a_sweep_prints_works(tmp_path, kind):
     [
         "swag stylize -m experiment=smoke",
         "swag measure experiment=smoke",
-        f"swag measure --config-dir={FUZZ} experiment=smoke network=tiny",
-        f"swag judge 'hydra.searchpath=[file://{FUZZ}]' experiment=fig1 network=tiny weights=random",
+        f"swag measure --config-dir={CONF} experiment=smoke network=tiny",
+        f"swag judge 'hydra.searchpath=[file://{CONF}]' experiment=fig1 network=tiny weights=random",
     ],
 )
 def test_the_remedy_of_a_mistake_works(tmp_path, mistaken):
@@ -91,7 +91,7 @@ def test_the_remedy_of_a_mistake_works(tmp_path, mistaken):
 
 @pytest.mark.slow
 def test_what_an_incomplete_sweep_prints_goes_on(tmp_path):
-    arguments = f"--config-dir={FUZZ} {' '.join(TINY)} 'images.size=16,32' network=densenet121"
+    arguments = f"--config-dir={CONF} {' '.join(TINY)} 'images.size=16,32' network=densenet121"
     status, _, said = shell(tmp_path, f"swag measure -m {arguments}")
     assert status == 1
     [command] = printed(said)

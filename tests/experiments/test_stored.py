@@ -218,3 +218,12 @@ def test_what_the_command_s_own_files_name_is_built(call, copied, tmp_path):
         )
         assert status == 0, printed
     export_decoder(record.path, tmp_path / "exported", tmp_path / "conf")
+
+
+def test_a_training_of_an_older_version_is_to_be_trained_anew(call, copied):
+    record = record_of(copied, "train_feedforward")
+    tamper(record, "generator._target_", "swag_repro.transfer.AdaIN")
+    status, printed = call(transfer.main, f"run={record.path.name}", *USED)
+    assert status == 1
+    assert "older version" in printed
+    assert "train it anew" in printed.replace("\n", " ")

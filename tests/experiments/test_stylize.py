@@ -13,7 +13,7 @@ from PIL import Image
 
 from experiments.command import CONF
 from experiments.config import checked
-from experiments.stylization.pace import Pace
+from experiments.stylization.slow_run import SlowRunHint
 from experiments.stylization.stylization import Stylization
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.errors import SettingError
@@ -336,21 +336,21 @@ def test_steps_and_precisions_of_each_scale(run, tmp_path, photos):
 
 def test_a_long_run_is_told_once_what_is_quicker():
     lines = []
-    pace = Pace(work=1000.0, tell=lines.append)
+    hint = SlowRunHint(work=1000.0, tell=lines.append)
     for evaluation in range(9):
-        pace.observe(1.0, seconds=100.0 + 2 * evaluation)  # the first one takes long, and doesn't count
+        hint.observe(1.0, seconds=100.0 + 2 * evaluation)  # the first one takes long, and doesn't count
     assert len(lines) == 1
     assert "33:20" in lines[0]  # 1000 evaluations of two seconds
     assert "preset=fast" in lines[0]
-    short = Pace(work=290.0, tell=lines.append)
+    short = SlowRunHint(work=290.0, tell=lines.append)
     for evaluation in range(9):
         short.observe(1.0, seconds=2.0 * evaluation)
     assert len(lines) == 1
 
 
 def test_only_runs_of_one_scale_are_told(run, photos, monkeypatch):
-    monkeypatch.setattr("experiments.stylization.pace.SLOW_SECONDS", 0.0)
-    monkeypatch.setattr("experiments.stylization.pace.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("experiments.stylization.slow_run.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("experiments.stylization.slow_run.LEAST_SECONDS", 0.0)
     _, printed = run(*TINY, *photos, "steps=8")
     assert printed.count("preset=fast takes less") == 1
     _, printed = run(*TINY, *photos, "preset=fast", "steps=[4,4]")
@@ -398,7 +398,7 @@ def test_memory_is_predicted_for_the_whole_size_by_a_small_picture():
     """A picture of twice the sides takes four times as much: what it keeps, and the optimiser's history."""
     settings = (*BASE, "network=resnet18", "images.resize=squash", "images.source.limit=1")
     cells = [Stylization.build(composed(*settings, f"images.size={size}")) for size in (256, 512)]
-    small, large = (cell._needed(cell.network(), cell._largest()) for cell in cells)
+    small, large = (cell._predict_memory(cell.network(), cell._largest()) for cell in cells)
     assert (small.height, large.height) == (256, 512)
     assert large.pair == pytest.approx(4 * small.pair, rel=0.02)
 
@@ -414,7 +414,7 @@ def test_tiles_take_less_memory_where_a_picture_is_larger(monkeypatch):
     for found, more in ((whole, []), (tiled, ["tile=256"])):
         for size in (256, 1024):
             cell = Stylization.build(composed(*settings, f"images.size={size}", *more))
-            found[size] = cell._needed(cell.network(), cell._largest())
+            found[size] = cell._predict_memory(cell.network(), cell._largest())
     assert tiled[256].pair < 1.5 * whole[256].pair
     assert tiled[1024].pair < 0.6 * whole[1024].pair
     assert whole[256].remedies == tiled[1024].remedies == ()

@@ -17,7 +17,7 @@ from experiments.sweeps.sweep import Sweep
 from swag_repro.runs.records import all_runs
 
 ROOT = Path(__file__).parents[2]
-TINY = [f"hydra.searchpath=[file://{ROOT / 'tests' / 'fuzz' / 'conf'}]", "network=tiny"]
+TINY = [f"hydra.searchpath=[file://{ROOT / 'tests' / 'conf'}]", "network=tiny"]
 S = [*TINY, "images.size=32", "images.source.limit=1", "compute.threads=1"]
 LONG = ["images.size=224", "images.source.limit=7", "compute.batch_size=1"]
 

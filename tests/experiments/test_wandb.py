@@ -103,10 +103,10 @@ def test_of_a_failed_run_the_reason_is_told(run, two_pairs, tmp_path):
     status, _ = run(*two_pairs, "steps=1", "network.taps.conv1=nowhere", tracking="offline")
     assert status == 1
     [record] = all_runs(tmp_path / "out")
-    told = summary(read_offline(record.path))
-    assert told["state"] == "failed"
-    assert told["reason"] == record.status.reason
-    assert "nowhere" in told["reason"]
+    sent = summary(read_offline(record.path))
+    assert sent["state"] == "failed"
+    assert sent["reason"] == record.status.reason
+    assert "nowhere" in sent["reason"]
 
 
 def test_a_diverging_run_shows_that_it_does(run, two_pairs, tmp_path):

@@ -169,8 +169,8 @@ class Harness:
             self.expect(status in allowed, kind, child, f"exit status is none of {allowed}")
             self.expect("Traceback" not in child.output(), kind, child, "a traceback")
             if status == 128 + number:
-                told = "The same command goes on" in child.output()
-                self.expect(told, kind, child, "nothing told")
+                said = "The same command goes on" in child.output()
+                self.expect(said, kind, child, "nothing told")
             states = [(r.status.state, r.status.reason) for r in all_runs(folder / "out")]
             whole = all(state in (("finished", None), ("failed", "interrupted")) for state in states)
             self.expect(whole, kind, child, f"states {states}")
@@ -259,12 +259,12 @@ class Harness:
     def _read(self, kind: str, scenario: Scenario, folder: Path, path: Path) -> None:
         """Readers refuse what is damaged, or it decides nothing."""
         child = start(collect(folder / "out", folder / "tables"), folder / "collect.log")
-        status, told = child.wait(), child.output()
-        if status == 0 and "1 running or killed" not in told:
+        status, output = child.wait(), child.output()
+        if status == 0 and "1 running or killed" not in output:
             same = hashlib.sha256(measured(folder / "tables" / "table.csv")).hexdigest()
             self.expect(same == scenario.truth["table"], kind, child, f"a damaged {path} is in the table")
         elif status:
-            self.expect("should be a complete file of a run" in told, kind, child, f"no message of {path}")
+            self.expect("should be a complete file of a run" in output, kind, child, f"no message of {path}")
         with suppress(StoreError):
             for record in all_runs(folder / "out", skipped=lambda *_: None):
                 name = path.relative_to(record.path).as_posix()

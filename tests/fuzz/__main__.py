@@ -28,8 +28,8 @@ def main() -> int:
             found[verdict] += 1
             if verdict not in ("run", "message") or options.list:
                 print(f"--- {verdict}: {case}\n{printed[-1500:]}", flush=True)
-    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.items()))
-    print(f"fuzz: {options.count} commands, seed {options.seed}: {told}")
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.items()))
+    print(f"fuzz: {options.count} commands, seed {options.seed}: {summary}")
     return 0 if set(found) <= {"run", "message"} else 1
 
 

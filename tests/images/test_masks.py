@@ -194,7 +194,7 @@ def test_no_feather_no_change():
     assert torch.equal(feathered(mask, 0.0), mask)
 
 
-@pytest.mark.parametrize("feather", [0.02, 0.5, 1.0, 100.0])
+@pytest.mark.parametrize("feather", [0.02, 0.5, 1.0])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 2), (16, 3), (16, 400)])
 def test_tiny_images_and_wide_blurs(size, feather):
     whole = torch.ones(1, *size)

@@ -25,7 +25,7 @@ class Colors:
         self.seen.append(set(features))
         return features[PIXELS]
 
-    def __call__(self, features, targets, look):  # noqa: ARG002
+    def __call__(self, features, targets, context):  # noqa: ARG002
         self.seen.append(set(features))
         difference = features[PIXELS] - torch.cat(targets)
         return {"mean": difference.mean(dim=(1, 2, 3)), "peak": difference.amax(dim=(1, 2, 3))}
@@ -58,12 +58,12 @@ STYLES = [
     }
     for s in (1, 2)
 ]
-LOOK = LossContext([3, 4])
+CONTEXT = LossContext([3, 4])
 TAPS = {"relu1": 1.0, "relu2": 0.5}
 
 
 def evaluated(loss, features=FEATURES, styles=STYLES):
-    return loss(features, [loss.target(style) for style in styles], LOOK)
+    return loss(features, [loss.target(style) for style in styles], CONTEXT)
 
 
 def layers(features):

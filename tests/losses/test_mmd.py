@@ -39,8 +39,8 @@ def compared(loss, features, *styles, mask=None, draws=None):
     """The loss of one layer, `(A,)`: features `(A, D, H, W)` or `(A, D, M)`, a style for each image."""
     planes = [image.unflatten(2, (-1, 1)) if image.dim() == 3 else image for image in (features, *styles)]
     targets = [loss.target({"tap": style}) for style in planes[1:]]
-    look = LossContext([0] * len(features) if draws is None else draws, mask)
-    return loss({"tap": planes[0]}, targets, look)["tap"]
+    context = LossContext([0] * len(features) if draws is None else draws, mask)
+    return loss({"tap": planes[0]}, targets, context)["tap"]
 
 
 def slope(function, features):

@@ -20,8 +20,8 @@ def noise(*shape, seed=0, dtype=torch.float64):
 
 def compared(loss, features, *styles, mask=None, draws=None):
     targets = [loss.target({"tap": style}) for style in styles]
-    look = LossContext([0] * len(features) if draws is None else draws, mask)
-    return loss({"tap": features}, targets, look)["tap"]
+    context = LossContext([0] * len(features) if draws is None else draws, mask)
+    return loss({"tap": features}, targets, context)["tap"]
 
 
 # --- Quantiles ------------------------------------------------------------------------------------------

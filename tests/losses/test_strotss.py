@@ -319,8 +319,8 @@ def test_images_of_a_batch_do_not_mix(make, masked):
     draws, mask = [4, -1, 4], (noise(3, 1, 6, 8, seed=5) > 0.8).double() if masked else None
     together = loss(x, targets, LossContext(draws, mask))
     for i, target in enumerate(targets):
-        look = LossContext([draws[i]], None if mask is None else mask[i : i + 1])
-        alone = loss(image(x, i), [target], look)
+        context = LossContext([draws[i]], None if mask is None else mask[i : i + 1])
+        alone = loss(image(x, i), [target], context)
         torch.testing.assert_close({part: value[i : i + 1] for part, value in together.items()}, alone)
     assert all((value.shape, value.dtype) == ((3,), torch.float64) for value in together.values())
 
@@ -336,8 +336,8 @@ def test_behind_a_mask_nothing_is_read(make):
     behind[PIXELS][..., 4:] += 1
     behind["fine"][..., 4:] += 1
     behind["coarse"][..., 3:] += 1
-    look = LossContext([0], mask)
-    torch.testing.assert_close(loss(x, [y], look), loss(behind, [y], look), rtol=0, atol=0)
+    context = LossContext([0], mask)
+    torch.testing.assert_close(loss(x, [y], context), loss(behind, [y], context), rtol=0, atol=0)
     for part, value in loss(x, [y], LossContext([0])).items():
         assert value != loss(behind, [y], LossContext([0]))[part]
 

@@ -121,7 +121,7 @@ def optimisation(pairs=2, transformations=None, optimizer=None):
     )
 
 
-def test_a_transfer_goes_on_bit_for_bit_where_it_was_left():
+def test_an_optimisation_goes_on_bit_for_bit_where_it_was_left():
     whole, begun, resumed = optimisation(), optimisation(), optimisation()
     for _ in range(7):
         begun.advance()
@@ -155,7 +155,7 @@ def test_what_is_told_of_the_end_is_of_the_picture_as_it_is():
     assert [pair.best.style for pair in done.results] == pytest.approx(expected.tolist(), rel=1e-4)
 
 
-def test_what_compares_places_or_two_looks_is_refused():
+def test_what_compares_places_or_moves_is_refused():
     with pytest.raises(SettingError, match=r"content_weight. should be 0 with transformations"):
         objective(content_weight=1.0, transformations=RandomTransformations())
     with pytest.raises(SettingError, match="`optimizer` should be adam or rmsprop"):

@@ -7,7 +7,10 @@ import time
 import pytest
 from rich.console import Console
 
+from experiments.frame import Context
 from experiments.sweeps import progress
+from experiments.sweeps.composing import Grid
+from experiments.sweeps.sweep import CellPlace, Sweep
 
 
 @pytest.mark.parametrize("left", ["", "sweep: about 1:02:03 left"])
@@ -20,6 +23,24 @@ def test_the_bar_keeps_its_numbers(monkeypatch, width, left):
     for number in progress.track(items, total=1000, what=what, left=left, enabled=True, unit="evaluations"):
         if number == 500:
             time.sleep(0.3)
-    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", console.file.getvalue()).replace("\n", "")
-    assert re.search(r"cell 3/40[^…]*….{1,40} 50[01]/1000 evaluations", told), told
-    assert re.search(rf"\d:\d\d:\d\d left {left}", told)
+    printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", console.file.getvalue()).replace("\n", "")
+    assert re.search(r"cell 3/40[^…]*….{1,40} 50[01]/1000 evaluations", printed), printed
+    assert re.search(rf"\d:\d\d:\d\d left {left}", printed)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_several_workers_show_no_bars(monkeypatch, tmp_path, workers):
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr(progress, "console", console)
+    sweep = Sweep.start(
+        tmp_path / "sweeps" / "now",
+        "stylize",
+        Grid((("a=1", "a=2"),)),
+        command=["a=1,2"],
+        launcher="joblib",
+        workers=workers,
+        label="n",
+    )
+    context = Context(run=None, tracker=None, place=CellPlace(sweep, 0), label="it", progress=True)
+    assert list(context.shown([(1, "x")], total=1, unit="images")) == ["x"]
+    assert bool(console.file.getvalue()) == (workers == 1)

@@ -54,13 +54,13 @@ def compute(place, *, body=lambda _: None, anew=False):
 
 def work(sweep, *, first=0, stays=False, **how):
     """The cells that a worker of this process came to an end with, and how."""
-    told = []
+    seen = []
     Worker(
         sweep,
         lambda place: compute(place, **how),
-        lambda outcome, place: told.append((place.number, outcome.state)),
+        lambda outcome, place: seen.append((place.number, outcome.state)),
     ).work(first=first, stays=stays)
-    return told
+    return seen
 
 
 def fails(error):
@@ -108,7 +108,7 @@ def test_what_failed_is_tried_once_a_sweep_and_what_was_interrupted_again(tmp_pa
     sweep = sweep_of(tmp_path, 1)
     assert work(sweep, body=fails(RuntimeError("broken"))) == [(0, "failed")]
     assert states(sweep) == ["failed"]
-    assert sweep.look(0).reason == "RuntimeError: broken"
+    assert sweep.state_of(0).reason == "RuntimeError: broken"
     assert work(sweep) == []
     other = sweep_of(tmp_path, 1, "other")
     assert work(other, body=fails(KeyboardInterrupt())) == [(0, "interrupted")]
@@ -120,7 +120,7 @@ def test_a_cell_that_can_have_no_run_is_told_by_its_note(tmp_path):
     sweep = sweep_of(tmp_path, 1)
     CellPlace(sweep, 0).note_refusal("too small")
     assert states(sweep) == ["failed"]
-    assert sweep.look(0).reason == "too small"
+    assert sweep.state_of(0).reason == "too small"
     assert work(sweep) == []
 
 
@@ -155,14 +155,14 @@ def test_a_sweep_that_was_stopped_begins_no_cell(tmp_path):
 
 def test_what_another_process_computes_is_left_to_it_or_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.sweeps.worker.WORKER_PAUSE", 0.01)
-    sweep, told = sweep_of(tmp_path, 3), []
+    sweep, seen = sweep_of(tmp_path, 3), []
 
     def looks_meanwhile(number):
         if number == 0:
-            told.append(work(Sweep.read(sweep.directory)))
+            seen.append(work(Sweep.read(sweep.directory)))
 
     work(sweep, body=looks_meanwhile)
-    assert told == [[(1, "computed"), (2, "computed")]]
+    assert seen == [[(1, "computed"), (2, "computed")]]
     assert sweep.outcomes() == {"computed": 3}
 
 
@@ -183,7 +183,7 @@ def killed_at_a_cell(sweep):
     worker = FORK.Process(target=_work_and_wait, args=(sweep.directory, begun))
     worker.start()
     begun.wait()
-    found = Sweep.read(sweep.directory).look(0)
+    found = Sweep.read(sweep.directory).state_of(0)
     assert found.state == "running"
     assert found.heartbeat == pytest.approx(time.time(), abs=60)
     os.kill(worker.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """Optimisers for a batch of independent images, driven by ask and tell.
 
 An optimiser never calls the network. It proposes the next points of the images still under way, is
-told their losses and gradients, and proposes again::
+given their losses and gradients, and proposes again::
 
     optimizer = LBFGS(start, **settings)  # those of conf/optimizer/lbfgs.yaml
     while not optimizer.done:

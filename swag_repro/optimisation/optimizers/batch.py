@@ -71,8 +71,8 @@ class Descent(ABC):
         """Go on from the evaluation at `point`; the image may keep `gradient` (N,)."""
         if self.unit is None and self.constants == "relative":
             self.unit = _unit(float(gradient.double().abs().mean()))
-        told = (loss, gradient) if self.unit is None else (loss / self.unit, gradient / self.unit)
-        self.go_on(*told)
+        scaled = (loss, gradient) if self.unit is None else (loss / self.unit, gradient / self.unit)
+        self.go_on(*scaled)
 
     @abstractmethod
     def go_on(self, loss: float, gradient: Tensor) -> None:
@@ -94,7 +94,7 @@ class Descent(ABC):
 
     @property
     def progress(self) -> ImageProgress:
-        """The progress of the image, in the unit of the losses that it was told."""
+        """The progress of the image, in the unit of the losses that it observed."""
         loss, best = (value * (self.unit or 1.0) for value in (self.loss, self.best_loss))
         return ImageProgress(self.iterations, self.evaluations, loss, best, self.stopped)
 

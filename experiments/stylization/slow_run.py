@@ -18,7 +18,7 @@ QUICKER = "preset=fast"
 
 
 @dataclass
-class Pace:
+class SlowRunHint:
     """A watch on the first evaluations of a run.
 
     Attributes:
