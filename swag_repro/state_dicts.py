@@ -17,7 +17,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from swag_repro.errors import WeightsError
 from swag_repro.networks import Architecture
-from swag_repro.networks.shortcuts import idle_modules
+from swag_repro.networks.architecture import idle_modules
 
 StateDict: TypeAlias = Mapping[str, Tensor]
 

@@ -21,11 +21,12 @@ from swag_repro.measures import WeightedNetwork, check_held_out, ssim
 from swag_repro.measures.distances import (
     frechet_distance,
     mean_over,
+    read_features,
     relative_gram_distance,
     relative_sliced_wasserstein,
+    shrunk,
     structural_divergence,
 )
-from swag_repro.measures.pictures import read_features, shrunk
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.pretrained import PretrainedWeights
 from swag_repro.weights import FileWeights

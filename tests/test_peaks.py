@@ -9,7 +9,7 @@ from torch import nn
 
 from swag_repro.errors import SettingError
 from swag_repro.networks import Architecture
-from swag_repro.networks.shortcuts import residual_units, scale_shortcuts
+from swag_repro.networks.architecture import residual_units, scale_shortcuts
 from swag_repro.networks.small import small_resnet
 from swag_repro.networks.units import Peaks, additions
 from swag_repro.networks.variants import pseudo_resvgg, resnet50_before_relu

@@ -10,9 +10,8 @@ from swag_repro.feedforward.generators import (
     Normalization,
     blended,
 )
-from swag_repro.feedforward.recipe import FeedforwardRecipe
 from swag_repro.feedforward.stylizer import Stylizer
-from swag_repro.feedforward.training import Encoder, FeedforwardTraining, MeanTerms, fitted
+from swag_repro.feedforward.training import Encoder, FeedforwardRecipe, FeedforwardTraining, MeanTerms, fitted
 
 __all__ = [
     "AdaIN",

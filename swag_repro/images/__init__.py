@@ -2,10 +2,8 @@
 
 from swag_repro.images.colors import grey, luminance, match_colors, match_luminance, with_luminance_of
 from swag_repro.images.files import Picture, Role, existing
-from swag_repro.images.masks import load_mask
-from swag_repro.images.resize import Policy, Resize
 from swag_repro.images.sets import bundled, folder
-from swag_repro.images.tensors import batches, load_image, save_png, to_pil
+from swag_repro.images.tensors import Policy, Resize, batches, load_image, load_mask, save_png, to_pil
 
 __all__ = [
     "Picture",

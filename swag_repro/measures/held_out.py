@@ -18,12 +18,14 @@ from swag_repro.measures.distances import (
     frechet_distance,
     lpips,
     mean_over,
+    read_features,
     relative_gram_distance,
     relative_sliced_wasserstein,
+    shrunk,
+    ssim,
     structural_divergence,
     why_no_lpips,
 )
-from swag_repro.measures.pictures import read_features, shrunk, ssim
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.weights import Weights
 

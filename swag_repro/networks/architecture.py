@@ -1,4 +1,4 @@
-"""The description of a network without its weights: how to build it and where to read it."""
+"""The description of a network without its weights, and the scale λ of its shortcuts, `ReLU(R(F) + λF)`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,70 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import get_weight
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from swag_repro.errors import SettingError, check_number
-from swag_repro.networks.shortcuts import scale_shortcuts
+from swag_repro.networks.variants import ConvolutionGroup
+
+RESIDUAL_UNITS: Mapping[type[nn.Module], str] = {
+    BasicBlock: "bn2",
+    Bottleneck: "bn3",
+    ConvolutionGroup: "residual",
+}
+"""Kind of unit → the module to whose output it adds `downsample(F)`, or F if `downsample` is None."""
+
+
+class Shortcut(nn.Sequential):
+    """A shortcut `λF`, or λ times the projection of F; the projection's parameters keep their names.
+
+    Args:
+        projection: for a unit that changes the shape; None for F itself.
+        scale: λ.
+    """
+
+    def __init__(self, projection: nn.Sequential | None, scale: float) -> None:
+        super().__init__(*(projection or ()))
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor | float:
+        """Return `(B, C, H, W)` → `(B, C', H', W')`; the number 0 for λ = 0, so that no projection runs."""
+        return super().forward(x) * self.scale if self.scale else 0.0  # type: ignore[no-untyped-call]
+
+
+def scale_shortcuts(network: nn.Module, scale: float) -> None:
+    """Multiply every shortcut by λ, in place. Parameters stay as they are, even with λ = 0.
+
+    Args:
+        network: has residual units of torchvision or of `pseudo_resvgg`. λ = 1 leaves it as it is.
+        scale: λ in [0, 1].
+
+    Raises:
+        SettingError: the network has no shortcuts.
+    """
+    units = residual_units(network).values()
+    if not units:
+        raise SettingError(
+            "network.shortcut", "should be null for a network without shortcuts", scale, "Leave it out."
+        )
+    if scale != 1:
+        for unit in units:
+            unit.downsample = Shortcut(unit.downsample, scale)  # type: ignore[arg-type]
+
+
+def residual_units(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the residual units of a network by their paths, from shallow to deep."""
+    kinds = tuple(RESIDUAL_UNITS)
+    return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
+
+
+def idle_modules(network: nn.Module) -> list[str]:
+    """Return the names of modules whose parameters no output depends on: shortcuts with λ = 0."""
+    return [
+        name for name, module in network.named_modules() if isinstance(module, Shortcut) and not module.scale
+    ]
+
 
 # Mean and standard deviation of ImageNet's RGB channels in [0, 1] (torchvision's reference training).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from swag_repro.errors import SettingError
-from swag_repro.networks.architecture import Architecture
-from swag_repro.networks.shortcuts import RESIDUAL_UNITS, residual_units
+from swag_repro.networks.architecture import RESIDUAL_UNITS, Architecture, residual_units
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Networks that torchvision doesn't have: SWAG's controls, and networks with average-pooling.
 
 NoResNet and pseudo-VGG are not here. They are ResNet-50 and pseudo-ResVGG with shortcuts scaled by 0, see
-`shortcuts.py`. The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors haven't
-published them; the docstring of `pseudo_resvgg` declares the choice made here.
+`architecture.py`. The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors
+haven't published them; the docstring of `pseudo_resvgg` declares the choice made here.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 from swag_repro.training.base import Loop, Machine, autocast
 from swag_repro.training.batches import World
 from swag_repro.training.data import Dataset, Preparation, labelled_folder, torchvision_dataset
-from swag_repro.training.loop import ClassifierLoop, ClassifierScore
-from swag_repro.training.recipe import ClassifierRecipe
+from swag_repro.training.loop import ClassifierLoop, ClassifierRecipe, ClassifierScore
 
 __all__ = [
     "ClassifierLoop",

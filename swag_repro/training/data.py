@@ -23,8 +23,8 @@ from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, res
 
 from swag_repro.errors import DataError, check_choice, check_number
 from swag_repro.images.files import open_image
-from swag_repro.images.resize import MAX_PIXELS
 from swag_repro.images.sets import Sieve
+from swag_repro.images.tensors import MAX_PIXELS
 
 Crop = Literal["pad", "scale"]
 

@@ -15,7 +15,7 @@ from experiments.building import build
 from experiments.config import checked
 from swag_repro.errors import SettingError, WeightsError
 from swag_repro.networks import Execution, TappedNetwork
-from swag_repro.networks.shortcuts import idle_modules
+from swag_repro.networks.architecture import idle_modules
 from swag_repro.weights import FileWeights
 from tests.parts import RandomWeights
 

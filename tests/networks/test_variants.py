@@ -11,7 +11,7 @@ from experiments.config import checked
 from experiments.settings import CONF
 from swag_repro.errors import SettingError
 from swag_repro.networks import TappedNetwork
-from swag_repro.networks.shortcuts import scale_shortcuts
+from swag_repro.networks.architecture import scale_shortcuts
 from swag_repro.networks.variants import (
     average_pooled,
     between_resnet_and_vgg,

@@ -13,7 +13,7 @@ import conf
 from experiments.building import build
 from swag_repro.errors import DataError, SettingError, TrainingError
 from swag_repro.networks import Architecture
-from swag_repro.networks.shortcuts import scale_shortcuts
+from swag_repro.networks.architecture import scale_shortcuts
 from swag_repro.networks.small import small_resnet
 from swag_repro.training import (
     ClassifierLoop,
@@ -23,7 +23,7 @@ from swag_repro.training import (
     World,
     labelled_folder,
 )
-from swag_repro.training.recipe import outputs_loss
+from swag_repro.training.loop import outputs_loss
 
 RECIPE = {
     "epochs": 3, "batch_size": 8, "lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4,
