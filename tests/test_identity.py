@@ -66,6 +66,7 @@ FROZEN = [
 STYLIZE = CONFIG | {
     "entry": "stylize",
     "arm": "swag",
+    "save": "out.png",
     "content": "a.jpg",
     "style": "b.jpg",
     "masks": ["c.png"],

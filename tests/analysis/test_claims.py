@@ -29,6 +29,7 @@ from analysis.claims.definitions import (
     read_claims,
     read_evidence,
 )
+from analysis.claims.numbers import FUSION_ENDS
 from analysis.effects import by_pair_and_seed, interval, resampled
 from analysis.figures import FIGURES
 from experiments.asking import compose_cells, judged_again
@@ -383,7 +384,7 @@ def fusions(root, weights="[1,0],[0.5,0.5],[0,2]"):
 def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
     numbers, [data] = fusions(tmp_path)
     assert set(numbers["fusion"].dropna()) == {0, 0.5, 1}
-    for statistic, end in numbers.FUSION_ENDS.items():
+    for statistic, end in FUSION_ENDS.items():
         own = numbers[numbers["statistic"] == statistic]
         assert len(own) == len(data.pairs)
         assert (own[own["fusion"] == end]["value"] == 0).all()
@@ -392,7 +393,7 @@ def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
         numbers[
             (numbers["statistic"] == statistic) & (numbers["fusion"] == 1 - end)
         ].sort_values(["objective.name", "pair", "seed"])["value"].to_numpy()
-        for statistic, end in numbers.FUSION_ENDS.items()
+        for statistic, end in FUSION_ENDS.items()
     )  # fmt: skip
     np.testing.assert_array_equal(one, other)  # the distance is the same in both directions
     row = data.pairs.iloc[0]

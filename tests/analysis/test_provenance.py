@@ -64,9 +64,7 @@ class TestCarried:
         stored = [provenance.read_provenance(path) for path in files[:-1]]
         assert stored[0] == stored[1] == stored[2]
         assert stored[0].command == ("figure", "fig3", *SWEEP)
-        assert stored[0].steps == (
-            ("python", "experiments/measure_activations.py", "-m", *EXPERIMENT, f"output={computed.root}"),
-        )
+        assert stored[0].steps == (("swag", "measure", "-m", *EXPERIMENT, f"output={computed.root}"),)
         assert list(stored[0].runs) == [path.name for path in computed.paths]
         for source, path in zip(stored[0].runs.values(), computed.paths, strict=True):
             status = read_status(path)
@@ -100,9 +98,7 @@ class TestCarried:
         [cell] = compose_cells(["network=small_residual"], "measure_activations")
         measured(tmp_path, cell, weights=digests["rows.parquet"])
         stored = points.load_points(["network=small_residual"], tmp_path, partial=False).tables.provenance
-        assert [step[1] for step in stored.steps] == [
-            "experiments/train_classifier.py", "experiments/measure_activations.py",
-        ]  # fmt: skip
+        assert [step[1] for step in stored.steps] == ["train", "measure"]
         assert next(iter(stored.runs)) == path.name
 
     @pytest.mark.parametrize("name", ["table.parquet", "runs.parquet", "pairs.parquet", "table.csv"])
@@ -256,7 +252,7 @@ class TestPicture:
         assert known.what.startswith(what)
         assert run.name in known.what
         assert [(one.run_id, one.state) for one in known.runs] == [(run.name, "unchanged")]
-        assert known.commands[-1] == ("python", "experiments/stylize.py")
+        assert known.commands[-1] == ("swag", "stylize")
 
     def test_that_was_changed(self, run: Path) -> None:
         (run / "images/0.png").write_bytes(b"other")

@@ -83,7 +83,7 @@ class TestScalesAreNeverPooled:
     def test_mechanism_needs_a_judge(self, tmp_path: Path) -> None:
         overrides = ["experiment=mechanism_style", "network=resnet50", "weights.seed=0", "arm=plain"]
         Outputs.of(tmp_path, overrides, pairs=PAIRS[:1], judged=False)
-        with pytest.raises(CellsError, match=r"experiments/judge\.py -m experiment=mechanism_style"):
+        with pytest.raises(CellsError, match=r"swag judge -m experiment=mechanism_style"):
             mechanism.load_mechanism(overrides, tmp_path, partial=False)
 
 

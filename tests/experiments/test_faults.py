@@ -30,7 +30,7 @@ from swag_repro.runs.records import all_runs
 
 pytestmark = pytest.mark.slow
 
-TINY = [f"hydra.searchpath=[file://{Path(__file__).parents[1] / 'fuzz' / 'conf'}]", "network=tiny"]
+TINY = [f"hydra.searchpath=[file://{Path(__file__).parents[1] / 'conf'}]", "network=tiny"]
 S = ["preset=equation", "weights=random", "images.size=32", *TINY, "measures=none", "compute.threads=1"]
 
 

@@ -108,7 +108,7 @@ def test_without_pictures_there_is_nothing_to_judge(call, tmp_path):
     status, printed = call(judge, *STEPS)
     assert status == 1
     assert "`stylization` should be a finished run; found none at" in printed
-    assert "stylize.py" in printed
+    assert "swag stylize" in printed
     assert "Traceback" not in printed
     call(stylize, *STEPS, "measures=none")
     [record] = runs(tmp_path)["stylize"]

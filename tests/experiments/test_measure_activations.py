@@ -17,7 +17,7 @@ from swag_repro.runs.records import all_runs
 ROOT = Path(__file__).parents[2]
 SMALL = ["images.size=64", "images.source.limit=1"]
 CHEAP = [*SMALL, "network=resnet18"]
-TINY = [*SMALL, f"hydra.searchpath=[file://{ROOT / 'tests' / 'fuzz' / 'conf'}]", "network=tiny"]
+TINY = [*SMALL, f"hydra.searchpath=[file://{ROOT / 'tests' / 'conf'}]", "network=tiny"]
 """For what has nothing to do with the network."""
 
 

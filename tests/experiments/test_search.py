@@ -21,7 +21,7 @@ from swag_repro.runs.records import all_runs
 
 ROOT = Path(__file__).parents[2]
 TINY = [
-    f"hydra.searchpath=[file://{ROOT / 'tests' / 'fuzz' / 'conf'}]",
+    f"hydra.searchpath=[file://{ROOT / 'tests' / 'conf'}]",
     "preset=equation",
     "network=tiny",
     "weights=random",

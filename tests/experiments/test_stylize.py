@@ -23,7 +23,7 @@ from swag_repro.runs.records import all_runs
 ROOT = Path(__file__).parents[2]
 BASE = ["preset=equation", "weights=random", "measures=none"]
 SMALL = [*BASE, "images.size=48", "images.source.limit=2", "network=resnet18", "steps=4"]
-TINY = [*SMALL, f"hydra.searchpath=[file://{ROOT / 'tests' / 'fuzz' / 'conf'}]", "network=tiny"]
+TINY = [*SMALL, f"hydra.searchpath=[file://{ROOT / 'tests' / 'conf'}]", "network=tiny"]
 """For what has nothing to do with the network."""
 
 

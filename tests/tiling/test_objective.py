@@ -211,7 +211,7 @@ def test_a_smoothing_of_one_s_own_is_added(monkeypatch):
 
 
 def test_a_tile_has_at_least_one_pixel():
-    with pytest.raises(SettingError, match="`tile` should be a number of pixels, or null; found 0"):
+    with pytest.raises(SettingError, match="`tile` should be a whole number from 1; found 0"):
         TiledObjective.of(objective(), 0)
 
 
