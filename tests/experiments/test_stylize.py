@@ -514,12 +514,11 @@ PRESETS = {
         "taps": [1e3 / channels**2 for channels in (64, 128, 256, 512, 512)],
     },
     "equation": {
-        "start": "content",
         "balance": "sides", "normalizer": "paper", "line_search": "armijo", "scales": [1.0], "coarsest": 0,
         "steps": 150, "evaluations": 300, "result": "best",
     },
     "headline": {"balance": "sides", "normalizer": "paper", "scales": [1.0], "steps": 100, "evaluations": 200},
-    "picture": {"start": "recoloured", "balance": "layers", "scales": [0.5, 1.0], "coarsest": 128, "steps": [100, 15], "evaluations": None},
+    "picture": {"balance": "layers", "scales": [0.5, 1.0], "coarsest": 128, "steps": [100, 15], "evaluations": None},
     "mechanism": {"balance": "sides", "normalizer": "paper", "size": 128, "resize": "squash", "steps": 40, "evaluations": 60},
     "mechanism_full": {"balance": "sides", "normalizer": "paper", "size": 256, "resize": "squash", "steps": 150, "evaluations": 300},
     "fast": {
