@@ -59,7 +59,7 @@ def test_it_is_the_command_line_s_picture_and_leaves_nothing(run, pictures, temp
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("steps=-1", "`steps` should be at least 0; found -1"),
+        ("steps=-1", "`steps` should be a whole number from 0; found -1"),
         ("weights=2", "`weights` should be one of"),
         ("network=resnet50", "`weights` can be pretrained for"),
         ("experiment=fig3", "`experiment` should be one that stylize.py computes"),

@@ -836,7 +836,7 @@ BAD = {
     "an unknown switch": (["+execution.nonsense=1"], "`execution.nonsense` should be a known key"),
     "text that is no override": (["content=a(1.png"], "`command` should be key=value.*two kinds of quotes"),
     "a sweep without -m": (["experiment=fig1"], "a sweep over smoothing.*-m.*experiment=fig1"),
-    "another entry point's experiment": (["experiment=fig3"], "should be one that stylize.py computes.*measure_activations.py -m experiment=fig3"),
+    "another entry point's experiment": (["experiment=fig3"], "should be one that stylize.py computes.*swag measure -m experiment=fig3"),
     "a pair given twice": (["content=[astronaut,astronaut]", "style=the_scream"], "should name each pair once"),
     "no picture": (["content=[]"], "`content` should name at least one image"),
     "a name of 300 letters": (["content=" + 300 * "a"], "`content` should be an image file or a known name.*quotes"),
