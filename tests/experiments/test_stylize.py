@@ -518,12 +518,12 @@ PRESETS = {
         "steps": 150, "evaluations": 300, "result": "best",
     },
     "headline": {"balance": "sides", "normalizer": "paper", "scales": [1.0], "steps": 100, "evaluations": 200},
-    "picture": {"balance": "layers", "scales": [0.5, 1.0], "coarsest": 128, "steps": [100, 15], "evaluations": None},
+    "picture": {"balance": "layers", "scales": [0.5, 1.0], "coarsest": 128, "steps": [80, 8], "evaluations": None},
     "mechanism": {"balance": "sides", "normalizer": "paper", "size": 128, "resize": "squash", "steps": 40, "evaluations": 60},
     "mechanism_full": {"balance": "sides", "normalizer": "paper", "size": 256, "resize": "squash", "steps": 150, "evaluations": 300},
     "fast": {
         "balance": "layers", "normalizer": "paper", "line_search": "armijo", "scales": [0.5, 1.0], "coarsest": 128,
-        "steps": [60, 6], "evaluations": None, "result": "best",
+        "steps": [50, 4], "evaluations": None, "result": "best",
     },
     "demystifying": {
         "balance": "none", "normalizer": "demystifying", "content": "half_sum", "optimizer": "SGD", "start": "grey",
