@@ -47,6 +47,7 @@ class LineKind:
         finish: Sets a panel's axes, given its statistic and the values in it.
         beside: Settings that lines are not named by.
         context: Settings that stand beside the numbers, as well as those that stand beside all numbers.
+        quantity: The quantity whose numbers are drawn; None for all of the runs' numbers.
     """
 
     panels: dict[tuple[str, str], str]
@@ -57,6 +58,7 @@ class LineKind:
     finish: Callable[[Axes, str, pd.Series], object] = lambda *_: None
     beside: tuple[str, ...] = ("seed", "weights")
     context: tuple[str, ...] = ("seed",)
+    quantity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ _KINDS = {
         ylabels=dict.fromkeys(("style_loss", "content_loss"), "term of the loss"),
         said=_said_of_generators,
         finish=lambda axis, _, values: style.set_scale(axis, "y", values),
+        quantity="feedforward",
     ),
     # SWAG's Figure 4: the effect of residual units on the peaks that their shortcuts bring, unit by unit.
     "measure_units": LineKind(
@@ -210,7 +213,10 @@ def load(overrides: list[str], runs: Path, *, partial: bool, entry: str, split: 
     names = labels.label(data.runs, [*kind.beside, *shown])
     context = data.context(*kind.context, *shown).assign(label=names)
     points = ["run_id", "iteration", "position", "layer", "statistic", "definition"]
-    means = data.numbers.groupby(points, sort=False, dropna=False)["value"]
+    numbers = (
+        data.numbers if kind.quantity is None else data.numbers[data.numbers["quantity"] == kind.quantity]
+    )
+    means = numbers.groupby(points, sort=False, dropna=False)["value"]
     table = context.merge(means.agg(value="mean", images="size").reset_index(), on="run_id")
     if entry != "train_classifier":
         return Lines(data, kind, table, split, None)
