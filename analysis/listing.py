@@ -134,7 +134,8 @@ def _lost(name: str) -> dict[str, Any]:
 def _with_pictures(runs: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     made = pairs.assign(not_finished=pairs["status"] != "finished").groupby("run_id")["not_finished"]
     counts = made.agg(pictures="size", not_finished="sum")
-    return runs.join(counts.astype("Int64"), on="run_id")
+    # No join: it fails if neither has a row.
+    return runs.assign(**{name: runs["run_id"].map(counts[name]).astype("Int64") for name in counts})
 
 
 def _listing(runs: pd.DataFrame, origin: Provenance) -> Listing:

@@ -20,7 +20,7 @@ from tests.benchmarks.synthetic import synthesize
 
 COLLECT = "from analysis.tables.collect import collect; collect(Path(sys.argv[1]), Path(sys.argv[2]))"
 
-STATUSES = "from analysis.listing import load; load(Path(sys.argv[1]))"
+STATUSES = "from analysis.listing import load_listing; load_listing(Path(sys.argv[1]))"
 
 MOMENT = 0.05
 """Seconds from one look at a process's memory to the next."""

@@ -19,7 +19,7 @@ from experiments.sweeps import launchers
 from tests.clusters.sweeps import launcher
 config = launcher("hydra/launcher=ray", *sys.argv[1:])
 try:
-    launchers.check(config)
+    launchers.check_launcher(config)
     print(json.dumps(launchers.workers(config)))
 except launchers.SettingError as error:
     print(json.dumps(str(error)))

@@ -51,7 +51,7 @@ from matplotlib.figure import Figure
 from analysis import tables
 
 def load(overrides, runs, *, partial):
-    return tables.load(overrides, runs, "stylize", partial=partial)
+    return tables.load_tables(overrides, runs, "stylize", partial=partial)
 
 def make(data):
     figure = Figure(layout="constrained")
