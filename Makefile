@@ -7,7 +7,7 @@ BIN := .venv/bin
 help:  # what there is (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*# *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-reproduce: .venv/ready  # SWAG's Figure 3 and its pictures, and the environment first: minutes to hours; results/
+reproduce: .venv/ready  # SWAG's Figure 3 and its pictures, in some 10 minutes, and the environment first; results/
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3_pretrained
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3 weights.seed=0,1,2
 	$(BIN)/python experiments/stylize.py -m experiment=headline
