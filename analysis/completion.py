@@ -42,7 +42,7 @@ ROLES = ("x", "y", "hue", "col", "row")
 """The arguments of `plot` that name settings."""
 
 PLAIN = re.compile(r"[\w./~+%-]*", re.ASCII)
-"""What Hydra's grammar takes without quotes."""
+"""The text that Hydra's grammar takes without quotes."""
 
 
 def completion(shell: str, line: str, breaks: str, commands: Mapping[str, tuple[str, str]]) -> list[str]:

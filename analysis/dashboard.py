@@ -68,7 +68,7 @@ DASHBOARD_ENTRIES = (
 
 @dataclass(frozen=True)
 class Shown:
-    """What a dashboard shows.
+    """The contents of a dashboard.
 
     Attributes:
         entity: Name of the W&B team or user.

@@ -1,4 +1,4 @@
-"""Where a file comes from, whether the runs behind it have changed, and which commands make it again."""
+"""The origin of a file: its runs, whether they have changed, and the commands that make it again."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ class Checked:
 
     @property
     def fine(self) -> bool:
-        """Whether the run is as it was when the file was made."""
+        """True if the run is as it was when the file was made."""
         return self.state == "unchanged"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is known of a file.
+    """The facts that are known of a file.
 
     Attributes:
         file: Path of the file.

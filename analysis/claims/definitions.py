@@ -31,8 +31,8 @@ CLAIM_ENTRIES = ("measure_activations", "measure_units", *PICTURED, TRAINED)
 """Entry points whose runs a claim can rest on."""
 
 VALUES = ("value", "log2", "gain", "relative")
-"""What is compared: a number itself; its log₂; log₂ of how much nearer to its style a picture came; a loss
-over that of the start."""
+"""The quantity that is compared: a number itself; its log₂; log₂ of how much nearer to its style a picture
+came; a loss over that of the start."""
 
 REDUCTIONS = ("log2_ratio", "change", "rank_correlation", "mean")
 """Reductions of numbers along a column: log₂ of last over first; last less first; Spearman's rank; mean."""

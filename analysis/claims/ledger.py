@@ -83,7 +83,7 @@ class Ledger:
 
     @property
     def answered(self) -> bool:
-        """Whether any question has an answer, from these runs or from an earlier ledger."""
+        """True if any question has an answer, from these runs or from an earlier ledger."""
         return bool((self.questions["state"] != "missing").any())
 
     @cached_property

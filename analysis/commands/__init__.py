@@ -20,7 +20,7 @@ CommandFunction: TypeAlias = Callable[[argparse.Namespace, Sequence[str]], Itera
 
 OVERRIDES = "All other arguments are Hydra overrides, the same as given to the experiment."
 SWEEPS = "SWEEP is `last` for the newest, a sweep's folder, or the name of its runs. "
-"""What helps say of arguments."""
+"""The sentences of help texts about arguments."""
 
 
 def add(

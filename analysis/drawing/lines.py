@@ -19,7 +19,7 @@ from analysis.drawing.style import WIDTH
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How one line is drawn, in every panel.
+    """The style of one line, in every panel.
 
     Attributes:
         color: Colour of the line and its marker.

@@ -1,4 +1,4 @@
-"""How figures look and are written: two printed columns wide, panels above a caption."""
+"""The style of figures, and their files: two printed columns wide, panels above a caption."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class FigureData(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """What a user chooses of a figure.
+    """The choices of a user about a figure.
 
     Attributes:
         width: The width in inches.

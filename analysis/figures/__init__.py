@@ -29,7 +29,7 @@ class FigureSource:
 
     @property
     def pictures(self) -> bool:
-        """Whether `make` takes `pairs`, the number of pairs whose pictures it shows."""
+        """True if `make` takes `pairs`, the number of pairs whose pictures it shows."""
         return self.module.rpartition(".")[2] in ("grid", "matrix", "shortcut_dial_style")
 
 
