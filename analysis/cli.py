@@ -11,7 +11,7 @@ import sys
 from runpy import run_module
 
 from swag_repro.errors import check_choice
-from swag_repro.program import UsageError, ended, nearest
+from swag_repro.program import UsageError, did_you_mean, ended
 
 COMMANDS = {
     "experiments": ("experiments.listing", "what can be computed: experiments, their cells, what they cost"),
@@ -59,7 +59,7 @@ def _run() -> int:
     elif name == "completion":
         print(_completion(*given))
     elif name not in COMMANDS:
-        remedy = f"Did you mean {near}?" if (near := nearest(name, COMMANDS)) else "Type: swag --help"
+        remedy = did_you_mean(name, COMMANDS, "Type: swag --help")
         raise UsageError(f"`swag` has no command {name!r}", remedy)
     else:
         module, _ = COMMANDS[name]

@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.settings import known_keys
 from swag_repro.errors import SettingError, UserError
-from swag_repro.program import nearest
+from swag_repro.program import did_you_mean
 
 
 def complaint(error: Exception) -> UserError:
@@ -33,15 +33,13 @@ def complaint(error: Exception) -> UserError:
 
 
 def _unknown(key: str) -> UserError:
-    near = nearest(key, known_keys())
-    remedy = f"Did you mean {near}?" if near else "--help KEY explains a setting or a group."
+    remedy = did_you_mean(key, known_keys(), "--help KEY explains a setting or a group.")
     return SettingError(key, "should be a setting of this command", "none of that name", remedy)
 
 
 def _choice(group: str, choice: str, listed: str) -> UserError:
     names = listed.split()
-    near = nearest(choice, names)
-    remedy = f"Did you mean {near}?" if near else f"--help {group} explains them."
+    remedy = did_you_mean(choice, names, f"--help {group} explains them.")
     return SettingError(group, f"should be one of {', '.join(names)}", repr(choice), remedy)
 
 
@@ -55,7 +53,7 @@ def _missing(key: str) -> UserError:
         f"~{key}",
         "should name a setting of this command",
         "none of that name",
-        f"Did you mean ~{near}?" if (near := nearest(key, known_keys())) else "Leave it out.",
+        did_you_mean(key, known_keys(), "Leave it out.", sign="~"),
     )
 
 
@@ -68,8 +66,7 @@ def _variable(name: str, key: str) -> UserError:
 
 
 def _reference(name: str, key: str) -> UserError:
-    near = nearest(name, known_keys())
-    remedy = f"Did you mean {near}?" if near else "Write it in full, from the top."
+    remedy = did_you_mean(name, known_keys(), "Write it in full, from the top.")
     return SettingError(key, "should refer to a setting", f"${{{name}}}", remedy)
 
 

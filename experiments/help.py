@@ -27,7 +27,7 @@ from experiments.settings import (
     settings_of,
 )
 from swag_repro.errors import SettingError
-from swag_repro.program import nearest
+from swag_repro.program import did_you_mean
 
 INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 """What Hydra's `--info` prints."""
@@ -91,8 +91,7 @@ def of_key(entry: str, asked: str) -> str:
     key = asked.partition("=")[0].lstrip("+~")
     found = find(entry, key)
     if not found:
-        near = nearest(key, known_keys())
-        remedy = f"Did you mean {near}?" if near else f"{PAGE} lists all."
+        remedy = did_you_mean(key, known_keys(), f"{PAGE} lists all.")
         raise SettingError("--help", "should name a setting or a group", repr(key), remedy)
     group = found[0].group
     kind = "" if group else in_words(_type(found[0], key, [entry]))

@@ -51,15 +51,23 @@ def check_flags(flags: Iterable[str], known: Collection[str], prog: str) -> None
     """
     for flag in flags:
         setting = flag.lstrip("-")
-        remedy = f"Did you mean {near}?" if (near := nearest(flag, known)) else f"Type: {prog} --help"
+        remedy = did_you_mean(flag, known, f"Type: {prog} --help")
         if "=" in setting and setting != flag:
             remedy = f"Write {setting}, without hyphens; as an agent of W&B: ${{args_no_hyphens}}."
         raise UsageError(f"unknown argument: {flag}", remedy)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known names that are most like this one: `a`, or `a or b`; empty if none is."""
-    return " or ".join(get_close_matches(name, sorted(known), n=2, cutoff=0.7))
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, sign: str = "") -> str:
+    """Return the remedy for an unknown name: the one or two known names that are most like it.
+
+    Args:
+        name: The name that does not exist.
+        known: The names that exist.
+        otherwise: The remedy if none of them is like it.
+        sign: The text that the user types before such a name.
+    """
+    near = " or ".join(get_close_matches(name, sorted(known), n=2, cutoff=0.7))
+    return f"Did you mean {sign}{near}?" if near else otherwise
 
 
 def ended(program: Callable[[], int]) -> int:
