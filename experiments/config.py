@@ -430,7 +430,7 @@ def _with_types(composed: DictConfig, schema: type, below: str = "") -> DictConf
     """Return a node with its types and resolved interpolations; `below` precedes its keys in messages."""
     try:
         _check_given(OmegaConf.to_container(composed, resolve=False), below)
-        plain = _at_home(OmegaConf.to_container(composed, resolve=True))
+        plain = at_home(OmegaConf.to_container(composed, resolve=True))
         _check_text(plain)
         config = _merge(schema, plain)
         given = OmegaConf.to_container(config)
@@ -448,13 +448,13 @@ def _with_types(composed: DictConfig, schema: type, below: str = "") -> DictConf
     return config
 
 
-def _at_home(value: Any) -> Any:
+def at_home(value: Any) -> Any:
     """Return a config in which each text that begins with `~` is a path below the home directory."""
     match value:
         case dict():
-            return {key: _at_home(item) for key, item in value.items()}
+            return {key: at_home(item) for key, item in value.items()}
         case list():
-            return [_at_home(item) for item in value]
+            return [at_home(item) for item in value]
         case str() if value.startswith("~"):
             return os.path.expanduser(value)  # noqa: PTH111  (leaves an unknown user's name as it is)
     return value

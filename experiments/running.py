@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
-from experiments.config import checked
+from experiments.config import at_home, checked
 from experiments.frame import Context, Experiment
 from experiments.results import link_latest, pictures_of, save_copies
 from experiments.signals import Interrupted, handle, handled, interrupt
@@ -73,8 +73,7 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
         interrupt(outcome.signal)
     if outcome.path is None:
         sys.exit(1)
-    save = OmegaConf.select(composed, "save")
-    _tell(pictures_of(Path(outcome.path)), None if save is None else os.path.expanduser(save))  # noqa: PTH111
+    _tell(pictures_of(Path(outcome.path)), at_home(OmegaConf.select(composed, "save")))
 
 
 def _tell(files: Sequence[Path], save: str | None) -> None:
