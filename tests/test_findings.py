@@ -1,6 +1,7 @@
 """The numbers of README's findings stand in the tables that it links."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -15,20 +16,23 @@ SETTINGS = re.compile(
 )
 
 
+def section():
+    """Return README's findings, and what stands below them about their runs and tables."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [(sentences, below)] = re.findall(r"## What we found\n(.*?)\n(1 and 2:.*?)\n## ", readme, flags=re.S)
+    return sentences, below
+
+
 def findings():
     """Return README's findings, without the counts and names that hold digits."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    [section] = re.findall(r"## What we found\n(.*?)\n1 and 2:", readme, flags=re.S)
-    return SETTINGS.sub("", re.sub(r"^\d\. ", "", section, flags=re.M))
+    return SETTINGS.sub("", re.sub(r"^\d\. ", "", section()[0], flags=re.M))
 
 
+@cache
 def tables():
     """Return the tables that the findings link, by name."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    [section] = re.findall(r"## What we found\n(.*?)\n## ", readme, flags=re.S)
-    return {
-        path: pd.read_csv(ROOT / path) for path in re.findall(r"\((analysis/reference/\S+\.csv)\)", section)
-    }
+    paths = re.findall(r"\((analysis/reference/\S+\.csv)\)", "".join(section()))
+    return {path: pd.read_csv(ROOT / path) for path in paths}
 
 
 def rounds_to(value, written):
