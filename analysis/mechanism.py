@@ -41,6 +41,15 @@ CONTRASTS = (
     ("even", "recolouring", "even shares against recolouring with noise"),
     ("softmax", "first_layer", "SWAG (T = peak/2) against the first layer alone"),
     ("even", "first_layer", "even shares against the first layer alone"),
+    ("swag", "plain", "SWAG (T = 1)"),
+    ("softmax", "softmax_later", "what the first layer adds to SWAG (T = peak/2)"),
+    ("softmax_later", "plain_later", "SWAG (T = peak/2), both without the first layer"),
+    ("softmax_later", "recolouring", "SWAG (T = peak/2) without it against recolouring with noise"),
+    ("even", "even_later", "what the first layer adds to even shares"),
+    ("even_later", "plain", "even shares without the first layer"),
+    ("even_later", "recolouring", "even shares without it against recolouring with noise"),
+    ("softmax_even", "even", "what smoothing adds to even shares"),
+    ("first_layer", "recolouring", "the first layer alone against recolouring with noise"),
 )
 """An arm, the arm that it is compared with, and the name of the effect."""
 

@@ -143,6 +143,23 @@ def test_the_first_layer_alone_is_conv1(run, tmp_path):
     assert set(rows[rows["statistic"] == "style_share"]["layer"]) == {"conv1"}
 
 
+SHARES_OF_CONV1 = {
+    "plain_later": 0, "softmax_later": 0, "even_later": 0, "even_first_05": 0.05, "even": 0.2, "even_first_50": 0.5,
+    "even_first_84": 0.84,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arm", "share"), SHARES_OF_CONV1.items())
+def test_the_first_layer_has_the_share_that_the_arm_names(run, tmp_path, arm, share):
+    status, printed = run(*TINY, f"arm={arm}")
+    assert status == 0, printed
+    [record] = all_runs(tmp_path / "out")
+    rows = record.rows().to_pandas().query("statistic == 'style_share' and definition == 'loss'")
+    shares = rows.set_index("layer")["value"].groupby("layer").first()
+    assert shares.get("conv1", 0) == pytest.approx(share, abs=1e-4)
+    assert shares.sum() == pytest.approx(1, abs=1e-4)
+
+
 def test_replicates_differ_by_what_rounding_does(run, tmp_path):
     """The same run from starts that differ by 1e-6."""
     status, printed = run("-m", *TINY, "start_noise=1e-6", "seed=0,1")
