@@ -1,4 +1,4 @@
-"""Paired effects with intervals. Pairs of pictures and seeds are both samples, so both are resampled."""
+"""Paired effects with intervals. Pairs of pictures and seeds are both samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test, t
 
-INTERVAL_DRAWS = 4000
 CONFIDENCE = 0.95
 
 
@@ -55,14 +54,21 @@ def crossed(values: pd.Series, *, tested: bool = True) -> Effect:
     table = by_pair_and_seed(values)
     by_pair, (pairs, seeds) = table.mean(axis=1), table.shape
     mean = float(by_pair.mean())
-    half = _half_width(table) if pairs > 1 else math.inf
+    half = half_width(table) if pairs > 1 else math.inf
     positive = float((by_pair > 0).mean())
     return Effect(
         mean, mean - half, mean + half, pairs, seeds, positive, sign_flip(by_pair) if tested else math.nan
     )
 
 
-def _half_width(table: NDArray[np.float64]) -> float:
+def half_width(table: NDArray[np.float64]) -> float:
+    """Return half the width of the mean's interval of a table `(pairs, seeds)` with two pairs or more."""
+    error, freedom = standard_error(table)
+    return error * float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+def standard_error(table: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the standard error of the mean of a table `(pairs, seeds)`, and its degrees of freedom."""
     pairs, seeds = table.shape
     by_pair, by_seed = table.mean(axis=1), table.mean(axis=0)
     of_pairs = seeds * by_pair.var(ddof=1)
@@ -75,9 +81,25 @@ def _half_width(table: NDArray[np.float64]) -> float:
         variance = max(terms.sum(), of_pairs, of_seeds)
         each = np.array([pairs - 1, seeds - 1, (pairs - 1) * (seeds - 1)])
         if variance == 0:
-            return 0.0
+            return 0.0, float(each[0])
         freedom = min(variance**2 / (terms**2 / each).sum(), each[np.argmax(terms[:2])])
-    return float(t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance / table.size))
+    return float(np.sqrt(variance / table.size)), float(freedom)
+
+
+def one_sided(table: NDArray[np.float64], distance: float) -> float:
+    """Return p under the hypothesis that the true mean lies beyond a threshold, at or below a distance of 0.
+
+    It is never below `0.5 ** pairs`, which is the least p of an exact sign-flip test: so few pairs can't pass
+    for much evidence because they happen to lie close together.
+
+    Args:
+        table: `(pairs, seeds)`, with two pairs or more.
+        distance: the distance of the mean from the threshold, positive on the side that is tested for.
+    """
+    error, freedom = standard_error(table)
+    with np.errstate(divide="ignore"):
+        p = float(t.sf(np.divide(distance, error), freedom)) if error or distance else 0.5
+    return max(p, 0.5 ** len(table))
 
 
 def sign_flip(by_pair: NDArray[np.float64]) -> float:
@@ -90,13 +112,6 @@ def sign_flip(by_pair: NDArray[np.float64]) -> float:
     return float(test.pvalue)
 
 
-def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Return both ends of the interval that holds `CONFIDENCE` of the draws, by percentiles."""
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return float(low), float(high)
-
-
 def by_pair_and_seed(values: pd.Series) -> NDArray[np.float64]:
     """Return the table `(pairs, seeds)` of values that are indexed by both.
 
@@ -107,11 +122,3 @@ def by_pair_and_seed(values: pd.Series) -> NDArray[np.float64]:
     if table.isna().any(axis=None):
         raise ValueError("every pair should have a value under every seed")
     return table.to_numpy(float)
-
-
-def resampled(table: NDArray[np.float64], draws: int = INTERVAL_DRAWS) -> NDArray[np.float64]:
-    """Return `(draws,)` means of the table `(pairs, seeds)`; each draw resamples rows and columns."""
-    generator = np.random.default_rng(0)
-    counts = [generator.multinomial(n, np.full(n, 1 / n), size=draws) / n for n in table.shape]
-    means: NDArray[np.float64] = np.einsum("dp,ps,ds->d", counts[0], table, counts[1])
-    return means

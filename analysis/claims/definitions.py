@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,18 @@ BOUNDED = {
 """Bounds of the statistics that have some: a threshold at or beyond them can't fail, or can't hold."""
 
 
+SCALES = ("full", "reduced", "toy")
+"""How near a sweep is to the paper's setting.
+
+Full: its networks, weights and size of pictures. Reduced: a network of its kind and depth, of half width or
+in smaller pictures. Toy: small networks, or pictures that are not optimised to their end.
+"""
+
+ROLES = ("primary", "secondary", "identity")
+"""The primary question of a claim decides. Secondary ones say how far the verdict reaches. What holds by
+construction is an identity, and decides nothing."""
+
+
 class ClaimError(UserError):
     """The error of a claim that can't be tested as it stands."""
 
@@ -60,6 +72,7 @@ class EvidenceSweep:
 
     Attributes:
         entry: The entry point that computes it.
+        scale: One of `SCALES`.
         overrides: Overrides of its command, after `-m`.
         figure: A name for `python -m analysis figure`, which draws the sweep.
         judges: Judges of its pictures, as in `Evidence.judges`; None for those of `Evidence`.
@@ -67,6 +80,7 @@ class EvidenceSweep:
     """
 
     entry: str = MISSING
+    scale: str = MISSING
     overrides: list[str] = field(default_factory=list)
     figure: str | None = None
     judges: list[str] | None = None
@@ -156,7 +170,7 @@ class Question:
         along: How numbers of one pair and seed become one; None takes their mean.
         compare: The two sides that are compared; None asks about the number itself.
         expect: What the claim says of it.
-        fewest: The least number of pairs for an answer.
+        identity: Whether it holds by construction.
     """
 
     evidence: str = MISSING
@@ -166,7 +180,7 @@ class Question:
     along: Along | None = None
     compare: Compare | None = None
     expect: Expect = field(default_factory=Expect)
-    fewest: int = 5
+    identity: bool = False
 
     @property
     def columns(self) -> set[str]:
@@ -184,7 +198,9 @@ class Claim:
         paper: `SWAG`, `Demystifying` or `AdaIN`.
         source: Section or figure.
         refuted_by: What would refute it, in words.
-        questions: The questions by name; all of them decide.
+        primary: The name of the question that decides: the paper's own measure, where network, weights and
+            size are nearest to the paper's.
+        questions: The questions by name.
         untestable: Why it can't be tested here; empty if it can.
         notes: What a reader should know, such as that the claim was changed after looking at results.
     """
@@ -193,6 +209,7 @@ class Claim:
     paper: str = MISSING
     source: str = MISSING
     refuted_by: str = MISSING
+    primary: str | None = None
     questions: dict[str, Question] = field(default_factory=dict)
     untestable: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -205,12 +222,14 @@ class Inquiry:
     Attributes:
         claim: Name of the claim.
         name: Name of the question, with that choice.
+        role: One of `ROLES`.
         question: The question as it stands in the file.
         where: Columns and their selected values, with that choice.
     """
 
     claim: str
     name: str
+    role: str
     question: Question
     where: dict[str, list[Any]]
 
@@ -226,6 +245,7 @@ def read_evidence(folder: Path = CLAIMS_FOLDER) -> Evidence:
     evidence: Evidence = _load_as(path, Evidence)
     for name, sweep in evidence.sweeps.items():
         _one_of(path, f"{name}.entry", sweep.entry, CLAIM_ENTRIES)
+        _one_of(path, f"{name}.scale", sweep.scale, SCALES)
         if sweep.beside is not None:
             _one_of(path, f"{name}.beside", sweep.beside, evidence.sweeps)
     return evidence
@@ -245,6 +265,8 @@ def read_claims(sweeps: Mapping[str, EvidenceSweep], folder: Path = CLAIMS_FOLDE
             raise ClaimError(str(path), rule, "both" if claim.questions else "neither", "Give one.")
         for name, question in claim.questions.items():
             _check(path, name, question, sweeps)
+        _check_primary(path, claim)
+    _check_none_twice(claims)
     return claims
 
 
@@ -253,14 +275,21 @@ def inquiries(name: str, claim: Claim, evidence: Evidence) -> list[Inquiry]:
     found = []
     for title, question in claim.questions.items():
         statistics = {*_as_list(question.where.get("statistic")), *question.each.get("statistic", [])}
-        judged = bool(statistics & {*MEASURES, *TERMS})
-        each = question.each | ({"judge": evidence.judges_of(question.evidence)} if judged else {})
+        judged = bool(statistics & {*MEASURES, *TERMS}) and "judge" not in question.where
+        judges = evidence.judges_of(question.evidence)
+        each = question.each | ({"judge": judges[:1] if statistics == {"ssim"} else judges} if judged else {})
         for values in product(*each.values()):
             choice = dict(zip(each, values, strict=True))
             words = ", ".join([title, *map(str, choice.values())])
             where = {column: _as_list(value) for column, value in (question.where | choice).items()}
-            found.append(Inquiry(name, words, question, where))
+            found.append(Inquiry(name, words, _role(claim, title), question, where))
     return found
+
+
+def _role(claim: Claim, question: str) -> str:
+    if question == claim.primary:
+        return "primary"
+    return "identity" if claim.questions[question].identity else "secondary"
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -299,6 +328,34 @@ def _check(path: Path, name: str, question: Question, sweeps: Mapping[str, Evide
         rule = "should expect one of more_than, less_than, within"
         raise ClaimError(at, rule, ", ".join(given) or "none", "Give one.")
     _check_threshold(at, question, *given.items())
+
+
+def _check_primary(path: Path, claim: Claim) -> None:
+    """Raise unless one question with one answer decides a claim that can be tested."""
+    if not claim.questions:
+        return
+    _one_of(path, "primary", claim.primary, claim.questions)
+    question = claim.questions[str(claim.primary)]
+    at = f"{path.stem}.{claim.primary}"
+    if question.identity:
+        raise ClaimError(at, "should be able to fail", "an identity", "Name another question as primary.")
+    several = [name for name, values in question.each.items() if len(values) > 1]
+    if str(question.where.get("statistic")) in MEASURES and "judge" not in question.where:
+        several.append("judge")
+    if several:
+        rule = "should have one answer, as the primary question"
+        raise ClaimError(at, rule, f"one for each {several[0]}", f"Name one {several[0]} in where.")
+
+
+def _check_none_twice(claims: Mapping[str, Claim]) -> None:
+    """Raise if two questions rest on the same numbers: they would count twice."""
+    known: dict[str, str] = {}
+    for claim, name, question in ((c, n, q) for c, one in claims.items() for n, q in one.questions.items()):
+        at, numbers = f"{claim}.{name}", repr(replace(question, expect=Expect(), identity=False))
+        if numbers in known:
+            rule = "should rest on numbers of its own"
+            raise ClaimError(at, rule, f"those of {known[numbers]}", "Leave one of them out.")
+        known[numbers] = at
 
 
 def _check_threshold(at: str, question: Question, given: tuple[str, float]) -> None:

@@ -30,8 +30,9 @@ FARTHEST = 30.0
 
 CAPTION = (
     "Each mark is one answer: its distance from the threshold that the claim was given beforehand, in "
-    "standard deviations over pairs; right of the line is what the claim says. Bars: 95 % intervals over "
-    "pairs and seeds (crossed bootstrap). Colours: what holds or is refuted after Holm's correction."
+    "standard deviations over pairs; right of the line is what the claim says. The large mark is the primary "
+    "question's, which decides (Holm's correction over all primary questions); the small ones are secondary, "
+    "uncorrected. Bars: 95 % intervals over pairs and seeds (Student)."
 )
 
 
@@ -69,9 +70,10 @@ def draw_ledger(ledger: Ledger) -> Figure:
             len(shown), 2, sharex="col", squeeze=False, height_ratios=heights, width_ratios=[1.1, 1]
         ).T
         for said, axis, (_, row) in zip(words, axes, shown.iterrows(), strict=True):
-            _draw(axis, known[known["claim"] == row["claim"]])
+            own = known[known["claim"] == row["claim"]]
+            _draw(axis, own.sort_values("role", kind="stable"))
             name = str(row["claim"]).split("_")[0]
-            statement = fill(f"{name}, {row['verdict']}: {row['text']}", STATEMENT_LETTERS)
+            statement = fill(f"{name}, {row['verdict']} ({row['scale']}): {row['text']}", STATEMENT_LETTERS)
             said.text(0, 0.5, statement, va="center", fontsize=6.5, parse_math=False)
             said.axis("off")
         axes[-1].set_xlabel("distance from the threshold, standard deviations over pairs")
@@ -89,8 +91,9 @@ def _draw(axis: Axes, answers: pd.DataFrame) -> None:
             min(max(float(answer[end]), -FARTHEST), FARTHEST) for end in ("size", "size_low", "size_high")
         )
         color = ANSWER_COLORS[answer["state"]]
-        axis.plot([low, high], [place, place], color=color, linewidth=1.0)
-        axis.plot(size, place, ANSWER_MARKERS[answer["state"]], color=color, markersize=3)
+        large = answer["role"] == "primary"
+        axis.plot([low, high], [place, place], color=color, linewidth=1.6 if large else 0.8)
+        axis.plot(size, place, ANSWER_MARKERS[answer["state"]], color=color, markersize=5 if large else 2.5)
     axis.set_ylim(len(answers) - 0.3, -0.7)
     axis.set_yticks([])
     axis.grid(visible=False, axis="y")

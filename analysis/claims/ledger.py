@@ -1,8 +1,8 @@
-"""Verdicts: whether each question's threshold holds, and whether all questions of each claim hold."""
+"""Verdicts: whether each question's threshold holds. The primary question of a claim gives its verdict."""
 
 from __future__ import annotations
 
-import json
+import math
 import shlex
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 from analysis.claims.answers import Answer, answer
 from analysis.claims.definitions import Claim, ClaimError, Evidence, Inquiry, inquiries
@@ -28,10 +29,12 @@ ANSWER_STATES: tuple[AnswerState, ...] = get_args(AnswerState)
 ANSWERED = [field.name for field in fields(Answer) if field.name != "run_ids"]
 """Columns of an answer's numbers."""
 
-SAME = ["claim", "question", "evidence", "expected", "threshold"]
-"""Columns that identify a question in an earlier ledger."""
+Verdict = Literal["reproduced", "not reproduced", "open", "not testable yet", "not testable here"]
 
-Verdict = Literal["reproduced", "partly", "not reproduced", "open", "not testable yet", "not testable here"]
+POWER = 0.8
+
+LEAST_EFFECT, MOST_EFFECT = 0.01, 1.5
+"""Distances, in standard deviations, between which the needed number of pairs is computed."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Entry:
         why: Why there is no answer: the reason for missing runs, or what else stands in the way.
         commands: Commands that compute what is missing.
         figure: A figure to look at.
+        scale: One of `definitions.SCALES`.
+        setting: Size of the pictures and number of steps, in words.
     """
 
     asked: Inquiry
@@ -51,6 +56,8 @@ class Entry:
     why: str | None
     commands: tuple[str, ...]
     figure: str | None
+    scale: str
+    setting: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,29 +68,34 @@ class Ledger:
         claims: The claims by name.
         entries: All questions, in the order of the claims.
         tables: The tables behind the answers.
-        earlier: Answers of `earlier_answers`, kept where runs are missing here.
     """
 
     claims: dict[str, Claim]
     entries: tuple[Entry, ...]
     tables: tuple[Tables, ...]
-    earlier: pd.DataFrame | None = None
 
     @cached_property
     def questions(self) -> pd.DataFrame:
-        """One row for each question: its answer, its state, and p by Holm's correction over all answers."""
+        """One row for each question: its answer and its state.
+
+        `p` is two-sided. Primary questions are judged by `p_holm`, Holm's correction over all primary
+        questions with an answer; others by their own p.
+        """
         rows = pd.DataFrame([_row(entry) for entry in self.entries])
-        if self.earlier is not None:
-            rows = _fill_from_earlier(rows, self.earlier)
-        known = rows["mean"].notna()
-        ends = rows.loc[known, ["p_holds", "p_refuted"]].astype(float)
-        smaller = (2 * ends.min(axis="columns")).clip(upper=1.0)
-        rows.loc[known, "p_holm"] = multipletests(smaller, method="holm")[1] if known.any() else []
-        return rows.assign(state=[_state(row) for row in rows.to_dict("records")])
+        smaller = rows[["p_holds", "p_refuted"]].astype(float).min(axis="columns")
+        rows["p"] = (2 * smaller).clip(upper=1.0)
+        primary = (rows["role"] == "primary") & rows["mean"].notna()
+        rows.loc[primary, "p_holm"] = (
+            multipletests(rows.loc[primary, "p"], method="holm")[1] if any(primary) else []
+        )
+        levels = rows["role"].map({"primary": (1 - CONFIDENCE) / max(sum(primary), 1)}).fillna(1 - CONFIDENCE)
+        needed = [pairs_needed(size, level) for size, level in zip(rows["size"], levels, strict=True)]
+        states = [_state(row) for row in rows.to_dict("records")]
+        return rows.assign(pairs_needed=pd.array(needed, dtype="Int64"), state=states)
 
     @property
     def answered(self) -> bool:
-        """True if any question has an answer, from these runs or from an earlier ledger."""
+        """Whether any question has an answer."""
         return bool((self.questions["state"] != "missing").any())
 
     @cached_property
@@ -92,13 +104,16 @@ class Ledger:
         rows = []
         for name, claim in self.claims.items():
             own = self.questions[self.questions["claim"] == name]
-            counts: dict[str, object] = {state: int((own["state"] == state).sum()) for state in ANSWER_STATES}
+            others = own[own["role"] == "secondary"]["state"]
+            primary = own[own["role"] == "primary"].to_dict("records")
+            decides: Mapping[Hashable, Any] = primary[0] if primary else {}
             rows.append(
                 {
                     "claim": name,
                     "paper": claim.paper,
-                    "verdict": _verdict(claim, list(own["state"])),
-                    **counts,
+                    "verdict": verdict(claim, decides),
+                    "scale": decides.get("scale"),
+                    **{str(state): int((others == state).sum()) for state in ANSWER_STATES},
                     "text": claim.text,
                     "source": claim.source,
                     "notes": " ".join([*claim.notes, *filter(None, [claim.untestable])]),
@@ -107,34 +122,11 @@ class Ledger:
         return pd.DataFrame(rows)
 
 
-def earlier_answers(path: Path) -> pd.DataFrame:
-    """Return the answers of a ledger that was written before, each with its commit.
-
-    Args:
-        path: A `claims.json`.
-
-    Raises:
-        ClaimError: The file is not a ledger.
-    """
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        rows = pd.DataFrame(written["questions"])
-        rows["kept_from"] = (
-            rows["kept_from"].fillna(written["commit"]) if "kept_from" in rows else written["commit"]
-        )
-        return rows[rows["state"] != "missing"].set_index(SAME)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ClaimError(
-            "--earlier", "should be the claims.json of a ledger", f"{path}: {error}", "Choose one."
-        ) from None
-
-
 def load_ledger(
     claims: dict[str, Claim],
     evidence: Evidence,
     overrides: Sequence[str],
     runs: Path,
-    earlier: pd.DataFrame | None = None,
 ) -> Ledger:
     """Return the ledger of all runs of a folder.
 
@@ -143,7 +135,6 @@ def load_ledger(
         evidence: The sweeps that they rest on.
         overrides: Hydra overrides that are added to all sweeps, such as other seeds or another size.
         runs: The output folder.
-        earlier: Answers of `earlier_answers`, kept where runs are missing.
 
     Raises:
         CellsError: Runs don't belong together.
@@ -162,7 +153,7 @@ def load_ledger(
         for one in inquiries(name, claim, evidence)
     ]
     behind = [data for source in sources.values() for data in source.behind]
-    return Ledger(claims, tuple(entries), tuple(behind), earlier)
+    return Ledger(claims, tuple(entries), tuple(behind))
 
 
 def evidence_commands(
@@ -193,13 +184,28 @@ class _Source:
     behind: tuple[Tables, ...]
     commands: tuple[str, ...]
     figure: str | None
+    scale: str
     refused: SettingError | None = None
+
+    @property
+    def setting(self) -> str:
+        """Size of the pictures and number of steps, in words."""
+        units = {"images.size": "px", "steps": "steps"}
+        runs = [data.runs for data in self.behind]
+        found = {
+            name: {value for own in runs if name in own for value in own[name].dropna()} for name in units
+        }
+        return ", ".join(
+            f"{' / '.join(map(str, sorted(values, key=str)))} {units[name]}"
+            for name, values in found.items()
+            if values
+        )
 
 
 def _source(
     name: str, evidence: Evidence, overrides: Sequence[str], runs: Path, columns: Collection[str]
 ) -> _Source:
-    parts, figure = evidence.together(name), evidence.sweeps[name].figure
+    parts, figure, scale = evidence.together(name), evidence.sweeps[name].figure, evidence.sweeps[name].scale
     given = tuple(one for part in parts for one in _computing(part, evidence, overrides, runs))
     try:
         loaded = [
@@ -208,22 +214,24 @@ def _source(
         ]
     except (CellsError, SettingError) as error:
         refused = error if isinstance(error, SettingError) else None
-        return _Source(None, str(error.args[2]), (), given, figure, refused)
+        return _Source(None, str(error.args[2]), (), given, figure, scale, refused)
     numbers = pd.concat([own for own, _ in loaded], ignore_index=True) if len(loaded) > 1 else loaded[0][0]
-    return _Source(numbers, None, tuple(data for _, behind in loaded for data in behind), given, figure)
+    return _Source(
+        numbers, None, tuple(data for _, behind in loaded for data in behind), given, figure, scale
+    )
 
 
 def _entry(one: Inquiry, source: _Source) -> Entry:
-    if source.numbers is None:
-        return Entry(one, None, source.why, source.commands, source.figure)
+    found, why = None, source.why
     [judge] = one.where.get("judge", [None])
-    if judge is not None and judge not in set(source.numbers["judge"]):
-        return Entry(one, None, f"{judge} has not judged", source.commands, source.figure)
-    try:
-        found = answer(source.numbers, one)
-    except ClaimError as error:
-        return Entry(one, None, str(error), source.commands, source.figure)
-    return Entry(one, found, None, source.commands, source.figure)
+    if source.numbers is not None and judge is not None and judge not in set(source.numbers["judge"]):
+        why = f"{judge} has not judged"
+    elif source.numbers is not None:
+        try:
+            found = answer(source.numbers, one)
+        except ClaimError as error:
+            why = str(error)
+    return Entry(one, found, why, source.commands, source.figure, source.scale, source.setting)
 
 
 def _row(entry: Entry) -> dict[str, object]:
@@ -232,7 +240,10 @@ def _row(entry: Entry) -> dict[str, object]:
     return {
         "claim": entry.asked.claim,
         "question": entry.asked.name,
+        "role": entry.asked.role,
         "state": "missing",
+        "scale": entry.scale,
+        "setting": entry.setting,
         "expected": kind.replace("_", " "),
         "threshold": threshold,
         **{name: known.get(name) for name in ANSWERED},
@@ -241,42 +252,51 @@ def _row(entry: Entry) -> dict[str, object]:
         "evidence": entry.asked.question.evidence,
         "figure": entry.figure,
         "why": entry.why,
-        "kept_from": None,
     }
 
 
-def _fill_from_earlier(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows; one without an answer takes that of an earlier ledger that asked the same."""
-    kept = earlier.reindex(pd.MultiIndex.from_frame(rows[SAME])).set_axis(rows.index)
-    taken = rows["mean"].isna() & kept["mean"].notna()
-    columns = [*ANSWERED, "runs", "why", "kept_from"]
-    return rows.assign(**{name: rows[name].mask(taken, kept[name]) for name in columns})
+def pairs_needed(size: float | None, level: float) -> int | None:
+    """Return the pairs that would settle a question with a power of 80 % if mean and spread stayed.
+
+    They are at least as many as an exact two-sided test needs to reach the level.
+
+    Args:
+        size: The distance from the threshold in standard deviations over pairs; None if there is no answer.
+        level: The level of p that decides.
+
+    Returns:
+        None if there is no answer, or the mean lies on the threshold or very far from it.
+    """
+    if size is None or not LEAST_EFFECT < abs(size) < MOST_EFFECT:
+        return None
+    needed: float = TTestPower().solve_power(abs(size), alpha=level, power=POWER)
+    return max(math.ceil(needed), math.ceil(1 - math.log2(level)))
 
 
 def _state(row: Mapping[Hashable, Any]) -> AnswerState:
     if pd.isna(row["mean"]):
         return "missing"
-    if row["p_holm"] >= 1 - CONFIDENCE:
+    if (row["p_holm"] if row["role"] == "primary" else row["p"]) >= 1 - CONFIDENCE:
         return "open"
     return "holds" if row["p_holds"] < row["p_refuted"] else "refuted"
 
 
-def _verdict(claim: Claim, states: Sequence[str]) -> Verdict:
-    """Return the verdict on a claim.
+def verdict(claim: Claim, primary: Mapping[Hashable, Any]) -> Verdict:
+    """Return the verdict on a claim, which is the answer to its primary question.
 
-    It is `reproduced` if all questions hold, `partly` if some hold, `not reproduced` if none holds and one is
-    refuted, and `open` otherwise.
+    What a toy refutes stays open: it says nothing about the networks and pictures of the paper.
+
+    Args:
+        claim: The claim.
+        primary: The row of its primary question in `Ledger.questions`.
     """
     if claim.untestable is not None:
         return "not testable here"
-    known = [state for state in states if state != "missing"]
-    if not known:
+    if primary["state"] == "missing":
         return "not testable yet"
-    if all(state == "holds" for state in states):
-        return "reproduced"
-    if "holds" in known:
-        return "partly"
-    return "not reproduced" if "refuted" in known else "open"
+    if primary["state"] == "refuted":
+        return "open" if primary["scale"] == "toy" else "not reproduced"
+    return "reproduced" if primary["state"] == "holds" else "open"
 
 
 def choose_claims(claims: dict[str, Claim], names: Sequence[str]) -> dict[str, Claim]:

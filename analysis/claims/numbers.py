@@ -20,7 +20,7 @@ from swag_repro.runs.schema import LOSSES, RUNS
 NUMBER_COLUMNS = ("layer", "position", "quantity", "statistic", "definition", "judge", "fusion")
 """Columns of numbers besides settings; `fusion` is the first loss's share of a fusion's weights."""
 
-GAINED = ("style_distance", "sliced_wasserstein", "sifid")
+GAINED = ("luminance_wasserstein", "style_distance", "sliced_wasserstein", "sifid")
 """Measures of the distance to the style."""
 
 FUSED = "objective.style.weights"

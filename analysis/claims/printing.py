@@ -17,13 +17,13 @@ from analysis.tables import provenance
 from swag_repro.runs.files import write_text
 from swag_repro.runs.schema import to_csv
 
-VERDICT_COLORS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red", "open": "cyan"}
+VERDICT_COLORS = {"reproduced": "green", "not reproduced": "red", "open": "cyan"}
 
 
 def table(ledger: Ledger) -> Table:
-    """Return a table with one row for each claim."""
+    """Return a table with one row for each claim; counts are of its secondary questions."""
     shown = Table(box=None, pad_edge=False)
-    for column in ("claim", "verdict"):
+    for column in ("claim", "verdict", "scale"):
         shown.add_column(column, no_wrap=True)
     for column in ANSWER_STATES:
         shown.add_column(column, justify="right")
@@ -31,7 +31,7 @@ def table(ledger: Ledger) -> Table:
     for row in ledger.verdicts.to_dict("records"):
         verdict = f"[{VERDICT_COLORS.get(row['verdict'], 'dim')}]{row['verdict']}[/]"
         counts = [str(row[column] or "") for column in ANSWER_STATES]
-        shown.add_row(row["claim"], verdict, *counts, row["text"])
+        shown.add_row(row["claim"], verdict, row["scale"] or "", *counts, row["text"])
     return shown
 
 
@@ -49,27 +49,30 @@ def ledger_details(ledger: Ledger) -> Iterator[str]:
 
 
 def _explained(entry: Entry, row: Mapping[Hashable, Any]) -> Iterator[str]:
-    yield f"  {row['state']}: {entry.asked.name}"
+    yield f"  {row['role']}, {row['state']}: {entry.asked.name}"
     asked = {column: ", ".join(map(str, values)) for column, values in entry.asked.where.items()}
     yield "    of " + "; ".join(f"{column} {values}" for column, values in asked.items())
     if row["state"] == "missing":
         yield f"    {entry.why}. Compute it by"
     else:
         yield f"    {effect(row)}"
-        of = f" of an earlier ledger, commit {row['kept_from']}" if entry.answer is None else ""
         counts = ", ".join(f"{row[name]:.0f} {name}" for name in ("pairs", "seeds", "runs"))
-        yield f"    {counts}{of}; computed by"
+        yield f"    {counts}; {', '.join(filter(None, [entry.setting, entry.scale]))}; computed by"
     yield from (f"      {command}" for command in entry.commands)
     if entry.figure is not None:
         yield f"    look at: swag figure {entry.figure}"
 
 
 def effect(row: Mapping[Hashable, Any]) -> str:
-    """Return the answer in words: `1.26 [0.80, 1.76], expected more than 0.1; p 0.004`."""
+    """Return the answer in words: `1.26 [0.80, 1.76], expected more than 0.1; p 0.004`.
+
+    Holm's correction is in the p of primary questions.
+    """
     numbers = f"{row['mean']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
     needed = row["pairs_needed"]
     settled = f"; {needed:.0f} pairs would settle it" if row["state"] == "open" and pd.notna(needed) else ""
-    return f"{numbers}, expected {row['expected']} {row['threshold']:g}; p {row['p_holm']:.2g}{settled}"
+    p = row["p_holm"] if row["role"] == "primary" else row["p"]
+    return f"{numbers}, expected {row['expected']} {row['threshold']:g}; p {p:.2g}{settled}"
 
 
 def save_ledger(ledger: Ledger, folder: Path) -> list[Path]:
@@ -98,20 +101,57 @@ def save_ledger(ledger: Ledger, folder: Path) -> list[Path]:
 
 
 def markdown(ledger: Ledger) -> str:
-    """Return the ledger as a page: verdicts, then every question with its effect."""
-    verdicts = [_line_of_claim(row) for row in ledger.verdicts.to_dict("records")]
-    questions = [_line_of_question(row) for row in ledger.questions.to_dict("records")]
-    heads = "| claim | verdict | statement | source |", "| claim | question | | effect | pairs × seeds |"
-    lines = ["# Which statements hold", "", heads[0], "|---|---|---|---|", *verdicts]
-    return "\n".join([*lines, "", heads[1], "|---|---|---|---|---|", *questions, ""])
+    """Return the ledger as a page: verdicts with their primary answers, then every other question."""
+    questions = ledger.questions
+    primary = {row["claim"]: row for row in questions[questions["role"] == "primary"].to_dict("records")}
+    verdicts = [
+        _line_of_claim(row, primary.get(str(row["claim"]))) for row in ledger.verdicts.to_dict("records")
+    ]
+    others = [_line_of_question(row) for row in questions[questions["role"] != "primary"].to_dict("records")]
+    return "\n".join([*HEADS[0], *verdicts, "", *HEADS[1], *others, ""])
 
 
-def _line_of_claim(row: Mapping[Hashable, Any]) -> str:
+HEADS = (
+    (
+        "# Which statements hold",
+        "",
+        "The primary question of a claim gives its verdict. Its p has Holm's correction over all primary",
+        "questions with an answer; what a toy refutes stays open. Intervals hold 95 %, by Student over pairs",
+        "and seeds.",
+        "",
+        "| claim | verdict | scale | statement | primary answer | pairs × seeds | source |",
+        "|---|---|---|---|---|---|---|",
+    ),
+    (
+        "Secondary questions say how far a verdict reaches; their p are not corrected. Identities hold by",
+        "construction.",
+        "",
+        "| claim | question | | effect | pairs × seeds | scale |",
+        "|---|---|---|---|---|---|",
+    ),
+)
+
+
+def _line_of_claim(row: Mapping[Hashable, Any], primary: Mapping[Hashable, Any] | None) -> str:
     statement = f"{row['text']} {row['notes']}".strip()
-    return f"| {row['claim']} | **{row['verdict']}** | {statement} | {row['paper']}, {row['source']} |"
+    found, units = ("", "") if primary is None else _found(primary)
+    question = f"{primary['question']}: {found}" if primary is not None else ""
+    scale = row["scale"] or ""
+    return (
+        f"| {row['claim']} | **{row['verdict']}** | {scale} | {statement} | {question} | {units} "
+        f"| {row['paper']}, {row['source']} |"
+    )
 
 
 def _line_of_question(row: Mapping[Hashable, Any]) -> str:
-    known = row["state"] != "missing"
-    found, size = (effect(row), f"{row['pairs']:.0f} × {row['seeds']:.0f}") if known else (row["why"], "")
-    return f"| {row['claim']} | {row['question']} | {row['state']} | {found} | {size} |"
+    found, units = _found(row)
+    state = f"identity, {row['state']}" if row["role"] == "identity" else row["state"]
+    return f"| {row['claim']} | {row['question']} | {state} | {found} | {units} | {row['scale']} |"
+
+
+def _found(row: Mapping[Hashable, Any]) -> tuple[str, str]:
+    """Return the answer, or why there is none, and the units behind it with their setting."""
+    if row["state"] == "missing":
+        return str(row["why"]), ""
+    units = f"{row['pairs']:.0f} × {row['seeds']:.0f}"
+    return effect(row), ", ".join(filter(None, [units, row["setting"]]))

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from analysis.commands import Commands, add, add_results, render_lines
-from swag_repro.runs.files import path_of
 
 
 def register(commands: Commands) -> None:
@@ -17,8 +16,7 @@ def register(commands: Commands) -> None:
         run,
         overrides=True,
         about="which statements of the papers hold, and by how much",
-        usage="[--explain] [--commands] [--judge NAME ...] [--earlier FILE] [--results RESULTS] "
-        "[claim|override ...]",
+        usage="[--explain] [--commands] [--judge NAME ...] [--results RESULTS] [claim|override ...]",
     )
     parser.add_argument("--explain", action="store_true", help="all behind each verdict")
     parser.add_argument("--commands", action="store_true", help="only what computes all they rest on")
@@ -28,12 +26,6 @@ def register(commands: Commands) -> None:
         default=[],
         metavar="NAME",
         help="a choice of measures=, instead of those of conf/claims/evidence.yaml; may be given again",
-    )
-    parser.add_argument(
-        "--earlier",
-        type=path_of,
-        metavar="FILE",
-        help="a claims.json, whose answers are kept where runs are missing here",
     )
     add_results(parser)
 
@@ -57,8 +49,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> Iterator[str]:
     if options.commands:
         yield from ledger.evidence_commands(claims, evidence, overrides, options.output)
         return
-    earlier = None if options.earlier is None else ledger.earlier_answers(options.earlier)
-    found = ledger.load_ledger(claims, evidence, overrides, options.output, earlier)
+    found = ledger.load_ledger(claims, evidence, overrides, options.output)
     yield from render_lines(printing.table(found))
     if options.explain:
         yield from printing.ledger_details(found)

@@ -80,9 +80,9 @@ def number(config: dict[str, Any], image: int, position: int, quantity: str) -> 
     )
 
 
-def activations(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def activations(config: dict[str, Any], images: dict[str, str] = IMAGES) -> Iterator[dict[str, Any]]:
     about = {key: config[key]["name"] for key in ("network", "weights", "smoothing")}
-    for image, (role, name) in enumerate(key.split("/") for key in IMAGES):
+    for image, (role, name) in enumerate(key.split("/") for key in images):
         for position, layer in enumerate(config["network"]["statistic_taps"], start=1):
             for quantity in ("activation", "gram", "gram_per_dm"):
                 value = number(config, image, position, quantity)
@@ -108,7 +108,7 @@ def measured(
         who, config=config or cell.config, name="fig3", overrides=cell.overrides, device="cpu"
     )
     with claimed as run:
-        run.write_rows(list(activations(cell.config)))
+        run.write_rows(list(activations(cell.config, images)))
     return run.path
 
 

@@ -30,7 +30,7 @@ from analysis.claims.definitions import (
     read_evidence,
 )
 from analysis.claims.numbers import FUSION_ENDS
-from analysis.effects import by_pair_and_seed, interval, resampled
+from analysis.effects import crossed
 from analysis.figures import FIGURES
 from experiments.asking import compose_cells, judged_again
 from tests.analysis.made import Outputs
@@ -65,8 +65,18 @@ def test_what_judges_measure_is_asked_of_each_judge():
     claims = read_claims(evidence.sweeps)
     [name] = [name for name in claims if name.startswith("C14")]
     questions = inquiries(name, claims[name], evidence)
-    assert [one.where["judge"] for one in questions] == [["one"], ["two"]] * 2
-    assert len({one.name for one in questions}) == 4
+    assert [one.where["judge"] for one in questions] == [["vgg16"], *[["one"], ["two"]] * 2]
+    assert [one.role for one in questions] == ["primary", *["secondary"] * 4]
+    assert len({one.name for one in questions}) == 5
+
+
+def test_likeness_to_the_content_needs_no_judge_and_is_asked_once():
+    evidence = replace(read_evidence(), judges=["one", "two"])
+    claims = read_claims(evidence.sweeps)
+    asked = inquiries("D3", claims["D3_balance"], evidence)
+    assert [one.where["judge"] for one in asked if one.where["statistic"] == ["ssim"]] == [
+        ["resnet50_half"]
+    ] * 2
 
 
 def test_a_sweep_may_have_judges_of_its_own():
@@ -97,17 +107,19 @@ def made(effect=1.0, noise=0.1, pairs=PAIRS, seeds=SEEDS):
 
 def ask(where=None, **settings):
     given = {"expect": Expect(more_than=0.5), "compare": Compare("network.name", ["b"], ["a"])} | settings
-    return Inquiry("claim", "question", Question(evidence="e", **given), where or {"layer": ["l1"]})
+    return Inquiry(
+        "claim", "question", "secondary", Question(evidence="e", **given), where or {"layer": ["l1"]}
+    )
 
 
-def test_an_effect_is_the_mean_of_paired_differences_with_the_interval_of_bootstrap():
+def test_an_effect_is_the_mean_of_paired_differences_with_its_interval():
     numbers = made()
     found = answer(numbers, ask())
     own = numbers[numbers["layer"] == "l1"].set_index(["network.name", "pair", "seed"])["value"]
     differences = own["b"] - own["a"]
     assert found.mean == pytest.approx(differences.mean())
-    same = interval(resampled(by_pair_and_seed(differences)))
-    assert (found.low, found.high) == pytest.approx(same, abs=0.01)
+    effect = crossed(differences)
+    assert (found.low, found.high) == pytest.approx((effect.low, effect.high))
     assert (found.pairs, found.seeds, found.agreeing) == (PAIRS, SEEDS, 1.0)
     assert found.run_ids == ("a0", "a1", "b0", "b1")
     assert found.size == pytest.approx((found.mean - 0.5) / differences.unstack().mean(axis=1).std())
@@ -121,9 +133,10 @@ def test_an_effect_is_the_mean_of_paired_differences_with_the_interval_of_bootst
     ],
 )  # fmt: skip
 def test_the_side_of_the_threshold_decides(expect, holds):
+    """Six pairs that agree have a one-sided p of 1/64, however close they lie together."""
     found = answer(made(), ask(expect=expect))
-    assert (found.p_holds < 0.001) is holds
-    assert (found.p_refuted < 0.001) is not holds
+    assert (found.p_holds == 0.5**PAIRS) is holds
+    assert (found.p_refuted == 0.5**PAIRS) is not holds
     assert (found.size > 0) is holds
     assert found.size_low <= found.size <= found.size_high
     assert found.agreeing == (1.0 if holds else 0.0)
@@ -132,7 +145,18 @@ def test_the_side_of_the_threshold_decides(expect, holds):
 def test_what_noise_hides_is_open_and_needs_more_pairs():
     found = answer(made(effect=0.6, noise=1.0), ask())
     assert min(found.p_holds, found.p_refuted) > 0.025
-    assert found.pairs_needed > PAIRS
+    assert ledger.pairs_needed(found.size, 0.05) > PAIRS
+
+
+def test_a_stricter_level_needs_more_pairs():
+    assert ledger.pairs_needed(0.5, 0.05) < ledger.pairs_needed(0.5, 0.002)
+    assert ledger.pairs_needed(None, 0.05) is None
+
+
+def test_pairs_that_could_not_reach_the_level_are_not_enough():
+    """A large effect on six pairs has an exact two-sided p of 1/32 at least."""
+    assert ledger.pairs_needed(1.4, 0.002) == 13
+    assert ledger.pairs_needed(1.4, 0.05) == 7
 
 
 @pytest.mark.parametrize(
@@ -169,8 +193,9 @@ def test_null_is_a_value_that_can_be_compared():
         (made(), ask(compare=Compare("network.name", ["c"], ["a"])), "found c. There are a, b"),
         (made(), ask({"statistic": ["maximum"]}), "should say which, or compare them; found several values of position, layer"),
         (made(), ask(compare=None), "several values of network.name"),
-        (made(pairs=4), ask(), "should rest on 5 pairs and 2 seeds; found 4 and 2"),
-        (made(seeds=1), ask(), "should rest on 5 pairs and 2 seeds; found 6 and 1"),
+        (made(pairs=4), ask(), "should rest on 6 pairs and 2 seeds; found 4 and 2"),
+        (made(seeds=1), ask(), "should rest on 6 pairs and 2 seeds; found 6 and 1"),
+        (made(seeds=4), replace(ask(), role="primary"), "should rest on 6 pairs and 5 seeds; found 6 and 4"),
         (made().assign(gain=math.nan), ask(value="gain"), "should have a gain for every number"),
     ],
 )  # fmt: skip
@@ -198,16 +223,19 @@ def test_frequencies_of_a_wave():
 
 SWEEP = {
     "entry": "measure_activations",
-    "overrides": ["experiment=smoke", "network=resnet18", "weights.seed=0,1"],
+    "scale": "reduced",
+    "overrides": ["experiment=smoke", "network=resnet18", "weights.seed=0,1,2,3,4"],
 }
 QUESTION = {
     "evidence": "smoke",
     "where": {"quantity": "activation", "statistic": "maximum", "smoothing.name": "none"},
     "along": {"column": "position", "by": "log2_ratio"},
     "expect": {"more_than": 1},
-    "fewest": 3,
 }
-CLAIM = {"text": "T", "paper": "SWAG", "source": "S", "refuted_by": "R", "questions": {"grows": QUESTION}}
+IMAGES = {f"content/{index}": str(index) * 64 for index in range(7)}
+CLAIM = {
+    "text": "T", "paper": "SWAG", "source": "S", "refuted_by": "R", "primary": "grows", "questions": {"grows": QUESTION},
+}  # fmt: skip
 
 
 def write(folder, claim=CLAIM, sweep=SWEEP):
@@ -232,7 +260,13 @@ def changed(**settings):
         (changed(expect={"more_than": 1, "within": 1}), "found more_than, within"),
         (changed(compare={"column": "a", "these": [1]}), "found an empty side"),
         (changed(color="red"), "should be a claim"),
-        (changed(fewest="many"), "should be a claim"),
+        (changed(identity="maybe"), "should be a claim"),
+        (changed(identity=True), "should be able to fail; found an identity"),
+        (CLAIM | {"primary": "none"}, "X1_x.primary. should be one of grows; found 'none'"),
+        (CLAIM | {"primary": None}, "X1_x.primary. should be one of grows; found None"),
+        (changed(each={"network.name": ["a", "b"]}), "should have one answer, as the primary question; found one for each network.name"),
+        (changed(where={"statistic": "sifid"}), "found one for each judge. Name one judge in where"),
+        (CLAIM | {"questions": {"grows": QUESTION, "later": QUESTION | {"expect": {"more_than": 2}}}}, "X1_x.later. should rest on numbers of its own; found those of X1_x.grows"),
         (changed(along={"column": "position", "by": "rank_correlation"}), "what can fail and can hold, within -1 and 1"),
         (changed(where={"statistic": "normalized_entropy"}, along=None, expect={"more_than": -0.1}), "within 0 and 1"),
         (CLAIM | {"questions": {}}, "should have questions, or say why it is untestable; found neither"),
@@ -268,105 +302,109 @@ def loaded(folder, root, overrides=()):
 
 def test_from_runs_to_a_verdict(tmp_path):
     folder, root = write(tmp_path / "claims"), tmp_path / "out"
-    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
+    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"], images=IMAGES)
     found = loaded(folder, root)
     [row] = found.questions.to_dict("records")
     # `made` doubles maxima from layer to layer, of which there are five
-    assert (row["state"], row["mean"], row["pairs"], row["seeds"]) == ("holds", pytest.approx(4), 3, 2)
+    assert (row["state"], row["mean"], row["pairs"], row["seeds"]) == ("holds", pytest.approx(4), 7, 5)
+    assert (row["role"], row["scale"], row["setting"]) == ("primary", "reduced", "64 px")
     assert found.verdicts["verdict"].tolist() == ["reproduced"]
     assert loaded(folder, root).questions.equals(found.questions)
 
 
 def test_of_other_seeds_the_verdict_is_not_known_yet(tmp_path):
     folder, root = write(tmp_path / "claims"), tmp_path / "out"
-    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
-    found = loaded(folder, root, ["weights.seed=2,3"])
+    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"], images=IMAGES)
+    found = loaded(folder, root, ["weights.seed=6,7"])
     [row] = found.questions.to_dict("records")
     assert (row["state"], row["why"]) == ("missing", "4 of 4 cells missing")
     assert found.verdicts["verdict"].tolist() == ["not testable yet"]
-    assert "weights.seed=2,3" in found.entries[0].commands[0]
+    assert "weights.seed=6,7" in found.entries[0].commands[0]
 
 
 @pytest.mark.parametrize(
-    ("states", "verdict"),
+    ("state", "scale", "verdict"),
     [
-        (["holds", "holds"], "reproduced"), (["holds", "refuted"], "partly"), (["holds", "open"], "partly"),
-        (["holds", "missing"], "partly"), (["refuted", "open"], "not reproduced"), (["open"], "open"),
-        (["refuted", "missing"], "not reproduced"), (["missing"], "not testable yet"),
+        ("holds", "reduced", "reproduced"), ("holds", "toy", "reproduced"), ("open", "full", "open"),
+        ("refuted", "reduced", "not reproduced"), ("refuted", "toy", "open"), ("missing", "full", "not testable yet"),
     ],
 )  # fmt: skip
-def test_all_answers_decide(states, verdict):
+def test_the_primary_answer_decides_and_a_toy_refutes_nothing(state, scale, verdict):
     claims = read_claims(read_evidence().sweeps)
     testable = next(claim for claim in claims.values() if claim.questions)
-    assert ledger._verdict(testable, states) == verdict
-    assert ledger._verdict(replace(testable, untestable="no"), states) == "not testable here"
+    assert ledger.verdict(testable, {"state": state, "scale": scale}) == verdict
+    assert ledger.verdict(replace(testable, untestable="no"), {}) == "not testable here"
 
 
-def test_many_answers_ask_more_of_each():
-    """An effect that holds alone may not hold beside twenty open ones (Holm)."""
-    alone = replace(answer(made(), ask()), p_holds=0.01, p_refuted=0.99)
-    entry = ledger.Entry(ask(), alone, None, (), None)
-    others = [replace(entry, answer=replace(alone, p_holds=0.5, p_refuted=0.5))] * 20
+def entries(*, primary=1, p=0.01, others=0):
+    """Return entries with answers: primary ones, of which the first has this p, and secondary ones."""
+    alone = replace(answer(made(), ask()), p_holds=p / 2, p_refuted=1 - p / 2)
+    entry = ledger.Entry(replace(ask(), role="primary"), alone, None, (), None, "reduced")
+    unsure = replace(entry, answer=replace(alone, p_holds=0.5, p_refuted=0.5))
+    secondary = replace(entry, asked=ask())
+    return entry, *[unsure] * (primary - 1), *[secondary] * others
+
+
+def test_primary_answers_are_corrected_for_each_other_alone():
+    """An effect that holds beside a hundred secondary ones may not hold beside twenty primary ones (Holm)."""
     claims = {"claim": read_claims(read_evidence().sweeps)["C08_accuracy"]}
-    assert ledger.Ledger(claims, (entry,), ()).questions["state"].tolist() == ["holds"]
-    states = ledger.Ledger(claims, (entry, *others), ()).questions["state"]
-    assert set(states) == {"open"}
+    beside = ledger.Ledger(claims, entries(others=100), ()).questions["state"]
+    assert set(beside) == {"holds"}
+    among = ledger.Ledger(claims, entries(primary=20, others=1), ()).questions["state"]
+    assert among.tolist() == [*["open"] * 20, "holds"]
+
+
+def networks_compared():
+    """Yield the claims whose primary question compares networks."""
+    for name, claim in read_claims(read_evidence().sweeps).items():
+        question = claim.questions.get(claim.primary)
+        if (
+            question is not None
+            and question.compare is not None
+            and question.compare.column == "network.name"
+        ):
+            yield name
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("name", list(networks_compared()))
+def test_swapped_names_of_networks_turn_the_verdict(name, swapped):
+    """Where one side is as far on as the claim says, the claim holds; with the names swapped it is refuted."""
+    evidence = read_evidence()
+    claim = read_claims(evidence.sweeps)[name]
+    [asked] = [one for one in inquiries(name, claim, evidence) if one.role == "primary"]
+    question, compare = asked.question, asked.question.compare
+    [(kind, threshold)] = question.expect.given.items()
+    above = (abs(threshold) + 1) * (1 if kind == "more_than" else -1)
+    sides = {
+        network: 0.0 if network in compare.against else above
+        for network in [*compare.these, *compare.against]
+    }
+    if swapped:
+        sides = {network: above - far for network, far in sides.items()}
+    table = pd.DataFrame(
+        {
+            "run_id": network, "pair": pair, "seed": seed, "weights.seed": seed, "network.name": network,
+            **{column: values[0] for column, values in asked.where.items()},
+            "position": position, "value": 2.0 ** (far * position if question.along else far), "gain": far,
+        }
+        | ({"value": 4 + far * position} if question.along and question.along.by == "change" else {})
+        for network, far in sides.items() for pair in range(14) for seed in range(5) for position in (0, 1)[bool(question.along) - 1 :]
+    )  # fmt: skip
+    entry = ledger.Entry(asked, answer(table, asked), None, (), None, "reduced")
+    [verdict] = ledger.Ledger({name: claim}, (entry,), ()).verdicts["verdict"]
+    assert verdict == ("not reproduced" if swapped else "reproduced")
 
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
     """The folder of a ledger with one answer, that of `CLAIM`."""
     folder, root, out = write(tmp_path / "claims"), tmp_path / "out", tmp_path / "results"
-    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
+    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"], images=IMAGES)
     monkeypatch.setattr(read_evidence, "__defaults__", (folder,))
     monkeypatch.setattr(read_claims, "__defaults__", (folder,))
     assert main(["claims", "--output", str(root), "--results", str(out)]) == 0
     return out / "claims"
-
-
-def test_answers_of_an_earlier_ledger_are_kept_where_runs_are_missing(written, tmp_path):
-    folder = tmp_path / "later"
-    (tmp_path / "none").mkdir()
-    none = ["claims", "--output", str(tmp_path / "none"), "--results", str(folder)]
-    assert main([*none, "--earlier", str(written / "claims.json")]) == 0
-    first, later = (json.loads((at / "claims.json").read_text()) for at in (written, folder / "claims"))
-    assert [row["verdict"] for row in later["claims"]] == ["reproduced"]
-    assert later["questions"] == [first["questions"][0] | {"kept_from": first["commit"]}]
-    again = tmp_path / "again"
-    assert main([*none[:-1], str(again), "--earlier", str(folder / "claims" / "claims.json")]) == 0
-    kept = json.loads((again / "claims" / "claims.json").read_text())
-    assert kept["questions"] == later["questions"]
-
-
-def test_an_earlier_answer_to_another_question_is_not_kept(written):
-    earlier = ledger.earlier_answers(written / "claims.json")
-    folder = write(written.parent / "other", changed(expect={"more_than": 5}))
-    (written.parent / "none").mkdir()
-    found = replace(loaded(folder, written.parent / "none"), earlier=earlier)
-    assert found.questions["state"].tolist() == ["missing"]
-
-
-def test_kept_answers_count_when_p_is_corrected():
-    alone = replace(answer(made(), ask()), p_holds=0.01, p_refuted=0.99)
-    entry = ledger.Entry(ask(), alone, None, (), None)
-    missing = [
-        ledger.Entry(replace(ask(), name=str(number)), None, "no run", (), None) for number in range(20)
-    ]
-    claims = {"claim": read_claims(read_evidence().sweeps)["C08_accuracy"]}
-    open_ = [replace(one, answer=replace(alone, p_holds=0.5, p_refuted=0.5)) for one in missing]
-    before = ledger.Ledger(claims, tuple(open_), ()).questions
-    earlier = before.assign(kept_from="abc").set_index(ledger.SAME)
-    states = ledger.Ledger(claims, (entry, *missing), (), earlier).questions["state"]
-    assert set(states) == {"open"}
-
-
-@pytest.mark.parametrize("content", [None, "{}", "[1]", "nonsense"])
-def test_an_earlier_ledger_that_is_none_is_refused(content, tmp_path, capsys):
-    path = tmp_path / "claims.json"
-    if content is not None:
-        path.write_text(content)
-    assert main(["claims", "--earlier", str(path), "--output", str(tmp_path)]) == 1
-    assert "should be the claims.json of a ledger" in capsys.readouterr().err
 
 
 # --- Pictures -------------------------------------------------------------------------------------------
@@ -378,7 +416,9 @@ def fusions(root, weights="[1,0],[0.5,0.5],[0,2]"):
         f"objective.style.weights={weights}",
     ]  # fmt: skip
     Outputs.of(root, overrides)
-    return numbers.load_numbers(EvidenceSweep("stylize", overrides), ["vgg16"], [], root, {"objective.name"})
+    return numbers.load_numbers(
+        EvidenceSweep("stylize", overrides=overrides), ["vgg16"], [], root, {"objective.name"}
+    )
 
 
 def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
@@ -527,14 +567,14 @@ def test_too_few_pairs_give_no_verdict_and_stop_no_other(tmp_path, capsys):
     Outputs.of(root, sweep.overrides, sweep.entry)  # the runs measured three images
     assert main(["claims", "C01", "C15", "--explain", "--output", str(root), "--results", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "should rest on 5 pairs and 2 seeds; found 3 and 3" in printed
+    assert "should rest on 6 pairs and 2 seeds; found 3 and 3" in printed
     assert "C15_mechanism: not testable yet" in printed
     assert not out.exists(), "a part of the ledger is not written"
 
 
 def test_what_is_written_says_the_same(tmp_path, monkeypatch, capsys):
     folder, root, out = write(tmp_path / "claims"), tmp_path / "out", tmp_path / "results"
-    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"])
+    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"], images=IMAGES)
     monkeypatch.setattr(read_evidence, "__defaults__", (folder,))
     monkeypatch.setattr(read_claims, "__defaults__", (folder,))
     assert main(["claims", "--output", str(root), "--results", str(out)]) == 0
@@ -542,7 +582,7 @@ def test_what_is_written_says_the_same(tmp_path, monkeypatch, capsys):
     table = pd.read_csv(out / "claims" / "claims.csv")
     plain = json.loads((out / "claims" / "claims.json").read_text())
     assert table["state"].tolist() == [row["state"] for row in plain["questions"]] == ["holds"]
-    assert "| X1_x | **reproduced** | T |" in (out / "claims" / "claims.md").read_text()
+    assert "| X1_x | **reproduced** | reduced | T |" in (out / "claims" / "claims.md").read_text()
     assert (out / "claims" / "claims.png").stat().st_size > 10_000
     assert main(["explain", str(out / "claims" / "claims.png"), "--output", str(root)]) == 0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.effects import crossed, sign_flip
+from analysis.effects import crossed, one_sided, sign_flip
 from analysis.mechanism import MEASURE_LABELS, _effects, _gains, _mean_best
 
 
@@ -34,6 +34,30 @@ def test_an_interval_covers_the_truth_as_often_as_it_says(design, varying):
 def test_the_error_rate_without_a_difference_is_the_nominal_one():
     values = [table(12, 1, of_pairs=1.0, of_seeds=0.0, noise=0.5, mean=0.0, draw=draw) for draw in range(300)]
     assert np.mean([crossed(each).p <= 0.05 for each in values]) <= 0.1
+
+
+@pytest.mark.parametrize("design", [(12, 1), (24, 1), (6, 5), (12, 6), (14, 5)])
+@pytest.mark.parametrize("varying", [(1.0, 0.3, 0.5), (0.3, 1.0, 0.5), (0.0, 0.0, 1.0)])
+def test_one_sided_p_are_as_rare_as_they_say(design, varying):
+    """At the level of one question and of thirty, without a true difference, errors are at most twice as many."""
+    pairs, seeds = design
+    of_pairs, of_seeds, noise = varying
+    generator, draws = np.random.default_rng(0), 2000
+    tables = of_pairs * generator.standard_normal((draws, pairs, 1)) + noise * generator.standard_normal(
+        (draws, pairs, seeds)
+    )
+    if seeds > 1:
+        tables += of_seeds * generator.standard_normal((draws, 1, seeds))
+    p = np.array([2 * one_sided(values, abs(values.mean())) for values in tables])
+    for level in (0.05, 0.05 / 30):
+        assert np.mean(p <= level) <= 2 * level + 2 * np.sqrt(level / draws)
+
+
+def test_few_pairs_that_lie_close_together_are_no_strong_evidence():
+    values = np.full((3, 1), 0.5) + np.array([[0.0], [1e-9], [-1e-9]])
+    assert one_sided(values, 0.5) == pytest.approx(1 / 8)
+    assert one_sided(values, -0.5) == pytest.approx(1)
+    assert one_sided(np.zeros((3, 1)), 0.0) == 0.5
 
 
 def test_six_unanimous_pairs_have_an_exact_p():

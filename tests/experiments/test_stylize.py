@@ -936,6 +936,7 @@ FEWER = {
     "mechanism_style": ["network=resnet18", "weights.seed=0", "arm=plain,softmax", *ONE],
     "chain_style": ["network=chain_stem,chain_stem_pooling", "arm=plain", *ONE],
     "claims_style": ["network=resnet18", "weights.seed=0", "arm=plain", *ONE],
+    "claims_vgg": ["network=resnet18", *ONE],
     "mechanism_pretrained": ["network=resnet18", "arm=plain,even", *ONE],
     "mechanism_trained": ["network=small_residual", "weights.seed=0", "arm=even", *ONE],
     "fig2_trained": ["network=small_residual", "smoothing=softmax"],
