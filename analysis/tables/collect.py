@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from analysis.tables import provenance
 from analysis.tables.answers import bullet_list
-from analysis.tables.dictionary import dictionary
-from analysis.tables.kept import TABLES, Kept, tables_of
+from analysis.tables.kept import TABLES, Kept, check_output, tables_of
 from analysis.tables.provenance import Provenance
+from experiments.settings import comment_of
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import OtherVersionError, whole_file
-from swag_repro.runs.schema import RUNS_VERSION, SCHEMA_VERSION, neutral_table, parse_table
+from swag_repro.runs.schema import (
+    MEANINGS,
+    RUNS_VERSION,
+    SCHEMA_VERSION,
+    STATISTICS,
+    neutral_table,
+    parse_table,
+)
 
 TABLE_VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
 """Versions of the tables that `collect` writes."""
@@ -60,6 +69,7 @@ def collect(root: Path, out: Path) -> Collected:
     Raises:
         StoreError: A finished run is damaged, or the tables can't be written.
     """
+    check_output(root, with_runs=True)
     with tables_of(root) as kept:
         runs = kept.read("runs", columns=["state", "reason", "path"]).to_pylist()
         _check_whole([row for row in runs if row["state"] == "damaged"])
@@ -104,6 +114,33 @@ def _write_csv(kept: Kept, file: BinaryIO) -> None:
     ):
         for batch in table.iter_batches():
             writer.write_table(neutral_table(pa.Table.from_batches([batch])))
+
+
+def dictionary(kept: Kept) -> pd.DataFrame:
+    """Return what is known of the columns: from their schema and from the comments in `conf/`.
+
+    It has one row for each column of each table, and one for each statistic of the table of numbers.
+
+    The columns are `table`; `column`, or `statistic: NAME`; `type`; `meaning`, which is empty if it is
+    unknown.
+
+    Args:
+        kept: The tables.
+    """
+    return pd.DataFrame([*_columns(kept), *_statistics(kept)], columns=["table", "column", "type", "meaning"])
+
+
+def _columns(kept: Kept) -> Iterator[tuple[str, str, str, str]]:
+    for name in TABLES:
+        for column in pq.read_schema(kept.file(name)):
+            meaning = MEANINGS[name].get(column.name)
+            yield name, column.name, str(column.type), comment_of(column.name) if meaning is None else meaning
+
+
+def _statistics(kept: Kept) -> Iterator[tuple[str, str, str, str]]:
+    names = kept.read("table", columns=["statistic"])["statistic"].unique().to_pylist()
+    for name in sorted(names):
+        yield "table", f"statistic: {name}", "double", STATISTICS.get(name, "")
 
 
 def read_table(path: Path) -> pa.Table:

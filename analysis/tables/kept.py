@@ -1,6 +1,6 @@
 """The three tables of an output folder, which are kept below it and updated before they are read.
 
-    <output folder>/.collected/   runs.parquet  table.parquet  pairs.parquet  signs.parquet
+    <output folder>/.collected/   runs.parquet  table.parquet  pairs.parquet  signs.json
 
 Only runs that changed since the last time are read; a run's sign tells this. Digests of files are checked at
 that time. Later damage is found by `explain`, and when a picture is drawn: a check of all digests at each
@@ -37,12 +37,11 @@ COLLECTED = ".collected"
 
 TABLES = ("runs", "table", "pairs")
 
-VERSION_KEY, DIGESTS_KEY = b"swag_repro.collected", b"swag_repro.digests"
+FILES = (*(f"{name}.parquet" for name in TABLES), "signs.json")
+"""All that is kept; the last file is replaced last."""
 
-VERSION = f"2.{RUNS_VERSION}.{SCHEMA_VERSION}".encode()
+VERSION = f"3.{RUNS_VERSION}.{SCHEMA_VERSION}"
 """Version of all that is kept. Raise the first number if the same tables are made in another way."""
-
-SIGNATURES = pa.schema([pa.field("run_id", pa.string()), pa.field("sign", pa.string())])
 
 ORDER = (
     "experiment", "network", "weights", "smoothing", "loss", "seed", "content", "style", "position", "layer",
@@ -129,9 +128,9 @@ def _place(folder: Path) -> Iterator[Path]:
     except OSError as error:
         logger.warning("What was read of runs can't be kept, and is read again the next time: %s", error)
         with TemporaryDirectory() as copy:
-            for name in (*TABLES, "signs"):
+            for name in FILES:
                 with suppress(OSError):
-                    shutil.copy(folder / f"{name}.parquet", copy)
+                    shutil.copy(folder / name, copy)
             yield Path(copy)
         return
     try:
@@ -152,15 +151,15 @@ def _up_to_date(root: Path, folder: Path) -> Kept:
 def _signs_kept(folder: Path) -> dict[str, str] | None:
     """Return the signs of the runs in kept tables; None if one is missing, damaged or of another version."""
     try:
-        with pq.ParquetFile(folder / "signs.parquet", page_checksum_verification=True) as file:
-            metadata = file.schema_arrow.metadata or {}
-            whole = metadata[VERSION_KEY] == VERSION
-            for name, digest in json.loads(metadata[DIGESTS_KEY]).items():
-                whole = whole and digest_of(folder / f"{name}.parquet") == digest
-            signs = file.read()
-    except (OSError, ValueError, KeyError, pa.ArrowException):
+        kept = json.loads((folder / FILES[-1]).read_text())
+        whole = (kept["version"], kept["digests"]) == (VERSION, _digests(folder))
+        return dict(kept["signs"]) if whole else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return dict(zip(*(column.to_pylist() for column in signs.columns), strict=True)) if whole else None
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: digest_of(folder / name) for name in FILES[:-1]}
 
 
 def _update(now: Kept, known: Mapping[str, str] | None) -> None:
@@ -179,9 +178,11 @@ def _update(now: Kept, known: Mapping[str, str] | None) -> None:
                     now.file(name) if kept else None, kept, files, made / f"{name}.parquet", schema, order
                 )
             damaged = _damaged(pieces)
-            _write_signs({name: sign for name, sign in now.signs.items() if name not in damaged}, made)
-            for name in (*TABLES, "signs"):
-                (made / f"{name}.parquet").replace(now.file(name))
+            signs = {name: sign for name, sign in now.signs.items() if name not in damaged}
+            said = {"version": VERSION, "digests": _digests(made), "signs": signs}
+            (made / FILES[-1]).write_text(json.dumps(said))
+            for name in FILES:
+                (made / name).replace(now.folder / name)
     except OSError as error:
         rule, remedy = "should be a folder that can be written to", "Make room there, or delete it."
         raise StoreError("collected", rule, f"{now.folder}: {error}", remedy) from error
@@ -191,13 +192,6 @@ def _damaged(pieces: Sequence[Piece]) -> set[str]:
     """Return the runs that could not be read; they are read again the next time."""
     rows = (row for piece in pieces for row in piece.runs.select(["run_id", "state"]).to_pylist())
     return {row["run_id"] for row in rows if row["state"] == "damaged"}
-
-
-def _write_signs(signs: Mapping[str, str], folder: Path) -> None:
-    digests = {name: digest_of(folder / f"{name}.parquet") for name in TABLES}
-    metadata = {VERSION_KEY: VERSION, DIGESTS_KEY: json.dumps(digests).encode()}
-    table = pa.table([list(signs), list(signs.values())], schema=SIGNATURES.with_metadata(metadata))
-    pq.write_table(table, folder / "signs.parquet", write_page_checksum=True)
 
 
 def _write_runs(now: Kept, kept: Iterable[str], pieces: Sequence[Piece], path: Path) -> None:
@@ -261,23 +255,13 @@ def _write_sorted(
                 f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) ORDER BY {keys}",
                 params={name: paths for name, paths in files.items() if paths},
             )
-            _write(_grouped(pa.RecordBatchReader.from_stream(rows), schema), schema, path)
+            groups = pa.RecordBatchReader.from_stream(rows)
+            _write((pa.Table.from_batches([group]).cast(schema) for group in groups), schema, path)
     except duckdb.Error as error:
         raise OSError(str(error)) from error
-
-
-def _grouped(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    waiting = schema.empty_table()
-    for batch in batches:
-        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
-        while len(waiting) >= GROUP:
-            yield waiting[:GROUP]
-            waiting = waiting[GROUP:]
-    if len(waiting) > 0:
-        yield waiting
 
 
 def _write(groups: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
         for group in groups:
-            file.write_table(group.combine_chunks())  # pages end where chunks do
+            file.write_table(group.combine_chunks(), row_group_size=GROUP)  # pages end where chunks do

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -163,24 +163,18 @@ def _tells(runs: pd.DataFrame, name: str, column: str) -> bool:
 
 def line_numbers(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[int]:
     """Return a number for each run, in order; equal if all settings except the shown ones are equal."""
-    columns = swept(runs, shown)
-    if not columns:
-        return pd.Series(0, index=runs.index)
-    settings = runs[columns].apply(lambda row: tuple(map(_plain, row)), axis=1)
-    return pd.Series(pd.factorize(settings)[0], index=runs.index)
+    return _numbered(runs[swept(runs, shown)])
 
 
 def smoothing_numbers(runs: pd.DataFrame) -> pd.Series[int]:
     """Return a number for each run, equal if its smoothing and settings are equal; 0 without a smoothing."""
     columns = [column for column in runs.columns if column.startswith("smoothing.")]
-    smoothed = runs.loc[runs["smoothing.name"] != "none", columns]
-    ranks = pd.Series(0, index=runs.index)
-    if len(smoothed):
-        ranks[smoothed.index] = (
-            pd.factorize(smoothed.apply(lambda row: tuple(map(_plain, row)), axis=1))[0] + 1
-        )
-    return ranks
+    numbers = _numbered(runs.loc[runs["smoothing.name"] != "none", columns]) + 1
+    return numbers.reindex(runs.index, fill_value=0)
 
 
-def _plain(value: Any) -> Hashable:
-    return None if pd.isna(value) else value
+def _numbered(settings: pd.DataFrame) -> pd.Series[int]:
+    """Return a number for each row, in order of appearance; equal for equal rows."""
+    if settings.columns.empty:
+        return pd.Series(0, index=settings.index)
+    return settings.groupby([*settings.columns], sort=False, dropna=False).ngroup()

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import given
@@ -26,7 +25,7 @@ from hypothesis import strategies as st
 from analysis.tables import MEASURES, TERMS, reading
 from analysis.tables import collect as collecting_module
 from analysis.tables.collect import collect, read_table
-from analysis.tables.kept import COLLECTED, VERSION_KEY
+from analysis.tables.kept import COLLECTED, FILES
 from analysis.tables.reading import parse_settings
 from analysis.tables.runs import settings_of
 from experiments.settings import comment_of
@@ -161,9 +160,7 @@ class Sweep:
         folder = self.root / COLLECTED
         if folder.is_dir():
             (folder / ".torn").mkdir(exist_ok=True)
-            (folder / self.rng.choice(["runs", "table", "pairs", "signs"])).with_suffix(
-                ".parquet"
-            ).write_bytes(b"PAR1")
+            (folder / self.rng.choice(FILES)).write_bytes(b"PAR1")
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -253,19 +250,18 @@ class TestKept:
         ],
         ids=["missing", "empty", "torn", "flipped"],
     )
-    @pytest.mark.parametrize("name", ["runs", "table", "pairs", "signs"])
+    @pytest.mark.parametrize("name", FILES)
     def test_damage_is_mended(
         self, root: Path, tmp_path: Path, name: str, spoil: Callable[[Path], None]
     ) -> None:
         expected = tables(root, tmp_path / "out")
-        spoil(root / COLLECTED / f"{name}.parquet")
+        spoil(root / COLLECTED / name)
         assert tables(root, tmp_path / "out") == expected
 
     def test_of_another_version_is_read_anew(self, root: Path, tmp_path: Path) -> None:
         expected = tables(root, tmp_path / "out")
-        path = root / COLLECTED / "signs.parquet"
-        table = pq.read_table(path)
-        pq.write_table(table.replace_schema_metadata(table.schema.metadata | {VERSION_KEY: b"0"}), path)
+        path = root / COLLECTED / FILES[-1]
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"version": "0"}))
         for run in (root / "runs").glob("*/rows.parquet"):
             run.write_bytes(b"damaged")
         with pytest.raises(StoreError, match="damaged"):
