@@ -1,4 +1,4 @@
-"""`python -m analysis dashboard`: the W&B workspace and report of a project, as code.
+"""`swag dashboard`: the W&B workspace and report of a project, as code.
 
 Both are built from what runs send (see `swag_repro.tracking.shown`). W&B's own package checks them. They are
 written as JSON, which needs no account; `--save` puts them into a project.
@@ -21,30 +21,54 @@ from experiments.settings import entry_of, experiments
 from swag_repro.errors import SettingError, TrackingError
 from swag_repro.runs.files import write_text
 
-DEPTH_CURVES = {
-    "activation/maximum": "Maximum of activations",
-    "activation/normalized_entropy/softmax": "Entropy of activations",
-    "gram/maximum": "Maximum of Gram matrices",
-    "gram/normalized_entropy/softmax": "Entropy of Gram matrices",
+CURVES = {
+    "measure_activations": (
+        "Over depth",
+        "depth",
+        {
+            "activation/maximum": "Maximum of activations",
+            "activation/normalized_entropy/softmax": "Entropy of activations",
+            "gram/maximum": "Maximum of Gram matrices",
+            "gram/normalized_entropy/softmax": "Entropy of Gram matrices",
+        },
+    ),
+    "measure_units": (
+        "Unit by unit",
+        "position",
+        {
+            "unit/log2_peak/branch": "Change of peaks by the branch",
+            "unit/log2_peak/sum": "Change by the unit",
+        },
+    ),
+    "stylize": (
+        "Losses",
+        "evaluation",
+        {"loss/total": "Total loss", "loss/style": "Style loss", "loss/content": "Content loss"},
+    ),
+    "train_classifier": (
+        "Training",
+        "epoch",
+        {
+            "train/loss": "Loss",
+            "train/accuracy": "Accuracy",
+            "test/loss": "Held-out loss",
+            "test/accuracy": "Held-out accuracy",
+        },
+    ),
+    "train_feedforward": (
+        "Training to stylise",
+        "step",
+        {
+            "train/style_loss": "Style term, training",
+            "pairs/style_loss": "Style term, pairs shown",
+            "pairs/content_loss": "Content term, pairs shown",
+        },
+    ),
 }
-"""The curves of SWAG's Figure 3 over depth, by their names in W&B."""
+"""Entry point → its section, the axis of its curves, and their titles by their names in W&B.
 
-UNIT_CURVES = {
-    "unit/log2_peak/branch": "Change of peaks by the branch",
-    "unit/log2_peak/sum": "Change by the unit",
-}
-"""The curves of SWAG's Figure 4 over the residual units, by their names in W&B."""
-
-LOSS_CURVES = {"loss/total": "Total loss", "loss/style": "Style loss", "loss/content": "Content loss"}
-
-SCORE_CURVES = {"train/loss": "Loss", "train/accuracy": "Accuracy", "test/loss": "Held-out loss",
-          "test/accuracy": "Held-out accuracy"}  # fmt: skip
-
-TERM_CURVES = {
-    "train/style_loss": "Style term, training",
-    "pairs/style_loss": "Style term, pairs shown",
-    "pairs/content_loss": "Content term, pairs shown",
-}
+The first are those of SWAG's Figures 3 and 4.
+"""
 
 PICTURE_KEYS = ("pictures", "result", "judged")
 
@@ -56,14 +80,6 @@ OUTCOMES = (STYLE_AXIS, CONTENT_AXIS, "final/total_loss", "seconds")
 
 CONFIG = ("network/name", "weights/name", "smoothing/name", "objective/name")
 """Settings at the left of the parallel coordinates, if no experiment says what it sweeps."""
-
-DASHBOARD_ENTRIES = (
-    "measure_activations",
-    "measure_units",
-    "stylize",
-    "train_classifier",
-    "train_feedforward",
-)
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,7 @@ def _request(overrides: Sequence[str], options: argparse.Namespace) -> Shown:
         raise SettingError("dashboard", rule, " ".join(overrides), remedy)
     place = (options.entity or "entity", options.project, options.save)
     if not names:
-        return Shown(*place, None, DASHBOARD_ENTRIES, CONFIG)
+        return Shown(*place, None, tuple(CURVES), CONFIG)
     [name] = names
     if (entry := entry_of(name)) is None:
         rule = f"should be one of {', '.join(experiments())}"
@@ -141,67 +157,34 @@ def workspace(shown: Shown) -> Any:
         entity=shown.entity,
         project=shown.project,
         name=shown.name.replace(":", ","),
-        sections=_sections(shown),
+        sections=[
+            ws.Section(name=name, panels=panels, is_open=True) for name, panels in _panels(shown).items()
+        ],
         runset_settings=ws.RunsetSettings(filters=_filters(shown), pinned_columns=columns),
     )
 
 
-def _sections(shown: Shown) -> list[Any]:
-    ws = _package("workspaces")
-    return [
-        ws.Section(name=name, panels=panels, is_open=True)
-        for name, panels in _panels(shown).items()
-        if panels
-    ]
-
-
 def _panels(shown: Shown) -> dict[str, list[Any]]:
     """Return the panels of the shown entry points, by section."""
-    stylizes = "stylize" in shown.entries
-    lines = {
-        "measure_activations": ("Over depth", "depth", DEPTH_CURVES),
-        "measure_units": ("Unit by unit", "position", UNIT_CURVES),
-        "stylize": ("Losses", "evaluation", LOSS_CURVES),
-        "train_classifier": ("Training", "epoch", SCORE_CURVES),
-        "train_feedforward": ("Training to stylise", "step", TERM_CURVES),
-    }
-    curves = {
-        section: _lines(axis, metrics)
-        for entry, (section, axis, metrics) in lines.items()
-        if entry in shown.entries
-    }
-    return {
-        **curves,
-        "Pictures": [_pictures(name) for name in PICTURE_KEYS] if stylizes else [],
-        "Style and content": [_scatter()] if stylizes else [],
-        "Settings": [_coordinates(shown, OUTCOMES if stylizes else ("seconds",))],
-    }
-
-
-def _lines(axis: str, metrics: dict[str, str]) -> list[Any]:
     v2 = _package("reports.v2")
-    return [
-        v2.LinePlot(title=title, x=axis, y=[name], title_x=axis, max_runs_to_show=50)
-        for name, title in metrics.items()
-    ]
-
-
-def _pictures(name: str) -> Any:
-    v2 = _package("reports.v2")
-    return v2.MediaBrowser(title=name, media_keys=[name], num_columns=4)
-
-
-def _scatter() -> Any:
-    v2 = _package("reports.v2")
-    x, y = (v2.SummaryMetric(name) for name in (CONTENT_AXIS, STYLE_AXIS))
-    return v2.ScatterPlot(title="Style against content", x=x, y=y)
-
-
-def _coordinates(shown: Shown, outcomes: Sequence[str]) -> Any:
-    v2 = _package("reports.v2")
+    panels: dict[str, list[Any]] = {}
+    for section, axis, titles in (CURVES[entry] for entry in shown.entries if entry in CURVES):
+        panels[section] = [
+            v2.LinePlot(title=title, x=axis, y=[name], title_x=axis, max_runs_to_show=50)
+            for name, title in titles.items()
+        ]
+    outcomes: Sequence[str] = ("seconds",)
+    if "stylize" in shown.entries:
+        outcomes = OUTCOMES
+        x, y = (v2.SummaryMetric(name) for name in (CONTENT_AXIS, STYLE_AXIS))
+        panels["Pictures"] = [
+            v2.MediaBrowser(title=name, media_keys=[name], num_columns=4) for name in PICTURE_KEYS
+        ]
+        panels["Style and content"] = [v2.ScatterPlot(title="Style against content", x=x, y=y)]
     metrics = [*map(v2.Config, shown.config), *map(v2.SummaryMetric, outcomes)]
     columns = [v2.ParallelCoordinatesPlotColumn(metric=metric) for metric in metrics]
-    return v2.ParallelCoordinatesPlot(title="Settings and outcomes", columns=columns)
+    panels["Settings"] = [v2.ParallelCoordinatesPlot(title="Settings and outcomes", columns=columns)]
+    return panels
 
 
 def report(shown: Shown) -> Any:
@@ -210,8 +193,7 @@ def report(shown: Shown) -> Any:
     runs = _runs(shown, "Runs")
     blocks: list[Any] = [v2.TableOfContents()]
     for name, panels in _panels(shown).items():
-        if panels:
-            blocks += [v2.H2(text=name), v2.PanelGrid(runsets=[runs], panels=panels)]
+        blocks += [v2.H2(text=name), v2.PanelGrid(runsets=[runs], panels=panels)]
     failed = _runs(shown, "Failed", state="failed", columns=["summary:reason", "run:displayName"])
     blocks += [v2.H2(text="Failed runs"), v2.PanelGrid(runsets=[failed], panels=[])]
     return v2.Report(
