@@ -14,7 +14,6 @@ from rich.text import Text
 
 from analysis import labels
 from analysis.tables.kept import check_output, tables_of
-from analysis.tables.provenance import Provenance
 from analysis.tables.reading import UNKNOWN_EXPERIMENT
 from analysis.tables.runs import INTERPOLATED, frame, telling_settings
 from experiments.asking import Wanted
@@ -37,12 +36,10 @@ class Listing:
             name (by the start of its images' digest, if settings don't); and a column for each setting that
             does. The oldest run comes first.
         swept: Settings that tell the runs apart.
-        provenance: Where the list comes from.
     """
 
     table: pd.DataFrame
     swept: list[str]
-    provenance: Provenance
 
     def to_json(self) -> str:
         """Return a JSON list of objects; each has only its own settings under `swept`."""
@@ -106,10 +103,7 @@ def load_listing(root: Path, wanted: Wanted | None = None, states: Sequence[str]
     if states:
         runs = runs[runs["state"].isin(states)]
     runs = runs.sort_values(["started_at", "run_id"], na_position="first", ignore_index=True)
-    finished: Any = runs[runs["state"] == "finished"].astype(object)
-    finished = finished.where(finished.notna(), None)
-    origin = Provenance.of(finished.to_dict("records"), root, [], cells=len(runs), missing=0)
-    return _listing(_with_pictures(runs, pairs), origin)
+    return _listing(_with_pictures(runs, pairs))
 
 
 def _belongs(runs: pd.DataFrame, wanted: Wanted) -> pd.Series[bool]:
@@ -138,7 +132,7 @@ def _with_pictures(runs: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**{name: runs["run_id"].map(counts[name]).astype("Int64") for name in counts})
 
 
-def _listing(runs: pd.DataFrame, origin: Provenance) -> Listing:
+def _listing(runs: pd.DataFrame) -> Listing:
     runs["swept"], swept = "", dict[str, None]()
     known = runs[runs["config_key"].notna()].drop(columns=["swept", *PICTURE_COLUMNS])
     for _, group in known.groupby(["experiment", "name"], sort=False):
@@ -147,4 +141,4 @@ def _listing(runs: pd.DataFrame, origin: Provenance) -> Listing:
             swept |= dict.fromkeys(columns)
         if runs.loc[group.index, "swept"].duplicated().any():
             runs.loc[group.index, "swept"] += ", images " + group["images_digest"].str[:6]
-    return Listing(runs[[*ABOUT, *PICTURE_COLUMNS, "swept", *swept, *ORIGIN]], list(swept), origin)
+    return Listing(runs[[*ABOUT, *PICTURE_COLUMNS, "swept", *swept, *ORIGIN]], list(swept))

@@ -7,7 +7,7 @@ import shlex
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -92,18 +92,10 @@ class GridProgress:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the progress as plain values, for JSON."""
-        return {
-            "what": self.what,
-            "complete": self.complete,
-            "counts": self.counts,
-            "workers": self.workers,
-            "seconds_left": self.seconds_left,
-            "command": self.command,
-            "cells": [
-                {name: value for name, value in asdict(cell).items() if value is not None}
-                for cell in self.cells
-            ],
-        }
+        cells = [
+            {name: value for name, value in vars(cell).items() if value is not None} for cell in self.cells
+        ]
+        return vars(self) | {"complete": self.complete, "counts": self.counts, "cells": cells}
 
     def shown(self) -> RenderableType:
         """Return the progress for a terminal."""

@@ -510,7 +510,8 @@ class TestRuns:
         self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "runs").write_text("no folder")
-        assert main([command, "--output", str(tmp_path), "--results", str(tmp_path / "out")]) == 1
+        results = ["--results", str(tmp_path / "out")] if command == "collect" else []
+        assert main([command, "--output", str(tmp_path), *results]) == 1
         assert str(tmp_path / "runs") in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
