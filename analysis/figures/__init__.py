@@ -33,50 +33,36 @@ class FigureSource:
         return self.module.rpartition(".")[2] in ("grid", "matrix", "shortcut_dial_style")
 
 
+def _figures(module: str, *names: str, **settings: Any) -> dict[str, FigureSource]:
+    """Return figures that one module draws of the experiments of their own names."""
+    return {name: FigureSource(module, name, settings) for name in names}
+
+
 FIGURES = {
-    "fig1": FigureSource("grid", "fig1"),
-    "fig2": FigureSource("grid", "fig2"),
-    "fig2_pretrained": FigureSource("grid", "fig2_pretrained"),
-    "fig2_trained": FigureSource("grid", "fig2_trained"),
-    "fig3": FigureSource("fig3", "fig3"),
-    "fig3_pretrained": FigureSource("fig3", "fig3_pretrained"),
-    "fig3_batchnorm": FigureSource("fig3", "fig3_batchnorm"),
-    "fig3_trained": FigureSource("fig3", "fig3_trained"),
-    "fig6": FigureSource("grid", "fig6"),
-    "fig7": FigureSource("grid", "fig7"),
-    "headline": FigureSource("grid", "headline"),
-    "reconstruction": FigureSource("grid", "reconstruction"),
-    "texture": FigureSource("grid", "texture"),
-    "demystifying_fig1": FigureSource("matrix", "demystifying_fig1", {"columns": "objective.layers"}),
-    "demystifying_fig2": FigureSource("matrix", "demystifying_fig2", {"columns": "objective.style_weight"}),
-    "demystifying_fig3": FigureSource("grid", "demystifying_fig3"),
-    "demystifying_fig4": FigureSource("matrix", "demystifying_fig4", {"columns": "objective.style.weights"}),
-    "mechanism": FigureSource("mechanism", "mechanism"),
-    "mechanism_small": FigureSource("mechanism", "mechanism_small"),
-    "mechanism_style": FigureSource("mechanism", "mechanism_style"),
-    "mechanism_pretrained": FigureSource("mechanism", "mechanism_pretrained"),
-    "mechanism_trained": FigureSource("mechanism", "mechanism_trained"),
-    "mechanism_zoo": FigureSource("mechanism", "mechanism_zoo"),
+    **_figures("grid", "fig1", "fig2", "fig2_pretrained", "fig2_trained", "fig6", "fig7", "headline"),
+    **_figures("grid", "reconstruction", "texture", "demystifying_fig3"),
+    **_figures("fig3", "fig3", "fig3_pretrained", "fig3_batchnorm", "fig3_trained"),
+    **_figures("matrix", "demystifying_fig1", columns="objective.layers"),
+    **_figures("matrix", "demystifying_fig2", columns="objective.style_weight"),
+    **_figures("matrix", "demystifying_fig4", columns="objective.style.weights"),
+    **_figures("mechanism", "mechanism", "mechanism_small", "mechanism_style", "mechanism_pretrained"),
+    **_figures("mechanism", "mechanism_trained", "mechanism_zoo", "chain_style"),
     "mechanism_pretrained_pictures": FigureSource("grid", "mechanism_pretrained"),
     "mechanism_pictures": FigureSource("grid", "mechanism_style"),
     "mechanism_trained_pictures": FigureSource("grid", "mechanism_trained"),
-    "shortcut_dial": FigureSource("dial", "shortcut_dial", {"setting": "network.shortcut"}),
-    "training_dynamics": FigureSource("dial", "training_dynamics", {"setting": "weights.at"}),
-    "chain": FigureSource("dial", "chain", {"setting": "network.name"}),
-    "initialisations": FigureSource("dial", "initialisations", {"setting": "weights.init"}),
-    "chain_style": FigureSource("mechanism", "chain_style"),
     "chain_pictures": FigureSource("grid", "chain_style"),
-    "family": FigureSource("seeds", "family", {"entry": "train_classifier"}),
-    "adain_gatys": FigureSource("one_pass", "adain_gatys"),
-    "in_bn": FigureSource("seeds", "in_bn", {"entry": "train_feedforward", "split": "crop.look"}),
-    "decoders": FigureSource("seeds", "decoders", {"entry": "train_feedforward"}),
-    "decoder_weights": FigureSource("seeds", "decoder_weights", {"entry": "train_feedforward"}),
-    "decoder_layers": FigureSource("seeds", "decoder_layers", {"entry": "train_feedforward"}),
-    "decoder_losses": FigureSource("seeds", "decoder_losses", {"entry": "train_feedforward"}),
-    "feedforward_swag": FigureSource("seeds", "feedforward_swag", {"entry": "train_feedforward"}),
-    "whack_a_mole": FigureSource("seeds", "whack_a_mole", {"entry": "measure_units"}),
-    "shortcut_dial_style": FigureSource("shortcut_dial_style", "shortcut_dial_style"),
+    **_figures("dial", "shortcut_dial", setting="network.shortcut"),
+    **_figures("dial", "training_dynamics", setting="weights.at"),
+    **_figures("dial", "chain", setting="network.name"),
+    **_figures("dial", "initialisations", setting="weights.init"),
+    **_figures("shortcut_dial_style", "shortcut_dial_style"),
     "curve": FigureSource("curve", "style_content_curve"),
+    **_figures("one_pass", "adain_gatys"),
+    **_figures("seeds", "family", entry="train_classifier"),
+    **_figures("seeds", "whack_a_mole", entry="measure_units"),
+    **_figures("seeds", "in_bn", entry="train_feedforward", split="crop.look"),
+    **_figures("seeds", "decoders", "decoder_weights", "decoder_layers", entry="train_feedforward"),
+    **_figures("seeds", "decoder_losses", "feedforward_swag", entry="train_feedforward"),
 }
 
 
@@ -101,7 +87,7 @@ def draw_figure(
 
     Args:
         name: One of `FIGURES`, or a user's own module with the three functions.
-        overrides: Hydra overrides, as given to the experiment.
+        overrides: Hydra overrides, as given to the experiment; or a handle of its sweep.
         runs: The output folder of the experiments.
         out: The folder of results. The files go to a folder in it that has the figure's name.
         partial: Whether to draw a figure with missing cells; it gets a mark.
@@ -114,7 +100,10 @@ def draw_figure(
     """
     source = source_of(name)
     module = import_module(source.module)  # imported here, so that other commands start quickly
-    chosen = [] if source.experiment is None else [f"experiment={source.experiment}"]
+    from experiments.sweeps.finding import is_handle  # here: completion needs the figures' names only
+
+    named = source.experiment is None or any(map(is_handle, overrides))
+    chosen = [] if named else [f"experiment={source.experiment}"]
     data = module.load([*chosen, *overrides], runs, partial=partial, **source.settings)
     paths: list[Path] = module.save(module.make(data, **options), data, out / name, name)
     return paths

@@ -21,6 +21,7 @@ from analysis.drawing import captions, lines, style
 from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.tables import TERMS, CellsError, Tables
+from experiments.asking import sweep_of
 from experiments.config import SCHEMAS
 
 __all__ = ["load", "make", "save"]
@@ -80,8 +81,11 @@ def load(overrides: list[str], runs: Path, *, partial: bool) -> Comparison:
         CellsError: Runs are missing, ambiguous, don't belong together, or were not measured.
         StoreError: A run can't be read.
     """
-    optimized = tables.load_tables(_overrides_of_side(OPTIMIZED, overrides), runs, OPTIMIZED, partial=partial)
-    passes = [f"experiment={PASSES}", *_overrides_of_side(ONE_PASS, overrides)]
+    sweep = sweep_of(overrides, runs)
+    own = _overrides_of_side(OPTIMIZED, overrides) if sweep is None else overrides
+    optimized = tables.load_tables(own, runs, OPTIMIZED, partial=partial)
+    command = overrides if sweep is None else sweep.command
+    passes = [f"experiment={PASSES}", *_overrides_of_side(ONE_PASS, command)]
     in_one = tables.load_tables(passes, runs, ONE_PASS, partial=partial)
     for data in (optimized, in_one):
         if not data.measures["statistic"].isin(TERMS).any():
@@ -211,16 +215,11 @@ def reached(iterations: Sequence[float], terms: Sequence[float], term: float) ->
 
     Between two points the logarithms of the terms are interpolated linearly.
     """
-    for place in range(len(terms)):
-        if terms[place] <= term:
-            break
-    else:
-        return None
-    if place == 0:
-        return float(iterations[0])
-    high, low = np.log(terms[place - 1]), np.log(terms[place])
-    part = (high - np.log(term)) / (high - low)
-    return float(iterations[place - 1] + part * (iterations[place] - iterations[place - 1]))
+    place = next((place for place, value in enumerate(terms) if value <= term), None)
+    if not place:
+        return None if place is None else float(iterations[0])
+    between = slice(place - 1, place + 1)
+    return float(np.interp(-np.log(term), -np.log(terms[between]), iterations[between]))
 
 
 def _caption(comparison: Comparison) -> str:

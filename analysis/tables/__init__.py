@@ -18,7 +18,9 @@ from analysis.tables.provenance import Provenance, merged, rerun_command, traini
 from analysis.tables.reading import Row
 from analysis.tables.runs import INTERPOLATED, frame, line_numbers, settings_of, swept, typed
 from experiments.asking import Cell, CellsError, Wanted, compose_cells, computing, judging
+from experiments.programs import NAMES
 from experiments.science import wants_judge
+from experiments.sweeps.finding import is_handle
 from swag_repro.runs.files import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 
@@ -150,7 +152,7 @@ def load_tables(
     """Return the tables of one experiment: of the runs that answer its cells, and of their judges.
 
     Args:
-        overrides: Hydra overrides, as given to the experiment.
+        overrides: Hydra overrides, as given to the experiment, or a handle of its sweep.
         root: The output folder of the experiments.
         entry: The entry point that computes it.
         partial: Whether cells may be missing.
@@ -160,8 +162,19 @@ def load_tables(
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    cells = compose_cells(overrides, entry) if cells is None else cells
-    return read_tables(Wanted(tuple(overrides), entry, root, tuple(cells)), partial=partial)
+    return read_tables(_wanted(overrides, root, entry, cells), partial=partial)
+
+
+def _wanted(overrides: Sequence[str], root: Path, entry: str, cells: Sequence[Cell] | None) -> Wanted:
+    """Return the cells of overrides, or those of the sweep that a handle means, if this entry computes it."""
+    if not any(map(is_handle, overrides)):
+        cells = compose_cells(overrides, entry) if cells is None else cells
+        return Wanted(tuple(overrides), entry, root, tuple(cells))
+    wanted = Wanted.of(overrides, root)
+    if wanted.entry != entry:
+        rule, found = f"should be computed by swag {NAMES[entry]}", f"swag {NAMES[wanted.entry]}"
+        raise CellsError("sweep", rule, found, "`swag plot` draws its numbers.")
+    return wanted
 
 
 def read_tables(wanted: Wanted, *, partial: bool) -> Tables:

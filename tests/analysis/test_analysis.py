@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis import points
-from analysis.__main__ import main
+from analysis.commands import main
 from analysis.drawing import lines, style
 from analysis.drawing.lines import ASIDE
+from analysis.explaining import explain
 from analysis.figures import FIGURES, fig3
 from analysis.tables import framed
 from analysis.tables.collect import collect, read_table
@@ -31,6 +32,8 @@ from experiments import asking
 from experiments.asking import Cell, CellsError
 from experiments.science import scientific
 from experiments.settings import CONF
+from experiments.sweeps.composing import Grid
+from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import StoreError, UserError
 from swag_repro.runs import files, records
 from swag_repro.runs.identity import Identity
@@ -83,6 +86,44 @@ def modes(tmp_path_factory: pytest.TempPathFactory) -> points.Points:
 
 def figure(outputs: Outputs, out: Path, *arguments: str, name: str = "fig3") -> int:
     return main(["figure", name, *SWEEP, "--output", str(outputs.root), "--results", str(out), *arguments])
+
+
+def test_a_sweep_is_drawn_by_its_handle(
+    outputs: Outputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
+    axes = tuple(
+        tuple(f"{key}={one}" for one in values.split(",")) for key, values in map(parted, EXPERIMENT)
+    )
+    for entry in ("measure_activations", "stylize"):
+        Sweep.start(
+            outputs.root / "sweeps" / entry,
+            entry,
+            Grid(axes),
+            command=list(EXPERIMENT),
+            launcher="basic",
+            workers=1,
+            label=entry,
+        )
+    given = ["--output", str(outputs.root), "--results", str(tmp_path / "results")]
+    folder = str(outputs.root / "sweeps" / "measure_activations")
+    for handle in ("measure_activations", folder):
+        assert main(["figure", "fig3", *given, handle]) == 0, capsys.readouterr().err
+        drawn = pd.read_csv(tmp_path / "results" / "fig3" / "fig3.csv")
+        assert set(drawn["network.name"]) == {"resnet50", "vgg19"}
+    known = explain(tmp_path / "results" / "fig3" / "fig3.png", None)
+    assert known.commands[-1][:3] == ("swag", "figure", "fig3")
+    assert os.path.relpath(folder) in known.commands[-1]
+    assert main(["figure", "fig1", *given, folder]) == 1
+    assert "`sweep` should be computed by swag stylize; found swag measure." in capsys.readouterr().err
+
+
+def parted(override: str) -> tuple[str, str]:
+    key, _, values = override.partition("=")
+    return key, values
 
 
 class TestCells:
@@ -427,7 +468,7 @@ class TestCommand:
     def test_needs_no_torch_and_no_screen(self, computed: Outputs, tmp_path: Path) -> None:
         arguments = ["figure", "fig3", *SWEEP, "--output", str(computed.root), "--results", str(tmp_path)]
         script = (
-            f"import sys; from analysis.__main__ import main; status = main({arguments})\n"
+            f"import sys; from analysis.commands import main; status = main({arguments})\n"
             "sys.exit(status or 2 * ('torch' in sys.modules))"
         )
         environment = {**os.environ, "MPLBACKEND": "TkAgg", "DISPLAY": ""}
@@ -438,7 +479,7 @@ class TestCommand:
 
     def test_help_imports_nothing_heavy(self) -> None:
         script = (
-            "import contextlib, sys; from analysis.__main__ import main\n"
+            "import contextlib, sys; from analysis.commands import main\n"
             "with contextlib.suppress(SystemExit): main(['--help'])\n"
             "sys.exit(' '.join({'torch', 'pandas', 'seaborn', 'matplotlib', 'hydra'} & set(sys.modules)))"
         )
