@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_context, rc_params_from_file, rcParams, rcParamsDefault
@@ -132,6 +133,17 @@ def _matplotlib_settings(layout: Layout) -> Iterator[None]:
 
 
 @contextmanager
+def _same_jitter() -> Iterator[None]:
+    """Seed the generator from which seaborn draws its jitter: the same data give the same figure."""
+    state = np.random.get_state()  # noqa: NPY002  (seaborn's own)
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
+@contextmanager
 def figure(
     *heights: float, caption: str, data: FigureData | None = None, layout: Layout = PAPER
 ) -> Iterator[tuple[Figure, list[SubFigure]]]:
@@ -146,7 +158,7 @@ def figure(
         data: The data that it is drawn from; None if no run is behind it.
         layout: What the user chooses.
     """
-    with _matplotlib_settings(layout):
+    with _matplotlib_settings(layout), _same_jitter():
         foot = LINE * (caption.count("\n") + 1) + 0.08 if layout.caption else 0.0
         drawn = Figure(figsize=(layout.width, sum(heights) + foot), dpi=DPI, layout="constrained")
         FigureCanvasAgg(drawn)
