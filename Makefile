@@ -11,10 +11,10 @@ reproduce: .venv/ready  # SWAG's Figure 3 and its pictures, in some 10 minutes, 
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3_pretrained
 	$(BIN)/python experiments/measure_activations.py -m experiment=fig3 weights.seed=0,1,2
 	$(BIN)/python experiments/stylize.py -m experiment=headline
-	$(BIN)/python -m analysis collect
-	$(BIN)/python -m analysis figure fig3 weights.seed=0,1,2
-	$(BIN)/python -m analysis figure fig3_pretrained
-	$(BIN)/python -m analysis figure headline
+	$(BIN)/swag collect
+	$(BIN)/swag figure fig3 weights.seed=0,1,2
+	$(BIN)/swag figure fig3_pretrained
+	$(BIN)/swag figure headline
 	@echo
 	@echo "SWAG's pictures and its Figure 3, computed on this machine:"
 	@echo "  results/headline/headline.png     look here first: a pretrained ResNet-50 with eq. 2, with SWAG (T = peak/2), with even shares"
@@ -26,9 +26,9 @@ reproduce: .venv/ready  # SWAG's Figure 3 and its pictures, in some 10 minutes, 
 	@echo "  swag stylize content=photo.jpg style=painting.jpg images.size=512"
 
 claims: .venv/ready  # which statements of the papers hold; resumable: finished runs are skipped
-	$(BIN)/python -m analysis claims --commands > .venv/claims.sh
+	$(BIN)/swag claims --commands > .venv/claims.sh
 	PATH="$(abspath $(BIN)):$$PATH" bash -e .venv/claims.sh
-	$(BIN)/python -m analysis claims
+	$(BIN)/swag claims
 
 test: .venv/ready  # the fast tests, in minutes
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"

@@ -29,21 +29,21 @@ COMMANDS = {
         "pictures by a network that was trained to stylise, in one pass",
     ),
     "search": ("experiments.search", "the settings of a stylisation that its judge likes best"),
-    "status": ("analysis", "how far a sweep is"),
-    "collect": ("analysis", "all runs in three tables"),
-    "figure": ("analysis", "a figure of the papers, and the numbers behind it"),
-    "plot": ("analysis", "any number of a sweep against any setting"),
-    "sheet": ("analysis", "the pictures of a sweep, by what was swept"),
-    "runs": ("analysis", "runs, by what was swept"),
-    "explain": ("analysis", "where a file comes from, and what makes it again"),
-    "claims": ("analysis", "which statements of the papers hold, and by how much"),
-    "dashboard": ("analysis", "a W&B workspace and a report"),
+    "status": ("analysis.commands", "how far a sweep is"),
+    "collect": ("analysis.commands", "all runs in three tables"),
+    "figure": ("analysis.commands", "a figure of the papers, and the numbers behind it"),
+    "plot": ("analysis.commands", "any number of a sweep against any setting"),
+    "sheet": ("analysis.commands", "the pictures of a sweep, by what was swept"),
+    "runs": ("analysis.commands", "runs, by what was swept"),
+    "explain": ("analysis.commands", "where a file comes from, and what makes it again"),
+    "claims": ("analysis.commands", "which statements of the papers hold, and by how much"),
+    "dashboard": ("analysis.commands", "a W&B workspace and a report"),
     "sync": ("swag_repro.tracking", "sends what W&B does not have yet"),
     "rebuild": ("swag_repro.tracking", "makes the W&B run of a run directory anew"),
 }
 """Command → the module that runs as a program, and a description."""
 
-OF_MANY = ("analysis", "swag_repro.tracking")
+OF_MANY = ("analysis.commands", "swag_repro.tracking")
 """Modules with several commands; they take the command's name as their first argument."""
 
 

@@ -32,7 +32,7 @@ compdef _swag swag""",
 PATHS = {"content", "style", "masks", "path", "folder", "output", "start"}
 """The last parts of settings whose values may be files."""
 
-TAKES_PATH = {"--config-dir", "--earlier", "--output", "--results", "--style", "--to"}
+TAKES_PATH = {"--config-dir", "--output", "--results", "--style", "--to"}
 """The flags whose values are files."""
 
 FOLDERS = ("explain", "plot", "runs", "sheet", "status")
@@ -79,7 +79,7 @@ def _candidates(words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -
         return _files(word)
     if word.startswith("-"):
         return _flags(command, module)
-    if module == "analysis":
+    if module == "analysis.commands":
         return _of_analysis(command, given, word)
     if module.startswith("experiments.") and command != "experiments":
         entry = {"judge": "stylize"}.get(command, module.removeprefix("experiments."))
@@ -89,8 +89,8 @@ def _candidates(words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -
 
 
 def _flags(command: str, module: str) -> Iterable[str]:
-    if module == "analysis":
-        from analysis.__main__ import flags_of  # here: only flags need the commands' parsers
+    if module == "analysis.commands":
+        from analysis.commands import flags_of  # here: only flags need the commands' parsers
 
         return flags_of(command)
     if module.startswith("experiments.") and command != "experiments":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ class Explanation:
         if self.what:
             yield "what", self.what
         if known.command:
-            yield "made by", shlex.join(analysis(known.command))
+            yield "made by", shlex.join(["swag", *known.command])
         elif not self.what:
             yield "made by", "Python code, no command"
         if known.steps:
@@ -157,11 +157,6 @@ class Explanation:
             yield f"    {run.run_id}  {run.experiment:<20}{run.state}{run.found and f': {run.found}'}"
         if len(shown) < len(ordered):
             yield f"    ... and {len(ordered) - len(shown)} more: --all lists them"
-
-
-def analysis(arguments: Sequence[str]) -> list[str]:
-    """Return a command of this package."""
-    return ["python", "-m", "analysis", *arguments]
 
 
 def _code(origin: Origin) -> str:
@@ -192,7 +187,7 @@ def explain(path: Path, root: Path | None) -> Explanation:
     sources = _collected(path) if RUNS_TABLE in known.files else known.runs
     what = "" if known.files[path.name] == digest_of(path) else "changed since it was written"
     checked = tuple(_check_run(Path(known.root), run_id, source) for run_id, source in sources.items())
-    commands = [*_checkout(known), *known.steps, *([analysis(known.command)] if known.command else [])]
+    commands = [*_checkout(known), *known.steps, *([["swag", *known.command]] if known.command else [])]
     return Explanation(path, what, known, checked, tuple(map(tuple, commands)))
 
 

@@ -39,7 +39,7 @@ experiments.train_classifier experiments.train_feedforward experiments.transfer 
 experiments.python experiments.listing experiments.export_decoder experiments.export_weights
 experiments.plugins
 
-analysis analysis.invocation analysis.effects
+analysis analysis.effects
 analysis.tables
 analysis.labels
 analysis.stylizations analysis.observations analysis.points analysis.mechanism
@@ -47,9 +47,9 @@ analysis.drawing
 analysis.figures analysis.claims
 analysis.progress analysis.listing analysis.explaining analysis.dashboard
 analysis.commands
-analysis.__main__
 analysis.completion
 analysis.cli
+analysis.__main__
 """
 """Rooms, the lowest line first. A room may import those of lines above its own here, and no other."""
 
@@ -173,6 +173,7 @@ def test_experiments_do_not_draw():
 def test_analysis_reads_files_only():
     """Nothing that it imports imports torch either; the command line, which starts everything, is on top."""
     analysis = {name for name in FILES if room(name).startswith("analysis")} - {
+        "analysis.__main__",
         "analysis.cli",
         "analysis.completion",
     }

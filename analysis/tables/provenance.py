@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from analysis.invocation import arguments
 from analysis.tables.kept import Kept
 from analysis.tables.reading import Row
 from experiments.programs import words
@@ -34,6 +35,23 @@ TRAINING = "train_classifier"
 
 LIBRARIES = ("pandas", "matplotlib", "seaborn")
 """Libraries whose versions affect how results look; others affect the numbers."""
+
+
+RENAMED = {"--runs": "--output", "--out": "--results"}
+"""Options of `swag` that had another name when older files were made."""
+
+_command: ContextVar[tuple[str, ...]] = ContextVar("command", default=())
+"""The running command of `swag`; empty in calls from Python."""
+
+
+@contextmanager
+def made_by(arguments: Sequence[str]) -> Iterator[None]:
+    """Record these arguments of `swag`, within the context, as the command that makes files of results."""
+    token = _command.set(tuple(arguments))
+    try:
+        yield
+    finally:
+        _command.reset(token)
 
 
 class ProvenanceError(UserError):
@@ -97,7 +115,7 @@ class Provenance:
     """The provenance of files of results.
 
     Attributes:
-        command: The arguments of `python -m analysis` that made them; none if they were made from Python.
+        command: The arguments of `swag` that made them; none if they were made from Python.
         steps: The commands that compute the runs behind it, in order.
         root: The output folder of the runs, as it was given.
         cells: Number of cells that were asked for.
@@ -130,7 +148,9 @@ class Provenance:
             missing: Number of cells that have no run.
         """
         sources = {run["run_id"]: RunSource.of(run) for run in runs}
-        return cls(arguments(), tuple(map(tuple, steps)), str(root), cells, missing, sources, Origin.here())
+        return cls(
+            _command.get(), tuple(map(tuple, steps)), str(root), cells, missing, sources, Origin.here()
+        )
 
     @property
     def config(self) -> str:
@@ -150,7 +170,8 @@ class Provenance:
             for run_id, source in fields["runs"].items()
         }
         steps, drawn = tuple(map(tuple, fields["steps"])), Origin(**fields["drawn"])
-        return cls(tuple(fields["command"]), steps, runs=runs, drawn=drawn, **known)
+        command = tuple(RENAMED.get(word, word) for word in fields["command"])
+        return cls(command, steps, runs=runs, drawn=drawn, **known)
 
 
 def merged(parts: Sequence[Provenance]) -> Provenance:
@@ -221,4 +242,4 @@ def read_provenance(path: Path) -> Provenance:
 
 def _unknown(path: Path, found: str) -> ProvenanceError:
     rule = f"should be a file of a run, or of results with a NAME{SUFFIX} beside it that lists it"
-    return ProvenanceError(str(path), rule, found, "`python -m analysis figure` and others write them.")
+    return ProvenanceError(str(path), rule, found, "`swag figure` and others write them.")

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis.__main__ import main
 from analysis.claims import ledger, numbers
 from analysis.claims.answers import _follows, answer
 from analysis.claims.definitions import (
@@ -30,6 +29,7 @@ from analysis.claims.definitions import (
     read_evidence,
 )
 from analysis.claims.numbers import FUSION_ENDS
+from analysis.commands import main
 from analysis.effects import crossed
 from analysis.figures import FIGURES
 from experiments.asking import compose_cells, judged_again

@@ -21,9 +21,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from analysis.__main__ import ANALYSIS_COMMANDS, main
-from analysis.commands import plot as plot_command
-from analysis.commands import runs as runs_command
+from analysis.commands import INTERVAL_NAMES, RUN_STATES, main
 from analysis.drawing import style
 from analysis.explaining import explain
 from analysis.figures import plot, sheet
@@ -70,6 +68,11 @@ def refused(root: Path, overrides: Sequence[str], *asked: str) -> str:
     with pytest.raises(SettingError) as error:
         observed(root, overrides, *asked)
     return str(error.value)
+
+
+def dots(drawn: Figure) -> list[Any]:
+    """Where dots of values stand, jitter included."""
+    return [one.get_offsets().tolist() for axis in drawn.axes for one in axis.collections]
 
 
 class TestAsked:
@@ -286,6 +289,8 @@ class TestPlot:
     def test_points_where_it_is_none(self, root: Path) -> None:
         data = observed(root, PAINTED, "y=ssim", "x=network", "hue=smoothing")
         drawn = plot.make(data, interval="range")
+        first, second = (dots(made) for made in (drawn, plot.make(data, interval="range")))
+        assert first == second
         assert_legible(drawn)
         [axis] = drawn.axes
         assert [label.get_text() for label in axis.get_xticklabels()] == ["VGG-19", "ResNet-50"]
@@ -538,17 +543,13 @@ class TestRuns:
         assert main(["runs", "--output", f"~/{root.name}"]) == 0
         assert "finished" in capsys.readouterr().out
 
-    def test_csv(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        arguments = ["runs", *MEASURED, "--output", str(root), "--csv", "--results", str(tmp_path)]
+    def test_csv(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        arguments = ["runs", *MEASURED, "--output", str(root), "--csv"]
         assert main(arguments) == 0
         said = capsys.readouterr().out
         rows = list(csv.DictReader(io.StringIO(said)))
         assert len(rows) == 8
         assert {row["weights.seed"] for row in rows} == {"0", "1"}
-        assert (tmp_path / "runs.csv").read_text() == said
-        known = explain(tmp_path / "runs.csv", None)
-        assert known.provenance.command == tuple(arguments)
-        assert sorted(run.run_id for run in known.runs) == sorted(row["run_id"] for row in rows)
 
     def test_of_the_same_settings_with_other_images(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -566,12 +567,11 @@ class TestRuns:
 
 
 def test_words_of_commands_are_those_of_what_they_run() -> None:
-    assert set(plot_command.INTERVAL_NAMES) == set(plot.INTERVALS)
-    assert {"finished", "failed", "running", "damaged", "other version"} == set(runs_command.RUN_STATES)
+    assert set(INTERVAL_NAMES) == set(plot.INTERVALS)
+    assert {"finished", "failed", "running", "damaged", "other version"} == set(RUN_STATES)
 
 
 def test_commands_need_no_torch() -> None:
-    names = [command.__name__.rpartition(".")[2] for command in ANALYSIS_COMMANDS]
     script = (
         "import sys\n"
         "import analysis.explaining, analysis.listing, analysis.observations\n"
@@ -579,14 +579,3 @@ def test_commands_need_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
-    assert names == [
-        "status",
-        "collect",
-        "figure",
-        "plot",
-        "sheet",
-        "runs",
-        "explain",
-        "claims",
-        "dashboard",
-    ]

@@ -15,12 +15,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from analysis import points
-from analysis.__main__ import main
+from analysis.commands import main
 from analysis.drawing import style
 from analysis.explaining import explain
-from analysis.invocation import made_by
 from analysis.tables import provenance
-from analysis.tables.provenance import DIGITS, SUFFIX, ProvenanceError
+from analysis.tables.provenance import DIGITS, SUFFIX, ProvenanceError, made_by
 from experiments.asking import compose_cells
 from swag_repro.errors import StoreError
 from swag_repro.runs.identity import content_key
@@ -162,8 +161,20 @@ class TestCommand:
         assert "1 missing" in said
         listed = [line.split()[0] for line in said.splitlines() if line.startswith("    ")]
         assert listed == [outputs.paths[1].name, outputs.paths[0].name]  # runs with a fault come first
-        assert said.endswith("  python -m analysis figure fig3 --output 'my outputs'\n")
+        assert said.endswith("  swag figure fig3 --output 'my outputs'\n")
         assert "-m experiment=fig3 network=resnet50,vgg19 smoothing=none weights.seed=0 output=" in said
+
+    def test_of_an_older_file_has_options_of_today(self, computed: Outputs, tmp_path: Path) -> None:
+        [file, *_] = written(computed.root, tmp_path, "figure", "fig3", "--runs", "a", "--out", "b")
+        assert explain(file, None).commands[-1] == (
+            "swag",
+            "figure",
+            "fig3",
+            "--output",
+            "a",
+            "--results",
+            "b",
+        )
 
     def test_for_machines(self, outputs: Outputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         [file, *_] = written(outputs.root, tmp_path, "figure", "fig3")
@@ -172,7 +183,7 @@ class TestCommand:
         assert [run["run_id"] for run in printed["runs"]] == [path.name for path in outputs.paths]
         assert {run["state"] for run in printed["runs"]} == {"unchanged"}
         assert {run["commit"] for run in printed["runs"]} == {read_status(outputs.paths[0]).commit}
-        assert printed["commands"][-1] == ["python", "-m", "analysis", "figure", "fig3"]
+        assert printed["commands"][-1] == ["swag", "figure", "fig3"]
         assert (printed["cells"], printed["missing_cells"]) == (2, 0)
 
     def test_of_many_runs_lists_some(self, computed: Outputs, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis import labels, mechanism
-from analysis.__main__ import main
+from analysis.commands import main
 from analysis.figures import FIGURES, curve, dial, shortcut_dial_style
 from analysis.tables import CellsError
 from tests.analysis.drawn import assert_legible, box, by_label, caption, legend, words

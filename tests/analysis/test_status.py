@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from analysis.__main__ import main
+from analysis.commands import main
 from analysis.progress import of_command, of_sweep
 from experiments.asking import compose_cells
 from experiments.science import EXPERIMENT_VERSIONS, scientific

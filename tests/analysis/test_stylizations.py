@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis import stylizations
-from analysis.__main__ import main
+from analysis.commands import main
 from analysis.drawing import captions, style
 from analysis.figures import FIGURES, curve, grid, matrix
 from experiments.asking import Cell, CellsError, compose_cells
@@ -324,7 +324,7 @@ class TestCommand:
     def test_needs_no_torch(self, computed: Outputs, tmp_path: Path) -> None:
         arguments = ["figure", "fig1", *SWEEP, "--output", str(computed.root), "--results", str(tmp_path)]
         script = (
-            f"import sys; from analysis.__main__ import main; status = main({arguments})\n"
+            f"import sys; from analysis.commands import main; status = main({arguments})\n"
             "sys.exit(status or 2 * ('torch' in sys.modules))"
         )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)

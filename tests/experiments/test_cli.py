@@ -5,7 +5,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from analysis import __main__ as analysis
+from analysis import commands as analysis
 from analysis.cli import COMMANDS
 from experiments.listing import list_experiments
 from experiments.programs import NAMES
@@ -29,8 +29,8 @@ def test_its_commands_are_those_there_are():
     modules = {module for module, _ in COMMANDS.values()}
     assert all(find_spec(module) for module in modules)
     assert {f"experiments.{entry_of(name)}" for name in experiments()} <= modules
-    offered = {name for name, (module, _) in COMMANDS.items() if module == "analysis"}
-    assert {command.__name__.rpartition(".")[2] for command in analysis.ANALYSIS_COMMANDS} == offered
+    offered = {name for name, (module, _) in COMMANDS.items() if module == "analysis.commands"}
+    assert analysis.ANALYSIS_COMMANDS.keys() == offered
 
 
 def test_printed_commands_have_the_names_of_swag():
@@ -84,7 +84,7 @@ LATER = {"optuna", "scipy", "seaborn", "wandb"}
 def test_entry_points_load_what_they_need_when_they_need_it():
     """Nothing heavy before they compute; then what they compute with."""
     entries = [f"experiments.{entry}" for entry in {entry_of(name) for name in experiments()}]
-    commands = ["analysis.cli", "experiments.launching", "analysis.__main__", *entries]
+    commands = ["analysis.cli", "experiments.launching", "analysis.commands", *entries]
     computing = [
         "experiments.running",
         "experiments.measurements",

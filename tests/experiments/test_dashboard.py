@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from analysis.__main__ import main as analysis
+from analysis.commands import main as analysis
 from experiments import measure_activations, measure_units, stylize, train_classifier, train_feedforward
 from swag_repro.runs.records import all_runs
 from tests.training.conftest import write_images
@@ -133,7 +133,7 @@ def test_without_the_package_the_message_says_which_extra(tmp_path):
     script = f"""
 import sys
 sys.modules["wandb_workspaces"] = None
-from analysis.__main__ import main
+from analysis.commands import main
 sys.exit(main(["dashboard", "--results", {str(tmp_path / "out")!r}]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

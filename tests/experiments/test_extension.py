@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.__main__ import main as analyse
+from analysis.commands import main as analyse
 from experiments.asking import UsersSettings
 from experiments.stylize import main  # noqa: F401  (the fixture `run` calls it)
 from swag_repro.runs.records import all_runs

@@ -15,7 +15,7 @@ from pathlib import Path
 import experiments.measurements
 import experiments.running
 import experiments.stylization.stylization  # noqa: F401  (what the entry points import when they are called)
-from analysis.__main__ import main as analyse
+from analysis.commands import main as analyse
 from experiments import measure_activations, stylize
 from experiments.launching import launch
 
@@ -103,7 +103,7 @@ def command(entry: str, arguments: list[str]) -> Callable[[], None]:
 
 
 def collect(output: Path, out: Path) -> Callable[[], None]:
-    """`python -m analysis collect`."""
+    """`swag collect`."""
 
     def call() -> None:
         sys.exit(analyse(["collect", "--output", str(output), "--results", str(out)]))
