@@ -24,12 +24,13 @@ from analysis.tables.provenance import (
     rerun_command,
     trainings_of,
 )
-from analysis.tables.reading import row_of, row_of_status
+from analysis.tables.reading import row_of_status
 from experiments.asking import OUTPUT
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import digest_of
 from swag_repro.runs.identity import content_key
 from swag_repro.runs.records import RunRecord, read_status
+from swag_repro.runs.schema import RUNS
 
 RUN_ID = "run_id"
 """Name of the run id in a picture's metadata and in collected tables."""
@@ -57,11 +58,6 @@ class Checked:
     state: str
     found: str = ""
 
-    @property
-    def fine(self) -> bool:
-        """True if the run is as it was when the file was made."""
-        return self.state == "unchanged"
-
 
 @dataclass(frozen=True)
 class Explanation:
@@ -81,34 +77,22 @@ class Explanation:
     runs: tuple[Checked, ...]
     commands: tuple[tuple[str, ...], ...]
 
-    @property
-    def origins(self) -> list[tuple[Origin, int]]:
-        """The code versions that computed the runs, and the number of runs for each."""
-        texts = {str(source.origin): source.origin for source in self.provenance.runs.values()}
-        counts = Counter(str(source.origin) for source in self.provenance.runs.values())
-        return [(texts[text], count) for text, count in counts.most_common()]
-
     def to_plain(self) -> dict[str, Any]:
         """Return the explanation as plain values, for JSON."""
-        known = self.provenance
+        known, sources = self.provenance, self.provenance.runs
+        runs = [asdict(run) | _plain(sources.get(run.run_id)) for run in self.runs]
         return {
             "file": str(self.file),
             "what": self.what,
-            "made_by": list(known.command),
+            "made_by": known.command,
             "root": known.root,
             "cells": known.cells,
             "missing_cells": known.missing,
             "config": known.config,
-            "runs": [asdict(run) | self._source(run.run_id) for run in self.runs],
+            "runs": runs,
             "drawn": asdict(known.drawn),
-            "commands": [list(command) for command in self.commands],
+            "commands": self.commands,
         }
-
-    def _source(self, run_id: str) -> dict[str, Any]:
-        source = self.provenance.runs.get(run_id)
-        if source is None:
-            return {}
-        return {"config": source.config, "result": source.result, **asdict(source.origin)}
 
     def lines(self, *, every_run: bool) -> Iterator[str]:
         """Yield lines for people; in a long list of runs, those that are not unchanged come first.
@@ -121,7 +105,7 @@ class Explanation:
             yield f"  {name:<12}{said}"
         yield from self._run_lines(every_run=every_run)
         yield "To make it again from nothing:"
-        commits = {origin.commit or "" for origin, _ in self.origins}
+        commits = {source.origin.commit or "" for source in self.provenance.runs.values()}
         if any(commit.endswith(DIRTY) for commit in commits):
             yield "  (some code was not committed: its commit is the nearest there is)"
         if len(commits) > 1:
@@ -141,8 +125,9 @@ class Explanation:
             yield "experiment", shlex.join(known.steps[-1][1:])
         if known.files:
             yield "drawn with", _code(known.drawn)
-        for origin, count in self.origins:
-            yield "computed by", f"{_code(origin)} ({_count_of(count, 'run')})"
+        computed = Counter(_code(source.origin) for source in known.runs.values())
+        for code, count in computed.most_common():
+            yield "computed by", f"{code} ({count} run{'s' * (count > 1)})"
         yield "config", known.config
         if known.missing:
             yield "partial", f"{known.missing} of {known.cells} cells had no run"
@@ -151,7 +136,7 @@ class Explanation:
         yield "runs", f"{len(self.runs)} in {known.root}: {counts or 'none'}"
 
     def _run_lines(self, *, every_run: bool) -> Iterator[str]:
-        ordered = sorted(self.runs, key=lambda run: run.fine)
+        ordered = sorted(self.runs, key=lambda run: run.state == "unchanged")
         shown = ordered if every_run else ordered[:MOST_LISTED]
         for run in shown:
             yield f"    {run.run_id}  {run.experiment:<20}{run.state}{run.found and f': {run.found}'}"
@@ -164,8 +149,10 @@ def _code(origin: Origin) -> str:
     return f"commit {origin.commit or 'unknown'}; {versions}"
 
 
-def _count_of(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def _plain(source: RunSource | None) -> dict[str, Any]:
+    if source is None:
+        return {}
+    return {"config": source.config, "result": source.result, **asdict(source.origin)}
 
 
 def explain(path: Path, root: Path | None) -> Explanation:
@@ -252,12 +239,12 @@ def _named_in(path: Path) -> str | None:
 
 def _of_run(path: Path, directory: Path) -> Explanation:
     record, root = RunRecord(directory, read_status(directory)), directory.parents[1]
-    behind = []
-    if record.status.state == "finished":
-        run = row_of(record, root)
-        with tables_of(root) as kept:
-            behind = [*trainings_of([run], kept), run]
-    steps = [*map(rerun_command, behind[:-1]), rerun_command(row_of_status(record))]
+    with tables_of(root) as kept:
+        found = kept.read("runs", "run_id", [directory.name], RUNS.names).to_pylist()
+        finished = [run for run in found if run["state"] == "finished"]
+        trained = trainings_of(finished, kept)
+    behind = [*trained, *finished]
+    steps = [*map(rerun_command, trained), rerun_command(row_of_status(record))]
     known = replace(Provenance.of(behind, root, steps, cells=1, missing=0), command=())
     sources: Mapping[str, RunSource | None] = known.runs or {directory.name: None}
     checked = tuple(_check_run(root, run_id, source) for run_id, source in sources.items())

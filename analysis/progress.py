@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from analysis.tables.answers import runs_by_key
 from analysis.tables.kept import tables_of
 from analysis.tables.reading import Row
 from analysis.tables.runs import FILE_SETTINGS, settings_of
@@ -25,7 +26,6 @@ from experiments.science import EXPERIMENT_VERSIONS
 from experiments.sweeps.progress import duration
 from experiments.sweeps.states import Found, state_of
 from experiments.sweeps.sweep import Sweep
-from swag_repro.runs.schema import RUNS
 
 CELL_COLORS = {
     "done": "green",
@@ -170,10 +170,8 @@ def of_command(overrides: Sequence[str], root: Path) -> GridProgress:
     """
     wanted = Wanted.of(overrides, root)
     cells = wanted.cells
-    found = defaultdict(list)
     with tables_of(root) as kept:
-        for run in kept.read("runs", "config_key", {cell.key for cell in cells}, RUNS.names).to_pylist():
-            found[run["config_key"]].append(run)
+        found = runs_by_key(kept, {cell.key for cell in cells})
     states = [_state(number, cell, found[cell.key], root) for number, cell in enumerate(cells)]
     seconds = [run["seconds"] for runs in found.values() for run in runs]
     known = [value for value in seconds if value is not None]

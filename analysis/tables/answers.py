@@ -41,7 +41,7 @@ def answered(cells: Sequence[Cell], kept: Kept, command: Sequence[str], *, parti
     Raises:
         CellsError: A cell is missing, several runs fit one, or the runs don't belong together.
     """
-    by_key = _by_key(kept, {cell.key for cell in cells})
+    by_key = runs_by_key(kept, {cell.key for cell in cells})
     runs = [_choose(cell, own(cell, by_key[cell.key]), kept.root) for cell in cells]
     found = [(cell, run) for cell, run in zip(cells, runs, strict=True) if run is not None]
     _check_together(found)
@@ -63,14 +63,15 @@ def judges(cells: Sequence[Cell], runs: Sequence[Row | None], kept: Kept) -> lis
         cell.key_of_judge(run["run_id"]) if run is not None and wants_judge(cell.config) else None
         for cell, run in zip(cells, runs, strict=True)
     ]
-    by_key = _by_key(kept, {one for one in keys if one is not None})
+    by_key = runs_by_key(kept, {one for one in keys if one is not None})
     return [
         None if one is None or run is None else _newest(by_key[one], run["pictures_digest"])
         for one, run in zip(keys, runs, strict=True)
     ]
 
 
-def _by_key(kept: Kept, keys: set[str]) -> dict[str, list[Row]]:
+def runs_by_key(kept: Kept, keys: set[str]) -> dict[str, list[Row]]:
+    """Return the runs, whatever their state, that fit each `config_key`."""
     found = defaultdict(list)
     if keys:
         for run in kept.read("runs", "config_key", keys, RUNS.names).to_pylist():

@@ -152,7 +152,11 @@ def _read_stable_run(root: Path, run_id: str, sign: str) -> _Run | None:
 
 
 def _read_run(path: Path, root: Path) -> _Run:
-    row = _row_of_unread(path, root)
+    row: Row = {
+        "run_id": path.name,
+        "experiment": UNKNOWN_EXPERIMENT,
+        "path": path.relative_to(root).as_posix(),
+    }
     try:
         record = RunRecord(path, read_status(path))
         row |= row_of_status(record)
@@ -179,22 +183,6 @@ def _begun(record: RunRecord, row: Row) -> _Run:
 
 
 # --- Rows of runs -----------------------------------------------------------------------------------------
-
-
-def _row_of_unread(path: Path, root: Path) -> Row:
-    return {"run_id": path.name, "experiment": UNKNOWN_EXPERIMENT, "path": path.relative_to(root).as_posix()}
-
-
-def row_of(record: RunRecord, root: Path) -> Row:
-    """Return the row of a finished run in `RUNS`.
-
-    Raises:
-        StoreError: Its identity or its pairs can't be read.
-    """
-    status, made = row_of_status(record), record.pairs()
-    return (
-        _row_of_unread(record.path, root) | status | _row_of_identity(record) | _row_of_pictures(record, made)
-    )
 
 
 def row_of_status(record: RunRecord) -> Row:
