@@ -6,14 +6,14 @@ Panels below them draw means over all pairs along numeric values of that setting
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 
 from analysis import stylizations
 from analysis.drawing import captions, lines, page, style
@@ -123,6 +123,33 @@ class Matrix:
             if several and self.points[measure].notna().any()
         }
 
+    @property
+    def height(self) -> float:
+        """The height of the panels with their legend, in inches."""
+        return _HEIGHT + lines.legend_height(list(self.names.values()))
+
+    def draw(self, axis: Axes, measure: str) -> None:
+        """Draw a line for each row: means over pairs with standard errors."""
+        names, along = list(self.names.values()), self.points["along"]
+        styles = dict(zip(names, lines.line_styles(names), strict=True))
+        table = self.data.table.assign(
+            along=self.data.table["cell"].map(self.points.set_index("cell")["along"])
+        )
+        lines.draw_lines(axis, table, styles, x="along", y=measure, errorbar="se")
+        axis.locator_params(nbins=TICKS)
+        axis.margins(x=0.1)
+        style.set_scale(axis, "x", along)
+        style.set_scale(axis, "y", self.points[measure])
+        if along.iloc[0] > along.iloc[-1]:
+            axis.invert_xaxis()  # the same order as the pictures' columns
+
+    def said(self, shown: int) -> Iterator[str]:
+        """Yield the parts of the caption; so many pairs are shown."""
+        yield captions.arms(self.data, varied=[self.by], shown=shown)
+        yield from page.picture_notes(self.data)
+        if self.panels:
+            yield "Bands: standard errors of means over pairs."
+
 
 def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Matrix:
     """Return an experiment's stylisations, a column for each value of a setting; see `load_stylizations`."""
@@ -139,58 +166,26 @@ def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Ma
 
 def make(matrix: Matrix, *, pairs: int = _PAIRS) -> Figure:
     """Draw the rows of at most `pairs` pairs, evenly spread over all, and the panels."""
+    names = list(matrix.names.values())
     titles = [matrix.columns.title(value) for value in matrix.values]
     shown = page.of_pairs(matrix.data, pairs, titles)
-    rows = page.rows(shown, _bands(matrix), list(matrix.names.values()))
-    heights = [page.height(rows)]
-    if matrix.panels:
-        heights.append(_HEIGHT + lines.legend_height(list(matrix.names.values())))
-    with style.figure(*heights, caption=_caption(matrix, len(shown)), data=matrix) as (
-        drawn,
-        [above, *below],
-    ):
+    rows = page.rows(shown, _bands(matrix), names)
+    heights = [page.height(rows), *([matrix.height] if matrix.panels else [])]
+    caption = captions.caption_lines(*matrix.said(len(shown)))
+    with style.figure(*heights, caption=caption, data=matrix) as (drawn, [above, *below]):
         page.draw_rows(above, rows)
-        if below:
-            _draw_panels(below[0], matrix)
+        for part in below:
+            axes = part.subplots(1, len(matrix.panels), squeeze=False)[0]
+            for axis, (measure, title) in zip(axes, matrix.panels.items(), strict=True):
+                matrix.draw(axis, measure)
+                axis.set(label=measure, title=title, xlabel=matrix.columns.axis, ylabel="")
+            lines.add_legend(part, axes, names)
     return drawn
 
 
 def _bands(matrix: Matrix) -> list[list[int]]:
-    """Return the arms of each row, in the order of the columns."""
-    arms = [arm.line for arm in matrix.data.arms]
-    places = {place: index for index, place in enumerate(zip(arms, matrix.values, strict=True))}
+    """Return the arms of each row, in the order of the columns; of several seeds only the first."""
+    places: dict[tuple[int, Any], int] = {}
+    for arm, value in zip(matrix.data.arms, matrix.values, strict=True):
+        places.setdefault((arm.line, value), arm.index)
     return [[places[line, value] for value in dict.fromkeys(matrix.values)] for line in matrix.names]
-
-
-def _draw_panels(part: SubFigure, matrix: Matrix) -> None:
-    """Draw the panels side by side, with one legend."""
-    names = list(matrix.names.values())
-    styles = dict(zip(names, lines.line_styles(names), strict=True))
-    along = matrix.data.table["cell"].map(matrix.points.set_index("cell")["along"])
-    axes = part.subplots(1, len(matrix.panels), squeeze=False)[0]
-    for axis, (measure, name) in zip(axes, matrix.panels.items(), strict=True):
-        lines.draw_lines(
-            axis, matrix.data.table.assign(along=along), styles, x="along", y=measure, errorbar="se"
-        )
-        axis.set(label=measure, title=name, xlabel=matrix.columns.axis, ylabel="")
-        _scale(axis, matrix, measure)
-    lines.add_legend(part, axes, names)
-
-
-def _scale(axis: Axes, matrix: Matrix, measure: str) -> None:
-    along = matrix.points["along"]
-    axis.locator_params(nbins=TICKS)
-    axis.margins(x=0.1)
-    style.set_scale(axis, "x", along)
-    style.set_scale(axis, "y", matrix.points[measure])
-    if along.iloc[0] > along.iloc[-1]:
-        axis.invert_xaxis()  # the same order as the pictures' columns
-
-
-def _caption(matrix: Matrix, shown: int) -> str:
-    panels = ["Bands: standard errors of means over pairs."] if matrix.panels else []
-    return captions.caption_lines(
-        captions.arms(matrix.data, varied=[matrix.by], shown=shown),
-        *page.picture_notes(matrix.data),
-        *panels,
-    )

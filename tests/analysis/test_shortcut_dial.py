@@ -230,7 +230,7 @@ class TestStyle:
             assert bar.lines[0].get_ydata() == pytest.approx(SCALES)
 
     def test_intervals_hold_the_means(self, style_dial: shortcut_dial_style.StyleDial) -> None:
-        of_distance = style_dial.means[style_dial.means["measure"] == "style_distance"]
+        of_distance = style_dial.points[style_dial.points["measure"] == "style_distance"]
         assert len(of_distance) == 2 * 3
         assert (of_distance["low"] < of_distance["mean"]).all()
         assert (of_distance["mean"] < of_distance["high"]).all()
