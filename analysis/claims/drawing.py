@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.claims.ledger import Ledger
-from analysis.drawing import captions, style
+from analysis.drawing import style
 from analysis.tables import Tables, together
 
 ANSWER_COLORS = {"holds": "#009E73", "refuted": "#D55E00", "open": "#7F7F7F"}
@@ -64,7 +64,7 @@ def draw_ledger(ledger: Ledger) -> Figure:
     shown = ledger.verdicts[ledger.verdicts["claim"].isin(known["claim"])]
     counts = known["claim"].value_counts()
     heights = [max(_ROW, 0.14 + QUESTION * counts[claim]) for claim in shown["claim"]]
-    caption = captions.caption_lines(CAPTION)
+    caption = style.caption_lines(CAPTION)
     with style.figure(sum(heights) + _WORDS, caption=caption, data=Drawn(ledger)) as (drawn, [part]):
         words, axes = part.subplots(
             len(shown), 2, sharex="col", squeeze=False, height_ratios=heights, width_ratios=[1.1, 1]

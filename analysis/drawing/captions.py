@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import pandas as pd
 
 from analysis import labels
-from analysis.drawing.style import WIDTH
 from analysis.stylizations import Arm, Stylizations
-
-CAPTION_LETTERS = 145
-"""Letters in one line of a caption."""
 
 SETTINGS = {
     "objective.label": "{} loss",
@@ -26,11 +21,6 @@ SETTINGS = {
     "start": "from {}",
 }
 """Settings of an objective and its optimisation in a caption's words; the runs hold all others."""
-
-
-def caption_lines(*said: str, width: float = WIDTH) -> str:
-    """Return the parts of a caption, each on lines of its own, for a figure of this width in inches."""
-    return "\n".join(fill(text, max(1, int(CAPTION_LETTERS * width / WIDTH))) for text in said)
 
 
 def arms(data: Stylizations, varied: Sequence[str] = (), shown: int | None = None) -> str:

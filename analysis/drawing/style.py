@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -32,6 +33,9 @@ WIDTH = 7.16
 
 DPI, PICTURES_DPI = 300, 200
 """Resolution of figures, and least resolution of pictures in figures."""
+
+CAPTION_LETTERS = 145
+"""Letters in one line of a caption."""
 
 LINE = 0.112
 """Height of one line of a caption, in inches."""
@@ -172,6 +176,11 @@ def figure(
         _set_whole_pixels(drawn)
         if data is not None:
             _mark_partial(drawn, data.tables)
+
+
+def caption_lines(*said: str, width: float = WIDTH) -> str:
+    """Return the parts of a caption, each on lines of its own, for a figure of this width in inches."""
+    return "\n".join(fill(text, max(1, int(CAPTION_LETTERS * width / WIDTH))) for text in said)
 
 
 def _set_whole_pixels(drawn: Figure) -> None:

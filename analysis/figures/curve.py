@@ -132,4 +132,4 @@ def _caption(curves: Curves) -> str:
     said += captions.warnings(data)
     if others := curves.table["not_finished"].sum():
         said.append(f"Red rings: pairs of that point did not finish ({others} in all points, counted in).")
-    return captions.caption_lines(*said)
+    return style.caption_lines(*said)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from pandas.api.types import is_numeric_dtype
 
 from analysis import labels, points, tables
-from analysis.drawing import captions, lines, style
+from analysis.drawing import lines, style
 from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.tables import CellsError, Tables
@@ -186,4 +186,4 @@ def _caption(dial: Dial) -> str:
     several = len(runs["weights.seed"].unique()) > 1
     bands = f" and {seeds}; bands: lowest to highest seed" if several else f", {seeds}"
     marks = f" {smoothings}." if (smoothings := labels.smoothing_legend(runs)) else ""
-    return captions.caption_lines(f"Activations of each layer. Means over {over}{bands}.{normalised}{marks}")
+    return style.caption_lines(f"Activations of each layer. Means over {over}{bands}.{normalised}{marks}")

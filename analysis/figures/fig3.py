@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import labels
-from analysis.drawing import captions, lines, style
+from analysis.drawing import lines, style
 from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.points import POINT, Points
@@ -209,4 +209,4 @@ def _caption(page: Page, points: Points) -> str:
     elif seeds:
         over += f", {seeds}"
     first = "; ".join([over, *([smoothings] if smoothings else [])]) + "."
-    return captions.caption_lines(f"{first} {page.note}".strip())
+    return style.caption_lines(f"{first} {page.note}".strip())

@@ -26,7 +26,7 @@ def make(data: Stylizations, *, pairs: int = _PAIRS) -> Figure:
     """Draw the grid of at most `pairs` pairs, evenly spread over all."""
     shown = page.of_pairs(data, pairs)
     rows = page.rows(shown, _bands(len(data.arms), len(data.roles)))
-    caption = captions.caption_lines(captions.arms(data, shown=len(shown)), *page.picture_notes(data))
+    caption = style.caption_lines(captions.arms(data, shown=len(shown)), *page.picture_notes(data))
     with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
         page.draw_rows(panel, rows)
     return drawn

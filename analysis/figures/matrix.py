@@ -171,7 +171,7 @@ def make(matrix: Matrix, *, pairs: int = _PAIRS) -> Figure:
     shown = page.of_pairs(matrix.data, pairs, titles)
     rows = page.rows(shown, _bands(matrix), names)
     heights = [page.height(rows), *([matrix.height] if matrix.panels else [])]
-    caption = captions.caption_lines(*matrix.said(len(shown)))
+    caption = style.caption_lines(*matrix.said(len(shown)))
     with style.figure(*heights, caption=caption, data=matrix) as (drawn, [above, *below]):
         page.draw_rows(above, rows)
         for part in below:

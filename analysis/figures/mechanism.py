@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import labels
-from analysis.drawing import captions, lines, style
+from analysis.drawing import lines, style
 from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.effects import crossed
@@ -228,7 +228,7 @@ def _caption(data: Mechanism) -> str:
         if data.curves
         else "content image's style distance over the finished picture's; style term alone"
     )
-    return captions.caption_lines(
+    return style.caption_lines(
         f"{over}, {steps} steps. Judge: {judges}. Gain: log₂ of the {gain}. "
         "Bars: 95 % intervals over pairs and seeds (Student, pairs and seeds)."
     )

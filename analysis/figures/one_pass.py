@@ -226,7 +226,7 @@ def _caption(comparison: Comparison) -> str:
     optimized = comparison.parts[0].runs
     pairs = comparison.table[["content", "style"]].drop_duplicates()
     judges = ", ".join(sorted(comparison.table["definition"].dropna().unique()))
-    return captions.caption_lines(
+    return style.caption_lines(
         f"{len(pairs)} pairs ({labels.sizes(optimized)}); {', '.join(captions.objective(optimized))}. Terms "
         f"of the saved pictures by {judges}; means over pairs and their standard errors. "
         f"{_break_even_sentence(comparison)}"

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from analysis import labels
-from analysis.drawing import captions, lines, style
+from analysis.drawing import lines, style
 from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import PAPER, Layout, save
 from analysis.observations import AXIS_COLUMNS as OF_NUMBERS
@@ -108,7 +108,7 @@ def make(data: Observations, *, interval: str = "se", layout: Layout = PAPER) ->
         height += _LETTER * max(map(len, drawing.places)) * math.sin(math.radians(_SLANT)) * len(grid)
     if drawing.names:
         height += lines.legend_height(drawing.names, width=layout.width)
-    caption = captions.caption_lines(" ".join(_sentences(drawing)), width=layout.width)
+    caption = style.caption_lines(" ".join(_sentences(drawing)), width=layout.width)
     with style.figure(height, caption=caption, data=data, layout=layout) as (drawn, [part]):
         axes = part.subplots(len(grid), len(grid[0]), squeeze=False, sharex=True, sharey=drawing.shared)
         for axis in axes.flat[sum(map(len, grid)) :]:

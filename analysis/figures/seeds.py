@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import labels, tables
-from analysis.drawing import captions, lines, style
+from analysis.drawing import lines, style
 from analysis.drawing.style import save
 from analysis.tables import Tables
 
@@ -263,6 +263,6 @@ def make(data: Lines) -> Figure:
 def _caption(data: Lines) -> str:
     seed = "seed" if "seed" in data.kind.beside else "weights.seed"
     several = len(data.table[seed].unique()) > 1
-    return captions.caption_lines(
+    return style.caption_lines(
         data.kind.said(data) + ("; bands: lowest to highest seed." if several else ".")
     )

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import labels, stylizations
-from analysis.drawing import captions, page, style
+from analysis.drawing import page, style
 from analysis.drawing.page import PageCell, PairPictures
 from analysis.drawing.style import save
 from analysis.stylizations import PICTURE_ROLES, Stylizations
@@ -151,7 +151,7 @@ def _row(
 
 
 def _draw(data: Stylizations, placed: pd.DataFrame, rows: list[page.PictureRow]) -> Figure:
-    caption = captions.caption_lines(_where(data, placed), *page.picture_notes(data))
+    caption = style.caption_lines(_where(data, placed), *page.picture_notes(data))
     with style.figure(page.height(rows), caption=caption, data=data) as (drawn, [panel]):
         page.draw_rows(panel, rows)
     return drawn
