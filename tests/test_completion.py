@@ -42,6 +42,7 @@ def offered(line, shell="zsh"):
         ("swag train rec", ["recipe="]),
         ("swag figure fig", ["fig1", "fig3"]),
         ("swag figure fig3 weights.s", ["weights.seed="]),
+        ("swag figure fig3 la", ["last"]),
         ("swag plot --int", ["--interval"]),
         ("swag plot x=smoothing.temp", ["x=smoothing.temperature"]),
         ("swag sheet experiment=fig3 batchn", ["batchnorm="]),
