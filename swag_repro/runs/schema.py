@@ -25,33 +25,41 @@ SCHEMA_KEY = b"swag_repro.schema"
 LARGE = 100_000
 """Rows from which on threads save time; for smaller files they cost more than they save."""
 
+Columns = dict[str, tuple[pa.DataType, str]]
+"""Columns of a table: name → type and meaning."""
 
-def _declared(*fields: pa.Field) -> pa.Schema:
-    return pa.schema(fields, metadata={SCHEMA_KEY: str(SCHEMA_VERSION)})
+TEXT, COUNT, LONG, NUMBER = pa.string(), pa.int32(), pa.int64(), pa.float64()
 
+RUN = "the run, by the first 16 digits of a hash of all that decides its result"
+CONTENT, STYLE = "name of the content image", "name of the style image, or of a mix of several"
 
-NUMBERS = _declared(
-    pa.field("experiment", pa.string(), nullable=False),
-    pa.field("run_id", pa.string(), nullable=False),
-    pa.field("of_run", pa.string()),
-    pa.field("network", pa.string()),
-    pa.field("weights", pa.string()),
-    pa.field("smoothing", pa.string()),
-    pa.field("loss", pa.string()),
-    pa.field("seed", pa.int64()),
-    pa.field("content", pa.string()),
-    pa.field("style", pa.string()),
-    pa.field("layer", pa.string()),
-    pa.field("depth", pa.int32()),
-    pa.field("position", pa.int32()),
-    pa.field("quantity", pa.string()),
-    pa.field("iteration", pa.int32()),
-    pa.field("statistic", pa.string(), nullable=False),
-    pa.field("definition", pa.string()),
-    pa.field("value", pa.float64()),
-    pa.field("reason", pa.string()),
-)
-"""Columns of a table with one measured number in each row; `MEANINGS` says what they hold."""
+NUMBERS_COLUMNS: Columns = {
+    "experiment": (TEXT, "the entry point that computed it"),
+    "run_id": (TEXT, RUN),
+    "of_run": (TEXT, "the run whose pictures a judge measured; null where a run measures its own"),
+    "network": (TEXT, "name of the network that was measured, or that made the picture"),
+    "weights": (TEXT, "its weights: random, imagenet, trained, file or run"),
+    "smoothing": (TEXT, "name of the smoothing of its activations"),
+    "loss": (TEXT, "name of the objective of a stylisation"),
+    "seed": (LONG, "of the weights; null where they are pretrained"),
+    "content": (TEXT, CONTENT),
+    "style": (TEXT, STYLE),
+    "layer": (TEXT, "the layer, by the literature's name"),
+    "depth": (COUNT, "convolutions on the longest path from the input to the layer"),
+    "position": (COUNT, "rank of the layer among the network's statistic taps, from 1"),
+    "quantity": (
+        TEXT,
+        "what was measured: activation, gram (matrix), gram_per_dm (over D·M), unit, training",
+    ),
+    "iteration": (
+        COUNT,
+        "steps after which a picture or network on its way was measured; null: the finished one",
+    ),
+    "statistic": (TEXT, "what the number is: see the rows of this name in this dictionary"),
+    "definition": (TEXT, "which of several definitions of the statistic holds, or the network that judged"),
+    "value": (NUMBER, "the number; null where it can't be had"),
+    "reason": (TEXT, "why there is no value"),
+}
 
 LOSSES = {
     "content": "content_loss",
@@ -61,132 +69,94 @@ LOSSES = {
 }
 """Term of an objective → its column of `PAIRS`. Its column for the start has the prefix `first_`."""
 
-_IMAGE = pa.field("image", pa.string(), nullable=False)
+_MIXED = [pa.field("name", TEXT), pa.field("image", TEXT, nullable=False), pa.field("weight", NUMBER)]
+_ON_ITS_WAY = [pa.field("iteration", COUNT), pa.field("image", TEXT, nullable=False)]
 
-PAIRS = _declared(
-    pa.field("run_id", pa.string(), nullable=False),
-    pa.field("content", pa.string(), nullable=False),
-    pa.field("style", pa.string(), nullable=False),
-    _IMAGE,
-    pa.field("content_image", pa.string(), nullable=False),
-    pa.field("style_image", pa.string(), nullable=False),
-    pa.field(
-        "styles",
-        pa.list_(pa.struct([pa.field("name", pa.string()), _IMAGE, pa.field("weight", pa.float64())])),
+PAIRS_COLUMNS: Columns = {
+    "run_id": (TEXT, RUN),
+    "content": (TEXT, CONTENT),
+    "style": (TEXT, STYLE),
+    "image": (TEXT, "file of the picture in the run's directory"),
+    "content_image": (TEXT, "file of the content as the run saw it"),
+    "style_image": (TEXT, "file of the style as the run saw it; of a mix all styles side by side"),
+    "styles": (
+        pa.list_(pa.struct(_MIXED)),
+        "of a mix: name, file and weight of each style; weights have a sum of 1",
     ),
-    pa.field("steps", pa.list_(pa.struct([pa.field("iteration", pa.int32()), _IMAGE]))),
-    pa.field("status", pa.string(), nullable=False),
-    pa.field("reason", pa.string()),
-    pa.field("iterations", pa.int32()),
-    pa.field("evaluations", pa.int32()),
-    pa.field("recoveries", pa.int32()),
-    *(pa.field(f"{when}{column}", pa.float64()) for when in ("", "first_") for column in LOSSES.values()),
+    "steps": (
+        pa.list_(pa.struct(_ON_ITS_WAY)),
+        "pictures on their way: iteration and file of each of `measured_steps`",
+    ),
+    "status": (TEXT, "finished, diverged (the loss exploded) or unchanged (the picture never moved)"),
+    "reason": (TEXT, "why it did not finish"),
+    "iterations": (COUNT, "steps of the optimiser"),
+    "evaluations": (COUNT, "evaluations of the loss"),
+    "recoveries": (COUNT, "how often it went back to its best picture after an explosion"),
+    "content_loss": (NUMBER, "content term of the picture, unweighted"),
+    "style_loss": (NUMBER, "style term of the picture, unweighted"),
+    "total_variation": (NUMBER, "total variation of the picture, unweighted"),
+    "total_loss": (NUMBER, "the weighted sum that is minimised"),
+    "first_content_loss": (NUMBER, "content term of the start"),
+    "first_style_loss": (NUMBER, "style term of the start"),
+    "first_total_variation": (NUMBER, "total variation of the start"),
+    "first_total_loss": (NUMBER, "the weighted sum at the start"),
+}
+
+PACKAGES = ("python", "swag_repro", "torch", "torchvision")
+"""Packages whose versions are kept with every run."""
+
+RUNS_COLUMNS: Columns = {
+    "run_id": (TEXT, RUN),
+    "experiment": (TEXT, "the entry point that computed it; ? where its status can't be read"),
+    "version": (COUNT, "of the experiment's code; null for a run that was killed before it wrote who it is"),
+    "name": (TEXT, "the group it was first computed for, such as fig3"),
+    "state": (TEXT, "finished, failed, running (also: killed), damaged, or other version"),
+    "reason": (TEXT, "why it failed, or what is damaged"),
+    "started_at": (TEXT, "when it began, UTC"),
+    "seconds": (NUMBER, "from start to end"),
+    "peak_memory_bytes": (LONG, "the most memory the process had: of the GPU where one was used"),
+    "device": (TEXT, "where it was computed"),
+    "commit": (TEXT, "of the code; -dirty where files differed from it"),
+    **{f"versions.{package}": (TEXT, f"version of {package}") for package in PACKAGES},
+    "overrides": (TEXT, "what its command line said"),
+    "config_key": (TEXT, "digest of the experiment and its settings; images and weights may differ"),
+    "weights_digest": (TEXT, "SHA-256 of the weights; null where settings alone make them"),
+    "images_digest": (TEXT, "digest of the set of images"),
+    "look_digest": (TEXT, "digest of what prepared the contents of a training"),
+    "pictures_digest": (
+        TEXT,
+        "digest of all pictures it made; the images_digest of the judges that saw them",
+    ),
+    "result_digest": (TEXT, "digest of all files of its result"),
+    "path": (TEXT, "its directory, relative to the output folder"),
+}
+
+
+def _schema(columns: Columns, version: int, *required: str) -> pa.Schema:
+    """Return the schema of a table; the required columns hold no null."""
+    fields = [pa.field(name, kind, nullable=name not in required) for name, (kind, _) in columns.items()]
+    return pa.schema(fields, metadata={SCHEMA_KEY: str(version)})
+
+
+NUMBERS = _schema(NUMBERS_COLUMNS, SCHEMA_VERSION, "experiment", "run_id", "statistic")
+"""Columns of a table with one measured number in each row."""
+
+PAIRS = _schema(
+    PAIRS_COLUMNS,
+    SCHEMA_VERSION,
+    *("run_id", "content", "style", "image", "content_image", "style_image", "status"),
 )
 """Columns of a table with one stylised pair in each row; images are paths in the run's directory."""
 
 RUNS_VERSION = 2
 """Version of `RUNS`."""
 
-PACKAGES = ("python", "swag_repro", "torch", "torchvision")
-"""Packages whose versions are kept with every run."""
-
-RUNS = pa.schema(
-    [
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("experiment", pa.string(), nullable=False),
-        pa.field("version", pa.int32()),
-        pa.field("name", pa.string()),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("started_at", pa.string()),
-        pa.field("seconds", pa.float64()),
-        pa.field("peak_memory_bytes", pa.int64()),
-        pa.field("device", pa.string()),
-        pa.field("commit", pa.string()),
-        *(pa.field(f"versions.{package}", pa.string()) for package in PACKAGES),
-        pa.field("overrides", pa.string()),
-        pa.field("config_key", pa.string()),
-        pa.field("weights_digest", pa.string()),
-        pa.field("images_digest", pa.string()),
-        pa.field("look_digest", pa.string()),
-        pa.field("pictures_digest", pa.string()),
-        pa.field("result_digest", pa.string()),
-        pa.field("path", pa.string(), nullable=False),
-    ],
-    metadata={SCHEMA_KEY: str(RUNS_VERSION)},
-)
+RUNS = _schema(RUNS_COLUMNS, RUNS_VERSION, "run_id", "experiment", "state", "path")
 """Columns of a table with one run in each row, whatever its state; the columns of its config follow them."""
 
-_RUN = "the run, by the first 16 digits of a hash of all that decides its result"
-_CONTENT, _STYLE = "name of the content image", "name of the style image, or of a mix of several"
-
-MEANINGS: dict[str, dict[str, str]] = {
-    "table": {
-        "experiment": "the entry point that computed it",
-        "run_id": _RUN,
-        "of_run": "the run whose pictures a judge measured; null where a run measures its own",
-        "network": "name of the network that was measured, or that made the picture",
-        "weights": "its weights: random, imagenet, trained, file or run",
-        "smoothing": "name of the smoothing of its activations",
-        "loss": "name of the objective of a stylisation",
-        "seed": "of the weights; null where they are pretrained",
-        "content": _CONTENT,
-        "style": _STYLE,
-        "layer": "the layer, by the literature's name",
-        "depth": "convolutions on the longest path from the input to the layer",
-        "position": "rank of the layer among the network's statistic taps, from 1",
-        "quantity": "what was measured: activation, gram (matrix), gram_per_dm (over D·M), unit, training",
-        "iteration": "steps after which a picture or network on its way was measured; null: the finished one",
-        "statistic": "what the number is: see the rows of this name in this dictionary",
-        "definition": "which of several definitions of the statistic holds, or the network that judged",
-        "value": "the number; null where it can't be had",
-        "reason": "why there is no value",
-    },
-    "pairs": {
-        "run_id": _RUN,
-        "content": _CONTENT,
-        "style": _STYLE,
-        "image": "file of the picture in the run's directory",
-        "content_image": "file of the content as the run saw it",
-        "style_image": "file of the style as the run saw it; of a mix all styles side by side",
-        "styles": "of a mix: name, file and weight of each style; weights have a sum of 1",
-        "steps": "pictures on their way: iteration and file of each of `measured_steps`",
-        "status": "finished, diverged (the loss exploded) or unchanged (the picture never moved)",
-        "reason": "why it did not finish",
-        "iterations": "steps of the optimiser",
-        "evaluations": "evaluations of the loss",
-        "recoveries": "how often it went back to its best picture after an explosion",
-        "content_loss": "content term of the picture, unweighted",
-        "style_loss": "style term of the picture, unweighted",
-        "total_variation": "total variation of the picture, unweighted",
-        "total_loss": "the weighted sum that is minimised",
-        "first_content_loss": "content term of the start",
-        "first_style_loss": "style term of the start",
-        "first_total_variation": "total variation of the start",
-        "first_total_loss": "the weighted sum at the start",
-    },
-    "runs": {
-        "run_id": _RUN,
-        "experiment": "the entry point that computed it; ? where its status can't be read",
-        "version": "of the experiment's code; null for a run that was killed before it wrote who it is",
-        "name": "the group it was first computed for, such as fig3",
-        "state": "finished, failed, running (also: killed), damaged, or other version",
-        "reason": "why it failed, or what is damaged",
-        "started_at": "when it began, UTC",
-        "seconds": "from start to end",
-        "peak_memory_bytes": "the most memory the process had: of the GPU where one was used",
-        "device": "where it was computed",
-        "commit": "of the code; -dirty where files differed from it",
-        **{f"versions.{package}": f"version of {package}" for package in PACKAGES},
-        "overrides": "what its command line said",
-        "config_key": "digest of the experiment and its settings; images and weights may differ",
-        "weights_digest": "SHA-256 of the weights; null where settings alone make them",
-        "images_digest": "digest of the set of images",
-        "look_digest": "digest of what prepared the contents of a training",
-        "pictures_digest": "digest of all pictures it made; the images_digest of the judges that saw them",
-        "result_digest": "digest of all files of its result",
-        "path": "its directory, relative to the output folder",
-    },
+MEANINGS = {
+    table: {name: meaning for name, (_, meaning) in columns.items()}
+    for table, columns in (("table", NUMBERS_COLUMNS), ("pairs", PAIRS_COLUMNS), ("runs", RUNS_COLUMNS))
 }
 """Contents of the columns of each table. The other columns of `runs` are settings; `conf/` explains them."""
 
