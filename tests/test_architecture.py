@@ -18,7 +18,7 @@ swag_repro.state_dicts
 swag_repro.weights swag_repro.smoothing
 swag_repro.trained swag_repro.pretrained swag_repro.statistics
 swag_repro.measures
-swag_repro.losses
+swag_repro.tiles swag_repro.losses
 swag_repro.tiling
 swag_repro.optimisation swag_repro.training
 swag_repro.feedforward

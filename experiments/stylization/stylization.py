@@ -51,7 +51,8 @@ from swag_repro.optimisation.engine import RESULTS, check_optimizer
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
 from swag_repro.smoothing import Smoothing
-from swag_repro.tiling import TiledFeatures, TiledObjective, can_be_tiled, whole
+from swag_repro.tiles import TiledFeatures
+from swag_repro.tiling import TiledObjective, can_be_tiled, whole
 
 UNTRAINED = (
     "[yellow]random weights:[/] this network has learnt nothing, and its pictures are controls. "
@@ -316,7 +317,7 @@ class Stylization(SmoothedExperiment):
         if tile is None:
             needed += gradient * one.contents.numel()
         else:
-            needed += gradient * 3 * TiledFeatures(network, one.contents, tile).tiling.most
+            needed += gradient * 3 * TiledFeatures(network, one.contents, tile).most
             needed += KEPT_OF_CONTENT * larger * _bytes_of_content(network, self.objective, sample)
         taken = {
             "execution.checkpoints=true": self.execution.checkpoints,
@@ -332,7 +333,7 @@ class Stylization(SmoothedExperiment):
         """Return whether tiles would be smaller than the picture, and the objective can be tiled."""
         if not can_be_tiled(self.objective, network):
             return False
-        return TiledFeatures(network, one.contents, TILE).tiling.most < math.prod(one.contents.shape[2:])
+        return TiledFeatures(network, one.contents, TILE).most < math.prod(one.contents.shape[2:])
 
     @property
     def label(self) -> str:

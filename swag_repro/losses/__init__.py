@@ -3,19 +3,19 @@
 from swag_repro.losses.balance import MATCHES, gradient_norms, shares
 from swag_repro.losses.base import (
     PIXELS,
+    Fusion,
     LayerLoss,
     Loss,
     LossContext,
     total_variation,
 )
 from swag_repro.losses.bn import BatchNormLoss
-from swag_repro.losses.content import CONTENT_NORMALIZERS, ContentLoss, content_distance
-from swag_repro.losses.fusion import Fusion
 from swag_repro.losses.gram import (
     NORMALIZERS,
+    ContentLoss,
     GramLoss,
-    GramTarget,
     RobustGramLoss,
+    content_distance,
     gram_distance_in_style_basis,
     gram_distance_to,
     largest,
@@ -23,7 +23,7 @@ from swag_repro.losses.gram import (
     share_of_entries,
     takes_style_basis,
 )
-from swag_repro.losses.measured import LossMeasures, MeasuredTerms
+from swag_repro.losses.measured import LossMeasures
 from swag_repro.losses.mmd import GaussianMMD, LinearMMD, PolynomialMMD
 from swag_repro.losses.objective import (
     BALANCING_DRAWS,
@@ -42,7 +42,6 @@ from swag_repro.losses.transformations import RandomTransformations
 
 __all__ = [
     "BALANCING_DRAWS",
-    "CONTENT_NORMALIZERS",
     "MATCHES",
     "NORMALIZERS",
     "PIXELS",
@@ -52,13 +51,11 @@ __all__ = [
     "Fusion",
     "GaussianMMD",
     "GramLoss",
-    "GramTarget",
     "LayerLoss",
     "LinearMMD",
     "Loss",
     "LossContext",
     "LossMeasures",
-    "MeasuredTerms",
     "Network",
     "Objective",
     "PolynomialMMD",

@@ -7,8 +7,9 @@ near 1e-30), and line searches compare them closely. No value mixes two images o
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.linalg import vecdot
 from torch.nn import functional as F
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_choice, check_number
 from swag_repro.statistics import Features
 
 PIXELS = "pixels"
@@ -124,6 +125,109 @@ class LayerLoss(ABC):
             shares: how much each position counts, `(A, M)` with sums of 1; None for all alike.
             draws: A numbers, see `LossContext`.
         """
+
+
+Normalizers = Mapping[str, Callable[[int, int], float]]
+"""Name → the factor of a loss, a function of D and M."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedLoss(LayerLoss):
+    """A distance times one of several factors.
+
+    Attributes:
+        normalizer: a name in `NORMALIZERS`.
+
+    Raises:
+        SettingError: an unknown normaliser.
+    """
+
+    NORMALIZERS: ClassVar[Normalizers]
+
+    normalizer: str
+
+    def __post_init__(self) -> None:
+        check_choice(f"normalizer of {type(self).__name__}", self.normalizer, self.NORMALIZERS)
+
+    def normalized(self, distance: Tensor, channels: int, positions: int) -> Tensor:
+        """Return the distance times its factor."""
+        return distance * self.NORMALIZERS[self.normalizer](channels, positions)
+
+
+class Fusion:
+    """A weighted sum `Σ_i w_i · loss_i` (Demystifying Neural Style Transfer, IJCAI 2017, section 4.4).
+
+    Its parts are `name/part`: an objective balances each by itself.
+
+    Args:
+        losses: name → loss, of any kind. A loss of weight 0 is not computed.
+        weights: one for each loss, in their order; 0 or more, scaled to a sum of 1.
+
+    Raises:
+        SettingError: no loss, another number of weights, or weights that are negative, not finite, or all 0.
+    """
+
+    def __init__(self, *, losses: Mapping[str, Loss], weights: Sequence[float]) -> None:
+        _check(losses, weights)
+        total = math.fsum(weights)
+        self._weighted = {
+            name: (loss, weight / total)
+            for (name, loss), weight in zip(losses.items(), weights, strict=True)
+            if weight > 0
+        }
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether any of the losses is stochastic."""
+        return any(loss.stochastic for loss, _ in self._weighted.values())
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether any of the losses reads pixels."""
+        return any(loss.reads_pixels for loss, _ in self._weighted.values())
+
+    def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:
+        """Return `name/part` → the loss's weight times the part's."""
+        return {
+            f"{name}/{part}": weight * of_part
+            for name, (loss, weight) in self._weighted.items()
+            for part, of_part in loss.weights(taps, content_weight).items()
+        }
+
+    def target(self, features: Features) -> dict[str, Any]:
+        """Return what each loss keeps."""
+        return {name: loss.target(_read_by(loss, features)) for name, (loss, _) in self._weighted.items()}
+
+    def __call__(
+        self, features: Features, targets: Sequence[Mapping[str, Any]], context: LossContext
+    ) -> dict[str, Tensor]:
+        """Return `name/part` → `(A,)` float64, without the weights."""
+        return {
+            f"{name}/{part}": found
+            for name, (loss, _) in self._weighted.items()
+            for part, found in loss(
+                _read_by(loss, features), [target[name] for target in targets], context
+            ).items()
+        }
+
+
+def _read_by(loss: Loss, features: Features) -> Features:
+    if loss.reads_pixels:
+        return features
+    return {tap: layer for tap, layer in features.items() if tap != PIXELS}
+
+
+def _check(losses: Mapping[str, Loss], weights: Sequence[float]) -> None:
+    if not losses:
+        rule, remedy = "should name a loss", "Add one: +loss@objective.style.losses.bn=bn"
+        raise SettingError("losses of Fusion", rule, "none", remedy)
+    if len(weights) != len(losses):
+        rule = f"should be one for each of {list(losses)}"
+        raise SettingError("weights of Fusion", rule, list(weights), "Give as many as losses.")
+    for name, weight in zip(losses, weights, strict=True):
+        check_number(f"weight of {name} in Fusion", weight, least=0)
+    if not math.fsum(weights) > 0:
+        raise SettingError("weights of Fusion", "should have a sum above 0", list(weights), "Raise one.")
 
 
 def squares(matrices: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
-"""Gram matrices: the style loss of Gatys et al. and of SWAG."""
+"""The losses of Gatys et al. and of SWAG: Gram matrices for style, features themselves for content."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,8 +14,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.linalg import vecdot
 from torch.nn import functional as F
 
-from swag_repro.errors import check_choice, check_number
-from swag_repro.losses.base import LayerLoss, column, squares
+from swag_repro.errors import check_number
+from swag_repro.losses.base import NormalizedLoss, Normalizers, column, squares
 from swag_repro.statistics import gram
 
 
@@ -115,10 +116,10 @@ def _peak_of_gram(matrices: Tensor) -> Tensor:
 
 
 # A loss is ‖G/M − G_s/M_s‖² times one of these functions of D.
-NORMALIZERS: Mapping[str, Callable[[int], float]] = {
-    "paper": lambda channels: 1 / (4 * channels**2),  # 1 / (4 D² M²) on G (Gatys et al. 2016, eq. 4; SWAG)
-    "mean": lambda channels: 1 / channels**4,  # mean squared difference of G / DM (SWAG, authors' release)
-    "gatys": lambda channels: 1 / channels**2,  # mean squared difference of G / M (Gatys's notebook)
+NORMALIZERS: Normalizers = {
+    "paper": lambda channels, _: 1 / (4 * channels**2),  # 1 / (4 D² M²) on G (Gatys et al. 2016, eq. 4; SWAG)
+    "mean": lambda channels, _: 1 / channels**4,  # mean squared difference of G / DM (SWAG, authors' release)
+    "gatys": lambda channels, _: 1 / channels**2,  # mean squared difference of G / M (Gatys's notebook)
 }
 
 
@@ -189,7 +190,7 @@ def _scale_columns(matrix: Tensor, shares: Tensor | None) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GramLoss(LayerLoss):
+class GramLoss(NormalizedLoss):
     """The squared difference of Gram matrices, each divided by its own number of positions M.
 
     Where both images have the same size, `paper` is the equation.
@@ -203,12 +204,10 @@ class GramLoss(LayerLoss):
         SettingError: an unknown normaliser.
     """
 
-    normalizer: str
+    NORMALIZERS: ClassVar[Normalizers] = NORMALIZERS
+
     smaller_side: bool
     precise: bool = False
-
-    def __post_init__(self) -> None:
-        check_choice("normalizer of GramLoss", self.normalizer, NORMALIZERS)
 
     def keep(self, matrix: Tensor) -> GramTarget:
         """Return the style image's side of the loss, from a layer `(1, D, M)`."""
@@ -221,7 +220,7 @@ class GramLoss(LayerLoss):
         del draws
         matrix = matrix.double() if self.precise else matrix
         distance = gram_distance_to_targets(matrix, kept, shares=shares, smaller_side=self.smaller_side)
-        return distance * NORMALIZERS[self.normalizer](matrix.shape[1])
+        return self.normalized(distance, *matrix.shape[1:])
 
 
 def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
@@ -244,7 +243,7 @@ def robust_squares(differences: Tensor, threshold: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustGramLoss(LayerLoss):
+class RobustGramLoss(NormalizedLoss):
     """A `GramLoss` in which a difference of two entries counts by its square only where it is small.
 
     It tells whether the squares over-fit the few largest entries: the gradient of each entry is at most that
@@ -259,11 +258,12 @@ class RobustGramLoss(LayerLoss):
         SettingError: an unknown normaliser, or no threshold above 0.
     """
 
-    normalizer: str
+    NORMALIZERS: ClassVar[Normalizers] = NORMALIZERS
+
     threshold: float
 
     def __post_init__(self) -> None:
-        check_choice("normalizer of RobustGramLoss", self.normalizer, NORMALIZERS)
+        super().__post_init__()
         check_number("threshold of RobustGramLoss", self.threshold, above=0)
 
     def keep(self, matrix: Tensor) -> GramTarget:
@@ -282,7 +282,7 @@ class RobustGramLoss(LayerLoss):
         """Return the loss of Gram matrices per position, `(A, D, D)` both."""
         channels = wanted.shape[1]
         threshold = self.threshold * squares(wanted).sqrt() / channels
-        return robust_squares(found - wanted, threshold) * NORMALIZERS[self.normalizer](channels)
+        return self.normalized(robust_squares(found - wanted, threshold), channels, 1)
 
 
 def largest(differences: Tensor, part: float) -> Tensor:
@@ -312,3 +312,48 @@ def _padded(matrices: Sequence[Tensor]) -> Tensor:
     """Return matrices `(n, k_i)` as one tensor, padded with zeros, which change no Gram matrix."""
     rows, columns = (max(matrix.shape[side] for matrix in matrices) for side in (0, 1))
     return torch.stack([F.pad(m, (0, columns - m.shape[1], 0, rows - m.shape[0])) for m in matrices])
+
+
+def content_distance(features: Tensor, target: Tensor) -> Tensor:
+    """Return `½ ‖F − F_c‖²` of each image (Gatys et al. 2016, eq. 1; SWAG).
+
+    Args:
+        features: `(B, D, ...)`.
+        target: the same shape.
+
+    Returns:
+        `(B,)` float64.
+    """
+    return squares(features - target) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContentLoss(NormalizedLoss):
+    """Squared difference of features, position by position.
+
+    Attributes:
+        normalizer: `half_sum` (the papers) or `mean` (the authors' release).
+
+    Raises:
+        SettingError: an unknown normaliser.
+    """
+
+    NORMALIZERS: ClassVar[Normalizers] = {
+        "half_sum": lambda *_: 1.0,  # ½ ‖F − F_c‖² (Gatys et al. 2016, eq. 1; SWAG)
+        "mean": lambda channels, positions: 2 / (channels * positions),  # SWAG, authors' release
+    }
+
+    def keep(self, matrix: Tensor) -> Tensor:
+        """Return the content image's features."""
+        return matrix
+
+    def distance(
+        self, matrix: Tensor, kept: Sequence[Tensor], *, shares: Tensor | None, draws: Sequence[int]
+    ) -> Tensor:
+        """Return the loss of each image, `(A,)` float64; the content term ignores `shares`."""
+        del shares, draws
+        return self.normalized(content_distance(matrix, _joined(kept)), *matrix.shape[1:])
+
+
+def _joined(kept: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(kept)) if len(kept) > 1 else kept[0]

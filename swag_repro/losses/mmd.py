@@ -9,7 +9,7 @@ the Gaussian compares everything.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -19,30 +19,14 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.linalg import vecdot, vector_norm
 
 from swag_repro.errors import SettingError, check_choice, check_number, check_seed
-from swag_repro.losses.base import LayerLoss, generator, squares
+from swag_repro.losses.base import NormalizedLoss, Normalizers, generator, squares
+from swag_repro.losses.bn import channel_means
 from swag_repro.losses.gram import GramTarget, gram_distance_to_targets
-from swag_repro.losses.moments import channel_means
 from swag_repro.smoothing import at_least_float32
 from swag_repro.statistics import BLOCK
 
-Normalizers = Mapping[str, Callable[[int, int], float]]
-
-# A loss is MMD² times one of these functions of D and M. `demystifying` is the authors' code: its normaliser,
-# and the sum that its gradients belong to. There both images have M positions; here sums are M times means.
-LINEAR_NORMALIZERS: Normalizers = {
-    "mean": lambda *_: 1.0,
-    "demystifying": lambda channels, positions: 2e3 / (channels * positions) * positions**2 / 2,  # ½ ‖ΔΣx‖²
-}
-POLYNOMIAL_NORMALIZERS: Normalizers = {
-    "mean": lambda *_: 1.0,
-    # ¼ ‖ΔG‖² + ½ c ‖ΔΣx‖²
-    "demystifying": lambda channels, positions: 0.1 / (channels**2 * positions) * positions**2 / 4,
-}
-GAUSSIAN_NORMALIZERS: Normalizers = {
-    "mean": lambda *_: 1.0,
-    # ½ Σ h over M/2 pairs
-    "demystifying": lambda channels, positions: 3e14 / (channels * positions) * positions / 4,
-}
+# The normaliser `demystifying` is the authors' code: its factor, and the sum that its gradients belong to.
+# There both images have M positions; here sums are M times means.
 ESTIMATORS = ("linear", "quadratic")
 # Matrices of this many positions take 256 MiB each in float32.
 QUADRATIC_POSITIONS = 8192
@@ -65,20 +49,21 @@ def mean_distance(features: Tensor, style_means: Tensor, *, shares: Tensor | Non
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearMMD(LayerLoss):
+class LinearMMD(NormalizedLoss):
     """MMD² with the kernel `xᵀy`.
 
     Attributes:
-        normalizer: `mean` (MMD² itself) or `demystifying`, see `LINEAR_NORMALIZERS`.
+        normalizer: `mean` (MMD² itself) or `demystifying`.
 
     Raises:
         SettingError: an unknown normaliser.
     """
 
-    normalizer: str
-
-    def __post_init__(self) -> None:
-        check_choice("normalizer of LinearMMD", self.normalizer, LINEAR_NORMALIZERS)
+    NORMALIZERS: ClassVar[Normalizers] = {
+        "mean": lambda *_: 1.0,
+        # ½ ‖ΔΣx‖²
+        "demystifying": lambda channels, positions: 2e3 / (channels * positions) * positions**2 / 2,
+    }
 
     def keep(self, matrix: Tensor) -> Tensor:
         """Return the means of the style image, `(1, D)`."""
@@ -90,7 +75,7 @@ class LinearMMD(LayerLoss):
         """Return the loss of each image, `(A,)` float64."""
         del draws
         distance = mean_distance(at_least_float32(matrix), torch.cat(list(kept)), shares=shares)
-        return distance * LINEAR_NORMALIZERS[self.normalizer](*matrix.shape[1:])
+        return self.normalized(distance, *matrix.shape[1:])
 
 
 class PolynomialTarget(NamedTuple):
@@ -101,23 +86,28 @@ class PolynomialTarget(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolynomialMMD(LayerLoss):
+class PolynomialMMD(NormalizedLoss):
     """MMD² with the kernel `(xᵀy + c)²`: `‖G/M − G_s/M_s‖² + 2c ‖μ − μ_s‖²`. `c = 0` gives the Gram loss.
 
     Attributes:
         c: 0 or more.
-        normalizer: `mean` (MMD² itself) or `demystifying`, see `POLYNOMIAL_NORMALIZERS`.
+        normalizer: `mean` (MMD² itself) or `demystifying`.
 
     Raises:
         SettingError: a c that is negative or not finite, or an unknown normaliser.
     """
 
+    NORMALIZERS: ClassVar[Normalizers] = {
+        "mean": lambda *_: 1.0,
+        # ¼ ‖ΔG‖² + ½ c ‖ΔΣx‖²
+        "demystifying": lambda channels, positions: 0.1 / (channels**2 * positions) * positions**2 / 4,
+    }
+
     c: float
-    normalizer: str
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number("c of PolynomialMMD", self.c, least=0)
-        check_choice("normalizer of PolynomialMMD", self.normalizer, POLYNOMIAL_NORMALIZERS)
 
     def keep(self, matrix: Tensor) -> PolynomialTarget:
         """Return the Gram matrix and the means of the style image."""
@@ -139,7 +129,7 @@ class PolynomialMMD(LayerLoss):
         if self.c > 0:
             means = torch.cat([target.means for target in kept])
             distance = distance + 2 * self.c * mean_distance(matrix, means, shares=shares)
-        return distance * POLYNOMIAL_NORMALIZERS[self.normalizer](*matrix.shape[1:])
+        return self.normalized(distance, *matrix.shape[1:])
 
 
 # --- Gaussian kernel, all pairs -------------------------------------------------------------------------
@@ -334,7 +324,7 @@ def _weights_of_pairs(pairs: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianMMD(LayerLoss):
+class GaussianMMD(NormalizedLoss):
     """MMD² with a Gaussian kernel, by an unbiased estimator: near the minimum it may be negative.
 
     Attributes:
@@ -344,23 +334,27 @@ class GaussianMMD(LayerLoss):
         least_pairs: the least number of pairs of the linear estimator. One permutation of positions gives
             M/2 pairs; deep layers have few positions and take more permutations, for less noise.
         seed: chooses the pairs, together with the number of the draw.
-        normalizer: `mean` (MMD² itself) or `demystifying`, see `GAUSSIAN_NORMALIZERS`.
+        normalizer: `mean` (MMD² itself) or `demystifying`.
 
     Raises:
         SettingError: a setting outside its range, or too many positions for `quadratic`.
     """
 
+    NORMALIZERS: ClassVar[Normalizers] = {
+        "mean": lambda *_: 1.0,
+        # ½ Σ h over M/2 pairs
+        "demystifying": lambda channels, positions: 3e14 / (channels * positions) * positions / 4,
+    }
+    least_positions: ClassVar[int] = 2
+
     estimator: str
     bandwidth: Bandwidth
     least_pairs: int
     seed: int
-    normalizer: str
-
-    least_positions: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("estimator of GaussianMMD", self.estimator, ESTIMATORS)
-        check_choice("normalizer of GaussianMMD", self.normalizer, GAUSSIAN_NORMALIZERS)
         if self.bandwidth != "mean":
             remedy = "`mean` is the authors' choice."
             check_number("bandwidth of GaussianMMD", self.bandwidth, above=0, remedy=remedy)
@@ -386,7 +380,7 @@ class GaussianMMD(LayerLoss):
         own = [None] * len(kept) if shares is None else shares.unbind()
         images = zip(self._rows(matrix).unbind(), kept, own, draws, strict=True)
         found = torch.stack([self._of_one(*image) for image in images])
-        return found * GAUSSIAN_NORMALIZERS[self.normalizer](*matrix.shape[1:])
+        return self.normalized(found, *matrix.shape[1:])
 
     def _of_one(self, rows: Tensor, style_rows: Tensor, shares: Tensor | None, draw: int) -> Tensor:
         if not self.stochastic:

@@ -5,7 +5,6 @@ Source: Araujo, Norris and Sim, *Computing Receptive Fields of Convolutional Neu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -198,8 +197,3 @@ def _joint(sources: Sequence[Field], node: fx.Node) -> Field:
 def _widest(reaches: Sequence[Reach]) -> Reach:
     first, last = min(reach.first for reach in reaches), max(reach.last for reach in reaches)
     return replace(reaches[0], first=first, last=last)
-
-
-def common_stride(reaches: Sequence[Reach]) -> int:
-    """Return the least shift of an image, in pixels, that moves every layer by whole positions."""
-    return math.lcm(*(reach.stride for reach in reaches))

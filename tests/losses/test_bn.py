@@ -5,8 +5,7 @@ import torch
 
 from swag_repro.errors import SettingError
 from swag_repro.losses.base import LossContext
-from swag_repro.losses.bn import moments_distance
-from swag_repro.losses.moments import channel_means, channel_moments
+from swag_repro.losses.bn import channel_means, channel_moments, moments_distance
 from tests.parts import BatchNormLoss
 
 

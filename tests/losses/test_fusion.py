@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.losses.base import PIXELS, LayerLoss, LossContext
-from swag_repro.losses.fusion import Fusion
+from swag_repro.losses.base import PIXELS, Fusion, LayerLoss, LossContext
 from tests.parts import BatchNormLoss, GaussianMMD, GramLoss, LinearMMD
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from swag_repro.errors import SettingError
 from swag_repro.networks import Execution, TappedNetwork
 from swag_repro.networks.receptive import Window, fields
-from swag_repro.tiling import TiledFeatures
+from swag_repro.tiles import TiledFeatures
 
 
 class Mixed(nn.Module):
@@ -76,7 +76,7 @@ def test_tiles_give_the_features_of_the_whole_image(name, height, width, size):
     network = tapped(network, taps, **settings)
     images = torch.rand(1, 3, height, width, dtype=torch.float64)
     tiled = TiledFeatures(network, images, size)
-    assert len(tiled.tiling.tiles) > 3
+    assert len(tiled.tiles) > 3
     with torch.no_grad():
         whole = network(images)
         assert list(tiled) == list(whole)
@@ -108,10 +108,10 @@ def test_windows_count_as_torch_does(ceil):
 
 
 def test_a_tile_is_never_much_larger_than_asked_for(mixed):
-    tiling = TiledFeatures(mixed, torch.zeros(1, 3, 400, 400), 64).tiling
+    tiling = TiledFeatures(mixed, torch.zeros(1, 3, 400, 400), 64)
     around = max(reach.last - reach.first for field in mixed.fields.values() for reach in field)
     assert tiling.most <= (64 + 32 + around + 8) ** 2  # the last part may be half as large again
-    assert len(TiledFeatures(mixed, torch.zeros(1, 3, 60, 60), 64).tiling.tiles) == 1
+    assert len(TiledFeatures(mixed, torch.zeros(1, 3, 60, 60), 64).tiles) == 1
 
 
 class Squeezed(nn.Module):
@@ -143,7 +143,7 @@ class Stacked(nn.Module):
 def test_what_sees_the_whole_image_is_named(network, taps, settings, named):
     network = TappedNetwork(network, taps, **settings)
     with pytest.raises(SettingError, match=f"`tile` should be null for a network .*{named}"):
-        TiledFeatures(network, torch.zeros(1, 3, 64, 64), 32).tiling  # noqa: B018
+        TiledFeatures(network, torch.zeros(1, 3, 64, 64), 32).tiles  # noqa: B018
 
 
 def test_strides_that_differ_are_no_common_field():

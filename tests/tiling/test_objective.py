@@ -6,8 +6,15 @@ from swag_repro.losses import NORMALIZERS, Side, Style
 from swag_repro.networks import TappedNetwork
 from swag_repro.networks.small import small_resnet
 from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale, peak
-from swag_repro.tiling import POINTWISE, TiledObjective, can_be_tiled, whole
-from swag_repro.tiling.means import of_part, reads_whole_layers, shared
+from swag_repro.tiling import (
+    POINTWISE,
+    TiledObjective,
+    can_be_tiled,
+    of_part,
+    reads_whole_layers,
+    shared,
+    whole,
+)
 from tests.parts import (
     BatchNormLoss,
     BorrowedShares,
@@ -206,7 +213,7 @@ def test_a_smoothing_of_one_s_own_is_added(monkeypatch):
     of = objective(smoothing=Centred())
     with pytest.raises(SettingError, match="`tile` should be null for a smoothing .*Centred"):
         TiledObjective.of(of, TILE)
-    monkeypatch.setattr("swag_repro.tiling.means.POINTWISE", {*POINTWISE, Centred})
+    monkeypatch.setattr("swag_repro.tiling.POINTWISE", {*POINTWISE, Centred})
     assert TiledObjective.of(of, TILE).tile == TILE
 
 
