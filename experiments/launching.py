@@ -18,7 +18,7 @@ from experiments.sweeps.launching import CompositionError, summarize
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import UserError
-from swag_repro.streams import is_unread, standard_streams
+from swag_repro.program import is_unread, standard_streams
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """If this variable is set, exceptions of Hydra and its launchers are printed with their tracebacks."""

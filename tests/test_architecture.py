@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = """
-swag_repro swag_repro.errors swag_repro.names swag_repro.streams
+swag_repro swag_repro.errors swag_repro.names
 swag_repro.runs swag_repro.program
-swag_repro.tracking swag_repro.memory swag_repro.quantiles
+swag_repro.tracking swag_repro.memory
 swag_repro.images swag_repro.networks
 swag_repro.state_dicts
 swag_repro.weights swag_repro.smoothing
@@ -67,7 +67,6 @@ SERVICES = {
     "swag_repro.errors",
     "swag_repro.names",
     "swag_repro.program",
-    "swag_repro.streams",
     "swag_repro.runs",
     "swag_repro.tracking",
 }

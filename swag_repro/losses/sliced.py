@@ -11,8 +11,8 @@ from torch.nn.functional import normalize
 
 from swag_repro.errors import check_number, check_seed
 from swag_repro.losses.base import LayerLoss, generator
-from swag_repro.quantiles import common_quantiles, weighted_quantiles
 from swag_repro.smoothing import at_least_float32
+from swag_repro.statistics import common_quantiles, weighted_quantiles
 
 
 def squared_wasserstein(values: Tensor, style_values: Tensor, shares: Tensor | None = None) -> Tensor:

@@ -17,10 +17,9 @@ from torchvision.models import AlexNet_Weights, WeightsEnum
 
 from swag_repro.errors import NonFiniteError
 from swag_repro.networks import TappedNetwork
-from swag_repro.quantiles import common_quantiles
 from swag_repro.runs.files import digest_of
 from swag_repro.smoothing import at_least_float32
-from swag_repro.statistics import Features, gram
+from swag_repro.statistics import Features, common_quantiles, gram
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 

@@ -2,8 +2,15 @@
 
 from swag_repro.optimisation.canvas import Canvas, LaplacianPyramid, NormalizedPixels, Pixels, finest_level
 from swag_repro.optimisation.engine import Optimisation
-from swag_repro.optimisation.guards import Guards, Plateau
-from swag_repro.optimisation.records import Losses, PairRecord, PairStatus, Step, TooLargeError
+from swag_repro.optimisation.records import (
+    Guards,
+    Losses,
+    PairRecord,
+    PairStatus,
+    Plateau,
+    Step,
+    TooLargeError,
+)
 
 __all__ = [
     "Canvas",

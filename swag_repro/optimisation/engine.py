@@ -20,15 +20,17 @@ from swag_repro.errors import SettingError, check_choice, check_number
 from swag_repro.losses import BALANCING_DRAWS, Network, Objective, Style, Terms
 from swag_repro.memory import out_of_memory
 from swag_repro.optimisation.canvas import Canvas, Pixels
-from swag_repro.optimisation.guards import Guards, Plateau, Trend
 from swag_repro.optimisation.optimizers import LBFGS, Optimizer, StopReason
 from swag_repro.optimisation.records import (
     UNKNOWN_LOSSES,
+    Guards,
     Losses,
     PairRecord,
     PairStatus,
+    Plateau,
     Step,
     TooLargeError,
+    Trend,
     plain_record,
     restored,
 )
@@ -206,11 +208,11 @@ class Optimisation:
     def _recover(self, pair: int) -> None:
         record = self._pairs[pair]
         self._pairs[pair] = replace(record, recoveries=record.recoveries + 1, overshoots=0)
+        scale = self._guards.step_scale
         if isinstance(self._optimizer, LBFGS):
-            scale = self._guards.step_scale if record.recoveries else 1.0
-            self._optimizer.restart(pair, step_scale=scale, line_search="strong_wolfe")
-        else:
-            self._optimizer.restart(pair, step_scale=self._guards.step_scale)
+            scale = scale if record.recoveries else 1.0
+            self._optimizer.search_safely(pair)
+        self._optimizer.restart(pair, step_scale=scale)
 
     def _end(self, pair: int) -> None:
         """Close a pair that has stopped by itself or taken its last step."""

@@ -29,7 +29,7 @@ KILLED = "killed in the sweep"
 """The start of a failure, before the sweep's name, if the attempt's process ended without a word."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunStatus:
     """The status of a run, as `status.json` holds it.
 
@@ -55,17 +55,17 @@ class RunStatus:
 
     schema: int
     state: Literal["running", "finished", "failed"]
-    reason: str | None
+    reason: str | None = None
     experiment: str
     name: str
     overrides: list[str]
     started_at: str
-    seconds: float | None
-    peak_memory_bytes: int | None
+    seconds: float | None = None
+    peak_memory_bytes: int | None = None
     versions: dict[str, str]
     commit: str | None
     device: str
-    rows: int | None
+    rows: int | None = None
     files: dict[str, str] | None = None
     host: str | None = None
     failures: list[str] = field(default_factory=list)
@@ -86,17 +86,13 @@ class RunStatus:
         return cls(
             schema=STATUS_VERSION,
             state="running",
-            reason=None,
             experiment=experiment,
             name=name,
             overrides=list(overrides),
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=None,
-            peak_memory_bytes=None,
             versions=versions(),
             commit=commit(),
             device=device,
-            rows=None,
             host=socket.gethostname(),
             failures=list(failures),
             sweep=sweep,

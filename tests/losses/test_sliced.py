@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 from swag_repro.errors import SettingError
 from swag_repro.losses.base import LossContext, generator
 from swag_repro.losses.sliced import directions, projected, squared_wasserstein
-from swag_repro.quantiles import common_quantiles, weighted_quantiles
+from swag_repro.statistics import common_quantiles, weighted_quantiles
 from tests.parts import SlicedWasserstein
 
 

@@ -11,8 +11,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from swag_repro.errors import check_number
-
 Constants = Literal["relative", "torch"]
 
 
@@ -186,17 +184,15 @@ class Optimizer:
         """Freeze one image where it is; `propose` leaves it out from now on."""
         self._images[index].stop(reason)
 
-    def restart(self, index: int, *, from_best: bool = True, step_scale: float = 1.0) -> None:
-        """Let one image, stopped or not, go on without its memory of earlier gradients.
+    def restart(self, index: int, *, step_scale: float) -> None:
+        """Let one image, stopped or not, go on from its best point without its memory of earlier gradients.
 
         Args:
             index: the image.
-            from_best: True goes back to its best point, False goes on from its iterate.
             step_scale: factor on its learning rate, from now on; above 0.
         """
-        check_number("step_scale", step_scale, above=0)
         image = self._images[index]
-        image.iterate = image.best if from_best else image.position
+        image.iterate = image.best
         image.lr *= step_scale
         image.stopped = None
         image.forget()

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -125,8 +124,7 @@ def _solve(triangle: Tensor, right: Tensor, *, upper: bool) -> Tensor:
     return solution.squeeze(1)
 
 
-@dataclass(frozen=True)
-class _Tolerances:
+class _Tolerances(NamedTuple):
     gradient: float
     change: float
 
@@ -304,16 +302,6 @@ class LBFGS(Optimizer):
         ]
         super().__init__(start, self._descents)
 
-    def restart(
-        self,
-        index: int,
-        *,
-        from_best: bool = True,
-        step_scale: float = 1.0,
-        line_search: LineSearch | None = None,
-    ) -> None:
-        """Restart an image as `Optimizer.restart` does, with another `line_search` if one is given."""
-        super().restart(index, from_best=from_best, step_scale=step_scale)
-        if line_search is not None:
-            check_choice("optimizer.line_search", line_search, get_args(LineSearch))
-            self._descents[index].line_search = line_search
+    def search_safely(self, index: int) -> None:
+        """Let an image take only steps that satisfy the strong Wolfe conditions, from its next search on."""
+        self._descents[index].line_search = "strong_wolfe"
