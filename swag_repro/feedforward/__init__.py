@@ -4,18 +4,16 @@ from swag_repro.feedforward.corpus import Corpus, Cropping, bundled_corpus, equa
 from swag_repro.feedforward.decoder import Stage, mirror_decoder, reach, reflect, stages, stride
 from swag_repro.feedforward.generators import (
     AdaIN,
-    ChannelMoments,
     Generator,
     Johnson,
     Normalization,
     blended,
 )
 from swag_repro.feedforward.stylizer import Stylizer
-from swag_repro.feedforward.training import Encoder, FeedforwardRecipe, FeedforwardTraining, MeanTerms, fitted
+from swag_repro.feedforward.training import Encoder, FeedforwardRecipe, FeedforwardTraining, MeanTerms
 
 __all__ = [
     "AdaIN",
-    "ChannelMoments",
     "Corpus",
     "Cropping",
     "Encoder",
@@ -30,7 +28,6 @@ __all__ = [
     "blended",
     "bundled_corpus",
     "equalized",
-    "fitted",
     "folders",
     "mirror_decoder",
     "reach",

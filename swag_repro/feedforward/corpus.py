@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,39 +24,26 @@ from swag_repro.training.data import Labelled, digest_of_entries
 _REMEDY = "Name a folder with image files, at any depth."
 
 
-class Files:
-    """Image files of a folder, as a dataset of one class for a `DataLoader`."""
+class Unlabelled:
+    """Images as a dataset of one class for a `DataLoader`.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = list(paths)
+    Args:
+        reads: function for each image that returns it, upright and in sRGB, or raises an `ImageError`.
+    """
+
+    def __init__(self, reads: Iterable[Callable[[], Image.Image]]) -> None:
+        self.reads = list(reads)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.reads)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """Return an image, upright and in sRGB, and its class.
+        """Return an image and its class.
 
         Raises:
             ImageError: the image can't be read.
-
-        Raises:
-            ImageError: it can't be read.
         """
-        return read_rgb(self.paths[index]), 0
-
-
-class Pictures:
-    """Pictures of a set, as a dataset of one class for a `DataLoader`."""
-
-    def __init__(self, pictures: Sequence[images.Picture]) -> None:
-        self.pictures = list(pictures)
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """Return an image and its class."""
-        return self.pictures[index].read(), 0
+        return self.reads[index](), 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +78,8 @@ def bundled_corpus(*, style: str | None = None) -> Corpus:
         check_choice("corpus.style", style, [picture.name for picture in styles])
         styles = [picture for picture in styles if picture.name == style]
     digest = digest_of_entries((picture.key, picture.sha256) for picture in (*contents, *styles))
-    return Corpus(Pictures(contents), Pictures(styles), digest)
+    contents_read, styles_read = (Unlabelled(p.read for p in part) for part in (contents, styles))
+    return Corpus(contents_read, styles_read, digest)
 
 
 def folders(*, content: str, style: str) -> Corpus:
@@ -109,7 +98,8 @@ def folders(*, content: str, style: str) -> Corpus:
         for role, (root, files) in found.items()
         for file in files
     )
-    return Corpus(Files(found["content"][1]), Files(found["style"][1]), digest)
+    contents, styles = (Unlabelled(partial(read_rgb, file) for file in files) for _, files in found.values())
+    return Corpus(contents, styles, digest)
 
 
 def _files(setting: str, path: str) -> tuple[Path, list[Path]]:

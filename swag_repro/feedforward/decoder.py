@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.modules.conv import _ConvNd
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -96,17 +96,8 @@ def _shape(node: fx.Node) -> torch.Size:
     return shape
 
 
-class Decoder(nn.Sequential):
-    """A decoder from a layer's features back to an image; see `mirror_decoder`."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return images `(B, 3, H', W')`, near [0, 1] after training, of features `(B, D, H, W)`."""
-        images: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
-        return images
-
-
-def mirror_decoder(path: Sequence[Stage], channels: int, *, norm: str) -> Decoder:
-    """Return the decoder of an encoder with these stages.
+def mirror_decoder(path: Sequence[Stage], channels: int, *, norm: str) -> nn.Sequential:
+    """Return the decoder of an encoder with these stages: features → images, near [0, 1] after training.
 
     For VGG-19 up to relu4_1 it is the paper's: nine 3×3 convolutions with reflection padding, nearest
     up-sampling in place of each pooling, ReLU behind all but the last, no normalisation.
@@ -129,7 +120,7 @@ def mirror_decoder(path: Sequence[Stage], channels: int, *, norm: str) -> Decode
         channels = stage.channels
     while not isinstance(layers[-1], nn.Conv2d):
         layers.pop()
-    return Decoder(*layers)
+    return nn.Sequential(*layers)
 
 
 def _convolution(channels_in: int, channels_out: int, kernel: tuple[int, int]) -> nn.Conv2d:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, MutableMapping, Sequence
 from itertools import product
 
 import torch
@@ -21,49 +20,43 @@ FLAT = 1e-3
 """Standard deviation of pixels below which a style is one colour: AdaIN would leave nothing of a content."""
 
 
-@dataclass(frozen=True)
-class PictureTile:
-    """A part of an image that is computed by itself.
-
-    Attributes:
-        core: the rows and columns that are kept, as slices of the image.
-        whole: the rows and columns that are computed: the core, and what the network sees around it.
-    """
-
-    core: tuple[slice, slice]
-    whole: tuple[slice, slice]
-
-    def inner(self, shrink: int = 1) -> tuple[slice, slice]:
-        """Return the core's place within `whole`, in units of `shrink` pixels."""
-        rows, columns = (
-            slice((core.start - whole.start) // shrink, (core.stop - whole.start) // shrink)
-            for core, whole in zip(self.core, self.whole, strict=True)
-        )
-        return rows, columns
+Region = tuple[slice, slice]
+"""A range of rows and a range of columns."""
 
 
-def tiles(height: int, width: int, *, size: int, margin: int) -> Iterator[PictureTile]:
-    """Yield tiles that cover an image.
+def tiles(height: int, width: int, *, size: int, margin: int) -> list[tuple[Region, Region]]:
+    """Return tiles that cover an image: the part that is kept, and what is computed for it.
 
     Args:
         height: height of the image, in pixels.
         width: width of the image, in pixels.
-        size: largest side of a core, in pixels.
-        margin: pixels computed around each core, as far as the image goes.
+        size: largest side of a part that is kept, in pixels.
+        margin: pixels computed around it, as far as the image goes.
     """
-
-    def spans(length: int) -> list[tuple[slice, slice]]:
-        starts = range(0, length, size)
-        return [
+    rows, columns = (
+        [
             (
                 slice(start, min(start + size, length)),
                 slice(max(0, start - margin), min(start + size + margin, length)),
             )
-            for start in starts
+            for start in range(0, length, size)
         ]
+        for length in (height, width)
+    )
+    return [((down[0], across[0]), (down[1], across[1])) for down, across in product(rows, columns)]
 
-    for rows, columns in product(spans(height), spans(width)):
-        yield PictureTile((rows[0], columns[0]), (rows[1], columns[1]))
+
+def within(core: Region, whole: Region) -> Region:
+    """Return the place of a tile's core among what is computed."""
+    rows, columns = (
+        slice(kept.start - all_.start, kept.stop - all_.start) for kept, all_ in zip(core, whole, strict=True)
+    )
+    return rows, columns
+
+
+def _shrunk(place: Region, by: int) -> Region:
+    rows, columns = (slice(one.start // by, one.stop // by) for one in place)
+    return rows, columns
 
 
 class Stylizer:
@@ -164,26 +157,21 @@ class Stylizer:
         """
         height, width = contents.shape[2:]
         size = max(self.stride, size // self.stride * self.stride)
-        parts = list(tiles(height, width, size=size, margin=self.margin))
+        parts = tiles(height, width, size=size, margin=self.margin)
         features: Tensor | None = None
-        for part in parts:
-            own = self.encode(contents[(..., *part.whole)])[(..., *part.inner(self.stride))]
+        for core, whole in parts:
+            own = self.encode(contents[(..., *whole)])[(..., *_shrunk(within(core, whole), self.stride))]
             if features is None:
                 shape = (len(own), own.shape[1], height // self.stride, width // self.stride)
                 features = own.new_empty(shape)
-            features[(..., *_shrunk(part.core, self.stride))] = own
+            features[(..., *_shrunk(core, self.stride))] = own
         assert features is not None
         wanted = self._blended(features, styles, alpha)
         pictures = torch.empty_like(contents)
-        for part in parts:
-            painted = self.network(wanted[(..., *_shrunk(part.whole, self.stride))])
-            pictures[(..., *part.core)] = painted[(..., *part.inner())]
+        for core, whole in parts:
+            painted = self.network(wanted[(..., *_shrunk(whole, self.stride))])
+            pictures[(..., *core)] = painted[(..., *within(core, whole))]
         return pictures
-
-
-def _shrunk(place: tuple[slice, slice], by: int) -> tuple[slice, slice]:
-    rows, columns = (slice(one.start // by, one.stop // by) for one in place)
-    return rows, columns
 
 
 def _check(generator: Generator, styles: Sequence[Style], alpha: float) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,23 +13,12 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from swag_repro.errors import check_number
 from swag_repro.feedforward.corpus import Corpus, Cropping
 from swag_repro.feedforward.generators import Generator
 from swag_repro.losses import PIXELS, Objective, Terms
 from swag_repro.networks import TappedNetwork
-from swag_repro.training.base import Loop, Machine
+from swag_repro.training.base import Loop, Machine, check_recipe
 from swag_repro.training.batches import LabelledBatch, LabelledImages, Order, loader, number
-
-BOUNDS: Mapping[str, dict[str, Any]] = {
-    "steps": {"least": 1, "whole": True},
-    "batch_size": {"least": 1, "whole": True},
-    "lr": {"above": 0},
-    "decay": {"least": 0},
-    "beta1": {"least": 0, "below": 1},
-    "beta2": {"least": 0, "below": 1},
-}
-"""The bounds of a recipe's numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +47,17 @@ class FeedforwardRecipe:
     clip: float | None
 
     def __post_init__(self) -> None:
-        for name, bounds in BOUNDS.items():
-            check_number(f"recipe.{name}", getattr(self, name), **bounds)
-        if self.clip is not None:
-            check_number("recipe.clip", self.clip, above=0, remedy="null leaves gradients as they are.")
+        check_recipe(
+            self,
+            {
+                "steps": {"least": 1, "whole": True},
+                "batch_size": {"least": 1, "whole": True},
+                "lr": {"above": 0},
+                "decay": {"least": 0},
+                "beta1": {"least": 0, "below": 1},
+                "beta2": {"least": 0, "below": 1},
+            },
+        )
 
     def optimizer(self, network: nn.Module) -> Adam:
         """Return the optimizer of all parameters."""

@@ -3,11 +3,10 @@
 from swag_repro.images.colors import grey, luminance, match_colors, match_luminance, with_luminance_of
 from swag_repro.images.files import Picture, Role, existing
 from swag_repro.images.sets import bundled, folder
-from swag_repro.images.tensors import Policy, Resize, batches, load_image, load_mask, save_png, to_pil
+from swag_repro.images.tensors import Resize, batches, load_image, load_mask, save_png, to_pil
 
 __all__ = [
     "Picture",
-    "Policy",
     "Resize",
     "Role",
     "batches",

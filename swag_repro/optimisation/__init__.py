@@ -1,6 +1,6 @@
 """The optimisation of images: the engine, its guards, its canvases and its optimisers."""
 
-from swag_repro.optimisation.canvas import Canvas, LaplacianPyramid, NormalizedPixels, Pixels, finest_level
+from swag_repro.optimisation.canvas import Canvas
 from swag_repro.optimisation.engine import Optimisation
 from swag_repro.optimisation.records import (
     Guards,
@@ -15,15 +15,11 @@ from swag_repro.optimisation.records import (
 __all__ = [
     "Canvas",
     "Guards",
-    "LaplacianPyramid",
     "Losses",
-    "NormalizedPixels",
     "Optimisation",
     "PairRecord",
     "PairStatus",
-    "Pixels",
     "Plateau",
     "Step",
     "TooLargeError",
-    "finest_level",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from swag_repro.errors import DataError, TrainingError
+from swag_repro.errors import DataError, TrainingError, check_number
 from swag_repro.memory import out_of_memory
 from swag_repro.training.batches import UNREADABLE, World, number
 
@@ -73,6 +73,19 @@ class Steps(Protocol):
 
     def scheduler(self, optimizer: Optimizer, steps: int) -> LambdaLR:
         """Return the scheduler of the learning rate, over `steps` steps in all."""
+
+
+def check_recipe(recipe: Steps, bounds: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise a `SettingError` unless the numbers of a recipe are within their bounds.
+
+    Args:
+        recipe: the recipe.
+        bounds: name → arguments of `check_number`.
+    """
+    for name, limits in bounds.items():
+        check_number(f"recipe.{name}", getattr(recipe, name), **limits)
+    if recipe.clip is not None:
+        check_number("recipe.clip", recipe.clip, above=0, remedy="null leaves gradients as they are.")
 
 
 class Loop(ABC, Generic[B]):

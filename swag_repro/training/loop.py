@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from swag_repro.errors import SettingError, check_choice, check_number
+from swag_repro.errors import SettingError, check_choice
 from swag_repro.networks.architecture import Architecture, idle_modules
-from swag_repro.training.base import Loop, Machine
+from swag_repro.training.base import Loop, Machine, check_recipe
 from swag_repro.training.batches import LabelledBatch, LabelledImages, Order, in_order, loader
 from swag_repro.training.data import Dataset, Preparation
 
@@ -22,17 +22,6 @@ Schedule = Literal["one_cycle", "cosine"]
 
 LOWEST = 0.04
 """The learning rate at which a training begins, as a part of the highest (torch's OneCycleLR)."""
-
-BOUNDS: Mapping[str, dict[str, Any]] = {
-    "epochs": {"least": 1, "whole": True},
-    "batch_size": {"least": 1, "whole": True},
-    "lr": {"above": 0},
-    "momentum": {"least": 0, "below": 1},
-    "weight_decay": {"least": 0},
-    "warmup": {"least": 0, "below": 1},
-    "label_smoothing": {"least": 0, "below": 1},
-}
-"""The bounds of a recipe's numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +59,18 @@ class ClassifierRecipe:
 
     def __post_init__(self) -> None:
         check_choice("recipe.schedule", self.schedule, get_args(Schedule))
-        for name, bounds in BOUNDS.items():
-            check_number(f"recipe.{name}", getattr(self, name), **bounds)
-        if self.clip is not None:
-            check_number("recipe.clip", self.clip, above=0, remedy="null leaves gradients as they are.")
+        check_recipe(
+            self,
+            {
+                "epochs": {"least": 1, "whole": True},
+                "batch_size": {"least": 1, "whole": True},
+                "lr": {"above": 0},
+                "momentum": {"least": 0, "below": 1},
+                "weight_decay": {"least": 0},
+                "warmup": {"least": 0, "below": 1},
+                "label_smoothing": {"least": 0, "below": 1},
+            },
+        )
         if self.nesterov and not self.momentum:
             rule = "should be false without momentum"
             raise SettingError("recipe.nesterov", rule, self.nesterov, "Change one of the two.")

@@ -5,7 +5,7 @@ import torch
 
 from swag_repro.errors import SettingError
 from swag_repro.feedforward import Stylizer, reach, stages
-from swag_repro.feedforward.stylizer import tiles
+from swag_repro.feedforward.stylizer import tiles, within
 from swag_repro.losses import Style
 from tests.feedforward.conftest import ADAIN, JOHNSON, TAPS, encoder, vgg
 
@@ -53,9 +53,9 @@ def test_a_smaller_margin_would_show(stylizer):
 
 def test_tiles_cover_each_pixel_once():
     seen = torch.zeros(50, 70)
-    for part in tiles(50, 70, size=16, margin=8):
-        seen[part.core] += 1
-        assert seen[part.whole][part.inner()].shape == seen[part.core].shape
+    for core, whole in tiles(50, 70, size=16, margin=8):
+        seen[core] += 1
+        assert seen[whole][within(core, whole)].shape == seen[core].shape
     assert (seen == 1).all()
 
 
