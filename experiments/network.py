@@ -127,11 +127,10 @@ class SmoothedExperiment(NetworkExperiment):
         return build_network(self.weights, self.architecture, self.taps)
 
     def _network(self) -> TappedNetwork:
-        tapped = TappedNetwork(
+        tapped = TappedNetwork.of(
+            self.architecture,
             self.raw_network(),
-            self.architecture.paths(self.taps),
-            mean=self.architecture.mean,
-            std=self.architecture.std,
+            self.taps,
             batchnorm=self.config.batchnorm,
             dtype=getattr(torch, self.config.precision),
             execution=self.execution,

@@ -205,6 +205,7 @@ class Softmax:
         return f"{self.name}(over={self.over}, temperature={self.temperature}{mean_one})"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Scale:
     """A scaling `factor · F`, the authors' released default since April 2021; it only re-weights a loss.
 
@@ -212,10 +213,11 @@ class Scale:
         SettingError: a factor that is not positive and finite.
     """
 
-    def __init__(self, *, factor: float, name: str = "scale") -> None:
-        check_number("smoothing.factor", factor, above=0, remedy="The authors' is 0.001.")
-        self.factor = factor
-        self.name = name
+    factor: float
+    name: str = "scale"
+
+    def __post_init__(self) -> None:
+        check_number("smoothing.factor", self.factor, above=0, remedy="The authors' is 0.001.")
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Return `features` times the factor."""
@@ -225,11 +227,11 @@ class Scale:
         return f"{self.name}(factor={_shortest_text(self.factor)})"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Log1p:
     """A logarithm `sign(F) · log(1 + |F|)`: concave, so that it compresses peaks (extension of the paper)."""
 
-    def __init__(self, *, name: str = "log1p") -> None:
-        self.name = name
+    name: str = "log1p"
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Return `features` compressed, with their sign."""
@@ -240,6 +242,7 @@ class Log1p:
         return self.name
 
 
+@dataclass(frozen=True, kw_only=True)
 class Power:
     """A concave power `sign(F) · ((|F| + ε)^p − ε^p)` with 0 < p < 1 (extension of the paper).
 
@@ -249,12 +252,14 @@ class Power:
         SettingError: an exponent outside (0, 1).
     """
 
-    EPSILON = 1e-6
+    EPSILON: ClassVar[float] = 1e-6
 
-    def __init__(self, *, exponent: float, name: str = "power") -> None:
-        check_number("smoothing.exponent", exponent, above=0, below=1, remedy="0.5 takes the square root.")
-        self.exponent = exponent
-        self.name = name
+    exponent: float
+    name: str = "power"
+
+    def __post_init__(self) -> None:
+        remedy = "0.5 takes the square root."
+        check_number("smoothing.exponent", self.exponent, above=0, below=1, remedy=remedy)
 
     def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Return `features` compressed, with their sign."""

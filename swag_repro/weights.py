@@ -115,7 +115,7 @@ class ImageNetWeights:
 
     def digest(self, architecture: Architecture) -> str:
         """Return the start of the file's SHA-256, which torchvision writes into its name."""
-        return _announced_hash(_imagenet_enum(architecture))
+        return announced_hash(cached_file(_imagenet_enum(architecture)))
 
 
 def _imagenet_enum(architecture: Architecture) -> WeightsEnum:
@@ -129,8 +129,14 @@ def _imagenet_enum(architecture: Architecture) -> WeightsEnum:
     return get_weight(architecture.imagenet)
 
 
-def _announced_hash(weights: WeightsEnum) -> str:
-    return Path(urlparse(weights.url).path).stem.rsplit("-", 1)[-1]
+def cached_file(weights: WeightsEnum) -> Path:
+    """Return the path at which torch keeps the file of these weights; the file may be missing."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+
+
+def announced_hash(file: Path) -> str:
+    """Return the start of the SHA-256 that torchvision writes into the name of a file of weights."""
+    return file.stem.rsplit("-", 1)[-1]
 
 
 @contextmanager
@@ -139,11 +145,11 @@ def _download_problems(weights: WeightsEnum) -> Iterator[None]:
 
     torchvision doesn't check a cached file.
     """
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+    cached = cached_file(weights)
     remedy = f"Fetch {weights.url} elsewhere and put it at {cached}, or use weights=random or weights=file."
     try:
         if cached.exists():
-            _check_sha256(cached, _announced_hash(weights), "weights", f"Delete {cached} and try again.")
+            _check_sha256(cached, announced_hash(cached), "weights", f"Delete {cached} and try again.")
         yield
     except (URLError, TimeoutError, ConnectionError) as error:
         raise WeightsError(

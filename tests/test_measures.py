@@ -14,19 +14,22 @@ from torch import nn
 from torchvision.models import AlexNet_Weights, resnet18, vgg16
 
 from analysis.tables import MEASURES
-from swag_repro import measures
 from swag_repro.errors import SettingError
 from swag_repro.images import bundled, load_image
-from swag_repro.measures import WeightedNetwork, check_held_out, ssim
+from swag_repro.measures import HeldOut, Measures, WeightedNetwork
 from swag_repro.measures.distances import (
     frechet_distance,
+    lpips,
     mean_over,
     read_features,
     relative_gram_distance,
     relative_sliced_wasserstein,
     shrunk,
+    ssim,
     structural_divergence,
+    why_no_lpips,
 )
+from swag_repro.measures.held_out import check_held_out
 from swag_repro.networks import Architecture, TappedNetwork
 from swag_repro.pretrained import PretrainedWeights
 from swag_repro.weights import FileWeights
@@ -311,7 +314,7 @@ def architecture(name, builder=vgg16, imagenet=None):
 
 
 def settings_of(weights=None, projections=4):
-    return measures.Measures(
+    return Measures(
         network=architecture("vgg19", imagenet="VGG19_Weights.IMAGENET1K_V1"),
         alternative=architecture("resnet18", resnet18, "ResNet18_Weights.IMAGENET1K_V1"),
         weights=weights or RandomWeights(seed=0),
@@ -455,7 +458,7 @@ def test_a_measure_that_cannot_be_had_says_why(held_out, content):
 
 
 def test_a_style_too_small_to_read_leaves_the_content_measures(network, content):
-    held_out = measures.HeldOut(
+    held_out = HeldOut(
         network=network,
         label="tiny",
         style_taps=TAPS,
@@ -485,7 +488,7 @@ def test_gradients_are_neither_needed_nor_left(held_out, content):
 
 def test_lpips_is_a_distance_or_absent_with_a_reason(content):
     images, contents = torch.stack([content, content.flip(2)]), torch.stack([content] * 2)
-    reason, distance = measures.why_no_lpips(images), measures.lpips(images, contents)
+    reason, distance = why_no_lpips(images), lpips(images, contents)
     if reason is not None:
         assert distance is None
         assert "torchmetrics" in reason or "AlexNet" in reason or "torchvision" in reason
@@ -496,18 +499,18 @@ def test_lpips_is_a_distance_or_absent_with_a_reason(content):
 
 
 def test_lpips_of_small_images_is_absent():
-    assert measures.lpips(drawn(1, 3, 30, 64), drawn(1, 3, 30, 64)) is None
-    assert "31 pixels" in measures.why_no_lpips(drawn(1, 3, 30, 64))
+    assert lpips(drawn(1, 3, 30, 64), drawn(1, 3, 30, 64)) is None
+    assert "31 pixels" in why_no_lpips(drawn(1, 3, 30, 64))
 
 
 def test_lpips_needs_torchvisions_own_file(tmp_path, monkeypatch):
     pytest.importorskip("torchmetrics")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     images = drawn(1, 3, 64, 64)
-    assert "AlexNet's weights are not at" in measures.why_no_lpips(images)
+    assert "AlexNet's weights are not at" in why_no_lpips(images)
     name = AlexNet_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[-1]
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "other"))
     (tmp_path / "other" / "checkpoints").mkdir(parents=True)
     (tmp_path / "other" / "checkpoints" / name).write_bytes(b"damaged")
-    assert "not torchvision's file" in measures.why_no_lpips(images)
-    assert measures.lpips(images, images) is None
+    assert "not torchvision's file" in why_no_lpips(images)
+    assert lpips(images, images) is None

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from swag_repro.errors import SettingError
-from swag_repro.losses import LayerLoss, Side, Style
+from swag_repro.losses import Side, Style
+from swag_repro.losses.base import LayerLoss
 from swag_repro.networks import TappedNetwork
 from swag_repro.optimisation import Losses, PairStatus, TooLargeError
 from swag_repro.smoothing import NoSmoothing

@@ -1,13 +1,12 @@
 """Style transfer in one pass: AdaIN, networks of one style, and their training."""
 
 from swag_repro.feedforward.corpus import Corpus, Cropping, bundled_corpus, equalized, folders
-from swag_repro.feedforward.decoder import Stage, mirror_decoder, reach, reflect, stages, stride
+from swag_repro.feedforward.decoder import Stage, reflect, stages
 from swag_repro.feedforward.generators import (
     AdaIN,
     Generator,
     Johnson,
     Normalization,
-    blended,
 )
 from swag_repro.feedforward.stylizer import Stylizer
 from swag_repro.feedforward.training import Encoder, FeedforwardRecipe, FeedforwardTraining, MeanTerms
@@ -25,13 +24,9 @@ __all__ = [
     "Normalization",
     "Stage",
     "Stylizer",
-    "blended",
     "bundled_corpus",
     "equalized",
     "folders",
-    "mirror_decoder",
-    "reach",
     "reflect",
     "stages",
-    "stride",
 ]

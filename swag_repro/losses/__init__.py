@@ -4,10 +4,8 @@ from swag_repro.losses.balance import MATCHES, gradient_norms, shares
 from swag_repro.losses.base import (
     PIXELS,
     Fusion,
-    LayerLoss,
     Loss,
     LossContext,
-    total_variation,
 )
 from swag_repro.losses.bn import BatchNormLoss
 from swag_repro.losses.gram import (
@@ -16,12 +14,8 @@ from swag_repro.losses.gram import (
     GramLoss,
     RobustGramLoss,
     content_distance,
-    gram_distance_in_style_basis,
-    gram_distance_to,
     largest,
-    robust_squares,
     share_of_entries,
-    takes_style_basis,
 )
 from swag_repro.losses.measured import LossMeasures
 from swag_repro.losses.mmd import GaussianMMD, LinearMMD, PolynomialMMD
@@ -51,7 +45,6 @@ __all__ = [
     "Fusion",
     "GaussianMMD",
     "GramLoss",
-    "LayerLoss",
     "LinearMMD",
     "Loss",
     "LossContext",
@@ -70,13 +63,8 @@ __all__ = [
     "Terms",
     "content_distance",
     "gradient_norms",
-    "gram_distance_in_style_basis",
-    "gram_distance_to",
     "largest",
-    "robust_squares",
     "share_of_entries",
     "shares",
     "style_weights",
-    "takes_style_basis",
-    "total_variation",
 ]

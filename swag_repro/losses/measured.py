@@ -86,13 +86,9 @@ class LossMeasures:
         Raises:
             WeightsError: weights that are not available.
         """
-        taps = chosen.architecture.style_taps[: self.layers]
-        network = TappedNetwork(
-            chosen.weights.build(chosen.architecture),
-            chosen.architecture.paths(taps),
-            mean=chosen.architecture.mean,
-            std=chosen.architecture.std,
-        )
+        architecture = chosen.architecture
+        taps = architecture.style_taps[: self.layers]
+        network = TappedNetwork.of(architecture, chosen.weights.build(architecture), taps)
         objective = Objective(
             content=Side(loss=self.content, taps={taps[-1]: 1.0}, weight=1.0),
             style=Side(loss=self.style, taps=dict.fromkeys(taps, 1 / len(taps)), weight=1.0),

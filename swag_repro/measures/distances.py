@@ -6,20 +6,20 @@ import importlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
-from torchvision.models import AlexNet_Weights, WeightsEnum
+from torchvision.models import AlexNet_Weights
 
 from swag_repro.errors import NonFiniteError
 from swag_repro.networks import TappedNetwork
 from swag_repro.runs.files import digest_of
 from swag_repro.smoothing import at_least_float32
 from swag_repro.statistics import Features, common_quantiles, gram
+from swag_repro.weights import announced_hash, cached_file
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -188,18 +188,16 @@ def why_no_lpips(images: Tensor) -> str | None:
     return _why_no_backbone(cached_file(AlexNet_Weights.IMAGENET1K_V1))
 
 
-def cached_file(weights: WeightsEnum) -> Path:
-    """Return the path at which torch keeps the file of these weights; the file may be missing."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
-
-
 @cache
 def _why_no_backbone(path: Path) -> str | None:
     if not path.is_file():
         return f"AlexNet's weights are not at {path}: put torchvision's file there"
     found = digest_of(path)
-    announced = path.stem.rsplit("-", 1)[-1]
-    return None if found.startswith(announced) else f"{path} is not torchvision's file (sha256 {found})"
+    return (
+        None
+        if found.startswith(announced_hash(path))
+        else f"{path} is not torchvision's file (sha256 {found})"
+    )
 
 
 @cache

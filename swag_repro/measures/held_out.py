@@ -246,12 +246,7 @@ class Measures:
             WeightsError: weights that are not available.
         """
         architecture, taps = chosen.architecture, chosen.architecture.style_taps
-        network = TappedNetwork(
-            chosen.weights.build(architecture),
-            architecture.paths(taps),
-            mean=architecture.mean,
-            std=architecture.std,
-        )
+        network = TappedNetwork.of(architecture, chosen.weights.build(architecture), taps)
         return HeldOut(
             network=network.to(device),
             label=str(chosen),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,7 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from swag_repro.errors import SettingError, check_choice
-from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD
+from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from swag_repro.networks.execution import Execution
 from swag_repro.networks.receptive import Field, UnboundedError, fields
 
@@ -71,6 +72,14 @@ class TappedNetwork(nn.Module):
         self.extractor = self.execution.apply(extractor)
         self.register_buffer("mean", torch.tensor(mean, dtype=dtype).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=dtype).view(3, 1, 1))
+
+    @classmethod
+    def of(
+        cls, architecture: Architecture, network: nn.Module, taps: Sequence[str], **settings: Any
+    ) -> TappedNetwork:
+        """Return a network of an architecture, read at these of its taps, with the other arguments."""
+        paths = architecture.paths(taps)
+        return cls(network, paths, mean=architecture.mean, std=architecture.std, **settings)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the activations at each tap.

@@ -56,11 +56,8 @@ class NormalizedPixels:
     std: Sequence[float]
 
     def __post_init__(self) -> None:
-        rules = {"mean": (self.mean, -math.inf, "finite numbers"), "std": (self.std, 0, "numbers above 0")}
-        for name, (values, above, what) in rules.items():
-            if len(values) != 3 or not all(above < value < math.inf for value in values):
-                rule = f"should be three {what}"
-                raise SettingError(f"canvas.{name}", rule, list(values), "One for each of R, G and B.")
+        _check_three("canvas.mean", self.mean, "One for each of R, G and B.", above=-math.inf)
+        _check_three("canvas.std", self.std, "One for each of R, G and B.", above=0)
 
     def encode(self, images: Tensor) -> Tensor:
         """Return normalised images, `(B, 3, H, W)`."""
@@ -154,9 +151,7 @@ class FourierSpectrum:
 
     def __post_init__(self) -> None:
         check_number("canvas.decay", self.decay, least=0, remedy="1 is that of photographs.")
-        if len(self.colors) != 3 or not all(0 < unit < math.inf for unit in self.colors):
-            rule = "should be three numbers above 0"
-            raise SettingError("canvas.colors", rule, list(self.colors), "One for each opponent colour.")
+        _check_three("canvas.colors", self.colors, "One for each opponent colour.", above=0)
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the half spectrum, real and imaginary: `(B, 3, H, W)` → `(B, 3, H, W // 2 + 1, 2)`."""
@@ -185,6 +180,12 @@ class FourierSpectrum:
         frequency = torch.hypot(rows[:, None], columns[None, :])
         units: Tensor = torch.pow(frequency.clamp_min(1 / max(height, width)), -self.decay)
         return units
+
+
+def _check_three(setting: str, values: Sequence[float], remedy: str, *, above: float) -> None:
+    if len(values) != 3 or not all(above < value < math.inf for value in values):
+        rule = f"should be three {'numbers above 0' if above == 0 else 'finite numbers'}"
+        raise SettingError(setting, rule, list(values), remedy)
 
 
 def finest_level(images: Tensor) -> Tensor:

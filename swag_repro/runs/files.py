@@ -183,46 +183,39 @@ def parse_yaml(text: str) -> Any:
     """
     if len(text) > LONGEST_YAML:
         raise ValueError(f"more than {LONGEST_YAML} letters")
-    _check_extent(yaml.parse(text, SafeLoader))
-    return yaml.load(text, SafeLoader)
+    _check_depth(yaml.parse(text, SafeLoader))
+    loader = SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        _check_extent(node)
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
-def _check_extent(events: Iterable[yaml.Event]) -> None:
-    """Raise a `ValueError` if the values would fill the memory or the stack of their reader."""
-    anchored: dict[str, tuple[int, int]] = {}
-    nodes: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # open nodes: anchor, values in it, height
+def _check_depth(events: Iterable[yaml.Event]) -> None:
+    """Raise a `ValueError` if a text would fill the stack of its reader."""
+    depth = 0
     for event in events:
-        if isinstance(event, yaml.CollectionStartEvent):
-            nodes.append((event.anchor, 0, 0))
-        elif isinstance(event, yaml.ScalarEvent):
-            _add(nodes, anchored, event.anchor, 1, 0)
-        elif isinstance(event, yaml.AliasEvent):
-            endless = any(event.anchor == around for around, *_ in nodes)
-            unknown = (MOST_VALUES, 0) if endless else (1, 0)  # PyYAML refuses an unknown alias
-            _add(nodes, anchored, None, *anchored.get(str(event.anchor), unknown))
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, values, height = nodes.pop()
-            _add(nodes, anchored, anchor, values + 1, height + 1)
-        if len(nodes) > DEEPEST:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
             raise ValueError(f"nested deeper than {DEEPEST}")
 
 
-def _add(
-    nodes: list[tuple[str | None, int, int]],
-    anchored: dict[str, tuple[int, int]],
-    anchor: str | None,
-    values: int,
-    height: int,
-) -> None:
-    """Add a complete node to the one around it."""
-    if anchor is not None:
-        anchored[anchor] = values, height
-    around, before, highest = nodes[-1]
-    nodes[-1] = around, before + values, max(highest, height)
-    if before + values > MOST_VALUES:
-        raise ValueError(f"more than {MOST_VALUES} values")
-    if len(nodes) + height > DEEPEST:
-        raise ValueError(f"nested deeper than {DEEPEST}")
+def _check_extent(root: yaml.Node | None) -> None:
+    """Raise a `ValueError` if the values, with aliases written out, would fill memory or stack."""
+    left = [] if root is None else [(root, 0)]
+    for _ in range(MOST_VALUES):
+        if not left:
+            return
+        node, depth = left.pop()
+        if depth > DEEPEST:
+            raise ValueError(f"nested deeper than {DEEPEST}")
+        if isinstance(node, yaml.SequenceNode):
+            left += [(item, depth + 1) for item in node.value]
+        elif isinstance(node, yaml.MappingNode):
+            left += [(part, depth + 1) for pair in node.value for part in pair]
+    raise ValueError(f"more than {MOST_VALUES} values")
 
 
 def unreadable(path: Path, error: Exception | str) -> StoreError:

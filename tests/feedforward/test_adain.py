@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from swag_repro.feedforward import Normalization, blended
+from swag_repro.feedforward import Normalization
+from swag_repro.feedforward.generators import blended
 
 PAPER = Normalization(correction=0, eps=1e-5)
 PORT = Normalization(correction=1, eps=1e-5)

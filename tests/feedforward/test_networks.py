@@ -11,16 +11,8 @@ from torchvision import models
 from experiments.building import build
 from experiments.config import checked
 from experiments.settings import CONF
-from swag_repro.feedforward import (
-    AdaIN,
-    Johnson,
-    Normalization,
-    mirror_decoder,
-    reach,
-    reflect,
-    stages,
-    stride,
-)
+from swag_repro.feedforward import AdaIN, Johnson, Normalization, reflect, stages
+from swag_repro.feedforward.decoder import mirror_decoder, reach, stride
 from swag_repro.feedforward.generators import JohnsonNetwork
 
 NORMALIZATION = Normalization(correction=0, eps=1e-5)

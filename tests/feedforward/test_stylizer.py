@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from swag_repro.errors import SettingError
-from swag_repro.feedforward import Stylizer, reach, stages
+from swag_repro.feedforward import Stylizer, stages
+from swag_repro.feedforward.decoder import reach
 from swag_repro.feedforward.stylizer import tiles, within
 from swag_repro.losses import Style
 from tests.feedforward.conftest import ADAIN, JOHNSON, TAPS, encoder, vgg

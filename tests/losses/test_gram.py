@@ -4,17 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swag_repro.errors import SettingError
-from swag_repro.losses import (
-    NORMALIZERS,
-    LossContext,
-    content_distance,
+from swag_repro.losses import NORMALIZERS, LossContext, content_distance, largest, share_of_entries
+from swag_repro.losses.base import total_variation
+from swag_repro.losses.gram import (
     gram_distance_in_style_basis,
     gram_distance_to,
-    largest,
     robust_squares,
-    share_of_entries,
     takes_style_basis,
-    total_variation,
 )
 from swag_repro.statistics import gram
 from tests.parts import GramLoss, RobustGramLoss

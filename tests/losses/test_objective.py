@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from swag_repro.errors import NonFiniteError, SettingError
-from swag_repro.losses import NORMALIZERS, Side, Style, gradient_norms, total_variation
+from swag_repro.losses import NORMALIZERS, Side, Style, gradient_norms
 from swag_repro.losses.balance import BALANCES, matched_units
+from swag_repro.losses.base import total_variation
 from swag_repro.networks import TappedNetwork
 from swag_repro.smoothing import Log1p, NoSmoothing, Power, Scale, softmax
 from tests.parts import BorrowedShares, ContentLoss, GramLoss, Objective, Softmax
