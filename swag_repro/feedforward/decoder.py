@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -70,21 +71,16 @@ def _stages_of(convolutions: Sequence[_ConvNd], shrinks: int) -> list[Stage]:
 
 def _longest_path(extractor: fx.GraphModule, modules: dict[str, nn.Module]) -> list[fx.Node]:
     """Return the path from the image to the output that passes the most convolutions."""
-    depth: dict[fx.Node, int] = {}
-    before: dict[fx.Node, fx.Node | None] = {}
+    longest: dict[fx.Node, tuple[int, list[fx.Node]]] = {}
     last = extractor.graph.output_node().all_input_nodes[0]
     for node in extractor.graph.nodes:
-        before[node] = max(node.all_input_nodes, key=depth.__getitem__, default=None)
+        before = [longest[source] for source in node.all_input_nodes]
+        depth, path = max(before, key=lambda found: found[0], default=(0, []))
         own = len(_convolutions(modules.get(str(node.target)))) if node.op == "call_module" else 0
-        depth[node] = own + (depth[before[node]] if before[node] is not None else 0)  # type: ignore[index]
+        longest[node] = depth + own, [*path, node]
         if node is last:
             break
-    path: list[fx.Node] = []
-    step: fx.Node | None = last
-    while step is not None:
-        path.append(step)
-        step = before[step]
-    return path[::-1]
+    return longest[last][1]
 
 
 def _convolutions(module: nn.Module | None) -> list[_ConvNd]:
@@ -137,10 +133,7 @@ def _convolution(channels_in: int, channels_out: int, kernel: tuple[int, int]) -
 
 def stride(path: Sequence[Stage]) -> int:
     """Return how many pixels of the image, along a side, one position of the features stands for."""
-    product = 1
-    for stage in path:
-        product *= stage.shrinks
-    return product
+    return math.prod(stage.shrinks for stage in path)
 
 
 def reach(path: Sequence[Stage]) -> int:

@@ -7,13 +7,14 @@ the peak, and must not raise another peak.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from swag_repro.errors import SettingError
 from swag_repro.networks.architecture import RESIDUAL_UNITS, Architecture, residual_units
@@ -70,14 +71,14 @@ def additions(network: nn.Module, architecture: Architecture, images: Tensor) ->
     found: dict[str, Addition] = {}
     with ExitStack() as hooks:
         for name, unit in units.items():
-            hooks.enter_context(_watch(unit, partial(found.__setitem__, name)))
+            for hook in _watch(unit, partial(found.__setitem__, name)):
+                hooks.callback(hook.remove)
         network((images - mean) / std)
     return found
 
 
-@contextmanager
-def _watch(unit: nn.Module, take: Callable[[Addition], None]) -> Iterator[None]:
-    """Hand over what the unit adds in each forward pass within the context."""
+def _watch(unit: nn.Module, take: Callable[[Addition], None]) -> list[RemovableHandle]:
+    """Hand over what the unit adds in each forward pass until the hooks, which are returned, are removed."""
     projection = getattr(unit, "downsample", None)
     project: Callable[[Tensor], Tensor | float] = nn.Identity() if projection is None else projection
     seen: dict[str, Tensor] = {}
@@ -95,16 +96,11 @@ def _watch(unit: nn.Module, take: Callable[[Addition], None]) -> Iterator[None]:
         whole = shortcut if isinstance(shortcut, Tensor) else torch.zeros_like(branch)
         take(Addition(whole, branch))
 
-    handles = [
+    return [
         unit.register_forward_pre_hook(before),
         unit.get_submodule(last).register_forward_hook(at_branch),
         unit.register_forward_hook(after),
     ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 # Peaks below this part of the largest are rounding and are left out.

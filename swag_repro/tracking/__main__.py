@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from swag_repro.errors import StoreError, UserError
 from swag_repro.program import Parser, ended
@@ -113,8 +112,8 @@ def _rebuilt(record: RunRecord, store: Store) -> str:
         return "rebuilt"
 
 
-def _say(text: str, to: TextIO | None = None) -> None:
-    print(text, file=to, flush=True)
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

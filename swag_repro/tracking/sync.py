@@ -24,9 +24,8 @@ from swag_repro.runs.files import clear
 from swag_repro.runs.records import RunRecord
 from swag_repro.runs.store import Store
 from swag_repro.tracking.about import About
-from swag_repro.tracking.environment import environment
 from swag_repro.tracking.shown import replay, show
-from swag_repro.tracking.tracker import COMPLETE, Tracker, log_in, open_run, synced
+from swag_repro.tracking.tracker import COMPLETE, Tracker, environment, line_of, log_in, open_run, synced
 
 if TYPE_CHECKING:
     import wandb
@@ -158,7 +157,7 @@ class Server:
             self._entity = self._api.default_entity
         except Exception as error:  # W&B passes on errors of any kind from its parts
             remedy = "Check the network, WANDB_BASE_URL and the key (`wandb login` stores one)."
-            raise TrackingError("W&B's server", "should answer", _line_of(error), remedy) from error
+            raise TrackingError("W&B's server", "should answer", line_of(error), remedy) from error
 
     def points(self, about: About) -> list[dict[str, Any]] | None:
         """Return the whole history that the server has of a run; None if it does not know the run.
@@ -186,7 +185,7 @@ class Server:
         except Exception as error:  # W&B passes on errors of any kind from its parts
             if "Could not find run" in str(error):
                 return None
-            raise TrackingError(path, "should be read", _line_of(error), "Try again later.") from error
+            raise TrackingError(path, "should be read", line_of(error), "Try again later.") from error
 
     def send(self, logs: Sequence[Path]) -> None:
         """Upload logs by `wandb sync`, which marks them, and prints what becomes of them."""
@@ -204,11 +203,6 @@ class Server:
         return {
             f"WANDB_X_{kind}_RETRY_{name}": str(limit) for kind in kinds for name, limit in limits.items()
         }
-
-
-def _line_of(error: Exception) -> str:
-    """Return an error's type and message, in one line."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 class Remainder(Tracker):
