@@ -113,7 +113,8 @@ def _rebuilt(record: RunRecord, store: Store) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
