@@ -254,7 +254,7 @@ def _grid(overrides: Sequence[str], entry: str) -> Grid:
 
 def _cell(overrides: list[str], composer: Composer, entry: str, common: frozenset[str]) -> Cell:
     composed = composer(overrides)
-    config: Any = OmegaConf.to_container(checked(composed, entry))
+    config = checked(composed, entry).plain
     return Cell(tuple(overrides), config, entry, common, _interpolated(composed))
 
 

@@ -3,42 +3,70 @@
 from __future__ import annotations
 
 import inspect
-import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.utils import get_object
 from torch import nn
 from torchvision.models.feature_extraction import get_graph_node_names
 
+from experiments.config import SEEN, Config, fits, in_words
 from swag_repro.errors import SettingError, UserError
 from swag_repro.networks import Architecture
 from swag_repro.weights import Weights
 
-SEEN = "conf/ shows the keys and their values."
+T = TypeVar("T")
 
 
-def build(node: DictConfig) -> Any:
+def build(node: Config) -> Any:
     """Return the object that the node's `_target_` makes from plain values.
 
     Raises:
-        UserError: The target refuses its arguments, or does not take them.
+        SettingError: The target does not exist, does not take an argument, or an argument has another type.
+        UserError: The target refuses its arguments.
     """
-    key = str(node._get_full_key(None)) or "config"
-    if "_target_" not in node:
+    key = node.key or "config"
+    if "_target_" not in node.plain:
         raise SettingError(f"{key}._target_", "should be given", "nothing", SEEN)
-    _check_arguments(OmegaConf.to_container(node), key)
+    return _built(node.plain, key)
+
+
+def make(target: Callable[..., T], node: Config) -> T:
+    """Return what a class or function makes from a node that has no `_target_`.
+
+    Raises:
+        UserError: The same as for `build`.
+    """
+    return _call(target, node.plain, node.key)
+
+
+def _built(value: Any, key: str) -> Any:
+    """Return a node or value in which each `_target_` has made its object."""
+    match value:
+        case {"_target_": target}:
+            return _call(_found(target, f"{key}._target_"), value, key)
+        case dict():
+            return {name: _built(item, f"{key}.{name}") for name, item in value.items()}
+        case list():
+            return [_built(item, f"{key}.{index}") for index, item in enumerate(value)]
+    return value
+
+
+def _call(target: Callable[..., T], node: Mapping[str, Any], key: str) -> T:
+    """Return what a target makes from the arguments of a node, after a check of their names and types."""
+    given = {name: value for name, value in node.items() if name not in HYDRAS}
+    _check_arguments(declared(target), given, key)
+    arguments = {name: _built(value, f"{key}.{name}") for name, value in given.items()}
     try:
-        return instantiate(node, _convert_="all")
-    except (InstantiationException, OmegaConfBaseException, TypeError, ValueError, AttributeError) as error:
-        if own := next((one for one in (error, error.__cause__) if isinstance(one, UserError)), None):
-            raise own from None
-        rule = f"should be arguments that {node.get('_target_')} takes"
+        made: Any = partial(target, **arguments) if node.get("_partial_") else target(**arguments)
+    except UserError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        rule = f"should be arguments that {target.__module__}.{target.__qualname__} takes"
         raise SettingError(key, rule, str(error).splitlines()[0], SEEN) from error
+    return made  # type: ignore[no-any-return]
 
 
 def build_network(
@@ -122,88 +150,71 @@ def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[s
 
 # --- Types ------------------------------------------------------------------------------------------------
 
+HYDRAS = ("_target_", "_partial_")
+"""The keys that say what to do with the others of a node; Hydra's `instantiate` reads them, too."""
 
-def _check_arguments(node: Any, key: str) -> None:
-    """Raise unless each `_target_` declares every argument of its node, and each value has its type.
 
-    Raises:
-        SettingError: An argument is unknown, or its value has another type.
+class Declared(NamedTuple):
+    """The parameters of a class or function.
+
+    Attributes:
+        names: Their names.
+        types: Their annotated types.
+        takes_any: Whether it takes any other argument.
     """
-    for name, value in _children(node):
-        if isinstance(value, Mapping | list):
-            _check_arguments(value, f"{key}.{name}")
-    if not isinstance(node, Mapping) or "_target_" not in node:
-        return
-    parameters, hints, takes_any = declared(str(node["_target_"]), key)
-    for name, value in node.items():
-        if name in HYDRAS or (name not in parameters and takes_any):
-            continue
-        if name not in parameters:
-            known = ", ".join(one for one in parameters if one != "self")
+
+    names: Sequence[str]
+    types: Mapping[str, Any]
+    takes_any: bool
+
+
+@cache
+def declared(target: Callable[..., Any]) -> Declared:
+    """Return the parameters of a class or function."""
+    try:
+        parameters = inspect.signature(target).parameters
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError, ValueError):  # its annotations are for type checkers only
+        return Declared((), {}, takes_any=True)
+    kinds = [parameter.kind for parameter in parameters.values()]
+    return Declared(tuple(parameters), hints, inspect.Parameter.VAR_KEYWORD in kinds)
+
+
+def declared_type(target: str, argument: str) -> Any:
+    """Return the annotated type of an argument of the class or function at a path; `Any` if it has none."""
+    return declared(_found(target, "config")).types.get(argument, Any)
+
+
+def _found(target: Any, key: str) -> Callable[..., Any]:
+    """Return the class or function at a path."""
+    try:
+        found: Callable[..., Any] = get_object(str(target))
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        rule = "should be the path of a class or function"
+        raise SettingError(key, rule, repr(target), SEEN) from error
+    return found
+
+
+def _check_arguments(of: Declared, given: Mapping[str, Any], key: str) -> None:
+    """Raise unless the target takes these arguments, each with its type."""
+    for name, value in given.items():
+        if name not in of.names and not of.takes_any:
+            known = ", ".join(of.names)
             raise SettingError(
                 f"{key}.{name}", f"should be one of {known}", "an unknown key", "Leave it out."
             )
-        hint = hints.get(name, Any)
+        hint = of.types.get(name, Any)
         if not (_is_built(value) and not _is_plain(hint)) and not fits(value, hint):
-            raise SettingError(f"{key}.{name}", f"should be {_in_words(hint)}", repr(value), SEEN)
-
-
-HYDRAS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
-"""The keys that Hydra itself reads."""
-
-
-def _in_words(hint: Any) -> str:
-    """Return a type as annotations write it: `float | None`."""
-    if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
-    return hint.__name__ if inspect.isclass(hint) else str(hint).replace("collections.abc.", "")
-
-
-def _children(node: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        yield from ((str(name), value) for name, value in node.items())
-    elif isinstance(node, list):
-        yield from ((str(index), value) for index, value in enumerate(node))
+            words = in_words(hint) if _is_plain(hint) else str(getattr(hint, "__name__", hint))
+            raise SettingError(f"{key}.{name}", f"should be {words}", repr(value), SEEN)
 
 
 def _is_built(value: Any) -> bool:
-    """Return whether Hydra makes an object of this value, or of each item in it."""
-    if not isinstance(value, Mapping | list) or not value:
+    """Return whether an object is made of this value, or of each item in it."""
+    if not isinstance(value, dict | list) or not value:
         return False
-    return "_target_" in value or all(_is_built(item) for _, item in _children(value))
-
-
-def declared(target: str, key: str = "config") -> tuple[set[str], dict[str, Any], bool]:
-    """Return a target's parameter names, their annotated types, and whether it takes any other argument."""
-    try:
-        found = get_object(target)
-        signature = inspect.signature(found)
-        hints = get_type_hints(found.__init__ if inspect.isclass(found) else found)
-    except (ImportError, AttributeError, NameError, TypeError, ValueError) as error:
-        if isinstance(error, NameError | TypeError):  # its annotations are for type checkers only
-            return set(), {}, True
-        rule = "should be the path of a class or function"
-        raise SettingError(f"{key}._target_", rule, repr(target), SEEN) from error
-    kinds = [parameter.kind for parameter in signature.parameters.values()]
-    return set(signature.parameters), hints, inspect.Parameter.VAR_KEYWORD in kinds
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Return whether a plain value of YAML has the annotated type; an integer counts as a float."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(fits(value, one) for one in inner)
-    if origin is Literal:
-        return value in inner
-    if origin is not None:
-        return _fits_collection(value, origin, inner)
-    if hint in (int, float):
-        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
-    if hint in (None, type(None)):
-        return value is None
-    if hint in (bool, str, list, dict):
-        return isinstance(value, hint)
-    return hint in (Any, object) or not inspect.isclass(hint)  # a plain value is no instance of our classes
+    items = value.values() if isinstance(value, dict) else value
+    return "_target_" in value or all(map(_is_built, items))
 
 
 def _is_plain(hint: Any) -> bool:
@@ -212,13 +223,3 @@ def _is_plain(hint: Any) -> bool:
     if origin is Literal or hint in (bool, int, float, str, None, type(None)):
         return True
     return origin is not Callable and bool(inner) and all(_is_plain(one) for one in inner if one is not ...)
-
-
-def _fits_collection(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
-    if origin is Callable:
-        return False
-    if issubclass(origin, Mapping):
-        return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
-    if issubclass(origin, Sequence):
-        return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
-    return True

@@ -1,451 +1,165 @@
-"""The types of the configs. Every entry point checks the config that Hydra composes against them.
+"""The config of a cell: its values, and the check of their types.
+
+`conf/` is the schema. A setting takes values of the type of its default there; `TYPES` names those that take
+others. A node with a `_target_`, or of `OWNED`, holds the arguments of a class or function: when
+`experiments.building` makes it, its signature says their types.
 
 This module imports no torch, so `analysis` can check configs as the experiments do.
 """
 
 from __future__ import annotations
 
-import math
+import inspect
 import os
-import pickle
+import types
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import reduce
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin
 
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from experiments.complaints import complaint
-from swag_repro.errors import SettingError, check_choice
-
-PRECISIONS = ("float64", "float32", "bfloat16", "float16")
-"""The precisions of a network, by torch's names."""
-
-RETRIES = ("retry", "always", "never")
-"""The choices for runs that have failed before."""
-
-
-@dataclass
-class NetworkConfig:
-    """`conf/network`: arguments of `swag_repro.networks.Architecture`."""
-
-    _target_: str = MISSING
-    name: str = MISSING
-    label: str = MISSING
-    builder: dict[str, Any] = MISSING
-    taps: dict[str, str] = MISSING
-    style_taps: list[str] = MISSING
-    hypercolumn_taps: list[str] | None = None
-    content_tap: str = MISSING
-    statistic_taps: list[str] = MISSING
-    shortcut: Any = None
-    imagenet: str | None = None
-    head: list[str] = field(default_factory=list)
-    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
-    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
-
-
-@dataclass
-class ImagesConfig:
-    """`conf/images`: where the images come from and how they are resized."""
-
-    name: str = MISSING
-    source: dict[str, Any] = MISSING
-    size: int = MISSING
-    resize: str = MISSING
-    interpolation: str = MISSING
-    path: str | None = None
-
-
-@dataclass
-class Tracking:
-    """`conf/tracking`: arguments of `swag_repro.tracking`, and how often pictures are sent to W&B."""
-
-    mode: str = MISSING
-    project: str = MISSING
-    entity: str | None = None
-    tags: list[str] = field(default_factory=list)
-    timeout: float = MISSING
-    every: int = MISSING
-
-
-@dataclass
-class Compute:
-    """The device of a cell. Results depend on `tf32` alone, which the settings of earlier runs lack."""
-
-    device: str = MISSING
-    threads: int | None = None
-    tf32: bool | None = None
-
-
-@dataclass
-class Batched(Compute):
-    """The device of a network, and the number of images that it takes at once."""
-
-    batch_size: Any = MISSING
-
-
-@dataclass
-class Sweeping:
-    """`conf/sweep`: how a multirun is computed; no result depends on it."""
-
-    workers: int | None = None
-    max_cells: int = MISSING
-    failed: str = MISSING
-    dry_run: bool = MISSING
-
-
-@dataclass
-class Frame:
-    """The settings that every entry point's config has."""
-
-    tracking: Tracking = MISSING
-    sweep: Sweeping = MISSING
-    compute: Compute = MISSING
-    entry: str = MISSING
-    name: str = MISSING
-    output: str = MISSING
-    force: bool = MISSING
-    progress: bool = MISSING
-
-
-@dataclass
-class Config(Frame):
-    """The settings of every entry point that runs a network of `conf/network`."""
-
-    network: NetworkConfig = MISSING
-    weights: dict[str, Any] = MISSING
-
-
-@dataclass
-class UnitsConfig(Config):
-    """All of `conf/measure_units.yaml`."""
-
-    compute: Batched = MISSING
-    images: ImagesConfig = MISSING
-
-
-@dataclass
-class MeasureConfig(UnitsConfig):
-    """All of `conf/measure_activations.yaml`."""
-
-    smoothing: dict[str, Any] = MISSING
-    batchnorm: str = MISSING
-    precision: str = MISSING
-
-
-@dataclass
-class ObjectiveConfig:
-    """`conf/objective`: what a stylisation minimises, see `swag_repro.losses.Objective`."""
-
-    name: str = MISSING
-    label: str = MISSING
-    style: dict[str, Any] = MISSING
-    content: dict[str, Any] = MISSING
-    content_weight: float = MISSING
-    style_weight: float = MISSING
-    total_variation_weight: float = MISSING
-    balance: str = MISSING
-    like: dict[str, Any] | None = None
-    match: str = MISSING
-    taps: str = MISSING
-    content_taps: str = MISSING
-    tap_weights: Any = MISSING
-    layers: int | None = None
-    content_layer: int | None = None
-    content_decay: float = MISSING
-    smoothed_deepest: int | None = None
-    smoothed_taps: str | None = None
-    smoothed_content: bool = MISSING
-
-
-@dataclass
-class ArmConfig:
-    """`conf/arm`: the name that figures give to a choice of smoothing and weights."""
-
-    name: str = MISSING
-    label: str = MISSING
-
-
-@dataclass
-class Stop:
-    """The rule by which a pair ends before its last step, see `swag_repro.optimisation.Plateau`."""
-
-    change: float | None = None
-    every: int = MISSING
-    of: str = MISSING
-
-
-@dataclass
-class Keep:
-    """The files that a stylisation writes while it runs."""
-
-    checkpoint_seconds: float = MISSING
-    every: int = MISSING
-    animation: bool = MISSING
-
-
-@dataclass
-class GuardsConfig:
-    """The arguments of `swag_repro.optimisation.Guards`."""
-
-    explosion: float = MISSING
-    patience: int = MISSING
-    recoveries: int = MISSING
-    step_scale: float = MISSING
-
-
-@dataclass
-class ExecutionConfig:
-    """The arguments of `swag_repro.networks.Execution`."""
-
-    fold_batchnorm: bool = MISSING
-    in_place: bool = MISSING
-    channels_last: bool = MISSING
-    autocast: Any = None
-    checkpoints: bool = MISSING
-
-
-@dataclass
-class StylizeConfig(MeasureConfig):
-    """All of `conf/stylize.yaml`."""
-
-    save: str | None = None
-    content: Any = None
-    style: Any = None
-    pairing: str = MISSING
-    style_weights: Any = None
-    masks: Any = None
-    feather: float = MISSING
-    color: str = MISSING
-    objective: ObjectiveConfig = MISSING
-    optimizer: dict[str, Any] = MISSING
-    canvas: dict[str, Any] = MISSING
-    transformations: dict[str, Any] | None = None
-    start: str = MISSING
-    start_noise: float = MISSING
-    seed: int = MISSING
-    steps: Any = MISSING
-    evaluations: Any = None
-    result: str = MISSING
-    stop: Stop = MISSING
-    scales: list[float] = MISSING
-    last_step_scale: float = MISSING
-    coarsest: int = MISSING
-    mean_one: bool = MISSING
-    demystifying_units: str = MISSING
-    tile: int | None = None
-    guards: GuardsConfig = MISSING
-    execution: ExecutionConfig = MISSING
-    measures: dict[str, Any] = MISSING
-    measured_steps: list[int] = MISSING
-    shares: str = MISSING
-    arm: ArmConfig | None = None
-    keep: Keep = MISSING
-
-
-@dataclass
-class DataConfig:
-    """`conf/data`: labelled images, and arguments of `swag_repro.training.Preparation`."""
-
-    name: str = MISSING
-    source: dict[str, Any] = MISSING
-    path: str | None = None
-    size: int = MISSING
-    crop: str = MISSING
-    flip: bool = MISSING
-
-
-@dataclass
-class TrainingConfig(Compute):
-    """The device and workers of a training; no result depends on them."""
-
-    workers: int | None = None
-    keep_images: bool = MISSING
-    compile: bool = MISSING
-
-
-@dataclass
-class TrainConfig(Config):
-    """All of `conf/train_classifier.yaml`."""
-
-    compute: TrainingConfig = MISSING
-    data: DataConfig = MISSING
-    recipe: dict[str, Any] = MISSING
-    seed: int = MISSING
-    precision: str = MISSING
-    snapshots: list[float] = MISSING
-    checkpoint_seconds: float = MISSING
-
-
-@dataclass
-class CorpusConfig:
-    """`conf/corpus`: the contents and styles on which a network is trained."""
-
-    name: str = MISSING
-    source: dict[str, Any] = MISSING
-    content: str | None = None
-    style: str | None = None
-
-
-@dataclass
-class CropConfig:
-    """The arguments of `swag_repro.feedforward.Cropping`."""
-
-    short: int = MISSING
-    size: int = MISSING
-    look: str = MISSING
-    style: str | None = None
-
-
-@dataclass
-class TrainFeedforwardConfig(Config):
-    """All of `conf/train_feedforward.yaml`."""
-
-    compute: TrainingConfig = MISSING
-    images: ImagesConfig = MISSING
-    smoothing: dict[str, Any] = MISSING
-    batchnorm: str = MISSING
-    precision: str = MISSING
-    mean_one: bool = MISSING
-    content: Any = None
-    style: Any = None
-    pairing: str = MISSING
-    objective: ObjectiveConfig = MISSING
-    generator: dict[str, Any] = MISSING
-    corpus: CorpusConfig = MISSING
-    crop: CropConfig = MISSING
-    padding: str = MISSING
-    recipe: dict[str, Any] = MISSING
-    seed: int = MISSING
-    measures: dict[str, Any] = MISSING
-    snapshots: list[float] = MISSING
-    shown: list[float] = MISSING
-    checkpoint_seconds: float = MISSING
-    arm: ArmConfig | None = None
-
-
-@dataclass
-class TransferConfig(Frame):
-    """All of `conf/transfer.yaml`."""
-
-    save: str | None = None
-    compute: Batched = MISSING
-    images: ImagesConfig = MISSING
-    run: str = MISSING
-    content: Any = None
-    style: Any = None
-    pairing: str = MISSING
-    style_weights: Any = None
-    masks: Any = None
-    feather: float = MISSING
-    color: str = MISSING
-    alpha: float = MISSING
-    tile: int | None = None
-    precision: str = MISSING
-    measures: dict[str, Any] = MISSING
-
-
-@dataclass
-class Sought:
-    """The arguments of `experiments.searching.space.SearchObjective`, except its name."""
-
-    query: str = MISSING
-    aggregate: str = MISSING
-    direction: str = MISSING
-
-
-@dataclass
-class SearchGroupConfig:
-    """`conf/search`: what is searched, by which sampler, and how long. Trials have their own config."""
-
-    name: str = MISSING
-    trials: int = MISSING
-    seed: int = MISSING
-    startup: int = MISSING
-    show: bool = MISSING
-    overrides: list[str] = MISSING
-    space: dict[str, Any] = MISSING
-    objectives: dict[str, Sought] = MISSING
-
-
-GROUPS = (
-    "network", "weights", "smoothing", "images", "data", "recipe", "generator", "corpus", "tracking", "sweep",
-    "compute",
-)  # fmt: skip
-"""The nodes that must not be null in a config that has them."""
-
-SCHEMAS = {
-    "measure_activations": MeasureConfig,
-    "measure_units": UnitsConfig,
-    "stylize": StylizeConfig,
-    "train_classifier": TrainConfig,
-    "train_feedforward": TrainFeedforwardConfig,
-    "transfer": TransferConfig,
+from experiments.settings import CONF, Setting, choices, known_keys, settings_of
+from swag_repro.errors import SettingError
+from swag_repro.program import did_you_mean
+from swag_repro.runs.files import SafeLoader
+
+TYPES: dict[str, Any] = {
+    "arm": dict | None,
+    "compute.batch_size": int | Literal["auto"],
+    "compute.device": str,
+    "compute.tf32": bool | None,  # older trainings lack it
+    "compute.threads": int | None,
+    "compute.workers": int | None,
+    "content": str | list[str] | None,
+    "corpus.content": str | None,
+    "corpus.style": str | None,
+    "crop.style": str | None,
+    "data.path": str | None,
+    "evaluations": int | list[int] | None,
+    "images.path": str | None,
+    "masks": str | list[Any] | None,
+    "measured_steps": list[int],
+    "objective.content_layer": int | None,
+    "objective.layers": int | None,
+    "objective.like": dict | None,
+    "objective.smoothed_deepest": int | None,
+    "objective.smoothed_taps": str | None,
+    "objective.tap_weights": float | list[float],
+    "precision": Literal["float64", "float32", "bfloat16", "float16"],
+    "save": str | None,
+    "search.objectives": dict,
+    "search.space": dict,
+    "seed": int,
+    "snapshots": list[float],
+    "steps": int | list[int],
+    "style": str | list[str] | None,
+    "style_weights": float | list[Any] | None,
+    "sweep.failed": Literal["retry", "always", "never"],
+    "sweep.workers": int | None,
+    "tile": int | None,
+    "tracking.entity": str | None,
+    "tracking.project": str,
+    "tracking.tags": list[str],
+    "transformations": dict | None,
 }
-"""The schema of each config, by the config's name, which is the name of its entry point."""
+"""The types of settings whose default does not tell theirs."""
 
-BATCHES_SETTLED_BY_RUN = frozenset({"stylize"})
-"""The configs whose `compute.batch_size` may be `auto`."""
+OWNED = {
+    "execution": "swag_repro.networks.Execution",
+    "guards": "swag_repro.optimisation.Guards",
+    "stop": "swag_repro.optimisation.Plateau",
+}
+"""The nodes without a `_target_` that are the arguments of a class."""
+
+LEFT_OUT: dict[str, Any] = {
+    "hypercolumn_taps": None,
+    "shortcut": None,
+    "imagenet": None,
+    "head": [],
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+"""The settings that a file of `conf/network` may leave out, and the values that run ids cover then."""
+
+SEEN = "conf/ shows the keys and their values."
 
 
-def checked(composed: DictConfig, name: str) -> DictConfig:
-    """Return a config of `conf/` with its types and resolved interpolations.
+@dataclass(frozen=True)
+class Config:
+    """A node of a checked config; its settings are its attributes, too.
+
+    Attributes:
+        plain: Its values, in plain containers.
+        key: Its dotted key; empty for the whole config.
+    """
+
+    plain: dict[str, Any]
+    key: str = ""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in self.plain:
+            raise AttributeError(name)
+        value = self.plain[name]
+        return Config(value, _below(self.key, name)) if isinstance(value, dict) else value
+
+    def __bool__(self) -> bool:
+        return bool(self.plain)
+
+    def select(self, key: str) -> Any:
+        """Return the value of a dotted key; None if there is none."""
+        found: Any = self
+        for name in key.split("."):
+            found = getattr(found, name, None)
+        return found
+
+
+def checked(composed: DictConfig | Mapping[str, Any], name: str) -> Config:
+    """Return a config of `conf/` whose values have their types, with interpolations resolved.
 
     Args:
-        composed: The config that Hydra composed.
-        name: The config's name, a key of `SCHEMAS`.
+        composed: The config that Hydra composed, or a plain one without interpolations.
+        name: The config's name, which is the name of its entry point.
 
     Raises:
         SettingError: A key is unknown, a value has the wrong type, or a mandatory value is missing.
     """
-    config = _with_types(composed, SCHEMAS[name])
-    for group in GROUPS:
-        if group in config and OmegaConf.select(config, group) is None:
-            raise SettingError(group, "should be a choice of its group", "null", f"conf/{group} shows them.")
-    if config.entry != name:
+    plain = _resolved(composed)
+    if isinstance(network := plain.get("network"), dict):
+        plain["network"] = {**LEFT_OUT, **network}
+    config = _typed(plain, types_of(name), "")
+    if config["entry"] != name:
         rule = f"should be an experiment of {name}.py"
-        raise SettingError("experiment", rule, f"one of {config.entry}.py", f"Use {config.entry}.py.")
-    _check_numbers(config)
-    _check_compute(config.compute, auto=name in BATCHES_SETTLED_BY_RUN)
-    check_choice("sweep.failed", config.sweep.failed, RETRIES)
-    if "precision" in config:
-        check_choice("precision", config.precision, PRECISIONS)
-    return config
+        raise SettingError("experiment", rule, f"one of {config['entry']}.py", f"Use {config['entry']}.py.")
+    return Config(config)
 
 
-def checked_search(node: DictConfig) -> SearchGroupConfig:
-    """Return `search` of `conf/search.yaml` with its types.
+def checked_search(node: DictConfig) -> Config:
+    """Return `search` of `conf/search.yaml`: what is searched, by which sampler, and how long.
 
     Raises:
         SettingError: The same as for `checked`.
     """
-    search: SearchGroupConfig = OmegaConf.to_object(_with_types(node, SearchGroupConfig, "search."))  # type: ignore[assignment]
-    return search
+    return Config(_typed(_resolved(node, "search"), types_of("search")["search"], "search"), "search")
 
 
-def _with_types(composed: DictConfig, schema: type, below: str = "") -> DictConfig:
-    """Return a node with its types and resolved interpolations; `below` precedes its keys in messages."""
-    try:
-        _check_given(OmegaConf.to_container(composed, resolve=False), below)
-        plain = at_home(OmegaConf.to_container(composed, resolve=True))
-        _check_text(plain)
-        config = _merge(schema, plain)
-        given = OmegaConf.to_container(config)
-        _check_given(given, below)  # an override may have deleted values
-        _check_switches(plain, given)
-    except InterpolationResolutionError as error:
-        raise complaint(error) from error
-    except OmegaConfBaseException as error:
-        raise SettingError(
-            f"{below}{error.full_key or 'config'}",
-            "should be a known key with a value of its type",
-            str(error).splitlines()[0],
-            "conf/ shows the keys and their values.",
-        ) from error
-    return config
+def _resolved(composed: DictConfig | Mapping[str, Any], key: str = "") -> dict[str, Any]:
+    """Return a node in plain containers, without interpolations and with a value for each mandatory key."""
+    plain: Any = composed
+    if OmegaConf.is_config(composed):
+        try:
+            _check_given(OmegaConf.to_container(composed, resolve=False), key)
+            plain = OmegaConf.to_container(composed, resolve=True)
+        except OmegaConfBaseException as error:
+            raise complaint(error) from error
+    plain = at_home(plain)
+    _check_text(plain, key)
+    return plain  # type: ignore[no-any-return]
 
 
 def at_home(value: Any) -> Any:
@@ -460,122 +174,188 @@ def at_home(value: Any) -> Any:
     return value
 
 
-_last: dict[type, tuple[Any, bytes]] = {}
-"""The last plain config of each schema, and its typed config, pickled, because unpickling copies quickly."""
+def _below(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
 
 
-def _merge(schema: type, plain: Any) -> DictConfig:
-    """Return the config with the types of its schema.
-
-    Merging takes about 20 ms, most of a cell's time beside its computation. The cells of a sweep differ in
-    few values, so these are set in a copy of the last config.
-    """
-    config = _changed_copy(schema, plain) or OmegaConf.unsafe_merge(OmegaConf.structured(schema), plain)
-    _last[schema] = (plain, pickle.dumps(config))
-    return config  # type: ignore[return-value]
-
-
-def _changed_copy(schema: type, plain: Any) -> DictConfig | None:
-    """Return the last config with the changed values; None if more has changed, or a value does not fit."""
-    before, typed = _last.get(schema, (None, b""))
-    changes = _changes(before, plain)
-    if changes is None:
-        return None
-    config: DictConfig = pickle.loads(typed)
-    try:
-        for (*path, name), value in changes:
-            reduce(lambda node, key: node[key], path, config)[name] = value
-    except OmegaConfBaseException:
-        return None
-    return config
-
-
-Change: TypeAlias = tuple[tuple[str, ...], str | int | float]
-"""The parts of a dotted key, and the key's new value."""
-
-
-def _changes(before: Any, now: Any, path: tuple[str, ...] = ()) -> list[Change] | None:
-    """Return the values that differ; None if keys, lists or nulls differ."""
-    if not isinstance(before, dict) or not isinstance(now, dict):
-        kinds = (str, int, float)
-        if repr(before) == repr(now):
-            return []
-        return [(path, now)] if isinstance(before, kinds) and isinstance(now, kinds) else None
-    if list(before) != list(now):
-        return None
-    parts = [_changes(before[key], value, (*path, key)) for key, value in now.items()]
-    if None in parts:
-        return None
-    return [change for part in parts for change in part or ()]
-
-
-def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def _values(node: Any, key: str) -> Iterator[tuple[str, Any]]:
     """Yield all values below a node with their dotted keys, also those in lists."""
     if not isinstance(node, dict | list):
         yield key, node
         return
     for name, value in node.items() if isinstance(node, dict) else enumerate(node):
-        yield from _values(value, f"{key}.{name}" if key else str(name))
+        yield from _values(value, _below(key, name))
 
 
-def _check_given(config: Any, below: str = "") -> None:
-    """Raise if a mandatory value is missing, and name it.
-
-    `OmegaConf.missing_keys` would stop at an interpolation that refers to it.
-    """
-    for key, value in _values(config):
+def _check_given(config: Any, key: str) -> None:
+    """Raise if a mandatory value is missing, and name it; an interpolation may refer to it."""
+    for at, value in _values(config, key):
         if value == "???":
-            name = f"{below}{key}"
-            raise SettingError(name, "should be given", "nothing", f"Add {name}=... to the command.")
+            raise _missing(at)
 
 
-def _check_text(config: Any) -> None:
+def _missing(key: str) -> SettingError:
+    return SettingError(key, "should be given", "nothing", f"Add {key}=... to the command.")
+
+
+def _check_text(config: Any, key: str) -> None:
     """Raise if a text can't be stored in a file, or a name holds signs that a terminal should not print.
 
     The names of files may hold bytes that are not text.
     """
-    for key, value in _values(config):
-        if key.rpartition(".")[2] == "name" and any(unicodedata.category(c) == "Cc" for c in str(value)):
-            raise SettingError(key, "should have no control characters", ascii(value), "Leave them out.")
-        if key.rpartition(".")[2] == "name" and value == "":
-            raise SettingError(key, "should have a letter", "''", "Leave it out for the default.")
+    for at, value in _values(config, key):
+        if at.rpartition(".")[2] == "name" and any(unicodedata.category(c) == "Cc" for c in str(value)):
+            raise SettingError(at, "should have no control characters", ascii(value), "Leave them out.")
+        if at.rpartition(".")[2] == "name" and value == "":
+            raise SettingError(at, "should have a letter", "''", "Leave it out for the default.")
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise SettingError(key, "should be text in UTF-8", ascii(value), "Rename the file.")
+            raise SettingError(at, "should be text in UTF-8", ascii(value), "Rename the file.")
 
 
-def _check_switches(plain: Any, typed: Any) -> None:
-    """Raise if a switch is given a number, of which OmegaConf would make true or false."""
-    found = dict(_values(plain))
-    for key, value in _values(typed):
-        number = found.get(key)
-        if isinstance(value, bool) and isinstance(number, int | float) and number not in (0, 1):
-            raise SettingError(key, "should be true or false", repr(number), "Choose one.")
+# --- Types ------------------------------------------------------------------------------------------------
 
 
-def _check_numbers(config: DictConfig) -> None:
-    """Raise if a number breaks a rule that the types of a schema can't state."""
-    if "network" not in config:
+def _typed(value: Any, kind: Any, key: str) -> Any:
+    """Return a value in its type, or a node whose values have theirs; quotes make no difference."""
+    if isinstance(kind, Mapping):
+        return _typed_node(value, kind, key)
+    for read in (value, *_read_otherwise(value)):
+        if fits(read, kind):
+            return read
+    if dict in (kind, *get_args(kind)):
+        raise _no_choice(key, value)
+    raise SettingError(key, f"should be {in_words(kind)}", repr(value), SEEN)
+
+
+def _typed_node(node: Any, kinds: Mapping[str, Any], key: str) -> dict[str, Any]:
+    if not isinstance(node, dict):
+        raise _no_choice(key, node)
+    for name in node.keys() - kinds.keys():
+        remedy = did_you_mean(_below(key, name), known_keys(), SEEN)
+        raise SettingError(_below(key, name), "should be a known key", "none of that name", remedy)
+    for name in kinds.keys() - node.keys():
+        if isinstance(kinds[name], Mapping) or not fits(None, kinds[name]):
+            raise _missing(_below(key, name))
+    return {name: _typed(node.get(name), kind, _below(key, name)) for name, kind in kinds.items()}
+
+
+def _no_choice(key: str, found: Any) -> SettingError:
+    shown = "null" if found is None else repr(found)
+    return SettingError(key, "should be a choice of its group", shown, f"--help {key} shows them.")
+
+
+def _read_otherwise(value: Any) -> Iterator[Any]:
+    """Yield the text of a number, its truth if it is 0 or 1, and what a text says without quotes.
+
+    Variables of the environment are always text.
+    """
+    if isinstance(value, str):
+        with suppress(yaml.YAMLError):
+            yield yaml.load(value, SafeLoader)
+    elif isinstance(value, int | float):
+        yield from (str(value), *[bool(value)] * (value in (0, 1)))
+
+
+@cache
+def types_of(file: str) -> dict[str, Any]:
+    """Return the types of an entry point's settings, as nested as its config; nodes of a class are `dict`.
+
+    Args:
+        file: A file of `conf/` without its suffix, such as `stylize`.
+    """
+    found: dict[str, Any] = {}
+    for key, kind in _types(file):
+        *path, name = key.split(".")
+        node = found
+        for part in path:
+            node = node.setdefault(part, {}) if isinstance(node, dict) else node
+        if isinstance(node, dict):  # else the class that takes the node says its types
+            node[name] = kind
+    return found
+
+
+def _types(file: str, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys of a file's settings with their types, nodes before what lies in them."""
+    for one in settings_of(file):
+        key = _below(above, one.package or one.group if one.group else one.key)
+        if key in TYPES or key in OWNED:
+            yield key, TYPES.get(key, dict)
+        elif one.target and "." in one.key:
+            yield key.rpartition(".")[0], dict
+        elif one.group:
+            yield from _types_of_group(one, key) if one.package and one.group != "hydra" else ()
+        elif one.default:
+            yield key, _type_of_default(one.default)
+
+
+def _types_of_group(choice: Setting, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield the types of the file that is chosen by default; of a class, only the node."""
+    default = f"{choice.group}/{choice.default}"
+    files = (default, *(f"{choice.group}/{name}" for name in choices(choice.group)))
+    shown = next(file for file in files if (CONF / f"{file}.yaml").is_file() and settings_of(file))
+    if any(one.target and "." not in one.key for one in settings_of(shown)):
+        yield key, dict
         return
-    mean, std = list(config.network.mean), list(config.network.std)
-    for name, values, holds in (("mean", mean, True), ("std", std, all(value > 0 for value in std))):
-        if len(values) != 3 or not all(map(math.isfinite, values)) or not holds:
-            rule = f"should be three {'positive ' if name == 'std' else ''}numbers, of red, green and blue"
-            raise SettingError(f"network.{name}", rule, values, "Leave it out for ImageNet's.")
-    weights = OmegaConf.select(config, "objective.tap_weights", default=1.0)
-    listed = list(weights) if OmegaConf.is_list(weights) else [weights]
-    if not all(isinstance(weight, int | float) and not isinstance(weight, bool) for weight in listed):
-        rule = "should be a number, or a list of one for each tap"
-        raise SettingError("objective.tap_weights", rule, repr(weights), "1.0 weighs all alike.")
+    yield from ((name, kind) for name, kind in TYPES.items() if name.startswith(f"{key}."))
+    yield from _types(shown, key)
 
 
-def _check_compute(compute: DictConfig, *, auto: bool) -> None:
-    least = {"batch_size": 1, "threads": 1, "workers": 0}
-    for setting in least.keys() & set(compute):
-        value = compute[setting]
-        if value is None and setting != "batch_size":
-            continue
-        if value == "auto" and auto and setting == "batch_size":
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least[setting]:
-            rule = f"should be a whole number from {least[setting]}" + (", or auto" if auto else "")
-            raise SettingError(f"compute.{setting}", rule, repr(value), "Choose one.")
+def _type_of_default(text: str) -> Any:
+    value = yaml.load(text, SafeLoader)
+    if isinstance(value, list) and value:
+        return list[Union[*map(type, value)]]  # type: ignore[misc]
+    return Any if value is None or "${" in text else type(value)
+
+
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    dict: "a mapping",
+    type(None): "null",
+    Any: "",
+}
+
+
+def in_words(hint: Any) -> str:
+    """Return a type in words, such as `a number or null`; empty if it may be anything."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint in WORDS:
+        return WORDS[hint]
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}" if len(inner) > 1 else str(inner[0])
+    if origin in (Union, types.UnionType):
+        return " or ".join(filter(None, map(in_words, inner)))
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        several = in_words(inner[0]).replace("a whole number", "whole numbers").replace("a number", "numbers")
+        return f"a list of {several}" if several else "a list"
+    return WORDS[dict] if origin is dict else ""
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Return whether a plain value of YAML has the annotated type; an integer counts as a float."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is not None:
+        return _fits_collection(value, origin, inner)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    if hint in (None, type(None)):
+        return value is None
+    if hint in (bool, str, list, dict):
+        return isinstance(value, hint)
+    return hint in (Any, object) or not inspect.isclass(hint)  # a plain value is no instance of our classes
+
+
+def _fits_collection(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
+    if origin is Callable:
+        return False
+    if issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
+    if issubclass(origin, Sequence):
+        return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
+    return True

@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from safetensors.torch import load, save
 
 from experiments.config import checked
@@ -170,14 +170,13 @@ def _accuracy(record: RunRecord, state: dict[str, torch.Tensor]) -> float:
     return training.test().accuracy
 
 
-def _todays(config: Mapping[str, Any]) -> DictConfig:
+def _todays(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's config with today's values of the settings that decide no result."""
     entry = ClassifierTraining.reads
     with initialize_config_dir(str(CONF), version_base="1.3"):
         today: Any = OmegaConf.to_container(compose(entry))
     scientific = {name: value for name, value in config.items() if name not in NOT_SCIENCE}
-    todays: DictConfig = OmegaConf.create(today | scientific)
-    return todays
+    return today | scientific  # type: ignore[no-any-return]
 
 
 def _curve(record: RunRecord) -> pd.DataFrame:

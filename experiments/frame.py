@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
+from experiments.config import Config
 from experiments.science import scientific
 from experiments.sweeps.progress import track
 from experiments.sweeps.sweep import CellPlace, check_sweep
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, check_number
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Run
 from swag_repro.tracking import Tracker, check_settings
@@ -67,6 +67,7 @@ class Experiment(ABC):
         name: The experiment's name.
         version: A number to raise when the same settings give other results.
         reads: The name of its config in `conf/`.
+        automatic: The words that `compute.batch_size` may be instead of a number.
         resumable: Names in the run directory that an unfinished attempt leaves to the next one.
         config: The checked config.
         device: The device that computes the cell.
@@ -75,13 +76,14 @@ class Experiment(ABC):
     name: ClassVar[str]
     version: ClassVar[int]
     reads: ClassVar[str]
+    automatic: ClassVar[tuple[str, ...]] = ()
     resumable: ClassVar[tuple[str, ...]] = ()
 
-    config: DictConfig
+    config: Config
     device: torch.device
 
     @classmethod
-    def build(cls, config: DictConfig) -> Self:
+    def build(cls, config: Config) -> Self:
         """Return the experiment of a checked config.
 
         Raises:
@@ -90,18 +92,20 @@ class Experiment(ABC):
         return cls(**cls.parts(config))
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         tracking = config.tracking
         check_settings(tracking.mode, tracking.timeout, tracking.every)
         check_sweep(config.sweep)
+        for name, least in {"batch_size": 1, "threads": 1, "workers": 0}.items():
+            if (value := config.compute.plain.get(name)) not in (None, *cls.automatic):
+                check_number(f"compute.{name}", value, least=least, whole=True)
         return {"config": config, "device": _device(config.compute.device)}
 
-    @cached_property
+    @property
     def plain(self) -> dict[str, Any]:
         """The config in plain containers, as the run directory stores it."""
-        plain: dict[str, Any] = OmegaConf.to_container(self.config)  # type: ignore[assignment]
-        return plain
+        return self.config.plain
 
     @cached_property
     def identity(self) -> Identity:

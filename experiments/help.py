@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-import types
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import is_dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from experiments.config import SCHEMAS
+from experiments.config import OWNED, in_words, types_of
 from experiments.settings import (
     Setting,
     about,
@@ -155,11 +154,11 @@ def _row(key: str, found: Sequence[Setting]) -> tuple[str, ...]:
     return f"`{key}`", _kind(found[0], key), listed, comment
 
 
-def _kind(setting: Setting, key: str, known_by: Iterable[str] = tuple(SCHEMAS)) -> str:
+def _kind(setting: Setting, key: str, known_by: Iterable[str] | None = None) -> str:
     """Return a setting's type in Markdown; a group is a link to its section."""
     if group := setting.group:
         return f"a choice of [{group}](#{group.replace('/', '')})"
-    return in_words(_type(setting, key, known_by))
+    return in_words(_type(setting, key, entries() if known_by is None else known_by))
 
 
 def _comment(entry: str, key: str) -> str:
@@ -176,50 +175,25 @@ def _default_first(entry: str, key: str) -> list[Setting]:
     return sorted(find(entry, key), key=lambda one: one.file not in chosen)
 
 
-def _type(setting: Setting, key: str, known_by: Iterable[str] = tuple(SCHEMAS)) -> Any:
-    """Return the declared type of a setting; `Any` if none is declared.
+def _type(setting: Setting, key: str, known_by: Iterable[str]) -> Any:
+    """Return the type of a setting; `Any` if it may be anything.
 
     Args:
         setting: The setting.
         key: Its dotted key within the configs of entry points.
-        known_by: The names of the configs whose schemas may declare it.
+        known_by: The names of the configs that may have it.
     """
-    if setting.target:
-        from experiments.building import declared  # here: it imports torch
+    node, _, name = key.rpartition(".")
+    if target := setting.target or OWNED.get(node):
+        from experiments.building import declared_type  # here: it imports torch
 
-        return declared(setting.target)[1].get(key.rpartition(".")[2], Any)
-    found = (_field(SCHEMAS[entry], key.split(".")) for entry in known_by if entry in SCHEMAS)
-    return next((hint for hint in found if hint is not Any), Any)
-
-
-def _field(schema: Any, path: Sequence[str]) -> Any:
-    for part in path:
-        schema = get_type_hints(schema).get(part, Any) if is_dataclass(schema) else Any
-    return schema
+        return declared_type(target, name)
+    found: Iterator[Any] = (reduce(_inner, key.split("."), types_of(entry)) for entry in known_by)
+    return next((kind for kind in found if kind is not Any), Any)
 
 
-WORDS = {
-    bool: "true or false",
-    int: "whole number",
-    float: "number",
-    str: "text",
-    type(None): "null",
-    Any: "",
-}
-
-
-def in_words(hint: Any) -> str:
-    """Return a type in words, such as `number or null`; empty if it may be anything."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if hint in WORDS:
-        return WORDS[hint]
-    if origin is Literal:
-        return f"one of {', '.join(map(str, inner))}"
-    if origin in (Union, types.UnionType):
-        return " or ".join(filter(None, map(in_words, inner)))
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Sequence):
-        return f"list of {in_words(inner[0])}" if in_words(inner[0]) else "list"
-    return "mapping" if origin is dict else ""
+def _inner(kinds: Any, name: str) -> Any:
+    return kinds.get(name, Any) if isinstance(kinds, dict) else Any
 
 
 def _code(value: str) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
 from experiments.building import build, build_network, check_network
+from experiments.config import Config
 from experiments.frame import Experiment
 from swag_repro.errors import check_choice
 from swag_repro.images import Picture, Resize
@@ -33,7 +33,7 @@ class NetworkExperiment(Experiment):
     resize: Resize
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         return {
             **super().parts(config),
@@ -96,7 +96,7 @@ class SmoothedExperiment(NetworkExperiment):
     smoothing: Smoothing
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         check_choice("batchnorm", config.batchnorm, BATCHNORM_MODES)
         return {**super().parts(config), "smoothing": build(config.smoothing)}

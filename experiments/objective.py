@@ -5,16 +5,15 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 
-from omegaconf import DictConfig, OmegaConf
-
 from experiments.building import build
+from experiments.config import Config
 from swag_repro.errors import SettingError, check_choice, check_number
 from swag_repro.losses import MATCHES, BorrowedShares, Objective, Side
 from swag_repro.networks import Architecture
 from swag_repro.smoothing import Smoothing
 
 
-def objective_of(settings: DictConfig, architecture: Architecture, smoothing: Smoothing) -> Objective:
+def objective_of(settings: Config, architecture: Architecture, smoothing: Smoothing) -> Objective:
     """Return the objective that the config's `objective` describes.
 
     Raises:
@@ -47,7 +46,7 @@ def objective_of(settings: DictConfig, architecture: Architecture, smoothing: Sm
     )
 
 
-def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, float]:
+def _style_taps(architecture: Architecture, settings: Config) -> dict[str, float]:
     """Return the weight of each style tap."""
     known = {
         "style": architecture.style_taps,
@@ -59,7 +58,7 @@ def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, f
         _check_layer("objective.layers", settings.layers, taps)
         taps = taps[: settings.layers]
     given = settings.tap_weights
-    weights = list(given) if OmegaConf.is_list(given) else [given] * len(taps)
+    weights = given if isinstance(given, list) else [given] * len(taps)
     if len(weights) != len(taps):
         rule = f"should have one weight for each of the taps {taps}"
         raise SettingError(
@@ -68,7 +67,7 @@ def _style_taps(architecture: Architecture, settings: DictConfig) -> dict[str, f
     return dict(zip(taps, weights, strict=True))
 
 
-def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[str]:
+def _content_taps(architecture: Architecture, settings: Config) -> Sequence[str]:
     known = {"content": [architecture.content_tap], "hypercolumn": architecture.columns}
     taps = _choose("objective.content_taps", settings.content_taps, known)
     if settings.content_layer is None:
@@ -77,7 +76,7 @@ def _content_taps(architecture: Architecture, settings: DictConfig) -> Sequence[
     return [architecture.style_taps[settings.content_layer - 1]]
 
 
-def _smoothed(taps: Sequence[str], settings: DictConfig) -> Sequence[str] | None:
+def _smoothed(taps: Sequence[str], settings: Config) -> Sequence[str] | None:
     """Return the taps that are smoothed; None for all."""
     number, pattern = settings.smoothed_deepest, settings.smoothed_taps
     if pattern is None:

@@ -114,9 +114,9 @@ def settings_of(file: str) -> tuple[Setting, ...]:
                 found |= {one.key: one for one in settings_of(parent.as_posix())}
     inherited = next((one.target for one in found.values() if "." not in one.key and one.target), "")
     for one in _of_mapping(node, text.splitlines(), file, "", inherited):
-        before = found.get(one.key)
-        kept = one.comment or (before.comment if before is not None else "")
-        found[one.key] = replace(one, comment=kept)
+        before = found.get(one.key, one)
+        kept = before if before.group else one  # a node may set some values of the choice of a group
+        found[one.key] = replace(kept, comment=one.comment or before.comment)
     return tuple(found.values())
 
 

@@ -25,7 +25,8 @@ swag_repro.feedforward
 
 experiments experiments.results experiments.programs experiments.science experiments.signals experiments.settings
 experiments.complaints
-experiments.config experiments.building
+experiments.config
+experiments.building
 experiments.sweeps
 experiments.command
 experiments.help experiments.asking experiments.frame experiments.checkpoints experiments.launching

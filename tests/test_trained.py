@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from experiments.building import build
-from experiments.config import checked
+from experiments.config import Config, checked
 from experiments.training.training import ClassifierTraining
 from swag_repro.errors import WeightsError
 from swag_repro.runs.files import digest
@@ -18,6 +18,11 @@ MOST = 20e6
 TRAINED = pd.read_csv(TRAINED_FOLDER / TABLE)
 TABLED = TRAINED.dropna(subset="file").set_index("file")
 """Without those that are too large to ship."""
+
+
+def settings(entry: str, *overrides: str) -> Config:
+    """The checked config of an entry point."""
+    return checked(composed(entry, *overrides), entry)
 
 
 def test_the_table_is_of_all_files_and_they_are_small():
@@ -35,26 +40,24 @@ def test_each_file_is_what_its_run_trained(name):
     row, path = TABLED.loc[name], TRAINED_FOLDER / name
     assert digest(path.read_bytes()) == row["sha256"]
     trained = Identity.from_json(path.with_suffix(".json").read_text())
-    config = composed("train_classifier", f"network={row['network']}", "experiment=family")
-    of_today = ClassifierTraining.build(checked(config, "train_classifier")).settings
+    config = settings("train_classifier", f"network={row['network']}", "experiment=family")
+    of_today = ClassifierTraining.build(config).settings
     assert trained.config["network"] == of_today["network"]
     target = {"_target_": of_today["recipe"]["_target_"]}  # its class has had another name
     assert trained.config["recipe"] | target == of_today["recipe"]
     assert row["test_accuracy_as_stored"] == pytest.approx(row["test_accuracy"], abs=0.003)
-    config = composed(
+    config = settings(
         "measure_activations", f"network={row['network']}", "weights=trained", f"weights.seed={row['seed']}"
     )
-    network = build(config["weights"]).build(build(config["network"]))
+    network = build(config.weights).build(build(config.network))
     assert all(value.isfinite().all() for value in network.state_dict().values())
 
 
 @pytest.mark.parametrize("figure", ["fig1", "fig2", "fig6", "fig7", "mechanism_trained", "fig2_trained"])
 def test_the_papers_figures_take_them(figure):
-    config = composed("stylize", f"experiment={figure}", "network=small_residual", "weights=trained")
-    architecture = build(config["network"])
-    assert (
-        build(config["weights"]).digest(architecture) == TABLED.loc["small_residual-0.safetensors", "sha256"]
-    )
+    config = settings("stylize", f"experiment={figure}", "network=small_residual", "weights=trained")
+    architecture = build(config.network)
+    assert build(config.weights).digest(architecture) == TABLED.loc["small_residual-0.safetensors", "sha256"]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,6 @@ def test_the_papers_figures_take_them(figure):
 )
 def test_a_damaged_table_is_told(tmp_path, content):
     (tmp_path / TABLE).write_bytes(content)
-    architecture = build(composed("measure_activations", "network=small_residual")["network"])
+    architecture = build(settings("measure_activations", "network=small_residual").network)
     with pytest.raises(WeightsError):
         TrainedWeights(seed=0, folder=str(tmp_path), name="trained").digest(architecture)

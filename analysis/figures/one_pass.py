@@ -6,7 +6,7 @@ The same network measures both sides, on the pictures as they were saved.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
 from analysis.tables import TERMS, CellsError, Tables
 from experiments.asking import sweep_of
-from experiments.config import SCHEMAS
+from experiments.config import types_of
 
 __all__ = ["load", "make", "save"]
 
@@ -109,7 +109,7 @@ def _check_pairs(table: pd.DataFrame) -> None:
 
 def _overrides_of_side(entry: str, overrides: Sequence[str]) -> list[str]:
     """Return the overrides that this side has; the optimisation also gets those that neither side has."""
-    keys = {name: {field.name for field in fields(SCHEMAS[name])} for name in (OPTIMIZED, ONE_PASS)}
+    keys = {name: types_of(name).keys() for name in (OPTIMIZED, ONE_PASS)}
     roots = {override: _root(override) for override in overrides}
     if entry == ONE_PASS:
         return [override for override, root in roots.items() if root in keys[ONE_PASS]]

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
 from experiments.building import build, build_network
+from experiments.config import Config
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
 from swag_repro.errors import check_choice
@@ -30,7 +30,7 @@ class GeneratorExperiment(SmoothedExperiment):
     generator: Generator
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         parts = super().parts(config)
         check_choice("padding", config.padding, PADDINGS)

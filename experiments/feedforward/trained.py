@@ -8,12 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from experiments.config import checked
+from experiments.config import Config, checked
 from experiments.feedforward.network import GeneratorExperiment
 from experiments.pictures.pairs import choose_pictures
 from experiments.stored import check_stored, stored
@@ -62,7 +61,7 @@ class Trained:
         return network.to(self.experiment.device).requires_grad_(requires_grad=False)
 
 
-def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Trained:
+def trained(run: str, beside: Config, kind: type[GeneratorExperiment]) -> Trained:
     """Return the training of a run.
 
     Args:
@@ -92,16 +91,15 @@ def trained(run: str, beside: DictConfig, kind: type[GeneratorExperiment]) -> Tr
 
 
 def _experiment(
-    settings: Mapping[str, Any], beside: DictConfig, kind: type[GeneratorExperiment]
+    settings: Mapping[str, Any], beside: Config, kind: type[GeneratorExperiment]
 ) -> GeneratorExperiment:
     own = {
-        "images": OmegaConf.to_container(beside.images),
+        "images": beside.images.plain,
         "output": beside.output,
         "precision": beside.precision,
         "compute": {**settings["compute"], "device": beside.compute.device},
     }
-    config = OmegaConf.create({**settings, **own})
-    return kind.build(checked(config, kind.reads))
+    return kind.build(checked({**settings, **own}, kind.reads))
 
 
 def _shipped() -> Path:
@@ -147,9 +145,7 @@ class ContentLook:
         return lambda image: stylizer(image[None], [style])[0]
 
 
-def look_of(
-    config: DictConfig, pictures: tuple[Picture, ...], kind: type[GeneratorExperiment]
-) -> ContentLook:
+def look_of(config: Config, pictures: tuple[Picture, ...], kind: type[GeneratorExperiment]) -> ContentLook:
     """Return the look that `crop.look` names.
 
     Other looks ignore `crop.style`, so that a sweep over looks can set it.
@@ -170,5 +166,6 @@ def look_of(
         rule = "should name a style where crop.look=stylized"
         raise SettingError("crop.style", rule, "null", "Give a file, or the name of a picture of the set.")
     [style] = choose_pictures("style", crop.style, pictures)
-    for_readers: Any = OmegaConf.merge(config, {"compute": {"device": "cpu"}, "precision": "float32"})
+    on_cpu = {**config.compute.plain, "device": "cpu"}
+    for_readers = Config({**config.plain, "compute": on_cpu, "precision": "float32"})
     return ContentLook(crop.look, style, trained(SHIPPED_DECODER, for_readers, kind))

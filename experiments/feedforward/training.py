@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from omegaconf import DictConfig
-
 from experiments.building import build
+from experiments.config import Config
 from experiments.feedforward.network import GeneratorExperiment
 from experiments.feedforward.trained import ContentLook, look_of
 from experiments.feedforward.trainer import FeedforwardTrainer
@@ -41,7 +40,7 @@ class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
     recipe: FeedforwardRecipe
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         parts = super().parts(config)
         check_shares("shown", config.shown, "0 is its start; the end is always shown.")

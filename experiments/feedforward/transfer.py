@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from experiments.building import build
+from experiments.config import Config
 from experiments.feedforward.trained import Trained, trained
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.frame import Context, Experiment
@@ -51,7 +51,7 @@ class Transfer(Experiment):
     style_weights: Sequence[float]
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         check_choice("color", config.color, COLOR_MODES)
         check_number("alpha", config.alpha, least=0, most=1, remedy="1 is the whole style.")
@@ -81,8 +81,7 @@ class Transfer(Experiment):
     @property
     def settings(self) -> dict[str, Any]:
         """The config's own settings; the digest of the weights stands for the network and its training."""
-        own: Any = OmegaConf.to_container(self.config)
-        return scientific(own, self.name)
+        return scientific(self.config.plain, self.name)
 
     @property
     def images(self) -> dict[str, str]:

@@ -82,7 +82,7 @@ class Judging(Experiment):
         Raises:
             SettingError: The config names no judge, or names the optimised network.
         """
-        if not wants_judge(self.config):
+        if not wants_judge(self.config.plain):
             raise SettingError("measures", "should name a judge", "none", "Choose measures=default.")
         chosen: WeightedNetwork = build(self.config.measures).choose(self.network)
         return chosen
@@ -181,10 +181,10 @@ def judgement_of(experiment: Experiment, architecture: Architecture, weights: We
         architecture: The architecture of the network that makes them.
         weights: The weights of that network.
     """
-    if not wants_judge(experiment.config):
-        if measures := experiment.config.measures:
+    if not wants_judge(experiment.config.plain):
+        if measures := experiment.config.plain["measures"]:
             rule, remedy = "should be a choice of its group", "Choose measures=default, or none."
-            raise SettingError("measures", rule, dict(measures), remedy)
+            raise SettingError("measures", rule, measures, remedy)
         return None
     return Judging(
         config=experiment.config,

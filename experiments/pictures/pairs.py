@@ -11,9 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from experiments.command import QUOTING
+from experiments.config import Config
 from swag_repro import names
 from swag_repro.errors import ImageError, SettingError, check_choice
 from swag_repro.images import Picture, Role, existing
@@ -57,7 +56,7 @@ class Pair:
         return hashlib.sha256(digests.encode()).hexdigest()
 
 
-def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
+def pairs_of(config: Config, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
     """Return the pairs that a config asks for, each with its own name.
 
     Raises:
@@ -71,28 +70,28 @@ def pairs_of(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...
     return tuple(replace(pair, namesake=keys[names.file_key(pair.name)] > 1) for pair in pairs)
 
 
-def named(config: DictConfig) -> list[str]:
+def named(config: Config) -> list[str]:
     """Return what the user names as contents and styles."""
     given = (config.content, config.style)
     return [str(one) for part in given if part for one in ([part] if isinstance(part, str) else part)]
 
 
-def _met(config: DictConfig, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
+def _met(config: Config, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
     check_choice("pairing", config.pairing, PAIRINGS)
     contents = choose_pictures("content", config.content, pictures)
     styles = choose_pictures("style", config.style, pictures)
     if config.pairing == "mix":
-        masks = _masks(_for_each("masks", OmegaConf.select(config, "masks"), len(styles)))
+        masks = _masks(_for_each("masks", config.select("masks"), len(styles)))
         return tuple(Pair(content, tuple(styles), masks) for content in contents)
     for name in ("style_weights", "masks"):
-        if OmegaConf.select(config, name) is not None:
+        if config.select(name) is not None:
             raise SettingError(name, "needs pairing=mix", f"pairing={config.pairing}", "Add pairing=mix.")
     every = config.pairing == "product" or 1 in (len(contents), len(styles))
     met = product(contents, styles) if every else zip(contents, styles, strict=False)
     return tuple(Pair(content, (style,), (None,)) for content, style in met)
 
 
-def weights_of(config: DictConfig, styles: int) -> list[float]:
+def weights_of(config: Config, styles: int) -> list[float]:
     """Return the styles' weights that a config asks for.
 
     Raises:
@@ -111,7 +110,7 @@ def _for_each(setting: str, given: Any, styles: int) -> list[Any]:
     """Return one entry for each style."""
     if given is None:
         return [None] * styles
-    listed = list(given) if OmegaConf.is_list(given) else [given]
+    listed = given if isinstance(given, list) else [given]
     if len(listed) != styles:
         rule = f"should have one entry for each of the {styles} styles"
         raise SettingError(setting, rule, len(listed), "null leaves all styles alike.")
@@ -137,7 +136,7 @@ def choose_pictures(role: Role, asked: Any, pictures: Sequence[Picture]) -> list
             remedy = f"Give {role}=a/file.jpg, or put images into a folder {role}/."
             raise ImageError("images", rule, "none", remedy)
         return list(known.values())
-    given = [str(name) for name in (asked if OmegaConf.is_list(asked) else [asked])]
+    given = [str(name) for name in (asked if isinstance(asked, list) else [asked])]
     if not given:
         raise ImageError(role, "should name at least one image", "[]", "null takes all of the image set.")
     files = {name: _file(role, name, sorted(known)) for name in given if name not in known}

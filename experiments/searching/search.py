@@ -33,7 +33,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.markup import escape
 
-from experiments.config import SearchGroupConfig, checked, checked_search
+from experiments.building import make
+from experiments.config import Config, checked, checked_search
 from experiments.frame import Experiment
 from experiments.results import refuse_save
 from experiments.running import CellTask, flush_subnormals
@@ -84,7 +85,7 @@ def run_search(composed: DictConfig, kind: type[Experiment]) -> None:
     _show(journal, Store(output), most=settings.trials)
 
 
-def _check(settings: SearchGroupConfig) -> None:
+def _check(settings: Config) -> None:
     if not settings.name or file_stem(settings.name) != settings.name or settings.name.startswith("."):
         raise SettingError("search.name", "should be the name of a file", repr(settings.name), "Choose one.")
     check_number("search.trials", settings.trials, least=1, whole=True)
@@ -183,7 +184,7 @@ class Searching:
         common: The overrides that all trials share.
     """
 
-    settings: SearchGroupConfig
+    settings: Config
     kind: type[Experiment]
     journal: Journal
     space: dict[str, BaseDistribution]
@@ -191,11 +192,12 @@ class Searching:
     common: list[str]
 
     @classmethod
-    def of(cls, settings: SearchGroupConfig, kind: type[Experiment], journal: Journal) -> Searching:
+    def of(cls, settings: Config, kind: type[Experiment], journal: Journal) -> Searching:
         """Return the search of these settings and the command's overrides."""
-        space = distributions(settings.space)
+        space = distributions(settings.space.plain)
         objectives = [
-            SearchObjective(name=name, **vars(sought)) for name, sought in settings.objectives.items()
+            make(SearchObjective, Config({"name": name, **sought}, f"search.objectives.{name}"))
+            for name, sought in settings.objectives.plain.items()
         ]
         return cls(settings, kind, journal, space, objectives, _common(settings, space))
 
@@ -252,8 +254,8 @@ class Searching:
         judges = [experiment.following() for experiment in experiments]
         first, judge = experiments[0], judges[0]
         definition = {
-            "search.space": self.settings.space,
-            "search.objectives": {name: vars(sought) for name, sought in self.settings.objectives.items()},
+            "search.space": self.settings.space.plain,
+            "search.objectives": self.settings.objectives.plain,
             "the other settings, or pictures": first.identity.run_id,
             "the judge": None if judge is None else [settings_of_judge(first.plain), judge.weights_digest],
         }
@@ -291,7 +293,7 @@ class Searching:
         if ended:
             numbers = ", ".join(
                 f"{name} {value:.4g}"
-                for name, value in zip(self.settings.objectives, values or (), strict=False)
+                for name, value in zip(self.settings.objectives.plain, values or (), strict=False)
             )
             about = f"{' '.join(as_overrides(trial.params))} {outcome.state} in {duration(outcome.seconds)}"
             console.print(escape(f"[{ended}/{self.settings.trials}] {about}: {numbers or details['reason']}"))
@@ -319,7 +321,7 @@ class Searching:
         )
 
 
-def _common(settings: SearchGroupConfig, space: dict[str, BaseDistribution]) -> list[str]:
+def _common(settings: Config, space: dict[str, BaseDistribution]) -> list[str]:
     """Return the overrides of all trials: the search's, the command's, and the name of the runs.
 
     Raises:

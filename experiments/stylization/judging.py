@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import DictConfig
-
+from experiments.config import Config
 from experiments.pictures.judging import Judging
 from experiments.results import refuse_save
 from experiments.stylization.stylization import Stylization
@@ -18,7 +17,7 @@ class StylizationJudging(Judging):
     reads = Stylization.reads
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the judgement that this config describes."""
         refuse_save(config.save, "a judgement")
         judged = Stylization.build(config)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from omegaconf import DictConfig
 from torch import Tensor
 
 from experiments.checkpoints import Checkpoints
+from experiments.config import Config
 from experiments.frame import Context
 from experiments.pictures.batches import PairBatch
 from experiments.pictures.saving import FinishedBatch, step_image
@@ -70,7 +70,7 @@ class BatchOptimiser:
 
     def __init__(
         self,
-        config: DictConfig,
+        config: Config,
         context: Context,
         *,
         names: Sequence[str],

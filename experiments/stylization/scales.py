@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from experiments.building import fits
+from experiments.config import Config
 from swag_repro.errors import SettingError, check_number
 from swag_repro.networks import Execution
 
@@ -44,7 +42,7 @@ class PictureScale:
         return self.steps if self.evaluations is None else min(self.steps, self.evaluations)
 
 
-def scales_of(config: DictConfig) -> tuple[PictureScale, ...]:
+def scales_of(config: Config) -> tuple[PictureScale, ...]:
     """Return the scales that a stylisation's config asks for; the last one is the whole size.
 
     `steps`, `evaluations` and `execution.autocast` are one value for all scales, or a list with one for each.
@@ -52,44 +50,34 @@ def scales_of(config: DictConfig) -> tuple[PictureScale, ...]:
     Raises:
         SettingError: The parts don't end with the whole size, or a list has another length.
     """
-    parts = list(config.scales)
+    parts = config.scales
     if not parts or parts[-1] != 1.0 or not all(0 < part <= 1 for part in parts):
         rule = "should be parts of the size, above 0, that end with 1.0"
         raise SettingError("scales", rule, parts, "[1.0] is a single scale.")
     _check_shared(config)
-    each = [
-        _each(config, "steps", int, len(parts)),
-        _each(config, "evaluations", int | None, len(parts)),
-        _each(config, "execution.autocast", str | None, len(parts)),
-    ]
+    each = [_each(config, name, len(parts)) for name in ("steps", "evaluations", "execution.autocast")]
     return tuple(PictureScale(*values) for values in zip(parts, *each, strict=True))
 
 
-def _each(config: DictConfig, name: str, kind: Any, scales: int) -> Sequence[Any]:
+def _each(config: Config, name: str, scales: int) -> Sequence[Any]:
     """Return a setting's value at each scale."""
-    given = OmegaConf.select(config, name)
-    values = list(given) if OmegaConf.is_list(given) else [given] * scales
+    given = config.select(name)
+    values = given if isinstance(given, list) else [given] * scales
     if len(values) != scales:
-        rule = f"should have one value for each of the {scales} scales {list(config.scales)}"
+        rule = f"should have one value for each of the {scales} scales {config.scales}"
         remedy = "Change both, or give one value for all scales."
         raise SettingError(name, rule, f"{len(values)}: {values}", remedy)
-    for value in values:
-        if not fits(value, kind):
-            what = "words" if kind == str | None else "whole numbers"
-            found = values if OmegaConf.is_list(given) else given
-            rule = f"should be {what}, one for all scales or a list of one for each"
-            raise SettingError(name, rule, repr(found), "conf/stylize.yaml shows some.")
     return values
 
 
-def _check_shared(config: DictConfig) -> None:
+def _check_shared(config: Config) -> None:
     """Raise if only one of `steps` and `evaluations` has a value per scale.
 
     Otherwise one of them could silently cut the other short.
     """
-    steps, evaluations = (OmegaConf.select(config, name) for name in ("steps", "evaluations"))
-    if evaluations is None or OmegaConf.is_list(steps) == OmegaConf.is_list(evaluations):
+    steps, evaluations = config.steps, config.evaluations
+    if evaluations is None or isinstance(steps, list) == isinstance(evaluations, list):
         return
-    shared, other = ("steps", "evaluations") if OmegaConf.is_list(steps) else ("evaluations", "steps")
+    shared, other = ("steps", "evaluations") if isinstance(steps, list) else ("evaluations", "steps")
     rule = f"should have one value for each scale, as `{shared}` has"
-    raise SettingError(other, rule, config[other], "Give both as lists, or both as one number.")
+    raise SettingError(other, rule, config.plain[other], "Give both as lists, or both as one number.")

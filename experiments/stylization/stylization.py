@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
 from torch import Tensor
 
-from experiments.building import build
+from experiments.building import build, make
+from experiments.config import Config
 from experiments.frame import Context
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
@@ -70,6 +70,7 @@ class Stylization(SmoothedExperiment):
     name = "stylize"
     version = EXPERIMENT_VERSIONS[name]
     reads = "stylize"
+    automatic = ("auto",)
     resumable = ("checkpoints", "images/steps", BATCH_SIZE)
 
     pairs: tuple[Pair, ...]
@@ -83,7 +84,7 @@ class Stylization(SmoothedExperiment):
     scales: tuple[PictureScale, ...]
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         parts = super().parts(config)
         _check_run(config)
@@ -103,8 +104,8 @@ class Stylization(SmoothedExperiment):
             "objective": objective,
             "optimizer": optimizer,
             "canvas": build(config.canvas),
-            "guards": Guards(**config.guards),
-            "plateau": Plateau(**config.stop),
+            "guards": make(Guards, config.guards),
+            "plateau": make(Plateau, config.stop),
             "scales": scales_of(config),
         }
 
@@ -122,9 +123,10 @@ class Stylization(SmoothedExperiment):
     @property
     def execution(self) -> Execution:
         """The switches that set how the network runs at the last scale."""
-        settings = {**self.config.execution, "autocast": self.scales[-1].autocast}
-        settings["fold_batchnorm"] = settings["fold_batchnorm"] and self.config.batchnorm == "eval"
-        return Execution(**settings)
+        given = self.config.execution
+        folds = given.fold_batchnorm and self.config.batchnorm == "eval"
+        settings = {**given.plain, "autocast": self.scales[-1].autocast, "fold_batchnorm": folds}
+        return make(Execution, Config(settings, given.key))
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -311,7 +313,7 @@ class Stylization(SmoothedExperiment):
         with kept_for_gradient(besides=(*network.parameters(), *network.buffers())) as kept:
             optimisation.advance()
         larger = one.contents.numel() / sample.contents.numel()
-        history = self.config.optimizer.get("history", 4)
+        history = self.config.optimizer.plain.get("history", 4)
         needed = (2 * min(history, self.scales[-1].steps) + 8) * one.contents.nbytes
         gradient = PEAK[self.execution.checkpoints] * sum(kept.values()) / sample.contents.numel()
         if tile is None:
@@ -346,7 +348,7 @@ class Stylization(SmoothedExperiment):
         return [*super().tags, self.config.objective.name]
 
 
-def _objective(config: DictConfig, architecture: Architecture, smoothing: Smoothing) -> Objective:
+def _objective(config: Config, architecture: Architecture, smoothing: Smoothing) -> Objective:
     """Return the config's objective with its transformations and tiles."""
     transformations = build(config.transformations) if config.transformations else None
     objective = replace(
@@ -385,7 +387,7 @@ def rows_of(pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**about, "value": float(pair[statistic])}
 
 
-def _check_run(config: DictConfig) -> None:
+def _check_run(config: Config) -> None:
     """Raise a `SettingError` if a setting that no part of the science owns is out of range."""
     numbers: dict[str, dict[str, Any]] = {
         "keep.checkpoint_seconds": {"least": 0},
@@ -396,7 +398,7 @@ def _check_run(config: DictConfig) -> None:
         "last_step_scale": {"above": 0, "remedy": "1.0 leaves it."},
     }
     for name, bounds in numbers.items():
-        check_number(name, OmegaConf.select(config, name), **bounds)
+        check_number(name, config.select(name), **bounds)
     check_seed("seed", config.seed)
     if config.keep.animation and not config.keep.every:
         raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
@@ -407,10 +409,10 @@ def _check_run(config: DictConfig) -> None:
         "demystifying_units": BN_NORMALIZERS,
     }
     for name, known in choices.items():
-        check_choice(name, config[name], known)
+        check_choice(name, config.plain[name], known)
     if config.transformations and config.masks is not None:
         rule = "should be null with transformations: masks are of places, which move"
         raise SettingError("masks", rule, config.masks, "Leave out one of the two.")
     if any(step < 0 for step in config.measured_steps):
         rule = "should be numbers of steps from 0"
-        raise SettingError("measured_steps", rule, list(config.measured_steps), "[] measures the end only.")
+        raise SettingError("measured_steps", rule, config.measured_steps, "[] measures the end only.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from experiments.config import checked
+from experiments.config import Config, checked
 from experiments.frame import Context, Experiment
 from experiments.running import flush_subnormals, run_experiment
 from experiments.sweeps.progress import console
@@ -40,7 +40,7 @@ class TrainingExperiment(Experiment):
     resumable = ("checkpoints", SNAPSHOTS)
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         check_shares("snapshots", config.snapshots, "0 is its start, 1 its end.")
         check_seed("seed", config.seed)

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from omegaconf import DictConfig
-
 from experiments.building import build, build_network, check_network
+from experiments.config import Config
 from experiments.frame import Context
 from experiments.science import EXPERIMENT_VERSIONS
 from experiments.training.alongside import TrainingExperiment
@@ -32,7 +31,7 @@ class ClassifierTraining(TrainingExperiment):
     recipe: ClassifierRecipe
 
     @classmethod
-    def parts(cls, config: DictConfig) -> dict[str, Any]:
+    def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         data, parts = config.data, super().parts(config)
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -99,8 +100,8 @@ class Architecture:
         std: the standard deviation of these images.
 
     Raises:
-        SettingError: a list names a tap that `taps` doesn't define, no layer is measured, or the shortcut's
-            scale is no number from 0 to 1.
+        SettingError: a list names a tap that `taps` doesn't define, no layer is measured, the shortcut is no
+            number from 0 to 1, or a colour lacks its mean or a positive deviation.
     """
 
     name: str
@@ -122,6 +123,8 @@ class Architecture:
         self._check_known("content_tap", [self.content_tap])
         self._check_known("hypercolumn_taps", self.columns)
         self._check_known("statistic_taps", self.statistic_taps)
+        self._check_colors("mean", "numbers", holds=True)
+        self._check_colors("std", "positive numbers", holds=all(value > 0 for value in self.std))
         if self.shortcut is not None:
             remedy = "1 is the residual network, 0 has no shortcuts."
             check_number("network.shortcut", self.shortcut, least=0, most=1, remedy=remedy)
@@ -154,6 +157,12 @@ class Architecture:
     def paths(self, taps: Sequence[str]) -> dict[str, str]:
         """Return the module path of each of these taps."""
         return {tap: self.taps[tap] for tap in taps}
+
+    def _check_colors(self, setting: str, what: str, *, holds: bool) -> None:
+        values = list(getattr(self, setting))
+        if len(values) != 3 or not all(map(math.isfinite, values)) or not holds:
+            rule = f"should be three {what}, of red, green and blue"
+            raise SettingError(f"network.{setting}", rule, values, "Leave it out for ImageNet's.")
 
     def _check_known(self, setting: str, taps: Sequence[str]) -> None:
         name = f"network.{setting}"

@@ -29,9 +29,8 @@ from analysis.listing import load_listing
 from analysis.observations import ENCODINGS, FILTERS, REST, Observations, PlotRequest
 from analysis.stylizations import Stylizations
 from experiments.asking import CellsError, Wanted, compose_cells
-from experiments.config import SCHEMAS
 from experiments.science import scientific
-from experiments.settings import CONF
+from experiments.settings import CONF, entries
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.store import Store
@@ -89,7 +88,7 @@ class TestAsked:
             PlotRequest.split(wrong)
 
     def test_no_word_is_a_setting(self) -> None:
-        for name in SCHEMAS:
+        for name in entries():
             settings = set(OmegaConf.load(CONF / f"{name}.yaml"))
             groups = {path.name for path in CONF.iterdir() if path.is_dir()}
             assert not {*ENCODINGS, *FILTERS} & (settings | groups)

@@ -55,7 +55,7 @@ def _cell(mode: str, folder: Path) -> Callable[[], object]:
     seeds = count()
 
     def run() -> object:
-        config.weights.seed = next(seeds)
+        config.plain["weights"]["seed"] = next(seeds)
         return CellTask(config, [], None, Trivial).compute(Trivial.build(config))
 
     return run

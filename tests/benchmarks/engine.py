@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.building import build, build_network
+from experiments.config import checked
 from swag_repro.losses import Objective, Side, Style
 from swag_repro.networks import Architecture, Execution, TappedNetwork
 from swag_repro.optimisation import Guards, Optimisation
@@ -48,7 +49,7 @@ class Setup:
 
     def network(self) -> nn.Module:
         """The model of torchvision with random weights, as it comes."""
-        weights = build(composed("stylize", "weights=random").weights)
+        weights = build(checked(composed("stylize", "weights=random"), "stylize").weights)
         return build_network(weights, self.architecture).eval().to(self.device)
 
     @property
@@ -178,7 +179,8 @@ class Engine:
     def __init__(self, setup: Setup, variant: Variant) -> None:
         self.setup, self.variant = setup, variant
         architecture = setup.architecture
-        self.config = composed("stylize", f"objective.style.smaller_side={variant.smaller_side}", *TORCHS)
+        side = f"objective.style.smaller_side={variant.smaller_side}"
+        self.config = checked(composed("stylize", side, *TORCHS), "stylize")
         settings = self.config.objective
         self.objective = Objective(
             content=Side(loss=build(settings.content), taps={architecture.content_tap: 1.0}, weight=1.0),
@@ -217,7 +219,7 @@ class Engine:
             start=contents,
             optimizer=build(self.config.optimizer),
             steps=self.setup.closures,
-            guards=Guards(**self.config.guards),
+            guards=Guards(**self.config.guards.plain),
             result=self.config.result,
             evaluations=self.setup.closures,
         )
@@ -268,4 +270,5 @@ def stylization(setup: Setup, chosen: Sequence[Variant], *, repeats: int) -> Tab
 
 def architecture_of(name: str) -> Architecture:
     """The network of `conf/network` with this name."""
-    return build(composed("measure_activations", f"network={name}").network)  # type: ignore[no-any-return]
+    entry = "measure_activations"
+    return build(checked(composed(entry, f"network={name}"), entry).network)  # type: ignore[no-any-return]

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import yaml
-from omegaconf import OmegaConf
 
 from experiments.config import checked
 from experiments.science import scientific, settings_of_judge
@@ -99,7 +98,7 @@ def _config(entry: str, number: int) -> Row:
 
 @cache
 def _first_config(entry: str) -> Row:
-    config: Row = OmegaConf.to_container(checked(composed(entry, *OVERRIDES), entry))  # type: ignore[assignment]
+    config: Row = checked(composed(entry, *OVERRIDES), entry).plain
     return config
 
 

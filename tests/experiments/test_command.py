@@ -83,18 +83,18 @@ def test_help_of_a_group_explains_its_choices_and_lists_the_entry_point_s_experi
 @pytest.mark.parametrize(
     ("key", "parts"),
     [
-        ("seed", ["seed of the noise", "type: whole number", "default: 0"]),
+        ("seed", ["seed of the noise", "type: a whole number", "default: 0"]),
         (
             "smoothing.temperature",
             [
-                "type: number or text",
+                "type: a number or text",
                 "1 (smoothing/channel_softmax, smoothing/swag)",
                 "peak/2 (smoothing/softmax)",
                 "a number, or peak/k",
             ],
         ),
         ("objective.style.normalizer", ["default:", "paper (loss/gram, loss/robust_gram)"]),
-        ("images.size=512", ["pixels", "type: whole number", "default: 256"]),
+        ("images.size=512", ["pixels", "type: a whole number", "default: 256"]),
         ("measures.network.shortcut", ["λ in ReLU", "0.5 (network/small_half_shortcut)"]),
         ("stop", ["a pair ends early", "change ", "every "]),
         ("smoothing@objective.like", ["shares of the style layers", "softmax "]),
@@ -195,4 +195,4 @@ def test_a_path_may_begin_at_home(override, monkeypatch):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = checked(compose("stylize", [override]), "stylize")
     key = override.lstrip("+").partition("=")[0]
-    assert OmegaConf.select(config, key) == "/somewhere/x"
+    assert config.select(key) == "/somewhere/x"

@@ -1,81 +1,105 @@
-"""Types of configs: a config that differs little from the last one gets them as any other does."""
-
-from itertools import pairwise
+"""The config of a cell: what is refused, what gets its type, and what is left out."""
 
 import pytest
 from hydra import initialize_config_dir
-from omegaconf import OmegaConf
 
-from experiments import config
-from experiments.config import checked
-from experiments.settings import CONF
+from experiments.config import OWNED, TYPES, checked, fits, in_words, types_of
+from experiments.settings import CONF, entries
 from experiments.sweeps.composing import Composer
 from swag_repro.errors import SettingError
+from swag_repro.runs.identity import leaves
 
-COMMANDS = [
-    ("stylize", []),
-    ("stylize", ["weights=random", "weights.seed=1"]),
-    (
-        "stylize",
-        ["weights=random", "weights.seed=1", "objective.style_weight=3"],
-    ),  # an integer where a float is wanted
-    (
-        "stylize",
-        ["weights=random", "weights.seed=1", "objective.style_weight=3.5", "compute.threads=2"],
-    ),  # these were null before
-    ("stylize", ["network=resnet50", "smoothing=swag"]),
-    ("stylize", ["network=resnet50", "smoothing=swag", "smoothing.temperature=peak/4"]),
-    ("stylize", ["content=[a,b]", "style=[c,d]"]),
-    ("stylize", ["content=[a,b]", "style=[c,e]"]),
-    ("stylize", ["measures=none", "scales=[0.5,1]"]),
-    ("measure_activations", ["weights.seed=1"]),
-    ("measure_activations", ["weights.seed=2", "progress=false"]),
-    ("measure_activations", ["weights.seed=2", "force=1"]),  # 1 means true
+ENTRIES = [name for name in entries() if name != "search"]
+
+TYPED = [
+    ("objective.style_weight=3", "objective.style_weight", 3),  # an integer where a number is wanted
+    ("force=1", "force", True),
+    ("progress=0", "progress", False),
+    ("name=2024", "name", "2024"),
+    ("name='12'", "name", "12"),
+    ("compute.threads='4'", "compute.threads", 4),  # as of a variable of the environment
+    ("compute.threads='null'", "compute.threads", None),
+    ("compute.batch_size=auto", "compute.batch_size", "auto"),
+    ("scales=[0.5,1]", "scales", [0.5, 1]),
+    ("content=[a,b]", "content", ["a", "b"]),
 ]
 
 MISTAKES = [
-    ("coarsest=many", "coarsest"),
-    ("images.size=large", "images.size"),
-    ("+color2=red", "color2"),
-    ("images.size=null", "images.size"),
-]
+    ("coarsest=many", "`coarsest` should be a whole number; found 'many'"),
+    ("coarsest=0.5", "`coarsest` should be a whole number; found 0.5"),
+    ("images.size=large", "`images.size` should be a whole number; found 'large'"),
+    ("images.size=null", "`images.size` should be a whole number; found None"),
+    ("force=2", "`force` should be true or false; found 2"),
+    ("name=null", "`name` should be text; found None"),
+    ("steps=[1,x]", r"`steps` should be a whole number or a list of whole numbers; found \[1, 'x'\]"),
+    ("precision=float8", "`precision` should be one of float64, float32, bfloat16, float16; found 'float8'"),
+    ("+color2=red", "`color2` should be a known key; found none of that name. Did you mean color?"),
+    ("+images.sise=3", "`images.sise` should be a known key; found none of that name. Did you mean images.size"),
+    ("+images.size.x=3", "`images.size"),
+    ("~coarsest", "`coarsest` should be given; found nothing. Add coarsest=... to the command."),
+    ("~keep.every", "`keep.every` should be given"),
+    ("keep=3", "`keep` should be a choice of its group; found 3"),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def composers():
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield {entry: Composer(entry) for entry in ("stylize", "measure_activations")}
+        yield {entry: Composer(entry) for entry in ENTRIES}
 
 
-def test_after_another_config_types_are_the_same(composers):
-    """One after the other, there and back: each command has two others before it."""
-    for before, (entry, overrides) in pairwise([*COMMANDS, *reversed(COMMANDS)]):
-        composed = composers[entry](overrides)
-        config._last.clear()
-        alone = checked(composed, entry)
-        checked(composers[before[0]](before[1]), before[0])
-        after = checked(composed, entry)
-        plain = [repr(OmegaConf.to_container(found)) for found in (after, alone)]
-        assert plain[0] == plain[1], (before, overrides)
-        assert after._metadata.object_type is alone._metadata.object_type
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_the_defaults_have_their_types_and_no_key_has_none(composers, entry):
+    config = checked(composers[entry]([]), entry)
+    typed = set(leaves(types_of(entry), "."))
+    assert {
+        key for key in leaves(config.plain, ".") if not any(f"{key}.".startswith(f"{t}.") for t in typed)
+    } == set()
+    unknown = {key for key, kind in leaves(types_of(entry), ".").items() if not in_words(kind)}
+    assert not unknown, "their default tells no type: name it in TYPES"
 
 
-@pytest.mark.parametrize(("override", "name"), MISTAKES)
-def test_after_another_config_a_mistake_is_the_same_mistake(composers, override, name):
-    messages = []
-    for before in ([], ["weights=random", "weights.seed=1"]):
-        config._last.clear()
-        for overrides in before and [before]:
-            checked(composers["stylize"](overrides), "stylize")
-        with pytest.raises(SettingError) as raised:
-            checked(composers["stylize"]([override]), "stylize")
-        messages.append(str(raised.value))
-    assert messages[0] == messages[1]
-    assert name in messages[0]
+def test_every_exception_is_of_a_setting():
+    keys = {key for entry in entries() for key in leaves(types_of(entry), ".")}
+    assert TYPES.keys() | OWNED.keys() <= keys
+
+
+@pytest.mark.parametrize(("override", "key", "value"), TYPED)
+def test_a_value_that_has_its_type_in_other_quotes_gets_it(composers, override, key, value):
+    found = checked(composers["stylize"]([override]), "stylize").select(key)
+    assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(("override", "message"), MISTAKES)
+def test_a_mistake_is_named_with_its_rule(composers, override, message):
+    with pytest.raises(SettingError, match=message):
+        checked(composers["stylize"]([override]), "stylize")
+
+
+def test_a_network_may_leave_out_what_most_share(composers):
+    network = checked(composers["stylize"](["network=resnet18"]), "stylize").network
+    assert network.mean == [0.485, 0.456, 0.406]
+    assert network.hypercolumn_taps is None
+    assert network.key == "network"
 
 
 def test_a_config_that_is_changed_changes_no_other(composers):
     composed = composers["stylize"]([])
-    first = checked(composed, "stylize")
-    first.steps = 7
+    checked(composed, "stylize").plain["steps"] = 7
     assert checked(composed, "stylize").steps != 7
+
+
+@pytest.mark.parametrize(
+    ("hint", "words", "fitting", "others"),
+    [
+        (bool, "true or false", [True], [1, "true", None]),
+        (float | None, "a number or null", [1, 1.5, None], [True, "1"]),
+        (int | list[int], "a whole number or a list of whole numbers", [1, [], [2]], [1.0, [1.5], None]),
+        (list[str | None], "a list of text or null", [["a", None]], ["a", [1]]),
+        (dict[str, int], "a mapping", [{"a": 1}], [{"a": "b"}, []]),
+    ],
+)
+def test_types_in_words(hint, words, fitting, others):
+    assert in_words(hint) == words
+    assert all(fits(value, hint) for value in fitting)
+    assert not any(fits(value, hint) for value in others)

@@ -134,7 +134,7 @@ def test_a_query_that_fits_no_row_ends_the_search_and_may_be_mended(run, tmp_pat
         (["search.objectives.style_distance.aggregate=mode"], "should be one of mean, median, min, max"),
         (["search.name=a/b"], "`search.name` should be the name of a file; found 'a/b'"),
         (["search.trials=0"], "`search.trials` should be a whole number from 1; found 0"),
-        (["search.trials=many"], "`search.trials` should be a known key with a value of its type"),
+        (["search.trials=many"], "`search.trials` should be a whole number; found 'many'"),
         (["search.show=true"], "`search.name` should be the name of a study that was begun"),
         (["+search.space={smoothing.over:[layer,world]}"], "world"),
     ],

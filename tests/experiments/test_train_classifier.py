@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from experiments import measure_activations, measure_units
@@ -256,9 +255,7 @@ def test_exported_weights_are_those_of_their_runs(run, colors, tmp_path):
     assert table["seed"].tolist() == [0, 1]
     assert (table["test_accuracy"] - table["test_accuracy_as_stored"]).abs().max() <= 1 / 24
     [record] = [one for one in trainings(output) if one.config["seed"] == 1]
-    architecture = ClassifierTraining.build(
-        checked(OmegaConf.create(record.config), "train_classifier")
-    ).architecture
+    architecture = ClassifierTraining.build(checked(record.config, "train_classifier")).architecture
     weights_ = TrainedWeights(seed=1, folder=str(folder), name="trained")
     stored = weights_.build(replace(architecture, builder=partial(architecture.builder, num_classes=3)))
     for key, value in weights(record).items():

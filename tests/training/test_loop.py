@@ -2,15 +2,13 @@
 
 import copy
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
-import conf
 from experiments.building import build
+from experiments.config import Config
 from swag_repro.errors import DataError, SettingError, TrainingError
 from swag_repro.networks import Architecture
 from swag_repro.networks.architecture import scale_shortcuts
@@ -24,6 +22,7 @@ from swag_repro.training import (
     labelled_folder,
 )
 from swag_repro.training.loop import outputs_loss
+from tests.parts import settings
 
 RECIPE = {
     "epochs": 3, "batch_size": 8, "lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4,
@@ -274,7 +273,4 @@ def test_recipes_are_checked(setting):
 
 @pytest.mark.parametrize("name", ["small", "imagenet"])
 def test_the_recipes_of_conf_are_recipes(name):
-
-    assert isinstance(
-        build(OmegaConf.load(Path(conf.__file__).parent / "recipe" / f"{name}.yaml")), ClassifierRecipe
-    )
+    assert isinstance(build(Config(settings(f"recipe/{name}"), "recipe")), ClassifierRecipe)
