@@ -27,7 +27,7 @@ from experiments.complaints import complaint
 from experiments.settings import CONF, Setting, choices, known_keys, settings_of
 from swag_repro.errors import SettingError
 from swag_repro.program import did_you_mean
-from swag_repro.runs.files import SafeLoader
+from swag_repro.runs.files import MALFORMED, SafeLoader
 
 TYPES: dict[str, Any] = {
     "arm": dict | None,
@@ -250,7 +250,7 @@ def _read_otherwise(value: Any) -> Iterator[Any]:
     Variables of the environment are always text.
     """
     if isinstance(value, str):
-        with suppress(yaml.YAMLError):
+        with suppress(*MALFORMED):
             yield yaml.load(value, SafeLoader)
     elif isinstance(value, int | float):
         yield from (str(value), *[bool(value)] * (value in (0, 1)))

@@ -98,6 +98,9 @@ NOT_SCIENCE_OF = {
 """Dotted keys of settings that change no number of this experiment."""
 
 
+UNDRAWN = ("content", "style", "laplacian", "recoloured")
+"""The starts of a stylisation that draw no noise."""
+
 IDLE: Mapping[str, tuple[Any, Callable[[Mapping[str, Any]], bool]]] = {
     "feather": (0.02, lambda config: config.get("masks") is None),
     "mean_one": (True, lambda config: not _has(config, "mean_one")),
@@ -105,8 +108,16 @@ IDLE: Mapping[str, tuple[Any, Callable[[Mapping[str, Any]], bool]]] = {
     "objective.match": ("loss", lambda config: config["objective"].get("like") is None),
     "stop.every": (50, lambda config: config["stop"]["change"] is None),
     "stop.of": ("loss", lambda config: config["stop"]["change"] is None),
+    "seed": (0, lambda config: config.get("start") in UNDRAWN and not config["start_noise"]),
+    "coarsest": (0, lambda config: len(config["scales"]) == 1),
+    "objective.smoothed_deepest": (None, lambda config: _smooths_nothing(config)),
+    "objective.smoothed_taps": (None, lambda config: _smooths_nothing(config)),
 }
 """Dotted keys of settings, the value that ids cover while they have no effect, and when they have none."""
+
+
+def _smooths_nothing(config: Mapping[str, Any]) -> bool:
+    return config["smoothing"]["name"] == "none" and config["objective"].get("like") is None
 
 
 def _has(config: Mapping[str, Any], setting: str, taken_as: str | None = None) -> bool:

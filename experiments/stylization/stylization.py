@@ -96,6 +96,8 @@ class Stylization(SmoothedExperiment):
                 load_mask(mask, pair.content, parts["resize"], feather=config.feather)  # a bad mask, too
         objective = _objective(config, parts["architecture"], parts["smoothing"])
         check_optimizer(objective, optimizer(torch.zeros(1, 3, 2, 2)))  # a bad setting raises here, too
+        scales = scales_of(config)
+        _execution(config, scales[-1])  # here, too
         return {
             **parts,
             "pairs": pairs,
@@ -106,7 +108,7 @@ class Stylization(SmoothedExperiment):
             "canvas": build(config.canvas),
             "guards": make(Guards, config.guards),
             "plateau": make(Plateau, config.stop),
-            "scales": scales_of(config),
+            "scales": scales,
         }
 
     @property
@@ -123,10 +125,7 @@ class Stylization(SmoothedExperiment):
     @property
     def execution(self) -> Execution:
         """The switches that set how the network runs at the last scale."""
-        given = self.config.execution
-        folds = given.fold_batchnorm and self.config.batchnorm == "eval"
-        settings = {**given.plain, "autocast": self.scales[-1].autocast, "fold_batchnorm": folds}
-        return make(Execution, Config(settings, given.key))
+        return _execution(self.config, self.scales[-1])
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -346,6 +345,13 @@ class Stylization(SmoothedExperiment):
     def tags(self) -> list[str]:
         """The tags by which users find the run in W&B."""
         return [*super().tags, self.config.objective.name]
+
+
+def _execution(config: Config, scale: PictureScale) -> Execution:
+    """Return the switches that set how the network runs at a scale."""
+    settings = {**config.execution.plain, "autocast": scale.autocast}
+    made = make(Execution, Config(settings, config.execution.key))
+    return replace(made, fold_batchnorm=made.fold_batchnorm and config.batchnorm == "eval")
 
 
 def _objective(config: Config, architecture: Architecture, smoothing: Smoothing) -> Objective:

@@ -62,8 +62,19 @@ def test_a_setting_without_effect_leaves_the_id(session):
         "stop.of=image",
         "demystifying_units=demystifying",
         "mean_one=false",
+        "seed=5",
+        "coarsest=64",
+        "objective.smoothed_deepest=2",
+        "objective.smoothed_taps='conv*'",
     ):
         assert session.run_id("stylize", (*base, override)) == expected, override
+    for active in (
+        ["start=noise", "seed={}"],
+        ["scales=[0.5,1.0]", "coarsest={}"],
+        ["smoothing=swag", "objective.smoothed_deepest={}"],
+    ):
+        ids = {session.run_id("stylize", (*base, *(one.format(value) for one in active))) for value in (1, 2)}
+        assert len(ids) == 2, active
     assert session.run_id("stylize", (*base, "stop.change=0.1", "stop.every=7")) != session.run_id(
         "stylize", (*base, "stop.change=0.1")
     )
