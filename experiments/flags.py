@@ -9,8 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 
+import hydra
+from omegaconf import DictConfig
+
 from experiments import help as helping
 from experiments.command import check_overrides, exit_with
+from experiments.settings import CONF
 from swag_repro.errors import SettingError, UserError
 from swag_repro.program import Parser, check_flags
 
@@ -25,10 +29,12 @@ PASSED_ON = ("config_dir", "cfg", "package", "info")
 """The flags of Hydra that take a value."""
 
 
-def checked_command(
+def entry_point(
     reads: str, *, shows: str, computes: str | None = None
-) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Make an entry point print its help, and refuse an invalid command with status 1 and one message.
+) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Make a function of a config an entry point of Hydra that prints its help and checks its command.
+
+    An invalid command ends with status 1 and one message.
 
     Args:
         reads: The name of the config that the entry point takes.
@@ -37,7 +43,9 @@ def checked_command(
             its own cells. A search can't be swept.
     """
 
-    def decorate(main: Callable[[], None]) -> Callable[[], None]:
+    def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
+        start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=reads)(main)
+
         @wraps(main)
         def checked_main() -> None:
             try:
@@ -52,14 +60,14 @@ def checked_command(
             except UserError as error:
                 exit_with(error)
             sys.argv[1:] = _for_hydra(given)
-            main()
+            start()
 
         return checked_main
 
     return decorate
 
 
-def _help(main: Callable[[], None], reads: str, shown: Sequence[str], asked: str) -> str:
+def _help(main: Callable[[DictConfig], None], reads: str, shown: Sequence[str], asked: str) -> str:
     about = inspect.getdoc(sys.modules[main.__module__]) or ""
     return helping.of_key(reads, asked) if asked else helping.of_entry(reads, about, shown)
 

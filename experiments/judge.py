@@ -8,13 +8,9 @@ swag judge -m experiment=mechanism measures=vgg16,resnet50_half
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from experiments.flags import checked_command
-from experiments.settings import CONF
-
-ENTRY = "stylize"
+from experiments.flags import entry_point
 
 SHOWN = (
     "measures measures.network content style images.size network weights "
@@ -23,8 +19,7 @@ SHOWN = (
 """The settings that `--help` explains."""
 
 
-@checked_command(ENTRY, shows=SHOWN)
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
+@entry_point("stylize", shows=SHOWN)
 def main(config: DictConfig) -> None:
     """Measure the pictures of one cell."""
     from experiments.running import run_experiment

@@ -8,13 +8,9 @@ swag measure -m experiment=fig3
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from experiments.flags import checked_command
-from experiments.settings import CONF
-
-ENTRY = "measure_activations"
+from experiments.flags import entry_point
 
 SHOWN = (
     "network weights weights.seed smoothing images images.size batchnorm "
@@ -23,8 +19,7 @@ SHOWN = (
 """The settings that `--help` explains."""
 
 
-@checked_command(ENTRY, shows=SHOWN)
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
+@entry_point("measure_activations", shows=SHOWN)
 def main(config: DictConfig) -> None:
     """Measure one cell."""
     from experiments.measurements import MeasureActivations

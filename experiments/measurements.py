@@ -23,6 +23,15 @@ THUMBNAIL = 128
 """The short side, in pixels, of the images that W&B shows."""
 
 
+def _shown_batches(
+    experiment: NetworkExperiment, context: Context
+) -> Iterator[tuple[Sequence[Picture], Tensor]]:
+    """Yield batches of the pictures and their images `(B, 3, H, W)`, and show how many are done."""
+    streamed = batches(experiment.pictures, experiment.resize, experiment.config.compute.batch_size)
+    counted = ((len(pictures), (pictures, images)) for pictures, images in streamed)
+    return context.shown(counted, total=len(experiment.pictures), unit="images")
+
+
 class MeasureActivations(SmoothedExperiment):
     """Statistics of each picture at each statistic tap."""
 
@@ -33,9 +42,7 @@ class MeasureActivations(SmoothedExperiment):
     def compute(self, context: Context) -> None:
         """Measure all pictures and write the rows."""
         network, rows = self.network(), []
-        streamed = batches(self.pictures, self.resize, self.config.compute.batch_size)
-        counted = ((len(pictures), (pictures, images)) for pictures, images in streamed)
-        for pictures, images in context.shown(counted, total=len(self.pictures), unit="images"):
+        for pictures, images in _shown_batches(self, context):
             rows += list(self._rows(network, pictures, images))
             context.tracker.images("images", _thumbnails(pictures, images))
         context.run.write_rows(rows)
@@ -80,9 +87,7 @@ class MeasureUnits(NetworkExperiment):
     def compute(self, context: Context) -> None:
         """Measure all pictures and write the rows."""
         network, rows = build_network(self.weights, self.architecture).eval().to(self.device), []
-        streamed = batches(self.pictures, self.resize, self.config.compute.batch_size)
-        counted = ((len(pictures), (pictures, images)) for pictures, images in streamed)
-        for pictures, images in context.shown(counted, total=len(self.pictures), unit="images"):
+        for pictures, images in _shown_batches(self, context):
             rows += list(self._rows(network, pictures, images))
         context.run.write_rows(rows)
 

@@ -12,10 +12,8 @@ from torch import nn
 from experiments.building import build, build_network, check_network
 from experiments.config import Config
 from experiments.frame import Experiment
-from swag_repro.errors import check_choice
 from swag_repro.images import Picture, Resize
 from swag_repro.networks import Architecture, Execution, TappedNetwork
-from swag_repro.networks.tapped import BATCHNORM_MODES
 from swag_repro.smoothing import Smoothing
 from swag_repro.weights import Weights
 
@@ -98,7 +96,6 @@ class SmoothedExperiment(NetworkExperiment):
     @classmethod
     def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
-        check_choice("batchnorm", config.batchnorm, BATCHNORM_MODES)
         return {**super().parts(config), "smoothing": build(config.smoothing)}
 
     @property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from experiments.building import build
 from experiments.config import Config
-from swag_repro.errors import SettingError, check_choice, check_number
-from swag_repro.losses import MATCHES, BorrowedShares, Objective, Side
+from swag_repro.errors import SettingError, check_number
+from swag_repro.losses import BorrowedShares, Objective, Side
 from swag_repro.networks import Architecture
 from swag_repro.smoothing import Smoothing
 
@@ -20,7 +20,6 @@ def objective_of(settings: Config, architecture: Architecture, smoothing: Smooth
         SettingError: It names no taps of the network, or the objective refuses a setting.
     """
     taps = _style_taps(architecture, settings)
-    check_choice("objective.match", settings.match, MATCHES)
     if settings.smoothed_deepest is not None:
         check_number("objective.smoothed_deepest", settings.smoothed_deepest, least=0, whole=True)
     check_number("objective.content_decay", settings.content_decay, above=0, remedy="1.0 leaves the weight.")
@@ -53,7 +52,7 @@ def _style_taps(architecture: Architecture, settings: Config) -> dict[str, float
         "hypercolumn": architecture.columns,
         "all": list(architecture.taps),
     }
-    taps = list(_choose("objective.taps", settings.taps, known))
+    taps = list(known[settings.taps])
     if settings.layers is not None:
         _check_layer("objective.layers", settings.layers, taps)
         taps = taps[: settings.layers]
@@ -69,7 +68,7 @@ def _style_taps(architecture: Architecture, settings: Config) -> dict[str, float
 
 def _content_taps(architecture: Architecture, settings: Config) -> Sequence[str]:
     known = {"content": [architecture.content_tap], "hypercolumn": architecture.columns}
-    taps = _choose("objective.content_taps", settings.content_taps, known)
+    taps = known[settings.content_taps]
     if settings.content_layer is None:
         return taps
     _check_layer("objective.content_layer", settings.content_layer, architecture.style_taps)
@@ -89,11 +88,6 @@ def _smoothed(taps: Sequence[str], settings: Config) -> Sequence[str] | None:
         rule = f"should match one of the taps {', '.join(taps)}"
         raise SettingError("objective.smoothed_taps", rule, repr(pattern), "* stands for anything.")
     return matching
-
-
-def _choose(setting: str, value: str, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    check_choice(setting, value, known)
-    return known[value]
 
 
 def _check_layer(setting: str, number: int, taps: Sequence[str]) -> None:

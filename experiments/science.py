@@ -62,6 +62,9 @@ NOT_SCIENCE = frozenset(
 LATER = frozenset({"transformations", "compute.tf32", "tile"})
 """Dotted keys of settings that are younger than some runs: no id covers them if they are empty or false."""
 
+OF_TRAINING = frozenset({"checkpoint_seconds", "compute.workers", "compute.keep_images", "compute.compile"})
+"""Dotted keys of settings that say how a training is computed."""
+
 NOT_SCIENCE_OF = {
     # These change only rounding, which nothing amplifies here. In a stylisation, each step builds on the one
     # before: with other neighbours in its batch, nearly all pixels of a picture change.
@@ -72,28 +75,8 @@ NOT_SCIENCE_OF = {
     # These say where the data are and how they are read; a digest in `Identity` stands for their contents.
     # A digest also stands for the trained weights. Tiles and neighbours change only rounding.
     "transfer": frozenset({"run", "tile", "compute.batch_size", "measures", "corpus"}),
-    "train_feedforward": frozenset(
-        {
-            "corpus",
-            "crop.style",
-            "checkpoint_seconds",
-            "compute.workers",
-            "compute.keep_images",
-            "compute.compile",
-            "measures",
-        }
-    ),
-    "train_classifier": frozenset(
-        {
-            "data.name",
-            "data.path",
-            "data.source",
-            "checkpoint_seconds",
-            "compute.workers",
-            "compute.keep_images",
-            "compute.compile",
-        }
-    ),
+    "train_feedforward": OF_TRAINING | {"corpus", "crop.style", "measures"},
+    "train_classifier": OF_TRAINING | {"data.name", "data.path", "data.source"},
 }
 """Dotted keys of settings that change no number of this experiment."""
 

@@ -11,13 +11,9 @@ on several hosts that share the output folder.
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from experiments.flags import checked_command
-from experiments.settings import CONF
-
-ENTRY = "search"
+from experiments.flags import entry_point
 
 SHOWN = (
     "search search.trials search.space search.show content style images.size "
@@ -26,8 +22,7 @@ SHOWN = (
 """The settings that `--help` explains."""
 
 
-@checked_command(ENTRY, shows=SHOWN, computes="stylize")
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
+@entry_point("search", shows=SHOWN, computes="stylize")
 def main(config: DictConfig) -> None:
     """Compute trials up to the requested number, and show the best."""
     from experiments.launching import explained

@@ -8,13 +8,9 @@ torchrun --nproc-per-node 4 experiments/train_classifier.py network=resnet50 rec
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from experiments.flags import checked_command
-from experiments.settings import CONF
-
-ENTRY = "train_classifier"
+from experiments.flags import entry_point
 
 SHOWN = (
     "network weights data data.path recipe recipe.epochs recipe.lr "
@@ -23,8 +19,7 @@ SHOWN = (
 """The settings that `--help` explains."""
 
 
-@checked_command(ENTRY, shows=SHOWN)
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
+@entry_point("train_classifier", shows=SHOWN)
 def main(config: DictConfig) -> None:
     """Train one network."""
     from experiments.training.alongside import train_with_others

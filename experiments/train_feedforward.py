@@ -8,13 +8,9 @@ torchrun --nproc-per-node 4 experiments/train_feedforward.py corpus=folder ...
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from experiments.flags import checked_command
-from experiments.settings import CONF
-
-ENTRY = "train_feedforward"
+from experiments.flags import entry_point
 
 SHOWN = (
     "corpus corpus.content corpus.style network weights generator objective "
@@ -23,8 +19,7 @@ SHOWN = (
 """The settings that `--help` explains."""
 
 
-@checked_command(ENTRY, shows=SHOWN)
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
+@entry_point("train_feedforward", shows=SHOWN)
 def main(config: DictConfig) -> None:
     """Train one network."""
     from experiments.feedforward.training import FeedforwardExperiment

@@ -8,13 +8,9 @@ swag transfer content=photo.jpg 'style=[a.jpg,b.jpg]' pairing=mix 'style_weights
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from experiments.flags import checked_command
-from experiments.settings import CONF
-
-ENTRY = "transfer"
+from experiments.flags import entry_point
 
 SHOWN = (
     "content style run alpha images images.path images.resize images.size pairing style_weights color tile"
@@ -22,8 +18,7 @@ SHOWN = (
 """The settings that `--help` explains."""
 
 
-@checked_command(ENTRY, shows=SHOWN)
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name=ENTRY)
+@entry_point("transfer", shows=SHOWN)
 def main(config: DictConfig) -> None:
     """Stylise the pairs of one cell."""
     from experiments.feedforward.transfer import Transfer

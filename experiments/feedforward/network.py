@@ -14,12 +14,9 @@ from experiments.building import build, build_network
 from experiments.config import Config
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
-from swag_repro.errors import check_choice
 from swag_repro.feedforward import Generator, Stage, Stylizer, reflect, stages
 from swag_repro.losses import Objective
 from swag_repro.networks import Execution
-
-PADDINGS = ("reflect", "zeros")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,6 @@ class GeneratorExperiment(SmoothedExperiment):
     def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
         parts = super().parts(config)
-        check_choice("padding", config.padding, PADDINGS)
         return {
             **parts,
             "objective": objective_of(config.objective, parts["architecture"], parts["smoothing"]),

@@ -16,7 +16,7 @@ from experiments.config import Config, checked
 from experiments.feedforward.network import GeneratorExperiment
 from experiments.pictures.pairs import choose_pictures
 from experiments.stored import check_stored, stored
-from swag_repro.errors import SettingError, WeightsError, check_choice
+from swag_repro.errors import SettingError, WeightsError
 from swag_repro.feedforward import equalized
 from swag_repro.images import Picture, Resize, load_image
 from swag_repro.losses import Style
@@ -106,15 +106,12 @@ def _shipped() -> Path:
     return Path(str(files("swag_repro.feedforward"))) / SHIPPED_DECODER
 
 
-LOOKS = ("photograph", "contrast", "stylized")
-
-
 @dataclass(frozen=True)
 class ContentLook:
     """A way to prepare contents.
 
     Attributes:
-        name: One of `LOOKS`.
+        name: `photograph`, `contrast` or `stylized`.
         style: The style of `stylized`; None for other looks.
         decoder: The trained decoder of `stylized`; None for other looks.
     """
@@ -156,10 +153,9 @@ def look_of(config: Config, pictures: tuple[Picture, ...], kind: type[GeneratorE
         kind: The experiment that trained the decoder.
 
     Raises:
-        SettingError: The look is unknown, or `stylized` has no style.
+        SettingError: `stylized` has no style.
     """
     crop = config.crop
-    check_choice("crop.look", crop.look, LOOKS)
     if crop.look != "stylized":
         return ContentLook(crop.look)
     if crop.style is None:

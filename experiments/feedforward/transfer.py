@@ -16,13 +16,13 @@ from experiments.config import Config
 from experiments.feedforward.trained import Trained, trained
 from experiments.feedforward.training import FeedforwardExperiment
 from experiments.frame import Context, Experiment
-from experiments.pictures.batches import COLOR_MODES, PairBatch
+from experiments.pictures.batches import PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, named, pairs_of, weights_of
 from experiments.pictures.saving import FinishedBatch, save_pictures
 from experiments.results import check_save
 from experiments.science import EXPERIMENT_VERSIONS, scientific
-from swag_repro.errors import SettingError, UserError, check_choice, check_number
+from swag_repro.errors import SettingError, UserError, check_number
 from swag_repro.feedforward import Stylizer
 from swag_repro.images import Picture, Resize
 from swag_repro.memory import out_of_memory
@@ -53,7 +53,6 @@ class Transfer(Experiment):
     @classmethod
     def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
-        check_choice("color", config.color, COLOR_MODES)
         check_number("alpha", config.alpha, least=0, most=1, remedy="1 is the whole style.")
         check_number("feather", config.feather, least=0, most=1, remedy="0 leaves edges as they are.")
         if config.tile is not None:

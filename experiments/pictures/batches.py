@@ -22,8 +22,6 @@ from swag_repro.images import (
 )
 from swag_repro.losses import Style
 
-COLOR_MODES = ("style", "luminance", "matched")
-
 
 @dataclass(frozen=True)
 class PairBatch:
@@ -104,7 +102,7 @@ class PairBatch:
         )
 
     def seen(self, color: str) -> PairBatch:
-        """Return the batch as the objective sees it, for `color` one of `COLOR_MODES`."""
+        """Return the batch as the objective sees it, whose `color` is `style`, `luminance` or `matched`."""
         if color == "matched":
             return self.with_styles(lambda s, content: replace(s, image=match_colors(s.image, content)))
         if color == "luminance":

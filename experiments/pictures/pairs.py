@@ -14,10 +14,8 @@ from typing import Any
 from experiments.command import QUOTING
 from experiments.config import Config
 from swag_repro import names
-from swag_repro.errors import ImageError, SettingError, check_choice
+from swag_repro.errors import ImageError, SettingError
 from swag_repro.images import Picture, Role, existing
-
-PAIRINGS = ("zip", "product", "mix")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def pairs_of(config: Config, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
 
     Raises:
         ImageError: A picture is neither a file nor in the set, or there is no picture.
-        SettingError: The pairing is unknown, weights or masks don't fit the styles, or a pair is given twice.
+        SettingError: Weights or masks don't fit the styles, or a pair is given twice.
     """
     pairs = _met(config, pictures)
     if twice := [pair.name for pair, times in Counter(pairs).items() if times > 1]:
@@ -77,7 +75,6 @@ def named(config: Config) -> list[str]:
 
 
 def _met(config: Config, pictures: Sequence[Picture]) -> tuple[Pair, ...]:
-    check_choice("pairing", config.pairing, PAIRINGS)
     contents = choose_pictures("content", config.content, pictures)
     styles = choose_pictures("style", config.style, pictures)
     if config.pairing == "mix":

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from experiments.pictures.batches import PairBatch
 from swag_repro.losses import (
-    MATCHES,
     Network,
     Objective,
     Targets,
@@ -22,9 +21,7 @@ from swag_repro.losses import (
 from swag_repro.statistics import gram
 
 LARGEST_ENTRIES = "entries"
-
-SHARE_KINDS = (*MATCHES, LARGEST_ENTRIES)
-"""The kinds of shares at the start; `LARGEST_ENTRIES` also concerns the finished picture."""
+"""The kind of shares that also concerns the finished picture."""
 
 PART = 0.01
 """The part of a Gram matrix's entries that count as the largest: a choice of ours."""
@@ -39,7 +36,7 @@ def start_shares(
         network: Images → features of the objective's taps.
         objective: The objective of the stylisation.
         batch: The batch as the objective sees it.
-        kind: One of `SHARE_KINDS`; for `gradient`, also shares of the gradients' norms at the content image.
+        kind: The setting `shares`; for `gradient`, also shares of the gradients' norms at the content image.
     """
     targets = objective.targets(network, batch.contents, batch.styles)
     images = batch.contents.detach().requires_grad_(kind == "gradient")

@@ -18,7 +18,7 @@ from experiments.config import Config
 from experiments.frame import Context
 from experiments.network import SmoothedExperiment
 from experiments.objective import objective_of
-from experiments.pictures.batches import COLOR_MODES, PairBatch
+from experiments.pictures.batches import PairBatch
 from experiments.pictures.judging import Judging, judgement_of
 from experiments.pictures.pairs import Pair, named, pairs_of, weights_of
 from experiments.pictures.saving import save_pictures
@@ -36,18 +36,17 @@ from experiments.stylization.memory import (
 )
 from experiments.stylization.optimising import BatchOptimiser
 from experiments.stylization.scales import PictureScale, scales_of
-from experiments.stylization.shares import LARGEST_ENTRIES, SHARE_KINDS, entry_shares, start_shares
+from experiments.stylization.shares import LARGEST_ENTRIES, entry_shares, start_shares
 from experiments.stylization.slow_run import SlowRunHint, is_slow
 from experiments.stylization.starts import restart_of, start_of, start_picture
 from experiments.sweeps.progress import console
-from swag_repro.errors import NonFiniteError, SettingError, check_choice, check_number, check_seed
+from swag_repro.errors import NonFiniteError, SettingError, check_number, check_seed
 from swag_repro.images import Picture, load_mask
 from swag_repro.losses import Objective
-from swag_repro.losses.bn import BN_NORMALIZERS
 from swag_repro.memory import give_back_freed, kept_for_gradient
 from swag_repro.networks import Architecture, Execution, TappedNetwork
 from swag_repro.optimisation import Canvas, Guards, Optimisation, Plateau
-from swag_repro.optimisation.engine import RESULTS, check_optimizer
+from swag_repro.optimisation.engine import check_optimizer
 from swag_repro.runs.schema import LOSSES
 from swag_repro.runs.store import Run
 from swag_repro.smoothing import Smoothing
@@ -408,14 +407,6 @@ def _check_run(config: Config) -> None:
     check_seed("seed", config.seed)
     if config.keep.animation and not config.keep.every:
         raise SettingError("keep.every", "should be above 0 for an animation", 0, "Add keep.every=5.")
-    choices = {
-        "color": COLOR_MODES,
-        "result": RESULTS,
-        "shares": SHARE_KINDS,
-        "demystifying_units": BN_NORMALIZERS,
-    }
-    for name, known in choices.items():
-        check_choice(name, config.plain[name], known)
     if config.transformations and config.masks is not None:
         rule = "should be null with transformations: masks are of places, which move"
         raise SettingError("masks", rule, config.masks, "Leave out one of the two.")
