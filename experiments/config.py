@@ -33,7 +33,6 @@ TYPES: dict[str, Any] = {
     "arm": dict | None,
     "batchnorm": Literal["eval", "batch"],
     "color": Literal["style", "luminance", "matched"],
-    "compute.batch_size": int | Literal["auto"],
     "compute.device": str,
     "compute.tf32": bool | None,  # older trainings lack it
     "compute.threads": int | None,
@@ -313,6 +312,8 @@ def _types_of_group(choice: Setting, key: str) -> Iterator[tuple[str, Any]]:
 
 def _type_of_default(text: str) -> Any:
     value = yaml.load(text, SafeLoader)
+    if value == "auto":  # in place of a number that the program chooses
+        return int | Literal["auto"]
     if isinstance(value, list) and value:
         return list[Union[*map(type, value)]]  # type: ignore[misc]
     return Any if value is None or "${" in text else type(value)

@@ -67,7 +67,6 @@ class Experiment(ABC):
         name: The experiment's name.
         version: A number to raise when the same settings give other results.
         reads: The name of its config in `conf/`.
-        automatic: The words that `compute.batch_size` may be instead of a number.
         resumable: Names in the run directory that an unfinished attempt leaves to the next one.
         config: The checked config.
         device: The device that computes the cell.
@@ -76,7 +75,6 @@ class Experiment(ABC):
     name: ClassVar[str]
     version: ClassVar[int]
     reads: ClassVar[str]
-    automatic: ClassVar[tuple[str, ...]] = ()
     resumable: ClassVar[tuple[str, ...]] = ()
 
     config: Config
@@ -98,7 +96,7 @@ class Experiment(ABC):
         check_settings(tracking.mode, tracking.timeout, tracking.every)
         check_sweep(config.sweep)
         for name, least in {"batch_size": 1, "threads": 1, "workers": 0}.items():
-            if (value := config.compute.plain.get(name)) not in (None, *cls.automatic):
+            if (value := config.compute.plain.get(name)) not in (None, "auto"):
                 check_number(f"compute.{name}", value, least=least, whole=True)
         return {"config": config, "device": _device(config.compute.device)}
 

@@ -69,7 +69,6 @@ class Stylization(SmoothedExperiment):
     name = "stylize"
     version = EXPERIMENT_VERSIONS[name]
     reads = "stylize"
-    automatic = ("auto",)
     resumable = ("checkpoints", "images/steps", BATCH_SIZE)
 
     pairs: tuple[Pair, ...]
