@@ -148,6 +148,6 @@ def test_what_the_user_got_wrong_is_said(run, users):
     arguments = [f"--config-dir={users / 'conf'}", *S, "smoothing=square_root"]
     status, printed = run(*arguments, "smoothing.scale=large")
     assert status == 1
-    assert "`smoothing.scale` should be float; found 'large'" in printed
+    assert "`smoothing.scale` should be a number; found 'large'" in printed
     status, printed = run(*arguments, "smoothing=squareroot")
     assert "`smoothing` should be one of " in printed

@@ -496,12 +496,12 @@ def test_numbers_of_the_originals_are_frozen(preset):
         "style": config.objective.style.normalizer,
         "content": config.objective.content.normalizer,
         "weights": (config.objective.content_weight, config.objective.style_weight),
-        "correction": config.generator.get("normalization", {}).get("correction"),
+        "correction": config.select("generator.normalization.correction"),
         "taps": list(experiment.objective.style.taps),
         "tap": experiment.tap,
         "crop": (config.crop.short, config.crop.size),
         "padding": config.padding,
-        "recipe": tuple(config.recipe[name] for name in ("steps", "batch_size", "lr", "decay")),
+        "recipe": tuple(config.recipe.plain[name] for name in ("steps", "batch_size", "lr", "decay")),
     }
     assert {name: found[name] for name in ORIGINALS[preset]} == ORIGINALS[preset]
     assert {path.stem for path in (CONF / "preset/feedforward").glob("*.yaml")} == set(ORIGINALS)

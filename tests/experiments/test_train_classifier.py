@@ -209,7 +209,7 @@ def test_a_diverging_training_keeps_its_last_good_checkpoint(run, colors, tmp_pa
 BAD = {
     "snapshots": (["snapshots=[2]"], "`snapshots` should be a number from 0 to 1; found 2"),
     "recipe": (["recipe.lr=0"], "`recipe.lr` should be a number above 0"),
-    "type": (["recipe.epochs=many"], "`recipe.epochs` should be int; found 'many'"),
+    "type": (["recipe.epochs=many"], "`recipe.epochs` should be a whole number; found 'many'"),
     "no data": (["data.path=nowhere"], "`data.path` should be a folder or a zip file; found no nowhere"),
     "crop": (["data.crop=middle"], "`data.crop` should be one of pad, scale; found 'middle'"),
     "workers": (["compute.workers=-1"], "`compute.workers` should be a whole number from 0"),
