@@ -462,9 +462,6 @@ def test_a_style_too_small_to_read_leaves_the_content_measures(network, content)
         network=network,
         label="tiny",
         style_taps=TAPS,
-        structure_tap="deep",
-        deep_tap="deep",
-        early_tap="shallow",
         size=None,
         **SLICED,
     )

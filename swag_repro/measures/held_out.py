@@ -104,10 +104,9 @@ class HeldOut:
     Attributes:
         network: read at all the taps below.
         label: the network's name in rows.
-        style_taps: the taps of `style_distance` and `sliced_wasserstein`.
-        structure_tap: the tap of `cfsd`.
-        deep_tap: the tap of `luminance_wasserstein`.
-        early_tap: the tap of `sifid`.
+        style_taps: the taps of `style_distance` and `sliced_wasserstein`. CFSD reads the middle one (relu3_1
+            in a VGG, as its authors do). SIFID reads the first one (its authors read a layer of
+            Inception-v3). The distance of luminances reads the last but one (relu4_1 in a VGG).
         projections: the number of projections of the sliced Wasserstein distances.
         seed: the seed of the projections.
         size: the most pixels of the short side of what is measured; larger pictures are shrunk. None: no
@@ -117,9 +116,6 @@ class HeldOut:
     network: TappedNetwork
     label: str
     style_taps: Sequence[str]
-    structure_tap: str
-    deep_tap: str
-    early_tap: str
     projections: int
     seed: int
     size: int | None
@@ -143,6 +139,8 @@ class HeldOut:
     @torch.inference_mode()
     def _measures(self, image: Tensor, content: Tensor, style: Tensor) -> tuple[Measure, ...]:
         features = cache(partial(read_features, self.network))
+        taps = self.style_taps
+        early, middle, deep = taps[0], taps[len(taps) // 2], taps[-2]
 
         def by_network(statistic: str, distance: Distance, taps: Sequence[str], other: Tensor) -> Measure:
             layer = taps[0] if len(taps) == 1 else None
@@ -159,13 +157,13 @@ class HeldOut:
             _measure(
                 "luminance_wasserstein",
                 self.label,
-                self.deep_tap,
-                lambda: sliced(features(grey_image)[self.deep_tap], features(grey_style)[self.deep_tap]),
+                deep,
+                lambda: sliced(features(grey_image)[deep], features(grey_style)[deep]),
             ),
-            by_network("style_distance", relative_gram_distance, self.style_taps, style),
-            by_network("sliced_wasserstein", sliced, self.style_taps, style),
-            by_network("sifid", frechet_distance, [self.early_tap], style),
-            by_network("cfsd", structural_divergence, [self.structure_tap], content),
+            by_network("style_distance", relative_gram_distance, taps, style),
+            by_network("sliced_wasserstein", sliced, taps, style),
+            by_network("sifid", frechet_distance, [early], style),
+            by_network("cfsd", structural_divergence, [middle], content),
             _measure("ssim", None, None, lambda: ssim(image[None], content[None])),
             _lpips(image[None], content[None]),
         )
@@ -238,10 +236,6 @@ class Measures:
     def build(self, chosen: WeightedNetwork, device: torch.device | str = "cpu") -> HeldOut:
         """Build the measures with the chosen network.
 
-        CFSD reads the middle style tap (relu3_1 in a VGG, as its authors do). SIFID reads the first one (its
-        authors read a layer of Inception-v3). The distance of luminances reads the last but one (relu4_1 in
-        a VGG).
-
         Raises:
             WeightsError: weights that are not available.
         """
@@ -251,9 +245,6 @@ class Measures:
             network=network.to(device),
             label=str(chosen),
             style_taps=taps,
-            structure_tap=taps[len(taps) // 2],
-            deep_tap=taps[-2],
-            early_tap=taps[0],
             projections=self.projections,
             seed=self.seed,
             size=self.size,

@@ -74,7 +74,32 @@ def resnet50_before_relu(*, num_classes: int = 1000) -> ResNet:
     return BeforeReLUResNet(num_classes=num_classes)
 
 
-class HalfWidthResNet(nn.Module):
+class Staged(nn.Module):
+    """A network of a stem, four stages and a classifier, with torchvision's names and initial weights."""
+
+    maxpool: nn.Module
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
+    def add_classifier(self, width: int, num_classes: int) -> None:
+        """Add the last layers behind features of this width, and draw the initial weights."""
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(width, num_classes)
+        _initialize_as_torchvision_vgg(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
+        x = self.layer4(self.layer3(self.layer2(self.layer1(self.maxpool(self.enter(x))))))
+        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Return what the stem makes of images."""
+        return self.stem(x)  # type: ignore[no-any-return, operator]
+
+
+class HalfWidthResNet(Staged):
     """The network of `resnet50_half`; its parameters have torchvision's names."""
 
     def __init__(self, *, num_classes: int) -> None:
@@ -89,15 +114,11 @@ class HalfWidthResNet(nn.Module):
             _half_width_stage(width_in, width // 2, units, stride)
             for width_in, width, units, stride in stages
         )
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(widths[-1], num_classes)
-        _initialize_as_torchvision_vgg(self)
+        self.add_classifier(widths[-1], num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+    def enter(self, x: Tensor) -> Tensor:
+        """Return what the stem makes of images."""
+        return self.relu(self.bn1(self.conv1(x)))  # type: ignore[no-any-return]
 
 
 def _half_width_stage(width_in: int, planes: int, units: int, stride: int) -> nn.Sequential:
@@ -151,7 +172,7 @@ def _projection(width_in: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(width_in, width, kernel_size=1, bias=False))
 
 
-class PseudoResVGG(nn.Module):
+class PseudoResVGG(Staged):
     """A network as deep as ResNet-50, with only 3×3 convolutions and max-pooling; see `pseudo_resvgg`."""
 
     def __init__(self, *, batchnorm: bool, num_classes: int) -> None:
@@ -169,15 +190,7 @@ class PseudoResVGG(nn.Module):
         self.layer2 = stage(64, 128, 4)
         self.layer3 = stage(128, 256, 6)
         self.layer4 = stage(256, 512, 3)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(512, num_classes)
-        _initialize_as_torchvision_vgg(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
-        x = self.maxpool(self.stem(x))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+        self.add_classifier(512, num_classes)
 
 
 def _initialize_as_torchvision_vgg(network: nn.Module) -> None:
@@ -199,7 +212,7 @@ def pseudo_resvgg(*, batchnorm: bool = False, num_classes: int = 1000) -> Pseudo
     return PseudoResVGG(batchnorm=batchnorm, num_classes=num_classes)
 
 
-class PlainNetwork(nn.Module):
+class PlainNetwork(Staged):
     """The network of `between_resnet_and_vgg`."""
 
     def __init__(
@@ -238,15 +251,7 @@ class PlainNetwork(nn.Module):
         widths = (64, *(width * expansion for width in RESNET50_WIDTHS))
         stages = zip(widths, RESNET50_WIDTHS, RESNET50_GROUPS, (1, 2, 2, 2), strict=False)
         self.layer1, self.layer2, self.layer3, self.layer4 = (stage(*settings) for settings in stages)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(widths[-1], num_classes)
-        _initialize_as_torchvision_vgg(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
-        x = self.maxpool(self.stem(x))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+        self.add_classifier(widths[-1], num_classes)
 
 
 def between_resnet_and_vgg(

@@ -12,8 +12,7 @@ for an image do not depend on the rest of the batch, its results don't either, t
 two calls `state_dict` holds all that decides the future, even in the middle of a line search.
 """
 
-from swag_repro.optimisation.optimizers.batch import ImageProgress, Optimizer, StopReason
-from swag_repro.optimisation.optimizers.first_order import SGD, Adam, RMSprop
+from swag_repro.optimisation.optimizers.batch import SGD, Adam, Optimizer, RMSprop, StopReason
 from swag_repro.optimisation.optimizers.lbfgs import LBFGS
 
-__all__ = ["LBFGS", "SGD", "Adam", "ImageProgress", "Optimizer", "RMSprop", "StopReason"]
+__all__ = ["LBFGS", "SGD", "Adam", "Optimizer", "RMSprop", "StopReason"]
