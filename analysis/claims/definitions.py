@@ -74,7 +74,7 @@ class EvidenceSweep:
         entry: The entry point that computes it.
         scale: One of `SCALES`.
         overrides: Overrides of its command, after `-m`.
-        figure: A name for `python -m analysis figure`, which draws the sweep.
+        figure: A name for `swag figure`, which draws the sweep.
         judges: Judges of its pictures, as in `Evidence.judges`; None for those of `Evidence`.
         beside: Another sweep, whose numbers are added to its own; settings that it lacks are null.
     """

@@ -126,7 +126,7 @@ class LossCurves:
 
     def _add(self, curve: list[dict[str, float]], terms: Mapping[str, float]) -> None:
         before = self._evaluation - 1
-        del curve[before:]  # those of a batch that began again, in halves
+        del curve[before:]  # those of a batch that began again
         curve += curve[-1:] * (before - len(curve))
         curve.append({**(curve[-1] if curve else {}), **terms})
 
