@@ -110,7 +110,7 @@ def _use_settings_of(folder: Path | None) -> None:
 
 def _folders(arguments: Sequence[str], output: Path) -> dict[str, str]:
     """Return the folders of the sweeps that arguments mean: tomorrow, `last` will be another one."""
-    from experiments.sweeps.finding import find, is_handle
+    from experiments.sweeps.sweep import find, is_handle
 
     handles = [argument for argument in arguments if is_handle(argument) and argument != "all"]
     return {handle: os.path.relpath(find(handle, output).directory) for handle in handles}

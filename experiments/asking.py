@@ -30,8 +30,7 @@ from experiments.programs import words
 from experiments.science import scientific, settings_of_judge
 from experiments.settings import CONF
 from experiments.sweeps.composing import Composer, Grid, as_typed, common, grid_of
-from experiments.sweeps.finding import find, is_handle
-from experiments.sweeps.sweep import Sweep
+from experiments.sweeps.sweep import Sweep, find, is_handle
 from swag_repro.errors import SettingError, UserError
 from swag_repro.runs.identity import content_key, leaves
 
@@ -131,7 +130,7 @@ class Wanted:
         """Return the cells of a command's overrides, or of the one sweep that the arguments name.
 
         Args:
-            arguments: Hydra overrides, or a handle of a sweep; see `experiments.sweeps.finding`.
+            arguments: Hydra overrides, or a handle of a sweep; see `experiments.sweeps.sweep.find`.
             output: The folder of run directories.
 
         Raises:

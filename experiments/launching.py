@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from experiments.complaints import complaint
 from experiments.signals import handled, interrupt
-from experiments.sweeps.launching import CompositionError, summarize
+from experiments.sweeps.launching import summarize
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import UserError
@@ -24,7 +24,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """If this variable is set, exceptions of Hydra and its launchers are printed with their tracebacks."""
 
 
-EXPLAINED = (UserError, CompositionError, HydraException, OmegaConfBaseException)
+EXPLAINED = (UserError, HydraException, OmegaConfBaseException)
 """The exceptions that a user can cause and mend."""
 
 
@@ -106,9 +106,5 @@ def explained() -> Iterator[None]:
 
 
 def _explain(error: Exception) -> None:
-    """Print why nothing is computed; if a cell of a sweep does not compose, also print which."""
-    cell = error.cell if isinstance(error, CompositionError) else None
-    error = error.__cause__ if isinstance(error, CompositionError) else error  # type: ignore[assignment]
+    """Print why nothing is computed."""
     console.print(f"[bold red]error:[/] {escape(str(complaint(error)))}")
-    if cell is not None:
-        console.print(escape(f"The first such cell is {cell}. Nothing was computed."))

@@ -140,7 +140,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
 def _settle(sweep: Sweep) -> None:
     """Set this process's share of the threads and its accelerator."""
     hydra = HydraConfig.get()
-    torch.set_num_threads(launchers.threads(hydra.launcher, sweep.workers))
+    torch.set_num_threads(launchers.threads(sweep.workers))
     if (count := torch.accelerator.device_count()) > 1:
         torch.accelerator.set_device_index(hydra.job.num % count)
 

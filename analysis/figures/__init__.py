@@ -100,7 +100,7 @@ def draw_figure(
     """
     source = source_of(name)
     module = import_module(source.module)  # imported here, so that other commands start quickly
-    from experiments.sweeps.finding import is_handle  # here: completion needs the figures' names only
+    from experiments.sweeps.sweep import is_handle  # here: completion needs the figures' names only
 
     named = source.experiment is None or any(map(is_handle, overrides))
     chosen = [] if named else [f"experiment={source.experiment}"]

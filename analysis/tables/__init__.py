@@ -20,7 +20,7 @@ from analysis.tables.runs import INTERPOLATED, frame, line_numbers, settings_of,
 from experiments.asking import Cell, CellsError, Wanted, compose_cells, computing, judging
 from experiments.programs import NAMES
 from experiments.science import wants_judge
-from experiments.sweeps.finding import is_handle
+from experiments.sweeps.sweep import is_handle
 from swag_repro.runs.files import read_picture
 from swag_repro.runs.records import RunRecord, read_status
 

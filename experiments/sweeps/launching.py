@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Thread
 
-from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
 from experiments.programs import PICTURED, config_dir, hydra_overrides
 from experiments.results import refuse_save
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import Composer, Grid, grid_of
-from experiments.sweeps.finding import LAST
 from experiments.sweeps.progress import console, duration
 from experiments.sweeps.sweep import Sweep, check_sweep
 from swag_repro.errors import SettingError
@@ -43,95 +38,76 @@ DRY_RUN_CELLS = 20
 """The most cells that a dry run lists, beside those that can't be computed."""
 
 
-class CompositionError(Exception):
-    """An error of Hydra in composing a cell; its cause says why.
+def check_grid(config: DictConfig) -> Grid:
+    """Return the cells of a multirun, after checking all that needs no cell's experiment.
 
     Args:
-        cell: The overrides that tell the first such cell from others.
+        config: The multirun's config, with Hydra's node.
+
+    Raises:
+        SettingError: It has no cells or too many, or its launcher can't be used.
+        HydraException, OmegaConfBaseException: A cell does not compose.
     """
+    grid = grid_of(config.hydra)
+    check_sweep(config.sweep)
+    if len(grid) > config.sweep.max_cells:
+        rule = f"should be a sweep of at most {config.sweep.max_cells} cells"
+        remedy = f"If you mean it, add sweep.max_cells={len(grid)}."
+        raise SettingError("-m", rule, len(grid), remedy)
+    saved = (one for axis in grid.axes for one in axis if one.startswith("save=") and one != "save=null")
+    refuse_save(next(saved, None), "a sweep")
+    launchers.check_launcher(config.hydra.launcher)
+    composer = Composer(config.hydra.job.config_name, hydra_overrides(config.hydra))
+    for number in grid.samples(composer.is_choice):
+        composer(grid[number])
+    return grid
 
-    def __init__(self, cell: str) -> None:
-        super().__init__(cell)
-        self.cell = cell
 
+def run_sweep(
+    grid: Grid, config: DictConfig, overrides: Sequence[str], launcher: Callable[[], Launcher]
+) -> None:
+    """Write the plan and launch workers, repeatedly if some were killed before all cells ended.
 
-@dataclass(frozen=True)
-class Launch:
-    """A sweep that is ready to be launched.
-
-    Attributes:
-        grid: Its cells.
+    Args:
+        grid: The cells.
         config: The multirun's config, with Hydra's node.
         overrides: The overrides of the command.
+        launcher: A function that makes Hydra's launcher.
+
+    Raises:
+        StoreError: The output folder can't be written to.
+        SettingError: SLURM does not give what the launcher asks for.
     """
-
-    grid: Grid
-    config: DictConfig
-    overrides: Sequence[str]
-
-    @classmethod
-    def of(cls, config: DictConfig, overrides: Sequence[str]) -> Launch:
-        """Return the sweep of a multirun, after checking it.
-
-        Raises:
-            SettingError: It has no cells or too many, or its launcher can't be used.
-            CompositionError: A cell does not compose.
-        """
-        grid = grid_of(config.hydra)
-        check_sweep(config.sweep)
-        _check_size(grid, config.sweep.max_cells)
-        saved = (one for axis in grid.axes for one in axis if one.startswith("save=") and one != "save=null")
-        refuse_save(next(saved, None), "a sweep")
-        launchers.check_launcher(config.hydra.launcher)
-        _check_composes(grid, Composer(config.hydra.job.config_name, hydra_overrides(config.hydra)))
-        return cls(grid, config, overrides)
-
-    @property
-    def dry_run(self) -> bool:
-        """Whether the cells are only listed."""
-        return bool(self.config.sweep.dry_run)
-
-    @property
-    def workers(self) -> int:
-        """The number of processes that compute the cells, at most one per cell."""
-        return workers_of(self.grid, self.config.sweep, self.config.hydra.launcher)
-
-    def run(self, launcher: Callable[[], Launcher]) -> None:
-        """Write the plan and launch workers, repeatedly if some were killed before all cells ended.
-
-        Raises:
-            StoreError: The output folder can't be written to.
-        """
-        check_writable(Path(self.config.hydra.run.dir))
-        hydra = self.config.hydra
-        name = hydra.runtime.choices["hydra/launcher"]
-        sweep = Sweep.start(
-            Path(hydra.sweep.dir),
-            hydra.job.config_name,
-            self.grid,
-            command=[*self.overrides, *hydra_overrides(hydra)],
-            launcher=name,
-            workers=self.workers,
-            label=str(self.config.name),
-            program=hydra.job.name,
-            config_dir=config_dir(hydra),
-        )
-        Sweep.launched = sweep
-        launchers.connect(hydra.launcher)
-        first = list(self.grid[0])  # every worker composes this cell, then goes over all cells
-        if name == "basic":
-            _raise_first(launcher().launch([first], initial_job_idx=0))
+    hydra = config.hydra
+    check_writable(Path(hydra.run.dir))
+    sweep = Sweep(
+        directory=Path(hydra.sweep.dir).absolute(),
+        output=Path(hydra.run.dir),
+        entry=hydra.job.config_name,
+        program=hydra.job.name,
+        label=str(config.name),
+        grid=grid,
+        command=[*overrides, *hydra_overrides(hydra)],
+        launcher=hydra.runtime.choices["hydra/launcher"],
+        workers=workers_of(grid, config.sweep, hydra.launcher),
+        config_dir=config_dir(hydra),
+    )
+    sweep.write()
+    Sweep.launched = sweep
+    first = list(grid[0])  # every worker composes this cell, then goes over all cells
+    if sweep.launcher == "basic":
+        _raise_first(launcher().launch([first], initial_job_idx=0))
+        return
+    begun = in_vain = 0
+    while in_vain < IN_VAIN and (left := _count_left(sweep)):
+        launch = partial(launcher().launch, [first] * sweep.workers, initial_job_idx=begun)
+        lost = _launch(launch, sweep, launchers.Jobs(hydra.launcher, sweep.directory))
+        begun += sweep.workers
+        in_vain = 0 if sweep.cells_left() < left else in_vain + 1
+        if lost == launchers.CANCELLED:
             return
-        begun = in_vain = 0
-        while in_vain < IN_VAIN and (left := _count_left(sweep)):
-            launch = partial(launcher().launch, [first] * self.workers, initial_job_idx=begun)
-            lost = _launch(launch, sweep, launchers.Jobs(hydra.launcher, sweep.directory))
-            begun += self.workers
-            in_vain = 0 if sweep.cells_left() < left else in_vain + 1
-            if lost == launchers.CANCELLED:
-                return
-            if lost is not None and sweep.cells_left() and not sweep.stopped:
-                console.print(f"[yellow]workers were lost, so others are started[/] ({escape(lost)})")
+        if lost is not None and sweep.cells_left() and not sweep.stopped:
+            console.print(f"[yellow]workers were lost, so others are started[/] ({escape(lost)})")
 
 
 def workers_of(grid: Grid, settings: DictConfig, launcher: DictConfig) -> int:
@@ -162,33 +138,42 @@ def _launch(launch: Callable[[], Sequence[object]], sweep: Sweep, jobs: launcher
     A launcher waits for all of its jobs, so it runs in a thread. SLURM's launcher would wait for ever for
     killed jobs if SLURM keeps no accounts, and for queued jobs after others have computed all cells.
     """
-    problems: list[str] = []
+    problems: list[Exception] = []
 
     def wait() -> None:
         try:
             _raise_first(launch())
         except Exception as error:
-            problems.append(f"{type(error).__name__}: {error}".splitlines()[0])
+            problems.append(error)
 
     thread = Thread(target=wait, daemon=True)
     thread.start()
     try:
-        while thread.is_alive() if (alive := jobs.alive()) is None else alive:
-            began = time.monotonic()
-            if sweep.stopped:
-                jobs.cancel()
-            if _is_over(sweep):
-                jobs.cancel(waiting=True)
-                thread.join(GRACE)
-                return None
-            thread.join(SWEEP_PAUSE)
-            time.sleep((time.monotonic() - began) / 10)
+        over = _watch(thread, sweep, jobs)
     except BaseException:
         jobs.kill()
         raise
+    if over:
+        return None
     if jobs.cancelled:
         return launchers.CANCELLED
-    return problems[0] if problems else None if alive is None else "no job is left"
+    if problems:
+        launchers.check_submitted(problems[0])
+        return f"{type(problems[0]).__name__}: {problems[0]}".splitlines()[0]
+    return "no job is left" if thread.is_alive() else None
+
+
+def _watch(thread: Thread, sweep: Sweep, jobs: launchers.Jobs) -> bool:
+    """Wait until the workers or the cells have ended; return whether the cells have."""
+    while jobs.alive(waited_for=thread.is_alive()):
+        if sweep.stopped:
+            jobs.cancel()
+        if _is_over(sweep):
+            jobs.cancel(waiting=True)
+            thread.join(GRACE)
+            return True
+        thread.join(SWEEP_PAUSE)
+    return False
 
 
 def _is_over(sweep: Sweep) -> bool:
@@ -204,25 +189,11 @@ def _raise_first(returned: Sequence[object]) -> None:
         _ = job.return_value  # type: ignore[attr-defined]
 
 
-def _check_size(grid: Grid, most: int) -> None:
-    if len(grid) > most:
-        remedy = f"If you mean it, add sweep.max_cells={len(grid)}."
-        raise SettingError("-m", f"should be a sweep of at most {most} cells", len(grid), remedy)
-
-
-def _check_composes(grid: Grid, composer: Composer) -> None:
-    for number in grid.samples(composer.is_choice):
-        try:
-            composer(grid[number])
-        except (HydraException, OmegaConfBaseException) as error:
-            raise CompositionError(" ".join(grid.own(number))) from error
-
-
 def summarize(sweep: Sweep) -> bool:
     """Print a summary of a sweep's cells; return whether all have results."""
     cells, outcomes = len(sweep.grid), sweep.outcomes()
     listed = [f"{outcomes[state]} {IN_WORDS.get(state, state)}" for state in sorted(outcomes)]
-    console.print(f"\n{cells} cells in {duration(sweep.age)}: {', '.join(listed)}.")
+    console.print(f"\n{cells} cells in {duration(time.time() - sweep.started_at)}: {', '.join(listed)}.")
     for number, found in enumerate(sweep.cells()):
         if found.state in ("failed", "left", "killed"):
             own, reason = escape(" ".join(sweep.grid.own(number))), escape(found.reason or "")
@@ -233,14 +204,6 @@ def summarize(sweep: Sweep) -> bool:
         console.print(escape(f"  {sweep.typed_command}"))
     else:
         console.print("Next:")
-        for command in _looking(sweep):
-            console.print(escape(f"  {command}"))
+        for command in ("runs", "plot", *(["sheet"] if sweep.entry in PICTURED else [])):
+            console.print(escape(f"  {shlex.join(['swag', command, *sweep.handle])}"))
     return done == cells
-
-
-def _looking(sweep: Sweep) -> Iterator[str]:
-    """Yield the commands that show a finished sweep."""
-    standard = sweep.directory.parent == Path("outputs/sweeps").absolute()
-    handle = LAST if standard else os.path.relpath(sweep.directory)
-    for command in ("runs", "plot", *(["sheet"] if sweep.entry in PICTURED else [])):
-        yield shlex.join(["swag", command, handle])

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO, TypeVar, cast
 
 from rich.console import Console
@@ -149,14 +148,11 @@ def logged(path: Path) -> Iterator[None]:
         root.addHandler(handler)
     try:
         yield
-    except BaseException as error:
-        to_file.handle(logger.makeRecord(logger.name, logging.ERROR, "", 0, "failed", (), _exc_info(error)))
+    except BaseException:
+        root.removeHandler(to_terminal)  # who catches the error tells it there
+        logger.exception("failed")
         raise
     finally:
         for handler in (to_file, to_terminal):
             root.removeHandler(handler)
             handler.close()
-
-
-def _exc_info(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
-    return type(error), error, error.__traceback__

@@ -28,14 +28,23 @@ from experiments.signals import deferred
 from experiments.sweeps.composing import Grid
 from experiments.sweeps.progress import duration
 from experiments.sweeps.states import Found, state_of
-from swag_repro.errors import check_number
-from swag_repro.runs.files import MALFORMED, parsed, refuse_other, unreadable, whole_file
+from swag_repro.errors import SettingError, StoreError, check_number
+from swag_repro.runs.files import MALFORMED, is_folder, parsed, refuse_other, unreadable, write_text
 from swag_repro.runs.store import Store
 
 PLAN_VERSION = 3
 
-KEPT = ("entry", "program", "label", "started_at", "command", "launcher", "workers", "folder", "config_dir")
+KEPT = ("entry", "program", "label", "command", "launcher", "workers", "config_dir", "started_at")
 """The attributes that the plan stores as they are."""
+
+SWEEPS = "sweeps"
+"""The name of the folder of sweeps in an output folder."""
+
+LAST = "last"
+"""The handle of the newest sweep."""
+
+LISTED = 8
+"""The most sweeps that an error names."""
 
 SHARE = 0.05
 """The largest share of its time in which a process looks at all cells, to estimate the time left."""
@@ -54,72 +63,45 @@ class Sweep:
 
     Attributes:
         directory: The folder of its files.
+        output: The folder of its run directories; relative to this process's folder if it lies below it.
         entry: The config's name.
         program: The entry point that was run, such as `judge` with the config `stylize`.
         label: The name of its runs in the config, by which a user finds it.
         grid: Its cells.
-        started_at: The seconds since 1970 of its start.
         command: The overrides of the command.
         launcher: Hydra's name of the launcher.
         workers: The number of processes that it was launched with.
-        folder: The folder of the command, to which relative paths refer.
         config_dir: The folder of the user's settings beside `conf/`; None without one.
+        started_at: The seconds since 1970 of its start.
     """
 
     directory: Path
+    output: Path
     entry: str
     program: str
     label: str
     grid: Grid
-    started_at: float
-    command: tuple[str, ...]
+    command: Sequence[str]
     launcher: str
     workers: int
-    folder: str
-    config_dir: str | None
+    config_dir: str | None = None
+    started_at: float = field(default_factory=time.time)
     _ended: dict[int, list[Found]] = field(default_factory=dict, compare=False, repr=False)
     _time_left: tuple[float, str] = field(default=(0.0, ""), compare=False, repr=False)
 
     launched: ClassVar[Sweep | None] = None
     """The sweep that this process has launched; None in other processes."""
 
-    @classmethod
-    def start(
-        cls,
-        directory: Path,
-        entry: str,
-        grid: Grid,
-        *,
-        command: Sequence[str],
-        launcher: str,
-        workers: int,
-        label: str,
-        program: str | None = None,
-        config_dir: str | None = None,
-    ) -> Sweep:
-        """Write the plan of a new sweep, and return the sweep; its program is the entry point unless given.
+    def write(self) -> None:
+        """Write the plan.
 
         Raises:
-            StoreError: The plan can't be written.
+            StoreError: It can't be written.
         """
-        sweep = cls(
-            directory=directory.absolute(),
-            entry=entry,
-            program=program or entry,
-            label=label,
-            grid=grid,
-            started_at=time.time(),
-            command=tuple(command),
-            launcher=launcher,
-            workers=workers,
-            folder=str(Path.cwd()),
-            config_dir=config_dir,
-        )
-        kept = {name: getattr(sweep, name) for name in KEPT}
-        plan = {"schema": PLAN_VERSION, "cells": len(grid), "axes": grid.axes, **kept}
-        with whole_file(directory / "plan.json") as file:
-            file.write(json.dumps(plan, indent=1).encode())
-        return sweep
+        kept = {name: getattr(self, name) for name in KEPT}
+        plan = {"schema": PLAN_VERSION, "cells": len(self.grid), "axes": self.grid.axes, **kept}
+        plan["output"] = os.path.relpath(self.output, self.directory)
+        write_text(self.directory / "plan.json", json.dumps(plan, indent=1))
 
     @classmethod
     def read(cls, directory: Path) -> Sweep:
@@ -138,7 +120,8 @@ class Sweep:
             refuse_other("plan.json", plan["schema"], PLAN_VERSION)
             grid = Grid(tuple(tuple(axis) for axis in plan["axes"]))
             kept: dict[str, Any] = {name: plan[name] for name in KEPT}
-            return cls(directory.absolute(), grid=grid, **kept | {"command": tuple(plan["command"])})
+            output = Path(os.path.normpath(directory.absolute() / plan.get("output", "../..")))
+            return cls(directory=directory.absolute(), output=_from_here(output), grid=grid, **kept)
         except (*MALFORMED, KeyError) as error:
             raise unreadable(path, error) from error
 
@@ -232,21 +215,17 @@ class Sweep:
         return frozenset(Path(found.path).name for found in self._states(number) if found.path is not None)
 
     @property
-    def output(self) -> Path:
-        """The folder of run directories; relative to this process's folder if it lies below it."""
-        output, here = self.directory.parents[1], Path.cwd()
-        return output.relative_to(here) if output.is_relative_to(here) else output
+    def handle(self) -> list[str]:
+        """The arguments by which commands find it while it is the newest: `last`, or its folder."""
+        if self.directory.parent != self.output.absolute() / SWEEPS:
+            return [str(_from_here(self.directory))]
+        return [LAST] if self.output == Path("outputs") else [LAST, "--output", str(self.output)]
 
     @property
     def typed_command(self) -> str:
         """The command that computes what is missing, as typed in a shell."""
         flags = [] if self.config_dir is None else [f"--config-dir={self.config_dir}"]
         return typed(self.program, ["-m", *flags, *self.command])
-
-    @property
-    def age(self) -> float:
-        """The seconds since its start, by this host's clock."""
-        return time.time() - self.started_at
 
     def seconds_left(self) -> float | None:
         """Return an estimate from the pace of the cells computed so far; None before the first of them."""
@@ -268,6 +247,12 @@ class Sweep:
         return line
 
 
+def _from_here(path: Path) -> Path:
+    """Return a path relative to this process's folder if it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 @dataclass(frozen=True)
 class CellPlace:
     """The place of a cell: its sweep, and its number, counted from 0."""
@@ -283,11 +268,6 @@ class CellPlace:
         """The overrides that tell the cell from the others, as typed."""
         return self.sweep.grid.own(self.number)
 
-    @property
-    def stopped(self) -> bool:
-        """Whether its sweep was asked to end."""
-        return self.sweep.stopped
-
     def note_runs(self, runs: Sequence[Path | None], *, anew: bool) -> None:
         """Note the cell's run directories, and whether they are computed anew although their results exist.
 
@@ -302,6 +282,46 @@ class CellPlace:
         self.sweep.note(self.number, {"reason": reason})
 
 
+def is_handle(argument: str) -> bool:
+    """Return whether an argument of a command names a sweep; overrides have `=`, or `~` to delete."""
+    return ("=" not in argument and not argument.startswith("~")) or _has_plan(Path(argument))
+
+
+def find(handle: str, output: Path) -> Sweep:
+    """Return the sweep that a handle means.
+
+    Args:
+        handle: `last`, for the newest sweep; its folder, or the name of that; or the name of its runs, for
+            the newest of this name.
+        output: The folder of run directories that holds it.
+
+    Raises:
+        SettingError: There is no such sweep.
+        StoreError: The plan of the folder can't be read.
+    """
+    folder = Path(handle)
+    if _has_plan(folder) or (is_folder(folder) and len(folder.parts) > 1):
+        return Sweep.read(folder)
+    known = sorted(_sweeps(output), key=lambda sweep: sweep.started_at, reverse=True)
+    if found := [sweep for sweep in known if handle in (LAST, sweep.name, sweep.label)]:
+        return found[0]
+    names = list(dict.fromkeys(sweep.label for sweep in known))
+    there = f"There are {', '.join([LAST, *names[:LISTED]])} in {output}." if names else f"{output} has none."
+    rule = "should be `last`, the folder of a sweep, or its name"
+    raise SettingError("sweep", rule, repr(handle), f"{there} Other folders: --output FOLDER.")
+
+
+def _has_plan(folder: Path) -> bool:
+    return is_folder(folder) and (folder / "plan.json").is_file()
+
+
+def _sweeps(output: Path) -> Iterator[Sweep]:
+    """Yield the sweeps of an output folder, except those whose plans can't be read."""
+    for plan in output.glob(f"{SWEEPS}/*/plan.json"):
+        with suppress(StoreError):
+            yield Sweep.read(plan.parent)
+
+
 @contextmanager
 def interruptible(place: CellPlace | None) -> Iterator[Callable[[], int | None]]:
     """Defer signals to this process, and the sweep's stop, so that work in progress can be finished.
@@ -309,4 +329,4 @@ def interruptible(place: CellPlace | None) -> Iterator[Callable[[], int | None]]
     The yielded function returns the number of the signal, or None.
     """
     with deferred() as came:
-        yield lambda: came() or (signal.SIGTERM if place is not None and place.stopped else None)
+        yield lambda: came() or (signal.SIGTERM if place is not None and place.sweep.stopped else None)

@@ -15,13 +15,13 @@ from analysis.progress import of_command, of_sweep
 from experiments.asking import compose_cells
 from experiments.science import EXPERIMENT_VERSIONS, scientific
 from experiments.sweeps.composing import Grid
-from experiments.sweeps.finding import find
 from experiments.sweeps.states import FAILURES
-from experiments.sweeps.sweep import CellPlace, Sweep
+from experiments.sweeps.sweep import CellPlace, find
 from swag_repro.errors import SettingError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import read_status
 from swag_repro.runs.store import Store
+from tests.sweeps.started import started
 
 ENTRY = "measure_activations"
 COMMAND = ["experiment=smoke", "weights.seed=0,1"]
@@ -30,11 +30,8 @@ COMMAND = ["experiment=smoke", "weights.seed=0,1"]
 @pytest.fixture
 def sweep(tmp_path):
     axes = (("network=a", "network=b"), ("seed=0", "seed=1", "seed=2", "seed=3"), ("experiment=smoke",))
-    directory = tmp_path / "out" / "sweeps" / "2026-01-01"
-    command = ["experiment=smoke", "seed=0,1,2,3"]
-    return Sweep.start(
-        directory, ENTRY, Grid(axes), command=command, launcher="joblib", workers=2, label="smoke"
-    )
+    about = {"entry": ENTRY, "label": "smoke", "command": ["experiment=smoke", "seed=0,1,2,3"]}
+    return started(tmp_path / "out", Grid(axes), name="2026-01-01", **about)
 
 
 def ran(sweep, number, error=None, *, sweep_name=None):
@@ -136,10 +133,7 @@ def test_a_complete_sweep(sweep):
 
 
 def test_the_newest_sweep_is_meant(sweep, tmp_path, capsys):
-    later = sweep.directory.with_name("2026-01-02")
-    Sweep.start(
-        later, ENTRY, sweep.grid, command=["experiment=fig3"], launcher="basic", workers=1, label="fig3"
-    )
+    later = started(tmp_path / "out", sweep.grid, name="2026-01-02", entry=ENTRY).directory
     assert find("last", tmp_path / "out").directory == later
     assert main(["status", "--output", str(tmp_path / "out"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -17,9 +17,10 @@ from rich.table import Table
 from experiments.running import CellTask
 from experiments.settings import CONF
 from experiments.sweeps.composing import Composer, Grid
-from experiments.sweeps.sweep import CellPlace, Sweep
+from experiments.sweeps.sweep import CellPlace
 from experiments.sweeps.worker import Outcome, Worker
 from tests.benchmarks.cells import Trivial
+from tests.sweeps.started import started
 
 FAR = 10_000
 """Cells that ended before, where a sweep is far advanced."""
@@ -50,10 +51,7 @@ def _milliseconds(mode: str, before: int, cells: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         seeds = tuple(f"weights.seed={seed}" for seed in range(before + cells))
         axes = (seeds, (f"tracking={mode}",), (f"output={folder}",), ("progress=false",))
-        directory = Path(folder) / "sweeps" / "now"
-        sweep = Sweep.start(
-            directory, Trivial.reads, Grid(axes), command=[], launcher="basic", workers=1, label=""
-        )
+        sweep = started(Path(folder), Grid(axes), entry=Trivial.reads, workers=1)
         for number in range(before):
             CellPlace(sweep, number).note_refusal("ended")
         composer, ends = Composer(sweep.entry), list[float]()

@@ -27,6 +27,9 @@ SWEEPS = {
     "an experiment": (
         "measure", f"--config-dir={CONF}", "experiment=smoke", *TINY, "smoothing=none,softmax", "output=my runs",
     ),
+    "a folder elsewhere": (
+        "measure", f"--config-dir={CONF}", *TINY, "weights.seed=0,1", "output=my runs", "hydra.sweep.dir=plans/mine",
+    ),
 }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from experiments.frame import Context
 from experiments.sweeps import progress
 from experiments.sweeps.composing import Grid
-from experiments.sweeps.sweep import CellPlace, Sweep
+from experiments.sweeps.sweep import CellPlace
+from tests.sweeps.started import started
 
 
 @pytest.mark.parametrize("left", ["", "sweep: about 1:02:03 left"])
@@ -32,15 +33,7 @@ def test_the_bar_keeps_its_numbers(monkeypatch, width, left):
 def test_several_workers_show_no_bars(monkeypatch, tmp_path, workers):
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     monkeypatch.setattr(progress, "console", console)
-    sweep = Sweep.start(
-        tmp_path / "sweeps" / "now",
-        "stylize",
-        Grid((("a=1", "a=2"),)),
-        command=["a=1,2"],
-        launcher="joblib",
-        workers=workers,
-        label="n",
-    )
+    sweep = started(tmp_path, Grid((("a=1", "a=2"),)), workers=workers)
     context = Context(run=None, tracker=None, place=CellPlace(sweep, 0), label="it", progress=True)
     assert list(context.shown([(1, "x")], total=1, unit="images")) == ["x"]
     assert bool(console.file.getvalue()) == (workers == 1)

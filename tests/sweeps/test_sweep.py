@@ -5,26 +5,27 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from experiments.sweeps.composing import Grid
 from experiments.sweeps.states import FAILURES
-from experiments.sweeps.sweep import CellPlace, Sweep
+from experiments.sweeps.sweep import CellPlace, Sweep, find
 from experiments.sweeps.worker import Outcome, Worker
 from swag_repro.errors import StoreError
 from swag_repro.runs import store
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import INTERRUPTED
 from swag_repro.runs.store import BusyError, Store
+from tests.sweeps.started import started
 
 FORK = multiprocessing.get_context("fork")
 
 
 def sweep_of(folder, cells, name="now"):
     grid = Grid((tuple(f"a={number}" for number in range(cells)),))
-    directory = folder / "sweeps" / name
-    return Sweep.start(directory, "stylize", grid, command=["a=x"], launcher="joblib", workers=2, label="n")
+    return started(folder, grid, name=name)
 
 
 def compute(place, *, body=lambda _: None, anew=False):
@@ -84,6 +85,24 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     path.write_text("{}")
     with pytest.raises(StoreError, match="should be a complete file of a run"):
         Sweep.read(sweep.directory)
+
+
+@pytest.mark.parametrize(
+    ("output", "directory", "handle"),
+    [
+        ("outputs", "outputs/sweeps/now", ["last"]),
+        ("my runs", "my runs/sweeps/now", ["last", "--output", "my runs"]),
+        ("outputs", "plans/mine", ["plans/mine"]),
+        ("my runs", "my runs/sweeps/a/b", ["my runs/sweeps/a/b"]),
+    ],
+)
+def test_a_sweep_is_found_by_its_handle_and_knows_its_runs(tmp_path, monkeypatch, output, directory, handle):
+    monkeypatch.chdir(tmp_path)
+    begun = started(Path(output), Grid((("a=1",),)), directory=Path(directory).absolute())
+    assert begun.handle == handle
+    assert find(handle[0], Path(handle[-1] if "--output" in handle else "outputs")) == begun
+    assert Sweep.read(Path(directory)).output == Path(output)
+    assert Sweep.read(Path(directory)).handle == handle
 
 
 def test_a_worker_computes_all_cells_and_the_next_sweep_none(tmp_path):

@@ -39,12 +39,13 @@ class CellSweeper(Sweeper):
         Raises:
             UserError: The sweep is invalid, or can't begin.
         """
-        from experiments.sweeps.launching import Launch  # Hydra imports all plugins at each start
+        # Here, because Hydra imports all plugins at each start.
+        from experiments.sweeps.launching import check_grid, run_sweep
 
         assert self.config is not None
-        launch = Launch.of(self.config, arguments)
-        if launch.dry_run:
+        grid = check_grid(self.config)
+        if self.config.sweep.dry_run:
             HydraConfig.instance().set_config(self.config)
             self._task(self.config)
         else:
-            launch.run(self._launcher)
+            run_sweep(grid, self.config, arguments, self._launcher)
