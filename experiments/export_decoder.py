@@ -17,7 +17,7 @@ import yaml
 from safetensors.torch import load, save
 
 from experiments.feedforward.training import FeedforwardExperiment
-from experiments.stored import check_stored
+from experiments.stored import check_stored, stored
 from experiments.sweeps.progress import console
 from swag_repro.errors import WeightsError
 from swag_repro.program import Parser, ended
@@ -62,14 +62,15 @@ def write_decoder(directory: Path, folder: Path, *own: Path) -> None:
         found = f"{record.status.state} {record.status.experiment}: {directory}"
         raise WeightsError("--run", "should be the id of a finished training", found, "Choose another.")
     check_stored(record.config, directory, *own)
-    state = load(record.read(WEIGHTS))
+    with stored(directory):
+        state = load(record.read(WEIGHTS))
+        portable, identity = _portable(record.config), record.identity.to_json()
     halved = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / WEIGHTS) as file:
         file.write(save(halved))
-    config = yaml.dump(_portable(record.config), Dumper=SafeDumper, sort_keys=False, allow_unicode=True)
+    config = yaml.dump(portable, Dumper=SafeDumper, sort_keys=False, allow_unicode=True)
     write_text(folder / "config.yaml", config)
-    write_text(folder / "identity.json", record.read("identity.json").decode())
+    write_text(folder / "identity.json", identity)
     console.print(f"{record.path.name} → {folder}")
 
 

@@ -96,7 +96,10 @@ def write_weights(
             )
     for record in trained.values():
         check_stored(record.config, record.path, *own)
-    rows = [_exported(record, folder, stored=key[0] not in numbers_only) for key, record in trained.items()]
+    rows = []
+    for key, record in trained.items():
+        with stored(record.path):
+            rows.append(_exported(record, folder, with_file=key[0] not in numbers_only))
     _add(folder / TABLE, pd.DataFrame(rows))
     _add(folder / CURVES_CSV, pd.concat(map(_curve, trained.values())))
     console.print(f"{len(rows)} trainings → {folder}")
@@ -129,8 +132,8 @@ def _by_network_and_seed(records: Iterable[RunRecord], name: str) -> dict[tuple[
     return found
 
 
-def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any]:
-    """Write a training's identity, and its weights if `stored`; return its row of the table."""
+def _exported(record: RunRecord, folder: Path, *, with_file: bool) -> dict[str, Any]:
+    """Write a training's identity, and its weights if `with_file`; return its row of the table."""
     network, seed = record.config["network"]["name"], record.config["seed"]
     state = load(record.read(WEIGHTS))
     halved = {
@@ -140,16 +143,16 @@ def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any
     }
     content, stem = save(halved), file_stem(f"{network}-{seed}")
     as_stored = _accuracy(record, halved)
-    if stored:
+    if with_file:
         with whole_file(folder / f"{stem}.safetensors") as file:
             file.write(content)
-    write_text(folder / f"{stem}.json", record.read("identity.json").decode())
+    write_text(folder / f"{stem}.json", record.identity.to_json())
     last = record.rows().to_pandas().groupby(["definition", "statistic"])["value"].last()
     return {
         "network": network,
         "seed": seed,
-        "file": f"{stem}.safetensors" if stored else None,
-        "sha256": digest(content) if stored else None,
+        "file": f"{stem}.safetensors" if with_file else None,
+        "sha256": digest(content) if with_file else None,
         "epochs": record.config["recipe"]["epochs"],
         "test_accuracy": last["test", "accuracy"],
         "test_accuracy_as_stored": as_stored,
@@ -163,9 +166,8 @@ def _exported(record: RunRecord, folder: Path, *, stored: bool) -> dict[str, Any
 
 def _accuracy(record: RunRecord, state: dict[str, torch.Tensor]) -> float:
     """Return the accuracy of the stored weights on the held-out images of the run."""
-    with stored(record.path):
-        config = checked(_todays(record.config), ClassifierTraining.reads)
-        training = ClassifierTraining.build(config).training()
+    config = checked(_todays(record.config), ClassifierTraining.reads)
+    training = ClassifierTraining.build(config).training()
     training.network.load_state_dict(state, strict=False)
     return training.test().accuracy
 

@@ -17,6 +17,7 @@ from experiments.command import check_overrides, exit_with
 from experiments.settings import CONF
 from swag_repro.errors import SettingError, UserError
 from swag_repro.program import Parser, check_flags
+from swag_repro.runs.files import is_folder
 
 SWEEP_FLAGS = {
     "--retry-failed": "sweep=retry_failed",
@@ -98,7 +99,7 @@ def parsed_flags(arguments: Sequence[str]) -> Namespace:
     check_flags(others, {*helping.FLAGS_IN_WORDS, *SWEEP_FLAGS}, parser.prog)
     if given.resolve and given.cfg is None:
         raise SettingError("--resolve", "should stand beside --cfg", "it alone", "Type: --cfg job --resolve")
-    if given.config_dir is not None and not given.config_dir.is_dir():
+    if given.config_dir is not None and not is_folder(given.config_dir):
         raise SettingError(
             "--config-dir", "should be a folder", given.config_dir, "It has groups as folders."
         )

@@ -18,7 +18,7 @@ from experiments.sweeps.launching import summarize
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import UserError
-from swag_repro.program import is_unread, standard_streams
+from swag_repro.program import is_lost, standard_streams
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """If this variable is set, exceptions of Hydra and its launchers are printed with their tracebacks."""
@@ -71,7 +71,7 @@ def _status(main: Callable[[], None], stopped_by: list[int]) -> int:
         _explain(error)
         return 1
     except Exception as error:  # a launcher lost a worker, or the disk is full
-        if isinstance(error, BrokenPipeError) and is_unread():
+        if is_lost(error):
             raise
         console.print(f"[bold red]error:[/] {escape(f'{type(error).__name__}: {error}')}")
         return 1

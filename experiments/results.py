@@ -42,6 +42,11 @@ def check_save(save: str | None, pictures: int, inputs: Iterable[str]) -> None:
     if save is None:
         return
     path = Path(save)
+    try:
+        path.exists()
+    except OSError as error:
+        rule, found = "should be a path that the system takes", f"{save!r} ({error.strerror})"
+        raise SettingError("save", rule, found, "Choose another name.") from error
     if not _is_folder(save):
         known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.SAVE}
         if pictures != 1 or path.suffix.lower() not in known or (path.exists() and not path.is_file()):

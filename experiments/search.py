@@ -34,7 +34,7 @@ def main(config: DictConfig) -> None:
         except ModuleNotFoundError as error:
             remedy = "Install it: pip install 'swag-repro[search]'"
             raise SettingError("search", "needs Optuna", str(error), remedy) from error
-        from experiments.searching.search import run_search
+        from experiments.searching import run_search
         from experiments.stylization.stylization import Stylization
 
         run_search(config, Stylization)

@@ -17,6 +17,9 @@ from swag_repro.runs.files import MALFORMED, parse_yaml
 OF_LAUNCHING = "hydra"
 """The folder of `conf/`, and the config's key, of the launchers: no experiment is built from it."""
 
+MOST = 200
+"""The most characters of an error that a message quotes."""
+
 _REMEDY = (
     "A config can run any code: this one is refused. If it is yours, give the folder with the file that "
     "names it: --config-dir=my/conf."
@@ -54,7 +57,7 @@ def check_stored(config: Any, source: Path, *own: Path) -> None:
 
 @contextmanager
 def stored(source: Path) -> Iterator[None]:
-    """Blame the stored config's file for any error within the block: the file may hold anything.
+    """Blame the run for any error within the block: its files may hold anything.
 
     Raises:
         WeightsError: An error other than `UserError` was raised.
@@ -64,8 +67,9 @@ def stored(source: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        found = f"{type(error).__name__} on building it: {source}"
-        raise WeightsError("run", "should have its config as it was written", found, _REMEDY) from error
+        found = f"{type(error).__name__} on reading {source} ({' '.join(str(error).split())[:MOST]})"
+        remedy = "Copy it again from where it was made, or train it anew."
+        raise WeightsError("run", "should have its files as they were written", found, remedy) from error
 
 
 def _values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -95,33 +95,39 @@ GONE = 128 + signal.SIGPIPE
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Open closed streams to nowhere; if output can't be written, end quietly or with one message.
+    """Open closed streams to nowhere, and escape signs that an encoding lacks; then as `written`."""
+    _open_closed()
+    _escape_signs()
+    with written():
+        yield
 
-    Signs that an encoding lacks are escaped.
+
+@contextmanager
+def written() -> Iterator[None]:
+    """End the process quietly or with one message if output can't be written.
 
     Output is flushed at the end of the block: later, Python would only print a traceback.
     """
-    _open_closed()
-    _escape_signs()
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
     except OSError as error:
-        unread = isinstance(error, BrokenPipeError) and is_unread()
-        if not unread and error.errno != errno.ENOSPC:
+        if not is_lost(error):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if unread:
+        if isinstance(error, BrokenPipeError):
             sys.exit(GONE)
         with suppress(OSError):
             sys.stderr.write(f"error: the output can't be written: {error.strerror}\n")
         sys.exit(1)
 
 
-def is_unread() -> bool:
-    """Return whether nobody reads standard output any more."""
+def is_lost(error: Exception) -> bool:
+    """Return whether an error says that output can't be written: its disk is full, or nobody reads it."""
+    if not isinstance(error, BrokenPipeError):
+        return isinstance(error, OSError) and error.errno == errno.ENOSPC
     poll = select.poll()
     poll.register(sys.stdout.fileno(), select.POLLOUT)
     return any(state & select.POLLERR for _, state in poll.poll(0))

@@ -258,11 +258,11 @@ class RunWeights(StoredWeights):
 
     def _of_run(self, runs: Path, architecture: Architecture) -> Path:
         directory = runs / str(self.run)
-        settings = _training_settings(directory)
-        if settings is None or not is_finished(directory):
+        training = _training_of(directory)
+        if training is None or not is_finished(directory):
             rule = "should be the id of a finished training"
             raise WeightsError("weights.run", rule, f"none of this id in {runs}", _TRAIN_ONE)
-        if (found := settings["network"]["name"]) != architecture.name:
+        if (found := training[0]) != architecture.name:
             raise WeightsError("weights.run", f"should have trained {architecture.name}", found, _TRAIN_ONE)
         return directory
 
@@ -277,22 +277,21 @@ class RunWeights(StoredWeights):
         return fitting[0]
 
     def _fits(self, directory: Path, architecture: Architecture) -> bool:
-        settings = _training_settings(directory)
-        if settings is None or self.seed not in (None, settings["seed"]):
-            return False
-        return bool(settings["network"]["name"] == architecture.name)
+        training = _training_of(directory)
+        return training is not None and training[0] == architecture.name and self.seed in (None, training[1])
 
 
 _TRAIN_ONE = "`swag train` trains one."
 
 
-def _training_settings(directory: Path) -> dict[str, Any] | None:
-    """Return the settings of a training, finished or not; None for any other directory."""
+def _training_of(directory: Path) -> tuple[Any, Any] | None:
+    """Return the network's name and the seed of a training, finished or not; None for other directories."""
     try:
         identity = Identity.from_json((directory / "identity.json").read_text(encoding="utf-8"))
-    except MALFORMED:
+        training = identity.config["network"]["name"], identity.config["seed"]
+    except (*MALFORMED, LookupError):
         return None
-    return identity.config if identity.experiment == "train_classifier" else None
+    return training if identity.experiment == "train_classifier" else None
 
 
 def _check_sha256(path: Path, announced: str, setting: str, remedy: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from swag_repro.feedforward import equalized
 from swag_repro.images import Picture, Resize, load_image
 from swag_repro.losses import Style
 from swag_repro.runs.files import MALFORMED, digest_of, parse_yaml
-from swag_repro.runs.records import is_finished
+from swag_repro.runs.records import damage_of
 from swag_repro.weights import WEIGHTS
 
 SHIPPED_DECODER = "shipped"
@@ -41,7 +42,7 @@ class Trained:
     experiment: GeneratorExperiment
     path: Path
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The SHA-256 of the trained weights, and the digest of the encoder's."""
         return f"{digest_of(self.path)} {self.experiment.weights_digest}"
@@ -73,21 +74,24 @@ def trained(run: str, beside: Config, kind: type[GeneratorExperiment]) -> Traine
         WeightsError: No such finished training exists, or its config builds what `conf/` doesn't name.
     """
     directory = _shipped() if run == SHIPPED_DECODER else Path(beside.output) / "runs" / run
-    if run != SHIPPED_DECODER and not is_finished(directory):
-        rule = "should be the id of a finished training, or shipped"
-        raise WeightsError("run", rule, f"none of this id in {directory.parent}", _TRAIN_ONE)
+    if run != SHIPPED_DECODER and (lost := damage_of(directory)) != []:
+        rule, found = "should be the id of a finished training, or shipped", f"none in {directory}"
+        if lost is not None:
+            found = f"{directory} with files that are damaged or missing: {', '.join(lost)}"
+        raise WeightsError("run", rule, found, _TRAIN_ONE)
     try:
         settings: Any = parse_yaml((directory / "config.yaml").read_text(encoding="utf-8"))
     except MALFORMED as error:
-        raise WeightsError("run", "should have its config", f"{directory} ({error})", _TRAIN_ONE) from error
+        found = f"{directory} ({' '.join(str(error).split())})"
+        raise WeightsError("run", "should have its config", found, _TRAIN_ONE) from error
     check_stored(settings, directory)
     if settings.get("entry") != kind.reads:
         found = f"{settings.get('entry')}: {directory}"
         raise WeightsError("run", f"should be a training of {kind.reads}", found, _TRAIN_ONE)
     with stored(directory):
-        experiment = _experiment(settings, beside, kind)
-        _ = experiment.weights_digest  # raises if the weights can't be used
-    return Trained(experiment, directory / WEIGHTS)
+        training = Trained(_experiment(settings, beside, kind), directory / WEIGHTS)
+        _ = training.digest  # raises if the weights can't be used
+    return training
 
 
 def _experiment(

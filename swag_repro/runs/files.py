@@ -220,7 +220,7 @@ def _check_extent(root: yaml.Node | None) -> None:
 
 def unreadable(path: Path, error: Exception | str) -> StoreError:
     """Return the error for a file that is missing, torn, or not as it was written."""
-    found = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    found = error if isinstance(error, str) else f"{type(error).__name__}: {' '.join(str(error).split())}"
     remedy = "The command that made it computes anew what is damaged; or delete its folder."
     return StoreError(str(path), "should be a complete file of a run", found, remedy)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from swag_repro.errors import StoreError, UserError
 from swag_repro.program import Parser, ended
-from swag_repro.runs.files import path_of
+from swag_repro.runs.files import is_folder, path_of
 from swag_repro.runs.records import RunRecord, all_runs, read_status
 from swag_repro.runs.store import Store
 from swag_repro.tracking.sync import rebuild, sync
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
-    if not options.output.is_dir():
+    if not is_folder(options.output):
         found = f"no folder {options.output}"
         raise StoreError("--output", "should be an output folder of experiments", found, "Run one.")
     return _sync(options) if options.command == "sync" else _rebuild(options)

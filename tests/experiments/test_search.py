@@ -14,8 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from experiments.search import main  # noqa: F401  (the fixture `run` calls it)
-from experiments.searching.search import Journal
-from experiments.searching.space import as_overrides, distributions, ends
+from experiments.searching import Journal, as_overrides, distributions, ends
 from swag_repro.errors import SettingError
 from swag_repro.runs.records import all_runs
 

@@ -1,19 +1,27 @@
 """Run directories from someone else: whatever their config says, only code that `conf/` names runs."""
 
 import copy
+import json
 import pickle
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 
 from experiments import train_classifier, train_feedforward, transfer
+from experiments.config import checked
 from experiments.export_decoder import write_decoder as export_decoder
 from experiments.export_weights import write_weights as export_weights
-from swag_repro.errors import WeightsError
+from experiments.feedforward.trained import trained
+from experiments.feedforward.training import FeedforwardExperiment
+from experiments.settings import CONF
+from swag_repro.errors import UserError, WeightsError
 from swag_repro.runs.files import digests
 from swag_repro.runs.records import all_runs, read_status
+from swag_repro.weights import RunWeights
 from tests.experiments.conftest import exit_status
 from tests.feedforward.conftest import write_pictures
 from tests.training.conftest import write_images
@@ -192,6 +200,78 @@ def test_a_config_that_can_t_be_built_is_an_error(call, copied, key, value):
     assert status == 1
     assert "error:" in printed
     assert "Traceback" not in printed
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def make_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = {
+    "cut": cut,
+    "empty": lambda path: path.write_bytes(b""),
+    "nonsense": lambda path: path.write_bytes(b"\x00\xff{[nonsense"),
+    "a list": lambda path: path.write_text("[]"),
+    "other keys": lambda path: path.write_text('{"schema": 3}'),
+    "gone": lambda path: path.unlink(),
+    "a folder": make_folder,
+}
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_files_of_a_run_that_are_damaged_or_foreign_are_one_message(copied, tmp_path, damage, is_sealed):
+    decoder, classifier = (
+        record_of(copied, entry).path for entry in ("train_feedforward", "train_classifier")
+    )
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        beside = checked(compose("transfer", [*USED, f"output={copied}", f"run={decoder.name}"]), "transfer")
+    readers = {
+        decoder: [
+            lambda: trained(decoder.name, beside, FeedforwardExperiment).network(),
+            lambda: export_decoder(decoder, tmp_path / "exported"),
+        ],
+        classifier: [lambda: export_weights(copied, "family", tmp_path / "exported")],
+    }
+    for run, read in readers.items():
+        for name in ("status.json", "config.yaml", "identity.json", "weights.safetensors"):
+            kept = shutil.copytree(run, tmp_path / "kept")
+            DAMAGES[damage](run / name)
+            if is_sealed and name != "status.json":
+                sealed = replace(read_status(run), files=digests(run))
+                (run / "status.json").write_text(sealed.to_json())
+            for one in read if name != "identity.json" else read[-1:]:
+                with pytest.raises(UserError) as refusal:
+                    one()
+                assert "\n" not in str(refusal.value)
+            shutil.rmtree(run)
+            kept.rename(run)
+
+
+@pytest.mark.parametrize("run", ["..", "", "/etc/passwd", "a" * 300, "nowhere", "{classifier}", "{file}"])
+def test_what_is_no_training_of_a_decoder_is_refused(copied, run):
+    (copied / "runs" / "file").write_text("a file")
+    run = run.format(classifier=record_of(copied, "train_classifier").path.name, file="file")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        beside = checked(compose("transfer", [*USED, f"output={copied}"]), "transfer")
+    with pytest.raises(WeightsError, match="`run` should be"):
+        trained(run, beside, FeedforwardExperiment)
+
+
+def test_an_identity_that_has_other_keys_is_no_training(copied):
+    identity = record_of(copied, "train_classifier").path / "identity.json"
+    weights = RunWeights(run=None, seed=0, at=None, output=str(copied), name="run")
+    network = SimpleNamespace(name="small_residual")
+    assert weights.file(network).path.endswith("weights.safetensors")
+    content = json.loads(identity.read_text())
+    for config in ({}, [], None, {"network": "x", "seed": 0}):
+        identity.write_text(json.dumps(content | {"config": config}))
+        with pytest.raises(WeightsError, match="should be given unless there is one finished training"):
+            weights.file(network)
 
 
 def test_honest_runs_work(call, copied, tmp_path):

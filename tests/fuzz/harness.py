@@ -77,9 +77,14 @@ VALUES = (
     "nonsense", "''", "' '", "[]", "{}", "[1,2]", "[nonsense]", "[null]", "{a: 1}", "{_target_: nonsense}",
     "{_target_: builtins.dict}", "[[1],[2]]", "'${nope}'", "'${network.name}'", "'${network.nme}'", "'${oc.env:NOPE}'",
     "'${oc.decode:null}'", "'???'", "auto", "none", "random", "'a: b'", "\\x00", "ä", "'{'", "nowhere.png",
-    "/nowhere/*.png", "2020-01-01", "0x10", "'1'", "'true'", "99999999999999999999", 5000 * "a",
+    "/nowhere/*.png", "2020-01-01", "0x10", "'1'", "'true'", "99999999999999999999", 5000 * "a", 300 * "a",
+    "'~'", "'~nobody/x'", "..", "/", "/dev/null", "/dev/full", "/proc/self/mem", "'=1+1'", "'[bold]x[/]'", "'\\e[31mx'",
+    "'${sweep.max_cells}'", "'${output}'", "-0.0", "1_000", ".5", "1e-400", "[0.1,0.2,nan]", "[[]]", "{}{}", "'a,b'", "null,1",
 )  # fmt: skip
 """Nonsense for most settings, and good for some."""
+
+SCANNED = ("null", "-1", "0", "1e30", "nan", "nonsense", "[]", "{a: 1}", "'${oc.decode:null}'", 300 * "a")
+"""What a scan gives to each setting."""
 
 NONSENSE = {
     "nonsense", "nan", "inf", "-inf", "[nonsense]", "{_target_: nonsense}", "'${nope}'", "'${network.nme}'",
@@ -91,6 +96,12 @@ FREE = (
     "name", "label", "project", "entity", "tags", "path", "sha256", "part", "folder", "root", "dataset", "content", "style",
 )  # fmt: skip
 """The last parts of keys of free text."""
+
+HYDRA = (
+    "++steps", "++images.size", "+images.size", "++network.taps.x", "++tracking", "hydra.searchpath", "hydra/launcher",
+    "smoothing@objective.like", "+measures", "sweep", "preset", "experiment", "hydra.job.chdir", "network@nowhere",
+)  # fmt: skip
+"""Keys of other forms: those that are added or forced, packages of groups, and Hydra's own."""
 
 ODD = ("nonsense", "=", "a=b=c", "content=[", "+x", "~y", "steps==3", "x.y.z=1", "'", "style=a,b", "=1")
 """Arguments that are no override."""
@@ -150,6 +161,13 @@ class Session:
             mistakes = [_mistake(chance, *keys) for _ in range(chance.choice([1, 1, 2]))]
             overrides = (*base, *(mistake for mistake, _ in mistakes))
             yield Case(entry, overrides, any(unread for _, unread in mistakes))
+
+    def scan(self, entry: str) -> Iterator[Case]:
+        """Yield a command for each setting of an entry point and each bad value."""
+        base = self.base(entry)
+        for key in self._keys(entry, base)[0]:
+            for value in SCANNED:
+                yield Case(entry, (*base, f"{key}={value}"), _is_nonsense(key, value))
 
     def base(self, entry: str, number: int = 0) -> tuple[str, ...]:
         """Return the overrides of a good command."""
@@ -213,22 +231,30 @@ def _keys_of(composer: Callable[..., Any], base: tuple[str, ...]) -> tuple[list[
 
 def _mistake(chance: random.Random, values: list[str], nodes: list[str]) -> tuple[str, bool]:
     """Return an override, and whether it must not be accepted."""
-    kind = chance.choices(["value", "unknown", "node", "delete", "group", "odd"], [12, 2, 2, 1, 2, 1])[0]
+    kinds = ["value", "unknown", "node", "delete", "group", "odd", "hydra"]
+    kind = chance.choices(kinds, [12, 2, 2, 1, 2, 1, 1])[0]
     value = chance.choice(VALUES)
     if kind == "value":
         key = chance.choice(values)
-        is_free = key.rpartition(".")[2] in FREE or key.startswith("network.taps")
-        return f"{key}={value}", value in NONSENSE and not is_free
+        return f"{key}={value}", _is_nonsense(key, value)
     if kind == "unknown":
         node = chance.choice(nodes)
         return f"+{node}.nonsense={chance.choice(['1', 'a', 'null'])}", node != "network.taps"
     if kind == "node":
         return f"{chance.choice(nodes)}={value}", False
+    if kind == "hydra":
+        return f"{chance.choice(HYDRA)}={value}", False
     if kind == "delete":
         return f"~{chance.choice(values + nodes)}", False
     if kind == "group":
         return f"{chance.choice(_groups())}={chance.choice(['2', 'null', 'nonsense', '[]', 'true'])}", False
     return chance.choice(ODD), True
+
+
+def _is_nonsense(key: str, value: str) -> bool:
+    """Return whether a setting must not take this value."""
+    is_free = key.rpartition(".")[2] in FREE or key.startswith("network.taps")
+    return value in NONSENSE and not is_free
 
 
 def _hang(*_: object) -> None:

@@ -12,8 +12,9 @@ computes them.
 from __future__ import annotations
 
 import json
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,12 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
-from optuna.distributions import BaseDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -39,20 +45,22 @@ from experiments.frame import Experiment
 from experiments.results import refuse_save
 from experiments.running import CellTask, flush_subnormals
 from experiments.science import settings_of_judge
-from experiments.searching.space import SearchObjective, as_overrides, distributions, ends
 from experiments.signals import deferred, interrupt
 from experiments.sweeps.progress import console, duration
-from swag_repro.errors import NonFiniteError, SettingError, check_number, check_seed
+from swag_repro.errors import NonFiniteError, SettingError, check_choice, check_number, check_seed
 from swag_repro.names import file_stem
 from swag_repro.runs.files import make_folder, whole_file
 from swag_repro.runs.records import RunRecord, read_status
-from swag_repro.runs.schema import to_csv
+from swag_repro.runs.schema import NUMBERS, to_csv
 from swag_repro.runs.store import Store
 
 TRIALS_PRINTED = 10
 """The largest number of trials that are printed; the CSV has them all."""
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL)
+
+AGGREGATES = ("mean", "median", "min", "max")
+DIRECTIONS = ("minimize", "maximize")
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -76,9 +84,9 @@ def run_search(composed: DictConfig, kind: type[Experiment]) -> None:
     journal = Journal(output.absolute() / "studies", settings.name)
     if not settings.show:
         flush_subnormals()
-        search = Searching.of(settings, kind, journal)
+        search = Searching(settings, kind, journal)
         if composed.sweep.dry_run:
-            search.check()
+            search.definition()
             console.print(f"{settings.trials} trials. Nothing was computed.")
             return
         search.run()
@@ -171,35 +179,26 @@ class Journal:
         return study
 
 
-@dataclass(frozen=True)
 class Searching:
     """A search that is ready to begin.
 
-    Attributes:
+    Args:
         settings: The search's settings.
         kind: The experiment of each trial.
         journal: The journal of its study.
-        space: The distributions of the searched keys.
-        objectives: The numbers that it makes small, or large.
-        common: The overrides that all trials share.
+
+    Raises:
+        SettingError: A part of its space is invalid, or the command sets a key that is searched.
     """
 
-    settings: Config
-    kind: type[Experiment]
-    journal: Journal
-    space: dict[str, BaseDistribution]
-    objectives: list[SearchObjective]
-    common: list[str]
-
-    @classmethod
-    def of(cls, settings: Config, kind: type[Experiment], journal: Journal) -> Searching:
-        """Return the search of these settings and the command's overrides."""
-        space = distributions(settings.space.plain)
-        objectives = [
+    def __init__(self, settings: Config, kind: type[Experiment], journal: Journal) -> None:
+        self.settings, self.kind, self.journal = settings, kind, journal
+        self.space = distributions(settings.space.plain)
+        self.objectives = [
             make(SearchObjective, Config({"name": name, **sought}, f"search.objectives.{name}"))
             for name, sought in settings.objectives.plain.items()
         ]
-        return cls(settings, kind, journal, space, objectives, _common(settings, space))
+        self.common = _common(settings, self.space)
 
     def run(self) -> None:
         """Compute trials until the requested number has ended, or is computed by other processes.
@@ -208,21 +207,12 @@ class Searching:
             UserError: A part of the space is invalid, or another search has the study's name.
             Interrupted: A signal came.
         """
-        study = self.journal.begin(self._definition())
+        study = self.journal.begin(self.definition())
         with deferred() as came:
             for trial in self._trials(study):
                 if came() is not None:
                     break
                 self._end(study, trial)
-
-    def check(self) -> None:
-        """Check the experiments at the ends of the space, without computing.
-
-        Raises:
-            UserError: A part of the space is invalid.
-        """
-        for params in ends(self.space):
-            self._build(params).check()
 
     def _trials(self, study: optuna.Study) -> Iterator[Trial | FrozenTrial]:
         """Yield new trials up to the requested number, then those that are still open."""
@@ -244,15 +234,16 @@ class Searching:
                 )
             return study.ask(self.space)
 
-    def _definition(self) -> dict[str, Any]:
-        """Return the settings that make trials comparable.
+    def definition(self) -> dict[str, Any]:
+        """Return the settings that make trials comparable, after checking the ends of the space.
 
-        The experiments at the ends of the space are built for this, so they raise now if a setting is
-        invalid.
+        Raises:
+            UserError: A part of the space is invalid.
         """
         experiments = [self._build(params) for params in ends(self.space)]
-        judges = [experiment.following() for experiment in experiments]
-        first, judge = experiments[0], judges[0]
+        for experiment in experiments:
+            experiment.check()
+        first, judge = experiments[0], experiments[0].following()
         definition = {
             "search.space": self.settings.space.plain,
             "search.objectives": self.settings.objectives.plain,
@@ -316,9 +307,8 @@ class Searching:
         ids = [stage.identity.run_id for stage in stages if stage is not None]
         records = [RunRecord(path, read_status(path)) for path in map(store.directory, ids)]
         rows = pd.concat([record.rows().to_pandas() for record in records])
-        return [sought.value(rows) for sought in self.objectives], dict(
-            zip(("run_id", "judge"), ids, strict=False)
-        )
+        values = [sought.value(rows) for sought in self.objectives]
+        return values, dict(zip(("run_id", "judge"), ids, strict=False))
 
 
 def _common(settings: Config, space: dict[str, BaseDistribution]) -> list[str]:
@@ -378,3 +368,116 @@ def _show(journal: Journal, store: Store, *, most: int) -> None:
     if len(table) and len(failed) == len(table):
         reason = str(failed["reason"].iloc[0])
         raise SettingError("search", "should have a trial that does not fail", reason, "Change its space.")
+
+
+def distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of each key of `search.space`.
+
+    Raises:
+        SettingError: A key has no choices, or no value lies between its limits.
+    """
+    if not space:
+        raise SettingError("search.space", "should have at least one key", "none", "conf/search shows some.")
+    return {key: _distribution(key, given) for key, given in space.items()}
+
+
+def _distribution(key: str, given: Any) -> BaseDistribution:
+    try:
+        with warnings.catch_warnings():
+            # Optuna warns of choices it can't store, and of steps that miss `high`.
+            warnings.simplefilter("error")
+            return CategoricalDistribution(given) if isinstance(given, list) else _range(**given)
+    except (TypeError, ValueError, UserWarning) as error:
+        rule = "should be a list of choices, or have low and high, and may have log and step"
+        raise SettingError(
+            f"search.space.{key}", rule, f"{given!r} ({error})", "conf/search shows some."
+        ) from error
+
+
+def _range(low: Any, high: Any, *, log: bool = False, step: Any = None) -> BaseDistribution:
+    """Return the distribution from low to high, of whole numbers if the limits and the step are whole."""
+    for limit in (low, high, step or 1):
+        if not isinstance(limit, int | float) or not math.isfinite(limit):
+            raise ValueError(f"{limit!r} is no number; 1e-3 is none in YAML, 1.0e-3 is")
+    if isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
+        return IntDistribution(low, high, log=log, step=step)
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+def ends(space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:
+    """Yield the settings of all low values, then of all high ones; each choice appears in at least one."""
+    listed = [_ends(distribution) for distribution in space.values()]
+    for number in range(max(map(len, listed))):
+        yield {key: values[min(number, len(values) - 1)] for key, values in zip(space, listed, strict=True)}
+
+
+def _ends(distribution: Any) -> tuple[Any, ...]:
+    if isinstance(distribution, CategoricalDistribution):
+        return tuple(distribution.choices)
+    return distribution.low, distribution.high
+
+
+def as_overrides(params: Mapping[str, Any]) -> list[str]:
+    """Return the parameters as the overrides of a command."""
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in params.items()
+    ]
+
+
+@dataclass(frozen=True)
+class SearchObjective:
+    """A number that a search makes small, or large.
+
+    Args:
+        name: The number's name.
+        query: A query of pandas over the columns of `NUMBERS`; it selects the rows behind the number.
+        aggregate: The function that turns the rows' values into one number.
+        direction: `minimize` or `maximize`.
+
+    Raises:
+        SettingError: An argument is none of its choices, or the query is invalid.
+    """
+
+    name: str
+    query: str
+    aggregate: str
+    direction: str
+
+    def __post_init__(self) -> None:
+        check_choice(f"search.objectives.{self.name}.aggregate", self.aggregate, AGGREGATES)
+        check_choice(f"search.objectives.{self.name}.direction", self.direction, DIRECTIONS)
+        self._fitting(NUMBERS.empty_table().to_pandas())
+
+    def value(self, rows: pd.DataFrame) -> float:
+        """Return the number of a trial.
+
+        Args:
+            rows: The rows of the trial's runs, in `NUMBERS`.
+
+        Raises:
+            SettingError: No row fits the query, or a fitting row has no value.
+            NonFiniteError: The number is infinite or NaN.
+        """
+        fitting = self._fitting(rows)
+        if fitting.empty:
+            known = ", ".join(sorted(set(rows["statistic"])))
+            rule = "should fit at least one row of a trial"
+            raise self._refusal(rule, f"none for {self.query!r}", f"Its statistics are {known}.")
+        if len(without := fitting[fitting["value"].isna()]):
+            found = f"one without: {without.iloc[0]['reason']}"
+            raise self._refusal("should fit rows that have a value", found, "Choose another statistic.")
+        value = float(fitting["value"].agg(self.aggregate))
+        if not math.isfinite(value):
+            raise NonFiniteError(self.name, "should be finite", value, "Make the space smaller.")
+        return value
+
+    def _fitting(self, rows: pd.DataFrame) -> pd.DataFrame:
+        try:
+            return rows.query(self.query, engine="python")
+        except Exception as error:  # an expression can raise anything
+            rule = f"should be a query of pandas over the columns {', '.join(NUMBERS.names)}"
+            found = f"{self.query!r} ({type(error).__name__}: {error})"
+            raise self._refusal(rule, found, 'For example: statistic == "ssim"') from error
+
+    def _refusal(self, rule: str, found: str, remedy: str) -> SettingError:
+        return SettingError(f"search.objectives.{self.name}.query", rule, found, remedy)

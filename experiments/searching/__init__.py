@@ -1,1 +1,0 @@
-"""Searches of settings: their spaces, their objectives and their trials."""
