@@ -22,7 +22,7 @@ from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
 from swag_repro.measures import Measure, WeightedNetwork
 from swag_repro.networks import Architecture
-from swag_repro.runs.files import read_picture
+from swag_repro.runs.files import digest, read_picture
 from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.store import Store
 from swag_repro.weights import Weights
@@ -101,8 +101,8 @@ class Judging(Experiment):
     @property
     def images(self) -> dict[str, str]:
         """The SHA-256 of each judged picture."""
-        files = self.record.status.files or {}
-        return {name: files[name] for pair in self.pairs for name in _pictures(pair).values()}
+        names = [name for pair in self.pairs for name in _pictures(pair).values()]
+        return {name: digest(self.record.read(name)) for name in names}
 
     @property
     def weights_digest(self) -> str | None:

@@ -1,14 +1,18 @@
 """The judge as users call it: after a stylisation, by itself, and with nothing to judge."""
 
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from experiments import judge, stylize
+from experiments.pictures.judging import Judging
+from swag_repro.errors import StoreError
 from swag_repro.networks.small import small_vgg
-from swag_repro.runs.records import all_runs
+from swag_repro.runs.records import RunRecord, RunStatus, all_runs
 
 RANDOM = "weights@measures.weights=random"
 STEPS = ["preset=equation", "steps=4", "measured_steps=[0,2]"]
@@ -158,3 +162,12 @@ def test_a_judge_by_a_file_judges(call, tmp_path):
     status, printed = call(stylize, *STEPS, *judged_by("small_vgg"), *by_file)
     assert status == 0, printed
     assert "small_vgg(file)" in set(runs(tmp_path)["judge"][0].rows().to_pandas()["definition"])
+
+
+def test_a_picture_that_is_no_file_of_its_run_is_refused(tmp_path):
+    status = replace(RunStatus.start(experiment="stylize", name="n", overrides=[], device="cpu"), files={})
+    foreign = SimpleNamespace(
+        record=RunRecord(tmp_path, status), pairs=[{"image": "images/a.png", "steps": None}]
+    )
+    with pytest.raises(StoreError, match=r"images/a\.png"):
+        Judging.images.fget(foreign)
