@@ -33,6 +33,7 @@ from experiments.sweeps.states import FAILURES, alike, without_kills
 from experiments.sweeps.sweep import CellPlace, Sweep
 from experiments.sweeps.worker import Outcome, Worker
 from swag_repro.errors import UserError
+from swag_repro.program import written
 from swag_repro.runs.records import reason_of
 from swag_repro.runs.store import BusyError, Run, Store
 from swag_repro.tracking import About, Tracker, name_of, tracked
@@ -78,8 +79,9 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
 
 def _tell(files: Sequence[Path], save: str | None) -> None:
     """Print what a run has made to standard output, one path a line, after copying it where it is wanted."""
-    for path in files if save is None else save_copies(save, files):
-        print(path)
+    copies = files if save is None else save_copies(save, files)
+    with written():  # here, as Hydra would print more
+        print(*copies, sep="\n")
 
 
 def _try(composed: DictConfig, kind: type[Experiment]) -> bool:
