@@ -19,9 +19,9 @@ from tests.clusters.sweeps import launcher
 config = launcher("hydra/launcher=ray", *sys.argv[1:])
 try:
     launchers.check_launcher(config)
-    print("\n" + json.dumps(launchers.workers(config)))
+    print(json.dumps(launchers.workers(config)))
 except launchers.SettingError as error:
-    print("\n" + json.dumps(str(error)))
+    print(json.dumps(str(error)))
 """
 
 
