@@ -1,6 +1,5 @@
 """Each default stands once: no signature repeats what `conf/` says."""
 
-import dataclasses
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +7,10 @@ from typing import Any
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from experiments import config
 from experiments.settings import CONF
 from swag_repro.images import Resize
 from swag_repro.losses import BorrowedShares, Objective
-from swag_repro.networks import Architecture, Execution, TappedNetwork
+from swag_repro.networks import Execution, TappedNetwork
 from swag_repro.optimisation import Guards, Optimisation, Plateau
 from swag_repro.tracking import tracked
 
@@ -74,16 +72,3 @@ def test_conf_and_signatures_state_no_default_twice():
         node = loaded[file] if key is None else loaded[file][key]
         found |= set(stated_twice(takes, {renamed.get(name, name) for name in node}))
     assert found == set(EXCEPTIONS)
-
-
-def test_the_schema_states_what_may_be_left_out_only():
-    """The mean and standard deviation of a network's images are no file's, and the same as in code."""
-    stated = {}
-    for schema in filter(dataclasses.is_dataclass, vars(config).values()):
-        for field in dataclasses.fields(schema):
-            factory = field.default_factory
-            default = field.default if factory is dataclasses.MISSING else factory()
-            if default not in ("???", None, []):
-                stated[field.name] = default
-    architecture = inspect.signature(Architecture).parameters
-    assert stated == {name: list(architecture[name].default) for name in ("mean", "std")}

@@ -479,8 +479,9 @@ class TestCommand:
 
     def test_help_imports_nothing_heavy(self) -> None:
         script = (
-            "import contextlib, sys; from analysis.commands import main\n"
-            "with contextlib.suppress(SystemExit): main(['--help'])\n"
+            "import contextlib, sys; from analysis.cli import main\n"
+            "sys.argv[1:] = ['--help']\n"
+            "with contextlib.suppress(SystemExit): main()\n"
             "sys.exit(' '.join({'torch', 'pandas', 'seaborn', 'matplotlib', 'hydra'} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
@@ -547,7 +548,13 @@ class TestCollect:
             assert one.read_bytes() == other.read_bytes()
 
     def test_no_runs(self, tmp_path: Path) -> None:
+        (tmp_path / "runs").mkdir()
         assert collect(tmp_path, tmp_path / "out").rows == 0
+
+    def test_no_folder_of_runs(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match=f"no folder {tmp_path / 'runs'}"):
+            collect(tmp_path, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize(
         ("spoil", "message"),

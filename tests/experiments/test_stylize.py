@@ -545,12 +545,12 @@ def test_numbers_of_presets_are_frozen(preset):
         "normalizer": config.objective.style.normalizer,
         "content": config.objective.content.normalizer,
         "optimizer": config.optimizer._target_.rsplit(".")[-1],
-        "line_search": config.optimizer.get("line_search"),
+        "line_search": config.select("optimizer.line_search"),
         "start": config.start,
         "steps": config.steps,
         "stop": (config.stop.change, config.stop.every, config.stop.of),
         "interpolation": config.images.interpolation,
-        "canvas": (config.canvas.get("mean"), config.canvas.get("std")),
+        "canvas": (config.select("canvas.mean"), config.select("canvas.std")),
         "result": config.result,
         "network": config.network.name,
         "weights": (config.objective.content_weight, config.objective.style_weight),
@@ -576,12 +576,12 @@ def test_the_release_smooths_the_two_deepest_stages():
 @pytest.mark.parametrize("objective", ["mmd_linear", "mmd_gaussian", "bn_poly", "linear_gaussian"])
 def test_demystifying_s_presets_take_any_of_its_losses(objective):
     config = composed("preset=demystifying", f"objective={objective}")
-    losses = config.objective.style.get("losses", {"": config.objective.style})
-    assert {loss.normalizer for loss in losses.values()} == {"demystifying"}
+    style = config.objective.style.plain
+    assert {loss["normalizer"] for loss in style.get("losses", {"": style}).values()} == {"demystifying"}
     assert config.optimizer._target_.endswith("SGD")
     config = composed("preset=demystifying_balanced", f"objective={objective}")
-    losses = config.objective.style.get("losses", {"": config.objective.style})
-    assert {loss.normalizer for loss in losses.values()} == {"mean"}
+    style = config.objective.style.plain
+    assert {loss["normalizer"] for loss in style.get("losses", {"": style}).values()} == {"mean"}
 
 
 # --- Objectives -----------------------------------------------------------------------------------------
@@ -634,12 +634,12 @@ OBJECTIVES = {
 def test_settings_of_objectives_are_frozen(objective):
     config = composed(f"objective={objective}")
     found = {
-        **config.objective,
-        "fused": list(config.objective.style.get("losses", {})),
+        **config.objective.plain,
+        "fused": list(config.objective.style.plain.get("losses", {})),
         "optimizer": config.optimizer._target_.rsplit(".")[-1],
         "canvas": config.canvas._target_.rsplit(".")[-1],
-        "samples": [config.objective.style.get(key) for key in ("samples", "style_samples", "style_draws")],
-        **{key: config[key] for key in ("steps", "scales", "coarsest", "start", "last_step_scale")},
+        "samples": [config.objective.style.plain.get(key) for key in ("samples", "style_samples", "style_draws")],
+        **{key: config.plain[key] for key in ("steps", "scales", "coarsest", "start", "last_step_scale")},
     }
     assert found["name"] == objective
     assert {key: found[key] for key in OBJECTIVES[objective]} == OBJECTIVES[objective]
