@@ -638,7 +638,9 @@ def test_settings_of_objectives_are_frozen(objective):
         "fused": list(config.objective.style.plain.get("losses", {})),
         "optimizer": config.optimizer._target_.rsplit(".")[-1],
         "canvas": config.canvas._target_.rsplit(".")[-1],
-        "samples": [config.objective.style.plain.get(key) for key in ("samples", "style_samples", "style_draws")],
+        "samples": [
+            config.objective.style.plain.get(key) for key in ("samples", "style_samples", "style_draws")
+        ],
         **{key: config.plain[key] for key in ("steps", "scales", "coarsest", "start", "last_step_scale")},
     }
     assert found["name"] == objective
