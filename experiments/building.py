@@ -14,23 +14,45 @@ from torchvision.models.feature_extraction import get_graph_node_names
 
 from experiments.config import SEEN, Config, fits, in_words
 from swag_repro.errors import SettingError, UserError
+from swag_repro.images import Picture
 from swag_repro.networks import Architecture
 from swag_repro.weights import Weights
 
 T = TypeVar("T")
 
 
-def build(node: Config) -> Any:
+def build(node: Config, kind: Any) -> Any:
     """Return the object that the node's `_target_` makes from plain values.
 
+    Args:
+        node: A node of the config.
+        kind: Its class or protocol, or several.
+
     Raises:
-        SettingError: The target does not exist, does not take an argument, or an argument has another type.
+        SettingError: The target does not exist, does not take an argument, an argument has another type, or
+            what it makes is of another kind.
         UserError: The target refuses its arguments.
     """
     key = node.key or "config"
     if "_target_" not in node.plain:
         raise SettingError(f"{key}._target_", "should be given", "nothing", SEEN)
-    return _built(node.plain, key)
+    made = _built(node.plain, key)
+    if not isinstance(made, kind):
+        rule = f"should make a {kind.__name__ if inspect.isclass(kind) else kind}"
+        raise SettingError(f"{key}._target_", rule, f"a {type(made).__name__}", SEEN)
+    return made
+
+
+def build_pictures(node: Config) -> tuple[Picture, ...]:
+    """Return the pictures that a source of `conf/images` finds.
+
+    Raises:
+        UserError: The same as for `build`.
+    """
+    made = build(node, tuple | list)
+    if not all(isinstance(one, Picture) for one in made):
+        raise SettingError(f"{node.key}._target_", "should find pictures", "others", SEEN)
+    return tuple(made)
 
 
 def make(target: Callable[..., T], node: Config) -> T:
@@ -58,15 +80,29 @@ def _call(target: Callable[..., T], node: Mapping[str, Any], key: str) -> T:
     """Return what a target makes from the arguments of a node, after a check of their names and types."""
     given = {name: value for name, value in node.items() if name not in HYDRAS}
     _check_arguments(declared(target), given, key)
+    partially = node.get("_partial_", False)
+    if not isinstance(partially, bool):
+        raise SettingError(f"{key}._partial_", "should be true or false", repr(partially), SEEN)
+    if missing := [name for name in needed(target) if name not in given]:
+        raise SettingError(f"{key}.{missing[0]}", "should be given", "nothing", SEEN)
     arguments = {name: _built(value, f"{key}.{name}") for name, value in given.items()}
     try:
-        made: Any = partial(target, **arguments) if node.get("_partial_") else target(**arguments)
+        made: Any = partial(target, **arguments) if partially else target(**arguments)
     except UserError:
         raise
     except (TypeError, ValueError, AttributeError) as error:
         rule = f"should be arguments that {target.__module__}.{target.__qualname__} takes"
         raise SettingError(key, rule, str(error).splitlines()[0], SEEN) from error
     return made  # type: ignore[no-any-return]
+
+
+def needed(target: Callable[..., Any]) -> list[str]:
+    """Return a target's keywords without a default; the first arguments of a partial one come later."""
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except ValueError:  # a builtin without a signature
+        return []
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
 
 
 def build_network(

@@ -24,8 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.complaints import complaint
-from experiments.settings import CONF, Setting, choices, known_keys, settings_of
-from swag_repro.errors import SettingError
+from experiments.settings import CONF, Setting, choices, entries, known_keys, settings_of
+from swag_repro.errors import SettingError, check_choice
 from swag_repro.program import did_you_mean
 from swag_repro.runs.files import MALFORMED, SafeLoader
 
@@ -143,6 +143,7 @@ def checked(composed: DictConfig | Mapping[str, Any], name: str) -> Config:
     if isinstance(network := plain.get("network"), dict):
         plain["network"] = {**LEFT_OUT, **network}
     config = _typed(plain, types_of(name), "")
+    check_choice("entry", config["entry"], entries())
     if config["entry"] != name:
         rule = f"should be an experiment of {name}.py"
         raise SettingError("experiment", rule, f"one of {config['entry']}.py", f"Use {config['entry']}.py.")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from experiments.building import build, build_network, check_network
+from experiments.building import build, build_network, build_pictures, check_network
 from experiments.config import Config
 from experiments.frame import Experiment
 from swag_repro.images import Picture, Resize
@@ -35,9 +35,9 @@ class NetworkExperiment(Experiment):
         """Return the attributes of the experiment of this config."""
         return {
             **super().parts(config),
-            "architecture": build(config.network),
-            "weights": build(config.weights),
-            "pictures": build(config.images.source),
+            "architecture": build(config.network, Architecture),
+            "weights": build(config.weights, Weights),
+            "pictures": build_pictures(config.images.source),
             "resize": Resize(
                 size=config.images.size,
                 policy=config.images.resize,
@@ -96,7 +96,7 @@ class SmoothedExperiment(NetworkExperiment):
     @classmethod
     def parts(cls, config: Config) -> dict[str, Any]:
         """Return the attributes of the experiment of this config."""
-        return {**super().parts(config), "smoothing": build(config.smoothing)}
+        return {**super().parts(config), "smoothing": build(config.smoothing, Smoothing)}
 
     @property
     def taps(self) -> Sequence[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from experiments.building import build
 from experiments.config import Config
 from swag_repro.errors import SettingError, check_number
-from swag_repro.losses import BorrowedShares, Objective, Side
+from swag_repro.losses import BorrowedShares, Loss, Objective, Side
 from swag_repro.networks import Architecture
 from swag_repro.smoothing import Smoothing
 
@@ -25,13 +25,13 @@ def objective_of(settings: Config, architecture: Architecture, smoothing: Smooth
     check_number("objective.content_decay", settings.content_decay, above=0, remedy="1.0 leaves the weight.")
     return Objective(
         content=Side(
-            loss=build(settings.content),
+            loss=build(settings.content, Loss),
             taps=dict.fromkeys(_content_taps(architecture, settings), 1.0),
             weight=settings.content_weight,
             smoothed=None if settings.smoothed_content else (),
         ),
         style=Side(
-            loss=build(settings.style),
+            loss=build(settings.style, Loss),
             taps=taps,
             weight=settings.style_weight,
             smoothed=_smoothed(list(taps), settings),
@@ -41,7 +41,7 @@ def objective_of(settings: Config, architecture: Architecture, smoothing: Smooth
         balance=settings.balance,
         like=None
         if settings.like is None
-        else BorrowedShares(smoothing=build(settings.like), match=settings.match),
+        else BorrowedShares(smoothing=build(settings.like, Smoothing), match=settings.match),
     )
 
 

@@ -201,10 +201,11 @@ class CellTask:
             UserError: The config is invalid.
         """
         config = checked(self.composed, self.kind.reads)
+        torch.backends.cudnn.allow_tf32 = bool(config.compute.tf32)
+        experiment = self.kind.build(config)
         if config.compute.threads is not None:
             torch.set_num_threads(config.compute.threads)
-        torch.backends.cudnn.allow_tf32 = bool(config.compute.tf32)
-        return self.kind.build(config)
+        return experiment
 
     def _identify(self) -> Experiment:
         """Return the experiment with a known identity; if it has none, note the reason for other workers."""

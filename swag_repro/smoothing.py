@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from swag_repro.errors import SettingError, check_choice, check_number
 
 
+@runtime_checkable
 class Smoothing(Protocol):
     """A smoothing, one file of `conf/smoothing`; `str()` of it is its name in tables."""
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.error import URLError
 from urllib.parse import urlparse
 
@@ -33,6 +33,7 @@ def snapshot_name(share: float) -> str:
     return f"{SNAPSHOTS}/{share:g}.safetensors"
 
 
+@runtime_checkable
 class Weights(Protocol):
     """A source of weights: one file of `conf/weights`."""
 

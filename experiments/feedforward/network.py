@@ -33,7 +33,7 @@ class GeneratorExperiment(SmoothedExperiment):
         return {
             **parts,
             "objective": objective_of(config.objective, parts["architecture"], parts["smoothing"]),
-            "generator": build(config.generator),
+            "generator": build(config.generator, Generator),
         }
 
     def check(self) -> None:

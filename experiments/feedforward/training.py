@@ -48,13 +48,13 @@ class FeedforwardExperiment(TrainingExperiment, GeneratorExperiment):
             **parts,
             "look": look_of(config, parts["pictures"], cls),
             "cropping": Cropping(short=config.crop.short, size=config.crop.size),
-            "recipe": build(config.recipe),
+            "recipe": build(config.recipe, FeedforwardRecipe),
         }
 
     @cached_property
     def corpus(self) -> Corpus:
         """The corpus, listed at first use."""
-        corpus: Corpus = build(self.config.corpus.source)
+        corpus: Corpus = build(self.config.corpus.source, Corpus)
         return corpus
 
     @cached_property

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from experiments.building import build
+from experiments.building import build_pictures
 from experiments.config import Config
 from experiments.feedforward.trained import Trained, trained
 from experiments.feedforward.training import FeedforwardExperiment
@@ -58,7 +58,7 @@ class Transfer(Experiment):
         if config.tile is not None:
             check_number("tile", config.tile, least=1, whole=True, remedy="null never takes tiles.")
         images = config.images
-        pictures = build(images.source)
+        pictures = build_pictures(images.source)
         pairs = pairs_of(config, pictures)
         check_save(config.save, len(pairs), named(config))
         return {

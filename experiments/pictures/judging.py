@@ -20,7 +20,8 @@ from experiments.frame import Context, Experiment
 from experiments.science import EXPERIMENT_VERSIONS, settings_of_judge, wants_judge
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, StoreError, UserError
-from swag_repro.measures import Measure, WeightedNetwork
+from swag_repro.losses import LossMeasures
+from swag_repro.measures import Measure, Measures, WeightedNetwork
 from swag_repro.networks import Architecture
 from swag_repro.runs.files import digest, read_picture
 from swag_repro.runs.records import RunRecord, read_status
@@ -84,7 +85,7 @@ class Judging(Experiment):
         """
         if not wants_judge(self.config.plain):
             raise SettingError("measures", "should name a judge", "none", "Choose measures=default.")
-        chosen: WeightedNetwork = build(self.config.measures).choose(self.network)
+        chosen: WeightedNetwork = build(self.config.measures, Measures | LossMeasures).choose(self.network)
         return chosen
 
     @cached_property
@@ -127,7 +128,9 @@ class Judging(Experiment):
 
     def compute(self, context: Context) -> None:
         """Measure each picture, finished or intermediate, and write the rows."""
-        measuring: Measuring = build(self.config.measures).build(self.judge, self.device)
+        measuring: Measuring = build(self.config.measures, Measures | LossMeasures).build(
+            self.judge, self.device
+        )
         origin = {**self.judged.origin, "of_run": self.record.path.name}
         rows: list[dict[str, Any]] = []
         counted = ((1, pair) for pair in self.pairs)

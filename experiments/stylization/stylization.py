@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -86,7 +86,7 @@ class Stylization(SmoothedExperiment):
         """Return the attributes of the experiment of this config."""
         parts = super().parts(config)
         _check_run(config)
-        optimizer = build(config.optimizer)
+        optimizer = build(config.optimizer, Callable)
         pairs = pairs_of(config, parts["pictures"])
         check_save(config.save, len(pairs), named(config))
         for pair in pairs:
@@ -103,7 +103,7 @@ class Stylization(SmoothedExperiment):
             "start": start_picture(config.start),
             "objective": objective,
             "optimizer": optimizer,
-            "canvas": build(config.canvas),
+            "canvas": build(config.canvas, Canvas),
             "guards": make(Guards, config.guards),
             "plateau": make(Plateau, config.stop),
             "scales": scales,
@@ -354,7 +354,7 @@ def _execution(config: Config, scale: PictureScale) -> Execution:
 
 def _objective(config: Config, architecture: Architecture, smoothing: Smoothing) -> Objective:
     """Return the config's objective with its transformations and tiles."""
-    transformations = build(config.transformations) if config.transformations else None
+    transformations = build(config.transformations, Callable) if config.transformations else None
     objective = replace(
         objective_of(config.objective, architecture, smoothing), transformations=transformations
     )

@@ -36,16 +36,16 @@ class ClassifierTraining(TrainingExperiment):
         data, parts = config.data, super().parts(config)
         return {
             **parts,
-            "architecture": build(config.network),
-            "weights": build(config.weights),
+            "architecture": build(config.network, Architecture),
+            "weights": build(config.weights, Weights),
             "preparation": Preparation(size=data.size, crop=data.crop, flip=data.flip),
-            "recipe": build(config.recipe),
+            "recipe": build(config.recipe, ClassifierRecipe),
         }
 
     @cached_property
     def dataset(self) -> Dataset:
         """The dataset, read at first use."""
-        dataset: Dataset = build(self.config.data.source)
+        dataset: Dataset = build(self.config.data.source, Dataset)
         return dataset
 
     @property

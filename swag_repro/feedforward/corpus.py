@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import center_crop, pil_to_tensor
 from swag_repro import images
 from swag_repro.errors import DataError, check_choice, check_number
 from swag_repro.images import Resize, luminance
-from swag_repro.images.files import read_rgb
+from swag_repro.images.files import is_there, read_rgb
 from swag_repro.images.sets import Sieve
 from swag_repro.training.data import Labelled, digest_of_entries
 
@@ -104,10 +104,10 @@ def folders(*, content: str, style: str) -> Corpus:
 
 def _files(setting: str, path: str) -> tuple[Path, list[Path]]:
     place = Path(path).expanduser()
+    if not is_there(place):
+        raise DataError(setting, "should be a folder", f"no {path}", _REMEDY)
     if place.is_file():
         return place.parent, [place]
-    if not place.is_dir():
-        raise DataError(setting, "should be a folder", f"no {path}", _REMEDY)
     sieve = Sieve()
     files = sorted(file for file in place.rglob("*") if sieve.takes(file))
     if not files:

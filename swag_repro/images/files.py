@@ -61,6 +61,14 @@ MIN_SIDE = 16
 """Shortest side, in pixels, on which anything is measured."""
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a file or folder is there; no path is too long, and no refusal an error."""
+    try:
+        return path.is_file() or path.is_dir()
+    except OSError:
+        return False
+
+
 def existing(path: str) -> Path | None:
     """Return the file at a path, where `~` is the home directory; None if there is none."""
     try:

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ class LossContext:
         return pooled / pooled.sum(dim=1, keepdim=True)
 
 
+@runtime_checkable
 class Loss(Protocol):
     """A comparison of features with those of a reference image, part by part; a file of `conf/loss`."""
 

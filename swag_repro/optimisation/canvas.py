@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from swag_repro.errors import SettingError, check_number
 
 
+@runtime_checkable
 class Canvas(Protocol):
     """A way to write images as numbers; one file of `conf/canvas`."""
 

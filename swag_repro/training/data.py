@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
 from swag_repro.errors import DataError, check_choice, check_number
-from swag_repro.images.files import open_image
+from swag_repro.images.files import is_there, open_image
 from swag_repro.images.sets import Sieve
 from swag_repro.images.tensors import MAX_PIXELS
 
@@ -133,10 +133,10 @@ def labelled_folder(*, path: str) -> Dataset:
             classes.
     """
     root = Path(path).expanduser()
+    if not is_there(root):
+        raise DataError("data.path", "should be a folder or a zip file", f"no {path}", _REMEDY)
     if root.is_file():
         return _zipped(root)
-    if not root.is_dir():
-        raise DataError("data.path", "should be a folder or a zip file", f"no {path}", _REMEDY)
     parts = {part.name for part in root.iterdir() if part.is_dir()}
     sieve = Sieve()
     train, test = (_image_folder(root / part, sieve) for part in ("train", _held_out(parts, path)))
