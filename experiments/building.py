@@ -100,7 +100,7 @@ def needed(target: Callable[..., Any]) -> list[str]:
     """Return a target's keywords without a default; the first arguments of a partial one come later."""
     try:
         parameters = inspect.signature(target).parameters.values()
-    except ValueError:  # a builtin without a signature
+    except (TypeError, ValueError):  # a builtin without a signature
         return []
     return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
 
@@ -228,6 +228,8 @@ def _found(target: Any, key: str) -> Callable[..., Any]:
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         rule = "should be the path of a class or function"
         raise SettingError(key, rule, repr(target), SEEN) from error
+    if not callable(found):
+        raise SettingError(key, "should be the path of a class or function", repr(target), SEEN)
     return found
 
 
