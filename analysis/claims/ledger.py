@@ -112,7 +112,7 @@ class Ledger:
                     "claim": name,
                     "paper": claim.paper,
                     "verdict": verdict(claim, decides),
-                    "scale": decides.get("scale"),
+                    "scale": decides.get("scale", ""),
                     **{str(state): int((others == state).sum()) for state in ANSWER_STATES},
                     "text": claim.text,
                     "source": claim.source,
