@@ -112,7 +112,7 @@ class Ledger:
                     "claim": name,
                     "paper": claim.paper,
                     "verdict": verdict(claim, decides),
-                    "scale": decides.get("scale"),
+                    "scale": decides.get("scale", ""),
                     **{str(state): int((others == state).sum()) for state in ANSWER_STATES},
                     "text": claim.text,
                     "source": claim.source,
@@ -224,7 +224,7 @@ def _source(
 def _entry(one: Inquiry, source: _Source) -> Entry:
     found, why = None, source.why
     [judge] = one.where.get("judge", [None])
-    if source.numbers is not None and judge is not None and judge not in set(source.numbers["judge"]):
+    if source.numbers is not None and judge is not None and judge not in set(source.numbers.get("judge", ())):
         why = f"{judge} has not judged"
     elif source.numbers is not None:
         try:

@@ -31,7 +31,7 @@ def table(ledger: Ledger) -> Table:
     for row in ledger.verdicts.to_dict("records"):
         verdict = f"[{VERDICT_COLORS.get(row['verdict'], 'dim')}]{row['verdict']}[/]"
         counts = [str(row[column] or "") for column in ANSWER_STATES]
-        shown.add_row(row["claim"], verdict, row["scale"] or "", *counts, row["text"])
+        shown.add_row(row["claim"], verdict, row["scale"], *counts, row["text"])
     return shown
 
 
@@ -136,9 +136,8 @@ def _line_of_claim(row: Mapping[Hashable, Any], primary: Mapping[Hashable, Any] 
     statement = f"{row['text']} {row['notes']}".strip()
     found, units = ("", "") if primary is None else _found(primary)
     question = f"{primary['question']}: {found}" if primary is not None else ""
-    scale = row["scale"] or ""
     return (
-        f"| {row['claim']} | **{row['verdict']}** | {scale} | {statement} | {question} | {units} "
+        f"| {row['claim']} | **{row['verdict']}** | {row['scale']} | {statement} | {question} | {units} "
         f"| {row['paper']}, {row['source']} |"
     )
 
