@@ -170,5 +170,7 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=chosen).item()
     except Exception as error:  # each kind of device raises its own
         rule, why = "should be a device of this machine", str(error).partition("\n")[0]
-        raise SettingError("compute.device", rule, f"{name!r} ({why})", "Use auto or cpu.") from error
+        raise SettingError(
+            "compute.device", rule, f"{name[:80]!r} ({why[:200]})", "Use auto or cpu."
+        ) from error
     return chosen
