@@ -21,12 +21,12 @@ from swag_repro.weights import Weights
 T = TypeVar("T")
 
 
-def build(node: Config, kind: Any) -> Any:
+def build(node: Config, kind: Any = object) -> Any:
     """Return the object that the node's `_target_` makes from plain values.
 
     Args:
         node: A node of the config.
-        kind: Its class or protocol, or several.
+        kind: Its class or protocol, or several; any by default.
 
     Raises:
         SettingError: The target does not exist, does not take an argument, an argument has another type, or
