@@ -111,7 +111,7 @@ def test_the_residual_is_torchvisions_unit(networks):
 def test_before_relu_starts_its_shortcut_there(networks):
     _, network = networks["small_before_relu"]
     x = network.stem(IMAGES)
-    assert float(x.min()) < 0
+    assert (x < 0).any()
     for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
         for unit in stage:
             assert type(unit) is BeforeReLUBasicBlock
