@@ -80,8 +80,9 @@ VALUES = (
     "/nowhere/*.png", "2020-01-01", "0x10", "'1'", "'true'", "99999999999999999999", 5000 * "a", 300 * "a",
     "'~'", "'~nobody/x'", "..", "/", "/dev/null", "/dev/full", "/proc/self/mem", "'=1+1'", "'[bold]x[/]'", "'\\e[31mx'",
     "'${sweep.max_cells}'", "'${output}'", "-0.0", "1_000", ".5", "1e-400", "[0.1,0.2,nan]", "[[]]", "{}{}", "'a,b'", "null,1",
+    "3", "4", "8", "16", "32", "64", "0.1", "0.25", "0.9", "1.0", "2.0", "1e-3", "[1]", "[0.5]", "[1.0]", "best", "loss",
 )  # fmt: skip
-"""Nonsense for most settings, and good for some."""
+"""Nonsense for most settings; the last are good for some, so that what is accepted is tried as well."""
 
 SCANNED = ("null", "-1", "0", "1e30", "nan", "nonsense", "[]", "{a: 1}", "'${oc.decode:null}'", 300 * "a")
 """What a scan gives to each setting."""

@@ -4,7 +4,7 @@ import pytest
 
 from tests.fuzz.harness import BASES, KINDS, Case, Session
 
-COUNT, SEED = 200, 0
+COUNT, SEED = 200, 1
 
 
 @pytest.fixture(scope="module")
@@ -12,6 +12,14 @@ def session(tmp_path_factory):
     """A session of commands, which ends with the tests."""
     with Session(tmp_path_factory.mktemp("fuzz")) as session:
         yield session
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("entry", "number"), [(entry, n) for entry, base in BASES.items() for n in range(len(base))]
+)
+def test_a_command_without_a_mistake_is_a_run(session, entry, number):
+    assert session.judged(Case(entry, session.base(entry, number), unread=False))[0] == "run"
 
 
 @pytest.mark.timeout(600)
