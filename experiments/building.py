@@ -83,8 +83,6 @@ def _call(target: Callable[..., T], node: Mapping[str, Any], key: str) -> T:
     partially = node.get("_partial_", False)
     if not isinstance(partially, bool):
         raise SettingError(f"{key}._partial_", "should be true or false", repr(partially), SEEN)
-    if missing := [name for name in needed(target) if name not in given]:
-        raise SettingError(f"{key}.{missing[0]}", "should be given", "nothing", SEEN)
     arguments = {name: _built(value, f"{key}.{name}") for name, value in given.items()}
     try:
         made: Any = partial(target, **arguments) if partially else target(**arguments)
@@ -94,15 +92,6 @@ def _call(target: Callable[..., T], node: Mapping[str, Any], key: str) -> T:
         rule = f"should be arguments that {target.__module__}.{target.__qualname__} takes"
         raise SettingError(key, rule, str(error).splitlines()[0], SEEN) from error
     return made  # type: ignore[no-any-return]
-
-
-def needed(target: Callable[..., Any]) -> list[str]:
-    """Return a target's keywords without a default; the first arguments of a partial one come later."""
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        return []
-    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
 
 
 def build_network(
@@ -196,11 +185,13 @@ class Declared(NamedTuple):
     Attributes:
         names: Their names.
         types: Their annotated types.
+        needed: The keywords without a default; the first arguments of a partial target come later.
         takes_any: Whether it takes any other argument.
     """
 
     names: Sequence[str]
     types: Mapping[str, Any]
+    needed: Sequence[str]
     takes_any: bool
 
 
@@ -211,9 +202,12 @@ def declared(target: Callable[..., Any]) -> Declared:
         parameters = inspect.signature(target).parameters
         hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError, ValueError):  # its annotations are for type checkers only
-        return Declared((), {}, takes_any=True)
+        return Declared((), {}, (), takes_any=True)
+    needed = [
+        one.name for one in parameters.values() if one.kind is one.KEYWORD_ONLY and one.default is one.empty
+    ]
     kinds = [parameter.kind for parameter in parameters.values()]
-    return Declared(tuple(parameters), hints, inspect.Parameter.VAR_KEYWORD in kinds)
+    return Declared(tuple(parameters), hints, needed, inspect.Parameter.VAR_KEYWORD in kinds)
 
 
 def declared_type(target: str, argument: str) -> Any:
@@ -234,7 +228,7 @@ def _found(target: Any, key: str) -> Callable[..., Any]:
 
 
 def _check_arguments(of: Declared, given: Mapping[str, Any], key: str) -> None:
-    """Raise unless the target takes these arguments, each with its type."""
+    """Raise unless the target takes these arguments, each with its type, and needs no others."""
     for name, value in given.items():
         if name not in of.names and not of.takes_any:
             known = ", ".join(of.names)
@@ -245,6 +239,9 @@ def _check_arguments(of: Declared, given: Mapping[str, Any], key: str) -> None:
         if not (_is_built(value) and not _is_plain(hint)) and not fits(value, hint):
             words = in_words(hint) if _is_plain(hint) else str(getattr(hint, "__name__", hint))
             raise SettingError(f"{key}.{name}", f"should be {words}", repr(value), SEEN)
+    for name in of.needed:
+        if name not in given:
+            raise SettingError(f"{key}.{name}", "should be given", "nothing", SEEN)
 
 
 def _is_built(value: Any) -> bool:

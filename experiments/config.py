@@ -143,8 +143,8 @@ def checked(composed: DictConfig | Mapping[str, Any], name: str) -> Config:
     if isinstance(network := plain.get("network"), dict):
         plain["network"] = {**LEFT_OUT, **network}
     config = _typed(plain, types_of(name), "")
-    check_choice("entry", config["entry"], entries())
     if config["entry"] != name:
+        check_choice("entry", config["entry"], entries())
         rule = f"should be an experiment of {name}.py"
         raise SettingError("experiment", rule, f"one of {config['entry']}.py", f"Use {config['entry']}.py.")
     return Config(config)
