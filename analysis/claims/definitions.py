@@ -51,7 +51,7 @@ BOUNDED = {
 
 
 SCALES = ("full", "reduced", "toy")
-"""How near a sweep is to the paper's setting.
+"""The scales of a sweep, by how near it is to the paper's setting.
 
 Full: its networks, weights and size of pictures. Reduced: a network of its kind and depth, of half width or
 in smaller pictures. Toy: small networks, or pictures that are not optimised to their end.

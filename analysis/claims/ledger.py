@@ -95,7 +95,7 @@ class Ledger:
 
     @property
     def answered(self) -> bool:
-        """Whether any question has an answer."""
+        """True if any question has an answer."""
         return bool((self.questions["state"] != "missing").any())
 
     @cached_property
@@ -276,9 +276,14 @@ def pairs_needed(size: float | None, level: float) -> int | None:
 def _state(row: Mapping[Hashable, Any]) -> AnswerState:
     if pd.isna(row["mean"]):
         return "missing"
-    if (row["p_holm"] if row["role"] == "primary" else row["p"]) >= 1 - CONFIDENCE:
+    if p_of(row) >= 1 - CONFIDENCE:
         return "open"
     return "holds" if row["p_holds"] < row["p_refuted"] else "refuted"
+
+
+def p_of(row: Mapping[Hashable, Any]) -> float:
+    """Return the p that decides a question: of a primary one, with Holm's correction."""
+    return float(row["p_holm"] if row["role"] == "primary" else row["p"])
 
 
 def verdict(claim: Claim, primary: Mapping[Hashable, Any]) -> Verdict:

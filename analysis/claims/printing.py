@@ -11,7 +11,7 @@ import pandas as pd
 from rich.table import Table
 
 from analysis.claims import drawing
-from analysis.claims.ledger import ANSWER_STATES, Entry, Ledger
+from analysis.claims.ledger import ANSWER_STATES, Entry, Ledger, p_of
 from analysis.drawing import style
 from analysis.tables import provenance
 from swag_repro.runs.files import write_text
@@ -71,8 +71,7 @@ def effect(row: Mapping[Hashable, Any]) -> str:
     numbers = f"{row['mean']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
     needed = row["pairs_needed"]
     settled = f"; {needed:.0f} pairs would settle it" if row["state"] == "open" and pd.notna(needed) else ""
-    p = row["p_holm"] if row["role"] == "primary" else row["p"]
-    return f"{numbers}, expected {row['expected']} {row['threshold']:g}; p {p:.2g}{settled}"
+    return f"{numbers}, expected {row['expected']} {row['threshold']:g}; p {p_of(row):.2g}{settled}"
 
 
 def save_ledger(ledger: Ledger, folder: Path) -> list[Path]:
