@@ -99,15 +99,17 @@ def test_a_sweep_is_drawn_by_its_handle(
         tuple(f"{key}={one}" for one in values.split(",")) for key, values in map(parted, EXPERIMENT)
     )
     for entry in ("measure_activations", "stylize"):
-        Sweep.start(
-            outputs.root / "sweeps" / entry,
-            entry,
-            Grid(axes),
-            command=list(EXPERIMENT),
+        Sweep(
+            directory=outputs.root / "sweeps" / entry,
+            output=outputs.root,
+            entry=entry,
+            program=entry,
+            label=entry,
+            grid=Grid(axes),
+            command=EXPERIMENT,
             launcher="basic",
             workers=1,
-            label=entry,
-        )
+        ).write()
     given = ["--output", str(outputs.root), "--results", str(tmp_path / "results")]
     folder = str(outputs.root / "sweeps" / "measure_activations")
     for handle in ("measure_activations", folder):
