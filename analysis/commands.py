@@ -234,6 +234,15 @@ def _sheet(options: argparse.Namespace) -> Iterable[str]:
     return map(str, sheet.save(pages, data, options.results / "sheet", name))
 
 
+def _report(options: argparse.Namespace) -> Iterator[str]:
+    from analysis.report.sweep import write_report
+
+    wanted = _wanted(options, options.arguments or ["last"])
+    page, notices = write_report(wanted, options.results, pairs=options.pairs)
+    yield str(page)
+    yield from notices
+
+
 def _runs(options: argparse.Namespace) -> Iterator[str]:
     from analysis.listing import load_listing
 
@@ -364,6 +373,7 @@ ANALYSIS_COMMANDS = {
     "figure": Command(_figure, SWEEP, {**FIGURE, **RESULTS, **PARTIAL}),
     "plot": Command(_plot, f"AXIS=SETTING | FILTER=VALUE | {SWEEP}", {**PLOT, **RESULTS, **PARTIAL}),
     "sheet": Command(_sheet, f"SIDE=SETTINGS | {SWEEP}", {**SHEET, **RESULTS, **PARTIAL}),
+    "report": Command(_report, SWEEP, {**SHEET, **RESULTS}),
     "runs": Command(_runs, f"all | {SWEEP}", RUNS),
     "explain": Command(_explain, "", {**EXPLAIN, **JSON}),
     "claims": Command(_claims, "claim | override", {**CLAIMS, **RESULTS}),

@@ -35,7 +35,7 @@ PATHS = {"content", "style", "masks", "path", "folder", "output", "start"}
 TAKES_PATH = {"--config-dir", "--output", "--results", "--style", "--to"}
 """The flags whose values are files."""
 
-FOLDERS = ("explain", "figure", "plot", "runs", "sheet", "status")
+FOLDERS = ("explain", "figure", "plot", "report", "runs", "sheet", "status")
 """The commands whose arguments may be files, or folders of sweeps."""
 
 ROLES = ("x", "y", "hue", "col", "row")

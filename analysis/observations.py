@@ -125,7 +125,9 @@ class Observations:
     @property
     def means(self) -> pd.DataFrame:
         """One row for each point: mean, standard deviation and error, minimum, maximum, and how many."""
-        points = self.replicates.groupby([*self.asked.shown.values()], sort=False, dropna=False)["value"]
+        points = self.replicates.groupby(
+            [*dict.fromkeys(self.asked.shown.values())], sort=False, dropna=False
+        )["value"]
         return points.agg(["mean", "std", "sem", "min", "max", "size"]).reset_index()
 
     @property
@@ -185,7 +187,15 @@ def load_observations(asked: PlotRequest, wanted: Wanted, *, partial: bool) -> O
         CellsError: Runs are missing, ambiguous, or don't belong together.
         StoreError: A run can't be read.
     """
-    data = tables.read_tables(wanted, partial=partial)
+    return observe(asked, tables.read_tables(wanted, partial=partial))
+
+
+def observe(asked: PlotRequest, data: Tables) -> Observations:
+    """Return the numbers that a command asks for, of tables that are read already.
+
+    Raises:
+        SettingError: What is asked for is unknown or ambiguous.
+    """
     numbers = _numbers(data)
     asked = _with_y(asked, numbers)
     numbers = numbers[numbers["statistic"] == asked.y].dropna(subset="value")

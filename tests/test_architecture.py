@@ -47,6 +47,7 @@ analysis.stylizations analysis.observations analysis.points analysis.mechanism
 analysis.drawing
 analysis.figures analysis.claims
 analysis.progress analysis.listing analysis.explaining analysis.dashboard
+analysis.report
 analysis.commands
 analysis.completion
 analysis.cli

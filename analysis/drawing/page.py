@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from textwrap import fill
 from typing import Any
@@ -71,7 +71,7 @@ def result(data: Stylizations, arm: Arm, pair: tuple[str, str]) -> PageCell:
     if arm.missing:
         return PageCell(title, key, None, status="missing")
     row: Any = _of_pair(data, pair).set_index("cell").loc[arm.index]
-    below = "\n".join(_measured(row, data.roles)) if data.judges or data.tables.unjudged else ""
+    below = "\n".join(measured(row, data.roles)) if data.judges or data.tables.unjudged else ""
     return PageCell(title, key, stylizations.picture(data, arm, row["image"]), below, row["status"])
 
 
@@ -79,7 +79,8 @@ def _of_pair(data: Stylizations, pair: tuple[str, str]) -> pd.DataFrame:
     return data.table[(data.table["content"] == pair[0]) & (data.table["style"] == pair[1])]
 
 
-def _measured(row: pd.Series[Any], roles: tuple[str, ...]) -> Iterator[str]:
+def measured(row: Mapping[Any, Any] | pd.Series[Any], roles: tuple[str, ...]) -> Iterator[str]:
+    """Yield a picture's measures in words, of the sides whose weight counts."""
     if "style" in roles:
         yield f"style {_number(row['luminance_wasserstein'])}"
     if "content" in roles:
