@@ -38,6 +38,10 @@ COMMANDS = {
     "runs": ("analysis.commands", "runs, by what was swept"),
     "explain": ("analysis.commands", "where a file comes from, and what makes it again"),
     "claims": ("analysis.commands", "which statements of the papers hold, and by how much"),
+    "study": (
+        "analysis.commands",
+        "blind comparisons of pictures by people: a page, its answers, what they say",
+    ),
     "dashboard": ("analysis.commands", "a W&B workspace and a report"),
     "sync": ("swag_repro.tracking", "sends what W&B does not have yet"),
     "rebuild": ("swag_repro.tracking", "makes the W&B run of a run directory anew"),

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from swag_repro.runs.files import is_folder, path_of
 
 if TYPE_CHECKING:
     from analysis.progress import GridProgress
+    from analysis.study.design import Study
     from experiments.asking import Wanted
 
 INTERVAL_NAMES = ("se", "sd", "ci", "range")
@@ -31,6 +33,7 @@ WORDS = {
     "AXIS": "AXIS is x, y, hue, col or row.",
     "FILTER": "FILTER is layer, position, depth, quantity, definition or iteration.",
     "SIDE": "SIDE is row or col.",
+    "STUDY": "STUDY is the folder that build writes, or its name; build itself takes a sweep or overrides.",
     "SWEEP": "SWEEP is `last` for the newest, a sweep's folder, or the name of its runs.",
     "override": "Overrides are Hydra's, the same as given to the experiment.",
 }
@@ -292,6 +295,65 @@ def _claims(options: argparse.Namespace) -> Iterator[str]:
         yield from map(str, printing.save_ledger(found, options.results / "claims"))
 
 
+def _study(options: argparse.Namespace) -> Iterator[str]:
+    if options.action == "build":
+        yield from _build_study(options)
+        return
+    from analysis.study.design import STUDIES, read_study
+
+    [named] = options.arguments if len(options.arguments) == 1 else [""]
+    folder = Path(named) if named and is_folder(Path(named)) else options.output / STUDIES / (named or "?")
+    study = read_study(folder)
+    yield from (_serve_study if options.action == "serve" else _analyse_study)(options, study, folder)
+
+
+def _build_study(options: argparse.Namespace) -> Iterator[str]:
+    from analysis.figures import sheet
+    from analysis.observations import split
+    from analysis.study import building, simulated
+    from analysis.study.design import STUDIES
+    from swag_repro.names import file_stem
+
+    sides, overrides = split(options.arguments, ("compare",))
+    data = sheet.load(_wanted(options, overrides), partial=options.allow_partial)
+    chosen = {
+        name: getattr(options, name) for name in ("raters", "trials", "seed", "ties", "question", "consent")
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    plan = building.Plan(compare=sides.get("compare"), **given)
+    study, pictures = building.design(data, plan)
+    yield from map(
+        str, building.write_study(study, pictures, options.output / STUDIES / file_stem(study.name))
+    )
+    yield from building.summary(study, data)
+    yield from simulated.summary(study)
+
+
+def _serve_study(options: argparse.Namespace, study: Study, folder: Path) -> Iterator[str]:
+    from analysis.study.building import check_site
+    from analysis.study.serving import server
+
+    check_site(study, folder)
+    with server(study, folder, port=options.port, lan=options.lan) as serving:
+        host = "0.0.0.0" if options.lan else "localhost"
+        yield f"http://{host}:{serving.server_port}/?rater=CODE; Ctrl-C ends it"
+        yield f"codes: {folder / 'raters.csv'}"
+        sys.stdout.flush()
+        with suppress(KeyboardInterrupt):
+            serving.serve_forever()
+
+
+def _analyse_study(options: argparse.Namespace, study: Study, folder: Path) -> Iterator[str]:
+    from analysis.study import analysing, answers
+    from swag_repro.names import file_stem
+
+    given = answers.read_answers(study, folder / answers.ANSWERS)
+    found = analysing.analyse(given)
+    yield from analysing.sentences(found, given)
+    results = options.results / "study"
+    yield from map(str, analysing.save(found, study, options.output, results, file_stem(study.name)))
+
+
 def _dashboard(options: argparse.Namespace) -> Iterable[str]:
     from analysis import dashboard
 
@@ -367,6 +429,18 @@ RUNS = {
 
 SHEET = {"--pairs": _option("at most so many pairs (all)", type=_positive, metavar="N")}
 
+STUDY = {
+    "action": _option("what to do", choices=("build", "serve", "analyse")),
+    "--raters": _option("build: number of raters (20)", type=_positive, default=20, metavar="N"),
+    "--trials": _option("build: comparisons for each rater (all)", type=_positive, metavar="N"),
+    "--seed": _option("build: of orders, sides and codes (0)", type=int, default=0, metavar="N"),
+    "--ties": _switch("build: offer “I can't tell”"),
+    "--question": _option("build: the question that people answer", metavar="TEXT"),
+    "--consent": _option("build: the text that people agree to", metavar="TEXT"),
+    "--port": _option("serve: the port (8000; 0 for any free one)", type=int, default=8000, metavar="N"),
+    "--lan": _switch("serve: other machines of the network may take part, too"),
+}
+
 ANALYSIS_COMMANDS = {
     "status": Command(_status, SWEEP, {"--watch": _switch("until all is done"), **JSON}),
     "collect": Command(_collect, "", RESULTS),
@@ -377,6 +451,7 @@ ANALYSIS_COMMANDS = {
     "runs": Command(_runs, f"all | {SWEEP}", RUNS),
     "explain": Command(_explain, "", {**EXPLAIN, **JSON}),
     "claims": Command(_claims, "claim | override", {**CLAIMS, **RESULTS}),
+    "study": Command(_study, "compare=SETTINGS | STUDY | override", {**STUDY, **RESULTS, **PARTIAL}),
     "dashboard": Command(_dashboard, "experiment=NAME", {**DASHBOARD, **RESULTS}),
 }
 

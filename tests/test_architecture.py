@@ -45,6 +45,7 @@ analysis.tables
 analysis.labels
 analysis.stylizations analysis.observations analysis.points analysis.mechanism
 analysis.drawing
+analysis.study
 analysis.figures analysis.claims
 analysis.progress analysis.listing analysis.explaining analysis.dashboard
 analysis.report

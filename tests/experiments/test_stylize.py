@@ -921,6 +921,7 @@ FEWER = {
     **dict.fromkeys(("fig1", "fig2", "fig2_pretrained", "fig6", "reconstruction", "texture"), ONE_ARM),
     "fig7": [*ONE_ARM, "objective=mmd_gaussian", "scales=[1.0]"],
     "headline": ["network=resnet18", "arm=softmax,recolouring"],
+    "preferences": ["network=resnet18", *ONE],
     "presets": ["network=resnet18", "preset=picture,fast"],
     "style_content_curve": ["network=resnet18", "objective.style_weight=1,10", "smoothing=softmax"],
     "demystifying_fig1": ["network=resnet18", "objective=bn", "objective.layers=1,5"],
