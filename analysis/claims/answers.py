@@ -28,7 +28,7 @@ With fewer, errors are more than twice as frequent as the level says: at that of
 to 18 times with two seeds and 6 times with three, where seeds vary more than pairs.
 """
 
-OF_NUMBERS = {"pair", "seed", "cell", "value", "gain", "relative", "asked", *RUNS.names}
+OF_NUMBERS = {"pair", "seed", "rater", "cell", "value", "gain", "relative", "asked", *RUNS.names}
 """Columns that are not settings."""
 
 TINY = 1e-6
@@ -46,7 +46,7 @@ class Answer:
         low: Lower end of the 95 % interval of `analysis.effects.crossed`.
         high: Upper end.
         pairs: Number of pairs.
-        seeds: Number of seeds; 1 for weights that have none.
+        seeds: Number of seeds, or of raters; 1 for weights that have none.
         agreeing: Share of the pairs (means over seeds) on the claim's side of the threshold.
         size: Distance from the threshold in standard deviations over pairs, positive on the claim's side.
         size_low: Lower end of the 95 % interval of `size`.
@@ -85,7 +85,8 @@ def answer(numbers: pd.DataFrame, asked: Inquiry) -> Answer:
     except ValueError as error:
         rule = "should have every pair under every seed"
         raise ClaimError(_name(asked), rule, "some without", "Compute the same pairs for all.") from error
-    _check_enough(table.shape, asked, seeded=SEED in rows and bool(rows[SEED].notna().all()))
+    seeded = "rater" in rows or (SEED in rows and bool(rows[SEED].notna().all()))
+    _check_enough(table.shape, asked, seeded=seeded)
     return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
 
 

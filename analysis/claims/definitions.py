@@ -24,10 +24,13 @@ EVIDENCE = "evidence"
 TRAINED = "trained"
 """The table of weights that ship, in place of an entry point."""
 
+STUDY = "study"
+"""People's answers, in place of an entry point: those of the study that is named as an experiment."""
+
 PICTURED = ("stylize", "train_feedforward", "transfer")
 """Entry points whose runs have pictures, which judges measure."""
 
-CLAIM_ENTRIES = ("measure_activations", "measure_units", *PICTURED, TRAINED)
+CLAIM_ENTRIES = ("measure_activations", "measure_units", *PICTURED, TRAINED, STUDY)
 """Entry points whose runs a claim can rest on."""
 
 VALUES = ("value", "log2", "gain", "relative")
@@ -46,6 +49,7 @@ BOUNDED = {
     "style_share": (0.0, 1.0),
     "largest_entries": (0.0, 1.0),
     "peaks_shrunk": (0.0, 1.0),
+    "preference": (0.0, 1.0),
 }
 """Bounds of the statistics that have some: a threshold at or beyond them can't fail, or can't hold."""
 

@@ -18,6 +18,7 @@ from analysis.claims.answers import Answer, answer
 from analysis.claims.definitions import Claim, ClaimError, Evidence, Inquiry, inquiries
 from analysis.claims.numbers import load_numbers, sweep_commands
 from analysis.effects import CONFIDENCE
+from analysis.study.design import StudyError
 from analysis.tables import CellsError, Tables
 from analysis.tables.kept import check_output
 from swag_repro.errors import SettingError
@@ -212,7 +213,7 @@ def _source(
             load_numbers(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, columns)
             for part in parts
         ]
-    except (CellsError, SettingError) as error:
+    except (CellsError, SettingError, StudyError) as error:
         refused = error if isinstance(error, SettingError) else None
         return _Source(None, str(error.args[2]), (), given, figure, scale, refused)
     numbers = pd.concat([own for own, _ in loaded], ignore_index=True) if len(loaded) > 1 else loaded[0][0]

@@ -11,7 +11,8 @@ from skimage.color import rgb2gray
 
 import swag_repro
 from analysis import tables
-from analysis.claims.definitions import PICTURED, TRAINED, EvidenceSweep
+from analysis.claims.definitions import PICTURED, STUDY, TRAINED, EvidenceSweep
+from analysis.study.preferences import load_preferences
 from analysis.stylizations import first_weight
 from analysis.tables import MEASURES, Cell, PixelArray, Tables
 from experiments.asking import compose_cells, computing, judged_again, judging
@@ -55,10 +56,14 @@ def load_numbers(
 
     Raises:
         CellsError: Runs or judgements are missing, ambiguous, or don't belong together.
+        StudyError: People's answers are missing, or don't belong to their study.
         StoreError: A run can't be read.
     """
     if sweep.entry == TRAINED:
         return _trained(), []
+    if sweep.entry == STUDY:
+        [name] = (one.partition("=")[2] for one in sweep.overrides if one.startswith("experiment="))
+        return load_preferences(name, runs).assign(cell=0), []
     given = [*sweep.overrides, *overrides]
     if sweep.entry not in PICTURED:
         data = tables.load_tables(given, runs, sweep.entry, partial=False)
@@ -90,7 +95,7 @@ def sweep_commands(
 ) -> list[list[str]]:
     """Return the commands that compute a sweep and have all judges measure it."""
     given = [*sweep.overrides, *overrides]
-    if sweep.entry == TRAINED:
+    if sweep.entry in (TRAINED, STUDY):  # no command asks people
         return []
     if sweep.entry not in PICTURED:
         return [computing(given, runs, sweep.entry)]

@@ -8,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -16,6 +17,9 @@ import pandas as pd
 import pytest
 from matplotlib import image as images
 
+from analysis.claims.answers import answer
+from analysis.claims.definitions import Claim, Inquiry, read_claims, read_evidence
+from analysis.claims.ledger import load_ledger
 from analysis.commands import main
 from analysis.study import analysing, building, serving
 from analysis.study.answers import ANSWERS, Answers, check_content, read_answers
@@ -30,6 +34,7 @@ from analysis.study.design import (
     assign,
     read_study,
 )
+from analysis.study.preferences import load_preferences
 from analysis.study.simulated import Taste, power, simulate
 from analysis.study.strengths import fit_strengths
 from swag_repro.errors import SettingError, StoreError
@@ -394,6 +399,46 @@ def test_answers_become_tables_and_a_figure(folder, output, tmp_path, capsys):
 def test_an_unknown_study_is_one_message(named, tmp_path, capsys):
     assert main(["study", "analyse", *named, "--output", str(tmp_path)]) == 1
     assert "should be a study: a folder with study.json" in capsys.readouterr().err
+
+
+NETWORK = {"network.name": ["resnet50"], "statistic": ["preference"], "judge": ["people"]}
+
+EVIDENCE = read_evidence()
+
+
+def test_people_stand_beside_other_judges_in_the_ledger(output):
+    pairs = [(f"content{number}", "waves") for number in range(6)]
+    arms = ("network=resnet50,inception_v3", "weights=random", "arm=plain,swag")
+    Outputs.of(output, ("experiment=preferences", *arms), pairs=pairs)
+    asked = ["study", "build", "experiment=preferences", *arms, "compare=arm", "--raters", "3"]
+    assert main([*asked, "--output", str(output)]) == 0
+    folder = output / STUDIES / "preferences"
+    study = read_study(folder)
+    [question] = [
+        one
+        for one in read_claims(EVIDENCE.sweeps)["C09_swag_cures"].questions.values()
+        if one.evidence == "people"
+    ]
+    with pytest.raises(StudyError, match="should have answers"):
+        load_preferences("preferences", output)
+    (folder / ANSWERS).mkdir()
+    for number, (rater, plan) in enumerate(study.raters.items()):
+        preferred = "plain" if number == 0 else "SWAG"
+        chosen = ["left" if trial.options(study)[0].arm in ("", preferred) else "right" for trial in plan]
+        (folder / ANSWERS / f"{rater}.json").write_text(json.dumps(replies(study, rater, chosen)))
+    numbers = load_preferences("preferences", output)
+    assert len(numbers) == 2 * 3 * 12
+    asked = Inquiry("C09", "people", "secondary", question, NETWORK)
+    found = answer(numbers, asked)
+    assert (found.pairs, found.seeds, found.mean) == (6, 3, pytest.approx(1 / 3))
+    assert found.low < 0 < found.high  # raters differ
+    asked_here = replace(question, each={"network.name": ["resnet50", "inception_v3"]})
+    rows = load_ledger({"C09": Claim(questions={"people": asked_here})}, EVIDENCE, [], output).questions
+    assert rows["mean"].tolist() == pytest.approx([1 / 3, 1 / 3])
+    assert rows["state"].tolist() == ["open", "open"]
+    shutil.rmtree(output / "runs" / study.comparisons[0].options[0].run_id)
+    with pytest.raises(StudyError, match="should have the runs behind its pictures; found 1 deleted"):
+        load_preferences("preferences", output)
 
 
 # --- In a browser -----------------------------------------------------------------------------------------
