@@ -34,7 +34,7 @@ COMMANDS = {
     "figure": ("analysis.commands", "a figure of the papers, and the numbers behind it"),
     "plot": ("analysis.commands", "any number of a sweep against any setting"),
     "sheet": ("analysis.commands", "the pictures of a sweep, by what was swept"),
-    "report": ("analysis.commands", "a sweep as pages for a browser: settings, pictures, curves, runs"),
+    "report": ("analysis.commands", "a sweep as pages for a browser; --reference: this project"),
     "runs": ("analysis.commands", "runs, by what was swept"),
     "explain": ("analysis.commands", "where a file comes from, and what makes it again"),
     "claims": ("analysis.commands", "which statements of the papers hold, and by how much"),

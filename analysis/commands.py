@@ -238,6 +238,13 @@ def _sheet(options: argparse.Namespace) -> Iterable[str]:
 
 
 def _report(options: argparse.Namespace) -> Iterator[str]:
+    if options.reference:
+        from analysis.report.reference import write_reference
+
+        if options.arguments or options.pairs is not None:
+            raise UsageError("--reference is a report of the whole project", "Leave the other arguments out.")
+        yield str(write_reference(options.results))
+        return
     from analysis.report.sweep import write_report
 
     wanted = _wanted(options, options.arguments or ["last"])
@@ -441,13 +448,15 @@ STUDY = {
     "--lan": _switch("serve: other machines of the network may take part, too"),
 }
 
+REPORT = {"--reference": _switch("of this project's findings, claims and figures, instead of a sweep")}
+
 ANALYSIS_COMMANDS = {
     "status": Command(_status, SWEEP, {"--watch": _switch("until all is done"), **JSON}),
     "collect": Command(_collect, "", RESULTS),
     "figure": Command(_figure, SWEEP, {**FIGURE, **RESULTS, **PARTIAL}),
     "plot": Command(_plot, f"AXIS=SETTING | FILTER=VALUE | {SWEEP}", {**PLOT, **RESULTS, **PARTIAL}),
     "sheet": Command(_sheet, f"SIDE=SETTINGS | {SWEEP}", {**SHEET, **RESULTS, **PARTIAL}),
-    "report": Command(_report, SWEEP, {**SHEET, **RESULTS}),
+    "report": Command(_report, SWEEP, {**SHEET, **REPORT, **RESULTS}),
     "runs": Command(_runs, f"all | {SWEEP}", RUNS),
     "explain": Command(_explain, "", {**EXPLAIN, **JSON}),
     "claims": Command(_claims, "claim | override", {**CLAIMS, **RESULTS}),

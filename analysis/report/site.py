@@ -104,7 +104,9 @@ class Site:
 
     def _shrink(self, content: bytes, file: str, longest: int) -> tuple[int, int]:
         with Image.open(io.BytesIO(content), formats=["PNG", "WEBP", "JPEG"]) as image:
-            small = image.convert("RGB")
+            opaque = Image.new("RGBA", image.size, "white")
+            opaque.alpha_composite(image.convert("RGBA"))
+        small = opaque.convert("RGB")
         small.thumbnail((longest, longest))
         made = io.BytesIO()
         small.save(made, "WEBP", quality=QUALITY)

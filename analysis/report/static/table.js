@@ -9,11 +9,12 @@
   const numeric = columns.map((_, at) => rows.every((row) => row[at] === null || row[at] === "" || typeof row[at] === "number" || !isNaN(row[at])));
   let shown = rows.map((_, index) => index), by = null, up = true, drawn = "";
 
+  const collator = new Intl.Collator(undefined, { numeric: true });
   const empty = (value) => value === null || value === "" || value === "–";
   const compare = (a, b) => {
     const [x, y] = [rows[a][by], rows[b][by]];
     if (empty(x) || empty(y)) return empty(x) - empty(y);
-    const order = numeric[by] ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true });
+    const order = numeric[by] ? x - y : collator.compare(x, y);
     return up ? order : -order;
   };
 
