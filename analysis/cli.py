@@ -15,6 +15,7 @@ from swag_repro.program import UsageError, did_you_mean, ended
 
 COMMANDS = {
     "experiments": ("experiments.listing", "what can be computed: experiments, their cells, what they cost"),
+    "network": ("experiments.show_network", "the layers of a network, its taps, and a file to start from"),
     "measure": (
         "experiments.measure_activations",
         "statistics of activations and Gram matrices, layer by layer",

@@ -81,6 +81,8 @@ def _candidates(words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -
         return _flags(command, module)
     if module == "analysis.commands":
         return _of_analysis(command, given, word)
+    if command == "network":
+        return () if given else choices("network")
     if module.startswith("experiments.") and command != "experiments":
         entry = {"judge": "stylize"}.get(command, module.removeprefix("experiments."))
         keys = _overrides(entry, word)
@@ -93,7 +95,7 @@ def _flags(command: str, module: str) -> Iterable[str]:
         from analysis.commands import flags_of  # here: only flags need the commands' parsers
 
         return flags_of(command)
-    if module.startswith("experiments.") and command != "experiments":
+    if module.startswith("experiments.") and command not in ("experiments", "network"):
         from experiments.help import FLAGS_IN_WORDS  # here: it imports OmegaConf
 
         return (*FLAGS_IN_WORDS, "-m")

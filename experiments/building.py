@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
-import torch
 from hydra.utils import get_object
 from torch import nn
 from torchvision.models.feature_extraction import get_graph_node_names
@@ -16,6 +15,7 @@ from experiments.config import SEEN, Config, fits, in_words
 from swag_repro.errors import SettingError, UserError
 from swag_repro.images import Picture
 from swag_repro.networks import Architecture
+from swag_repro.networks.layouts import without_values
 from swag_repro.weights import Weights
 
 T = TypeVar("T")
@@ -145,13 +145,7 @@ class _Shapes:
     name = "shapes"
 
     def build(self, architecture: Architecture) -> nn.Module:
-        try:
-            with torch.device("meta"):
-                return architecture.build()
-        except UserError:
-            raise
-        except Exception:  # a user's builder may need values
-            return architecture.build()
+        return without_values(architecture.build)
 
     def digest(self, architecture: Architecture) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from swag_repro.images import Picture, Resize
 from swag_repro.networks import Architecture, Execution, TappedNetwork
 from swag_repro.smoothing import Smoothing
 from swag_repro.weights import Weights
+
+logger = logging.getLogger(__name__)
 
 _LAST: dict[str, TappedNetwork] = {}
 """The network that this process built last; consecutive cells of a sweep often share it."""
@@ -132,6 +135,8 @@ class SmoothedExperiment(NetworkExperiment):
             dtype=getattr(torch, self.config.precision),
             execution=self.execution,
         )
+        read = (f"{tap}: {self.architecture.taps[tap]} ({found})" for tap, found in tapped.layouts.items())
+        logger.info("%s is read at %s", self.architecture.name, "; ".join(read))
         return tapped.to(self.device)
 
     @property

@@ -121,7 +121,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
         overrides = sweep.grid[place.number]
         try:
             composed = composer(overrides)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, UserError) as error:
             place.note_refusal(str(error))
             return Outcome("failed", 0.0, str(error))
         return CellTask(composed, overrides, place, kind, wait=False).run()

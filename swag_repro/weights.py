@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from torchvision.models import WeightsEnum, get_weight
 
 from swag_repro.errors import WeightsError, check_choice, check_seed
 from swag_repro.networks import Architecture
+from swag_repro.networks.architecture import TIMM
 from swag_repro.runs.files import MALFORMED, digest_of
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import is_finished
@@ -96,18 +98,23 @@ def _initialize(network: nn.Module, initialize: Callable[[Tensor], object]) -> N
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNetWeights:
-    """torchvision's `IMAGENET1K_V1`, called `p-` in SWAG's figures. torchvision downloads them once."""
+    """The ImageNet weights that the architecture names, called `p-` in SWAG's figures.
+
+    Their library, torchvision or timm, downloads them once.
+    """
 
     name: str = "imagenet"
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """Return the network with torchvision's weights.
+        """Return the network with its library's weights.
 
         Raises:
             WeightsError: there are none for this architecture, they can't be downloaded, or the file in
                 torch's cache isn't the one that torchvision announces.
         """
-        weights = _imagenet_enum(architecture)
+        if (name := _imagenet(architecture)).startswith(TIMM):
+            return _of_timm(architecture, name)
+        weights = get_weight(name)
         keywords: dict[str, object] = {"weights": weights}
         if "init_weights" in getattr(architecture.builder, "keywords", {}):
             keywords["init_weights"] = False  # torchvision refuses to initialise what it then overwrites
@@ -115,19 +122,30 @@ class ImageNetWeights:
             return architecture.build(**keywords)
 
     def digest(self, architecture: Architecture) -> str:
-        """Return the start of the file's SHA-256, which torchvision writes into its name."""
-        return announced_hash(cached_file(_imagenet_enum(architecture)))
+        """Return the start of the file's SHA-256, as torchvision announces it; or timm's name and tag."""
+        name = _imagenet(architecture)
+        return name if name.startswith(TIMM) else announced_hash(cached_file(get_weight(name)))
 
 
-def _imagenet_enum(architecture: Architecture) -> WeightsEnum:
+def _imagenet(architecture: Architecture) -> str:
     if architecture.imagenet is None:
         raise WeightsError(
             "weights",
             f"can't be imagenet for {architecture.name}",
-            "no such weights in torchvision",
+            "no such weights in its library",
             "Use weights=random, or weights=file with weights.path.",
         )
-    return get_weight(architecture.imagenet)
+    return architecture.imagenet
+
+
+def _of_timm(architecture: Architecture, name: str) -> nn.Module:
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each try; the error tells all
+    try:
+        return architecture.build(weights=name)
+    except Exception as error:  # of several packages, each with errors of its own
+        remedy = "Try again where the hub can be reached, or use weights=random or weights=file."
+        problem = f"{type(error).__name__} ({(str(error).splitlines() or [''])[0].rstrip('.')})"
+        raise WeightsError("weights", f"should be {name} of timm's hub", problem, remedy) from error
 
 
 def cached_file(weights: WeightsEnum) -> Path:

@@ -72,6 +72,9 @@ def idle_modules(network: nn.Module) -> list[str]:
     ]
 
 
+TIMM = "timm/"
+"""The start of the names of timm's models and weights."""
+
 # Mean and standard deviation of ImageNet's RGB channels in [0, 1] (torchvision's reference training).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -95,7 +98,8 @@ class Architecture:
         shortcut: λ in `ReLU(R(F) + λF)`, from 0 (no shortcuts) to 1 (as built); None for a network without
             shortcuts to scale.
         head: modules that pretrained weights may lack (the classifier).
-        imagenet: torchvision's weights enum (`ResNet50_Weights.IMAGENET1K_V1`); None if there is none.
+        imagenet: torchvision's weights enum (`ResNet50_Weights.IMAGENET1K_V1`), or timm's name of weights
+            (`timm/repvgg_a2.rvgg_in1k`); None if there is none.
         mean: the mean of the images that the network was made for, RGB in [0, 1].
         std: the standard deviation of these images.
 
@@ -128,7 +132,7 @@ class Architecture:
         if self.shortcut is not None:
             remedy = "1 is the residual network, 0 has no shortcuts."
             check_number("network.shortcut", self.shortcut, least=0, most=1, remedy=remedy)
-        if self.imagenet is not None:
+        if self.imagenet is not None and not self.imagenet.startswith(TIMM):
             try:
                 get_weight(self.imagenet)
             except (ValueError, KeyError) as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import operator
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -19,6 +22,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.networks.architecture import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from swag_repro.networks.execution import Execution
+from swag_repro.networks.layouts import SQUARES, check_layouts, outputs
 from swag_repro.networks.receptive import Field, UnboundedError, fields
 
 BATCHNORM_MODES = ("eval", "batch")
@@ -28,8 +32,9 @@ _OUT_OF_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul, opera
 class TappedNetwork(nn.Module):
     """A network that returns the activations of its taps.
 
-    Every operation runs out of place, so that a tapped tensor keeps its value at the tap: torchvision's ReLUs
-    and shortcut additions would overwrite it. Parameters are frozen.
+    Layers with channels last, or of tokens, are read as maps; see `layouts`. Every operation runs out of
+    place, so that a tapped tensor keeps its value at the tap: torchvision's ReLUs and shortcut additions
+    would overwrite it. Parameters are frozen.
 
     Args:
         network: any module that torch.fx can trace.
@@ -42,8 +47,8 @@ class TappedNetwork(nn.Module):
         execution: switches for speed and memory.
 
     Raises:
-        SettingError: a path that the network doesn't have, an unknown mode, an untraceable network, or a
-            switch that doesn't fit the mode.
+        SettingError: a path that the network doesn't have, or of a layer without positions, an unknown mode,
+            an untraceable network, one of a fixed size, or a switch that doesn't fit the mode.
     """
 
     mean: Tensor
@@ -65,6 +70,8 @@ class TappedNetwork(nn.Module):
         super().__init__()
         check_choice("batchnorm", batchnorm, BATCHNORM_MODES)
         extractor = _extractor(network.eval(), taps).requires_grad_(requires_grad=False).to(dtype)
+        small, large = outputs(extractor)
+        self.layouts = check_layouts({tap: (small[tap].shape, large[tap].shape) for tap in taps})
         self.depths = _depths(extractor)
         self.one_by_one = batchnorm == "batch" and _use_batch_statistics(extractor)
         self.fields = _fields(extractor)
@@ -91,7 +98,7 @@ class TappedNetwork(nn.Module):
             tap → `(B, D, H', W')`, in the network's dtype.
 
         Raises:
-            SettingError: the images are too small for the network.
+            SettingError: the images are too small for the network, or of a size that it doesn't take.
         """
         normalized = (images.to(self.mean.dtype) - self.mean) / self.std
         if not self.one_by_one:
@@ -106,13 +113,19 @@ class TappedNetwork(nn.Module):
         return other
 
     def _extract(self, normalized: Tensor) -> dict[str, Tensor]:
+        height, width = normalized.shape[-2:]
         try:
             with self.execution.precision(normalized.device):
-                return self.extractor(self.execution.arrange(normalized))  # type: ignore[no-any-return]
+                features = self.extractor(self.execution.arrange(normalized))
+            return {
+                tap: self.layouts[tap].as_maps(layer, tap, height, width) for tap, layer in features.items()
+            }
+        except AssertionError as error:  # torch's and timm's way to refuse a size
+            rule, remedy = "should be a size that the network takes", f"Choose another; {SQUARES}"
+            raise SettingError("images.size", rule, f"{height}×{width} pixels ({error})", remedy) from error
         except (RuntimeError, ValueError) as error:
             if not _is_too_small(error):
                 raise
-            height, width = normalized.shape[-2:]
             raise SettingError(
                 "images.size",
                 "should leave every layer of the network at least one position",
@@ -135,7 +148,7 @@ def _is_too_small(error: Exception) -> bool:
 def _extractor(network: nn.Module, taps: Mapping[str, str]) -> fx.GraphModule:
     paths = {path: tap for tap, path in taps.items()}
     try:
-        extractor = create_feature_extractor(network, paths, suppress_diff_warning=True).eval()
+        extractor = _traced(network, paths)
     except fx.proxy.TraceError as error:
         raise SettingError(
             "network.builder",
@@ -149,6 +162,28 @@ def _extractor(network: nn.Module, taps: Mapping[str, str]) -> fx.GraphModule:
     if len(_outputs(extractor)) < len(paths):  # `layer.` matches some paths as a pattern, but is no path
         _check_paths(network, taps)
     return _without_zeros(_out_of_place(extractor))
+
+
+def _traced(network: nn.Module, paths: Mapping[str, str]) -> fx.GraphModule:
+    """Return the traced network; modules without a tap inside stay whole where tracing can't follow them."""
+    marked = _marked_by_timm()
+    create = partial(create_feature_extractor, network, dict(paths), suppress_diff_warning=True)
+    try:
+        return create(tracer_kwargs=marked).eval()  # type: ignore[no-any-return]
+    except fx.proxy.TraceError:
+        above = {path.rpartition(".")[0] for path in paths}
+        parents = {name for path in above for name in accumulate(path.split("."), "{}.{}".format)} | {""}
+        opened = {type(module) for name, module in network.named_modules() if name in parents}
+        whole = {type(module) for module in network.modules()} - opened
+        return create(tracer_kwargs={**marked, "leaf_modules": list(whole)}).eval()  # type: ignore[no-any-return]
+
+
+def _marked_by_timm() -> dict[str, Any]:
+    """Return the modules and functions that timm marks as not to be traced, once it has built a network."""
+    if "timm.models" not in sys.modules:
+        return {}
+    timm = sys.modules["timm.models"]
+    return {"leaf_modules": timm.get_notrace_modules(), "autowrap_functions": timm.get_notrace_functions()}
 
 
 def _outputs(extractor: fx.GraphModule) -> dict[str, fx.Node]:

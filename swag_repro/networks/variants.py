@@ -1,4 +1,4 @@
-"""Networks that torchvision doesn't have: SWAG's controls, and networks with average-pooling.
+"""Networks that torchvision doesn't have: SWAG's controls, VGG with average-pooling, ViT for any size.
 
 NoResNet and pseudo-VGG are not here. They are ResNet-50 and pseudo-ResVGG with shortcuts scaled by 0, see
 `architecture.py`. The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors
@@ -7,11 +7,14 @@ haven't published them; the docstring of `pseudo_resvgg` declares the choice mad
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any, Literal
 
-from torch import Tensor, nn
-from torchvision.models import get_model
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+from torchvision.models import VisionTransformer, get_model
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops.misc import Conv2dNormActivation
 
@@ -309,3 +312,47 @@ def average_pooled(*, model: str, **settings: Any) -> nn.Module:
             if isinstance(child, nn.MaxPool2d):
                 parent.add_module(name, nn.AvgPool2d(child.kernel_size, child.stride))
     return network
+
+
+class AnySizeViT(nn.Module):
+    """torchvision's vision transformer, of which pictures may have any size; parameters keep their names.
+
+    Position embeddings are interpolated to the grid of patches, as `interpolate_embeddings` of torchvision
+    does for squares. What does not fill a patch at the right and the bottom is not seen.
+
+    Args:
+        network: torchvision's network, of any size.
+    """
+
+    def __init__(self, network: VisionTransformer) -> None:
+        super().__init__()
+        self.class_token, self.conv_proj = network.class_token, network.conv_proj
+        self.encoder, self.heads = network.encoder, network.heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `(B, 3, H, W)` → logits `(B, num_classes)`."""
+        grid = self.conv_proj(x)
+        patches = grid.flatten(2).mT
+        tokens = torch.cat([self.class_token.expand(patches.shape[0], -1, -1), patches], dim=1)
+        placed = tokens + interpolated(self.encoder.pos_embedding, grid)
+        seen = self.encoder.ln(self.encoder.layers(self.encoder.dropout(placed)))
+        return self.heads(seen[:, 0])  # type: ignore[no-any-return]
+
+
+@fx.wrap
+def interpolated(embedding: Tensor, grid: Tensor) -> Tensor:
+    """Return the position embeddings of a class token and of a grid of patches.
+
+    Args:
+        embedding: `(1, 1 + S², D)`, of the class token and S × S patches.
+        grid: `(B, D, H, W)`, the patches.
+
+    Returns:
+        `(1, 1 + H·W, D)`.
+    """
+    side, (height, width) = math.isqrt(embedding.shape[1] - 1), grid.shape[-2:]
+    if (height, width) == (side, side):
+        return embedding
+    known = embedding[:, 1:].mT.unflatten(-1, (side, side))
+    wanted = F.interpolate(known, size=(height, width), mode="bicubic", align_corners=True)
+    return torch.cat([embedding[:, :1], wanted.flatten(2).mT], dim=1)

@@ -1,0 +1,75 @@
+"""The plugin for networks by name: a choice of `network=` that has no file is a network of a library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from experiments.settings import choices
+
+GROUP = "network"
+
+TOLD = (
+    *("taps", "style_taps", "content_tap", "statistic_taps", "hypercolumn_taps"),
+    *("shortcut", "head", "imagenet", "mean", "std"),
+)
+"""The settings that a network tells itself, unless they are given."""
+
+
+class NetworkSource(ConfigSource):
+    """A source of settings of networks that have no file."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Return the scheme of the source's place in the search path."""
+        return "library"
+
+    def available(self) -> bool:
+        """Return True: which libraries are there shows when one is asked for."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:  # noqa: ARG002
+        """Return False: groups are folders of files."""
+        return False
+
+    def is_config(self, config_path: str) -> bool:
+        """Return whether a path is a network's; no file has it, as this source is asked last.
+
+        Raises:
+            SettingError: No library has such a network.
+        """
+        group, _, name = config_path.partition("/")
+        if group != GROUP:
+            return False
+        from swag_repro.networks.zoo import check_name  # here: it imports torch, which files don't need
+
+        check_name(name, choices(GROUP))
+        return True
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return the settings of a network, as a file of `conf/network` would have them."""
+        name = config_path.partition("/")[2]
+        settings: dict[str, Any] = {
+            "_target_": "swag_repro.networks.by_name",
+            **dict.fromkeys(("model", "name", "label"), name),
+            **dict.fromkeys(TOLD),
+        }
+        config = OmegaConf.create(settings)
+        return ConfigResult(self.provider, self.full_path(), config, header={"package": None})
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:  # noqa: ARG002
+        """Return nothing: `swag network NAME` and the libraries list their networks."""
+        return []
+
+
+class NetworksByName(SearchPathPlugin):
+    """A plugin that puts the source behind all files."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add the source to the search path."""
+        search_path.append("libraries", f"{NetworkSource.scheme()}://")
