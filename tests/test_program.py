@@ -16,7 +16,8 @@ from experiments.launching import launch
 from swag_repro.program import Parser, UsageError, ended
 
 ENTRIES = sorted(
-    {module for module, _ in COMMANDS.values() if module.startswith("experiments.")} - {"experiments.listing"}
+    {module for module, _ in COMMANDS.values() if module.startswith("experiments.")}
+    - {"experiments.listing", "experiments.show_network"}
 )
 
 ASCII = {

@@ -121,8 +121,8 @@ class TappedNetwork(nn.Module):
                 tap: self.layouts[tap].as_maps(layer, tap, height, width) for tap, layer in features.items()
             }
         except AssertionError as error:  # torch's and timm's way to refuse a size
-            rule, remedy = "should be a size that the network takes", f"Choose another; {SQUARES}"
-            raise SettingError("images.size", rule, f"{height}×{width} pixels ({error})", remedy) from error
+            rule, remedy = "should be a size that the network takes", f"Choose another. {SQUARES}"
+            raise SettingError("images.size", rule, f"{height}×{width} pixels", remedy) from error
         except (RuntimeError, ValueError) as error:
             if not _is_too_small(error):
                 raise
@@ -149,16 +149,18 @@ def _extractor(network: nn.Module, taps: Mapping[str, str]) -> fx.GraphModule:
     paths = {path: tap for tap, path in taps.items()}
     try:
         extractor = _traced(network, paths)
-    except fx.proxy.TraceError as error:
+    except re.error:
+        _check_paths(network, taps)
+        raise
+    except Exception as error:  # tracing raises whatever the network does when it meets no values
+        if isinstance(error, ValueError) and not isinstance(error, fx.proxy.TraceError):
+            _check_paths(network, taps)
         raise SettingError(
             "network.builder",
             "should build a module that torch.fx can trace",
-            f"{type(network).__name__} ({error})",
+            f"{type(network).__name__} ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})",
             "Move data-dependent control flow out of forward().",
         ) from error
-    except (ValueError, re.error):
-        _check_paths(network, taps)
-        raise
     if len(_outputs(extractor)) < len(paths):  # `layer.` matches some paths as a pattern, but is no path
         _check_paths(network, taps)
     return _without_zeros(_out_of_place(extractor))
@@ -170,7 +172,7 @@ def _traced(network: nn.Module, paths: Mapping[str, str]) -> fx.GraphModule:
     create = partial(create_feature_extractor, network, dict(paths), suppress_diff_warning=True)
     try:
         return create(tracer_kwargs=marked).eval()  # type: ignore[no-any-return]
-    except fx.proxy.TraceError:
+    except Exception:  # tracing raises whatever the network does when it meets no values
         above = {path.rpartition(".")[0] for path in paths}
         parents = {name for path in above for name in accumulate(path.split("."), "{}.{}".format)} | {""}
         opened = {type(module) for name, module in network.named_modules() if name in parents}

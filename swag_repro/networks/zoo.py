@@ -25,7 +25,12 @@ PINNED = "IMAGENET1K_V1"
 CLASSES = 997
 """A number of classes that is no other size of a network: the modules with such a size are classifiers."""
 
-ANY_SIZE: Sequence[Mapping[str, Any]] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+ANY_SIZE: Sequence[Mapping[str, Any]] = (
+    {"dynamic_img_size": True, "dynamic_img_pad": True},
+    {"dynamic_img_size": True},
+    {"strict_img_size": False},
+    {},
+)
 """Settings by which models of timm take pictures of several sizes; each takes the first that works."""
 
 RULE_OF_NAMES = "should be one of conf/network, a classifier of torchvision, or timm/ and a model of timm"
@@ -41,18 +46,23 @@ def check_name(name: str, files: Iterable[str]) -> None:
     Raises:
         SettingError: there is none, or timm is not installed.
     """
-    model = name.removeprefix(TIMM)
-    if known := name == model and name in _classifiers():
+    if name.startswith(TIMM):
+        plain, _, tag = name.removeprefix(TIMM).partition(".")
+        known = [f"{TIMM}{one}" for one in _timm(name).list_models()]
+        if f"{TIMM}{plain}" in known:
+            _check_tag(plain, tag, "network", name)
+            return
+    elif name in (known := _classifiers()):
         return
-    if name == model:
-        nearest = [*files, *_classifiers()]
-    else:
-        timm = _timm(name)
-        known = timm.is_model(model) and ("." not in model or timm.is_model_pretrained(model))
-        nearest = [f"{TIMM}{one}" for one in timm.list_models()]
-    if not known:
-        remedy = did_you_mean(name, set(nearest), "--help network explains those that have a file.")
-        raise SettingError("network", RULE_OF_NAMES, repr(name), remedy)
+    remedy = did_you_mean(name, {*files, *known}, "--help network explains those that have a file.")
+    raise SettingError("network", RULE_OF_NAMES, repr(name), remedy)
+
+
+def _check_tag(model: str, tag: str, setting: str, found: str) -> None:
+    tags = [one.partition(".")[2] for one in _timm(model).list_models(f"{model}.*", pretrained=True)]
+    if tag and tag not in tags:
+        rule = f"should have a tag of timm's weights of {model}: {', '.join(tags) or 'there are none'}"
+        raise SettingError(setting, rule, repr(found), "Leave it out for timm's own choice.")
 
 
 def _classifiers() -> list[str]:
@@ -231,8 +241,7 @@ def _weights(model: str, name: str) -> str:
     """Return the name of weights, as `Architecture.imagenet` has it."""
     if model.startswith(TIMM):
         plain = model.removeprefix(TIMM).partition(".")[0]
-        tags = _timm(model).list_models(f"{plain}.*", pretrained=True)
-        check_choice("network.imagenet", name, [one.partition(".")[2] for one in tags])
+        _check_tag(plain, name, "network.imagenet", name)
         return f"{TIMM}{plain}.{name}"
     members = get_model_weights(model).__members__
     check_choice("network.imagenet", name, members)

@@ -114,7 +114,7 @@ def test_help_of_an_unknown_setting_names_the_nearest(run):
 UNSET = "${oc.env:SWAG_UNSET}"
 
 REFUSED = {
-    "an unknown key": (["netwrk=vgg16"], "`netwrk` should be a setting of this command; found none of that name. Did you mean network?"),
+    "an unknown key": (["netwrk=vgg16"], "`netwrk` should be a setting of this command; found none of that name. Did you mean network"),
     "an unknown key of a group": (["optimizer.lrr=1"], "Did you mean optimizer.lr "),
     "an unknown package": (["smoothing@objective.lik=softmax"], "Did you mean smoothing@objective.like"),
     "an unknown choice": (["network=resnet5"], "`network` should be one of"),

@@ -93,6 +93,11 @@ BAD = {
     "wrong type": (["images.size=abc"], "`images.size` should be a whole number; found 'abc'"),
     "wrong type of a group's setting": (["weights.seed=abc"], "`weights.seed` should be a whole number; found 'abc'"),
     "unknown choice": (["network=resnet51"], "found 'resnet51'. Did you mean resnet"),
+    "an unknown model of torchvision": (["network=convnext_tin"], "found 'convnext_tin'. Did you mean convnext_tiny"),
+    "a network of one size": (["network=maxvit_t"], "`network` should take pictures of several sizes"),
+    "a network by no name": (["network=by_name"], "`network.model` should be given"),
+    "no such weights of a network by name": (["network=convnext_tiny", "network.imagenet=IMAGENET1K_V2"], "`network.imagenet` should be one of IMAGENET1K_V1"),
+    "an unknown tap of a network by name": (["network=shufflenet_v2_x0_5", "network.style_taps=[conv1]"], "should name taps of shufflenet_v2_x0_5"),
     "negative temperature": (["smoothing=softmax", "smoothing.temperature=-1"], "temperature.*found -1"),
     "nothing mandatory": (["weights=file"], r"`weights.path` should be given.*Add weights.path="),
     "unknown precision": (["precision=float8"], "`precision` should be one of"),
@@ -226,3 +231,56 @@ def test_numbers_of_a_random_resnet18_are_pinned(run, tmp_path):
     assert {"/".join(map(str, index)): value for index, value in found.items()} == pytest.approx(
         expected, rel=2e-3
     )
+
+
+BY_NAME = {
+    "shufflenet_v2_x0_5": ["scale2", "scale4", "scale8", "scale16", "scale32"],
+    "timm/vit_tiny_patch16_224": ["block3", "block6", "block9", "block12"],
+}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_network_by_name_needs_no_file(name, run, tmp_path):
+    if name.startswith("timm/"):
+        pytest.importorskip("timm")
+    status, printed = run(*SMALL, f"network={name}")
+    assert status == 0, printed
+    [record] = records(tmp_path)
+    rows = record.rows().to_pandas()
+    assert (
+        set(rows["network"])
+        == {name}
+        == {record.config["network"]["model"], record.config["network"]["label"]}
+    )
+
+    expected = BY_NAME[name]
+    assert rows.drop_duplicates("position")["layer"].tolist() == expected
+    assert rows["value"].notna().all()
+    log = (record.path / "run.log").read_text()
+    assert f"{name} is read at {expected[0]}: " in log
+
+
+CLASSIFIERS = torchvision.models.list_models(module=torchvision.models)
+FIXED = {"maxvit_t"}
+"""Classifiers of torchvision that take pictures of one size only."""
+
+
+def test_few_classifiers_of_torchvision_are_refused():
+    assert len(CLASSIFIERS) >= 80
+    assert len(set(CLASSIFIERS) - FIXED) >= 75
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_of_torchvision_is_measured_or_refused_with_a_reason(name, run, tmp_path):
+    status, printed = run(f"network={name}", "images.size=96", "images.source.limit=1", "compute.threads=1")
+    if name in FIXED:
+        assert (status, "`network` should take pictures of several sizes" in printed) == (1, True), printed
+        return
+    assert status == 0, printed
+    [record] = records(tmp_path)
+    rows = record.rows().to_pandas()
+    assert rows["layer"].nunique() == rows["position"].max() >= 3
+    assert rows["value"].notna().all()
+    assert " is read at " in (record.path / "run.log").read_text()

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from experiments.settings import choices
+from experiments.settings import CONF, choices
 
-GROUP = "network"
-
-TOLD = (
-    *("taps", "style_taps", "content_tap", "statistic_taps", "hypercolumn_taps"),
-    *("shortcut", "head", "imagenet", "mean", "std"),
-)
-"""The settings that a network tells itself, unless they are given."""
+GROUP, FILE = "network", "network/by_name"
 
 
 class NetworkSource(ConfigSource):
@@ -52,14 +44,9 @@ class NetworkSource(ConfigSource):
         return True
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return the settings of a network, as a file of `conf/network` would have them."""
-        name = config_path.partition("/")[2]
-        settings: dict[str, Any] = {
-            "_target_": "swag_repro.networks.by_name",
-            **dict.fromkeys(("model", "name", "label"), name),
-            **dict.fromkeys(TOLD),
-        }
-        config = OmegaConf.create(settings)
+        """Return the settings of `conf/network/by_name.yaml` with this network as the model."""
+        config = OmegaConf.load(CONF / f"{FILE}.yaml")
+        OmegaConf.update(config, "model", config_path.partition("/")[2])
         return ConfigResult(self.provider, self.full_path(), config, header={"package": None})
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:  # noqa: ARG002
