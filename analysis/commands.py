@@ -361,6 +361,15 @@ def _analyse_study(options: argparse.Namespace, study: Study, folder: Path) -> I
     yield from map(str, analysing.save(found, study, options.output, results, file_stem(study.name)))
 
 
+def _export(options: argparse.Namespace) -> Iterator[str]:
+    from analysis.exporting import bundle, write_bundle
+
+    made = bundle(options.results, options.to)
+    write_bundle(made, options.to)
+    yield str(options.to)
+    yield from made.notes
+
+
 def _dashboard(options: argparse.Namespace) -> Iterable[str]:
     from analysis import dashboard
 
@@ -436,6 +445,8 @@ RUNS = {
 
 SHEET = {"--pairs": _option("at most so many pairs (all)", type=_positive, metavar="N")}
 
+EXPORT = {"--to": _path("the ZIP file (bundle.zip)", default=Path("bundle.zip"), metavar="FILE")}
+
 STUDY = {
     "action": _option("what to do", choices=("build", "serve", "analyse")),
     "--raters": _option("build: number of raters (20)", type=_positive, default=20, metavar="N"),
@@ -461,6 +472,7 @@ ANALYSIS_COMMANDS = {
     "explain": Command(_explain, "", {**EXPLAIN, **JSON}),
     "claims": Command(_claims, "claim | override", {**CLAIMS, **RESULTS}),
     "study": Command(_study, "compare=SETTINGS | STUDY | override", {**STUDY, **RESULTS, **PARTIAL}),
+    "export": Command(_export, "", {**EXPORT, **RESULTS}),
     "dashboard": Command(_dashboard, "experiment=NAME", {**DASHBOARD, **RESULTS}),
 }
 

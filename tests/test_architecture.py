@@ -47,7 +47,7 @@ analysis.stylizations analysis.observations analysis.points analysis.mechanism
 analysis.drawing
 analysis.study
 analysis.figures analysis.claims
-analysis.progress analysis.listing analysis.explaining analysis.dashboard
+analysis.progress analysis.listing analysis.explaining analysis.exporting analysis.dashboard
 analysis.report
 analysis.commands
 analysis.completion
