@@ -43,6 +43,7 @@ COMMANDS = {
         "analysis.commands",
         "blind comparisons of pictures by people: a page, its answers, what they say",
     ),
+    "calibrate": ("analysis.commands", "how well automatic measures rank pictures as people do"),
     "export": ("analysis.commands", "all results as one bundle: commands, environment, checksums, RO-Crate"),
     "dashboard": ("analysis.commands", "a W&B workspace and a report"),
     "sync": ("swag_repro.tracking", "sends what W&B does not have yet"),

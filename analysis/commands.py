@@ -361,6 +361,22 @@ def _analyse_study(options: argparse.Namespace, study: Study, folder: Path) -> I
     yield from map(str, analysing.save(found, study, options.output, results, file_stem(study.name)))
 
 
+def _calibrate(options: argparse.Namespace) -> Iterator[str]:
+    from analysis.study import calibrating
+    from analysis.study.design import STUDIES, read_study
+    from swag_repro.names import file_stem
+
+    source: Path = options.source
+    if source.is_file():
+        ratings = calibrating.read_ratings(source, options.score)
+    else:
+        folder = source if is_folder(source) else options.output / STUDIES / source
+        ratings = calibrating.ratings_of(read_study(folder), folder, options.output)
+    found = calibrating.calibrate(ratings)
+    yield from calibrating.sentences(found)
+    yield str(calibrating.save(found, options.results / "calibration" / f"{file_stem(source.stem)}.csv"))
+
+
 def _export(options: argparse.Namespace) -> Iterator[str]:
     from analysis.exporting import bundle, write_bundle
 
@@ -445,6 +461,11 @@ RUNS = {
 
 SHEET = {"--pairs": _option("at most so many pairs (all)", type=_positive, metavar="N")}
 
+CALIBRATE = {
+    "source": _path("a study, or a table of rated pictures (CSV, Parquet)"),
+    "--score": _option("the column of scores (score)", default="score", metavar="NAME"),
+}
+
 EXPORT = {"--to": _path("the ZIP file (bundle.zip)", default=Path("bundle.zip"), metavar="FILE")}
 
 STUDY = {
@@ -472,6 +493,7 @@ ANALYSIS_COMMANDS = {
     "explain": Command(_explain, "", {**EXPLAIN, **JSON}),
     "claims": Command(_claims, "claim | override", {**CLAIMS, **RESULTS}),
     "study": Command(_study, "compare=SETTINGS | STUDY | override", {**STUDY, **RESULTS, **PARTIAL}),
+    "calibrate": Command(_calibrate, "", {**CALIBRATE, **RESULTS}),
     "export": Command(_export, "", {**EXPORT, **RESULTS}),
     "dashboard": Command(_dashboard, "experiment=NAME", {**DASHBOARD, **RESULTS}),
 }

@@ -37,7 +37,7 @@ experiments.measurements experiments.stylization experiments.feedforward
 experiments.searching
 experiments.measure_activations experiments.measure_units experiments.stylize experiments.judge
 experiments.train_classifier experiments.train_feedforward experiments.transfer experiments.search
-experiments.python experiments.listing experiments.show_network experiments.export_decoder experiments.export_weights
+experiments.python experiments.listing experiments.show_network experiments.measure_pictures experiments.export_decoder experiments.export_weights
 experiments.plugins
 
 analysis analysis.effects
