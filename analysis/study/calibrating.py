@@ -80,9 +80,8 @@ def read_ratings(path: Path, score: str = "score") -> Ratings:
         remedy = f"This measures them: python -m experiments.measure_pictures {path}"
         raise StudyError(str(path), "should have measures of its pictures beside it", f"no {beside}", remedy)
     numbers = _read(beside)
-    table = table.assign(
-        pair=table.reindex(columns=["content", "style"]).fillna("").astype(str).agg(" × ".join, axis=1)
-    )
+    inputs = table.reindex(columns=["content", "style"]).astype(object).fillna("").astype(str)
+    table = table.assign(pair=inputs.agg(" × ".join, axis=1))
     table = table.assign(rater=table.get("rater"))
     if {"left", "right", "choice"} <= set(table):
         duels = _of_choices(table, path)
@@ -208,6 +207,9 @@ def sentences(found: pd.DataFrame) -> Iterator[str]:
         ends = (
             f" [{row['low']:.2f}, {row['high']:.2f}]" if pd.notna(row.get("low")) else ", without an interval"
         )
+        if not row["duels"]:
+            yield f"{row['statistic']}: no two compared pictures have a value"
+            continue
         judge = f" by {row['definition']}" if pd.notna(row["definition"]) else ""
         lost = f", {row['unmeasured']} unmeasured" if row["unmeasured"] else ""
         about = (
