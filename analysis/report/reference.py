@@ -278,7 +278,12 @@ def _figures(record: str, site: Site) -> Iterator[tuple[str, FigurePage]]:
             yield (
                 name,
                 FigurePage(
-                    name, about(f"experiment/{name}"), command, pictures, tables, _heading(record, paths)
+                    name,
+                    about(f"experiment/{name}").replace("`", ""),
+                    command,
+                    pictures,
+                    tables,
+                    _heading(record, paths),
                 ),
             )
 
