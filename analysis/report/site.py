@@ -13,7 +13,7 @@ from PIL import Image
 
 from analysis.tables.provenance import Provenance, write_provenance
 from swag_repro.errors import StoreError
-from swag_repro.runs.files import clear_but, digest, make_folder, whole_file, write_text
+from swag_repro.runs.files import clear_but, digest, whole_file, write_text
 
 HERE = Path(__file__).parent
 
@@ -51,7 +51,7 @@ class Site:
     """A folder of pages that is being written; a page that is there already is replaced as a whole.
 
     Attributes:
-        folder: The folder, which holds nothing else.
+        folder: The folder. Those in it that pages use, such as `pictures/`, hold nothing else.
         title: Its title, in the head of each page.
         provenance: Where its numbers come from; None if no run is behind them.
         lost: Pictures that could not be shown, and why.
@@ -120,11 +120,13 @@ class Site:
 
     def finish(self) -> None:
         """Add styles and scripts, say where all comes from, and delete what an earlier report left."""
-        make_folder(self.folder)
         for path in STATIC.iterdir():
             self._write(f"static/{path.name}", path.read_bytes)
-        kept = [PurePath(name) for name in self._files]
         if self.provenance is not None:
             own = [path for path in self._files.values() if path.parent == self.folder]
-            kept.append(PurePath(write_provenance(self.folder / "report", self.provenance, own).name))
-        clear_but(self.folder, kept)
+            write_provenance(self.folder / "report", self.provenance, own)
+        inner = [PurePath(name) for name in self._files if "/" in name]
+        for place in {path.parts[0] for path in inner}:
+            clear_but(
+                self.folder / place, [path.relative_to(place) for path in inner if path.parts[0] == place]
+            )

@@ -115,7 +115,7 @@ def write_report(wanted: Wanted, results: Path, *, pairs: int | None = None) -> 
         CellsError, StoreError: The same as for `load_sweep`; or the report can't be written.
     """
     sweep = load_sweep(wanted)
-    folder = results / FOLDER / file_stem(sweep.name)
+    folder = results / FOLDER / (file_stem(sweep.name).lstrip(".") or "sweep")
     site = Site(folder, sweep.name, None if sweep.tables is None else sweep.tables.provenance)
     table = _run_table(sweep, os.path.relpath(wanted.output, folder))
     files = {

@@ -109,6 +109,15 @@ class TestSweep:
         assert main(["explain", page]) == 0
         assert "made by" in capsys.readouterr().out
 
+    def test_a_name_stays_below_the_reports(self, tmp_path: Path) -> None:
+        overrides = [*MEASURED[:1], "network=vgg19", "smoothing=none", "weights.seed=0", "name=.."]
+        Outputs.of(tmp_path, overrides, "measure_activations")
+        (tmp_path / "results" / "static").mkdir(parents=True)
+        (tmp_path / "results" / "static" / "mine").touch()
+        page, _ = write_report(Wanted.of(overrides, tmp_path), tmp_path / "results")
+        assert page == tmp_path / "results" / "report" / "sweep" / "index.html"
+        assert (tmp_path / "results" / "static" / "mine").exists()
+
     def test_no_runs(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "runs").mkdir()
         assert main(["report", *PAINTED, "--output", str(tmp_path), "--results", str(tmp_path)]) == 1

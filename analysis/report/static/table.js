@@ -71,6 +71,7 @@
   columns.forEach((name, at) => {
     const made = document.createElement("th"), button = document.createElement("button");
     made.scope = "col";
+    made.classList.toggle("number", numeric[at]);
     button.type = "button";
     button.textContent = name;
     button.addEventListener("click", () => {
