@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import labels, tables
-from analysis.effects import Effect, crossed
+from analysis.effects import Effect, crossed, pair_names
 from analysis.tables import CellsError, Tables
 
 CHOSEN = "luminance_wasserstein"
@@ -195,7 +195,7 @@ def _mean_best(pictures: pd.DataFrame) -> float:
 def _effects(gains: pd.DataFrame) -> pd.DataFrame:
     """Return the differences of gains between two arms on the same pairs and seeds."""
     keys = ["measure", "network", "pair", "seed", "arm.name"]
-    pairs = gains.assign(pair=gains["content"] + " × " + gains["style"], seed=gains["weights.seed"])
+    pairs = gains.assign(pair=pair_names(gains), seed=gains["weights.seed"])
     wide = pairs.set_index(keys)["gain"].unstack("arm.name")
     rows = [
         {

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from analysis.claims.definitions import Along, ClaimError, Expect, Inquiry
 from analysis.claims.numbers import SEED
-from analysis.effects import by_pair_and_seed, half_width, one_sided
+from analysis.effects import Sample, half_width, one_sided, standard_error
 from analysis.tables.runs import as_text
 from swag_repro.runs.schema import RUNS
 
@@ -48,7 +48,8 @@ class Answer:
         pairs: Number of pairs.
         seeds: Number of seeds, or of raters; 1 for weights that have none.
         agreeing: Share of the pairs (means over seeds) on the claim's side of the threshold.
-        size: Distance from the threshold in standard deviations over pairs, positive on the claim's side.
+        size: Distance from the threshold in standard errors of one pair, positive on the claim's side; one is
+            that of the mean times the root of the pairs.
         size_low: Lower end of the 95 % interval of `size`.
         size_high: Upper end.
         p_holds: One-sided p under the hypothesis that the mean is not as the claim says.
@@ -81,13 +82,13 @@ def answer(numbers: pd.DataFrame, asked: Inquiry) -> Answer:
     _check_no_mixing(rows, asked)
     values = _difference(_one_number_each(rows, asked), asked)
     try:
-        table = by_pair_and_seed(values)
+        sample = Sample.of(values)
     except ValueError as error:
         rule = "should have every pair under every seed"
         raise ClaimError(_name(asked), rule, "some without", "Compute the same pairs for all.") from error
     seeded = "rater" in rows or (SEED in rows and bool(rows[SEED].notna().all()))
-    _check_enough(table.shape, asked, seeded=seeded)
-    return _answer(table, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
+    _check_enough(sample.values.shape, asked, seeded=seeded)
+    return _answer(sample, asked.question.expect, tuple(sorted(rows["run_id"].unique())))
 
 
 def _select_rows(numbers: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
@@ -203,16 +204,15 @@ def _name(asked: Inquiry) -> str:
     return f"{asked.claim}: {asked.name}"
 
 
-def _answer(table: Numbers, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
-    (pairs, seeds), by_pair = table.shape, table.mean(axis=1)
-    mean, half = float(table.mean()), half_width(table)
-    distance = float(_distance(table.mean(), expect))
-    spread = max(float(by_pair.std(ddof=1)), TINY)
+def _answer(sample: Sample, expect: Expect, run_ids: tuple[str, ...]) -> Answer:
+    (pairs, seeds), mean, half = sample.values.shape, float(sample.values.mean()), half_width(sample)
+    distance = float(_distance(sample.values.mean(), expect))
+    spread = max(standard_error(sample)[0] * math.sqrt(pairs), TINY)
     return Answer(
         mean=mean, low=mean - half, high=mean + half, pairs=pairs, seeds=seeds,
-        agreeing=float((_distance(by_pair, expect) > 0).mean()),
+        agreeing=float((_distance(sample.by_pair, expect) > 0).mean()),
         size=distance / spread, size_low=(distance - half) / spread, size_high=(distance + half) / spread,
-        p_holds=one_sided(table, distance), p_refuted=one_sided(table, -distance),
+        p_holds=one_sided(sample, distance), p_refuted=one_sided(sample, -distance),
         run_ids=run_ids,
     )  # fmt: skip
 

@@ -26,13 +26,13 @@ STATEMENT_LETTERS = 66
 """Letters in a line of a statement."""
 
 FARTHEST = 30.0
-"""Largest distance in standard deviations; anything farther off is drawn here."""
+"""Largest distance in standard errors of one pair; anything farther off is drawn here."""
 
 CAPTION = (
     "Each mark is one answer: its distance from the threshold that the claim was given beforehand, in "
-    "standard deviations over pairs; right of the line is what the claim says. The large mark is the primary "
+    "standard errors of one pair; right of the line is what the claim says. The large mark is the primary "
     "question's, which decides (Holm's correction over all primary questions); the small ones are secondary, "
-    "uncorrected. Bars: 95 % intervals over pairs and seeds (Student)."
+    "uncorrected. Bars: 95 % intervals (Student over contents, styles and seeds)."
 )
 
 
@@ -76,7 +76,7 @@ def draw_ledger(ledger: Ledger) -> Figure:
             statement = fill(f"{name}, {row['verdict']} ({row['scale']}): {row['text']}", STATEMENT_LETTERS)
             said.text(0, 0.5, statement, va="center", fontsize=6.5, parse_math=False)
             said.axis("off")
-        axes[-1].set_xlabel("distance from the threshold, standard deviations over pairs")
+        axes[-1].set_xlabel("distance from the threshold, standard errors of one pair")
         axes[-1].set_xscale("symlog", linthresh=1, linscale=1.5)
         axes[-1].set_xlim(-FARTHEST, FARTHEST)
         axes[-1].set_xticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "1", "10"])

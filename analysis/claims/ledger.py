@@ -35,7 +35,7 @@ Verdict = Literal["reproduced", "not reproduced", "open", "not testable yet", "n
 POWER = 0.8
 
 LEAST_EFFECT, MOST_EFFECT = 0.01, 1.5
-"""Distances, in standard deviations, between which the needed number of pairs is computed."""
+"""Distances, in standard errors of one pair, between which the needed number of pairs is computed."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def pairs_needed(size: float | None, level: float) -> int | None:
     They are at least as many as an exact two-sided test needs to reach the level.
 
     Args:
-        size: The distance from the threshold in standard deviations over pairs; None if there is no answer.
+        size: The distance from the threshold in standard errors of one pair; None if there is no answer.
         level: The level of p that decides.
 
     Returns:

@@ -12,6 +12,7 @@ from skimage.color import rgb2gray
 import swag_repro
 from analysis import tables
 from analysis.claims.definitions import PICTURED, STUDY, TRAINED, EvidenceSweep
+from analysis.effects import pair_names
 from analysis.study.preferences import load_preferences
 from analysis.stylizations import first_weight
 from analysis.tables import MEASURES, Cell, PixelArray, Tables
@@ -202,7 +203,7 @@ def _cells(data: Tables) -> pd.DataFrame:
 
 
 def _add_pairs(numbers: pd.DataFrame) -> pd.DataFrame:
-    return numbers.assign(pair=numbers["content"] + " × " + numbers["style"])
+    return numbers.assign(pair=pair_names(numbers))
 
 
 def _with_settings(numbers: pd.DataFrame, data: Tables, asked: Collection[str]) -> pd.DataFrame:

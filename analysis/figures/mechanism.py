@@ -19,7 +19,7 @@ from analysis import labels
 from analysis.drawing import lines, style
 from analysis.drawing.lines import LineStyle
 from analysis.drawing.style import save
-from analysis.effects import crossed
+from analysis.effects import crossed, pair_names
 from analysis.mechanism import CHOSEN, MEASURE_LABELS, Mechanism
 from analysis.mechanism import load_mechanism as load
 
@@ -124,10 +124,8 @@ def _draw_gains(axis: Axes, data: Mechanism, network: int) -> None:
 def _mean(gains: pd.DataFrame) -> tuple[float, float, float] | None:
     if gains.empty:
         return None
-    pair = gains["content"] + " × " + gains["style"]
-    effect = crossed(
-        gains.assign(pair=pair).rename(columns={"weights.seed": "seed"}).set_index(["pair", "seed"])["gain"]
-    )
+    pairs = gains.assign(pair=pair_names(gains), seed=gains["weights.seed"])
+    effect = crossed(pairs.set_index(["pair", "seed"])["gain"])
     return effect.mean, effect.low, effect.high
 
 
@@ -230,5 +228,5 @@ def _caption(data: Mechanism) -> str:
     )
     return style.caption_lines(
         f"{over}, {steps} steps. Judge: {judges}. Gain: log₂ of the {gain}. "
-        "Bars: 95 % intervals over pairs and seeds (Student, pairs and seeds)."
+        "Bars: 95 % intervals over pairs and seeds (Student over contents, styles and seeds)."
     )

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from analysis import labels, stylizations
 from analysis.drawing import captions, lines, page
 from analysis.drawing.style import save
-from analysis.effects import Effect, crossed
+from analysis.effects import Effect, crossed, pair_names
 from analysis.figures.matrix import COLUMN_KINDS, Columns, Matrix, make
 from analysis.stylizations import Stylizations
 
@@ -85,7 +85,7 @@ class StyleDial(Matrix):
         over = f"pairs and {labels.seeds(self.tables.runs)}".removesuffix(" and ")
         yield f"ReLU(R(F) + λF), the same weights at every λ. {captions.arms(self.data, shown=shown)}"
         yield from page.picture_notes(self.data)
-        yield f"Panels: means over {over}, and their 95 % intervals (Student, pairs and seeds)."
+        yield f"Panels: means over {over}, and 95 % intervals (Student over contents, styles and seeds)."
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> StyleDial:
@@ -141,4 +141,4 @@ def changes(dial: StyleDial) -> pd.DataFrame:
 
 def _add_pairs(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with names of pairs; pretrained weights count as one seed."""
-    return table.assign(pair=table["content"] + " × " + table["style"], seed=table["weights.seed"].fillna(0))
+    return table.assign(pair=pair_names(table), seed=table["weights.seed"].fillna(0))

@@ -31,7 +31,7 @@ from analysis.claims.definitions import (
 )
 from analysis.claims.numbers import FUSION_ENDS
 from analysis.commands import main
-from analysis.effects import crossed
+from analysis.effects import Sample, crossed, standard_error
 from analysis.figures import FIGURES
 from experiments.asking import compose_cells, judged_again
 from tests.analysis.made import Outputs
@@ -123,7 +123,8 @@ def test_an_effect_is_the_mean_of_paired_differences_with_its_interval():
     assert (found.low, found.high) == pytest.approx((effect.low, effect.high))
     assert (found.pairs, found.seeds, found.agreeing) == (PAIRS, SEEDS, 1.0)
     assert found.run_ids == ("a0", "a1", "b0", "b1")
-    assert found.size == pytest.approx((found.mean - 0.5) / differences.unstack().mean(axis=1).std())
+    error, _ = standard_error(Sample.of(differences))
+    assert found.size == pytest.approx((found.mean - 0.5) / error / PAIRS**0.5)
 
 
 @pytest.mark.parametrize(

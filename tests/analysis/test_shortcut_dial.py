@@ -269,7 +269,7 @@ class TestStyle:
             "Sliced Wasserstein distance of luminance to the style (0: as the style) by vgg19(imagenet)."
             in said
         )
-        assert "Panels: means over pairs and 2 seeds, and their 95 % intervals" in said
+        assert "Panels: means over pairs and 2 seeds, and 95 % intervals" in said
         assert_legible(drawn)
 
     def test_changes_are_paired(self, style_dial: shortcut_dial_style.StyleDial) -> None:
