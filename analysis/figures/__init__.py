@@ -56,6 +56,7 @@ FIGURES = {
     **_figures("dial", "chain", setting="network.name"),
     **_figures("dial", "initialisations", setting="weights.init"),
     **_figures("shortcut_dial_style", "shortcut_dial_style"),
+    **_figures("zoo", "zoo"),
     "curve": FigureSource("curve", "style_content_curve"),
     **_figures("one_pass", "adain_gatys"),
     **_figures("seeds", "family", entry="train_classifier"),

@@ -32,6 +32,7 @@ SHAPE = {
     "gram": [("effective_rank", None, 1.5)],
 }
 STATISTICS = 3 * 3 + 4
+BY_RULE = ["scale2", "scale4", "scale8", "scale16"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def number(config: dict[str, Any], image: int, position: int, quantity: str) -> 
 def activations(config: dict[str, Any], images: dict[str, str] = IMAGES) -> Iterator[dict[str, Any]]:
     about = {key: config[key]["name"] for key in ("network", "weights", "smoothing")}
     for image, (role, name) in enumerate(key.split("/") for key in images):
-        for position, layer in enumerate(config["network"]["statistic_taps"], start=1):
+        for position, layer in enumerate(config["network"]["statistic_taps"] or BY_RULE, start=1):
             for quantity in ("activation", "gram", "gram_per_dm"):
                 value = number(config, image, position, quantity)
                 entropy = value / (1 + value)

@@ -44,6 +44,7 @@ FEWER = {
     "mechanism_trained": ["network=small_residual", "arm=plain,softmax"],
     "mechanism_zoo": [*ONE_NETWORK, "arm=plain,softmax"],
     "mechanism_pretrained": ["network=resnet50", "arm=plain,softmax"],
+    "zoo": ["network=resnet50,noresnet50,shufflenet_v2_x0_5,convnext_tiny,maxvit_t", "weights.seed=0,1"],
     "chain": ["network=resnet50,chain_stem,pseudo_vgg", "weights.seed=0,1"],
     "chain_style": ["network=resnet50,chain_stem,pseudo_vgg", "weights.seed=0", "arm=plain,softmax"],
     "initialisations": ["weights.init=torchvision,orthogonal", "weights.seed=0,1"],
