@@ -180,5 +180,6 @@ def _caption(zoo: Zoo, mode: str) -> str:
     seeds = labels.seeds(runs)
     several = len(runs["weights.seed"].unique()) > 1
     bands = f" and {seeds}; lines: lowest to highest seed" if several else f", {seeds}"
-    weights = "Weights as the library's constructor draws them."
-    return style.caption_lines(f"Activations, batchnorm={mode}. Means over {over}{bands}. {weights}")
+    own = set(runs["weights.name"]) == {"random"} and set(runs["weights.init"]) == {"torchvision"}
+    weights = " Random weights, as the constructor of each network's library draws them." if own else ""
+    return style.caption_lines(f"Activations, batchnorm={mode}. Means over {over}{bands}.{weights}")
