@@ -317,7 +317,8 @@ def _study(options: argparse.Namespace) -> Iterator[str]:
 def _build_study(options: argparse.Namespace) -> Iterator[str]:
     from analysis.figures import sheet
     from analysis.observations import split
-    from analysis.study import building, simulated
+    from analysis.questionnaire import building
+    from analysis.study import simulated
     from analysis.study.design import STUDIES
     from swag_repro.names import file_stem
 
@@ -337,8 +338,8 @@ def _build_study(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _serve_study(options: argparse.Namespace, study: Study, folder: Path) -> Iterator[str]:
-    from analysis.study.building import check_site
-    from analysis.study.serving import server
+    from analysis.questionnaire.building import check_site
+    from analysis.questionnaire.serving import server
 
     check_site(study, folder)
     with server(study, folder, port=options.port, lan=options.lan) as serving:

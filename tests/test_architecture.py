@@ -49,6 +49,7 @@ analysis.study
 analysis.figures analysis.claims
 analysis.progress analysis.listing analysis.explaining analysis.exporting analysis.dashboard
 analysis.report
+analysis.questionnaire
 analysis.commands
 analysis.completion
 analysis.cli

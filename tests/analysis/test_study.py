@@ -21,7 +21,8 @@ from analysis.claims.answers import answer
 from analysis.claims.definitions import Claim, Inquiry, read_claims, read_evidence
 from analysis.claims.ledger import load_ledger
 from analysis.commands import main
-from analysis.study import analysing, building, serving
+from analysis.questionnaire import building, serving
+from analysis.study import analysing
 from analysis.study.answers import ANSWERS, Answers, check_content, read_answers
 from analysis.study.design import (
     PRACTICE,
@@ -327,7 +328,7 @@ def test_question_and_consent_are_escaped(output, capsys):
     assert main([*asked, "--output", str(output)]) == 0
     page = (output / STUDIES / "fig1/site/index.html").read_text()
     assert "<img src=x" not in page
-    assert page.count("</script>") == 2
+    assert page.count("</script>") == 3
     assert "a preference of 75% would be found in" in capsys.readouterr().out
 
 

@@ -8,8 +8,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from analysis.questionnaire.building import SITE
 from analysis.study.answers import ANSWERS, LONGEST, check_content
-from analysis.study.building import SITE
 from analysis.study.design import Study
 from swag_repro.errors import SettingError, StoreError
 from swag_repro.runs.files import make_folder, whole_file

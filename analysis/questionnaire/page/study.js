@@ -47,7 +47,7 @@ async function present(note = "") {
   ready = false;
   at("trial").setAttribute("aria-busy", "true");
   const trial = plan()[number], asked = study.comparisons[trial[1]], [left, right] = options(trial);
-  const images = [at("content"), at("style"), at("left").querySelector("img"), at("right").querySelector("img")];
+  const images = [at("photograph"), at("painting"), at("left").querySelector("img"), at("right").querySelector("img")];
   const pictures = [asked.content, asked.style, left, right];
   images.forEach((image, index) => { image.src = file(pictures[index]); });
   at("progress").max = plan().length;

@@ -7,22 +7,25 @@ import shlex
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import FileSystemLoader
 from PIL import Image
 
 from analysis import labels
+from analysis.report.site import STATIC, TEMPLATES
 from analysis.study.answers import ANSWERS
 from analysis.study.design import PRACTICE, SCHEMA, STUDY_FILE, Comparison, Option, Study, StudyError, assign
 from analysis.stylizations import PICTURE_ROLES, Stylizations
 from analysis.tables.runs import telling_settings
 from swag_repro.errors import SettingError, check_number, check_seed
 from swag_repro.runs.files import digest, digest_of, make_folder, whole_file, write_text, writing
+
+PAGE = Path(__file__).parent / "page"
+"""The folder of what only a study's page has: its template, style and script."""
 
 SITE = "site"
 """The folder of a study that people are shown."""
@@ -172,9 +175,8 @@ def write_study(study: Study, pictures: Pictures, folder: Path) -> list[Path]:
     for key, content in pictures.content.items():
         with whole_file(site / "pictures" / pictures.names[key]) as file:
             file.write(content)
-    page = files("analysis.study") / "page"
-    for name in ("study.css", "study.js"):
-        write_text(site / name, (page / name).read_text(encoding="utf-8"))
+    for path in (*STATIC.iterdir(), PAGE / "study.css", PAGE / "study.js"):
+        write_text(site / "static" / path.name, path.read_text(encoding="utf-8"))
     write_text(site / "index.html", _rendered(study, pictures))
     raters = pd.DataFrame(
         {"rater": list(study.raters), "link": [f"index.html?rater={code}" for code in study.raters]}
@@ -185,12 +187,10 @@ def write_study(study: Study, pictures: Pictures, folder: Path) -> list[Path]:
 
 
 def _rendered(study: Study, pictures: Pictures) -> str:
-    templates = Environment(
-        loader=PackageLoader("analysis.study", "page"), autoescape=True, undefined=StrictUndefined
-    )
-    return templates.get_template("index.html").render(
-        study=study, data=_shown(study, pictures), icon=pictures.names[study.blank], practice=PRACTICE
-    )
+    folders = [str(PAGE), str(STATIC.with_name("templates"))]
+    template = TEMPLATES.overlay(loader=FileSystemLoader(folders)).get_template("study.html")
+    icon = pictures.names[study.blank]
+    return template.render(root="", study=study, data=_shown(study, pictures), icon=icon, practice=PRACTICE)
 
 
 def _shown(study: Study, pictures: Pictures) -> dict[str, Any]:
