@@ -53,6 +53,9 @@ CONTRASTS = (
 )
 """An arm, the arm that it is compared with, and the name of the effect."""
 
+PHOTOGRAPH = "(photograph)"
+"""The name of the photographs among the arms, in the table of means."""
+
 BUDGETS = np.linspace(0, 1, 41)
 """Budgets of lost content, 1 − SSIM, along which curves are compared."""
 
@@ -90,7 +93,13 @@ class Mechanism:
     @property
     def written(self) -> dict[str, pd.DataFrame]:
         """The tables that are written beside its figures, with the networks' names."""
-        parts = {"points": self.points, "shares": self.shares, "gains": self.gains, "effects": self.effects}
+        parts = {
+            "points": self.points,
+            "means": _means(self.points),
+            "shares": self.shares,
+            "gains": self.gains,
+            "effects": self.effects,
+        }
         return {
             f"_{name}": table.assign(network=table["network"].map(self.networks))
             for name, table in parts.items()
@@ -162,6 +171,17 @@ def _points(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
 def _shares(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
     rows = data.numbers[data.numbers["statistic"] == "style_share"].rename(columns={"value": "share"})
     return cells.merge(rows[["run_id", "content", "style", "layer", "definition", "share"]], on="run_id")
+
+
+def _means(points: pd.DataFrame) -> pd.DataFrame:
+    """Return each measure's mean over pairs and seeds: of the photographs, and of each arm's finished pictures."""
+    names = [*MEASURE_LABELS, "ssim"]
+    finished = points[points["iteration"].isna()]
+    starts = finished.assign(
+        **{name: finished[f"{name}_start"] for name in MEASURE_LABELS}, **{"arm.name": PHOTOGRAPH}, ssim=1.0
+    )
+    both = pd.concat([starts, finished], ignore_index=True)
+    return both.groupby(["network", "arm.name"], sort=False)[names].mean().reset_index()
 
 
 def _gains(points: pd.DataFrame) -> pd.DataFrame:

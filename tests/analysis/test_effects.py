@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.effects import BETWEEN, Sample, crossed, half_width, one_sided
-from analysis.mechanism import MEASURE_LABELS, _effects, _gains, _mean_best
+from analysis.mechanism import MEASURE_LABELS, _effects, _gains, _mean_best, _means
 from experiments.asking import compose_cells
 
 ALONE = dict.fromkeys(("contents", "styles", "seeds"), 0.0) | {"pairs": 1.0, "noise": 0.5}
@@ -154,6 +154,21 @@ def test_a_gain_is_a_power_of_two_nearer_to_the_style():
             "plain": 0.0,
             "softmax": 2.0,
         }
+
+
+def test_means_are_those_of_finished_pictures_and_of_the_photographs():
+    points = pd.DataFrame(
+        [
+            picture("plain", 8.0),
+            picture("plain", 4.0, pair="b"),
+            picture("plain", 99.0, iteration=10),
+            picture("swag", 2.0, ssim=0.5),
+        ]
+    )
+    means = _means(points).set_index("arm.name")
+    for measure in MEASURE_LABELS:
+        assert means[measure].to_dict() == {"(photograph)": 8.0, "plain": 6.0, "swag": 2.0}
+    assert means["ssim"].to_dict() == {"(photograph)": 1.0, "plain": 1.0, "swag": 0.5}
 
 
 def test_a_curve_counts_what_is_reached_within_each_budget_of_content():
