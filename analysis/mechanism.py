@@ -174,7 +174,7 @@ def _shares(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(points: pd.DataFrame) -> pd.DataFrame:
-    """Return each measure's mean over pairs and seeds: of the photographs, and of each arm's finished pictures."""
+    """Return means over pairs and seeds: of the photographs, and of each arm's finished pictures."""
     names = [*MEASURE_LABELS, "ssim"]
     finished = points[points["iteration"].isna()]
     starts = finished.assign(
