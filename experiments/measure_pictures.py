@@ -11,11 +11,12 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 # isort: split
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import to_tensor
@@ -26,7 +27,8 @@ from experiments.config import Config
 from experiments.sweeps.progress import console
 from swag_repro.errors import DataError
 from swag_repro.images.files import check_header, read_rgb
-from swag_repro.measures import HeldOut, Measures, WeightedNetwork
+from swag_repro.measures import HeldOut, Measures, WeightedNetwork, art_fid
+from swag_repro.measures.distances import shrunk
 from swag_repro.program import Parser, ended
 from swag_repro.runs.files import path_of, whole_file
 from swag_repro.runs.schema import to_csv
@@ -53,6 +55,7 @@ def main() -> int:
     wanted = pictures_of(path)
     measuring = judge(arguments.measures)
     rows = [row for one in wanted for row in measured(measuring, path.parent, one)]
+    rows.append(art_fid_of(measuring, path.parent, wanted, rows))
     target = path.with_name(path.stem + ENDING)
     with whole_file(target) as file:
         file.write(to_csv(pd.DataFrame(rows)).encode())
@@ -111,6 +114,40 @@ def measured(measuring: HeldOut, folder: Path, one: Mapping[str, Any]) -> Iterat
             if not (alone and measure.statistic in OF_CONTENT):
                 about = {"statistic": measure.statistic, "definition": measure.definition}
                 yield {"picture": one["picture"], **about, "value": measure.value, "reason": measure.reason}
+
+
+def art_fid_of(
+    measuring: HeldOut, folder: Path, wanted: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return ArtFID of the whole set, by the judge's deepest features, or the reason why there is none."""
+    distances = [row["value"] for row in rows if row["statistic"] == "lpips"]
+    about = {
+        "picture": None,
+        "statistic": "art_fid",
+        "definition": f"{measuring.label}, {len(wanted)} pictures",
+    }
+    if len(distances) < len(wanted) or None in distances:
+        return {**about, "value": None, "reason": "it needs LPIPS of all pictures"}
+    features, styles = (
+        torch.stack([_deepest(measuring, folder, name) for name in names])
+        for names in ([one["picture"] for one in wanted], {one["style"] for one in wanted})
+    )
+    if min(len(features), len(styles)) <= features.shape[1]:
+        few = f"{len(features)} pictures and {len(styles)} styles"
+        return {
+            **about,
+            "value": None,
+            "reason": f"it needs more of each than {features.shape[1]} features: {few}",
+        }
+    return {**about, "value": float(art_fid(torch.tensor(distances), features, styles)), "reason": None}
+
+
+@torch.inference_mode()
+def _deepest(measuring: HeldOut, folder: Path, name: str) -> Tensor:
+    """Return the mean over positions of a picture's features at the deepest style tap, `(D,)`."""
+    picture = shrunk(_read(folder, name), measuring.size)
+    deepest: Tensor = measuring.network(picture[None])[measuring.style_taps[-1]]
+    return deepest[0].flatten(1).mean(dim=1)
 
 
 def _read(folder: Path, name: str) -> Tensor:

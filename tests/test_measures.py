@@ -16,7 +16,7 @@ from torchvision.models import AlexNet_Weights, resnet18, vgg16
 from analysis.tables import MEASURES
 from swag_repro.errors import SettingError
 from swag_repro.images import bundled, load_image
-from swag_repro.measures import HeldOut, Measures, WeightedNetwork
+from swag_repro.measures import HeldOut, Measures, WeightedNetwork, art_fid
 from swag_repro.measures.distances import (
     frechet_distance,
     lpips,
@@ -511,3 +511,14 @@ def test_lpips_needs_torchvisions_own_file(tmp_path, monkeypatch):
     (tmp_path / "other" / "checkpoints" / name).write_bytes(b"damaged")
     assert "not torchvision's file" in why_no_lpips(images)
     assert lpips(images, images) is None
+
+
+def test_art_fid_is_one_for_perfect_pictures_and_grows_with_both_of_its_parts():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(50, 4, generator=generator, dtype=torch.float64)
+    none, far = torch.zeros(50), torch.full((50,), 0.5)
+    shifted = features + torch.tensor([3.0, 0, 0, 0])
+    assert art_fid(none, features, features).item() == pytest.approx(1)
+    assert art_fid(far, features, features).item() == pytest.approx(1.5)
+    assert art_fid(none, shifted, features).item() == pytest.approx(1 + 9)
+    assert art_fid(far, shifted, features).item() == pytest.approx(1.5 * 10)

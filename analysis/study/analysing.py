@@ -160,7 +160,10 @@ def _name(row: Mapping[Hashable, Any]) -> str:
 
 def sentences(found: Findings, answers: Answers) -> Iterator[str]:
     """Yield the results in words, with all that a reader should know about the answers."""
+    failed = found.raters[found.raters["failed_checks"] > 0]
     for row in found.preferences.to_dict("records"):
+        if row["of"] == ATTENTIVE and failed.empty:
+            continue  # the same numbers
         about = f"{row['answers']} answers, {row['pairs']} pairs, {row['raters']} raters ({row['of']})"
         if not row["why"]:
             found_in = f"[{row['low']:.0%}, {row['high']:.0%}], p = {row['p']:.2g}; {about}"
@@ -169,7 +172,6 @@ def sentences(found: Findings, answers: Answers) -> Iterator[str]:
             yield f"{_name(row)}: {row['share']:.0%} {found_in}; {others}; {least}"
         else:
             yield f"{_name(row)}: {row['share_of_answers']:.0%}, without an interval: {row['why']}; {about}"
-    failed = found.raters[found.raters["failed_checks"] > 0]
     for row in failed.to_dict("records"):
         yield f"rater {row['rater']} failed {row['failed_checks']} of {row['checks']} attention checks"
     for rater, count in answers.unfinished.items():

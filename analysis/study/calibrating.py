@@ -79,7 +79,7 @@ def read_ratings(path: Path, score: str = "score") -> Ratings:
     if not beside.is_file():
         remedy = f"This measures them: python -m experiments.measure_pictures {path}"
         raise StudyError(str(path), "should have measures of its pictures beside it", f"no {beside}", remedy)
-    numbers = _read(beside)
+    numbers = _read(beside).dropna(subset="picture")  # ArtFID is a number of a whole set
     inputs = table.reindex(columns=["content", "style"]).astype(object).fillna("").astype(str)
     table = table.assign(pair=inputs.agg(" × ".join, axis=1))
     table = table.assign(rater=table.get("rater"))

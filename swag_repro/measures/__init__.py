@@ -1,5 +1,6 @@
 """Measures of a finished picture: how much of the content it keeps, and how near it is to its style."""
 
+from swag_repro.measures.distances import art_fid
 from swag_repro.measures.held_out import HeldOut, Measure, Measures, WeightedNetwork
 
 __all__ = [
@@ -7,4 +8,5 @@ __all__ = [
     "Measure",
     "Measures",
     "WeightedNetwork",
+    "art_fid",
 ]

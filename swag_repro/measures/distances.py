@@ -99,6 +99,24 @@ def frechet_distance(features: Tensor, style_features: Tensor) -> Tensor:
     return ((mean - mean_wanted).square().sum(dim=1) + traces - 2 * overlap).clamp_min(0.0)
 
 
+def art_fid(content_distances: Tensor, features: Tensor, style_features: Tensor) -> Tensor:
+    """Return `(1 + mean LPIPS) (1 + FID)` of a set of pictures (Wright and Ommer, ArtFID, GCPR 2022).
+
+    FID is biased in small samples, and its covariance singular with N ≤ D: below thousands of pictures values
+    compare only sets of equal size, if any. The paper's features are those of an Inception-v3 trained on art.
+
+    Args:
+        content_distances: `(N,)`, LPIPS of each picture to its content.
+        features: `(N, D)`, one vector for each picture.
+        style_features: `(N_s, D)`, one vector for each style image.
+
+    Returns:
+        A float64 scalar from 1, the best.
+    """
+    fid = frechet_distance(features.mT[None], style_features.mT[None])[0]
+    return (1 + content_distances.double().mean()) * (1 + fid)
+
+
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     points = features.double().flatten(2)
     mean = points.mean(dim=2)

@@ -185,7 +185,12 @@ def test_pictures_of_others_are_measured_and_calibrated(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["measure_pictures", str(tmp_path / "ratings.csv")])
     assert measure_pictures.main() == 0
     beside = pd.read_csv(tmp_path / "ratings.measures.csv")
-    assert len(beside) == 4 * 7
+    assert len(beside) == 4 * 7 + 1
+    assert beside.set_index("statistic").loc["art_fid", "reason"] == "it needs LPIPS of all pictures"
+    wanted = measure_pictures.pictures_of(tmp_path / "ratings.csv")
+    known = [{"statistic": "lpips", "value": 0.5} for _ in wanted]
+    row = measure_pictures.art_fid_of(measure_pictures.judge("vgg16"), tmp_path, wanted, known)
+    assert row["reason"] == "it needs more of each than 512 features: 4 pictures and 1 styles"
     assert (
         beside.loc[(beside["picture"] == "0.png") & (beside["statistic"] == "style_distance"), "value"].item()
         == 0
