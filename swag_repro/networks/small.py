@@ -19,6 +19,9 @@ from swag_repro.networks.variants import BeforeReLU
 STAGES = 4
 """The number of stages; each halves the sides of the one before, and has twice its channels."""
 
+MOST_UNITS = 200
+"""Most units of a stage: 1602 layers; with thousands, a network takes minutes to build."""
+
 
 class BeforeReLUBasicBlock(BeforeReLU, BasicBlock):
     """A unit of ResNet-18 whose shortcut is taken before the ReLU."""
@@ -95,7 +98,7 @@ def small_resnet(
 
     Args:
         width: channels of the first stage; each later stage has twice as many as the one before.
-        units: the number of units of each stage.
+        units: the number of units of each stage, at most `MOST_UNITS`.
         unit: `basic` is torchvision's, `before_relu` takes the shortcut before the previous unit's ReLU.
         batchnorm: False leaves normalisation out. Then the last convolution of each residual branch begins
             at 0, without which no depth trains (Zhang et al., Fixup, ICLR 2019).
@@ -159,7 +162,7 @@ def small_vgg(*, width: int, units: int, num_classes: int) -> nn.Module:
 
     Args:
         width: channels of the first stage; each later stage has twice as many as the one before.
-        units: pairs of convolutions in each stage; one more convolution is the stem.
+        units: pairs of convolutions in each stage, at most `MOST_UNITS`; one more convolution is the stem.
         num_classes: the number of classes.
 
     Raises:
@@ -169,6 +172,7 @@ def small_vgg(*, width: int, units: int, num_classes: int) -> nn.Module:
     return SmallVGG(width=width, units=units, num_classes=num_classes)
 
 
-def _check_sizes(**settings: int) -> None:
-    for name, value in settings.items():
-        check_number(f"network.builder.{name}", value, least=1, whole=True)
+def _check_sizes(*, width: int, units: int, num_classes: int) -> None:
+    check_number("network.builder.width", width, least=1, whole=True)
+    check_number("network.builder.units", units, least=1, most=MOST_UNITS, whole=True)
+    check_number("network.builder.num_classes", num_classes, least=1, whole=True)

@@ -39,7 +39,7 @@ REFUSED = {
         "sweep.workers=-5", "sweep.max_cells=0", "coarsest=-1", "coarsest=nan", "+measures.nonsense=1", "keep.checkpoint_seconds=nan",
         "start_noise=inf", "feather=1e30", "seed=-1", "seed=99999999999999999999", "steps=99999999999999999999", "result=nonsense",
         "guards.explosion=inf", "guards.patience=0.5", "execution.in_place=-1", "force=2", "tracking.mode=nonsense", "tracking.every=-1",
-        "tracking.timeout=inf", "batchnorm=nonsense", "network.builder.leak=-0.1", "network.builder.width=99999999999999999999",
+        "tracking.timeout=inf", "batchnorm=nonsense", "network.builder.leak=-0.1", "network.builder.units=10000", "network.builder.width=99999999999999999999",
         "network.head=[nonsense]", "network.imagenet=nonsense", "network.imagenet=ResNet18_Weights.NONSENSE", "network.taps.conv1=nonsense", "optimizer.history=0.5", "hydra.searchpath=[pkg://nope]",
         "hydra.searchpath=[file:///nope]", "transformations='${oc.decode:null}'", f"network={5000 * 'a'}", "last_step_scale=inf",
     ],
