@@ -35,7 +35,7 @@ PATHS = {"content", "style", "masks", "path", "folder", "output", "start"}
 TAKES_PATH = {"--config-dir", "--output", "--results", "--style", "--to"}
 """The flags whose values are files."""
 
-FOLDERS = ("explain", "figure", "plot", "report", "runs", "sheet", "status")
+FOLDERS = ("calibrate", "explain", "figure", "plot", "report", "runs", "sheet", "status", "study")
 """The commands whose arguments may be files, or folders of sweeps."""
 
 ROLES = ("x", "y", "hue", "col", "row")
@@ -113,7 +113,7 @@ def _of_analysis(command: str, given: Sequence[str], word: str) -> Iterator[str]
         role, equals, _ = word.partition("=")
         keys = known_keys() if equals and role in ROLES else ()
         yield from (f"{role}={key}" for key in keys) if equals else (f"{one}=" for one in ROLES)
-    if command not in ("explain", "collect"):
+    if command not in ("calibrate", "collect", "explain", "export"):
         named = [one.partition("=")[2] for one in given if one.startswith("experiment=")]
         yield from _overrides(next(filter(None, map(entry_of, named)), "stylize"), word)
 

@@ -46,6 +46,8 @@ def offered(line, shell="zsh"):
         ("swag plot --int", ["--interval"]),
         ("swag plot x=smoothing.temp", ["x=smoothing.temperature"]),
         ("swag sheet experiment=fig3 batchn", ["batchnorm="]),
+        ("swag study build experiment=pref", ["experiment=preferences"]),
+        ("swag study --rat", ["--raters"]),
     ],
 )
 def test_what_may_stand_there(line, among):
