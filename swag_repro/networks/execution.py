@@ -168,8 +168,10 @@ def checkpointed(extractor: fx.GraphModule) -> fx.GraphModule:
     part = _parts(inside, list(_crossing(extractor, nodes, weighed.sizes)))
     numbers = dict(zip(nodes, part, strict=True))
     split = split_module(extractor, extractor, lambda node: numbers[node])
+    run = {node.target for node in split.graph.nodes if node.op == "call_module"}
     for name, child in list(split.named_children()):
-        split.add_module(name, _Checkpoint(child))
+        if name in run:  # others hold tensors that parts read
+            split.add_module(name, _Checkpoint(child))
     return split
 
 

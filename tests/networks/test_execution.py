@@ -2,10 +2,12 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from swag_repro.errors import SettingError
 from swag_repro.networks import Execution, TappedNetwork
 from swag_repro.networks.execution import _parts
+from swag_repro.networks.variants import AnySizeViT
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 RESNET = {
@@ -104,6 +106,17 @@ def test_relus_are_in_place_but_where_a_tap_reads_their_input(resnet18):
     ]
     assert len(calls) == 17  # ResNet-18 has 17 ReLUs, each after a batch norm or an addition
     assert kept == []
+
+
+def test_a_network_that_reads_tensors_of_its_own_has_the_same_features_with_checkpoints():
+    torch.manual_seed(0)
+    vit = VisionTransformer(64, 16, num_layers=4, num_heads=2, hidden_dim=8, mlp_dim=16, num_classes=10)
+    taps = {f"block{n + 1}": f"encoder.layers.encoder_layer_{n}" for n in range(4)}
+    plain = TappedNetwork(AnySizeViT(vit), taps)(IMAGES)
+    switched = TappedNetwork(AnySizeViT(vit), taps, execution=Execution(checkpoints=True))
+    assert len(list(switched.extractor.children())) > 1
+    for tap, features in switched(IMAGES).items():
+        torch.testing.assert_close(features, plain[tap])
 
 
 def test_checkpoints_keep_less(resnet18):
