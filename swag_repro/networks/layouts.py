@@ -63,7 +63,10 @@ class Layout:
     ) -> Layout | None:
         (small, large), (narrow, wide) = zip(*PROBES, strict=True)
         strides = (large - small) / (height[1] - height[0]), (wide - narrow) / (width[1] - width[0])
-        return cls(kind, strides) if min(strides) > 0 and height[0] < width[0] else None
+        if min(strides) <= 0:
+            return None
+        rows = [abs(height[0] - side / strides[0]) for side in (small, narrow)]
+        return cls(kind, strides) if rows[0] <= rows[1] else None  # else height and width are swapped
 
     @classmethod
     def _of_tokens(cls, few: int, many: int) -> Layout | None:
