@@ -199,7 +199,7 @@ def _effects(data: Mechanism) -> Figure:
             own = effects[effects["measure"] == measure].set_index([color, row])
             _draw_effects(axis, own, names[row], styles_of)
             axis.set_title(MEASURE_LABELS[measure], fontsize="small")
-        part.supxlabel("difference of gains", fontsize="small")
+            axis.set_xlabel("difference of gains", fontsize="small")
         _name_arms(axes[0], names[row])
         lines.add_legend(part, axes, names[color])
     return drawn
