@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help reproduce claims test test-slow ray faults lint format settings clean
+.PHONY: help reproduce claims test test-slow ray faults lint format settings report clean
 
 help:  # what there is (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*# *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,6 +52,9 @@ format: .venv/ready  # ruff's formatting
 
 settings: .venv/ready  # docs/settings.md, from the comments of conf/
 	$(BIN)/python -m experiments.help > docs/settings.md
+
+report: .venv/ready  # docs/report, the findings as pages, from README, conf/claims and analysis/reference
+	$(BIN)/swag report --reference --results docs
 
 clean:  # remove environments and caches; outputs/ and results/ stay
 	rm -rf .venv .venv-ray .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -12,9 +12,6 @@ from markupsafe import Markup
 
 from analysis.report.site import Site
 
-LONGEST = 1600
-"""Longest side in pixels of a figure in a report."""
-
 PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
@@ -78,9 +75,7 @@ def _inline(
 
 
 def _image(token: Token, path: Path, site: Site, root: str) -> Token:
-    shown = site.picture(path.name, path.read_bytes, LONGEST)
-    if shown is None:
-        return Token("text", "", 0, content=f"[{token.content}]")
+    shown = site.original(path)
     token.attrs = {
         "src": root + shown.file,
         "width": shown.width,

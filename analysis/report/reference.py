@@ -16,7 +16,7 @@ from analysis.claims.definitions import Claim, Evidence, read_claims, read_evide
 from analysis.claims.drawing import FARTHEST
 from analysis.claims.ledger import evidence_commands
 from analysis.claims.printing import effect
-from analysis.report.markdown import LONGEST, anchor, render, sections
+from analysis.report.markdown import anchor, render, sections
 from analysis.report.site import Shown, Site
 from experiments.asking import OUTPUT
 from experiments.programs import typed
@@ -167,12 +167,11 @@ def _front(site: Site) -> dict[str, Any]:
     above, headline = readme.partition("\n## ")[0], re.search(r"!\[(.*?)\]\((.*?)\)", readme)
     introduction = above.partition("\n\n")[2].partition("\n\n")[0]
     findings, _, below = sections(readme)[FINDINGS].partition("\n\n1 and 2")
-    picture = None if headline is None else site.picture("headline", (ROOT / headline[2]).read_bytes, LONGEST)
     return {
         "introduction": _text(introduction, ROOT, site),
         "findings": _text(findings, ROOT, site),
         "below": _text(f"1 and 2{below}", ROOT, site) if below else "",
-        "headline": picture,
+        "headline": None if headline is None else site.original(ROOT / headline[2]),
         "alt": "" if headline is None else headline[1],
     }
 
@@ -266,12 +265,11 @@ def _figures(record: str, site: Site) -> Iterator[tuple[str, FigurePage]]:
         if owner is not None:
             owners.setdefault(owner, []).append(path)
     for name, paths in owners.items():
-        shown = [
-            (site.picture(path.name, path.read_bytes, LONGEST), words.get(path.name, path.stem))
+        pictures = tuple(
+            (site.original(path), words.get(path.name, path.stem))
             for path in paths
             if path.suffix in (".png", ".jpg")
-        ]
-        pictures = tuple((picture, said) for picture, said in shown if picture is not None)
+        )
         if pictures:
             tables = tuple(path for path in paths if path.suffix == ".csv")
             command = typed(entry_of(name) or "measure_activations", ["-m", f"experiment={name}"])

@@ -22,6 +22,8 @@ STATIC = HERE / "static"
 LONGEST, QUALITY = 512, 85
 """Longest side in pixels of a picture in a report, and its quality as WebP, of 100."""
 
+FORMATS = ["PNG", "WEBP", "JPEG"]
+
 TEMPLATES = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -82,19 +84,26 @@ class Site:
         self._write(name, path.read_bytes)
         return name
 
-    def picture(self, name: str, read: Callable[[], bytes], longest: int = LONGEST) -> Shown | None:
+    def original(self, path: Path) -> Shown:
+        """Copy a picture as it is."""
+        content = path.read_bytes()
+        name = f"pictures/{path.name}"
+        self._write(name, lambda: content)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return Shown(name, *image.size)
+
+    def picture(self, name: str, read: Callable[[], bytes]) -> Shown | None:
         """Return a picture, made small; None if it is gone or damaged, which `lost` then says.
 
         Args:
             name: Its name for messages.
             read: Returns the content of its file.
-            longest: The longest side in pixels.
         """
         try:
             content = read()
             file = f"pictures/{digest(content)[:16]}.webp"
             if file not in self._sizes:
-                self._sizes[file] = self._shrink(content, file, longest)
+                self._sizes[file] = self._shrink(content, file)
             return Shown(file, *self._sizes[file])
         except StoreError as error:
             self.lost[name] = str(error)
@@ -102,12 +111,12 @@ class Site:
             self.lost[name] = f"{type(error).__name__}: {error}"
         return None
 
-    def _shrink(self, content: bytes, file: str, longest: int) -> tuple[int, int]:
-        with Image.open(io.BytesIO(content), formats=["PNG", "WEBP", "JPEG"]) as image:
+    def _shrink(self, content: bytes, file: str) -> tuple[int, int]:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             opaque = Image.new("RGBA", image.size, "white")
             opaque.alpha_composite(image.convert("RGBA"))
         small = opaque.convert("RGB")
-        small.thumbnail((longest, longest))
+        small.thumbnail((LONGEST, LONGEST))
         made = io.BytesIO()
         small.save(made, "WEBP", quality=QUALITY)
         self._write(file, made.getvalue)

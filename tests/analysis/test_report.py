@@ -15,7 +15,7 @@ import pytest
 from analysis.commands import main
 from analysis.report.curves import Scale, read_curves
 from analysis.report.markdown import render
-from analysis.report.reference import REFERENCE, Interval, write_reference
+from analysis.report.reference import REFERENCE, ROOT, Interval, write_reference
 from analysis.report.site import Site
 from analysis.report.sweep import write_report
 from analysis.tables import read_tables
@@ -382,6 +382,15 @@ class TestReference:
         pictures = [path for path in REFERENCE.iterdir() if path.suffix in (".png", ".jpg")]
         pages = [path.read_text("utf-8") for path in (reference / "figures").iterdir()]
         assert sum(page.count('<figure class="hero">') for page in pages) == len(pictures)
+
+    def test_docs_show_what_would_be_written_now(self, reference: Path) -> None:
+        committed = ROOT / "docs" / "report" / "reference"
+        names = {path.relative_to(reference) for path in reference.rglob("*") if path.is_file()}
+        assert {path.relative_to(committed) for path in committed.rglob("*") if path.is_file()} == names
+        for name in names:
+            assert (committed / name).read_bytes() == (reference / name).read_bytes(), (
+                f"stale: make report ({name})"
+            )
 
     def test_every_link_has_its_file(self, reference: Path) -> None:
         pages = list(reference.rglob("*.html"))
