@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from omegaconf.errors import OmegaConfBaseException
 
@@ -37,8 +37,15 @@ def _unknown(key: str) -> UserError:
     return SettingError(key, "should be a setting of this command", "none of that name", remedy)
 
 
+UNKNOWN: dict[str, Callable[[str, Sequence[str]], UserError | None]] = {}
+"""Group → a function of an unknown choice and of the files there are that returns its error."""
+
+
 def _choice(group: str, choice: str, listed: str) -> UserError:
     names = listed.split()
+    root, _, rest = group.partition("/")
+    if root in UNKNOWN and (error := UNKNOWN[root](f"{rest}/{choice}".lstrip("/"), names)):
+        return error
     remedy = did_you_mean(choice, names, f"--help {group} explains them.")
     return SettingError(group, f"should be one of {', '.join(names)}", repr(choice), remedy)
 

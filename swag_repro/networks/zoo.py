@@ -46,16 +46,29 @@ def check_name(name: str, files: Iterable[str]) -> None:
     Raises:
         SettingError: there is none, or timm is not installed.
     """
-    if name.startswith(TIMM):
-        plain, _, tag = name.removeprefix(TIMM).partition(".")
-        known = [f"{TIMM}{one}" for one in _timm(name).list_models()]
-        if f"{TIMM}{plain}" in known:
-            _check_tag(plain, tag, "network", name)
-            return
-    elif name in (known := _classifiers()):
-        return
-    remedy = did_you_mean(name, {*files, *known}, "--help network explains those that have a file.")
-    raise SettingError("network", RULE_OF_NAMES, repr(name), remedy)
+    if not is_known(name):
+        nearest = {*files, *_names(name)}
+        remedy = did_you_mean(name, nearest, "--help network explains those that have a file.")
+        raise SettingError("network", RULE_OF_NAMES, repr(name), remedy)
+
+
+def is_known(name: str) -> bool:
+    """Return whether a library has a network of this name.
+
+    Raises:
+        SettingError: timm is not installed, or its network has no weights of the name's tag.
+    """
+    plain, _, tag = name.partition(".") if name.startswith(TIMM) else (name, "", "")
+    known = plain in _names(name)
+    if known and tag:
+        _check_tag(plain.removeprefix(TIMM), tag, "network", name)
+    return known
+
+
+def _names(like: str) -> list[str]:
+    """Return the names of all networks of the library that a name is of."""
+    timms = [f"{TIMM}{one}" for one in _timm(like).list_models()] if like.startswith(TIMM) else []
+    return timms or _classifiers()
 
 
 def _check_tag(model: str, tag: str, setting: str, found: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from experiments.settings import CONF, choices
+from experiments.complaints import UNKNOWN
+from experiments.settings import CONF
+from swag_repro.errors import UserError
 
 GROUP, FILE = "network", "network/by_name"
 
@@ -30,18 +34,17 @@ class NetworkSource(ConfigSource):
         return False
 
     def is_config(self, config_path: str) -> bool:
-        """Return whether a path is a network's; no file has it, as this source is asked last.
+        """Return whether a path is that of a library's network; files are asked first.
 
         Raises:
-            SettingError: No library has such a network.
+            SettingError: The library is not installed.
         """
         group, _, name = config_path.partition("/")
         if group != GROUP:
             return False
-        from swag_repro.networks.zoo import check_name  # here: it imports torch, which files don't need
+        from swag_repro.networks.zoo import is_known  # here: it imports torch, which files don't need
 
-        check_name(name, choices(GROUP))
-        return True
+        return is_known(name)
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Return the settings of `conf/network/by_name.yaml` with this network as the model."""
@@ -52,6 +55,20 @@ class NetworkSource(ConfigSource):
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:  # noqa: ARG002
         """Return nothing: `swag network NAME` and the libraries list their networks."""
         return []
+
+
+def _unknown(name: str, files: Sequence[str]) -> UserError | None:
+    """Return the error that neither a file nor a library has a network of this name."""
+    from swag_repro.networks.zoo import check_name  # here: it imports torch, which files don't need
+
+    try:
+        check_name(name, files)
+    except UserError as error:
+        return error
+    return None
+
+
+UNKNOWN[GROUP] = _unknown
 
 
 class NetworksByName(SearchPathPlugin):
