@@ -202,7 +202,9 @@ def test_every_experiment_runs_in_smoke_size(experiment, run, tmp_path):
 
 # tests/networks/test_small.py tests the small networks
 NETWORKS = sorted(
-    path.stem for path in (ROOT / "conf" / "network").glob("*.yaml") if not path.stem.startswith("small_")
+    path.stem
+    for path in (ROOT / "conf" / "network").glob("*.yaml")
+    if not path.stem.startswith(("small_", "by_name"))
 )
 
 
