@@ -342,8 +342,14 @@ def in_words(hint: Any) -> str:
         return " or ".join(filter(None, map(in_words, inner)))
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         several = in_words(inner[0]).replace("a whole number", "whole numbers").replace("a number", "numbers")
-        return f"a list of {several}" if several else "a list"
+        count = f"{len(inner)} " if _is_fixed(origin, inner) else ""
+        return f"a list of {count}{several}" if several else "a list"
     return WORDS[dict] if origin is dict else ""
+
+
+def _is_fixed(origin: Any, inner: tuple[Any, ...]) -> bool:
+    """Return whether a type is a tuple of so many values, such as `tuple[float, float]`."""
+    return origin is tuple and Ellipsis not in inner
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -369,6 +375,8 @@ def _fits_collection(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
         return False
     if issubclass(origin, Mapping):
         return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
+    if _is_fixed(origin, inner):
+        return isinstance(value, list) and len(value) == len(inner) and all(map(fits, value, inner))
     if issubclass(origin, Sequence):
         return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
     return True

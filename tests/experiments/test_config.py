@@ -96,6 +96,13 @@ def test_a_config_that_is_changed_changes_no_other(composers):
         (float | None, "a number or null", [1, 1.5, None], [True, "1"]),
         (int | list[int], "a whole number or a list of whole numbers", [1, [], [2]], [1.0, [1.5], None]),
         (list[str | None], "a list of text or null", [["a", None]], ["a", [1]]),
+        (
+            tuple[float, float],
+            "a list of 2 numbers",
+            [[0.9, 1]],
+            [[], [1.0], [1.0, 2.0, 3.0], ["1", "2"], 1.0],
+        ),
+        (tuple[int, ...], "a list of whole numbers", [[], [1, 2, 3]], [[1.5]]),
         (dict[str, int], "a mapping", [{"a": 1}], [{"a": "b"}, []]),
     ],
 )
