@@ -157,6 +157,9 @@ def read_study(folder: Path) -> Study:
         OtherVersionError: Another version wrote it.
     """
     path = folder / STUDY_FILE
+    if not path.is_file():
+        rule, found = f"should be a study: a folder with {STUDY_FILE}", "no such study"
+        raise StudyError(str(folder), rule, found, "`swag study build` makes one.")
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         refuse_other(str(path), plain["schema"], SCHEMA)
