@@ -85,14 +85,14 @@ UNDRAWN = ("content", "style", "laplacian", "recoloured")
 """The starts of a stylisation that draw no noise."""
 
 IDLE: Mapping[str, tuple[Any, Callable[[Mapping[str, Any]], bool]]] = {
-    "feather": (0.02, lambda config: config.get("masks") is None),
+    "feather": (0.02, lambda config: _at(config, "masks") is None),
     "mean_one": (True, lambda config: not _has(config, "mean_one")),
     "demystifying_units": ("mean", lambda config: not _has(config, "demystifying_units", "normalizer")),
-    "objective.match": ("loss", lambda config: config["objective"].get("like") is None),
-    "stop.every": (50, lambda config: config["stop"]["change"] is None),
-    "stop.of": ("loss", lambda config: config["stop"]["change"] is None),
-    "seed": (0, lambda config: config.get("start") in UNDRAWN and not config["start_noise"]),
-    "coarsest": (0, lambda config: len(config["scales"]) == 1),
+    "objective.match": ("loss", lambda config: _at(config, "objective.like") is None),
+    "stop.every": (50, lambda config: _at(config, "stop.change") is None),
+    "stop.of": ("loss", lambda config: _at(config, "stop.change") is None),
+    "seed": (0, lambda config: _at(config, "start") in UNDRAWN and not _at(config, "start_noise")),
+    "coarsest": (0, lambda config: len(_at(config, "scales") or ()) == 1),
     "objective.smoothed_deepest": (None, lambda config: _smooths_nothing(config)),
     "objective.smoothed_taps": (None, lambda config: _smooths_nothing(config)),
 }
@@ -100,7 +100,7 @@ IDLE: Mapping[str, tuple[Any, Callable[[Mapping[str, Any]], bool]]] = {
 
 
 def _smooths_nothing(config: Mapping[str, Any]) -> bool:
-    return config["smoothing"]["name"] == "none" and config["objective"].get("like") is None
+    return _at(config, "smoothing.name") == "none" and _at(config, "objective.like") is None
 
 
 def _has(config: Mapping[str, Any], setting: str, taken_as: str | None = None) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import distribution
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import IO
 
@@ -97,6 +98,9 @@ PAINTINGS = {
 
 PAINTINGS_FOLDER = Path(__file__).parent / "paintings"
 
+MOST_FILES = 100_000
+"""Most files and folders that are looked at for images; more are a whole disk rather than a set of images."""
+
 ROLES: dict[str, Role] = {"content": "content", "style": "style"}
 
 
@@ -141,7 +145,8 @@ def folder(path: str | Path, *, limit: int | None = None) -> tuple[Picture, ...]
 
     Raises:
         SettingError: `limit` is below 1.
-        ImageError: No image is found, or an image is unreadable, too small, or a decompression bomb.
+        ImageError: No image is found, there are more than `MOST_FILES` files, or an image is unreadable, too
+            small, or a decompression bomb.
     """
     _check_limit(limit)
     if not isinstance(path, str | Path):
@@ -176,8 +181,11 @@ def _find(place: Path, sieve: Sieve) -> tuple[Path, list[Path]]:
         plain = (part for part in (place, *place.parents) if not set("*?[") & set(str(part)))
         root, pattern = next(plain), str(place)
     # Unlike Path.glob, this follows links to folders and leaves out hidden files.
-    found = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
-    return root, sorted(file for file in found if sieve.takes(file))
+    found = list(islice(glob.iglob(pattern, recursive=True), MOST_FILES + 1))  # noqa: PTH207
+    if len(found) > MOST_FILES:
+        rule, found_more = f"should match at most {MOST_FILES} files and folders", f"more in {place}"
+        raise ImageError("images.path", rule, found_more, "Name a smaller folder, or a glob in quotes.")
+    return root, sorted(file for file in map(Path, found) if sieve.takes(file))
 
 
 def _of_role(role: Role, root: Path, found: Sequence[Path], limit: int | None) -> list[Picture]:

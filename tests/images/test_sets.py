@@ -209,3 +209,13 @@ def test_import_is_light():
     code = "import sys, swag_repro.images as i; i.bundled(); print({'skimage', 'scipy'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_a_whole_disk_is_no_set_of_images(make, monkeypatch):
+    monkeypatch.setattr("swag_repro.images.sets.MOST_FILES", 3)
+    root = make("a/one.png")
+    assert keys(folder(root)) == ["content/one"]
+    for name in "bcd":
+        (root / name).mkdir()
+    with pytest.raises(ImageError, match="should match at most 3 files and folders; found more in"):
+        folder(root)
