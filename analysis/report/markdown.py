@@ -75,6 +75,8 @@ def _inline(
 
 
 def _image(token: Token, path: Path, site: Site, root: str) -> Token:
+    if not path.is_file():
+        return Token("text", "", 0, content=f"[{token.content}]")
     shown = site.original(path)
     token.attrs = {
         "src": root + shown.file,
