@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis import labels
 from analysis.drawing.page import measured, picture_notes, spread
+from analysis.effects import BETWEEN, pair_names
 from analysis.listing import Listing, load_listing
 from analysis.report.curves import read_curves
 from analysis.report.site import Site
@@ -186,7 +187,7 @@ def _notices(sweep: Sweep, states: Mapping[str, int], site: Site) -> Iterator[tu
 
 def _unfinished(pictures: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
     for status, own in pictures[pictures["status"] != "finished"].groupby("status"):
-        named = own["content"] + " × " + own["style"] + ", " + own["label"] + ": " + own["reason"].fillna("?")
+        named = pair_names(own) + ", " + own["label"] + ": " + own["reason"].fillna("?")
         yield f"{len(own)} of {len(pictures)} pictures: {status}", list(named)
 
 
@@ -313,7 +314,7 @@ def _steps(tables: Tables) -> dict[tuple[str, str, str], list[Any]]:
 
 
 def _of_pair(pair: tuple[str, str]) -> str:
-    return " × ".join(pair)
+    return BETWEEN.join(pair)
 
 
 def _inputs(

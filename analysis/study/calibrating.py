@@ -14,7 +14,7 @@ import statsmodels.api as sm
 from scipy.stats import t
 from statsmodels.stats.sandwich_covariance import cov_cluster, cov_cluster_2groups
 
-from analysis.effects import CONFIDENCE
+from analysis.effects import CONFIDENCE, pair_names
 from analysis.study.answers import ANSWERS, CHOICES, read_answers
 from analysis.study.design import Study, StudyError
 from analysis.tables import MEASURES
@@ -81,7 +81,7 @@ def read_ratings(path: Path, score: str = "score") -> Ratings:
         raise StudyError(str(path), "should have measures of its pictures beside it", f"no {beside}", remedy)
     numbers = _read(beside).dropna(subset="picture")  # ArtFID is a number of a whole set
     inputs = table.reindex(columns=["content", "style"]).astype(object).fillna("").astype(str)
-    table = table.assign(pair=inputs.agg(" × ".join, axis=1))
+    table = table.assign(pair=pair_names(inputs))
     table = table.assign(rater=table.get("rater"))
     if {"left", "right", "choice"} <= set(table):
         duels = _of_choices(table, path)
@@ -149,7 +149,7 @@ def ratings_of(study: Study, folder: Path, output: Path) -> Ratings:
     numbers = pd.concat(both, ignore_index=True)
     numbers = numbers[numbers["statistic"].isin(MEASURES) & numbers["iteration"].isna()]
     run = numbers["of_run"].fillna(numbers["run_id"])
-    numbers = numbers.assign(picture=run + " " + numbers["content"] + " × " + numbers["style"])
+    numbers = numbers.assign(picture=run + " " + pair_names(numbers))
     if numbers.empty:
         remedy = "`swag judge` measures them; take the command in study.json."
         raise StudyError(str(folder), "should have pictures that a judge measured", "none", remedy)

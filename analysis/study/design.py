@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
+from analysis.effects import BETWEEN
 from swag_repro.errors import UserError
 from swag_repro.runs.files import MALFORMED, refuse_other
 
@@ -73,7 +74,7 @@ class Comparison:
     @property
     def pair(self) -> str:
         """The name of content and style."""
-        return f"{self.content} × {self.style}"
+        return BETWEEN.join((self.content, self.style))
 
 
 @dataclass(frozen=True)
