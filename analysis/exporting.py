@@ -146,7 +146,7 @@ def _crate(made: Bundle) -> dict[str, Any]:
     """Return the metadata of a bundle as JSON-LD."""
     about = metadata.metadata("swag-repro")
     names, named = [name for name in made.files if name != CRATE], about["License-Expression"]
-    license_ = {"@id": LICENSES.get(named, named)}
+    license_, actions = {"@id": LICENSES.get(named, named)}, _actions(made)
     root = {
         "@id": "./",
         "@type": "Dataset",
@@ -156,7 +156,7 @@ def _crate(made: Bundle) -> dict[str, Any]:
         "license": license_,
         "author": {"@id": "#authors"},
         "hasPart": [{"@id": name} for name in names],
-        "mentions": [{"@id": action["@id"]} for action in _actions(made)],
+        "mentions": [{"@id": action["@id"]} for action in actions],
     }
     others = [
         {"@id": CRATE, "@type": "CreativeWork", "conformsTo": {"@id": STANDARD}, "about": {"@id": "./"}},
@@ -165,7 +165,7 @@ def _crate(made: Bundle) -> dict[str, Any]:
         {"@id": "#swag", "@type": "SoftwareApplication", "name": about["Name"], "version": about["Version"]},
     ]
     files = [_file(made, name) for name in names]
-    return {"@context": f"{STANDARD}/context", "@graph": [root, *others, *files, *_actions(made)]}
+    return {"@context": f"{STANDARD}/context", "@graph": [root, *others, *files, *actions]}
 
 
 def _file(made: Bundle, name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from analysis.drawing import style
 from analysis.drawing.style import write_figure
 from analysis.study.answers import Answers
 from analysis.study.design import Study
-from analysis.study.strengths import fit_strengths
+from analysis.study.strengths import Strengths, fit_strengths
 from analysis.tables.kept import tables_of
 from analysis.tables.provenance import Provenance, write_provenance
 from swag_repro.runs.files import whole_file
@@ -61,9 +61,10 @@ def analyse(answers: Answers) -> Findings:
     preferences, strengths = [], []
     for of, own in ((ALL, trials), (ATTENTIVE, trials[trials["rater"].isin(attentive)])):
         for panel, rows in own.groupby("panel", sort=False):
-            met = [{"panel": panel, "of": of} | row for row in _preferences(rows)]
-            preferences += met
-            strengths += [{"panel": panel, "of": of} | row for row in _strengths(rows)]
+            about: Row = {"panel": panel, "of": of}
+            fitted, why = _fitted(rows)
+            preferences += [about | row for row in _preferences(rows, fitted, why)]
+            strengths += [about | row for row in _strengths(fitted)]
     return Findings(pd.DataFrame(preferences), pd.DataFrame(strengths), raters)
 
 
@@ -81,12 +82,16 @@ def _rater(code: str, own: pd.DataFrame) -> Row:
     }
 
 
-def _preferences(rows: pd.DataFrame) -> Iterator[Row]:
-    arms = sorted({*rows["left"], *rows["right"]})
+def _fitted(rows: pd.DataFrame) -> tuple[Strengths | None, str]:
+    """Return the strengths of a panel's arms; or None, and why there are none."""
     try:
-        fitted, why = fit_strengths(rows), ""
+        return fit_strengths(rows), ""
     except ValueError as error:
-        fitted, why = None, str(error)
+        return None, str(error)
+
+
+def _preferences(rows: pd.DataFrame, fitted: Strengths | None, why: str) -> Iterator[Row]:
+    arms = sorted({*rows["left"], *rows["right"]})
     for one, other in combinations(arms, 2):
         own = rows[rows["left"].isin([one, other]) & rows["right"].isin([one, other])]
         numbers: Row = {"one": one, "other": other, "share_of_answers": _share_of_answers(own, one)}
@@ -121,10 +126,8 @@ def agreement(own: pd.DataFrame) -> float:
     return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
-def _strengths(rows: pd.DataFrame) -> Iterator[Row]:
-    try:
-        fitted = fit_strengths(rows)
-    except ValueError:
+def _strengths(fitted: Strengths | None) -> Iterator[Row]:
+    if fitted is None:
         return
     for at, arm in enumerate(fitted.arms):
         share = fitted.share(np.eye(len(fitted.values))[at])
