@@ -171,7 +171,7 @@ def cells_of(sweep: Sweep) -> list[Cell]:
         UsersSettings.folder = Path(sweep.config_dir)
     jobs = [sweep.grid[number] for number in range(len(sweep.grid))]
     always, shared = [item for item in sweep.command if item.startswith("hydra.searchpath=")], common(jobs)
-    with _initialized():
+    with initialized():
         composer = Composer(sweep.entry, always)
         cells = [_cell(job, composer, sweep.entry, shared) for job in jobs]
     return [replace(cell, runs=sweep.run_ids(number)) for number, cell in enumerate(cells)]
@@ -226,13 +226,13 @@ def judged_again(cells: Sequence[Cell], overrides: Sequence[str], entry: str) ->
 def _composing(overrides: Sequence[str], entry: str) -> Iterator[tuple[list[list[str]], Composer]]:
     """Yield the jobs of a sweep and the composer of their configs, which works within the block."""
     check_overrides(entry, overrides)
-    with _initialized():
+    with initialized():
         grid = _grid(overrides, entry)
         yield [grid[number] for number in range(len(grid))], Composer(entry)
 
 
 @contextmanager
-def _initialized() -> Iterator[None]:
+def initialized() -> Iterator[None]:
     """Initialise Hydra within the block, and raise its errors as a user's."""
     try:
         with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):

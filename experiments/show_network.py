@@ -11,16 +11,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+from hydra import compose
 
-from experiments.asking import UsersSettings
+from experiments.asking import UsersSettings, initialized
 from experiments.building import build
 from experiments.command import check_overrides
-from experiments.complaints import complaint
 from experiments.config import Config, checked
-from experiments.settings import CONF
 from swag_repro.networks import Architecture
 from swag_repro.networks.layouts import PROBES, without_values
 from swag_repro.networks.rule import RULE, Layer, layers_of
@@ -58,11 +54,8 @@ def settings_of(name: str) -> Config:
     """
     overrides = [f"network={name}"]
     check_overrides(ENTRY, overrides)
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return checked(compose(ENTRY, overrides), ENTRY).network  # type: ignore[no-any-return]
-    except (HydraException, OmegaConfBaseException) as error:
-        raise complaint(error) from error
+    with initialized():
+        return checked(compose(ENTRY, overrides), ENTRY).network  # type: ignore[no-any-return]
 
 
 def _lines(architecture: Architecture, *, by_rule: bool) -> Iterator[str]:
