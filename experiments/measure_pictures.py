@@ -29,6 +29,7 @@ from swag_repro.errors import DataError
 from swag_repro.images.files import check_header, read_rgb
 from swag_repro.measures import HeldOut, Measures, WeightedNetwork, art_fid
 from swag_repro.measures.distances import shrunk
+from swag_repro.names import measures_beside
 from swag_repro.program import Parser, ended
 from swag_repro.runs.files import path_of, whole_file
 from swag_repro.runs.schema import to_csv
@@ -42,8 +43,6 @@ SIDES = ("picture", "left", "right", "system_a_image", "system_b_image")
 INPUTS = {"content": ("content",), "style": ("ref_image", "style")}
 """Columns that name the images that pictures were made from, VIST's first: its `style` is in words."""
 
-ENDING = ".measures.csv"
-
 
 def main() -> int:
     """Measure all pictures of one file of ratings."""
@@ -56,7 +55,7 @@ def main() -> int:
     measuring = judge(arguments.measures)
     rows = [row for one in wanted for row in measured(measuring, path.parent, one)]
     rows.append(art_fid_of(measuring, path.parent, wanted, rows))
-    target = path.with_name(path.stem + ENDING)
+    target = measures_beside(path)
     with whole_file(target) as file:
         file.write(to_csv(pd.DataFrame(rows)).encode())
     console.print(f"{len(wanted)} pictures: {target}", markup=False)

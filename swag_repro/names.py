@@ -1,4 +1,4 @@
-"""Names of pictures, made from paths: they are unique, and fit to be names of files."""
+"""Names of pictures, made from paths: they are unique, and fit to be names of files. And a file beside ratings."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def file_stem(name: str) -> str:
     if len(stem.encode()) <= LONGEST:
         return stem
     return hashed(stem.encode()[: LONGEST - 9].decode(errors="ignore"), name)
+
+
+def measures_beside(ratings: Path) -> Path:
+    """Return the file of what judges measured on the pictures of a file of people's ratings."""
+    return ratings.with_name(f"{ratings.stem}.measures.csv")
 
 
 def hashed(name: str, content: str) -> str:

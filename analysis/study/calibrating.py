@@ -20,11 +20,9 @@ from analysis.study.design import Study, StudyError
 from analysis.tables import MEASURES
 from analysis.tables.kept import tables_of
 from analysis.tables.runs import frame
+from swag_repro.names import measures_beside
 from swag_repro.runs.files import write_text
 from swag_repro.runs.schema import to_csv
-
-MEASURED = ".measures.csv"
-"""The end of the name of the file that `experiments/measure_pictures.py` writes beside ratings."""
 
 HIGHER_IS_BETTER = ("ssim",)
 """Statistics that are likenesses; all others are distances."""
@@ -75,7 +73,7 @@ def read_ratings(path: Path, score: str = "score") -> Ratings:
         StudyError: A file is missing or can't be read, or columns or values are not as they should be.
     """
     table = _with_our_names(_read(path))
-    beside = path.with_suffix("").with_name(path.with_suffix("").name + MEASURED)
+    beside = measures_beside(path)
     if not beside.is_file():
         remedy = f"This measures them: python -m experiments.measure_pictures {path}"
         raise StudyError(str(path), "should have measures of its pictures beside it", f"no {beside}", remedy)
