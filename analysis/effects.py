@@ -13,7 +13,7 @@ from scipy.stats import t
 CONFIDENCE = 0.95
 
 BETWEEN = " × "
-"""What stands between content and style in the name of a pair."""
+"""The text between content and style in the name of a pair."""
 
 
 def pair_names(table: pd.DataFrame) -> pd.Series[str]:

@@ -62,7 +62,7 @@ class Bundle:
 
     @property
     def notes(self) -> Iterator[str]:
-        """What a reviewer should know, in words."""
+        """The notes for a reviewer, in words."""
         runs = {run_id for origin in self.origins.values() for run_id in origin.runs}
         yield f"{len(self.files)} files; {len(self.origins)} results from {len(runs)} runs"
         if not any(name.endswith("claims.md") for name in self.files):

@@ -107,7 +107,7 @@ class Mechanism:
 
     @property
     def curves(self) -> bool:
-        """Whether style weights were swept."""
+        """True if style weights were swept."""
         return len(self.points["objective.style_weight"].unique()) > 1
 
 

@@ -59,7 +59,7 @@ def split(arguments: Iterable[str], words: Collection[str]) -> tuple[dict[str, s
 
 @dataclass(frozen=True)
 class PlotRequest:
-    """What a command asks for.
+    """The request of a command.
 
     Attributes:
         x: A setting, or one of `AXIS_COLUMNS`; None for layers, or else the first swept setting.

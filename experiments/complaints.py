@@ -86,7 +86,7 @@ REFERENCES = (
     (r"Environment variable '(\w+)' not found", _variable),
     (r"Interpolation key '([^']*)' not found", _reference),
 )
-"""What OmegaConf says of interpolations, and what it becomes."""
+"""Patterns of OmegaConf's messages on interpolations, and the functions that make ours of them."""
 
 HYDRAS: tuple[tuple[str, Callable[..., UserError]], ...] = (
     (
@@ -100,7 +100,7 @@ HYDRAS: tuple[tuple[str, Callable[..., UserError]], ...] = (
     (r"Could not delete '([^'=]*)[^']*'", _missing),
     (r"Ambiguous value for argument '([^'=]*)=", _several),
 )
-"""What Hydra and OmegaConf say, and what it becomes."""
+"""Patterns of other messages of Hydra and OmegaConf, and the functions that make ours of them."""
 
 
 def _line(text: str) -> str:

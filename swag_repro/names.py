@@ -1,4 +1,4 @@
-"""Names of pictures, made from paths: they are unique, and fit to be names of files. And a file beside ratings."""
+"""Names of pictures, made from paths: they are unique, and fit to be names of files; names of other files."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ FACTORS = [
     *("family", "shortcut", "after_sum", "normalisation", "normalised"),
     *("activation", "branch_scale", "initial_weights"),
 ]
-"""What `zoo.csv` says of a network."""
+"""The columns of `zoo.csv` that describe a network."""
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class Curves:
 
     @property
     def to_plain(self) -> dict[str, Any]:
-        """What a script needs to read values off all panels at once."""
+        """The plain values by which a script reads all panels at once."""
         return {"places": self.places, "readings": [panel.readings for panel in self.panels]}
 
 

@@ -81,7 +81,7 @@ class Interval:
 
     @classmethod
     def standardised(cls, row: Mapping[Any, Any]) -> Interval:
-        """Return an answer in standard deviations from its threshold, the claim's side at the right."""
+        """Return an answer in standard errors of one pair from its threshold, the claim's side right."""
         low, mean, high = (_standardised(row[name]) for name in ("size_low", "size", "size_high"))
         return cls(low, mean, high, 50.0, (50.0, 100.0), ())
 

@@ -45,7 +45,7 @@ UNUSED = "not used"
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a report shows of a sweep.
+    """The content of the report of a sweep.
 
     Attributes:
         wanted: Its cells.

@@ -1,4 +1,4 @@
-"""How well automatic measures rank pictures as people do: Kendall's τ with clustered intervals."""
+"""The agreement of automatic measures with people on pictures: Kendall's τ with clustered intervals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ GIVEN = "left, right and choice, or picture and score; and style, content, rater
 
 @dataclass(frozen=True)
 class Ratings:
-    """What people said of pictures, two at a time.
+    """The judgements of people on pictures, two at a time.
 
     Attributes:
         duels: One row for two pictures and a rater: `left` and `right`, `pair` (their content and style),

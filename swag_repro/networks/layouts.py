@@ -20,7 +20,7 @@ PROBES = ((224, 448), (448, 672))
 """The two sizes, height and width: multiples of 14, 16 and 32, wider than high, so that sides differ."""
 
 PICTURES = 2
-"""How many pictures a probe has: a layer whose first dimension is another number mixes them."""
+"""The number of pictures of a probe: a layer whose first dimension is another number mixes them."""
 
 META = torch.device("meta")
 
