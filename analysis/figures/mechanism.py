@@ -229,5 +229,5 @@ def _caption(data: Mechanism) -> str:
     )
     return style.caption_lines(
         f"{over}, {steps} steps. Judge: {judges}. Gain: log₂ of the {gain}. "
-        "Bars: 95 % intervals over pairs and seeds (Student over contents, styles and seeds)."
+        "Bars: 95 % intervals (Student over contents, styles and seeds)."
     )
