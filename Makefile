@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help reproduce claims test test-slow ray faults lint format settings report clean
+.PHONY: help reproduce claims test test-slow ray faults lint format settings report docs clean
 
 help:  # what there is (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*# *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -56,8 +56,11 @@ settings: .venv/ready  # docs/settings.md, from the comments of conf/
 report: .venv/ready  # docs/report, the findings as pages, from README, conf/claims and analysis/reference
 	$(BIN)/swag report --reference --results docs
 
+docs: .venv/ready  # the documentation as a site, .site/index.html, which opens without a server; warnings and broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .mkdocs.yml
+
 clean:  # remove environments and caches; outputs/ and results/ stay
-	rm -rf .venv .venv-ray .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-ray .site .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	@echo "outputs/ and results/ are kept: they are yours."
 

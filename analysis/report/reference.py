@@ -163,7 +163,7 @@ def write_reference(results: Path) -> Path:
 
 def _front(site: Site) -> dict[str, Any]:
     """Return README's first words, its picture, and its findings."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = re.sub(r"<!--.*?-->\n", "", (ROOT / "README.md").read_text(encoding="utf-8"))
     above, headline = readme.partition("\n## ")[0], re.search(r"!\[(.*?)\]\((.*?)\)", readme)
     introduction = above.partition("\n\n")[2].partition("\n\n")[0]
     findings, _, below = sections(readme)[FINDINGS].partition("\n\n1 and 2")
