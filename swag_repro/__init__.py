@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 def __getattr__(name: str) -> Any:
     """Import `stylize` when it is first asked for: the module that it lies in imports this package."""
     if name == "stylize":
+        from swag_repro.parts import find_parts
+
+        find_parts()
         from experiments.python import stylize
 
         return stylize

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = """
 swag_repro swag_repro.errors swag_repro.names
-swag_repro.runs swag_repro.program
+swag_repro.runs swag_repro.program swag_repro.parts
 swag_repro.tracking swag_repro.memory
 swag_repro.images swag_repro.networks
 swag_repro.state_dicts
@@ -53,7 +53,7 @@ analysis.questionnaire
 analysis.commands
 analysis.completion
 analysis.cli
-analysis.__main__
+swag_repro.__main__
 """
 """Rooms, the lowest line first. A room may import those of lines above its own here, and no other."""
 
@@ -63,7 +63,7 @@ COMPOSING = {
 }
 """What `analysis` uses of the experiments: that checks and composes configs."""
 
-FOR_NOTEBOOKS = {"swag_repro": {"experiments.python"}}
+FOR_NOTEBOOKS = {"swag_repro": {"experiments.python", "swag_repro.parts"}}
 """What the package hands on to `from swag_repro import stylize`; no module of ours asks it for that."""
 
 SERVICES = {
@@ -176,7 +176,6 @@ def test_experiments_do_not_draw():
 def test_analysis_reads_files_only():
     """Nothing that it imports imports torch either; the command line, which starts everything, is on top."""
     analysis = {name for name in FILES if room(name).startswith("analysis")} - {
-        "analysis.__main__",
         "analysis.cli",
         "analysis.completion",
     }

@@ -327,7 +327,7 @@ class TestPlot:
 
     def test_the_backend_of_a_notebook_is_no_matter(self, root: Path, tmp_path: Path) -> None:
         asked = ["x=network", "y=maximum", "quantity=gram", "--output", str(root), "--results", str(tmp_path)]
-        command = [sys.executable, "-m", "analysis", "plot", *MEASURED, *asked]
+        command = [sys.executable, "-m", "swag_repro", "plot", *MEASURED, *asked]
         variables = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
         ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=600)
         assert ended.returncode == 0, ended.stderr

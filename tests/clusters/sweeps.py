@@ -65,7 +65,7 @@ def launcher(*overrides: str) -> DictConfig:
 
 def table(folder: Path) -> bytes:
     """The rows of `table.csv`, collected from the output in `folder/out`."""
-    command = [sys.executable, "-m", "analysis", "collect", "--output", str(folder / "out")]
+    command = [sys.executable, "-m", "swag_repro", "collect", "--output", str(folder / "out")]
     subprocess.run(
         [*command, "--results", str(folder / "results")],
         env=_importable(None),

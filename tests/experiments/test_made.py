@@ -47,7 +47,7 @@ def test_streams_that_can_t_be_written_end_no_run(tmp_path, redirected):
 @pytest.mark.parametrize(
     "command",
     ["swag --help", "swag stylize --help", "swag experiments", "swag plot --help", "swag runs",
-     f"{sys.executable} -m analysis --help", f"{sys.executable} {ROOT}/experiments/judge.py --help"],
+     f"{sys.executable} -m swag_repro --help", f"{sys.executable} {ROOT}/experiments/judge.py --help"],
 )  # fmt: skip
 def test_a_reader_that_has_gone_leaves_no_traceback(tmp_path, command, unbuffered):
     (tmp_path / "outputs" / "runs").mkdir(parents=True)
