@@ -1,4 +1,4 @@
-"""Networks that torchvision doesn't have: SWAG's controls, VGG with average-pooling, ViT for any size.
+"""Networks that torchvision doesn't have: SWAG's controls, a ResNet with parts of others, VGG with average-pooling, ViT for any size.
 
 NoResNet and pseudo-VGG are not here. They are ResNet-50 and pseudo-ResVGG with shortcuts scaled by 0, see
 `architecture.py`. The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer, get_model
+from torchvision.models.convnext import LayerNorm2d
 from torchvision.models.resnet import Bottleneck, ResNet
-from torchvision.ops.misc import Conv2dNormActivation
+from torchvision.ops.misc import Conv2dNormActivation, SqueezeExcitation
 
 from swag_repro.errors import check_choice
 
@@ -75,6 +76,46 @@ class BeforeReLUResNet(ResNet):
 def resnet50_before_relu(*, num_classes: int = 1000) -> ResNet:
     """Return ResNet-50 with the residual taken before the ReLU (SWAG's ablation)."""
     return BeforeReLUResNet(num_classes=num_classes)
+
+
+def resnet50_parts(
+    *,
+    activation: Literal["ReLU", "GELU"] = "ReLU",
+    norm: Literal["batch", "layer"] = "batch",
+    squeeze: bool = False,
+    zero_init: bool = False,
+    num_classes: int = 1000,
+) -> ResNet:
+    """Return ResNet-50 with single parts of later networks.
+
+    The convolutions have torchvision's names, and the same initial weights for all of these settings.
+
+    Args:
+        activation: `GELU` takes the place of every ReLU, as in ConvNeXt.
+        norm: `layer` has LayerNorm over channels, as in ConvNeXt, in place of batch norm.
+        squeeze: whether branches end in squeeze-and-excitation, reduced 16 times (Hu et al., CVPR 2018).
+        zero_init: whether the last norm of each branch begins with 0 (Goyal et al., 2017), so that units begin
+            as their shortcuts, as with the layer scale of ConvNeXt and SkipInit.
+        num_classes: the number of classes.
+
+    Raises:
+        SettingError: an unknown `activation` or `norm`.
+    """
+    check_choice("network.builder.activation", activation, ("ReLU", "GELU"))
+    check_choice("network.builder.norm", norm, ("batch", "layer"))
+    layer = LayerNorm2d if norm == "layer" else None
+    network = ResNet(Bottleneck, list(RESNET50_GROUPS), num_classes, norm_layer=layer)
+    for unit in [module for module in network.modules() if isinstance(module, Bottleneck)]:
+        if zero_init:
+            nn.init.zeros_(unit.bn3.weight)
+        if squeeze:
+            width = unit.conv3.out_channels
+            unit.bn3 = nn.Sequential(unit.bn3, SqueezeExcitation(width, width // 16))
+    if activation == "GELU":
+        for module in network.modules():
+            if isinstance(module, (ResNet, Bottleneck)):
+                module.relu = nn.GELU()
+    return network
 
 
 class Staged(nn.Module):
