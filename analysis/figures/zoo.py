@@ -2,7 +2,8 @@
 
 `zoo.csv`, beside this module, says what each network is made of: a declared table, from torchvision's code.
 Panels show the growth of the maximum from the first layer that is read to the last, and three measures of
-the last.
+the last. Two tables beside the figure compare families (`contrasts`), and ask how much of the growth is that
+of all values (`explained`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from statsmodels.stats.weightstats import CompareMeans
 
 from analysis import labels, points, tables
 from analysis.drawing import style
 from analysis.drawing.style import save
+from analysis.effects import CONFIDENCE
 from analysis.tables import Tables
 
 __all__ = ["load", "make", "save"]
@@ -37,6 +40,9 @@ PANELS = {
 }
 """Titles by measure."""
 
+SCALE, PEAKS = "rms_growth", "peak_growth"
+"""The two parts of the growth: that of the RMS, and that of maximum over RMS; all as log₂."""
+
 UNKNOWN = "unknown"
 COLORS = {
     "none": "#0072B2",
@@ -46,6 +52,10 @@ COLORS = {
     UNKNOWN: "#7F7F7F",
 }
 """Colours by shortcuts."""
+
+SUMS, OTHERS = ("sum", "sum, then ReLU"), ("none", "concatenation")
+CONTRASTS = [(SUMS, OTHERS), (SUMS[1:], OTHERS), (SUMS[:1], OTHERS), (SUMS[1:], SUMS[:1])]
+"""Kinds of shortcuts that are compared; the first are the primary ones."""
 
 MARKERS = {"none": "o", "batch": "s", "layer": "D", UNKNOWN: "x"}
 """Markers by normalisation."""
@@ -76,7 +86,11 @@ class Zoo:
     def written(self) -> dict[str, pd.DataFrame]:
         """The numbers behind the figure, which are written beside it."""
         known = self.table.merge(self.factors, left_on="network.name", right_index=True, how="left")
-        return {"": known.drop(columns="made_of")}
+        return {
+            "": known.drop(columns="made_of"),
+            "_contrasts": contrasts(known),
+            "_explained": explained(known),
+        }
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Zoo:
@@ -114,10 +128,68 @@ def measures(rows: pd.DataFrame) -> pd.DataFrame:
         first=("mean", "first"), value=("mean", "last"), images=("size", "last")
     )
     ends = ends.reset_index().rename(columns={"statistic": "measure"})
-    grown = ends[ends["measure"] == "maximum"]
-    ratio = (grown["value"] / grown["first"]).where((grown["value"] > 0) & (grown["first"] > 0))
-    growth = grown.assign(measure=GROWTH, value=np.log2(ratio))
-    return pd.concat([growth, ends[ends["measure"].isin(list(PANELS))]]).drop(columns="first")
+    ratio = (ends["value"] / ends["first"]).where((ends["value"] > 0) & (ends["first"] > 0))
+    grown = ends.assign(value=np.log2(ratio)).set_index("cell")
+    growth, peaks = (grown[grown["measure"] == name] for name in ("maximum", "max_over_rms"))
+    scale = growth.assign(measure=SCALE, value=growth["value"] - peaks["value"])
+    growths = [growth.assign(measure=GROWTH), scale, peaks.assign(measure=PEAKS)]
+    shown = ends[ends["measure"].isin(list(PANELS))]
+    return pd.concat([*(part.reset_index() for part in growths), shown]).drop(columns="first")
+
+
+def contrasts(known: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences between families of networks, with Welch's 95 % intervals.
+
+    Families are the units: a value is the mean over the networks of a family that have the same kind of
+    shortcuts, and over seeds. What has fewer than two families on a side, or no variance, is left out.
+
+    Args:
+        known: The rows of `Zoo.table`, with the factors.
+
+    Returns:
+        `batchnorm`, `measure`, `these` and `against` (kinds of shortcuts), `difference`, `low`, `high`, `p`,
+        `families` and `families_against`.
+    """
+    of_network = known[known["made_of"] != UNKNOWN].groupby(
+        ["batchnorm", "measure", "family", "made_of", "network.name"]
+    )
+    of_family = of_network["value"].mean().groupby(["batchnorm", "measure", "family", "made_of"]).mean()
+    found = []
+    for (mode, measure), values in of_family.dropna().groupby(["batchnorm", "measure"], sort=False):
+        kinds = values.index.get_level_values("made_of")
+        for these, against in CONTRASTS:
+            one, other = values[kinds.isin(these)], values[kinds.isin(against)]
+            if min(len(one), len(other)) > 1 and one.var() + other.var() > 0:
+                row = {"batchnorm": mode, "measure": measure, **_welch(one, other)}
+                found.append({**row, "these": "; ".join(these), "against": "; ".join(against)})
+    return pd.DataFrame(found)
+
+
+def _welch(one: pd.Series[float], other: pd.Series[float]) -> dict[str, float]:
+    both = CompareMeans.from_data(one, other)
+    low, high = both.tconfint_diff(1 - CONFIDENCE, usevar="unequal")
+    p = both.ttest_ind(usevar="unequal")[1]
+    ends = {"difference": one.mean() - other.mean(), "low": low, "high": high, "p": p}
+    return {**ends, "families": len(one), "families_against": len(other)}
+
+
+def explained(known: pd.DataFrame) -> pd.DataFrame:
+    """Return how much of the growth of maxima is that of all values: correlations over networks.
+
+    Args:
+        known: The rows of `Zoo.table`.
+
+    Returns:
+        `batchnorm`, `part` (`rms_growth` or `peak_growth`), `correlation` (Pearson's, with the growth of the
+        maximum), `networks`.
+    """
+    means = known.groupby(["batchnorm", "measure", "network.name"])["value"].mean().unstack("measure")
+    found = []
+    for mode, of_mode in means.dropna(subset=[GROWTH]).groupby("batchnorm"):
+        for part in (SCALE, PEAKS):
+            row = {"batchnorm": mode, "part": part, "correlation": of_mode[GROWTH].corr(of_mode[part])}
+            found.append({**row, "networks": len(of_mode)})
+    return pd.DataFrame(found)
 
 
 def make(zoo: Zoo) -> dict[str, Figure]:

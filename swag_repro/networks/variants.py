@@ -1,4 +1,4 @@
-"""Networks that torchvision doesn't have: SWAG's controls, a ResNet with parts of others, VGG with average-pooling, ViT for any size.
+"""Networks that torchvision doesn't have: SWAG's controls, ResNet-50 with parts of later networks, and more.
 
 NoResNet and pseudo-VGG are not here. They are ResNet-50 and pseudo-ResVGG with shortcuts scaled by 0, see
 `architecture.py`. The paper doesn't give the layers of its pseudo-VGG and pseudo-ResVGG, and its authors
@@ -94,8 +94,8 @@ def resnet50_parts(
         activation: `GELU` takes the place of every ReLU, as in ConvNeXt.
         norm: `layer` has LayerNorm over channels, as in ConvNeXt, in place of batch norm.
         squeeze: whether branches end in squeeze-and-excitation, reduced 16 times (Hu et al., CVPR 2018).
-        zero_init: whether the last norm of each branch begins with 0 (Goyal et al., 2017), so that units begin
-            as their shortcuts, as with the layer scale of ConvNeXt and SkipInit.
+        zero_init: whether the last norm of each branch begins with 0 (Goyal et al., 2017): units begin as
+            their shortcuts, as with the layer scale of ConvNeXt and SkipInit.
         num_classes: the number of classes.
 
     Raises:

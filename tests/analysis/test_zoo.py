@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from scipy.stats import t
 from torch import nn
 from torchvision.ops import StochasticDepth
 
@@ -49,16 +50,56 @@ def test_a_maximum_that_is_not_positive_has_no_growth() -> None:
         [
             {
                 "cell": 0,
-                "statistic": "maximum",
+                "statistic": statistic,
                 "position": position,
                 "value": value,
                 "quantity": "activation",
                 "definition": None,
             }
+            for statistic in ("maximum", "max_over_rms")
             for position, value in ((1, 2.0), (2, 0.0))
         ]
     )
-    assert zoo.measures(rows)["value"].isna().tolist() == [True]
+    values = zoo.measures(rows).set_index("measure")["value"]
+    assert values[["growth", "rms_growth", "peak_growth"]].isna().all()
+
+
+def of_networks(growth: dict[str, float], kinds: dict[str, str]) -> pd.DataFrame:
+    """Return rows of these networks, a family each unless the name has a number behind a dot."""
+    return pd.DataFrame(
+        {"batchnorm": "eval", "measure": "growth", "network.name": name, "value": value,
+         "family": name.partition(".")[0], "made_of": kinds[name.partition(".")[0]]}
+        for name, value in growth.items()
+    )  # fmt: skip
+
+
+def test_families_are_the_units_of_contrasts() -> None:
+    kinds = {"a": "sum", "b": "sum, then ReLU", "c": "none", "d": "concatenation"}
+    table = of_networks({"a.1": 2, "a.2": 4, "b": 5, "c": 1, "d": 2}, kinds)
+    [first, *others] = zoo.contrasts(table).to_dict("records")
+    assert first["difference"] == pytest.approx((3 + 5) / 2 - (1 + 2) / 2)
+    assert (first["families"], first["families_against"]) == (2, 2)
+    assert not others  # no side has two families of one kind of sums
+    # Welch's by hand: variances 2 and 0.5 over two families each
+    error, freedom = math.sqrt(2 / 2 + 0.5 / 2), (2 / 2 + 0.5 / 2) ** 2 / ((2 / 2) ** 2 + (0.5 / 2) ** 2)
+    half = error * t.ppf(0.975, freedom)
+    assert (first["low"], first["high"]) == pytest.approx((2.5 - half, 2.5 + half))
+    swapped = dict(zip("abcd", ("none", "concatenation", "sum", "sum, then ReLU"), strict=True))
+    turned = zoo.contrasts(
+        of_networks(dict(zip(table["network.name"], table["value"], strict=True)), swapped)
+    )
+    assert turned.loc[0, "difference"] == pytest.approx(-2.5)
+
+
+def test_growth_that_is_all_scale_is_explained_by_it() -> None:
+    kinds = dict.fromkeys("abc", "none")
+    growth, flat = {"a": 1.0, "b": 2.0, "c": 4.0}, {"a": 0.1, "b": -0.1, "c": 0.0}
+    parts = {"growth": growth, "rms_growth": growth, "peak_growth": flat}
+    table = pd.concat(of_networks(values, kinds).assign(measure=name) for name, values in parts.items())
+    found = zoo.explained(table).set_index("part")
+    assert found.loc["rms_growth", "correlation"] == pytest.approx(1)
+    assert abs(found.loc["peak_growth", "correlation"]) < 0.5
+    assert (found["networks"] == 3).all()
 
 
 def test_networks_are_ranked_and_coloured_by_what_they_are_made_of(data: zoo.Zoo) -> None:
@@ -84,7 +125,9 @@ def test_the_numbers_are_written_with_what_the_networks_are_made_of(
     zoo.save(zoo.make(data), data, tmp_path, "zoo")
     written = pd.read_csv(tmp_path / "zoo.csv")
     assert {"network.name", "measure", "value", "images", "run_id", *zoo.FACTORS} <= set(written)
-    assert written["family"].value_counts()["ConvNeXt"] == 4 * 4
+    assert written["family"].value_counts()["ConvNeXt"] == 4 * (
+        4 + 2
+    )  # four runs; the panels and the two parts of the growth
 
 
 def test_the_table_has_each_network_of_the_experiment_once() -> None:

@@ -945,6 +945,7 @@ FEWER = {
     "fig2_trained": ["network=small_residual", "smoothing=softmax"],
     # tests/networks tests the other families. 80 pixels, since Inception needs at least 75.
     "mechanism_zoo": ["network=inception_v3,googlenet,densenet121", "images.size=80", "arm=even", *ONE],
+    "zoo_style": ["network=squeezenet1_1,timm/repvgg_a0", "arm=softmax", *ONE],
     "shortcut_dial_style": [
         "network=resnet18",
         "network.shortcut=0,0.5",

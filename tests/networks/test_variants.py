@@ -5,6 +5,9 @@ import torch
 import torchvision
 from hydra import compose, initialize_config_dir
 from torch import nn
+from torchvision.models.convnext import LayerNorm2d
+from torchvision.models.resnet import Bottleneck
+from torchvision.ops.misc import SqueezeExcitation
 
 from experiments.building import build
 from experiments.config import checked
@@ -17,6 +20,7 @@ from swag_repro.networks.variants import (
     between_resnet_and_vgg,
     pseudo_resvgg,
     resnet50_before_relu,
+    resnet50_parts,
 )
 
 IMAGES = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -196,3 +200,53 @@ def test_networks_of_the_chain_are_read_where_resnet_is(name):
 def test_an_unknown_way_to_halve_the_sides():
     with pytest.raises(SettingError, match="downsampling"):
         between_resnet_and_vgg(**RESNET_END | {"downsampling": "hope"})
+
+
+class TestParts:
+    @staticmethod
+    def seeded(build=resnet50_parts, **settings):
+        torch.manual_seed(0)
+        return build(**settings).eval()
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"activation": "GELU"}, {"norm": "layer"}, {"squeeze": True}, {"zero_init": True}],
+        ids=str,
+    )
+    def test_a_part_leaves_the_convolutions_as_they_are(self, settings):
+        plain, other = (
+            self.seeded(torchvision.models.resnet50).state_dict(),
+            self.seeded(**settings).state_dict(),
+        )
+        shared = [key for key in plain if ".conv" in key or "downsample.0" in key]
+        assert len(shared) == 52
+        assert all(torch.equal(plain[key], other[key]) for key in shared)
+
+    def test_without_changes_it_is_resnet50(self):
+        picture = torch.rand(1, 3, 64, 64)
+        assert torch.equal(self.seeded(torchvision.models.resnet50)(picture), self.seeded()(picture))
+
+    def test_a_unit_without_branch_is_its_shortcut(self):
+        unit, values = self.seeded(zero_init=True).layer1[1], torch.rand(1, 256, 8, 8)
+        assert torch.equal(unit(values), values)
+
+    def test_squeeze_and_excitation_ends_each_branch(self):
+        network = self.seeded(squeeze=True)
+        units = [module for module in network.modules() if isinstance(module, Bottleneck)]
+        assert all(isinstance(unit.bn3[1], SqueezeExcitation) for unit in units)
+        unit, values = units[1], torch.rand(1, 256, 8, 8)
+        inner = unit.relu(unit.bn2(unit.conv2(unit.relu(unit.bn1(unit.conv1(values))))))
+        branch = unit.bn3[0](unit.conv3(inner))
+        shares = (unit.bn3(unit.conv3(inner)).std() / branch.std()).item()
+        assert 0.3 < shares < 0.7  # a sigmoid of about 0
+
+    def test_the_norm_and_the_activation_are_those_asked_for(self):
+        kinds = {type(module) for module in resnet50_parts(norm="layer", activation="GELU").modules()}
+        assert {LayerNorm2d, nn.GELU} <= kinds
+        assert not {nn.BatchNorm2d, nn.ReLU} & kinds
+
+    @pytest.mark.parametrize("settings", [{"activation": "Swish"}, {"norm": "group"}], ids=str)
+    def test_others_are_refused(self, settings):
+        [value] = settings.values()
+        with pytest.raises(SettingError, match=value):
+            resnet50_parts(**settings)
