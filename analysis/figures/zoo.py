@@ -85,12 +85,17 @@ class Zoo:
     @property
     def written(self) -> dict[str, pd.DataFrame]:
         """The numbers behind the figure, which are written beside it."""
-        known = self.table.merge(self.factors, left_on="network.name", right_index=True, how="left")
+        known = self.known
         return {
             "": known.drop(columns="made_of"),
             "_contrasts": contrasts(known),
             "_explained": explained(known),
         }
+
+    @property
+    def known(self) -> pd.DataFrame:
+        """The rows of the table with the factors of their networks."""
+        return self.table.merge(self.factors, left_on="network.name", right_index=True, how="left")
 
 
 def load(overrides: list[str], runs: Path, *, partial: bool) -> Zoo:
@@ -155,7 +160,7 @@ def contrasts(known: pd.DataFrame) -> pd.DataFrame:
     )
     of_family = of_network["value"].mean().groupby(["batchnorm", "measure", "family", "made_of"]).mean()
     found = []
-    for (mode, measure), values in of_family.dropna().groupby(["batchnorm", "measure"], sort=False):
+    for (mode, measure), values in of_family.dropna().groupby(["batchnorm", "measure"]):
         kinds = values.index.get_level_values("made_of")
         for these, against in CONTRASTS:
             one, other = values[kinds.isin(these)], values[kinds.isin(against)]
@@ -254,4 +259,18 @@ def _caption(zoo: Zoo, mode: str) -> str:
     bands = f" and {seeds}; lines: lowest to highest seed" if several else f", {seeds}"
     own = set(runs["weights.name"]) == {"random"} and set(runs["weights.init"]) == {"torchvision"}
     weights = " Random weights, as the constructor of each network's library draws them." if own else ""
-    return style.caption_lines(f"Activations, batchnorm={mode}. Means over {over}{bands}.{weights}")
+    said = f"Activations, batchnorm={mode}. Means over {over}{bands}.{weights}{_answers(zoo.known, mode)}"
+    return style.caption_lines(said)
+
+
+def _answers(known: pd.DataFrame, mode: str) -> str:
+    """Return what the first panel says of shortcuts and of scale, in words."""
+    of_mode = known[known["batchnorm"] == mode]
+    said, differences = "", contrasts(of_mode[of_mode["measure"] == GROWTH])
+    if len(differences):
+        mean, low, high = differences[["difference", "low", "high"]].iloc[0]
+        said = f" First panel, families with sums less the others: {mean:.2f} [{low:.2f}, {high:.2f}]."
+    of_scale = explained(of_mode)["correlation"].iloc[0]
+    return (
+        said if np.isnan(of_scale) else f"{said} Its correlation with the growth of the RMS: {of_scale:.3f}."
+    )
