@@ -18,6 +18,8 @@ import experiments  # noqa: F401  (before torch: it sets how threads wait)
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.composing import composed_once
+
 # The time of an example depends on the machine; the first text also waits for tables of Unicode.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
@@ -36,6 +38,12 @@ def pytest_collection():
 
 def pytest_sessionfinish():
     gc.unfreeze()  # triton lists what is left at the end of the process
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _composed_once():
+    with composed_once():
+        yield
 
 
 @pytest.fixture(autouse=True)

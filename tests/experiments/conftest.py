@@ -11,14 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from experiments import launching
 from experiments.sweeps import worker
 from experiments.sweeps.sweep import Sweep
-from tests.composing import composed_once
 from tests.experiments.launched import Launched
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _composed_once():
-    with composed_once():
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
