@@ -2,7 +2,9 @@
 
 import pytest
 
+from analysis.claims import definitions
 from experiments import asking
+from tests.composing import Known
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,4 +31,17 @@ def _composed_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asking, "_cell", composed)
         patch.setattr(asking, "_grid", spanned)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_once():
+    """To check the types of all claims takes OmegaConf two seconds."""
+    load, known = definitions._load_as, Known()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            definitions,
+            "_load_as",
+            lambda path, kind: known(lambda: load(path, kind), path, path.is_file() and path.stat().st_mtime_ns, kind),
+        )
         yield

@@ -499,10 +499,10 @@ def test_runs_of_its_sweeps_answer_every_question_of_a_claim(name, tmp_path):
 
 
 def test_without_runs_every_verdict_names_what_fills_it(tmp_path, capsys):
-    assert main(["claims", "C15", "--explain", "--output", str(tmp_path)]) == 0
+    assert main(["claims", "D3", "--explain", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "C15_mechanism: not testable yet" in printed
-    assert "swag stylize -m experiment=claims_style" in printed
+    assert "D3_balance: not testable yet" in printed
+    assert "swag stylize -m experiment=claims_vgg" in printed
 
 
 @pytest.mark.parametrize(("there", "status"), [(False, 1), (True, 0)])
@@ -568,10 +568,11 @@ def test_too_few_pairs_give_no_verdict_and_stop_no_other(tmp_path, capsys):
     root, out = tmp_path / "out", tmp_path / "results"
     sweep = read_evidence().sweeps["statistics_dial"]
     Outputs.of(root, sweep.overrides, sweep.entry)  # the runs measured three images
-    assert main(["claims", "C01", "C15", "--explain", "--output", str(root), "--results", str(out)]) == 0
+    asked = ["C01", "D3", "--explain", "network=resnet50", "--output", str(root), "--results", str(out)]
+    assert main(["claims", *asked]) == 0
     printed = capsys.readouterr().out
     assert "should rest on 6 pairs and 2 seeds; found 3 and 3" in printed
-    assert "C15_mechanism: not testable yet" in printed
+    assert "D3_balance: not testable yet" in printed
     assert not out.exists(), "a part of the ledger is not written"
 
 
@@ -611,7 +612,7 @@ def test_cells_of_another_judge_are_those_that_hydra_composes():
 
 
 def test_where_cells_have_judges_of_their_own_all_are_composed():
-    swept = [*JUDGED, "network@measures.network=vgg16,resnet34"]
+    swept = [*JUDGED, "network=resnet50", "weights.seed=0", "arm=plain", "network@measures.network=vgg16,resnet34"]
     cells = compose_cells([*swept, "measures=vgg16"], "stylize")
     named = [*swept, "measures=resnet50_half"]
     assert repr(judged_again(cells, named, "stylize")) == repr(compose_cells(named, "stylize"))
