@@ -15,6 +15,7 @@ from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.hydra import Hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigSource
@@ -31,6 +32,8 @@ def composed_once() -> Iterator[None]:
     It also composes each command a second time, to look for a `hydra.mode`, which nothing of ours sets.
     """
     with pytest.MonkeyPatch.context() as patch:
+        # Each composition copies all schemas; whoever takes one from the store gets a copy anyway.
+        patch.setattr(ConfigStore, "__deepcopy__", lambda store, _: store, raising=False)
         patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
         patch.setattr(OverridesParser, "parse_rule", _parsed_once(OverridesParser.parse_rule))
         patch.setattr(ConfigRepository, "load_config", _loaded_once(ConfigRepository.load_config))
