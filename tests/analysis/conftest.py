@@ -42,6 +42,8 @@ def _read_once():
         patch.setattr(
             definitions,
             "_load_as",
-            lambda path, kind: known(lambda: load(path, kind), path, path.is_file() and path.stat().st_mtime_ns, kind),
+            lambda path, kind: known(
+                lambda: load(path, kind), path, path.is_file() and path.stat().st_mtime_ns, kind
+            ),
         )
         yield

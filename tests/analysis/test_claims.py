@@ -612,7 +612,13 @@ def test_cells_of_another_judge_are_those_that_hydra_composes():
 
 
 def test_where_cells_have_judges_of_their_own_all_are_composed():
-    swept = [*JUDGED, "network=resnet50", "weights.seed=0", "arm=plain", "network@measures.network=vgg16,resnet34"]
+    swept = [
+        *JUDGED,
+        "network=resnet50",
+        "weights.seed=0",
+        "arm=plain",
+        "network@measures.network=vgg16,resnet34",
+    ]
     cells = compose_cells([*swept, "measures=vgg16"], "stylize")
     named = [*swept, "measures=resnet50_half"]
     assert repr(judged_again(cells, named, "stylize")) == repr(compose_cells(named, "stylize"))
