@@ -182,7 +182,8 @@ def _caption(dial: Dial) -> str:
     runs = dial.tables.runs
     over = f"{dial.table['images'].max()} images ({labels.sizes(runs)})"
     seeds = labels.seeds(runs)
-    normalised = "".join(f" batchnorm={mode}." for mode in runs["batchnorm"].unique() if mode != "eval")
+    modes = list(runs["batchnorm"].unique())
+    normalised = f" batchnorm={modes[0]}." if len(modes) == 1 and modes != ["eval"] else ""
     several = len(runs["weights.seed"].unique()) > 1
     bands = f" and {seeds}; bands: lowest to highest seed" if several else f", {seeds}"
     marks = f" {smoothings}." if (smoothings := labels.smoothing_legend(runs)) else ""

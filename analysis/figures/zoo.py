@@ -2,8 +2,8 @@
 
 `zoo.csv`, beside this module, says what each network is made of: a declared table, from torchvision's code.
 Panels show the growth of the maximum from the first layer that is read to the last, and three measures of
-the last. Two tables beside the figure compare families (`contrasts`), and ask how much of the growth is that
-of all values (`explained`).
+the last. Tables beside the figure compare families (`contrasts`), and ask how much of the growth is that of
+all values (`explained`).
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class Zoo:
         known = self.known
         return {
             "": known.drop(columns="made_of"),
+            "_means": means(known),
             "_contrasts": contrasts(known),
             "_explained": explained(known),
         }
@@ -142,6 +143,16 @@ def measures(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([*(part.reset_index() for part in growths), shown]).drop(columns="first")
 
 
+def means(known: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of each network and measure over seeds, and the lowest and the highest seed.
+
+    Args:
+        known: The rows of `Zoo.table`, with the factors.
+    """
+    by = ["batchnorm", "network.name", *FACTORS, "measure"]
+    return known.groupby(by, dropna=False)["value"].agg(["mean", "min", "max"]).reset_index()
+
+
 def contrasts(known: pd.DataFrame) -> pd.DataFrame:
     """Return the differences between families of networks, with Welch's 95 % intervals.
 
@@ -188,9 +199,9 @@ def explained(known: pd.DataFrame) -> pd.DataFrame:
         `batchnorm`, `part` (`rms_growth` or `peak_growth`), `correlation` (Pearson's, with the growth of the
         maximum), `networks`.
     """
-    means = known.groupby(["batchnorm", "measure", "network.name"])["value"].mean().unstack("measure")
+    values = known.groupby(["batchnorm", "measure", "network.name"])["value"].mean().unstack("measure")
     found = []
-    for mode, of_mode in means.dropna(subset=[GROWTH]).groupby("batchnorm"):
+    for mode, of_mode in values.dropna(subset=[GROWTH]).groupby("batchnorm"):
         for part in (SCALE, PEAKS):
             row = {"batchnorm": mode, "part": part, "correlation": of_mode[GROWTH].corr(of_mode[part])}
             found.append({**row, "networks": len(of_mode)})
