@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -13,9 +14,10 @@ from torchvision.models.feature_extraction import get_graph_node_names
 
 from experiments.config import SEEN, Config, fits, in_words
 from swag_repro.errors import SettingError, UserError
-from swag_repro.images import Picture
+from swag_repro.images import Picture, Resize
 from swag_repro.networks import Architecture
 from swag_repro.networks.layouts import without_values
+from swag_repro.program import OWN_MODULES
 from swag_repro.weights import Weights
 
 T = TypeVar("T")
@@ -53,6 +55,15 @@ def build_pictures(node: Config) -> tuple[Picture, ...]:
     if not all(isinstance(one, Picture) for one in made):
         raise SettingError(f"{node.key}._target_", "should find pictures", "others", SEEN)
     return tuple(made)
+
+
+def build_resize(node: Config) -> Resize:
+    """Return the way of resizing that a file of `conf/images` describes.
+
+    Raises:
+        SettingError: The size is no number of pixels, or a choice is unknown.
+    """
+    return Resize(size=node.size, policy=node.resize, interpolation=node.interpolation)
 
 
 def make(target: Callable[..., T], node: Config) -> T:
@@ -169,6 +180,8 @@ def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[s
 
 # --- Types ------------------------------------------------------------------------------------------------
 
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # our errors say what it would log
+
 HYDRAS = ("_target_", "_partial_")
 """The keys that say what to do with the others of a node; Hydra's `instantiate` reads them, too."""
 
@@ -211,13 +224,15 @@ def declared_type(target: str, argument: str) -> Any:
 
 def _found(target: Any, key: str) -> Callable[..., Any]:
     """Return the class or function at a path."""
+    rule = "should be the path of a class or function"
     try:
         found: Callable[..., Any] = get_object(str(target))
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        rule = "should be the path of a class or function"
-        raise SettingError(key, rule, repr(target), SEEN) from error
+        cause = error.__cause__ or error
+        why = f"{target!r} ({type(cause).__name__}: {str(cause).partition(chr(10))[0]})"
+        raise SettingError(key, rule, why, OWN_MODULES) from error
     if not callable(found):
-        raise SettingError(key, "should be the path of a class or function", repr(target), SEEN)
+        raise SettingError(key, rule, repr(target), SEEN)
     return found
 
 

@@ -17,6 +17,7 @@ from experiments.science import EXPERIMENT_VERSIONS
 from swag_repro.images import Picture, batches, to_pil
 from swag_repro.networks import TappedNetwork
 from swag_repro.networks.units import Peaks, additions, check_units
+from swag_repro.smoothing import Smoothing
 from swag_repro.statistics import activation_statistics
 
 THUMBNAIL = 128
@@ -50,20 +51,35 @@ class MeasureActivations(SmoothedExperiment):
     def _rows(
         self, network: TappedNetwork, pictures: Sequence[Picture], images: Tensor
     ) -> Iterator[dict[str, Any]]:
-        positions = {tap: rank for rank, tap in enumerate(self.architecture.statistic_taps, start=1)}
-        for tap, statistic in activation_statistics(network, images.to(self.device), self.smoothing):
-            for picture, value in zip(pictures, statistic.values.tolist(), strict=True):
-                yield {
-                    **self.origin,
-                    picture.role: picture.name,
-                    "layer": tap,
-                    "depth": network.depths[tap],
-                    "position": positions[tap],
-                    "quantity": statistic.quantity,
-                    "statistic": statistic.statistic,
-                    "definition": statistic.definition,
-                    "value": value,
-                }
+        for number, row in statistic_rows(network, images.to(self.device), self.smoothing):
+            yield {**self.origin, pictures[number].role: pictures[number].name, **row}
+
+
+def statistic_rows(
+    network: TappedNetwork, images: Tensor, smoothing: Smoothing
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield an image's place in the batch and the columns of one of its numbers, layer by layer.
+
+    Args:
+        network: The network; its taps are the layers, in order.
+        images: `(B, 3, H, W)`, RGB in [0, 1], on the network's device.
+        smoothing: Applied to the activations before they are measured.
+
+    Raises:
+        NonFiniteError: Activations or their Gram matrices hold NaN or infinity.
+    """
+    positions = {tap: rank for rank, tap in enumerate(network.layouts, start=1)}
+    for tap, statistic in activation_statistics(network, images, smoothing):
+        about = {
+            "layer": tap,
+            "depth": network.depths[tap],
+            "position": positions[tap],
+            "quantity": statistic.quantity,
+            "statistic": statistic.statistic,
+            "definition": statistic.definition,
+        }
+        for number, value in enumerate(statistic.values.tolist()):
+            yield number, {**about, "value": value}
 
 
 def _thumbnails(pictures: Sequence[Picture], images: Tensor) -> Iterator[tuple[Image, str]]:

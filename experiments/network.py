@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from experiments.building import build, build_network, build_pictures, check_network
+from experiments.building import build, build_network, build_pictures, build_resize, check_network
 from experiments.config import Config
 from experiments.frame import Experiment
 from swag_repro.images import Picture, Resize
@@ -41,11 +41,7 @@ class NetworkExperiment(Experiment):
             "architecture": build(config.network, Architecture),
             "weights": build(config.weights, Weights),
             "pictures": build_pictures(config.images.source),
-            "resize": Resize(
-                size=config.images.size,
-                policy=config.images.resize,
-                interpolation=config.images.interpolation,
-            ),
+            "resize": build_resize(config.images),
         }
 
     @property

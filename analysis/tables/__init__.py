@@ -17,7 +17,7 @@ from analysis.tables.kept import tables_of
 from analysis.tables.provenance import Provenance, merged, rerun_command, trainings_of
 from analysis.tables.reading import Row
 from analysis.tables.runs import INTERPOLATED, frame, line_numbers, settings_of, swept, typed
-from experiments.asking import Cell, CellsError, Wanted, compose_cells, computing, judging
+from experiments.asking import OUTPUT, Cell, CellsError, Wanted, compose_cells, computing, judging
 from experiments.programs import NAMES
 from experiments.science import wants_judge
 from experiments.sweeps.sweep import is_handle
@@ -147,22 +147,31 @@ def together(parts: Sequence[Tables]) -> Tables:
 
 
 def load_tables(
-    overrides: Sequence[str], root: Path, entry: str, *, partial: bool, cells: Sequence[Cell] | None = None
+    overrides: str | Sequence[str],
+    root: Path = OUTPUT,
+    entry: str | None = None,
+    *,
+    partial: bool = False,
+    cells: Sequence[Cell] | None = None,
 ) -> Tables:
     """Return the tables of one experiment: of the runs that answer its cells, and of their judges.
 
     Args:
-        overrides: Hydra overrides, as given to the experiment, or a handle of its sweep.
+        overrides: Hydra overrides, as given to the experiment, or a handle of its sweep: `last`, its name, or
+            its folder.
         root: The output folder of the experiments.
-        entry: The entry point that computes it.
+        entry: The entry point that should compute it, such as `stylize`; None for any.
         partial: Whether cells may be missing.
         cells: The cells that these overrides compose, if they are known.
 
     Raises:
         CellsError: Runs are missing, ambiguous, or don't belong together.
+        SettingError: There is no such sweep, or a setting does not exist or has no valid value.
         StoreError: A run can't be read.
     """
-    return read_tables(_wanted(overrides, root, entry, cells), partial=partial)
+    overrides = [overrides] if isinstance(overrides, str) else overrides
+    wanted = Wanted.of(overrides, root) if entry is None else _wanted(overrides, root, entry, cells)
+    return read_tables(wanted, partial=partial)
 
 
 def _wanted(overrides: Sequence[str], root: Path, entry: str, cells: Sequence[Cell] | None) -> Wanted:
