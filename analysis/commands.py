@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.figures import FIGURES, draw_figure, source_of
-from swag_repro.errors import SettingError, check_choice
+from swag_repro.errors import check_choice
 from swag_repro.program import Parser, UsageError, check_flags, ended
 from swag_repro.runs.files import is_folder, path_of
 
@@ -70,8 +70,10 @@ def _run(given: Sequence[str]) -> int:
     command = ANALYSIS_COMMANDS[name]
     options, unknown = parser(name).parse_known_intermixed_args(rest)
     check_flags(unknown, flags_of(name), f"swag {name}")
-    if command.takes:
-        _use_settings_of(options.config_dir)
+    if command.takes and options.config_dir is not None:
+        from experiments.asking import UsersSettings  # here: it imports Hydra, which few commands need
+
+        UsersSettings.use(options.config_dir)
     folders = _folders(options.arguments, options.output) if "SWEEP" in command.takes else {}
     if folders:
         options.arguments = [folders.get(item, item) for item in options.arguments]
@@ -99,16 +101,6 @@ def parser(name: str) -> Parser:
 def flags_of(name: str) -> list[str]:
     """Return the flags of a command, as its help names them."""
     return re.findall(r"--[a-z-]+", parser(name).format_help())
-
-
-def _use_settings_of(folder: Path | None) -> None:
-    """Add a user's own settings to those of `conf/`."""
-    if folder is not None:
-        from experiments.asking import UsersSettings
-
-        if not is_folder(folder):
-            raise SettingError("--config-dir", "should be a folder of settings", folder, "Check the path.")
-        UsersSettings.folder = folder.absolute()
 
 
 def _folders(arguments: Sequence[str], output: Path) -> dict[str, str]:

@@ -26,12 +26,13 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.command import check_overrides, entry_asked
 from experiments.complaints import complaint
 from experiments.config import checked
-from experiments.programs import words
+from experiments.programs import find_modules_beside, words
 from experiments.science import scientific, settings_of_judge
 from experiments.settings import CONF
 from experiments.sweeps.composing import Composer, Grid, as_typed, common, grid_of
 from experiments.sweeps.sweep import Sweep, find, is_handle
 from swag_repro.errors import SettingError, UserError
+from swag_repro.runs.files import is_folder
 from swag_repro.runs.identity import content_key, leaves
 
 JUDGE = "measures"
@@ -45,6 +46,20 @@ class UsersSettings(SearchPathPlugin):
     """A folder of the user's settings beside `conf/`, which the experiments get by `--config-dir`."""
 
     folder: ClassVar[Path | None] = None
+
+    @classmethod
+    def use(cls, folder: Path | None) -> None:
+        """Add the folder that a command names, and let Python find the modules beside it; None adds none.
+
+        Raises:
+            SettingError: It is no folder.
+        """
+        if folder is None:
+            return
+        if not is_folder(folder):
+            raise SettingError("--config-dir", "should be a folder of settings", folder, "Check the path.")
+        cls.folder = folder.absolute()
+        find_modules_beside(folder)
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Add the folder to Hydra's search path."""
@@ -139,7 +154,7 @@ class Wanted:
         """
         sweep = sweep_of(arguments, output)
         if sweep is None:
-            entry = entry_asked(arguments)
+            entry = entry_asked(arguments, UsersSettings.folder)
             return cls(tuple(arguments), entry, output, tuple(compose_cells(arguments, entry)))
         overrides = tuple(item for item in sweep.command if not item.startswith("output="))
         return cls(overrides, sweep.entry, sweep.output, tuple(cells_of(sweep)))

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
 from experiments.complaints import complaint
-from experiments.programs import config_dir, hydra_overrides, typed
+from experiments.programs import config_dir, find_modules_beside, hydra_overrides, typed
 from experiments.settings import CONF, choices, entry_of, experiments
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import params_of
@@ -38,23 +38,29 @@ OPTIONAL = ("experiment", "preset", "preset/feedforward")
 """The groups of which a command may delete the choice, as in `~preset`; Hydra takes no null."""
 
 
-def check_overrides(entry: str, overrides: Sequence[str]) -> None:
+def check_overrides(entry: str, overrides: Sequence[str], beside: Path | None = None) -> None:
     """Raise unless Hydra reads the overrides, choices are names, and the entry point fits the experiment.
+
+    Args:
+        entry: The entry point.
+        overrides: The overrides.
+        beside: A folder of the user's settings beside `conf/`.
 
     Raises:
         SettingError: An override fails one of these checks.
     """
     parsed = [_parsed(override) for override in overrides]
+    flags = [] if beside is None else [f"--config-dir={beside}"]
     for override in parsed:
         _check_choice(override)
     for name in (name for override in parsed for name in _experiments(override)):
-        if (other := entry_of(name)) not in (entry, None):
+        if (other := entry_of(name, beside)) not in (entry, None):
             others = [one for one in experiments() if entry_of(one) == entry]
             raise SettingError(
                 "experiment",
                 f"should be one that {entry}.py computes: {', '.join(others)}",
                 name,
-                f"Type: {command(str(other), [f'experiment={name}'])}",
+                f"Type: {command(str(other), [*flags, f'experiment={name}'])}",
             )
 
 
@@ -108,15 +114,19 @@ def _experiments(override: Override) -> Iterator[str]:
     yield from (str(name) for name in named)
 
 
-def entry_asked(overrides: Sequence[str]) -> str:
+def entry_asked(overrides: Sequence[str], beside: Path | None = None) -> str:
     """Return the entry point that computes these overrides, from `entry=` or from their experiment's file.
+
+    Args:
+        overrides: The overrides.
+        beside: A folder of the user's settings beside `conf/`.
 
     Raises:
         SettingError: The overrides name no entry point, or can't be read.
     """
     parsed = [_parsed(override) for override in overrides]
     given = [str(override.value()) for override in parsed if override.key_or_group == "entry"]
-    named = [entry_of(name) for override in parsed for name in _experiments(override)]
+    named = [entry_of(name, beside) for override in parsed for name in _experiments(override)]
     if found := [entry for entry in [*given, *named] if entry is not None]:
         return found[0]
     rule = "should be given, or the entry point of a sweep without one"
@@ -132,7 +142,8 @@ def command(entry: str, overrides: Sequence[str]) -> str:
 class CommandCallback(Callback):
     """A callback that ends the process before the first cell if no cell can be computed.
 
-    Hydra turns exceptions of callbacks into warnings, so only an exit ends the process.
+    It also makes known the modules beside the user's folders of settings. Hydra turns exceptions of
+    callbacks into warnings, so only an exit ends the process.
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
@@ -141,6 +152,12 @@ class CommandCallback(Callback):
             _check_single(config)
         except (UserError, OmegaConfBaseException) as error:
             exit_with(complaint(error))
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Let Python find the user's modules, in each process that computes."""
+        for source in config.hydra.runtime.config_sources:
+            if source.schema == "file":
+                find_modules_beside(Path(source.path))
 
 
 def _check_single(config: DictConfig) -> None:

@@ -25,6 +25,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load, save
 
 from experiments.config import checked
+from experiments.programs import find_modules_beside
 from experiments.science import NOT_SCIENCE
 from experiments.settings import CONF
 from experiments.stored import check_stored, stored
@@ -59,6 +60,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     own = [] if arguments.config_dir is None else [arguments.config_dir]
+    for folder in own:
+        find_modules_beside(folder)
     write_weights(Path(arguments.output), arguments.name, arguments.to, arguments.numbers_only, own)
     return 0
 

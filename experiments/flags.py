@@ -57,7 +57,7 @@ def entry_point(
                 if computes is not None and given.multirun:
                     rule, remedy = "should be left out", "Several processes share it: give it several times."
                     raise SettingError("-m", rule, f"a sweep over {reads}.py", remedy)
-                check_overrides(computes or reads, given.overrides)
+                check_overrides(computes or reads, given.overrides, given.config_dir)
             except UserError as error:
                 exit_with(error)
             sys.argv[1:] = _for_hydra(given)

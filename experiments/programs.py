@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ def config_dir(hydra: DictConfig) -> str | None:
     sources = hydra.runtime.config_sources
     found = next((source.path for source in sources if source.provider == "command-line"), None)
     return None if found is None else str(Path(found).absolute())
+
+
+def find_modules_beside(folder: Path) -> None:
+    """Let Python find the modules beside a folder of the user's settings, behind all other modules."""
+    if (place := str(folder.absolute().parent)) not in sys.path:
+        sys.path.append(place)
 
 
 def typed(entry: str, arguments: Sequence[str]) -> str:

@@ -76,11 +76,17 @@ def experiments_of(entry: str) -> list[str]:
     return [name for name in experiments() if entry_of(name) in (entry, None)]
 
 
-def entry_of(experiment: str) -> str | None:
-    """Return the entry point that an experiment's file names; None if there is no file, or it names none."""
-    path = CONF / "experiment" / f"{experiment}.yaml"
-    found = re.search(r"^entry: *(\w+)", _text(path), re.MULTILINE) if path.is_file() else None
-    return found and found[1]
+def entry_of(experiment: str, beside: Path | None = None) -> str | None:
+    """Return the entry point that an experiment's file names; None if there is no file, or it names none.
+
+    Args:
+        experiment: The experiment.
+        beside: A folder of the user's settings beside `conf/`.
+    """
+    paths = (folder / "experiment" / f"{experiment}.yaml" for folder in (CONF, beside) if folder is not None)
+    texts = (_text(path) for path in paths if path.is_file())
+    found = (re.search(r"^entry: *(\w+)", text, re.MULTILINE) for text in texts)
+    return next((entry[1] for entry in found if entry), None)
 
 
 def about(file: str) -> str:

@@ -38,8 +38,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     parser.add_argument("name", help="a file of conf/network, a classifier of torchvision, or timm/NAME")
     parser.add_argument("--config-dir", type=path_of, help="a folder of groups of your own, beside conf/")
     given = parser.parse_args(arguments)
-    if given.config_dir is not None:
-        UsersSettings.folder = given.config_dir.absolute()
+    UsersSettings.use(given.config_dir)
     node = settings_of(given.name)
     for line in _lines(build(node, Architecture), by_rule=node.taps is None):
         print(line)

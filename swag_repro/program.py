@@ -16,6 +16,9 @@ from typing import Any, NoReturn
 
 from swag_repro.errors import UserError
 
+OWN_MODULES = "A module of your own should lie beside the folder of --config-dir, or on PYTHONPATH."
+"""The remedy where a user's module is not found."""
+
 
 class UsageError(UserError):
     """An error in a command's arguments: what is wrong, and a remedy."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swag_repro.errors import SettingError
+from swag_repro.program import OWN_MODULES
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def source_of(name: str) -> FigureSource:
         return replace(known, module=f"{__name__}.{known.module}")
     if "/" in name or find_spec(name.partition(".")[0]) is None:
         rule = f"should be one of {', '.join(FIGURES)}, or a module with load, make and save"
-        raise SettingError("figure", rule, repr(name), "A module of your own should lie on PYTHONPATH.")
+        raise SettingError("figure", rule, repr(name), OWN_MODULES)
     return FigureSource(name, None)
 
 
@@ -103,6 +104,9 @@ def draw_figure(
     """
     source = source_of(name)
     module = import_module(source.module)  # imported here, so that other commands start quickly
+    if lacking := [verb for verb in ("load", "make", "save") if not hasattr(module, verb)]:
+        rule = "should be a module with load, make and save"
+        raise SettingError("figure", rule, f"{name} without {', '.join(lacking)}", "Define them in it.")
     from experiments.sweeps.sweep import is_handle  # here: completion needs the figures' names only
 
     named = source.experiment is None or any(map(is_handle, overrides))
