@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 NUMBER = r"[−-]?\d+(?:\.\d+)?"
 INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
 SETTINGS = re.compile(
-    r"\b(?:T = peak/2|T = 1|eq\. 2|VGG-16|ResNet-50|Figure 3|relu4_1|Student's 95 %|log₂|\d+ (?:seeds|pairs|images|px|steps))"
+    r"\b(?:T = peak/2|T = 1|eq\. 2|VGG-16|ResNet-50|Figure 3|relu4_1|Student's 95 %|log₂|\d+ (?:seeds|pairs|images|px|steps|networks|families))"
 )
 
 
@@ -51,7 +51,7 @@ def test_findings_have_numbers_and_tables():
 def test_an_interval_is_a_row_of_a_table(interval):
     effects = [table for table in tables().values() if {"mean", "low", "high", "measure"} <= set(table)]
     rows = pd.concat(effects)
-    rows = rows[rows["measure"] == "luminance_wasserstein"]
+    rows = rows[rows["measure"].isin(["luminance_wasserstein", "growth"])]  # the primary ones
     found = rows[["mean", "low", "high"]].apply(lambda row: all(map(rounds_to, row, interval)), axis=1)
     mirrored = (-rows[["mean", "high", "low"]]).apply(lambda row: all(map(rounds_to, row, interval)), axis=1)
     assert (found | mirrored).any()
@@ -60,6 +60,11 @@ def test_an_interval_is_a_row_of_a_table(interval):
 @pytest.mark.parametrize("number", re.findall(NUMBER + "(?: %)?", INTERVAL.sub("", findings())))
 def test_a_number_stands_in_a_table(number):
     written, _, percent = number.partition(" ")
-    columns = [table[name] for table in tables().values() for name in ("mean", "share") if name in table]
+    columns = [
+        table[name]
+        for table in tables().values()
+        for name in ("mean", "share", "correlation")
+        if name in table
+    ]
     values = pd.concat(columns) * (100 if percent else 1)
     assert any(rounds_to(value, written) for value in values)

@@ -163,8 +163,8 @@ def contrasts(known: pd.DataFrame) -> pd.DataFrame:
         known: The rows of `Zoo.table`, with the factors.
 
     Returns:
-        `batchnorm`, `measure`, `these` and `against` (kinds of shortcuts), `difference`, `low`, `high`, `p`,
-        `families` and `families_against`.
+        `batchnorm`, `measure`, `these` and `against` (kinds of shortcuts), `mean` (of the difference), `low`,
+        `high`, `p`, `families` and `families_against`.
     """
     of_network = known[known["made_of"] != UNKNOWN].groupby(
         ["batchnorm", "measure", "family", "made_of", "network.name"]
@@ -185,7 +185,7 @@ def _welch(one: pd.Series[float], other: pd.Series[float]) -> dict[str, float]:
     both = CompareMeans.from_data(one, other)
     low, high = both.tconfint_diff(1 - CONFIDENCE, usevar="unequal")
     p = both.ttest_ind(usevar="unequal")[1]
-    ends = {"difference": one.mean() - other.mean(), "low": low, "high": high, "p": p}
+    ends = {"mean": one.mean() - other.mean(), "low": low, "high": high, "p": p}
     return {**ends, "families": len(one), "families_against": len(other)}
 
 
@@ -279,7 +279,7 @@ def _answers(known: pd.DataFrame, mode: str) -> str:
     of_mode = known[known["batchnorm"] == mode]
     said, differences = "", contrasts(of_mode[of_mode["measure"] == GROWTH])
     if len(differences):
-        mean, low, high = differences[["difference", "low", "high"]].iloc[0]
+        mean, low, high = differences[["mean", "low", "high"]].iloc[0]
         said = f" First panel, families with sums less the others: {mean:.2f} [{low:.2f}, {high:.2f}]."
     of_scale = explained(of_mode)["correlation"].iloc[0]
     return (

@@ -77,7 +77,7 @@ def test_families_are_the_units_of_contrasts() -> None:
     kinds = {"a": "sum", "b": "sum, then ReLU", "c": "none", "d": "concatenation"}
     table = of_networks({"a.1": 2, "a.2": 4, "b": 5, "c": 1, "d": 2}, kinds)
     [first, *others] = zoo.contrasts(table).to_dict("records")
-    assert first["difference"] == pytest.approx((3 + 5) / 2 - (1 + 2) / 2)
+    assert first["mean"] == pytest.approx((3 + 5) / 2 - (1 + 2) / 2)
     assert (first["families"], first["families_against"]) == (2, 2)
     assert not others  # no side has two families of one kind of sums
     # Welch's by hand: variances 2 and 0.5 over two families each
@@ -88,7 +88,7 @@ def test_families_are_the_units_of_contrasts() -> None:
     turned = zoo.contrasts(
         of_networks(dict(zip(table["network.name"], table["value"], strict=True)), swapped)
     )
-    assert turned.loc[0, "difference"] == pytest.approx(-2.5)
+    assert turned.loc[0, "mean"] == pytest.approx(-2.5)
 
 
 def test_growth_that_is_all_scale_is_explained_by_it() -> None:
