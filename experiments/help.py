@@ -118,7 +118,7 @@ def page() -> str:
         "Made from the comments of `conf/` by `make settings`; don't edit. `swag stylize --help KEY` "
         "says the same of one setting.",
         *(part for entry in entries() if entry != "search" for part in _section(entry)),
-        "# Groups",
+        "## Groups",
         *(part for group in groups() for part in _group_section(group)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -136,21 +136,25 @@ def _section(entry: str) -> Iterator[str]:
 
 
 def _group_section(group: str) -> Iterator[str]:
-    yield f"## {group}"
+    yield f"### {group}"
     files = [f"{group}/{choice}" for choice in choices(group)]
     yield _markdown(("choice", "what it is"), [(f"`{Path(file).name}`", about(file)) for file in files])
     settings: dict[str, list[Setting]] = {}
     for one in (one for file in files for one in settings_of(file)):
         settings.setdefault(one.key, []).append(one)
-    rows = [_row(f"{group}.{key}", found) for key, found in settings.items() if any(x.default for x in found)]
+    rows = [
+        _row(f"{group}.{key}", found, settings.get(key.rpartition(".")[0], ()))
+        for key, found in settings.items()
+        if any(one.default for one in found)
+    ]
     if rows and group not in CHOOSING:
         yield _markdown(("setting", "type", "values", "meaning"), rows)
 
 
-def _row(key: str, found: Sequence[Setting]) -> tuple[str, ...]:
+def _row(key: str, found: Sequence[Setting], above: Sequence[Setting]) -> tuple[str, ...]:
     values = list(dict.fromkeys(one.default for one in found if one.default))
     listed = ", ".join(map(_code, values)) if len(values) <= MOST_LISTED else ""
-    comment = next((one.comment for one in found if one.comment), "")
+    comment = next((one.comment for one in (*found, *above) if one.comment), "")
     return f"`{key}`", _kind(found[0], key), listed, comment
 
 
