@@ -35,13 +35,12 @@ LEFT = {
     r"^wandb\b|^swag (sync|rebuild|dashboard)|tracking=online": "asks a W&B server; tests/experiments/test_wandb.py has one",
     r"hydra/launcher=": "starts processes; tests/experiments/test_launchers.py and tests/clusters do",
     r"^swag study serve": "serves until Ctrl-C; tests/analysis/test_study.py does",
-    r"--watch": "goes on until Ctrl-C",
     r"weights=imagenet|timm/|preset/feedforward": "downloads weights",
     r"^swag train ": "trains on data that is downloaded, or the reader's",
     r"weights=run|^swag transfer run=": "wants a training of the reader's",
     r"^python -m (tests|experiments\.measure_pictures)|^swag (calibrate|study analyse)|^python experiments/export": "takes long, or people's answers",
     r"weights=file": "wants weights of the reader's",
-    r"experiment=mechanism\b": "hours, as a whole",
+    r"^swag claims$|--output copy": "reads runs that were computed elsewhere; tests/analysis/test_claims.py",
 }
 """Pattern of commands that are parsed but not executed → why."""
 
@@ -50,7 +49,7 @@ SMALL = {
     "units": ["images.size=32", "images.source.limit=1"],
     "stylize": ["images.size=32", "images.source.limit=1", "steps=1", "evaluations=null", "scales=[1.0]"],
     "transfer": ["images.size=32", "images.source.limit=1"],
-    "train-feedforward": ["images.size=32", "images.source.limit=1", "recipe.steps=2", "recipe.batch_size=2", "crop.short=40", "crop.size=32"],
+    "train-feedforward": ["images.size=32", "images.source.limit=1", "recipe.steps=2", "recipe.batch_size=1", "crop.short=40", "crop.size=32"],
 }  # fmt: skip
 SMALL["judge"] = SMALL["stylize"]
 SMALL["search"] = [*SMALL["stylize"], "search.trials=2"]
@@ -110,7 +109,9 @@ def small(words: Sequence[str]) -> list[str]:
 
 def _smaller(name: str, given: Sequence[str]) -> list[str]:
     ours = [*SMALL[name], "tracking=disabled", "compute.threads=1"]
-    if any(word.startswith(("content=", "style=")) for word in given):
+    if name != "train-feedforward" and any(
+        word.startswith(("content=", "style=", "experiment=")) for word in given
+    ):
         ours.remove("images.source.limit=1")  # they may name any picture that ships
     ours += [f"{key}={values.split(',')[0]}" for key, values in _swept(given).items()]
     keys = {override.partition("=")[0] for override in ours if not override.startswith("network")}
