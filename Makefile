@@ -1,8 +1,11 @@
 # PYTHON=python3.12 make ... chooses an interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
+EXTRAS := launchers measures dashboard zoo search
+SUPPORTED := 'import sys; have = sys.version_info[:2]; (3, 11) <= have <= (3, 14) or sys.exit("error: `PYTHON` should be Python \
+	3.11 to 3.14, for which the locked packages have wheels; found %d.%d. Name another: PYTHON=python3.12 make ..." % have)'
 
-.PHONY: help reproduce claims test test-slow ray faults lint format settings report docs clean
+.PHONY: help reproduce claims test test-slow lowest ray faults lint format settings report docs clean
 
 help:  # what there is (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*# *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +39,9 @@ test: .venv/ready  # the fast tests, in minutes
 test-slow: .venv/ready  # every experiment, network and launcher; processes that are killed; faults; clusters, if they are there
 	$(BIN)/pytest -n auto --dist worksteal -m slow
 
+lowest: .venv-lowest/ready  # the fast tests with the lowest versions that pyproject.toml allows, in an environment of their own
+	.venv-lowest/bin/pytest -n auto --dist worksteal -m "not slow"
+
 ray: .venv-ray/ready  # an environment for hydra/launcher=ray, which wants an older library than SLURM's launcher does
 
 faults: .venv/ready  # over a hundred kills, full disks and damaged files; some minutes
@@ -60,7 +66,7 @@ docs: .venv/ready  # the documentation as a site, .site/index.html, which opens 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .mkdocs.yml
 
 clean:  # remove environments and caches; outputs/ and results/ stay
-	rm -rf .venv .venv-ray .site .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-ray .venv-lowest .site .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	@echo "outputs/ and results/ are kept: they are yours."
 
@@ -72,7 +78,15 @@ clean:  # remove environments and caches; outputs/ and results/ stay
 		> $$(.venv-ray/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/swag-repro.pth
 	touch $@
 
+.venv-lowest/ready: pyproject.toml .venv/ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python $(BIN)/python $(addprefix --extra ,$(EXTRAS)) pyproject.toml -o .venv-lowest/versions
+	@# Tools for tests are as new as they are.
+	$(BIN)/uv pip install --quiet --python .venv-lowest --constraints .venv-lowest/versions -r .venv-lowest/versions -e '.[dev]'
+	touch $@
+
 .venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c $(SUPPORTED)
 	$(PYTHON) -m venv .venv
 	@echo "Installing (torch with its libraries takes some minutes and some 5 GB) ..."
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock

@@ -31,7 +31,7 @@ LEFT = {
     r"<|\.\.\.|…|[A-Z]{4}": "a pattern, to be filled in",
     r"^(git|cd|source|pip|pre-commit|eval)\b": "for a shell of one's own",
     r"^make\b": "installs, or is what CI runs",
-    r"^uv\b": "asks a package index",
+    r"^(uv|docker)\b": "asks a package index, or a registry of images",
     r"^wandb\b|^swag (sync|rebuild|dashboard)|tracking=online": "asks a W&B server; tests/experiments/test_wandb.py has one",
     r"hydra/launcher=": "starts processes; tests/experiments/test_launchers.py and tests/clusters do",
     r"^swag study serve": "serves until Ctrl-C; tests/analysis/test_study.py does",
