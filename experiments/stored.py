@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 
 from experiments.settings import CONF
-from swag_repro.errors import UserError, WeightsError
+from swag_repro.errors import UserError, WeightsError, remedy_for
 from swag_repro.runs.files import MALFORMED, parse_yaml
 
 OF_LAUNCHING = "hydra"
@@ -68,7 +68,7 @@ def stored(source: Path) -> Iterator[None]:
         raise
     except Exception as error:
         found = f"{type(error).__name__} on reading {source} ({' '.join(str(error).split())[:MOST]})"
-        remedy = "Copy it again from where it was made, or train it anew."
+        remedy = remedy_for(source, "Copy it again from where it was made, or train it anew.")
         raise WeightsError("run", "should have its files as they were written", found, remedy) from error
 
 

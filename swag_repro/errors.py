@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -51,6 +52,12 @@ class DataError(UserError):
 
 class TrainingError(UserError, ArithmeticError):
     """An error in a training: it diverged, or doesn't fit into memory."""
+
+
+def remedy_for(path: Path, otherwise: str) -> str:
+    """Return the remedy for a file that is missing or damaged; one of this package can be installed again."""
+    ships = path.is_relative_to(Path(__file__).parent)
+    return "It ships with swag-repro: install that again." if ships else otherwise
 
 
 def check_choice(setting: str, value: object, choices: Iterable[str]) -> None:

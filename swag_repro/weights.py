@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_weight
 
-from swag_repro.errors import WeightsError, check_choice, check_seed
+from swag_repro.errors import WeightsError, check_choice, check_seed, remedy_for
 from swag_repro.networks import Architecture
 from swag_repro.networks.architecture import TIMM
 from swag_repro.runs.files import MALFORMED, digest_of
@@ -210,8 +210,9 @@ class FileWeights:
         Raises:
             WeightsError: no such file, or another sha256.
         """
-        remedy = "Check weights.path and weights.sha256."
-        found = _check_sha256(Path(self.path).expanduser(), self.sha256 or "", "weights.path", remedy)
+        path = Path(self.path).expanduser()
+        remedy = remedy_for(path, "Check weights.path and weights.sha256.")
+        found = _check_sha256(path, self.sha256 or "", "weights.path", remedy)
         return found if self.part is None else f"{found} {self.part}"
 
 

@@ -40,18 +40,23 @@ def wheel(tmp_path_factory):
     return build(ROOT, tmp_path_factory.mktemp("wheel"), "wheel")
 
 
-@pytest.fixture(scope="module")
-def program(wheel, tmp_path_factory):
-    """`swag` of an environment that has the wheel, and for all else the packages of this one."""
-    folder = tmp_path_factory.mktemp("environment")
+def installed(wheel: Path, folder: Path, others: list[str]) -> Path:
+    """`swag` of a new environment that has the wheel, and for all else the packages of these folders."""
     venv.create(folder, with_pip=True)
     install = ["pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
     subprocess.run([folder / "bin" / "python", "-m", *install], check=True, env=alone())
     [packages] = folder.glob("lib/python*/site-packages")
     # Paths in such a file are not asked for files of its kind: the editable install of this checkout isn't found.
-    others = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "others.pth").write_text("\n".join(others))
     return folder / "bin" / "swag"
+
+
+OTHERS = [path for path in sys.path if path.endswith("site-packages")]
+
+
+@pytest.fixture(scope="module")
+def program(wheel, tmp_path_factory):
+    return installed(wheel, tmp_path_factory.mktemp("environment"), OTHERS)
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +142,43 @@ def test_python_gets_the_function_or_hears_why_not(program, folder):
     )
     assert "`conf` should be the package in" in said.stderr
     assert "found /mine/conf." in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("pretrained/resnet50_half.safetensors", ["stylize", "content=a.png", "style=b.png"]),
+        ("pretrained/vgg16.safetensors", PICTURE),
+        ("trained/small_residual-0.safetensors", PICTURE),
+        ("images/paintings/starry_night.jpg", ["measure", *SMALL]),
+        ("feedforward/shipped/weights.safetensors", ["transfer", "content=a.png", "style=b.png"]),
+    ],
+)
+def test_a_file_that_should_ship_is_told_before_anything_is_computed(program, folder, missing, command):
+    [package] = program.parents[1].glob("lib/python*/site-packages/swag_repro")
+    (package / missing).rename(package / "away")
+    said = run(folder, program, *command, "output=none", status=1)
+    (package / "away").rename(package / missing)
+    [error] = [line for line in said.splitlines() if line]
+    assert str(package / missing) in error
+    assert error.endswith("It ships with swag-repro: install that again.")
+    assert not (folder / "none/runs").exists()
+
+
+def test_a_command_without_its_extra_says_which(wheel, folder, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    extras = ("timm", "optuna", "wandb_workspaces", "hydra_plugins", "swag_repro", "torchmetrics")
+    for path in (path for others in OTHERS for path in Path(others).iterdir()):
+        if not path.name.startswith(extras) and path.suffix != ".pth":
+            (bare / path.name).symlink_to(path)
+    swag = installed(wheel, tmp_path / "environment", [str(bare)])
+    for extra, command in {
+        "zoo": ["measure", "network=timm/resnet18"],
+        "search": ["search", "content=a.png", "style=b.png"],
+        "dashboard": ["dashboard"],
+        "launchers": ["measure", "-m", "weights.seed=0,1", "hydra/launcher=joblib"],
+        "ray": ["measure", "-m", "weights.seed=0,1", "hydra/launcher=ray"],
+    }.items():
+        [error] = [line for line in run(folder, swag, *command, status=1).splitlines() if line]
+        assert f"pip install 'swag-repro[{extra}]'" in error

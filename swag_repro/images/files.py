@@ -14,7 +14,7 @@ from typing import IO, Literal, Self
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from swag_repro.errors import ImageError, UserError
+from swag_repro.errors import ImageError, UserError, remedy_for
 from swag_repro.runs.files import digest_of
 
 Role = Literal["content", "style", "mask"]
@@ -163,7 +163,9 @@ def open_image(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -
         rule = f"should be an image ({', '.join(READ_FORMATS)})"
         raise ImageError(name, rule, "something else", "Convert or remove it.") from error
     except Exception as error:  # a decoder can raise any error for a corrupt file
-        raise ImageError(name, "should be a readable image", error, "Repair or remove it.") from error
+        raise ImageError(
+            name, "should be a readable image", error, remedy_for(Path(name), "Repair or remove it.")
+        ) from error
 
 
 def _check_size(name: str, size: tuple[int, int], least: int) -> None:
