@@ -21,7 +21,7 @@ from PIL import Image
 
 from analysis import points
 from analysis.commands import main
-from analysis.drawing import lines, style
+from analysis.drawing import lines
 from analysis.drawing.lines import ASIDE
 from analysis.explaining import explain
 from analysis.figures import FIGURES, fig3
@@ -95,6 +95,9 @@ def test_a_sweep_is_drawn_by_its_handle(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
+    monkeypatch.setattr(
+        fig3, "make", lambda data: {"": fig3._draw(data, fig3.Page(fig3.DEFINITIONS))}
+    )  # one of its pages
     axes = tuple(
         tuple(f"{key}={one}" for one in values.split(",")) for key, values in map(parted, EXPERIMENT)
     )
@@ -328,7 +331,7 @@ class TestFigure:
 
     def test_long_names_of_layers_take_two_lines(self, loaded: points.Points) -> None:
         table = loaded.table.replace({"layer": {"relu1_1": "Conv2d_2b_3x3"}})
-        drawn = fig3.make(replace(loaded, table=table))[""]
+        drawn = fig3._draw(replace(loaded, table=table), fig3.Page(fig3.FIG3))
         assert drawn.axes[2].get_xticklabels()[0].get_text() == "1\nconv1\nConv2d_\n2b_3x3"
 
     def test_lines_that_coincide_are_seen(self, drawn: dict[str, Figure]) -> None:
@@ -385,7 +388,7 @@ class TestFigure:
         [line, *_] = table["line"].unique()
         seeds = loaded.by_seed[loaded.by_seed["line"] == line]
         shown = pd.concat([seeds.assign(line=number) for number in range(14)])
-        page = fig3.make(replace(loaded, table=pd.concat(many), by_seed=shown))[""]
+        page = fig3._draw(replace(loaded, table=pd.concat(many), by_seed=shown), fig3.Page(fig3.FIG3))
         assert_legible(page)
         styles = {
             (line.get_color(), line.get_marker(), line.get_markerfacecolor() == "none", line.is_dashed())
@@ -437,14 +440,15 @@ class TestCommand:
     def test_partial_figure_is_marked(
         self, outputs: Outputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(style, "DPI", 50)  # quicker
         shutil.rmtree(outputs.paths[0])
-        partial = points.load_points(list(EXPERIMENT), outputs.root, partial=True)
-        for drawn in fig3.make(partial).values():
+        saved: list[Figure] = []
+        monkeypatch.setattr(Figure, "savefig", lambda drawn, *_, **__: saved.append(drawn))
+        assert figure(outputs, tmp_path / "out", "--allow-partial") == 0
+        assert len(saved) == 3 * 2  # pages, formats
+        for drawn in saved:
             [mark] = [text for text in drawn.texts if "PARTIAL" in text.get_text()]
             assert mark.get_text() == "PARTIAL: 1 of 8 cells missing"
             assert mark.get_window_extent().width > drawn.bbox.width / 2
-        assert figure(outputs, tmp_path / "out", "--allow-partial") == 0
         assert (tmp_path / "out/fig3/fig3.png").exists()
 
     def test_nothing_to_draw(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -465,19 +469,6 @@ class TestCommand:
     def test_every_figure_has_its_experiment(self) -> None:
         for source in FIGURES.values():
             assert (CONF / "experiment" / f"{source.experiment}.yaml").is_file()
-
-    @pytest.mark.slow
-    def test_needs_no_torch_and_no_screen(self, computed: Outputs, tmp_path: Path) -> None:
-        arguments = ["figure", "fig3", *SWEEP, "--output", str(computed.root), "--results", str(tmp_path)]
-        script = (
-            f"import sys; from analysis.commands import main; status = main({arguments})\n"
-            "sys.exit(status or 2 * ('torch' in sys.modules))"
-        )
-        environment = {**os.environ, "MPLBACKEND": "TkAgg", "DISPLAY": ""}
-        done = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, check=False
-        )
-        assert done.returncode == 0, done.stderr.decode()
 
     def test_help_imports_nothing_heavy(self) -> None:
         script = (

@@ -163,9 +163,8 @@ class Sweep:
             (folder / self.rng.choice(FILES)).write_bytes(b"PAR1")
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_again_is_as_from_nothing(tmp_path: Path, number: int) -> None:
-    sweep, happened = Sweep(tmp_path / "outputs", number), []
+def test_again_is_as_from_nothing(tmp_path: Path) -> None:
+    sweep, happened = Sweep(tmp_path / "outputs", number=0), []
     for _ in range(14):
         happened.append(sweep.happen())
         assert tables(sweep.root, tmp_path / "again") == from_nothing(sweep.root, tmp_path / "anew"), happened

@@ -14,6 +14,7 @@ from PIL import Image
 
 from analysis import labels, mechanism
 from analysis.commands import main
+from analysis.drawing import style
 from analysis.figures import FIGURES, curve, dial, shortcut_dial_style
 from analysis.tables import CellsError
 from tests.analysis.drawn import assert_legible, box, by_label, caption, legend, words
@@ -149,7 +150,10 @@ class TestStatistics:
         with pytest.raises(CellsError, match="should have network.shortcut; found vgg19"):
             dial.load(overrides, root, partial=False, setting="network.shortcut")
 
-    def test_command(self, statistics: Path, tmp_path: Path, turned: dial.Dial) -> None:
+    def test_command(
+        self, statistics: Path, tmp_path: Path, turned: dial.Dial, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(style, "DPI", 50)  # quicker
         drawing = ["figure", "shortcut_dial", SWEPT, "--output", str(statistics), "--results", str(tmp_path)]
         folder = tmp_path / "shortcut_dial"
         assert main(drawing) == 0

@@ -6,8 +6,6 @@ import functools
 import itertools
 import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -319,16 +317,6 @@ class TestCommand:
     def test_wrong_pairs(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["figure", *arguments]) == 2
         assert "--pairs" in capsys.readouterr().err
-
-    @pytest.mark.slow
-    def test_needs_no_torch(self, computed: Outputs, tmp_path: Path) -> None:
-        arguments = ["figure", "fig1", *SWEEP, "--output", str(computed.root), "--results", str(tmp_path)]
-        script = (
-            f"import sys; from analysis.commands import main; status = main({arguments})\n"
-            "sys.exit(status or 2 * ('torch' in sys.modules))"
-        )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
 
 
 class TestCurve:

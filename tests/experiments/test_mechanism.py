@@ -22,7 +22,7 @@ ARMS = (
     "softmax_even",
 )
 TINY = (
-    "preset=equation", "network=resnet18", "weights=random", "measures=none", "images.size=32", "images.source.limit=2", "images.resize=squash",
+    "preset=equation", "network=small_residual", "weights=random", "measures=none", "images.size=32", "images.source.limit=2", "images.resize=squash",
     "compute.batch_size=2", "steps=2", "compute.threads=1", "shares=gradient",
 )  # fmt: skip
 
@@ -64,7 +64,13 @@ def test_each_arm_has_the_shares_that_it_is_named_for(cells):
 def test_the_largest_entries_hold_what_the_equation_says(run, tmp_path):
     """Before and after, by a product of matrices that no code of ours has touched; pictures stay as they are."""
     status, printed = run(
-        "-m", *TINY, "shares=loss,entries", "execution.fold_batchnorm=false", "start=style", "steps=1"
+        "-m",
+        *TINY,
+        "network=resnet18",
+        "shares=loss,entries",
+        "execution.fold_batchnorm=false",
+        "start=style",
+        "steps=1",
     )
     assert status == 0, printed
     plain, with_shares = sorted(all_runs(tmp_path / "out"), key=lambda record: record.config["shares"])[::-1]
@@ -149,15 +155,16 @@ SHARES_OF_CONV1 = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("arm", "share"), SHARES_OF_CONV1.items())
-def test_the_first_layer_has_the_share_that_the_arm_names(run, tmp_path, arm, share):
-    status, printed = run(*TINY, f"arm={arm}")
+def test_the_first_layer_has_the_share_that_the_arm_names(run, tmp_path):
+    status, printed = run("-m", *TINY, f"arm={','.join(SHARES_OF_CONV1)}")
     assert status == 0, printed
-    [record] = all_runs(tmp_path / "out")
-    rows = record.rows().to_pandas().query("statistic == 'style_share' and definition == 'loss'")
-    shares = rows.set_index("layer")["value"].groupby("layer").first()
-    assert shares.get("conv1", 0) == pytest.approx(share, abs=1e-4)
-    assert shares.sum() == pytest.approx(1, abs=1e-4)
+    found = {record.config["arm"]["name"]: record for record in all_runs(tmp_path / "out")}
+    assert set(found) == set(SHARES_OF_CONV1)
+    for arm, share in SHARES_OF_CONV1.items():
+        rows = found[arm].rows().to_pandas().query("statistic == 'style_share' and definition == 'loss'")
+        shares = rows.set_index("layer")["value"].groupby("layer").first()
+        assert shares.get("conv1", 0) == pytest.approx(share, abs=1e-4), arm
+        assert shares.sum() == pytest.approx(1, abs=1e-4), arm
 
 
 def test_replicates_differ_by_what_rounding_does(run, tmp_path):
