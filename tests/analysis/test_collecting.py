@@ -303,7 +303,7 @@ class TestKept:
         began = time.monotonic()
         assert collecting(root, tmp_path / "out").wait() == 0
         seconds = time.monotonic() - began
-        for _ in range(12):
+        for _ in range(5):
             if rng.random() < 0.5:
                 shutil.rmtree(root / COLLECTED, ignore_errors=True)
             process = collecting(root, tmp_path / "out")

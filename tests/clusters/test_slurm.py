@@ -96,19 +96,13 @@ def test_the_step_of_a_job_has_the_cpus_that_were_asked_for(cpus, slurm_cluster,
     assert (tmp_path / "log").read_text().split()[0] == str(cpus)
 
 
-@pytest.mark.parametrize("fault", ["requeue", "preempt"])
-def test_a_sweep_whose_jobs_waited_again_is_whole(
-    fault, slurm_cluster, slurm_engine, long_undisturbed, tmp_path
-):
+def test_a_sweep_whose_jobs_waited_again_is_whole(slurm_cluster, slurm_engine, long_undisturbed, tmp_path):
     wait_until(slurm_cluster.idle, "no job of another test is left, which would wait again instead")
     before = len(slurm_cluster.jobs())
     process = slurm_engine.start(tmp_path, *LONG, "tracking=disabled")
     # Until then submitit bypasses SIGTERM: a job that is told to end goes on, and may end before the kill.
     wait_until(lambda: any(tmp_path.glob("out/sweeps/*/cells/*.json")), "a worker begins")
-    if fault == "requeue":
-        slurm_cluster.requeue(slurm_cluster.running()[0])
-    else:
-        slurm_cluster.preempt(seconds=1)
+    slurm_cluster.preempt(seconds=1)
     wait_until(lambda: any(job.restarts for job in slurm_cluster.jobs()[before:]), "a job waits again")
     printed = process.communicate()[0]
     assert process.returncode == 0, printed

@@ -267,6 +267,19 @@ FIXED = {"maxvit_t"}
 """Classifiers of torchvision that take pictures of one size only."""
 
 
+def smaller(names):
+    """Yield the smallest of each family, and all of up to 40 million parameters; the others have the same parts."""
+    sizes = {
+        name: next(iter(torchvision.models.get_model_weights(name))).meta["num_params"] for name in names
+    }
+    families = set()
+    for name in sorted(names, key=sizes.__getitem__):
+        family = name.split("_")[0].rstrip("0123456789"), name.endswith("_bn")
+        if sizes[name] <= 4e7 or family not in families:
+            yield name
+        families.add(family)
+
+
 def test_few_classifiers_of_torchvision_are_refused():
     assert len(CLASSIFIERS) >= 80
     assert len(set(CLASSIFIERS) - FIXED) >= 75
@@ -274,7 +287,7 @@ def test_few_classifiers_of_torchvision_are_refused():
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", smaller(CLASSIFIERS))
 def test_every_classifier_of_torchvision_is_measured_or_refused_with_a_reason(name, run, tmp_path):
     status, printed = run(f"network={name}", "images.size=96", "images.source.limit=1", "compute.threads=1")
     if name in FIXED:

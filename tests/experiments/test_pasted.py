@@ -1,11 +1,22 @@
 """Every command that the programs print as a next step, pasted into a shell."""
 
 import os
+import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from experiments.asking import UsersSettings
+from experiments.sweeps.sweep import Sweep
+from swag_repro.__main__ import main
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*found in sys.modules:RuntimeWarning"
+)  # a program, run twice
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "tests" / "conf"
@@ -47,6 +58,24 @@ def shell(folder, command):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.fixture
+def typed(tmp_path, monkeypatch, capfd):
+    """Run a line as a shell would, in this process: `typed(line) -> exit status, output, errors`."""
+
+    def run(line):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("WANDB_MODE", "disabled")
+        monkeypatch.setattr(sys, "argv", shlex.split(line))
+        monkeypatch.setattr(Sweep, "launched", None)
+        monkeypatch.setattr(UsersSettings, "folder", None)
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return exit_.value.code or 0, *capfd.readouterr()
+
+    return run
+
+
 def printed(said):
     """The commands that a program proposes, each on a line of its own."""
     return [line.strip() for line in said.splitlines() if line.startswith("  swag ")]
@@ -54,16 +83,18 @@ def printed(said):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SWEEPS)
-def test_what_a_sweep_prints_works(tmp_path, kind):
+def test_what_a_sweep_prints_works(tmp_path, typed, kind):
+    """In a real shell once, where quotes and a folder's blanks matter most."""
+    run = partial(shell, tmp_path) if kind == "pictures and a name" else typed
     program, flag, *rest = SWEEPS[kind]
     words = " ".join(f"'{word}'" for word in (flag, *rest))
-    status, _, said = shell(tmp_path, f"swag {program} -m {words}")
+    status, _, said = run(f"swag {program} -m {words}")
     assert status == 0, said
     commands = printed(said)
     shown = ["runs", "plot", *(["sheet"] if program == "stylize" else [])]
     assert [command.split()[1] for command in commands] == shown
     for command in commands:
-        status, lines, error = shell(tmp_path, command)
+        status, lines, error = run(command)
         assert status == 0, error
         assert "Traceback" not in error
         if " runs " in command:
@@ -82,26 +113,26 @@ def test_what_a_sweep_prints_works(tmp_path, kind):
         f"swag judge 'hydra.searchpath=[file://{CONF}]' experiment=fig1 network=tiny weights=random",
     ],
 )
-def test_the_remedy_of_a_mistake_works(tmp_path, mistaken):
-    status, _, said = shell(tmp_path, mistaken)
+def test_the_remedy_of_a_mistake_works(typed, mistaken):
+    status, _, said = typed(mistaken)
     assert status == 1
     command = said.strip().rpartition("Type: ")[2]
     assert command.startswith("swag judge" if "judge" in mistaken else "swag measure")
-    status, _, said = shell(tmp_path, f"{command} --dry-run")
+    status, _, said = typed(f"{command} --dry-run")
     missing = said.count("`stylization` should be a finished run")  # no picture is there to be judged
     assert (status, missing) == ((1, 3) if "judge" in mistaken else (0, 0)), said
     assert "Nothing was computed." in said
 
 
 @pytest.mark.slow
-def test_what_an_incomplete_sweep_prints_goes_on(tmp_path):
-    arguments = f"--config-dir={CONF} {' '.join(TINY)} 'images.size=16,32' network=densenet121"
-    status, _, said = shell(tmp_path, f"swag measure -m {arguments}")
+def test_what_an_incomplete_sweep_prints_goes_on(typed):
+    arguments = f"--config-dir={CONF} {' '.join(TINY)} network.builder.channels=0,4"
+    status, _, said = typed(f"swag measure -m {arguments}")
     assert status == 1
     [command] = printed(said)
-    status, _, said = shell(tmp_path, command)
+    status, _, said = typed(command)
     assert status == 1
     assert "1 failed, 1 skipped." in said
-    status, lines, _ = shell(tmp_path, "swag status last")
+    status, lines, _ = typed("swag status last")
     assert status == 0
     assert lines.strip().splitlines()[-1].removeprefix("computed by  ") == command

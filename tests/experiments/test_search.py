@@ -243,7 +243,7 @@ LONG = ["steps=500", "evaluations=null", "optimizer=adam"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_trial_that_was_cut_short_is_taken_up_again(tmp_path, search, number):
+def test_a_trial_that_was_cut_short_is_taken_up_again(tmp_path, search, run, number):
     searching = search(*LONG, "search.trials=2")
     searching.until(lambda: list((tmp_path / "out" / "runs").glob("*/status.json")))
     searching.process.send_signal(number)
@@ -252,7 +252,7 @@ def test_a_trial_that_was_cut_short_is_taken_up_again(tmp_path, search, number):
     assert "Traceback" not in printed
     [begun] = study_of(tmp_path).trials
     assert begun.state == TrialState.RUNNING
-    status, printed = search(*LONG, "search.trials=2").wait()
+    status, printed = run(*TINY, *LONG, "search.trials=2")
     assert status == 0, printed
     assert "2 of 2 trials done; 0 of them failed." in printed
     [again, other] = completed(study_of(tmp_path))
