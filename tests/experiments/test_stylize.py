@@ -366,7 +366,7 @@ def test_adam(run, tmp_path, photos):
 
 
 def test_batches_change_rounding_only(run, tmp_path):
-    arguments = [*SMALL, "images.resize=squash"]
+    arguments = [*SMALL, "network=small_residual", "images.resize=squash"]
     run(*arguments, "compute.batch_size=1")
     alone = pairs(only(tmp_path))
     _, printed = run(*arguments, "compute.batch_size=2")
@@ -422,7 +422,7 @@ def test_tiles_take_less_memory_where_a_picture_is_larger(monkeypatch):
 
 
 def test_a_picture_in_tiles_is_that_of_the_whole(run, tmp_path):
-    settings = [*TINY, "images.size=96", "smoothing=softmax"]
+    settings = [*TINY, "images.size=64", "images.source.limit=1", "smoothing=softmax", "steps=3"]
     for folder, more in (("whole", []), ("tiled", ["tile=32"])):
         status, printed = run(*settings, *more, f"output={tmp_path / folder}")
         assert status == 0, printed
@@ -600,8 +600,8 @@ FEW_SAMPLES = {
 @pytest.mark.parametrize("objective", [p.stem for p in sorted((ROOT / "conf" / "objective").glob("*.yaml"))])
 def test_every_objective_lowers_its_loss(objective, run, tmp_path):
     status, printed = run(
-        *SMALL, f"objective={objective}", "smoothing=softmax", "steps=8", "images.source.limit=1",
-        "scales=[1.0]", *FEW_SAMPLES.get(objective, []),
+        *SMALL, "network=small_residual", f"objective={objective}", "smoothing=softmax", "steps=6",
+        "images.source.limit=1", "scales=[1.0]", *FEW_SAMPLES.get(objective, []),
     )  # fmt: skip
     assert status == 0, printed
     [pair] = pairs(only(tmp_path))
@@ -674,7 +674,7 @@ def test_pictures_that_are_moved_at_each_look(run, tmp_path):
 
 def test_any_loss_can_be_fused_with_any(run, tmp_path):
     status, printed = run(
-        *SMALL, "objective=bn_poly", "+loss@objective.style.losses.strotss=strotss", "optimizer=rmsprop",
+        *TINY, "objective=bn_poly", "+loss@objective.style.losses.strotss=strotss", "optimizer=rmsprop",
         "objective.style.weights=[0.2,0.3,0.5]", "images.source.limit=1", "objective.style.losses.strotss.samples=200",
         "objective.style.losses.strotss.style_samples=200",
     )  # fmt: skip
