@@ -78,7 +78,7 @@ HEAVY = {
     "duckdb", "matplotlib", "optuna", "pandas", "scipy", "seaborn", "skimage", "statsmodels", "submitit",
     "torch", "torchvision", "wandb",
 }  # fmt: skip
-LATER = {"optuna", "scipy", "seaborn", "wandb"}
+LATER = {"optuna", "scipy", "seaborn", "skimage", "wandb"}
 
 
 def test_entry_points_load_what_they_need_when_they_need_it():
@@ -96,6 +96,8 @@ for modules, heavy in (({commands}, {HEAVY}), ({computing}, {LATER})):
     for module in modules:
         importlib.import_module(module)
     print(sorted(heavy & sys.modules.keys()))
+sys.modules["swag_repro.images"].bundled()
+print(sorted({LATER} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("[]\n[]\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("[]\n[]\n[]\n", 0), done.stderr

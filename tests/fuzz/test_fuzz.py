@@ -4,7 +4,7 @@ import pytest
 
 from tests.fuzz.harness import BASES, KINDS, Case, Session
 
-COUNT, SEED = 200, 1
+COUNT, SEED = 120, 1
 
 
 @pytest.fixture(scope="module")

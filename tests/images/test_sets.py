@@ -2,8 +2,6 @@
 
 import hashlib
 import shutil
-import subprocess
-import sys
 
 import pytest
 from hydra.utils import instantiate
@@ -202,13 +200,6 @@ def test_configured_sources(make, choice):
     config.images.source.limit = 1
     assert config.images.name == choice
     assert all(isinstance(picture, Picture) for picture in instantiate(config.images.source))
-
-
-def test_import_is_light():
-    """scikit-image and scipy are slow to import, and no picture needs them."""
-    code = "import sys, swag_repro.images as i; i.bundled(); print({'skimage', 'scipy'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
 
 
 def test_a_whole_disk_is_no_set_of_images(make, monkeypatch):

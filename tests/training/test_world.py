@@ -28,7 +28,7 @@ with handled(interrupt):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_process_that_waits_for_others_says_so_and_ends_by_a_signal(number):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
