@@ -80,6 +80,8 @@ def test_a_process_in_ascii_has_no_traceback(environment, arguments, status, tmp
         check=False,
     )
     assert done.returncode == status, done.stderr
+    assert not list(tmp_path.iterdir())
+    assert ("--dry-run" in arguments) == (b"4 cells for 1 workers. Nothing was computed." in done.stderr)
     assert b"Traceback" not in done.stderr
     assert done.stdout.isascii()
     assert done.stderr.isascii()

@@ -51,10 +51,6 @@ def test_commands_run_as_their_entry_points_do(tmp_path):
         "error: `sweep` should be `last`, the folder of a sweep, or its name; found 'last'."
         " outputs has none. Other folders: --output FOLDER.\n",
     )
-    status, _, printed = swag("measure", "-m", "experiment=smoke", "--dry-run", folder=tmp_path)
-    assert status == 0
-    assert "4 cells for 1 workers. Nothing was computed." in printed
-    assert not list(tmp_path.glob("outputs/runs"))
 
 
 def test_a_command_may_be_one_of_a_modules(tmp_path):

@@ -25,9 +25,9 @@ from tests.faults.processes import Child, collect, command, start
 from tests.tables import measured
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-CELL = ["network=resnet18", "compute.threads=1", "tracking=disabled"]
+CELL = ["network=small_residual", "weights=random", "compute.threads=1", "tracking=disabled"]
 STYLIZE = [
-    *CELL, "preset=equation", "weights=random", "images.size=32", "measures=none", "keep.checkpoint_seconds=0",
+    *CELL, "preset=equation", "images.size=32", "measures=none", "keep.checkpoint_seconds=0",
 ]  # fmt: skip
 TINY = "64k"  # the smallest disk; the largest leaves room for everything
 DISKS = (TINY, "100k", "140k", "200k", "300k", "420k", "600k", "900k")
