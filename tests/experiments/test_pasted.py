@@ -84,8 +84,8 @@ def printed(said):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SWEEPS)
 def test_what_a_sweep_prints_works(tmp_path, typed, kind):
-    """In a real shell once, where quotes and a folder's blanks matter most."""
-    run = partial(shell, tmp_path) if kind == "pictures and a name" else typed
+    """In a real shell once, with a blank in a folder's name."""
+    run = partial(shell, tmp_path) if kind == "an experiment" else typed
     program, flag, *rest = SWEEPS[kind]
     words = " ".join(f"'{word}'" for word in (flag, *rest))
     status, _, said = run(f"swag {program} -m {words}")
