@@ -287,7 +287,7 @@ def test_few_classifiers_of_torchvision_are_refused():
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", smaller(CLASSIFIERS))
+@pytest.mark.parametrize("name", sorted(smaller(CLASSIFIERS)))
 def test_every_classifier_of_torchvision_is_measured_or_refused_with_a_reason(name, run, tmp_path):
     status, printed = run(f"network={name}", "images.size=96", "images.source.limit=1", "compute.threads=1")
     if name in FIXED:
