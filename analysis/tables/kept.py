@@ -249,7 +249,8 @@ def _write_sorted(
     config: dict[str, Any] = {"memory_limit": SORTING_MEMORY, "temp_directory": str(path.parent)}
     try:
         with duckdb.connect(config=config) as database:
-            database.execute("SET enable_progress_bar = false")
+            with suppress(duckdb.InvalidInputException):  # Jupyter without ipywidgets has none
+                database.execute("SET enable_progress_bar = false")
             database.register("kept", pa.table({"run_id": pa.array(sorted(kept), pa.string())}))
             rows = database.sql(
                 f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) ORDER BY {keys}",
