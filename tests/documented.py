@@ -113,6 +113,7 @@ def _smaller(name: str, given: Sequence[str]) -> list[str]:
         word.startswith(("content=", "style=", "experiment=")) for word in given
     ):
         ours.remove("images.source.limit=1")  # they may name any picture that ships
+    ours += ["weights.seed=0" for word in given if word.startswith("weights.seed=")]
     ours += [f"{key}={values.split(',')[0]}" for key, values in _swept(given).items()]
     keys = {override.partition("=")[0] for override in ours if not override.startswith("network")}
     flags = [word for word in given if word.startswith("-")]
