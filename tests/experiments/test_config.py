@@ -39,6 +39,12 @@ MISTAKES = [
     ("~coarsest", "`coarsest` should be given; found nothing. Add coarsest=... to the command."),
     ("~keep.every", "`keep.every` should be given"),
     ("keep=3", "`keep` should be a choice of its group; found 3"),
+    ("objective.tap_weights=nonsense", "`objective.tap_weights` should be a number or a list of numbers; found 'nonsense'"),
+    ("steps=many", "`steps` should be a whole number or a list of whole numbers; found 'many'"),
+    ("pairing=all", "`pairing` should be one of zip, product, mix"),
+    ("color=grey", "`color` should be one of style, luminance, matched"),
+    ("objective.taps=deepest", "`objective.taps` should be one of style, hypercolumn, all"),
+    ("compute.batch_size=many", "`compute.batch_size` should be a whole number or auto; found 'many'"),
 ]  # fmt: skip
 
 
