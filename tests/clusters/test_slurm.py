@@ -128,6 +128,7 @@ def test_a_worker_that_is_killed_costs_nothing(any_engine, slurm_cluster, long_u
     assert table(tmp_path) == long_undisturbed
 
 
+@pytest.mark.parametrize("any_engine", ["not accounted for"], indirect=True)  # the harder one
 def test_a_sweep_whose_jobs_are_cancelled_ends_and_tells_what_is_left(any_engine, slurm_cluster, tmp_path):
     wait_until(slurm_cluster.idle, "no job of another test is left")
     process = any_engine.start(tmp_path, *LONG, "tracking=disabled")
