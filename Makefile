@@ -40,7 +40,7 @@ test-slow: .venv/ready  # every experiment, network and launcher; processes that
 	$(BIN)/pytest -n auto --dist worksteal -m slow
 
 lowest: .venv-lowest/ready  # the fast tests with the lowest versions that pyproject.toml allows, in an environment of their own
-	.venv-lowest/bin/pytest -n auto --dist worksteal -m "not slow"
+	.venv-lowest/bin/pytest -n auto --dist worksteal -m "not slow" -W ignore::DeprecationWarning -W ignore::FutureWarning
 
 ray: .venv-ray/ready  # an environment for hydra/launcher=ray, which wants an older library than SLURM's launcher does
 
