@@ -80,8 +80,8 @@ def resnet50_before_relu(*, num_classes: int = 1000) -> ResNet:
 
 def resnet50_parts(
     *,
-    activation: Literal["ReLU", "GELU"] = "ReLU",
-    norm: Literal["batch", "layer"] = "batch",
+    activation: Literal["GELU"] | None = None,
+    norm: Literal["layer"] | None = None,
     squeeze: bool = False,
     zero_init: bool = False,
     num_classes: int = 1000,
@@ -91,8 +91,8 @@ def resnet50_parts(
     The convolutions have torchvision's names, and the same initial weights for all of these settings.
 
     Args:
-        activation: `GELU` takes the place of every ReLU, as in ConvNeXt.
-        norm: `layer` has LayerNorm over channels, as in ConvNeXt, in place of batch norm.
+        activation: `GELU` takes the place of every ReLU, as in ConvNeXt; None keeps them.
+        norm: `layer` has LayerNorm over channels, as in ConvNeXt, in place of batch norm; None keeps that.
         squeeze: whether branches end in squeeze-and-excitation, reduced 16 times (Hu et al., CVPR 2018).
         zero_init: whether the last norm of each branch begins with 0 (Goyal et al., 2017): units begin as
             their shortcuts, as with the layer scale of ConvNeXt and SkipInit.
@@ -101,8 +101,8 @@ def resnet50_parts(
     Raises:
         SettingError: an unknown `activation` or `norm`.
     """
-    check_choice("network.builder.activation", activation, ("ReLU", "GELU"))
-    check_choice("network.builder.norm", norm, ("batch", "layer"))
+    check_choice("network.builder.activation", activation or "ReLU", ("ReLU", "GELU"))
+    check_choice("network.builder.norm", norm or "batch", ("batch", "layer"))
     layer = LayerNorm2d if norm == "layer" else None
     network = ResNet(Bottleneck, list(RESNET50_GROUPS), num_classes, norm_layer=layer)
     for unit in [module for module in network.modules() if isinstance(module, Bottleneck)]:
