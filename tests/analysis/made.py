@@ -360,12 +360,12 @@ def own_numbers(config: dict[str, Any], names: tuple[str, str]) -> Iterator[dict
     about = {**origin(config), "content": names[0], "style": names[1]}
     yield about | {"statistic": "total_loss", "value": losses(config)["total_loss"]}
     scale = config["network"]["shortcut"] or 0
-    for layer in config["network"]["style_taps"] if config["shares"] == "entries" else ():
+    for layer in (config["network"]["style_taps"] or BY_RULE) if config["shares"] == "entries" else ():
         for definition, share in (("start", 0.5 + scale / 4), ("finished", 0.4), ("same", 0.3)):
             yield about | {
                 "layer": layer, "statistic": "largest_entries", "definition": definition, "value": share
             }  # fmt: skip
-    for rank, layer in enumerate(config["network"]["style_taps"], start=1):
+    for rank, layer in enumerate(config["network"]["style_taps"] or BY_RULE, start=1):
         for definition in ("loss", "gradient"):
             share = scale / (1 if definition == "loss" else 2) if rank == 5 else 0.0
             yield about | {

@@ -333,7 +333,7 @@ def flipped(content: bytes) -> bytes:
 
 
 def collecting(root: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "analysis", "collect", "--output", str(root), "--results", str(out)]
+    command = [sys.executable, "-m", "swag_repro", "collect", "--output", str(root), "--results", str(out)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 

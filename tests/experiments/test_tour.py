@@ -42,6 +42,7 @@ def test_all_cells_run(tmp_path, monkeypatch):
     from nbclient import NotebookClient
 
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # other tests draw without a screen
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "experiments" / "plugins")]))
     notebook, cells = read()
     before = [kinds(cell) for cell in cells]
