@@ -300,8 +300,11 @@ def find(handle: str, output: Path) -> Sweep:
         StoreError: The plan of the folder can't be read.
     """
     folder = Path(handle)
-    if _has_plan(folder) or (is_folder(folder) and len(folder.parts) > 1):
+    if _has_plan(folder):
         return Sweep.read(folder)
+    if is_folder(folder) and len(folder.parts) > 1:
+        remedy = f"If all runs lie in it, choose one of its sweeps: last --output {folder}"
+        raise SettingError("sweep", "should be a folder with plan.json", repr(handle), remedy)
     known = sorted(_sweeps(output), key=lambda sweep: sweep.started_at, reverse=True)
     if found := [sweep for sweep in known if handle in (LAST, sweep.name, sweep.label)]:
         return found[0]

@@ -13,7 +13,7 @@ from experiments.sweeps.composing import Grid
 from experiments.sweeps.states import FAILURES
 from experiments.sweeps.sweep import CellPlace, Sweep, find
 from experiments.sweeps.worker import Outcome, Worker
-from swag_repro.errors import StoreError
+from swag_repro.errors import SettingError, StoreError
 from swag_repro.runs import store
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import INTERRUPTED
@@ -85,6 +85,11 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     path.write_text("{}")
     with pytest.raises(StoreError, match="should be a complete file of a run"):
         Sweep.read(sweep.directory)
+
+
+def test_a_folder_without_plan_is_no_sweep(tmp_path):
+    with pytest.raises(SettingError, match=f"choose one of its sweeps: last --output {tmp_path}"):
+        find(str(tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize(
