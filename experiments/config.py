@@ -56,7 +56,7 @@ TYPES: dict[str, Any] = {
     "objective.smoothed_deepest": int | None,
     "objective.smoothed_taps": str | None,
     "objective.tap_weights": float | list[float],
-    "objective.taps": Literal["style", "hypercolumn", "all"],
+    "objective.taps": int | Literal["style", "hypercolumn", "all"],
     "padding": Literal["reflect", "zeros"],
     "pairing": Literal["zip", "product", "mix"],
     "precision": Literal["float64", "float32", "bfloat16", "float16"],

@@ -52,7 +52,7 @@ def _style_taps(architecture: Architecture, settings: Config) -> dict[str, float
         "hypercolumn": architecture.columns,
         "all": list(architecture.taps),
     }
-    taps = list(known[settings.taps])
+    taps = known[settings.taps] if settings.taps in known else _spread(list(architecture.taps), settings.taps)
     if settings.layers is not None:
         _check_layer("objective.layers", settings.layers, taps)
         taps = taps[: settings.layers]
@@ -64,6 +64,13 @@ def _style_taps(architecture: Architecture, settings: Config) -> dict[str, float
             "objective.tap_weights", rule, f"{len(weights)} weights", "A number weighs all alike."
         )
     return dict(zip(taps, weights, strict=True))
+
+
+def _spread(taps: Sequence[str], number: int) -> Sequence[str]:
+    """Return so many of these taps, evenly spaced from the first to the last; the last, if it is one."""
+    _check_layer("objective.taps", number, taps)
+    last = len(taps) - 1
+    return [taps[round(place * last / (number - 1))] for place in range(number)] if number > 1 else taps[-1:]
 
 
 def _content_taps(architecture: Architecture, settings: Config) -> Sequence[str]:

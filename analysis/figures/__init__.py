@@ -44,6 +44,7 @@ FIGURES = {
     **_figures("grid", "reconstruction", "texture", "demystifying_fig3"),
     **_figures("fig3", "fig3", "fig3_pretrained", "fig3_batchnorm", "fig3_trained"),
     **_figures("matrix", "demystifying_fig1", columns="objective.layers"),
+    **_figures("matrix", "taps", columns="objective.taps"),
     **_figures("matrix", "demystifying_fig2", columns="objective.style_weight"),
     **_figures("matrix", "demystifying_fig4", columns="objective.style.weights"),
     **_figures("mechanism", "mechanism", "mechanism_small", "mechanism_style", "mechanism_pretrained"),

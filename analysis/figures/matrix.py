@@ -54,6 +54,15 @@ def _layers(number: Any) -> str:
 
 COLUMN_KINDS = {
     "objective.layers": Columns(_layers),
+    "objective.taps": Columns(
+        lambda number: "the last layer" if int(number) == 1 else f"{number} layers",
+        axis="layers, evenly spaced",
+        panels={
+            "luminance_wasserstein": "luminance",
+            "style_distance": "style distance",
+            "sifid": "SIFID",
+        },
+    ),
     "objective.style_weight": Columns(
         lambda weight: f"γ = {weight:g}",
         axis="style weight γ",

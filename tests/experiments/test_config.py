@@ -43,7 +43,7 @@ MISTAKES = [
     ("steps=many", "`steps` should be a whole number or a list of whole numbers; found 'many'"),
     ("pairing=all", "`pairing` should be one of zip, product, mix"),
     ("color=grey", "`color` should be one of style, luminance, matched"),
-    ("objective.taps=deepest", "`objective.taps` should be one of style, hypercolumn, all"),
+    ("objective.taps=deepest", "`objective.taps` should be a whole number or one of style, hypercolumn, all"),
     ("compute.batch_size=many", "`compute.batch_size` should be a whole number or auto; found 'many'"),
 ]  # fmt: skip
 

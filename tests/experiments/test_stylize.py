@@ -693,6 +693,22 @@ def test_layers_of_a_reconstruction_and_of_a_texture():
     assert len(columns.taps) == 9
 
 
+@pytest.mark.parametrize(
+    ("number", "taps"),
+    [
+        (1, ["conv5_2"]),
+        (2, ["conv1", "conv5_2"]),
+        (3, ["conv1", "conv3_2", "conv5_2"]),
+        (5, ["conv1", "conv2_2", "conv3_2", "conv4_2", "conv5_2"]),
+        (9, "conv1 conv2_1 conv2_2 conv3_1 conv3_2 conv4_1 conv4_2 conv5_1 conv5_2".split()),
+    ],
+)
+def test_a_number_of_layers_is_spread_over_all(number, taps):
+    settings = ["network=resnet18", "weights=random", "objective.content_weight=0"]
+    built = Stylization.build(composed(*BASE, *settings, f"objective.taps={number}"))
+    assert list(built.objective.style.taps) == taps
+
+
 def test_reconstruction_and_texture_read_the_authors_layers():
     """Issue 8 of their repository: "conv3_5", and all layers with a softmax on those of layer3 and layer4."""
     settings = ["network=resnet50", "smoothing=softmax", "weights=random", "measures=none"]
@@ -863,6 +879,7 @@ BAD = {
     "negative style weight": (["pairing=mix", "style_weights=[-1,2]"], "`style_weights` should be numbers from 0"),
     "no such mask": (["pairing=mix", "masks=[nowhere.png,null]"], "`masks` should be an image file"),
     "no such layer": (["objective.layers=6"], "`objective.layers` should be from 1 to 5"),
+    "no such number of layers": (["objective.taps=10"], "`objective.taps` should be from 1 to 9, the number of taps"),
     "no content layer": (["objective.content_layer=0"], "`objective.content_layer` should be from 1 to 5"),
     "unknown loss in a fusion": (["objective=bn_poly", "+loss@objective.style.losses.x=mean"], "`loss` should be one of "),
     "too few fusion weights": (["objective=bn_poly", "objective.style.weights=[1]"], "bn.*mmd_poly"),
@@ -940,6 +957,7 @@ FEWER = {
     # tests/networks tests the other families. 80 pixels, since Inception needs at least 75.
     "mechanism_zoo": ["network=inception_v3,googlenet,densenet121", "images.size=80", "arm=even", *ONE],
     "zoo_style": ["network=squeezenet1_1,timm/repvgg_a0", "arm=softmax", *ONE],
+    "taps": ["network=resnet18", "objective.taps=1,9", *ONE],
     "shortcut_dial_style": [
         "network=resnet18",
         "network.shortcut=0,0.5",
