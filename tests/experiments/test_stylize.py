@@ -700,7 +700,10 @@ def test_layers_of_a_reconstruction_and_of_a_texture():
         (2, ["conv1", "conv5_2"]),
         (3, ["conv1", "conv3_2", "conv5_2"]),
         (5, ["conv1", "conv2_2", "conv3_2", "conv4_2", "conv5_2"]),
-        (9, "conv1 conv2_1 conv2_2 conv3_1 conv3_2 conv4_1 conv4_2 conv5_1 conv5_2".split()),
+        (
+            9,
+            ["conv1", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv4_1", "conv4_2", "conv5_1", "conv5_2"],
+        ),
     ],
 )
 def test_a_number_of_layers_is_spread_over_all(number, taps):
