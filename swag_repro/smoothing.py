@@ -272,6 +272,38 @@ class Power:
         return f"{self.name}(exponent={_shortest_text(self.exponent)})"
 
 
+@dataclass(frozen=True, kw_only=True)
+class DropOutliers:
+    """Positions of outlying norm become 0, as the outlier tokens of vision transformers are dropped.
+
+    Such tokens hold what the network keeps for itself (Darcet et al., ICLR 2024). A control of SWAG: peaks
+    go, and all other values stay.
+
+    Attributes:
+        ratio: the largest norm that stays, as a multiple of the median norm of the layer's positions.
+
+    Raises:
+        SettingError: a ratio that is not above 1.
+    """
+
+    ratio: float
+    name: str = "drop_outliers"
+
+    def __post_init__(self) -> None:
+        remedy = "At 3, norms up to three times the median stay."
+        check_number("smoothing.ratio", self.ratio, above=1, remedy=remedy)
+
+    def __call__(self, features: Tensor, reference: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Return `features` `(B, D, ...)` with 0 at the positions of outlying norm."""
+        features = at_least_float32(features)
+        norms = torch.linalg.vector_norm(features.detach().flatten(2), dim=1)
+        stay = norms <= self.ratio * norms.median(dim=1, keepdim=True).values
+        return features * stay.view(len(features), 1, *features.shape[2:])
+
+    def __str__(self) -> str:
+        return f"{self.name}(ratio={_shortest_text(self.ratio)})"
+
+
 def at_least_float32(features: Tensor) -> Tensor:
     """Return half-precision activations in float32, wider activations as they are."""
     return features.to(torch.promote_types(features.dtype, torch.float32))

@@ -30,7 +30,7 @@ FED = [
 ]
 
 NAMED = (
-    "NoSmoothing", "Softmax", "Scale", "Log1p", "Power", "RandomWeights", "ImageNetWeights", "FileWeights",
+    "NoSmoothing", "Softmax", "Scale", "Log1p", "Power", "DropOutliers", "RandomWeights", "ImageNetWeights", "FileWeights",
 )  # fmt: skip
 EXCEPTIONS = {
     **dict.fromkeys((f"{part}.name" for part in NAMED), "what tables call it: no setting"),
