@@ -43,6 +43,8 @@ CONTRASTS = (
     ("even", "first_layer", "even shares against the first layer alone"),
     ("swag", "plain", "SWAG (T = 1)"),
     ("softmax", "softmax_later", "what the first layer adds to SWAG (T = peak/2)"),
+    ("drop_outliers", "plain", "outliers dropped"),
+    ("softmax", "drop_outliers", "SWAG (T = peak/2) against outliers dropped"),
     ("softmax_later", "plain_later", "SWAG (T = peak/2), both without the first layer"),
     ("softmax_later", "recolouring", "SWAG (T = peak/2) without it against recolouring with noise"),
     ("even", "even_later", "what the first layer adds to even shares"),
