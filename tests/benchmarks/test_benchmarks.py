@@ -13,6 +13,7 @@ from swag_repro.runs.records import all_runs
 from tests.benchmarks.collection import collection
 from tests.benchmarks.engine import FULL, Engine, Setup, Textbook, architecture_of
 from tests.benchmarks.feedforward import feedforward
+from tests.benchmarks.kinship import linear_cka
 from tests.benchmarks.synthetic import OVERRIDES, PICTURE, make_run
 
 
@@ -47,6 +48,14 @@ def test_synthetic_runs_are_as_the_store_writes_them(tmp_path):
         runs = answered(cells, kept, [], partial=True)
     found = [cell.overrides for cell, run in zip(cells, runs, strict=True) if run is not None]
     assert [{"weights.seed=2", "smoothing.temperature=1.2"} <= {*found[0]}, len(found)] == [True, 2]
+
+
+def test_cka_is_1_up_to_a_rotation_and_small_for_strangers():
+    torch.manual_seed(0)
+    features, strangers = torch.randn(2000, 8), torch.randn(2000, 8)
+    rotation, _ = torch.linalg.qr(torch.randn(8, 8))
+    assert linear_cka(features, 3 * features @ rotation + 1) == pytest.approx(1)
+    assert linear_cka(features, strangers) < 0.02
 
 
 @pytest.mark.slow

@@ -1,0 +1,81 @@
+"""How alike a judge and the networks that it judges see pictures: linear CKA of their layers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from swag_repro import load_image, load_network
+from swag_repro.networks import TappedNetwork
+
+PICTURES = (
+    "astronaut", "chelsea", "coffee", "rocket", "camera", "hubble_deep_field", "brick",
+    "starry_night", "composition_vii", "great_wave", "woman_with_hat", "shipwreck", "edith", "the_scream",
+)  # fmt: skip
+"""The photographs and paintings of the experiments `mechanism`."""
+
+CELLS = 8
+"""Positions of a side to which each layer is averaged, so that layers of two sizes have the same samples."""
+
+
+def linear_cka(first: Tensor, second: Tensor) -> float:
+    """Return `‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖)` of centred features (Kornblith et al., ICML 2019).
+
+    Args:
+        first: X, `(N, D)`.
+        second: Y, `(N, D')`, of the same samples.
+
+    Returns:
+        A number from 0 to 1, at which the two are equal up to a rotation and a scale.
+    """
+    x, y = (matrix.double() - matrix.double().mean(dim=0) for matrix in (first, second))
+    return float((y.mT @ x).square().sum() / ((x.mT @ x).norm() * (y.mT @ y).norm()))
+
+
+@torch.no_grad()
+def samples(network: TappedNetwork, size: int) -> dict[str, Tensor]:
+    """Return layer → `(pictures · CELLS², D)`."""
+    layers: dict[str, list[Tensor]] = {}
+    for picture in PICTURES:
+        image = load_image(picture, f"images.size={size}", "images.resize=squash")
+        for layer, features in network(image).items():
+            cells = F.adaptive_avg_pool2d(features, CELLS)
+            layers.setdefault(layer, []).append(cells[0].flatten(1).mT)
+    return {layer: torch.cat(parts) for layer, parts in layers.items()}
+
+
+def kinship(networks: Mapping[str, Sequence[str]], judge: str, *, size: int = 256) -> pd.DataFrame:
+    """Return the CKA of each style layer of each network with the judge's layer that sees luminance.
+
+    Args:
+        networks: what to call it → its name and settings, as `load_network` takes them.
+        judge: the name of the judge.
+        size: pixels of a side.
+
+    Returns:
+        One row for each layer: `network`, `layer`, `judge`, `judge_layer`, `cka`.
+    """
+    *_, (judge_layer, seen), _ = samples(load_network(judge), size).items()
+    rows = [
+        {"network": label, "layer": layer, "judge": judge, "judge_layer": judge_layer, "cka": cka}
+        for label, settings in networks.items()
+        for layer, features in samples(load_network(*settings), size).items()
+        for cka in [round(linear_cka(features, seen), 3)]
+    ]
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    known = {
+        "ResNet-50 half, pretrained": ["resnet50_half"],
+        "ResNet-50 half, random": ["resnet50_half", "weights=random"],
+        "VGG-16, pretrained": ["vgg16"],
+        "VGG-16, random": ["vgg16", "weights=random"],
+    }
+    tables = [kinship(known, judge) for judge in ("vgg16", "resnet50_half")]
+    sys.stdout.write(pd.concat(tables).to_csv(index=False))
