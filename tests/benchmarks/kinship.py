@@ -1,4 +1,8 @@
-"""How alike a judge and the networks that it judges see pictures: linear CKA of their layers."""
+"""How alike a judge and the networks that it judges see pictures: linear CKA of their layers.
+
+python -m tests.benchmarks.kinship
+python -m tests.benchmarks.kinship inception_v3 weights=imagenet
+"""
 
 from __future__ import annotations
 
@@ -49,20 +53,20 @@ def samples(network: TappedNetwork, size: int) -> dict[str, Tensor]:
     return {layer: torch.cat(parts) for layer, parts in layers.items()}
 
 
-def kinship(networks: Mapping[str, Sequence[str]], judge: str, *, size: int = 256) -> pd.DataFrame:
+def kinship(networks: Mapping[str, Sequence[str]], judge: Sequence[str], *, size: int = 256) -> pd.DataFrame:
     """Return the CKA of each style layer of each network with the judge's layer that sees luminance.
 
     Args:
         networks: what to call it → its name and settings, as `load_network` takes them.
-        judge: the name of the judge.
+        judge: likewise, of the judge.
         size: pixels of a side.
 
     Returns:
         One row for each layer: `network`, `layer`, `judge`, `judge_layer`, `cka`.
     """
-    *_, (judge_layer, seen), _ = samples(load_network(judge), size).items()
+    *_, (judge_layer, seen), _ = samples(load_network(*judge), size).items()
     rows = [
-        {"network": label, "layer": layer, "judge": judge, "judge_layer": judge_layer, "cka": cka}
+        {"network": label, "layer": layer, "judge": judge[0], "judge_layer": judge_layer, "cka": cka}
         for label, settings in networks.items()
         for layer, features in samples(load_network(*settings), size).items()
         for cka in [round(linear_cka(features, seen), 3)]
@@ -77,5 +81,6 @@ if __name__ == "__main__":
         "VGG-16, pretrained": ["vgg16"],
         "VGG-16, random": ["vgg16", "weights=random"],
     }
-    tables = [kinship(known, judge) for judge in ("vgg16", "resnet50_half")]
+    judges = [sys.argv[1:]] if sys.argv[1:] else [["vgg16"], ["resnet50_half"]]
+    tables = [kinship(known, judge) for judge in judges]
     sys.stdout.write(pd.concat(tables).to_csv(index=False))
