@@ -290,8 +290,9 @@ def _claims(options: argparse.Namespace) -> Iterator[str]:
         yield from printing.ledger_details(found)
     if not found.answered:
         yield "Nothing was written: these runs answer no question. --commands prints what computes them."
-    elif not names:
-        yield from map(str, printing.save_ledger(found, options.results / "claims"))
+    else:
+        name = "_".join(claims) if names else "claims"
+        yield from map(str, printing.save_ledger(found, options.results / "claims", name))
 
 
 def _study(options: argparse.Namespace) -> Iterator[str]:

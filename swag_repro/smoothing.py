@@ -298,7 +298,8 @@ class DropOutliers:
         features = at_least_float32(features)
         norms = torch.linalg.vector_norm(features.detach().flatten(2), dim=1)
         stay = norms <= self.ratio * norms.median(dim=1, keepdim=True).values
-        return features * stay.view(len(features), 1, *features.shape[2:])
+        kept: Tensor = features * stay.view(len(features), 1, *features.shape[2:])
+        return kept
 
     def __str__(self) -> str:
         return f"{self.name}(ratio={_shortest_text(self.ratio)})"

@@ -74,8 +74,8 @@ def effect(row: Mapping[Hashable, Any]) -> str:
     return f"{numbers}, expected {row['expected']} {row['threshold']:g}; p {p_of(row):.2g}{settled}"
 
 
-def save_ledger(ledger: Ledger, folder: Path) -> list[Path]:
-    """Write `claims.md`, `.csv`, `.json` and, where there are answers, the figure.
+def save_ledger(ledger: Ledger, folder: Path, name: str) -> list[Path]:
+    """Write `<name>.md`, `.csv`, `.json` and, where there are answers, the figure.
 
     Raises:
         StoreError: The files can't be written.
@@ -87,15 +87,15 @@ def save_ledger(ledger: Ledger, folder: Path) -> list[Path]:
         "commit": provenance.Origin.here().commit,
     }
     texts = {
-        "claims.md": markdown(ledger),
-        "claims.json": json.dumps(plain, indent=1, ensure_ascii=False),
-        "claims.csv": to_csv(questions),
+        f"{name}.md": markdown(ledger),
+        f"{name}.json": json.dumps(plain, indent=1, ensure_ascii=False),
+        f"{name}.csv": to_csv(questions),
     }
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    paths = [folder / name for name in texts]
+    for file, text in texts.items():
+        write_text(folder / file, text)
+    paths = [folder / file for file in texts]
     if ledger.tables and ledger.answered:
-        paths += style.save(drawing.draw_ledger(ledger), drawing.Drawn(ledger), folder, "claims")
+        paths += style.save(drawing.draw_ledger(ledger), drawing.Drawn(ledger), folder, name)
     return list(dict.fromkeys(paths))
 
 

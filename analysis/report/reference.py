@@ -31,7 +31,11 @@ ROOT = CONF.parent
 FINDINGS = "What we found"
 """The heading of README's findings."""
 
-PAGES = {"analysis/reference/README.md": "record.html", "analysis/reference/claims.md": "index.html#claims"}
+PAGES = {
+    "analysis/reference/README.md": "record.html",
+    "analysis/reference/claims.md": "index.html#claims",
+    "analysis/reference/claims_today.md": "index.html#claims",
+}
 """Pages of the report that stand for texts which README links."""
 
 VERDICTS = ("reproduced", "not reproduced", "open", "not testable yet", "not testable here")
@@ -117,6 +121,15 @@ class FigurePage:
         return self.pictures[0][0]
 
 
+def _ledgers() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the claims and the questions of all committed ledgers: all claims, and those of a later day."""
+    ledgers = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(REFERENCE.glob("claims*.json"))
+    ]
+    entries = [one for ledger in ledgers for one in ledger["claims"]]
+    return entries, [_with_interval(row) for ledger in ledgers for row in ledger["questions"]]
+
+
 def write_reference(results: Path) -> Path:
     """Write the report of the committed findings, claims and figures; return its first page.
 
@@ -129,13 +142,12 @@ def write_reference(results: Path) -> Path:
     site = Site(results / "report" / "reference", "swag-repro")
     evidence = read_evidence()
     claims = read_claims(evidence.sweeps)
-    answers = json.loads((REFERENCE / "claims.json").read_text(encoding="utf-8"))
-    rows = [_with_interval(row) for row in answers["questions"]]
+    entries, rows = _ledgers()
     record = (REFERENCE / "README.md").read_text(encoding="utf-8")
     figures = dict(_figures(record, site))
     shown = [
         _claim(one, claims[one["claim"]], evidence, rows, figures)
-        for one in answers["claims"]
+        for one in entries
         if one["claim"] in claims
     ]
     for one in shown:
@@ -155,7 +167,7 @@ def write_reference(results: Path) -> Path:
     site.page("glance.html", "glance.html", **_glance(site), claims=[one for one in shown if one["answered"]])
     page = site.page(
         "index.html", "front.html", claims=shown, figures=list(figures.values()), verdicts=VERDICTS,
-        answers=site.copy(REFERENCE / "claims.csv"), **_front(site),
+        answers=[site.copy(path) for path in sorted(REFERENCE.glob("claims*.csv"))], **_front(site),
     )  # fmt: skip
     site.finish()
     return page

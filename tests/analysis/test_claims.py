@@ -577,7 +577,7 @@ def test_too_few_pairs_give_no_verdict_and_stop_no_other(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "should rest on 6 pairs and 2 seeds; found 3 and 3" in printed
     assert "D3_balance: not testable yet" in printed
-    assert not out.exists(), "a part of the ledger is not written"
+    assert not out.exists(), "without an answer nothing is written"
 
 
 def test_what_is_written_says_the_same(tmp_path, monkeypatch, capsys):
@@ -593,6 +593,9 @@ def test_what_is_written_says_the_same(tmp_path, monkeypatch, capsys):
     assert "| X1_x | **reproduced** | reduced | T |" in (out / "claims" / "claims.md").read_text()
     assert (out / "claims" / "claims.png").stat().st_size > 10_000
     assert main(["explain", str(out / "claims" / "claims.png"), "--output", str(root)]) == 0
+    assert main(["claims", "X1", "--output", str(root), "--results", str(out)]) == 0
+    own = (out / "claims" / "X1_x.csv").read_text()
+    assert own == (out / "claims" / "claims.csv").read_text(), "by the same runs, in a file of its own"
 
 
 def test_settings_of_several_types_are_compared():
