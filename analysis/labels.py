@@ -106,8 +106,7 @@ def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
         runs: `Tables.runs`.
         shown: Settings, or groups of them, that the figure shows in another way, such as `weights.seed`.
     """
-    armed = "arm.label" in runs and runs["arm.label"].notna().all()  # it names the smoothing too
-    networks, parts = network(runs, [*shown, "smoothing"] if armed else shown), _parts(runs, shown)
+    networks, parts = network(runs, [*shown, "smoothing"] if _armed(runs) else shown), _parts(runs, shown)
     if len(parts.unique()) == 1:
         names = networks
     elif len(networks.unique()) == 1:
@@ -118,6 +117,11 @@ def label(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
     for _, tied in runs.groupby(names, sort=False):
         suffixes.update(pd.Series(_suffixes(tied, shown), index=tied.index))
     return names + suffixes
+
+
+def _armed(runs: pd.DataFrame) -> bool:
+    """Return whether every run has an arm, whose label names its smoothing, too."""
+    return "arm.label" in runs and bool(runs["arm.label"].notna().all())
 
 
 def network(runs: pd.DataFrame, shown: Collection[str] = ()) -> pd.Series[str]:
@@ -183,8 +187,11 @@ def marks(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def smoothing_legend(runs: pd.DataFrame) -> str:
-    """Return the marks' meaning: `* softmax (over = layer, temperature = peak/2)`; empty without marks."""
-    said = []
+    """Return the smoothings' settings: `* softmax (over = layer, temperature = peak/2)`; empty without any.
+
+    Where arms have labels, which name the smoothing, it has no mark.
+    """
+    armed, said = _armed(runs), []
     for kind, mark in marks(runs).items():
         own = runs[runs["smoothing.name"] == kind].filter(regex=r"^smoothing\.(?!name|_target_)")
         settings = own.drop_duplicates().dropna(axis=1)
@@ -194,7 +201,7 @@ def smoothing_legend(runs: pd.DataFrame) -> str:
             for column, value in alike
         ]
         if mark:
-            said.append(f"{mark} {kind}" + (f" ({', '.join(parts)})" if parts else ""))
+            said.append(("" if armed else f"{mark} ") + kind + (f" ({', '.join(parts)})" if parts else ""))
     return "; ".join(said)
 
 

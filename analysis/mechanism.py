@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,7 +173,13 @@ def _points(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
 
 def _shares(data: Tables, cells: pd.DataFrame) -> pd.DataFrame:
     rows = data.numbers[data.numbers["statistic"] == "style_share"].rename(columns={"value": "share"})
-    return cells.merge(rows[["run_id", "content", "style", "layer", "definition", "share"]], on="run_id")
+    shares = cells.merge(rows[["run_id", "content", "style", "layer", "definition", "share"]], on="run_id")
+    return shares.sort_values("layer", key=lambda layers: layers.map(_counted), kind="stable")
+
+
+def _counted(layer: str) -> list[str | int]:
+    """Return the name of a layer in parts that sort from shallow to deep: `scale4` before `scale16`."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", layer)]
 
 
 def _means(points: pd.DataFrame) -> pd.DataFrame:

@@ -29,6 +29,25 @@ class Smoothing(Protocol):
         """
 
 
+def smooth(smoothing: Smoothing, features: Tensor, *reference: Tensor) -> Tensor:
+    """Return smoothed activations, in the shape of `features` `(B, D, ...)`.
+
+    Args:
+        smoothing: the smoothing.
+        features: `(B, D, ...)`.
+        reference: none, or one; see `Smoothing`.
+
+    Raises:
+        SettingError: the smoothing returns another shape.
+    """
+    smoothed = smoothing(features, *reference)
+    if smoothed.shape != features.shape:
+        rule = "should return as many values as it is given"
+        found = f"{tuple(smoothed.shape)} from {type(smoothing).__name__} for {tuple(features.shape)}"
+        raise SettingError("smoothing", rule, found, "The dimensions are images, channels, height, width.")
+    return smoothed
+
+
 def peak(features: Tensor) -> Tensor:
     """Return the largest magnitude of each image's activations, without gradient: `(B, ...)` → `(B, 1)`."""
     largest: Tensor = torch.linalg.vector_norm(

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.linalg import vecdot
 
 from swag_repro.errors import NonFiniteError
-from swag_repro.smoothing import Smoothing, at_least_float32
+from swag_repro.smoothing import Smoothing, at_least_float32, smooth
 
 Features = Mapping[str, Tensor]
 """Tap → activations `(A, D, H, W)`."""
@@ -352,10 +352,11 @@ def activation_statistics(
 
     Raises:
         NonFiniteError: activations or their Gram matrices hold NaN or infinity.
+        SettingError: the smoothing returns another shape.
     """
     inference = torch.inference_mode()  # around each step; around a yield it would leak to the caller
     for tap, features in inference(network)(images).items():
-        for statistic in inference(lambda found=features: list(layer_statistics(smoothing(found))))():
+        for statistic in inference(lambda found=features: list(layer_statistics(smooth(smoothing, found))))():
             _check_finite(tap, statistic)
             yield tap, statistic
 

@@ -33,6 +33,7 @@ from swag_repro.smoothing import (
     Softmax,
     at_least_float32,
     peak,
+    smooth,
 )
 from swag_repro.statistics import Features
 from swag_repro.tiles import Patch, TiledFeatures
@@ -396,7 +397,7 @@ class _Reading:
         if self.smoothing is None:
             return at_least_float32(layer)
         if self.shares_layer is None or common is None:
-            return self.smoothing(layer, self.peaks)
+            return smooth(self.smoothing, layer, self.peaks)
         return of_part(self.shares_layer, layer, self.peaks, common, layer.shape[1] * patch.positions)
 
     def added_with_slope(self, layer: Tensor, patch: Patch, common: Shared) -> Tensor:

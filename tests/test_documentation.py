@@ -136,6 +136,9 @@ def execute(block: Block, reader: Path, patch: pytest.MonkeyPatch) -> None:
 def test_commands_work(page: Path, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in executed(page):
         execute(block, reader, monkeypatch)
+    for picture in reader.glob("results/myfigure/*.png"):
+        red, green, blue = np.moveaxis(np.asarray(Image.open(picture).convert("RGB"), dtype=int), -1, 0)
+        assert (np.abs(red - green) + np.abs(green - blue) > 30).any(), "its lines are drawn, in colours"
 
 
 @pytest.mark.slow

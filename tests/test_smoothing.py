@@ -16,6 +16,7 @@ from swag_repro.smoothing import (
     Temperature,
     channel_softmax,
     peak,
+    smooth,
     softmax,
 )
 from tests.parts import Softmax
@@ -229,3 +230,8 @@ def test_mean_one_is_a_constant_factor(over):
 def test_peaks_stand_for_the_reference():
     smoothing, reference = Softmax(temperature="peak/2"), 7 * features()
     assert torch.equal(smoothing(features(), peak(reference)), smoothing(features(), reference))
+
+
+def test_a_smoothing_of_ones_own_that_changes_the_shape_is_refused():
+    with pytest.raises(SettingError, match=r"as many values as it is given; found \(2, 1, 5, 4\)"):
+        smooth(lambda features: features[:, :1], features())

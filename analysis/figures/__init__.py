@@ -53,7 +53,7 @@ FIGURES = {
     "mechanism_pictures": FigureSource("grid", "mechanism_style"),
     "mechanism_trained_pictures": FigureSource("grid", "mechanism_trained"),
     "chain_pictures": FigureSource("grid", "chain_style"),
-    "zoo_pictures": FigureSource("grid", "zoo_style"),
+    "zoo_pictures": FigureSource("matrix", "zoo_style", {"columns": "arm.label"}),
     **_figures("dial", "shortcut_dial", setting="network.shortcut"),
     **_figures("dial", "training_dynamics", setting="weights.at"),
     **_figures("dial", "chain", setting="network.name"),

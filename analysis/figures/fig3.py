@@ -202,7 +202,8 @@ def _break_name(name: str) -> str:
 
 def _caption(page: Page, points: Points) -> str:
     runs = points.tables.runs
-    seeds, smoothings = labels.seeds(runs), labels.smoothing_legend(runs)
+    marked = points.table["label"].str.contains("*", regex=False).any()
+    seeds, smoothings = labels.seeds(runs), labels.smoothing_legend(runs) if marked else ""
     over = f"Means over {points.table['images'].max()} images ({labels.sizes(runs)})"
     if points.table["seeds"].max() > 1:
         over += f" and {seeds}; bands: smallest to largest mean of one seed"

@@ -6,7 +6,7 @@ Panels below them draw means over all pairs along numeric values of that setting
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from analysis import stylizations
 from analysis.drawing import captions, lines, page, style
 from analysis.drawing.style import save
+from analysis.mechanism import BESIDE
 from analysis.stylizations import Stylizations
 from analysis.tables import Tables
 
@@ -38,12 +39,14 @@ class Columns:
         number: Returns the number of a value, along which lines are drawn.
         axis: Label of the axis of these numbers.
         panels: Measures that are drawn along them, and their names.
+        others: Settings, or groups of them, that change with it.
     """
 
     title: Callable[[Any], str]
     number: Callable[[Any], float] = float
     axis: str = ""
     panels: dict[str, str] = field(default_factory=dict)
+    others: Sequence[str] = ()
 
 
 def _layers(number: Any) -> str:
@@ -53,6 +56,7 @@ def _layers(number: Any) -> str:
 
 
 COLUMN_KINDS = {
+    "arm.label": Columns(str, others=BESIDE),
     "objective.layers": Columns(_layers),
     "objective.taps": Columns(
         lambda number: "the last layer" if int(number) == 1 else f"{number} layers",
@@ -162,7 +166,8 @@ class Matrix:
 
 def load(overrides: list[str], runs: Path, *, partial: bool, columns: str) -> Matrix:
     """Return an experiment's stylisations, a column for each value of a setting; see `load_stylizations`."""
-    data = stylizations.load_stylizations(overrides, runs, partial=partial, shown=[columns])
+    shown = [columns, *COLUMN_KINDS[columns].others]
+    data = stylizations.load_stylizations(overrides, runs, partial=partial, shown=shown)
     points = stylizations.mean_over_pairs(data.table)
     values = data.tables.runs[columns]
     along = (

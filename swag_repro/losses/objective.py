@@ -23,7 +23,7 @@ from swag_repro.losses.balance import (
     side_units,
 )
 from swag_repro.losses.base import PIXELS, Loss, LossContext, total_variation
-from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak
+from swag_repro.smoothing import NoSmoothing, Smoothing, at_least_float32, peak, smooth
 from swag_repro.statistics import Features
 
 Network = Callable[[Tensor], Features]
@@ -459,7 +459,7 @@ class Objective:
 
     def _smoothed(self, side: Side, features: Features, peaks: Mapping[str, Tensor]) -> dict[str, Tensor]:
         read = {
-            tap: self.smoothing(features[tap], peaks[tap])
+            tap: smooth(self.smoothing, features[tap], peaks[tap])
             if side.smoothed is None or tap in side.smoothed
             else at_least_float32(features[tap])
             for tap in side.read
