@@ -134,7 +134,8 @@ def _with_pictures(runs: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 def _listing(runs: pd.DataFrame) -> Listing:
     runs["swept"], swept = "", dict[str, None]()
-    known = runs[runs["config_key"].notna()].drop(columns=["swept", *PICTURE_COLUMNS])
+    told = runs["config_key"].notna() & (runs["state"] != "damaged")  # of a damaged run no setting is read
+    known = runs[told].drop(columns=["swept", *PICTURE_COLUMNS])
     for _, group in known.groupby(["experiment", "name"], sort=False):
         if columns := telling_settings(group):
             runs.loc[group.index, "swept"] = labels.settings(group, columns)

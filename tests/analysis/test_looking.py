@@ -505,6 +505,7 @@ class TestRuns:
         assert "MemoryError: no [bold] memory" in said
         assert "nan" not in said
         assert "T = 10" in said
+        assert "T = –" not in said, "of the damaged run no setting is read"
 
     def test_with_and_without_a_judge(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for network, judge in (("vgg19", "none"), ("resnet50", "default")):
