@@ -150,7 +150,9 @@ def _pictures(data: Tables, arms: tuple[Arm, ...]) -> pd.DataFrame:
     context = context.assign(cell=context.index, line=[arm.line for arm in arms])
     context.insert(0, "label", [arm.label for arm in arms])
     pairs = data.pairs.drop(columns=["styles", "steps"])
-    table = context.merge(pairs, on="run_id", suffixes=("", "_taken")).join(_measured(data), on=["cell", "content", "style"])
+    table = context.merge(pairs, on="run_id", suffixes=("", "_taken")).join(
+        _measured(data), on=["cell", "content", "style"]
+    )
     table["random"] = table["random"].fillna(value=False).astype(bool)
     return table.astype(dict.fromkeys(MEASURES, float))
 

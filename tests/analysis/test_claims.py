@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis.claims import ledger, numbers
+from analysis.claims import answers, ledger, numbers
 from analysis.claims.answers import _follows, answer
 from analysis.claims.definitions import (
     EVIDENCE,
@@ -46,13 +46,26 @@ PAIRS, SEEDS = 6, 2
 @pytest.mark.slow
 def test_all_sweeps_of_the_evidence_compose():
     evidence = read_evidence()
+    roles = {
+        question.evidence: "primary"
+        for claim in read_claims(evidence.sweeps).values()
+        for name, question in claim.questions.items()
+        if name == claim.primary
+    }
     for name, sweep in evidence.sweeps.items():
         assert sweep.figure is None or sweep.figure in FIGURES, name
         if sweep.entry not in (TRAINED, STUDY):
             with asking._composing(sweep.overrides, sweep.entry) as (jobs, composer):
                 values = {value: job for job in reversed(jobs) for value in job}  # a cell for each of them
-                for job in map(list, {tuple(job) for job in values.values()}):
+                cells = [
                     asking._cell(job, composer, sweep.entry, frozenset())
+                    for job in map(list, {tuple(job) for job in values.values()})
+                ]
+            weights = [cell.config.get("weights", {}) for cell in cells]  # a transfer takes those of its run
+            seeds = {one["seed"] for one in weights if one.get("name") == "random"}
+            assert not seeds or len(seeds) >= answers.SEEDS[roles.get(name, "secondary")], (
+                f"{name}: too few seeds"
+            )
 
 
 def test_each_claim_is_tested_or_says_why_not_and_each_sweep_serves_one():
