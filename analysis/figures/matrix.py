@@ -6,6 +6,7 @@ Panels below them draw means over all pairs along numeric values of that setting
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,11 +56,17 @@ def _layers(number: Any) -> str:
     return "layer 1" if number == 1 else f"layers 1–{number}"
 
 
+def _taps(number: Any) -> str:
+    named = {"1": "the last layer", "style": "its style taps", "all": "all layers"}
+    return named.get(str(number), f"{number} layers")
+
+
 COLUMN_KINDS = {
     "arm.label": Columns(str, others=BESIDE),
     "objective.layers": Columns(_layers),
     "objective.taps": Columns(
-        lambda number: "the last layer" if int(number) == 1 else f"{number} layers",
+        _taps,
+        lambda taps: float(taps) if str(taps).isdigit() else math.nan,
         axis="layers, evenly spaced",
         panels={
             "luminance_wasserstein": "luminance",

@@ -51,7 +51,7 @@ FEWER = {
     "shortcut_dial": ["network=resnet50", "network.shortcut=0,1", "weights.seed=0"],
     "shortcut_dial_style": ["network.shortcut=0,1", "weights.seed=0"],
     "style_content_curve": ["network=resnet50", "objective.style_weight=1,1000"],
-    "taps": ["objective.taps=1,5"],
+    "taps": ["objective.taps=1,5,style"],
     "demystifying_fig1": ["objective=bn,gram", "objective.layers=1,null"],
     "demystifying_fig2": ["objective=bn,mmd_linear", "objective.style_weight=1,5"],
     "demystifying_fig3": ["objective=bn,mmd_linear"],
