@@ -63,6 +63,7 @@ RC: Any = {
     "legend.handlelength": 3.2,
     "axes.linewidth": 0.7,
     "axes.grid": True,
+    "axes.formatter.useoffset": False,  # ticks are read as they stand
     "grid.linewidth": 0.4,
     "grid.color": "0.9",
     "text.hinting": "none",  # words are as wide at any dpi
