@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 NUMBER = r"[−-]?\d+(?:\.\d+)?"
 INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
 SETTINGS = re.compile(
-    r"\b(?:T = peak/2|T = 1|eq\. 2|VGG-16|ResNet-50|Figure 3|relu4_1|Student's 95 %|log₂|\d+ (?:seeds|pairs|images|px|steps|networks|families))"
+    r"\b(?:T = peak/2|T = 1|eq\. 2|VGG-16|ResNet-50|ResNet-18|EfficientNet-Lite0|Figure 3|relu4_1|Student's 95 %|log₂|\d+ (?:seeds|pairs|images|px|steps|networks|families))"
 )
 
 
