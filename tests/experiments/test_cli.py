@@ -56,7 +56,8 @@ def test_commands_run_as_their_entry_points_do(tmp_path):
 def test_a_command_may_be_one_of_a_modules(tmp_path):
     assert swag("sync", folder=tmp_path)[::2] == (
         1,
-        "error: `--output` should be an output folder of experiments; found no folder outputs. Run one.\n",
+        "error: `--output` should be an output folder of experiments; found no folder outputs."
+        " Nothing was computed into it yet: `swag experiments` lists what can be.\n",
     )
 
 
