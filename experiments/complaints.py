@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.settings import known_keys
+from experiments.settings import entries, find, known_keys
 from swag_repro.errors import SettingError, UserError
 from swag_repro.program import did_you_mean
 
@@ -77,8 +77,18 @@ def _reference(name: str, key: str) -> UserError:
     return SettingError(key, "should refer to a setting", f"${{{name}}}", remedy)
 
 
+LISTS: set[str] = set()
+"""The settings that take lists; `experiments.config` fills it."""
+
+
+def _takes_list(key: str) -> bool:
+    found = (one for entry in entries() for one in find(entry, key))
+    return key in LISTS or any(one.default.startswith("[") for one in found)
+
+
 def _several(key: str) -> UserError:
-    remedy = f"-m computes a sweep; a list is {key}=[a,b]."
+    a_list = f"; a list is {key}=[a,b]" if _takes_list(key) else ""
+    remedy = f"-m computes a sweep{a_list}."
     return SettingError(key, "should have one value", "several", remedy)
 
 

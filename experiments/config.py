@@ -23,8 +23,17 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.complaints import complaint
-from experiments.settings import CONF, Setting, choices, entries, known_keys, settings_of
+from experiments.complaints import LISTS, complaint
+from experiments.settings import (
+    CONF,
+    GLOBAL,
+    GLOBAL_GROUPS,
+    Setting,
+    choices,
+    entries,
+    known_keys,
+    settings_of,
+)
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.program import did_you_mean
 from swag_repro.runs.files import MALFORMED, SafeLoader
@@ -96,6 +105,8 @@ LEFT_OUT: dict[str, Any] = {
     "std": [0.229, 0.224, 0.225],
 }
 """The settings that a file of `conf/network` may leave out, and the values that run ids cover then."""
+
+FIRST_LINE = "Write this as the first line of the file."
 
 SEEN = "conf/ shows the keys and their values."
 
@@ -242,6 +253,8 @@ def _typed_node(node: Any, kinds: Mapping[str, Any], key: str) -> dict[str, Any]
     if not isinstance(node, dict):
         raise _no_choice(key, node)
     for name in node.keys() - kinds.keys():
+        if not key and name in GLOBAL_GROUPS:
+            raise SettingError(name, f"should be a file that begins with `{GLOBAL}`", "none", FIRST_LINE)
         remedy = did_you_mean(_below(key, name), known_keys(), SEEN)
         raise SettingError(_below(key, name), "should be a known key", "none of that name", remedy)
     for name in kinds.keys() - node.keys():
@@ -380,3 +393,6 @@ def _fits_collection(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
     if issubclass(origin, Sequence):
         return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
     return True
+
+
+LISTS.update(key for key, kind in TYPES.items() if fits([], kind))
