@@ -221,8 +221,8 @@ MISTAKES = {
         ),
         "`smoothing.mean_one` should be true where images differ in size",
     ),
-    "no sweep": (lambda: load_tables("last"), "`sweep` should be `last`, the folder of a sweep, or its name"),
-    "no runs": (lambda: load_tables(["experiment=smoke"]), "`--output` should be an output folder of experiments"),
+    "no sweep": (lambda: load_tables("last"), "`sweep` should be one that was begun"),
+    "no runs": (lambda: load_tables(["experiment=smoke"]), "`runs` should hold every cell of the figure; found 4 of 4"),
 }  # fmt: skip
 
 
