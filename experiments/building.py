@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -13,11 +16,12 @@ from torch import nn
 from torchvision.models.feature_extraction import get_graph_node_names
 
 from experiments.config import SEEN, Config, fits, in_words
+from experiments.settings import choices
 from swag_repro.errors import SettingError, UserError
 from swag_repro.images import Picture, Resize
 from swag_repro.networks import Architecture
 from swag_repro.networks.layouts import without_values
-from swag_repro.program import OWN_MODULES
+from swag_repro.program import OWN_MODULES, did_you_mean
 from swag_repro.weights import Weights
 
 T = TypeVar("T")
@@ -144,7 +148,7 @@ def check_network(weights: Weights, architecture: Architecture, taps: Sequence[s
         network = build_network(_Shapes(), architecture)
         if missing := set(architecture.head) - {name for name, _ in network.named_modules()}:
             rule = f"should name modules of {architecture.name}"
-            raise SettingError("network.head", rule, sorted(missing), "print(network) shows them.")
+            raise SettingError("network.head", rule, sorted(missing), _listing(architecture))
     else:
         build_network(weights, architecture, taps)
     _CHECKED.add(key)
@@ -161,6 +165,12 @@ class _Shapes:
     def digest(self, architecture: Architecture) -> None: ...
 
 
+def _listing(architecture: Architecture) -> str:
+    """Return the sentence that says what lists the modules of a network."""
+    own = "" if architecture.name in choices("network") else ", one of your own with --config-dir"
+    return f"`swag network {architecture.name}` lists them{own}."
+
+
 def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[str]) -> None:
     """Raise if a tap is neither a module nor a node of the traced graph.
 
@@ -174,13 +184,18 @@ def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[s
     for tap, path in others.items():
         if path not in nodes:
             rule = f"should be the path of a module of {architecture.name}"
-            remedy = "print(network) shows the paths. VGG-16's weights that ship reach as far as relu5_1."
+            remedy = did_you_mean(path, {*modules, *nodes}, _listing(architecture))
+            if path in dict(without_values(architecture.build).named_modules()):
+                remedy = "These weights end before it: VGG-16's that ship reach as far as relu5_1."
             raise SettingError(f"network.taps.{tap}", rule, repr(path), remedy)
 
 
 # --- Types ------------------------------------------------------------------------------------------------
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # our errors say what it would log
+
+IMPORTING = re.compile(r"^<frozen |/importlib/|/hydra/_internal/")
+"""Matches the files that import others."""
 
 HYDRAS = ("_target_", "_partial_")
 """The keys that say what to do with the others of a node; Hydra's `instantiate` reads them, too."""
@@ -222,6 +237,15 @@ def declared_type(target: str, argument: str) -> Any:
     return declared(_found(target, "config")).types.get(argument, Any)
 
 
+def _place_of(error: BaseException) -> str | None:
+    """Return the file and the line where a module raises while it is imported; None if none does."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [one for one in frames if not IMPORTING.search(one.filename)]
+    return f"{ours[-1].filename}, line {ours[-1].lineno}" if ours else None
+
+
 def _found(target: Any, key: str) -> Callable[..., Any]:
     """Return the class or function at a path."""
     rule = "should be the path of a class or function"
@@ -230,6 +254,13 @@ def _found(target: Any, key: str) -> Callable[..., Any]:
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         cause = error.__cause__ or error
         why = f"{target!r} ({type(cause).__name__}: {str(cause).partition(chr(10))[0]})"
+        module, _, name = str(target).rpartition(".")
+        if (place := _place_of(cause)) is not None:
+            raise SettingError(key, rule, why, f"Mend {place}.") from error
+        if module in sys.modules:
+            names = [one for one in vars(sys.modules[module]) if not one.startswith("_")]
+            remedy = did_you_mean(name, names, f"{module} has {', '.join(names)}.")
+            raise SettingError(key, rule, f"no {name} in {module}", remedy) from error
         raise SettingError(key, rule, why, OWN_MODULES) from error
     if not callable(found):
         raise SettingError(key, rule, repr(target), SEEN)
@@ -241,9 +272,8 @@ def _check_arguments(of: Declared, given: Mapping[str, Any], key: str) -> None:
     for name, value in given.items():
         if name not in of.names and not of.takes_any:
             known = ", ".join(of.names)
-            raise SettingError(
-                f"{key}.{name}", f"should be one of {known}", "an unknown key", "Leave it out."
-            )
+            remedy = did_you_mean(name, of.names, "Leave it out.")
+            raise SettingError(f"{key}.{name}", f"should be one of {known}", "an unknown key", remedy)
         hint = of.types.get(name, Any)
         if not (_is_built(value) and not _is_plain(hint)) and not fits(value, hint):
             words = in_words(hint) if _is_plain(hint) else str(getattr(hint, "__name__", hint))

@@ -115,7 +115,9 @@ UNSET = "${oc.env:SWAG_UNSET}"
 
 REFUSED = {
     "an unknown key": (["netwrk=vgg16"], "`netwrk` should be a setting of this command; found none of that name. Did you mean network"),
-    "an unknown key of a group": (["optimizer.lrr=1"], "Did you mean optimizer.lr "),
+    "an unknown key of a group": (["optimizer.lrr=1"], "Did you mean optimizer.lr?"),
+    "a key with another's start": (["smoothing.scal=1"], "found none of that name. smoothing has "),
+    "a key of another choice": (["smoothing.factor=1"], "--help smoothing.factor says which choices of its group have it."),
     "an unknown package": (["smoothing@objective.lik=softmax"], "Did you mean smoothing@objective.like"),
     "an unknown choice": (["network=resnet5"], "`network` should be one of"),
     "the nearest choice": (["network=resnet5"], "found 'resnet5'. Did you mean resnet50 or"),
