@@ -15,7 +15,7 @@ from hydra.utils import get_object
 from torch import nn
 from torchvision.models.feature_extraction import get_graph_node_names
 
-from experiments.config import SEEN, Config, fits, in_words
+from experiments.config import Config, fits, in_words, seen
 from experiments.settings import choices
 from swag_repro.errors import SettingError, UserError
 from swag_repro.images import Picture, Resize
@@ -41,11 +41,11 @@ def build(node: Config, kind: Any = object) -> Any:
     """
     key = node.key or "config"
     if "_target_" not in node.plain:
-        raise SettingError(f"{key}._target_", "should be given", "nothing", SEEN)
+        raise SettingError(f"{key}._target_", "should be given", "nothing", seen(key))
     made = _built(node.plain, key)
     if not isinstance(made, kind):
         rule = f"should make a {kind.__name__ if inspect.isclass(kind) else kind}"
-        raise SettingError(f"{key}._target_", rule, f"a {type(made).__name__}", SEEN)
+        raise SettingError(f"{key}._target_", rule, f"a {type(made).__name__}", seen(key))
     return made
 
 
@@ -57,7 +57,7 @@ def build_pictures(node: Config) -> tuple[Picture, ...]:
     """
     made = build(node, tuple | list)
     if not all(isinstance(one, Picture) for one in made):
-        raise SettingError(f"{node.key}._target_", "should find pictures", "others", SEEN)
+        raise SettingError(f"{node.key}._target_", "should find pictures", "others", seen(node.key))
     return tuple(made)
 
 
@@ -97,7 +97,7 @@ def _call(target: Callable[..., T], node: Mapping[str, Any], key: str) -> T:
     _check_arguments(declared(target), given, key)
     partially = node.get("_partial_", False)
     if not isinstance(partially, bool):
-        raise SettingError(f"{key}._partial_", "should be true or false", repr(partially), SEEN)
+        raise SettingError(f"{key}._partial_", "should be true or false", repr(partially), seen(key))
     arguments = {name: _built(value, f"{key}.{name}") for name, value in given.items()}
     try:
         made: Any = partial(target, **arguments) if partially else target(**arguments)
@@ -105,7 +105,7 @@ def _call(target: Callable[..., T], node: Mapping[str, Any], key: str) -> T:
         raise
     except (TypeError, ValueError, AttributeError) as error:
         rule = f"should be arguments that {target.__module__}.{target.__qualname__} takes"
-        raise SettingError(key, rule, str(error).splitlines()[0], SEEN) from error
+        raise SettingError(key, rule, str(error).splitlines()[0], seen(key)) from error
     return made  # type: ignore[no-any-return]
 
 
@@ -124,9 +124,13 @@ def build_network(
         raise
     except Exception as error:  # a user's builder can raise anything
         rule = "should be a function that returns a network, with arguments that it takes"
-        raise SettingError("network.builder", rule, str(error).splitlines()[0], SEEN) from error
+        raise SettingError(
+            "network.builder", rule, str(error).splitlines()[0], seen("network.builder")
+        ) from error
     if not isinstance(network, nn.Module):
-        raise SettingError("network.builder", "should return a network", type(network).__name__, SEEN)
+        raise SettingError(
+            "network.builder", "should return a network", type(network).__name__, seen("network.builder")
+        )
     _check_taps(network, architecture, architecture.taps if taps is None else taps)
     return network
 
@@ -263,7 +267,7 @@ def _found(target: Any, key: str) -> Callable[..., Any]:
             raise SettingError(key, rule, f"no {name} in {module}", remedy) from error
         raise SettingError(key, rule, why, OWN_MODULES) from error
     if not callable(found):
-        raise SettingError(key, rule, repr(target), SEEN)
+        raise SettingError(key, rule, repr(target), seen(key))
     return found
 
 
@@ -277,10 +281,10 @@ def _check_arguments(of: Declared, given: Mapping[str, Any], key: str) -> None:
         hint = of.types.get(name, Any)
         if not (_is_built(value) and not _is_plain(hint)) and not fits(value, hint):
             words = in_words(hint) if _is_plain(hint) else str(getattr(hint, "__name__", hint))
-            raise SettingError(f"{key}.{name}", f"should be {words}", repr(value), SEEN)
+            raise SettingError(f"{key}.{name}", f"should be {words}", repr(value), seen(f"{key}.{name}"))
     for name in of.needed:
         if name not in given:
-            raise SettingError(f"{key}.{name}", "should be given", "nothing", SEEN)
+            raise SettingError(f"{key}.{name}", "should be given", "nothing", seen(f"{key}.{name}"))
 
 
 def _is_built(value: Any) -> bool:

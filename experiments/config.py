@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.complaints import LISTS, complaint
+from experiments.programs import typed
 from experiments.settings import (
     CONF,
     GLOBAL,
@@ -31,6 +32,7 @@ from experiments.settings import (
     Setting,
     choices,
     entries,
+    find,
     known_keys,
     settings_of,
 )
@@ -108,7 +110,14 @@ LEFT_OUT: dict[str, Any] = {
 
 FIRST_LINE = "Write this as the first line of the file."
 
-SEEN = "conf/ shows the keys and their values."
+
+def seen(key: str) -> str:
+    """Return the remedy for a value that does not fit: the command that explains its key, or its group."""
+    asked = key
+    while asked and asked not in known_keys():
+        asked = asked.rpartition(".")[0]
+    known = (entry for entry in ("stylize", *entries()) if find(entry, asked))
+    return f"`{typed(next(known, 'stylize'), ['--help', *filter(None, [asked])])}` explains it."
 
 
 @dataclass(frozen=True)
@@ -246,7 +255,7 @@ def _typed(value: Any, kind: Any, key: str) -> Any:
             return read
     if dict in (kind, *get_args(kind)):
         raise _no_choice(key, value)
-    raise SettingError(key, f"should be {in_words(kind)}", repr(value), SEEN)
+    raise SettingError(key, f"should be {in_words(kind)}", repr(value), seen(key))
 
 
 def _typed_node(node: Any, kinds: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -255,7 +264,7 @@ def _typed_node(node: Any, kinds: Mapping[str, Any], key: str) -> dict[str, Any]
     for name in node.keys() - kinds.keys():
         if not key and name in GLOBAL_GROUPS:
             raise SettingError(name, f"should be a file that begins with `{GLOBAL}`", "none", FIRST_LINE)
-        remedy = did_you_mean(_below(key, name), known_keys(), SEEN)
+        remedy = did_you_mean(_below(key, name), known_keys(), seen(key))
         raise SettingError(_below(key, name), "should be a known key", "none of that name", remedy)
     for name in kinds.keys() - node.keys():
         if isinstance(kinds[name], Mapping) or not fits(None, kinds[name]):
