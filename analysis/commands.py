@@ -94,7 +94,7 @@ def parser(name: str) -> Parser:
         made.add_argument(option, **about)
     if command.takes:
         meanings = " ".join(meaning for word, meaning in WORDS.items() if word in command.takes)
-        made.add_argument("arguments", nargs="*", metavar=command.takes, help=meanings)
+        made.add_argument("arguments", nargs="*", default=[], metavar=command.takes, help=meanings)
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from analysis.tables.provenance import (
 )
 from analysis.tables.reading import row_of_status
 from experiments.asking import OUTPUT
+from experiments.sweeps.sweep import SWEEPS
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import digest_of
 from swag_repro.runs.identity import content_key
@@ -174,7 +175,7 @@ def explain(path: Path, root: Path | None) -> Explanation:
     sources = _collected(path) if RUNS_TABLE in known.files else known.runs
     what = "" if known.files[path.name] == digest_of(path) else "changed since it was written"
     checked = tuple(_check_run(Path(known.root), run_id, source) for run_id, source in sources.items())
-    commands = [*_checkout(known), *known.steps, *([["swag", *known.command]] if known.command else [])]
+    commands = [*_checkout(known), *known.steps, *_anew(known.command)]
     return Explanation(path, what, known, checked, tuple(map(tuple, commands)))
 
 
@@ -193,6 +194,17 @@ def _checkout(known: Provenance) -> list[list[str]]:
     commits = {source.origin.commit for source in known.runs.values()}
     commit = commits.pop() if len(commits) == 1 else None
     return [["git", "checkout", commit.removesuffix(DIRTY)]] if commit else []
+
+
+def _anew(command: Sequence[str]) -> list[list[str]]:
+    """Return the command that made a file, for the sweep that the commands before it begin anew."""
+    words = ["swag"] if command else []
+    for item in command:
+        output, folder = Path(item).parent.parent, Path(item).parent.name
+        elsewhere = output != OUTPUT and "--output" not in command
+        again = ["last", *(["--output", str(output)] if elsewhere else [])]
+        words += again if folder == SWEEPS and "=" not in item else [item]
+    return [words] if words else []
 
 
 def _check_run(root: Path, run_id: str, source: RunSource | None) -> Checked:

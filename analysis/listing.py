@@ -77,7 +77,8 @@ class Listing:
 def _pictures(row: Mapping[Any, Any]) -> str:
     if row["pictures"] is None:
         return ""
-    return f"{row['pictures']}" + (f", {row['not_finished']} not finished" if row["not_finished"] else "")
+    ended = f", {row['not_finished']} unchanged or diverged" if row["not_finished"] else ""
+    return f"{row['pictures']}{ended}"
 
 
 def load_listing(root: Path, wanted: Wanted | None = None, states: Sequence[str] = ()) -> Listing:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -12,12 +15,13 @@ from hydra.utils import get_object
 from torch import nn
 from torchvision.models.feature_extraction import get_graph_node_names
 
-from experiments.config import SEEN, Config, fits, in_words
+from experiments.config import Config, fits, in_words, seen
+from experiments.settings import choices
 from swag_repro.errors import SettingError, UserError
 from swag_repro.images import Picture, Resize
 from swag_repro.networks import Architecture
 from swag_repro.networks.layouts import without_values
-from swag_repro.program import OWN_MODULES
+from swag_repro.program import OWN_MODULES, did_you_mean
 from swag_repro.weights import Weights
 
 T = TypeVar("T")
@@ -37,11 +41,11 @@ def build(node: Config, kind: Any = object) -> Any:
     """
     key = node.key or "config"
     if "_target_" not in node.plain:
-        raise SettingError(f"{key}._target_", "should be given", "nothing", SEEN)
+        raise SettingError(f"{key}._target_", "should be given", "nothing", seen(key))
     made = _built(node.plain, key)
     if not isinstance(made, kind):
         rule = f"should make a {kind.__name__ if inspect.isclass(kind) else kind}"
-        raise SettingError(f"{key}._target_", rule, f"a {type(made).__name__}", SEEN)
+        raise SettingError(f"{key}._target_", rule, f"a {type(made).__name__}", seen(key))
     return made
 
 
@@ -53,7 +57,7 @@ def build_pictures(node: Config) -> tuple[Picture, ...]:
     """
     made = build(node, tuple | list)
     if not all(isinstance(one, Picture) for one in made):
-        raise SettingError(f"{node.key}._target_", "should find pictures", "others", SEEN)
+        raise SettingError(f"{node.key}._target_", "should find pictures", "others", seen(node.key))
     return tuple(made)
 
 
@@ -93,7 +97,7 @@ def _call(target: Callable[..., T], node: Mapping[str, Any], key: str) -> T:
     _check_arguments(declared(target), given, key)
     partially = node.get("_partial_", False)
     if not isinstance(partially, bool):
-        raise SettingError(f"{key}._partial_", "should be true or false", repr(partially), SEEN)
+        raise SettingError(f"{key}._partial_", "should be true or false", repr(partially), seen(key))
     arguments = {name: _built(value, f"{key}.{name}") for name, value in given.items()}
     try:
         made: Any = partial(target, **arguments) if partially else target(**arguments)
@@ -101,7 +105,7 @@ def _call(target: Callable[..., T], node: Mapping[str, Any], key: str) -> T:
         raise
     except (TypeError, ValueError, AttributeError) as error:
         rule = f"should be arguments that {target.__module__}.{target.__qualname__} takes"
-        raise SettingError(key, rule, str(error).splitlines()[0], SEEN) from error
+        raise SettingError(key, rule, str(error).splitlines()[0], seen(key)) from error
     return made  # type: ignore[no-any-return]
 
 
@@ -120,9 +124,13 @@ def build_network(
         raise
     except Exception as error:  # a user's builder can raise anything
         rule = "should be a function that returns a network, with arguments that it takes"
-        raise SettingError("network.builder", rule, str(error).splitlines()[0], SEEN) from error
+        raise SettingError(
+            "network.builder", rule, str(error).splitlines()[0], seen("network.builder")
+        ) from error
     if not isinstance(network, nn.Module):
-        raise SettingError("network.builder", "should return a network", type(network).__name__, SEEN)
+        raise SettingError(
+            "network.builder", "should return a network", type(network).__name__, seen("network.builder")
+        )
     _check_taps(network, architecture, architecture.taps if taps is None else taps)
     return network
 
@@ -144,7 +152,7 @@ def check_network(weights: Weights, architecture: Architecture, taps: Sequence[s
         network = build_network(_Shapes(), architecture)
         if missing := set(architecture.head) - {name for name, _ in network.named_modules()}:
             rule = f"should name modules of {architecture.name}"
-            raise SettingError("network.head", rule, sorted(missing), "print(network) shows them.")
+            raise SettingError("network.head", rule, sorted(missing), _listing(architecture))
     else:
         build_network(weights, architecture, taps)
     _CHECKED.add(key)
@@ -161,6 +169,12 @@ class _Shapes:
     def digest(self, architecture: Architecture) -> None: ...
 
 
+def _listing(architecture: Architecture) -> str:
+    """Return the sentence that says what lists the modules of a network."""
+    own = "" if architecture.name in choices("network") else ", one of your own with --config-dir"
+    return f"`swag network {architecture.name}` lists them{own}."
+
+
 def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[str]) -> None:
     """Raise if a tap is neither a module nor a node of the traced graph.
 
@@ -174,13 +188,18 @@ def _check_taps(network: nn.Module, architecture: Architecture, taps: Iterable[s
     for tap, path in others.items():
         if path not in nodes:
             rule = f"should be the path of a module of {architecture.name}"
-            remedy = "print(network) shows the paths. VGG-16's weights that ship reach as far as relu5_1."
+            remedy = did_you_mean(path, {*modules, *nodes}, _listing(architecture))
+            if path in dict(without_values(architecture.build).named_modules()):
+                remedy = "These weights end before it: VGG-16's that ship reach as far as relu5_1."
             raise SettingError(f"network.taps.{tap}", rule, repr(path), remedy)
 
 
 # --- Types ------------------------------------------------------------------------------------------------
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # our errors say what it would log
+
+IMPORTING = re.compile(r"^<frozen |/importlib/|/hydra/_internal/")
+"""Matches the files that import others."""
 
 HYDRAS = ("_target_", "_partial_")
 """The keys that say what to do with the others of a node; Hydra's `instantiate` reads them, too."""
@@ -222,6 +241,15 @@ def declared_type(target: str, argument: str) -> Any:
     return declared(_found(target, "config")).types.get(argument, Any)
 
 
+def _place_of(error: BaseException) -> str | None:
+    """Return the file and the line where a module raises while it is imported; None if none does."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [one for one in frames if not IMPORTING.search(one.filename)]
+    return f"{ours[-1].filename}, line {ours[-1].lineno}" if ours else None
+
+
 def _found(target: Any, key: str) -> Callable[..., Any]:
     """Return the class or function at a path."""
     rule = "should be the path of a class or function"
@@ -230,9 +258,16 @@ def _found(target: Any, key: str) -> Callable[..., Any]:
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         cause = error.__cause__ or error
         why = f"{target!r} ({type(cause).__name__}: {str(cause).partition(chr(10))[0]})"
+        module, _, name = str(target).rpartition(".")
+        if (place := _place_of(cause)) is not None:
+            raise SettingError(key, rule, why, f"Mend {place}.") from error
+        if module in sys.modules:
+            names = [one for one in vars(sys.modules[module]) if not one.startswith("_")]
+            remedy = did_you_mean(name, names, f"{module} has {', '.join(names)}.")
+            raise SettingError(key, rule, f"no {name} in {module}", remedy) from error
         raise SettingError(key, rule, why, OWN_MODULES) from error
     if not callable(found):
-        raise SettingError(key, rule, repr(target), SEEN)
+        raise SettingError(key, rule, repr(target), seen(key))
     return found
 
 
@@ -241,16 +276,15 @@ def _check_arguments(of: Declared, given: Mapping[str, Any], key: str) -> None:
     for name, value in given.items():
         if name not in of.names and not of.takes_any:
             known = ", ".join(of.names)
-            raise SettingError(
-                f"{key}.{name}", f"should be one of {known}", "an unknown key", "Leave it out."
-            )
+            remedy = did_you_mean(name, of.names, "Leave it out.")
+            raise SettingError(f"{key}.{name}", f"should be one of {known}", "an unknown key", remedy)
         hint = of.types.get(name, Any)
         if not (_is_built(value) and not _is_plain(hint)) and not fits(value, hint):
             words = in_words(hint) if _is_plain(hint) else str(getattr(hint, "__name__", hint))
-            raise SettingError(f"{key}.{name}", f"should be {words}", repr(value), SEEN)
+            raise SettingError(f"{key}.{name}", f"should be {words}", repr(value), seen(f"{key}.{name}"))
     for name in of.needed:
         if name not in given:
-            raise SettingError(f"{key}.{name}", "should be given", "nothing", SEEN)
+            raise SettingError(f"{key}.{name}", "should be given", "nothing", seen(f"{key}.{name}"))
 
 
 def _is_built(value: Any) -> bool:

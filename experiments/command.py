@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -20,11 +21,12 @@ from rich.markup import escape
 
 from experiments.complaints import complaint
 from experiments.programs import config_dir, find_modules_beside, hydra_overrides, typed
-from experiments.settings import CONF, choices, entry_of, experiments
+from experiments.settings import CONF, choices, entry_of, experiments, find, known_keys
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import params_of
 from experiments.sweeps.progress import console
 from swag_repro.errors import SettingError, UserError
+from swag_repro.program import did_you_mean
 from swag_repro.runs.files import check_writable, is_folder
 
 OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)
@@ -33,6 +35,9 @@ QUOTING = """Values with signs go in two kinds of quotes: "content='a, b (1).jpg
 
 NAME = re.compile(r"[\w./+-]{1,200}")
 """Matches the name of a choice; Hydra would take others for interpolations, or for too long a file name."""
+
+STRAY_COMMA = re.compile(r"(=)\s*,|,\s*(?=,|$)")
+"""Matches a comma that has no value on one side, and the sign before it that stays."""
 
 OPTIONAL = ("experiment", "preset", "preset/feedforward")
 """The groups of which a command may delete the choice, as in `~preset`; Hydra takes no null."""
@@ -49,6 +54,7 @@ def check_overrides(entry: str, overrides: Sequence[str], beside: Path | None = 
     Raises:
         SettingError: An override fails one of these checks.
     """
+    _check_pictures(entry, overrides)
     parsed = [_parsed(override) for override in overrides]
     flags = [] if beside is None else [f"--config-dir={beside}"]
     for override in parsed:
@@ -64,15 +70,29 @@ def check_overrides(entry: str, overrides: Sequence[str], beside: Path | None = 
             )
 
 
+def _check_pictures(entry: str, overrides: Sequence[str]) -> None:
+    """Raise if pictures are named without their settings, and name those of the first two."""
+    given = [override.partition("=")[0] for override in overrides]
+    bare = [one for one in overrides if one in given and Path(one).suffix]
+    bare = [one for one in bare if one not in known_keys() and not one.startswith(("~", "+"))]
+    roles = [role for role in ("content", "style") if role not in given and find(entry, role)]
+    named = [f"{role}={picture}" for role, picture in zip(roles, bare, strict=False)]
+    if named:
+        rule, found = "should be key=value", f"{bare[0]!r} (no =)"
+        raise SettingError("command", rule, found, f"Write {shlex.join(named)}.")
+
+
 def _parsed(argument: str) -> Override:
     problem = "no key"
     try:
         if (override := OverridesParser.create().parse_override(argument)).key_or_group:
             return override
     except HydraException as error:
-        problem = str(error).splitlines()[0]
+        problem = str(error).splitlines()[0].partition(" expecting {")[0]
     if "=" not in argument and not argument.startswith("~"):
         problem, remedy = "no =", f"Write {argument}=VALUE."
+    elif (mended := STRAY_COMMA.sub(r"\1", argument)) != argument:
+        problem, remedy = "a comma without a value on both sides", f"Write {mended}."
     else:
         remedy = QUOTING
     raise SettingError("command", "should be key=value", f"{argument!r} ({problem})", remedy)
@@ -129,6 +149,13 @@ def entry_asked(overrides: Sequence[str], beside: Path | None = None) -> str:
     named = [entry_of(name, beside) for override in parsed for name in _experiments(override)]
     if found := [entry for entry in [*given, *named] if entry is not None]:
         return found[0]
+    there = choices("experiment", beside)
+    for name in (name for override in parsed for name in _experiments(override)):
+        if name not in there:
+            own = "Of one of your own, name the folder of settings: --config-dir=conf."
+            remedy = did_you_mean(name, there, own if beside is None else "`swag experiments` lists them.")
+            rule = "should be the name of an experiment"
+            raise SettingError("experiment", rule, repr(name), remedy)
     rule = "should be given, or the entry point of a sweep without one"
     example = "Type experiment=smoke, or entry=stylize beside the sweep's own overrides."
     raise SettingError("experiment", rule, " ".join(overrides) or "nothing", example)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.settings import known_keys
+from experiments.settings import entries, find, known_keys
 from swag_repro.errors import SettingError, UserError
 from swag_repro.program import did_you_mean
 
@@ -33,7 +33,13 @@ def complaint(error: Exception) -> UserError:
 
 
 def _unknown(key: str) -> UserError:
+    above, _, name = key.rpartition(".")
+    beside = sorted(one.rpartition(".")[2] for one in known_keys() if one.rpartition(".")[0] == above)
     remedy = did_you_mean(key, known_keys(), "--help KEY explains a setting or a group.")
+    if above and beside:  # what two keys share at their start is no likeness
+        remedy = did_you_mean(name, beside, f"{above} has {', '.join(beside)}.", sign=f"{above}.")
+    if key in known_keys():
+        remedy = f"--help {key} says which choices of its group have it."
     return SettingError(key, "should be a setting of this command", "none of that name", remedy)
 
 
@@ -77,8 +83,18 @@ def _reference(name: str, key: str) -> UserError:
     return SettingError(key, "should refer to a setting", f"${{{name}}}", remedy)
 
 
+LISTS: set[str] = set()
+"""The settings that take lists; `experiments.config` fills it."""
+
+
+def _takes_list(key: str) -> bool:
+    found = (one for entry in entries() for one in find(entry, key))
+    return key in LISTS or any(one.default.startswith("[") for one in found)
+
+
 def _several(key: str) -> UserError:
-    remedy = f"-m computes a sweep; a list is {key}=[a,b]."
+    a_list = f"; a list is {key}=[a,b]" if _takes_list(key) else ""
+    remedy = f"-m computes a sweep{a_list}."
     return SettingError(key, "should have one value", "several", remedy)
 
 

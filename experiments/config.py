@@ -23,8 +23,19 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.complaints import complaint
-from experiments.settings import CONF, Setting, choices, entries, known_keys, settings_of
+from experiments.complaints import LISTS, complaint
+from experiments.programs import typed
+from experiments.settings import (
+    CONF,
+    GLOBAL,
+    GLOBAL_GROUPS,
+    Setting,
+    choices,
+    entries,
+    find,
+    known_keys,
+    settings_of,
+)
 from swag_repro.errors import SettingError, check_choice
 from swag_repro.program import did_you_mean
 from swag_repro.runs.files import MALFORMED, SafeLoader
@@ -97,7 +108,16 @@ LEFT_OUT: dict[str, Any] = {
 }
 """The settings that a file of `conf/network` may leave out, and the values that run ids cover then."""
 
-SEEN = "conf/ shows the keys and their values."
+FIRST_LINE = "Write this as the first line of the file."
+
+
+def seen(key: str) -> str:
+    """Return the remedy for a value that does not fit: the command that explains its key, or its group."""
+    asked = key
+    while asked and asked not in known_keys():
+        asked = asked.rpartition(".")[0]
+    known = (entry for entry in ("stylize", *entries()) if find(entry, asked))
+    return f"`{typed(next(known, 'stylize'), ['--help', *filter(None, [asked])])}` explains it."
 
 
 @dataclass(frozen=True)
@@ -235,14 +255,16 @@ def _typed(value: Any, kind: Any, key: str) -> Any:
             return read
     if dict in (kind, *get_args(kind)):
         raise _no_choice(key, value)
-    raise SettingError(key, f"should be {in_words(kind)}", repr(value), SEEN)
+    raise SettingError(key, f"should be {in_words(kind)}", repr(value), seen(key))
 
 
 def _typed_node(node: Any, kinds: Mapping[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(node, dict):
         raise _no_choice(key, node)
     for name in node.keys() - kinds.keys():
-        remedy = did_you_mean(_below(key, name), known_keys(), SEEN)
+        if not key and name in GLOBAL_GROUPS:
+            raise SettingError(name, f"should be a file that begins with `{GLOBAL}`", "none", FIRST_LINE)
+        remedy = did_you_mean(_below(key, name), known_keys(), seen(key))
         raise SettingError(_below(key, name), "should be a known key", "none of that name", remedy)
     for name in kinds.keys() - node.keys():
         if isinstance(kinds[name], Mapping) or not fits(None, kinds[name]):
@@ -380,3 +402,6 @@ def _fits_collection(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
     if issubclass(origin, Sequence):
         return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
     return True
+
+
+LISTS.update(key for key, kind in TYPES.items() if fits([], kind))

@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 
 import hydra
@@ -14,9 +15,9 @@ from omegaconf import DictConfig
 
 from experiments import help as helping
 from experiments.command import check_overrides, exit_with
-from experiments.settings import CONF
+from experiments.settings import CONF, known_keys
 from swag_repro.errors import SettingError, UserError
-from swag_repro.program import Parser, check_flags
+from swag_repro.program import Parser, UsageError, check_flags
 from swag_repro.runs.files import is_folder
 
 SWEEP_FLAGS = {
@@ -96,6 +97,10 @@ def parsed_flags(arguments: Sequence[str]) -> Namespace:
     """
     parser = flags()
     given, others = parser.parse_known_intermixed_args([SWEEP_FLAGS.get(item, item) for item in arguments])
+    for flag, value in pairwise([*arguments, "VALUE"]):
+        if flag in others and (key := flag.lstrip("-")) in known_keys():
+            value = "VALUE" if "=" in value or value.startswith("-") else value
+            raise UsageError(f"unknown argument: {flag}", f"Write {key}={value}, without hyphens.")
     check_flags(others, {*helping.FLAGS_IN_WORDS, *SWEEP_FLAGS}, parser.prog)
     if given.resolve and given.cfg is None:
         raise SettingError("--resolve", "should stand beside --cfg", "it alone", "Type: --cfg job --resolve")

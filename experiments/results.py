@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from swag_repro.errors import SettingError
+from swag_repro.errors import SettingError, StoreError
 from swag_repro.runs.files import check_writable, read_picture, whole_file
 from swag_repro.runs.records import RunRecord, read_status
 
@@ -57,7 +57,12 @@ def check_save(save: str | None, pictures: int, inputs: Iterable[str]) -> None:
             raise SettingError("save", rule, f"{save!r} for {pictures}", remedy)
         if path.resolve() in {Path(one).resolve() for one in inputs}:
             raise SettingError("save", "should be no input", repr(save), "Choose another name.")
-    check_writable(path if _is_folder(save) else path.parent)
+    try:
+        check_writable(path if _is_folder(save) else path.parent)
+    except StoreError as error:
+        why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else "refused"
+        rule, remedy = "should be a place that can be written to", "Make room there, or choose another."
+        raise StoreError("save", rule, f"{save!r} ({why})", remedy) from error
 
 
 def refuse_save(save: str | None, where: str) -> None:

@@ -21,6 +21,9 @@ CONF = Path(conf.__file__).parent
 GLOBAL = "# @package _global_"
 """The first line of files that only choose settings of others."""
 
+GLOBAL_GROUPS = ("preset", "arm", "experiment")
+"""The groups whose files begin so."""
+
 APART = ("claims", "hydra")
 """The folders of `conf/` that are no groups of settings."""
 
@@ -200,7 +203,7 @@ def _choice(item: yaml.MappingNode, lines: list[str], file: str) -> Setting | No
         return None
     group, _, package = key.value.lstrip("/").partition("@")
     comment = _behind(lines, value)
-    package = package or ("" if group.startswith(("preset", "arm", "experiment")) else group)
+    package = package or ("" if group.startswith(GLOBAL_GROUPS) else group)
     return Setting(key.value.lstrip("/"), value.value, comment, file, "", group, package)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swag_repro.errors import SettingError
-from swag_repro.program import OWN_MODULES
+from swag_repro.program import OWN_MODULES, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ def source_of(name: str) -> FigureSource:
     if (known := FIGURES.get(name)) is not None:
         return replace(known, module=f"{__name__}.{known.module}")
     if "/" in name or find_spec(name.partition(".")[0]) is None:
-        rule = f"should be one of {', '.join(FIGURES)}, or a module with load, make and save"
-        raise SettingError("figure", rule, repr(name), OWN_MODULES)
+        near, others = did_you_mean(name, FIGURES, ""), "or a module with load, make and save"
+        rule = f"should be a figure, {others}" if near else f"should be one of {', '.join(FIGURES)}, {others}"
+        raise SettingError("figure", rule, repr(name), near or OWN_MODULES)
     return FigureSource(name, None)
 
 

@@ -132,8 +132,10 @@ class Site:
         for path in STATIC.iterdir():
             self._write(f"static/{path.name}", path.read_bytes)
         if self.provenance is not None:
-            own = [path for path in self._files.values() if path.parent == self.folder]
-            write_provenance(self.folder / "report", self.provenance, own)
+            for folder in {path.parent for path in self._files.values()}:
+                own = [path for path in self._files.values() if path.parent == folder]
+                made = write_provenance(folder / "report", self.provenance, own)
+                self._files[made.relative_to(self.folder).as_posix()] = made
         inner = [PurePath(name) for name in self._files if "/" in name]
         for place in {path.parts[0] for path in inner}:
             clear_but(

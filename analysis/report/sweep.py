@@ -27,7 +27,7 @@ from experiments.programs import PICTURED
 from swag_repro.names import file_stem
 from swag_repro.runs.schema import to_csv
 
-PICTURES = ("pictures", "not finished")
+PICTURES = ("pictures", "unchanged or diverged")
 """Columns of the table of runs that count pictures."""
 
 PAIR = "pair"
@@ -233,7 +233,7 @@ def _row(
             "run": run_id,
             "state": UNUSED if unused else run["state"],
             "pictures": run["pictures"],
-            "not finished": run["not_finished"] or None,
+            "unchanged or diverged": run["not_finished"] or None,
             "seconds": None if seconds is None else round(seconds, 1),
             "started (UTC)": (run["started_at"] or "")[:19].replace("T", " ") or None,
             "reason": run["reason"],

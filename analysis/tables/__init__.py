@@ -17,7 +17,16 @@ from analysis.tables.kept import tables_of
 from analysis.tables.provenance import Provenance, merged, rerun_command, trainings_of
 from analysis.tables.reading import Row
 from analysis.tables.runs import INTERPOLATED, frame, line_numbers, settings_of, swept, typed
-from experiments.asking import OUTPUT, Cell, CellsError, Wanted, compose_cells, computing, judging
+from experiments.asking import (
+    JUDGE,
+    OUTPUT,
+    Cell,
+    CellsError,
+    Wanted,
+    compose_cells,
+    computing,
+    judging,
+)
 from experiments.programs import NAMES
 from experiments.science import wants_judge
 from experiments.sweeps.sweep import is_handle
@@ -208,7 +217,7 @@ def read_tables(wanted: Wanted, *, partial: bool) -> Tables:
         frame(numbers),
         frame(pairs),
         cells,
-        shlex.join(computing(wanted.overrides, root, judging(wanted.entry))),
+        shlex.join(computing(_judged(wanted), root, judging(wanted.entry))),
         root,
         Provenance.of(
             [*trained, *behind.values()],
@@ -218,6 +227,14 @@ def read_tables(wanted: Wanted, *, partial: bool) -> Tables:
             missing=runs.count(None),
         ),
     )
+
+
+def _judged(wanted: Wanted) -> list[str]:
+    """Return the overrides of these cells with a judge, the default one if no cell names any."""
+    if any(wants_judge(cell.config) for cell in wanted.cells):
+        return list(wanted.overrides)
+    others = [item for item in wanted.overrides if item.partition("=")[0] != JUDGE]
+    return [*others, f"{JUDGE}=default"]
 
 
 def _distinct(cells: Sequence[Cell], runs: Sequence[Row | None]) -> list[tuple[Cell, Row | None]]:

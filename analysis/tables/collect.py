@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ import pyarrow.parquet as pq
 from analysis.tables import provenance
 from analysis.tables.answers import bullet_list
 from analysis.tables.kept import TABLES, Kept, check_output, tables_of
-from analysis.tables.provenance import Provenance
+from analysis.tables.provenance import Provenance, rerun_command
+from analysis.tables.reading import Row
 from experiments.settings import comment_of
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import OtherVersionError, whole_file
@@ -71,8 +73,8 @@ def collect(root: Path, out: Path) -> Collected:
     """
     check_output(root, with_runs=True)
     with tables_of(root) as kept:
-        runs = kept.read("runs", columns=["state", "reason", "path"]).to_pylist()
-        _check_whole([row for row in runs if row["state"] == "damaged"])
+        runs = kept.read("runs", columns=["state", "reason", "path", "experiment", "overrides"]).to_pylist()
+        _check_whole(root, [row for row in runs if row["state"] == "damaged"])
         files = _write(kept, out)
         rows = pq.read_metadata(kept.file("table")).num_rows
         unbegun = len(kept.unbegun)
@@ -84,11 +86,18 @@ def collect(root: Path, out: Path) -> Collected:
     return Collected(states["finished"], dict(reasons), states["running"] + unbegun, others, rows, files)
 
 
-def _check_whole(damaged: list[dict[str, str]]) -> None:
+def _check_whole(root: Path, damaged: list[Row]) -> None:
     if damaged:
-        rule, remedy = "should be whole", "Its command computes a run anew; or delete its folder:"
-        reasons = bullet_list(row["reason"] for row in damaged)
+        rule, remedy = "should be whole", "Compute them anew, or delete their folders:"
+        reasons = bullet_list(f"{row['reason']} {_remedy(root, row)}" for row in damaged)
         raise StoreError("runs", rule, f"{len(damaged)} damaged", f"{remedy}{reasons}")
+
+
+def _remedy(root: Path, run: Row) -> str:
+    """Return the command that computes a damaged run anew; if nothing tells it, the folder to delete."""
+    if run["overrides"] is None:
+        return f"Delete {root / run['path']}"
+    return f"Type: {shlex.join(rerun_command(run))}"
 
 
 def _write(kept: Kept, out: Path) -> tuple[Path, ...]:

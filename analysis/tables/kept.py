@@ -27,8 +27,10 @@ from filelock import FileLock, Timeout
 
 from analysis.tables.reading import Piece, concatenated, read_pieces, scan
 from analysis.tables.runs import as_json, decoded
+from experiments.asking import OUTPUT
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import digest_of, is_folder
+from swag_repro.runs.records import no_output
 from swag_repro.runs.schema import NUMBERS, PAIRS, RUNS, RUNS_VERSION, SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
@@ -96,10 +98,13 @@ class Kept:
 
 
 def check_output(root: Path, *, with_runs: bool = False) -> None:
-    """Raise a `StoreError` if there is no such output folder, or if it has no runs and should have some."""
-    if not is_folder(folder := root / "runs" if with_runs and is_folder(root) else root):
-        rule = "should be an output folder of experiments"
-        raise StoreError("--output", rule, f"no folder {folder}", "Run one.")
+    """Raise a `StoreError` if there is no such output folder, or if it has no runs and should have some.
+
+    Before anything was computed, the default folder does not exist: it is one without runs.
+    """
+    there = is_folder(root) or (root == OUTPUT and not with_runs)
+    if not there or (with_runs and not is_folder(root / "runs")):
+        raise no_output(root / "runs" if is_folder(root) else root)
 
 
 @contextmanager
@@ -110,8 +115,8 @@ def tables_of(root: Path) -> Iterator[Kept]:
         StoreError: The folder does not exist, or the system refuses to list its runs.
     """
     check_output(root)
-    with _place(root / COLLECTED) as folder:
-        yield _up_to_date(root, folder)
+    with _place(root / COLLECTED) if is_folder(root) else TemporaryDirectory() as folder:
+        yield _up_to_date(root, Path(folder))
 
 
 @contextmanager

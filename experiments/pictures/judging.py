@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 from rich.markup import escape
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
@@ -17,8 +21,10 @@ from torchvision.transforms.functional import to_tensor
 from experiments.building import build, check_network
 from experiments.command import command
 from experiments.frame import Context, Experiment
+from experiments.programs import config_dir, typed
 from experiments.science import EXPERIMENT_VERSIONS, settings_of_judge, wants_judge
 from experiments.sweeps.progress import console
+from experiments.sweeps.sweep import Sweep
 from swag_repro.errors import SettingError, StoreError, UserError
 from swag_repro.losses import LossMeasures
 from swag_repro.measures import Measure, Measures, WeightedNetwork
@@ -64,7 +70,7 @@ class Judging(Experiment):
             StoreError: No such run exists, or some of its files are damaged.
         """
         path = Store(self.config.output).directory(self.judged.identity.run_id)
-        remedy = f"This computes it: {command(self.judged.name, ['...'])}, with the same settings."
+        remedy = f"This computes it: {_computing(self.judged.name)}"
         rule = "should be a finished run"
         if not (path / "status.json").exists():
             raise StoreError("stylization", rule, f"none at {path}", remedy)
@@ -195,6 +201,19 @@ def judgement_of(experiment: Experiment, architecture: Architecture, weights: We
         judged=experiment,
         network=WeightedNetwork(architecture, weights),
     )
+
+
+def _computing(entry: str) -> str:
+    """Return the running command, as typed, by another entry point."""
+    hydra: Any = HydraConfig.get()
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    flags = [] if (folder := config_dir(hydra)) is None else [f"--config-dir={folder}"]
+    if hydra.mode != RunMode.MULTIRUN:
+        return typed(entry, [*flags, *overrides])
+    if (plan := Path(hydra.sweep.dir) / "plan.json").is_file():  # a worker has the overrides of one cell
+        overrides = Sweep.read(plan.parent).command
+    others = [override for override in overrides if not override.startswith("sweep=")]  # a dry run's
+    return command(entry, [*flags, *others])
 
 
 def _check_loads(judge: WeightedNetwork) -> None:

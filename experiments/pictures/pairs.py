@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from experiments.config import Config
 from swag_repro import names
 from swag_repro.errors import ImageError, SettingError
 from swag_repro.images import Picture, Role, existing
+from swag_repro.runs.files import is_folder
 
 
 @dataclass(frozen=True)
@@ -160,4 +162,8 @@ def _file(setting: str, path: str, known: Sequence[str]) -> Path:
     if (file := existing(path)) is not None:
         return file
     remedy = f"Give a file, or one of {', '.join(known)}." if known else "Give a file."
+    if known and is_folder(Path(path)):
+        rule, asked = "should be an image file or a known name", shlex.quote(f"images.path={path}")
+        remedy = f"Write images=folder {asked} in its place; styles lie in its sub-folder style."
+        raise ImageError(setting, rule, f"the folder {path!r}", remedy)
     raise ImageError(setting, "should be an image file or a known name", repr(path), f"{remedy} {QUOTING}")

@@ -168,7 +168,8 @@ class Stylization(SmoothedExperiment):
         context.run.write_rows([{**self.origin, **row} for row in (*rows, *shares)])
         for pair in pairs:
             if pair["status"] != "finished":
-                note = f"{pair['image']} {pair['status']}: {pair['reason']}"
+                more = ". More steps or evaluations change it further" * (pair["status"] == "unchanged")
+                note = f"{pair['image']} {pair['status']}: {pair['reason']}{more}"
                 console.print(f"  [yellow]{escape(note)}[/]")
 
     def following(self) -> Judging | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import time
 from collections import Counter
@@ -302,16 +303,27 @@ def find(handle: str, output: Path) -> Sweep:
     folder = Path(handle)
     if _has_plan(folder):
         return Sweep.read(folder)
-    if is_folder(folder) and len(folder.parts) > 1:
-        remedy = f"If all runs lie in it, choose one of its sweeps: last --output {folder}"
-        raise SettingError("sweep", "should be a folder with plan.json", repr(handle), remedy)
     known = sorted(_sweeps(output), key=lambda sweep: sweep.started_at, reverse=True)
     if found := [sweep for sweep in known if handle in (LAST, sweep.name, sweep.label)]:
         return found[0]
+    if is_folder(folder):
+        raise SettingError("sweep", "should be a folder with plan.json", repr(handle), _instead_of(folder))
     names = list(dict.fromkeys(sweep.label for sweep in known))
-    there = f"There are {', '.join([LAST, *names[:LISTED]])} in {output}." if names else f"{output} has none."
+    if not names:
+        remedy = "A command with -m begins one. Other folders: --output FOLDER."
+        raise SettingError("sweep", "should be one that was begun", f"none in {output} yet", remedy)
+    there = f"There are {', '.join([LAST, *names[:LISTED]])} in {output}."
     rule = "should be `last`, the folder of a sweep, or its name"
     raise SettingError("sweep", rule, repr(handle), f"{there} Other folders: --output FOLDER.")
+
+
+def _instead_of(folder: Path) -> str:
+    """Return the remedy for a folder that is no sweep: what it is, and what to choose."""
+    if (folder / "status.json").is_file():
+        return "It is a run: choose its sweep, or last, the newest."
+    if is_folder(folder / SWEEPS):
+        return f"Choose one of its sweeps: {shlex.join(['last', '--output', str(folder)])}"
+    return f"Choose last, the newest, or a folder in {SWEEPS} of an output folder."
 
 
 def _has_plan(folder: Path) -> bool:

@@ -162,6 +162,10 @@ def open_image(content: Path | IO[bytes], name: str, *, least: int = MIN_SIDE) -
     except UnidentifiedImageError as error:
         rule = f"should be an image ({', '.join(READ_FORMATS)})"
         raise ImageError(name, rule, "something else", "Convert or remove it.") from error
+    except FileNotFoundError as error:
+        raise ImageError(
+            name, "should be an image file", "no such file", remedy_for(Path(name), "Check the path.")
+        ) from error
     except Exception as error:  # a decoder can raise any error for a corrupt file
         raise ImageError(
             name, "should be a readable image", error, remedy_for(Path(name), "Repair or remove it.")

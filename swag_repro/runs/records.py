@@ -287,6 +287,12 @@ def read_status(directory: Path) -> RunStatus:
     return parsed(path, content, RunStatus.from_json)
 
 
+def no_output(folder: Path) -> StoreError:
+    """Return the error that an output folder of experiments does not exist, or holds no runs."""
+    remedy = "Nothing was computed into it yet: `swag experiments` lists what can be."
+    return StoreError("--output", "should be an output folder of experiments", f"no folder {folder}", remedy)
+
+
 def run_names(root: Path | str) -> list[str]:
     """Return the names of all run directories below an output folder, in order.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from swag_repro.errors import StoreError, UserError
 from swag_repro.program import Parser, ended
 from swag_repro.runs.files import is_folder, path_of
-from swag_repro.runs.records import RunRecord, all_runs, read_status
+from swag_repro.runs.records import RunRecord, all_runs, no_output, read_status
 from swag_repro.runs.store import Store
 from swag_repro.tracking.sync import rebuild, sync
 
@@ -36,8 +36,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     if not is_folder(options.output):
-        found = f"no folder {options.output}"
-        raise StoreError("--output", "should be an output folder of experiments", found, "Run one.")
+        raise no_output(options.output)
     return _sync(options) if options.command == "sync" else _rebuild(options)
 
 

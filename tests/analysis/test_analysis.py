@@ -121,7 +121,8 @@ def test_a_sweep_is_drawn_by_its_handle(
         assert set(drawn["network.name"]) == {"resnet50", "vgg19"}
     known = explain(tmp_path / "results" / "fig3" / "fig3.png", None)
     assert known.commands[-1][:3] == ("swag", "figure", "fig3")
-    assert os.path.relpath(folder) in known.commands[-1]
+    assert known.commands[-1][-1] == "last"
+    assert os.path.relpath(folder) in known.provenance.command
     assert main(["figure", "fig1", *given, folder]) == 1
     assert "`sweep` should be computed by swag stylize; found swag measure." in capsys.readouterr().err
 
@@ -465,6 +466,20 @@ class TestCommand:
     def test_unknown_arguments(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert main(arguments) == 2
         assert capsys.readouterr().err.startswith(f"error: unknown argument: {arguments[-1]}. ")
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["fig33"], "found 'fig33'. Did you mean fig3?\n"),
+            (["nothing"], "should be one of fig1, "),
+            ([], "the following arguments are required: name. Type"),
+        ],
+    )
+    def test_a_figure_that_is_none(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    ) -> None:
+        assert main(["figure", *arguments]) != 0
+        assert said in capsys.readouterr().err
 
     def test_every_figure_has_its_experiment(self) -> None:
         for source in FIGURES.values():

@@ -522,6 +522,18 @@ def test_without_runs_every_verdict_names_what_fills_it(tmp_path, capsys):
     assert "swag stylize -m experiment=claims_vgg" in printed
 
 
+def test_before_anything_was_computed_all_runs_are_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["claims", "D3", "--explain"]) == 0
+    assert "swag stylize -m experiment=claims_vgg" in capsys.readouterr().out
+    assert main(["figure", "fig3"]) == 1
+    assert "swag measure -m experiment=fig3" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    for command in (["runs"], ["collect"], ["figure", "fig3", "--output", "mine"]):
+        assert main(command) == 1
+        assert "Nothing was computed into it yet" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("there", "status"), [(False, 1), (True, 0)])
 def test_a_ledger_is_never_replaced_by_one_without_an_answer(written, tmp_path, capsys, there, status):
     """A missing or empty folder of runs replaces no ledger."""

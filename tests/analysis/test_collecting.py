@@ -192,9 +192,14 @@ class TestWhatIsRead:
         damaged = compute(root, 8)
         rows = (damaged / "rows.parquet").read_bytes()
         (damaged / "rows.parquet").write_bytes(b"damaged")
-        with pytest.raises(StoreError, match="1 damaged.*\n.*a checksum other than"):
+        with pytest.raises(StoreError, match="1 damaged.*\n.*a checksum other than.*Type: swag "):
             collect(root, tmp_path / "out")
         assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
+        status = (damaged / "status.json").read_bytes()
+        (damaged / "status.json").write_bytes(b"damaged")
+        with pytest.raises(StoreError, match=f"1 damaged.*\n.*Delete {damaged}"):
+            collect(root, tmp_path / "out")
+        (damaged / "status.json").write_bytes(status)
         (damaged / "rows.parquet").write_bytes(rows)  # as where a network failed for a while
         assert tables(root, tmp_path / "out") == from_nothing(root, tmp_path / "anew")
 

@@ -21,7 +21,11 @@ def place(tmp_path):
     """A folder with runs and their tables, one of which was changed, and a file that nothing is known of."""
     Outputs.of(tmp_path / "outputs", SWEPT, "measure_activations")
     given = ["--output", str(tmp_path / "outputs"), "--results", str(tmp_path / "results")]
-    for command in (["collect"], ["plot", *SWEPT, "x=layer", "y=maximum", "--format", "svg"]):
+    for command in (
+        ["collect"],
+        ["plot", *SWEPT, "x=layer", "y=maximum", "--format", "svg"],
+        ["report", *SWEPT],
+    ):
         assert main([*command, *given]) == 0
     (tmp_path / "results/note <b>.txt").write_text("mine")
     with (tmp_path / "results/columns.csv").open("a") as file:

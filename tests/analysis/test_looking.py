@@ -448,13 +448,14 @@ class TestSheet:
 
 
 class TestRuns:
-    @pytest.mark.parametrize("width", [40, 80, 100])
+    @pytest.mark.parametrize("width", [40, 80, 100, 400])
     def test_ids_are_whole_on_any_terminal(self, root: Path, width: int) -> None:
         listing = load_listing(root)
         console = Console(width=width)
         with console.capture() as capture:
             console.print(listing.to_table())
         assert all(run_id in capture.get() for run_id in listing.table["run_id"])
+        assert width < 400 or "3, 1 unchanged or diverged" in " ".join(capture.get().split())
 
     def listed(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
         assert main(["runs", *arguments, "--json"]) == 0

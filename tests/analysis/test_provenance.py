@@ -176,6 +176,15 @@ class TestCommand:
             "b",
         )
 
+    def test_of_a_sweep_means_the_one_that_is_begun_anew(self, computed: Outputs, tmp_path: Path) -> None:
+        for given, anew in (
+            (["outputs/sweeps/2026-01-01"], ["last"]),
+            (["my/sweeps/2026-01-01"], ["last", "--output", "my"]),
+            (["my/sweeps/2026-01-01", "--output", "my"], ["last", "--output", "my"]),
+        ):
+            [file, *_] = written(computed.root, tmp_path, "figure", "fig3", *given)
+            assert explain(file, None).commands[-1] == ("swag", "figure", "fig3", *anew)
+
     def test_for_machines(self, outputs: Outputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         [file, *_] = written(outputs.root, tmp_path, "figure", "fig3")
         assert main(["explain", str(file), "--json"]) == 0

@@ -145,7 +145,7 @@ def test_the_newest_sweep_is_meant(sweep, tmp_path, capsys):
 
 
 def test_what_is_no_sweep_is_told(tmp_path, capsys):
-    with pytest.raises(SettingError, match="should be `last`, the folder of a sweep, or its name"):
+    with pytest.raises(SettingError, match="should be one that was begun"):
         find("last", tmp_path)
     for wrong in ([str(tmp_path)], ["last", "seed=1"], ["last", "smoke"]):
         assert main(["status", *wrong]) == 1

@@ -244,6 +244,16 @@ class TestJudges:
         command = f"swag judge -m {' '.join(self.OVERRIDES)} output={unjudged.root}"
         assert f"–: 1 of 1 cells are not judged. This judges them: {command}" in caption(drawn)
 
+    @pytest.mark.parametrize("unmeasured", [["measures=none"], ["experiment=fig2_trained"]])
+    def test_without_a_judge_the_default_one_is_named(self, tmp_path: Path, unmeasured: list[str]) -> None:
+        overrides = [*self.OVERRIDES[1:], *unmeasured, "objective.style_weight=1"]
+        made = Outputs.of(tmp_path, overrides, pairs=PAIRS[:1])
+        with pytest.raises(CellsError) as error:
+            curve.load(overrides, made.root, partial=False)
+        said = str(error.value)
+        assert "measures=default" in said
+        assert "measures=none" not in said
+
     def test_the_newest_counts(self, unjudged: Outputs) -> None:
         config, path = unjudged.cells[0].config, unjudged.paths[0]
         one = judge(unjudged.root, config, path, worse=1)

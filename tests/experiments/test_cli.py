@@ -48,15 +48,16 @@ def test_an_unknown_command_is_one_message(tmp_path):
 def test_commands_run_as_their_entry_points_do(tmp_path):
     assert swag("status", folder=tmp_path)[::2] == (
         1,
-        "error: `sweep` should be `last`, the folder of a sweep, or its name; found 'last'."
-        " outputs has none. Other folders: --output FOLDER.\n",
+        "error: `sweep` should be one that was begun; found none in outputs yet."
+        " A command with -m begins one. Other folders: --output FOLDER.\n",
     )
 
 
 def test_a_command_may_be_one_of_a_modules(tmp_path):
     assert swag("sync", folder=tmp_path)[::2] == (
         1,
-        "error: `--output` should be an output folder of experiments; found no folder outputs. Run one.\n",
+        "error: `--output` should be an output folder of experiments; found no folder outputs."
+        " Nothing was computed into it yet: `swag experiments` lists what can be.\n",
     )
 
 

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from experiments import help as helping
-from experiments.command import check_overrides
+from experiments.command import check_overrides, entry_asked
 from experiments.config import checked
 from experiments.settings import CONF, comment_of, entries, entry_of, experiments, settings_of
 from experiments.stylize import main
@@ -115,7 +115,9 @@ UNSET = "${oc.env:SWAG_UNSET}"
 
 REFUSED = {
     "an unknown key": (["netwrk=vgg16"], "`netwrk` should be a setting of this command; found none of that name. Did you mean network"),
-    "an unknown key of a group": (["optimizer.lrr=1"], "Did you mean optimizer.lr "),
+    "an unknown key of a group": (["optimizer.lrr=1"], "Did you mean optimizer.lr?"),
+    "a key with another's start": (["smoothing.scal=1"], "found none of that name. smoothing has "),
+    "a key of another choice": (["smoothing.factor=1"], "--help smoothing.factor says which choices of its group have it."),
     "an unknown package": (["smoothing@objective.lik=softmax"], "Did you mean smoothing@objective.like"),
     "an unknown choice": (["network=resnet5"], "`network` should be one of"),
     "the nearest choice": (["network=resnet5"], "found 'resnet5'. Did you mean resnet50 or"),
@@ -135,6 +137,17 @@ REFUSED = {
     "a sweep's node": (["hydra.sweeper.params=nope"], "`hydra.sweeper.params` should have keys"),
     "the same in a sweep": (["-m", "hydra.sweeper.params=nope"], "`hydra.sweeper.params` should have keys"),
     "a sweep without -m": (["network=vgg16,vgg19"], "`network` should have one value; found several. -m computes a sweep"),
+    "a sweep of lists without -m": (["content=a.jpg,b.jpg"], "found several. -m computes a sweep; a list is content=[a,b]."),
+    "another sweep of lists": (["scales=1,0.5"], "a list is scales=[a,b]."),
+    "a sweep of single values": (["network=vgg16,vgg19"], "found several. -m computes a sweep."),
+    "two pictures": (["photo.jpg", "a painting.jpg"], "found 'photo.jpg' (no =). Write content=photo.jpg 'style=a painting.jpg'."),
+    "a second picture": (["content=photo.jpg", "painting.jpg"], "Write style=painting.jpg."),
+    "a setting as a flag": (["seed=1", "--content", "photo.jpg"], "unknown argument: --content. Write content=photo.jpg, without hyphens."),
+    "a setting as a flag alone": (["--seed"], "Write seed=VALUE, without hyphens."),
+    "a comma at the end": (["network=vgg16,"], "found 'network=vgg16,' (a comma without a value on both sides). Write network=vgg16."),
+    "two commas": (["-m", "network=vgg16,,vgg19"], "Write network=vgg16,vgg19."),
+    "a comma at the start": (["network=,vgg19"], "Write network=vgg19."),
+    "no grammar": (["name=[1,2"], "found 'name=[1,2' (no viable alternative at input '[1,2')."),
     "+ of what is there": (["+seed=1"], "should have no + before it"),
     "+ of a group that is there": (["+network=vgg16"], "should have no + before it"),
     "deletion of what is not there": (["~optimizer.lrr"], "Did you mean ~optimizer.lr "),
@@ -155,6 +168,23 @@ def test_what_hydra_would_refuse_is_one_line_with_a_remedy(run, monkeypatch, arg
     assert message in printed
     assert printed.startswith("error: "), printed
     assert len(printed.splitlines()) == 1, printed
+
+
+def test_a_file_that_lies_below_its_group_names_its_first_line(run, tmp_path):
+    (folder := tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (folder / "mine.yaml").write_text("entry: stylize\nsteps: 2\n")
+    status, printed = run(f"--config-dir={folder.parent}", "experiment=mine")
+    assert status == 1
+    assert "`experiment` should be a file that begins with `# @package _global_`" in printed
+
+
+def test_an_unknown_experiment_of_a_command_that_reads_names_what_is_missing(tmp_path):
+    with pytest.raises(SettingError, match="found 'mine'. Of one of your own, .*--config-dir=conf"):
+        entry_asked(["experiment=mine"])
+    with pytest.raises(SettingError, match=r"Did you mean fig3\?"):
+        entry_asked(["experiment=fig33"])
+    with pytest.raises(SettingError, match="found 'mine'. `swag experiments`"):
+        entry_asked(["experiment=mine"], tmp_path)
 
 
 def test_one_cell_of_a_sweep_needs_no_m(run):

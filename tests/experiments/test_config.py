@@ -3,7 +3,7 @@
 import pytest
 from hydra import initialize_config_dir
 
-from experiments.config import OWNED, TYPES, checked, fits, in_words, types_of
+from experiments.config import OWNED, TYPES, checked, fits, in_words, seen, types_of
 from experiments.settings import CONF, entries
 from experiments.sweeps.composing import Composer
 from swag_repro.errors import SettingError
@@ -116,3 +116,17 @@ def test_types_in_words(hint, words, fitting, others):
     assert in_words(hint) == words
     assert all(fits(value, hint) for value in fitting)
     assert not any(fits(value, hint) for value in others)
+
+
+@pytest.mark.parametrize(
+    ("key", "asked"),
+    [
+        ("images.size", "stylize --help images.size"),
+        ("batchnorm", "stylize --help batchnorm"),
+        ("network.builder.of_a_user", "stylize --help network.builder"),
+        ("recipe.epochs", "train --help recipe.epochs"),
+        ("nothing", "stylize --help"),
+    ],
+)
+def test_a_remedy_names_the_command_that_explains_a_key(key, asked):
+    assert seen(key) == f"`swag {asked}` explains it."

@@ -116,7 +116,11 @@ def test_without_pictures_there_is_nothing_to_judge(call, tmp_path):
     status, printed = call(judge, *STEPS)
     assert status == 1
     assert "`stylization` should be a finished run; found none at" in printed
-    assert "swag stylize" in printed
+    assert "This computes it: swag stylize output=" in printed
+    assert printed.endswith(f"'{STEPS[-1]}'")
+    status, printed = call(judge, "-m", *STEPS[:-1], "seed=0,1")
+    assert printed.count("This computes it: swag stylize -m output=") == 4
+    assert len(re.findall(rf"swag stylize -m output=[^`]*? {STEPS[-2]} seed=0,1", printed)) == 4
     assert "Traceback" not in printed
     call(stylize, *STEPS, "measures=none")
     [record] = runs(tmp_path)["stylize"]

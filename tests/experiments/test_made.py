@@ -68,7 +68,7 @@ def test_a_copy_that_can_t_be_written_is_refused_before_the_painting(run, tmp_pa
             "`save` should be a file such as out.png for one picture, or a folder",
         ),
         ([*several, f"save={tmp_path}/a.png"], "`save` should be a file such as out.png for one picture"),
-        ([*ONE, f"save={tmp_path}/file/a.png"], "should be"),
+        ([*ONE, f"save={tmp_path}/file/a.png"], "`save` should be a place that can be written to"),
         ([*ONE, f"save={tmp_path}/{300 * 'a'}.png"], "should be a path that the system takes"),
         (["-m", *ONE, "seed=0,1", f"save={tmp_path}/a.png"], "`save` should be left out of a sweep"),
         (["-m", *ONE, f"save={tmp_path}/a.png,{tmp_path}/b.png"], "`save` should be left out of a sweep"),

@@ -104,6 +104,27 @@ def test_a_module_that_is_nowhere_is_one_message(run, project):
     )
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("conf/network/shallow.yaml", "mine.Shallow", "mine.Shalow", "found no Shalow in mine. Did you mean Shallow?"),
+        ("conf/network/shallow.yaml", "channels: 32", "chanels: 3", "found an unknown key. Did you mean channels?"),
+        ("conf/network/shallow.yaml", "filters: relu", "filters: rlu", "found 'rlu'. Did you mean relu?"),
+        ("conf/network/shallow.yaml", "filters: relu", "filters: x", "`swag network shallow` lists them, one of your own"),
+        ("mine.py", "class Shallow(", "class Shallow((", "(mine.py, line 19)). Mend PROJECT/mine.py, line "),
+        ("mine.py", "class Shallow(", "nonsense\n\nclass Shallow(", "(NameError: name 'nonsense' is not defined). Mend PROJECT/mine.py, line "),
+        ("mine.py", "class Shallow(", "import nonsense\n\nclass Shallow(", "No module named 'nonsense'). Mend PROJECT/mine.py, line "),
+    ],
+)  # fmt: skip
+def test_a_fault_of_a_module_or_a_network_names_its_place(run, project, file, old, new, message):
+    path = project / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    status, printed = run(f"--config-dir={project / 'conf'}", *ONE)
+    assert status == 1
+    assert message.replace("PROJECT", str(project)) in " ".join(printed.split())
+
+
 def test_what_the_user_got_wrong_is_said(run, project):
     arguments = [f"--config-dir={project / 'conf'}", *ONE]
     for override, message in {

@@ -94,7 +94,7 @@ def test_pictures_that_cannot_be_had(pictures, temporary, tmp_path):
         UserError, match=r"`style` should be an image file or a known name; found 'stary_night'"
     ):
         stylize("chelsea", "stary_night")
-    with pytest.raises(UserError, match=r"nowhere\.png` should be a readable image; found .*No such file"):
+    with pytest.raises(UserError, match=r"nowhere\.png` should be an image file; found no such file. Check"):
         stylize(tmp_path / "nowhere.png", pictures[1])
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(UserError, match=r"text\.png` should be an image"):
@@ -221,8 +221,8 @@ MISTAKES = {
         ),
         "`smoothing.mean_one` should be true where images differ in size",
     ),
-    "no sweep": (lambda: load_tables("last"), "`sweep` should be `last`, the folder of a sweep, or its name"),
-    "no runs": (lambda: load_tables(["experiment=smoke"]), "`--output` should be an output folder of experiments"),
+    "no sweep": (lambda: load_tables("last"), "`sweep` should be one that was begun"),
+    "no runs": (lambda: load_tables(["experiment=smoke"]), "`runs` should hold every cell of the figure; found 4 of 4"),
 }  # fmt: skip
 
 

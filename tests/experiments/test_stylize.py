@@ -839,6 +839,7 @@ def test_masks_are_refused_before_anything_is_computed(run, tmp_path, photos):
 BAD = {
     "unknown key": (["stpes=3"], "`stpes` should be a setting of this command"),
     "no such content": (["content=nowhere.jpg"], "`content` should be an image file or a known name"),
+    "a folder as content": (["content=.."], "`content` should be .*; found the folder '..'. Write images=folder images.path=.. in"),
     "a folder without a path": (["images=folder"], "`images.path` should be given"),
     "a misspelt interpolation": (["weights=file", r"weights.path=my/${network.nme}.pth"], "`weights.path` should refer to a setting; found .*nme"),
     "a seed that is true": (["weights.seed=true"], "`weights.seed` should be a whole number; found True"),
@@ -980,3 +981,9 @@ def test_every_experiment_runs_in_smoke_size(experiment, run, tmp_path):
     )  # fmt: skip
     assert status == 0, printed
     assert {record.status.state for record in records(tmp_path)} == {"finished"}
+
+
+def test_a_picture_that_hardly_changes_has_a_remedy(run, two_pairs):
+    status, printed = run(*two_pairs, "steps=1", "optimizer=adam", "optimizer.lr=1e-9", "measures=none")
+    assert status == 0, printed
+    assert "unchanged: all 1 steps taken. More steps or evaluations change it" in " ".join(printed.split())

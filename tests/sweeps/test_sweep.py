@@ -88,8 +88,15 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
 
 
 def test_a_folder_without_plan_is_no_sweep(tmp_path):
-    with pytest.raises(SettingError, match=f"choose one of its sweeps: last --output {tmp_path}"):
-        find(str(tmp_path), tmp_path)
+    compute(CellPlace(sweep_of(tmp_path / "out", 1), 0))
+    [run] = (tmp_path / "out" / "runs").iterdir()
+    for folder, remedy in (
+        (tmp_path / "out", f"Choose one of its sweeps: last --output {tmp_path}/out"),
+        (tmp_path, "Choose last, the newest, or a folder in sweeps"),
+        (run, "It is a run: choose its sweep, or last"),
+    ):
+        with pytest.raises(SettingError, match=f"should be a folder with plan.json; .*{remedy}"):
+            find(str(folder), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
