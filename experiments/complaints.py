@@ -27,8 +27,9 @@ def complaint(error: Exception) -> UserError:
     for pattern, made in HYDRAS:
         if found := re.search(pattern, text, re.DOTALL):
             return made(*found.groups())
-    if isinstance(error.__cause__, OmegaConfBaseException):
-        return complaint(error.__cause__)
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and cause is not error:  # so it is under a debugger
+        return complaint(cause)
     return SettingError(key, "should be what --help shows", _line(text), f"Type: --help {key}")
 
 
