@@ -9,7 +9,7 @@ import pytest
 from experiments.sweeps import launchers
 from swag_repro.errors import SettingError
 from swag_repro.runs.records import all_runs
-from tests.clusters.engines import wait_until
+from tests.clusters.engines import PATIENCE, wait_until
 from tests.clusters.sweeps import MERGED, SMOKE, launcher, table, table_alone
 
 pytestmark = [MERGED, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -66,7 +66,7 @@ def test_a_job_that_has_to_make_room_waits_again(fault, slurm_cluster, submitted
         slurm_cluster.preempt(seconds=1)
     else:
         slurm_cluster.requeue(job())
-    wait_until(lambda: job().restarts == 1, "it waits again")
+    wait_until(lambda: job().restarts == 1, "it waits again", 2 * PATIENCE)
     slurm_cluster.run("scancel", job().number)
     wait_until(lambda: job().state == "CANCELLED", "it is cancelled")
 
