@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 
 from experiments.complaints import complaint
-from experiments.programs import config_dir, find_modules_beside, hydra_overrides, typed
+from experiments.programs import config_dir, find_modules_beside, hydra_overrides, task_overrides, typed
 from experiments.settings import CONF, choices, entry_of, experiments, find, known_keys
 from experiments.sweeps import launchers
 from experiments.sweeps.composing import params_of
@@ -72,9 +72,14 @@ def check_overrides(entry: str, overrides: Sequence[str], beside: Path | None = 
 
 def _check_pictures(entry: str, overrides: Sequence[str]) -> None:
     """Raise if pictures are named without their settings, and name those of the first two."""
+    bare = [
+        one
+        for one in overrides
+        if Path(one).suffix and "=" not in one and not one.startswith(("~", "+")) and one not in known_keys()
+    ]
+    if not bare:
+        return
     given = [override.partition("=")[0] for override in overrides]
-    bare = [one for one in overrides if one in given and Path(one).suffix]
-    bare = [one for one in bare if one not in known_keys() and not one.startswith(("~", "+"))]
     roles = [role for role in ("content", "style") if role not in given and find(entry, role)]
     named = [f"{role}={picture}" for role, picture in zip(roles, bare, strict=False)]
     if named:
@@ -188,8 +193,7 @@ class CommandCallback(Callback):
 
 
 def _check_single(config: DictConfig) -> None:
-    # The overrides stay as typed: each job resolves its interpolations.
-    overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    overrides = task_overrides(config.hydra)
     given = {OverridesParser.create().parse_override(item).key_or_group for item in overrides}
     given |= set(OmegaConf.select(config, "search.space", default={}))
     if swept := [key for key in params_of(config.hydra) if key not in given]:

@@ -36,11 +36,12 @@ def complaint(error: Exception) -> UserError:
 def _unknown(key: str) -> UserError:
     above, _, name = key.rpartition(".")
     beside = sorted(one.rpartition(".")[2] for one in known_keys() if one.rpartition(".")[0] == above)
-    remedy = did_you_mean(key, known_keys(), "--help KEY explains a setting or a group.")
-    if above and beside:  # what two keys share at their start is no likeness
-        remedy = did_you_mean(name, beside, f"{above} has {', '.join(beside)}.", sign=f"{above}.")
     if key in known_keys():
         remedy = f"--help {key} says which choices of its group have it."
+    elif above and beside:  # what two keys share at their start is no likeness
+        remedy = did_you_mean(name, beside, f"{above} has {', '.join(beside)}.", sign=f"{above}.")
+    else:
+        remedy = did_you_mean(key, known_keys(), "--help KEY explains a setting or a group.")
     return SettingError(key, "should be a setting of this command", "none of that name", remedy)
 
 

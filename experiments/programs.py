@@ -31,6 +31,16 @@ def words(entry: str, arguments: Sequence[str]) -> list[str]:
     return ["swag", NAMES.get(entry, entry), *arguments]
 
 
+def task_overrides(hydra: DictConfig) -> list[str]:
+    """Return the command's own overrides, as typed: each job resolves their interpolations.
+
+    Args:
+        hydra: The `hydra` node of a composed config.
+    """
+    plain: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    return list(plain)
+
+
 def hydra_overrides(hydra: DictConfig) -> list[str]:
     """Return Hydra's own settings, as typed, that a command gives beside its flags.
 

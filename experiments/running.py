@@ -23,6 +23,7 @@ from rich.markup import escape
 
 from experiments.config import at_home, checked
 from experiments.frame import Context, Experiment
+from experiments.programs import task_overrides
 from experiments.results import link_latest, pictures_of, save_copies
 from experiments.signals import Interrupted, handle, handled, interrupt
 from experiments.sweeps import launchers
@@ -60,14 +61,14 @@ def run_experiment(composed: DictConfig, kind: type[Experiment]) -> None:
         Interrupted: A signal came, in the process that launched the cells; other processes only record it.
     """
     flush_subnormals()
-    hydra = HydraConfig.get()
+    hydra: Any = HydraConfig.get()
     os.chdir(hydra.runtime.cwd)  # Ray's workers start elsewhere, and so do cells with hydra.job.chdir=true
     if OmegaConf.select(composed, "sweep.dry_run") is True:
         sys.exit(int(not _try(composed, kind)))
     if hydra.mode == RunMode.MULTIRUN:
         _work(Sweep.read(Path(hydra.sweep.dir)), kind)
         return
-    overrides = _overrides("task")
+    overrides = task_overrides(hydra)
     outcome = CellTask(composed, overrides, None, kind).run()
     _announce(outcome, None, [as_typed(override) for override in overrides])
     if outcome.signal is not None:
@@ -88,7 +89,7 @@ def _try(composed: DictConfig, kind: type[Experiment]) -> bool:
     """Check the cells of a command, print them, and compute none; return whether each could be computed."""
     hydra: Any = HydraConfig.get()
     multirun = hydra.mode == RunMode.MULTIRUN
-    grid = grid_of(hydra) if multirun else Grid(tuple((override,) for override in _overrides("task")))
+    grid = grid_of(hydra) if multirun else Grid(tuple((override,) for override in task_overrides(hydra)))
     composer, refused = Composer(kind.reads, hydra.overrides.hydra), 0
     for number in range(len(grid)):
         reason = CellTask(composer(grid[number]), grid[number], None, kind).refusal()
@@ -104,10 +105,10 @@ def _try(composed: DictConfig, kind: type[Experiment]) -> bool:
     return not refused
 
 
-def _overrides(of: Literal["task", "hydra"]) -> list[str]:
-    """Return the command's overrides of the config, or of Hydra's own settings, as typed."""
-    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides, resolve=False)
-    return [str(override) for override in overrides[of]]
+def _overrides_of_hydra() -> list[str]:
+    """Return the command's overrides of Hydra's own settings, as typed."""
+    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.hydra, resolve=False)
+    return list(overrides)
 
 
 def _work(sweep: Sweep, kind: type[Experiment]) -> None:
@@ -115,7 +116,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
     if launched:
         _settle(sweep)
         handle(lambda _: None)  # if a finished worker ends by a signal, a launcher loses all others
-    composer = Composer(sweep.entry, _overrides("hydra"))
+    composer = Composer(sweep.entry, _overrides_of_hydra())
 
     def compute(place: CellPlace) -> Outcome:
         overrides = sweep.grid[place.number]
@@ -141,7 +142,7 @@ def _work(sweep: Sweep, kind: type[Experiment]) -> None:
 
 def _settle(sweep: Sweep) -> None:
     """Set this process's share of the threads and its accelerator."""
-    hydra = HydraConfig.get()
+    hydra: Any = HydraConfig.get()
     torch.set_num_threads(launchers.threads(sweep.workers))
     if (count := torch.accelerator.device_count()) > 1:
         torch.accelerator.set_device_index(hydra.job.num % count)

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 from rich.markup import escape
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
@@ -21,7 +20,7 @@ from torchvision.transforms.functional import to_tensor
 from experiments.building import build, check_network
 from experiments.command import command
 from experiments.frame import Context, Experiment
-from experiments.programs import config_dir, typed
+from experiments.programs import config_dir, task_overrides, typed
 from experiments.science import EXPERIMENT_VERSIONS, settings_of_judge, wants_judge
 from experiments.sweeps.progress import console
 from experiments.sweeps.sweep import Sweep
@@ -206,7 +205,7 @@ def judgement_of(experiment: Experiment, architecture: Architecture, weights: We
 def _computing(entry: str) -> str:
     """Return the running command, as typed, by another entry point."""
     hydra: Any = HydraConfig.get()
-    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    overrides: Sequence[str] = task_overrides(hydra)
     flags = [] if (folder := config_dir(hydra)) is None else [f"--config-dir={folder}"]
     if hydra.mode != RunMode.MULTIRUN:
         return typed(entry, [*flags, *overrides])
