@@ -33,8 +33,7 @@ FINDINGS = "What we found"
 
 PAGES = {
     "analysis/reference/README.md": "record.html",
-    "analysis/reference/claims.md": "index.html#claims",
-    "analysis/reference/claims_today.md": "index.html#claims",
+    **{f"analysis/reference/{path.name}": "index.html#claims" for path in REFERENCE.glob("claims*.md")},
 }
 """Pages of the report that stand for texts which README links."""
 

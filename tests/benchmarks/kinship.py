@@ -53,34 +53,38 @@ def samples(network: TappedNetwork, size: int) -> dict[str, Tensor]:
     return {layer: torch.cat(parts) for layer, parts in layers.items()}
 
 
-def kinship(networks: Mapping[str, Sequence[str]], judge: Sequence[str], *, size: int = 256) -> pd.DataFrame:
-    """Return the CKA of each style layer of each network with the judge's layer that sees luminance.
+def kinship(
+    networks: Mapping[str, Sequence[str]], judges: Sequence[Sequence[str]], *, size: int = 256
+) -> pd.DataFrame:
+    """Return the CKA of each style layer of each network with each judge's layer that sees luminance.
 
     Args:
         networks: what to call it → its name and settings, as `load_network` takes them.
-        judge: likewise, of the judge.
+        judges: names and settings of the judges.
         size: pixels of a side.
 
     Returns:
         One row for each layer: `network`, `layer`, `judge`, `judge_layer`, `cka`.
     """
-    *_, (judge_layer, seen), _ = samples(load_network(*judge), size).items()
-    rows = [
-        {"network": label, "layer": layer, "judge": judge[0], "judge_layer": judge_layer, "cka": cka}
-        for label, settings in networks.items()
-        for layer, features in samples(load_network(*settings), size).items()
-        for cka in [round(linear_cka(features, seen), 3)]
-    ]
+    known = {label: samples(load_network(*settings), size) for label, settings in networks.items()}
+    rows = []
+    for judge in judges:
+        *_, (judge_layer, seen), _ = samples(load_network(*judge), size).items()
+        about = {"judge": judge[0], "judge_layer": judge_layer}
+        rows += [
+            {"network": label, "layer": layer, **about, "cka": round(linear_cka(features, seen), 3)}
+            for label, layers in known.items()
+            for layer, features in layers.items()
+        ]
     return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":
-    known = {
+    judged = {
         "ResNet-50 half, pretrained": ["resnet50_half"],
         "ResNet-50 half, random": ["resnet50_half", "weights=random"],
         "VGG-16, pretrained": ["vgg16"],
         "VGG-16, random": ["vgg16", "weights=random"],
     }
     judges = [sys.argv[1:]] if sys.argv[1:] else [["vgg16"], ["resnet50_half"]]
-    tables = [kinship(known, judge) for judge in judges]
-    sys.stdout.write(pd.concat(tables).to_csv(index=False))
+    sys.stdout.write(kinship(judged, judges).to_csv(index=False))
