@@ -87,7 +87,7 @@ class GridProgress:
 
     @property
     def complete(self) -> bool:
-        """Whether all cells are done."""
+        """True if all cells are done."""
         return self.counts.get("done", 0) == len(self.cells)
 
     def to_plain(self) -> dict[str, Any]:

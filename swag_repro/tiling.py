@@ -43,7 +43,7 @@ class Means(ABC):
     """The means of a loss, and how it is computed from them."""
 
     keeps_positions: ClassVar[bool] = False
-    """Whether the loss keeps its own `target` of a reference image's whole layer."""
+    """True if the loss keeps its own `target` of a reference image's whole layer."""
 
     @abstractmethod
     def added(self, matrix: Tensor, shares: Tensor | None, kept: Sequence[Any], patch: Patch) -> Tensor:

@@ -73,7 +73,7 @@ class Drawing:
 
     @property
     def shared(self) -> bool:
-        """Whether the panels show one quantity, and share its axis."""
+        """True if the panels show one quantity, and share its axis."""
         return not any(self.data.asked.shown.get(side) in KINDS for side in ("col", "row"))
 
     def words(self, side: str) -> list[str]:

@@ -57,7 +57,7 @@ class Found:
 
     @property
     def ended(self) -> bool:
-        """Whether no worker of its sweep will compute it any more."""
+        """True if no worker of its sweep will compute it any more."""
         return self.state in ("done", "failed", "left")
 
 

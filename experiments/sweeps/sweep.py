@@ -141,7 +141,7 @@ class Sweep:
 
     @property
     def stopped(self) -> bool:
-        """Whether workers were asked to end."""
+        """True if workers were asked to end."""
         return (self.directory / "stopped").exists()
 
     def note(self, number: int, note: dict[str, Any]) -> None:

@@ -52,11 +52,11 @@ class Loss(Protocol):
 
     @property
     def stochastic(self) -> bool:
-        """Whether the loss depends on `LossContext.draws`; if so, the optimiser must expect noise."""
+        """True if the loss depends on `LossContext.draws`; if so, the optimiser must expect noise."""
 
     @property
     def reads_pixels(self) -> bool:
-        """Whether its features must hold `PIXELS`."""
+        """True if its features must hold `PIXELS`."""
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:
         """Return each part's name and weight, given the weights of the taps and of the content term."""
@@ -179,12 +179,12 @@ class Fusion:
 
     @property
     def stochastic(self) -> bool:
-        """Whether any of the losses is stochastic."""
+        """True if any of the losses is stochastic."""
         return any(loss.stochastic for loss, _ in self._weighted.values())
 
     @property
     def reads_pixels(self) -> bool:
-        """Whether any of the losses reads pixels."""
+        """True if any of the losses reads pixels."""
         return any(loss.reads_pixels for loss, _ in self._weighted.values())
 
     def weights(self, taps: Mapping[str, float], content_weight: float) -> dict[str, float]:

@@ -363,7 +363,7 @@ class GaussianMMD(NormalizedLoss):
 
     @property
     def stochastic(self) -> bool:
-        """Whether pairs are drawn."""
+        """True if pairs are drawn."""
         return self.estimator == "linear"
 
     def keep(self, matrix: Tensor) -> Tensor:

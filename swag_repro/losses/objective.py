@@ -216,7 +216,7 @@ class Objective:
 
     @property
     def stochastic(self) -> bool:
-        """Whether two evaluations of one image may differ."""
+        """True if two evaluations of one image may differ."""
         return self.transformations is not None or any(
             side.loss.stochastic for side in (self.content, self.style) if side.read
         )

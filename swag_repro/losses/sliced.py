@@ -75,7 +75,7 @@ class SlicedWasserstein(LayerLoss):
 
     @property
     def stochastic(self) -> bool:
-        """Whether directions are resampled."""
+        """True if directions are resampled."""
         return self.resample
 
     def keep(self, matrix: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ class Optimisation:
 
     @property
     def done(self) -> bool:
-        """Whether every pair has ended."""
+        """True if every pair has ended."""
         return self._optimizer.done
 
     @property

@@ -58,12 +58,12 @@ class Tracker:
 
     @property
     def sends(self) -> bool:
-        """Whether anything that is sent still arrives."""
+        """True if anything that is sent still arrives."""
         return self._run is not None and self._whole
 
     @property
     def resumed(self) -> bool:
-        """Whether the server already has what an earlier attempt at the run sent."""
+        """True if the server already has what an earlier attempt at the run sent."""
         return self._run is not None and self._run.resumed
 
     def axis(self, name: str, *curves: str) -> None:

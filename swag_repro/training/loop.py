@@ -194,7 +194,7 @@ class ClassifierLoop(Loop[LabelledBatch]):
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether the last step was the last of its epoch."""
+        """True if the last step was the last of its epoch."""
         return self.done > 0 and self.done % self.order.steps_an_epoch == 0
 
     def batches(self) -> Iterable[LabelledBatch]:

@@ -144,7 +144,7 @@ class Optimizer:
 
     @property
     def done(self) -> bool:
-        """Whether every image has stopped."""
+        """True if every image has stopped."""
         return not self.active
 
     @property
