@@ -31,8 +31,8 @@ _ROW, _TITLE, _WORDS = 0.21, 0.27, 0.5
 _FEWEST = 4
 """Least number of arms for which a panel has room."""
 
-NAMED_SHARE = 0.19
-"""Least share of a layer with its name in its bar."""
+NAMED_SHARE = 0.024
+"""Least share of a layer with its name in its bar, for each letter of the name."""
 
 LAYERS = sns.color_palette("crest", 5)
 """Colours of layers, shallow to deep."""
@@ -96,7 +96,7 @@ def _wide_enough(means: pd.DataFrame) -> Iterator[tuple[int, float, str]]:
     """Yield row, middle and name of each layer whose bar has room for the name."""
     for row, shares in enumerate(means.fillna(0).to_numpy()):
         for layer, right, width in zip(means.columns, shares.cumsum(), shares, strict=True):
-            if width > NAMED_SHARE:
+            if width > NAMED_SHARE * len(layer):
                 yield row, right - width / 2, str(layer)
 
 
