@@ -53,6 +53,10 @@ CONTRASTS = (
     ("even_later", "recolouring", "even shares without it against recolouring with noise"),
     ("softmax_even", "even", "what smoothing adds to even shares"),
     ("first_layer", "recolouring", "the first layer alone against recolouring with noise"),
+    ("plain", "plain_later", "what the first layer adds to eq. 2"),
+    ("even_first_05", "even", "5 % from the first layer against even shares"),
+    ("even_first_50", "even", "half from the first layer against even shares"),
+    ("even_first_84", "even", "84 % from the first layer against even shares"),
 )
 """An arm, the arm that it is compared with, and the name of the effect."""
 

@@ -34,6 +34,7 @@ from experiments.sweeps.sweep import Sweep, find, is_handle
 from swag_repro.errors import SettingError, UserError
 from swag_repro.runs.files import is_folder
 from swag_repro.runs.identity import content_key, leaves
+from swag_repro.runs.schema import holds_tables
 
 JUDGE = "measures"
 """The setting that names the judge of the pictures."""
@@ -278,9 +279,12 @@ def _interpolated(composed: DictConfig) -> frozenset[str]:
 
 
 def computing(overrides: Sequence[str], runs: Path, entry: str) -> list[str]:
-    """Return the command that computes the cells of these overrides, into this output folder."""
+    """Return the command that computes the cells of these overrides.
+
+    It writes into the output folder `runs`, or into the default one if that folder holds tables alone.
+    """
     flags = [] if UsersSettings.folder is None else [f"--config-dir={UsersSettings.folder}"]
-    output = [] if runs == OUTPUT else [f"output={runs}"]
+    output = [] if runs == OUTPUT or holds_tables(runs) else [f"output={runs}"]
     return words(entry, ["-m", *flags, *overrides, *output])
 
 

@@ -30,8 +30,10 @@ from experiments.asking import (
 from experiments.programs import NAMES
 from experiments.science import wants_judge
 from experiments.sweeps.sweep import is_handle
+from swag_repro.errors import StoreError
 from swag_repro.runs.files import read_picture
 from swag_repro.runs.records import RunRecord, read_status
+from swag_repro.runs.schema import holds_tables
 
 __all__ = [
     "MEASURES",
@@ -145,6 +147,9 @@ class Tables:
         Raises:
             StoreError: The file is missing, or not as it was written.
         """
+        if holds_tables(self.root):
+            rule, found = "should lie in an output folder with its runs", f"only their tables in {self.root}"
+            raise StoreError(name, rule, found, "Give the folder that experiments wrote: --output outputs")
         path = self.root / str(self.runs.loc[cell, "path"])
         return RunRecord(path, read_status(path)).read(name)
 

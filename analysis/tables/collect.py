@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from analysis.tables import provenance
 from analysis.tables.answers import bullet_list
-from analysis.tables.kept import TABLES, Kept, check_output, tables_of
+from analysis.tables.kept import Kept, check_output, tables_of
 from analysis.tables.provenance import Provenance, rerun_command
 from analysis.tables.reading import Row
 from experiments.settings import comment_of
@@ -26,15 +26,11 @@ from swag_repro.errors import StoreError
 from swag_repro.runs.files import OtherVersionError, whole_file
 from swag_repro.runs.schema import (
     MEANINGS,
-    RUNS_VERSION,
-    SCHEMA_VERSION,
     STATISTICS,
+    TABLES,
     neutral_table,
     parse_table,
 )
-
-TABLE_VERSIONS = {"table": SCHEMA_VERSION, "runs": RUNS_VERSION, "pairs": SCHEMA_VERSION}
-"""Versions of the tables that `collect` writes."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +155,7 @@ def read_table(path: Path) -> pa.Table:
         StoreError: The file is missing, malformed, or of another version.
     """
     try:
-        return parse_table(path, path, TABLE_VERSIONS[path.stem])
+        return parse_table(path, path, TABLES[path.stem])
     except OtherVersionError as error:
         name, rule, found, _ = error.args
         raise StoreError(name, rule, found, "Collect again: swag collect") from None

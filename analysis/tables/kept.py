@@ -31,13 +31,20 @@ from experiments.asking import OUTPUT
 from swag_repro.errors import StoreError
 from swag_repro.runs.files import digest_of, is_folder
 from swag_repro.runs.records import no_output
-from swag_repro.runs.schema import NUMBERS, PAIRS, RUNS, RUNS_VERSION, SCHEMA_VERSION
+from swag_repro.runs.schema import (
+    NUMBERS,
+    PAIRS,
+    RUNS,
+    RUNS_VERSION,
+    SCHEMA_VERSION,
+    TABLES,
+    check_table,
+    holds_tables,
+)
 
 logger = logging.getLogger(__name__)
 
 COLLECTED = ".collected"
-
-TABLES = ("runs", "table", "pairs")
 
 FILES = (*(f"{name}.parquet" for name in TABLES), "signs.json")
 """All that is kept; the last file is replaced last."""
@@ -103,7 +110,7 @@ def check_output(root: Path, *, with_runs: bool = False) -> None:
     Before anything was computed, the default folder does not exist: it is one without runs.
     """
     there = is_folder(root) or (root == OUTPUT and not with_runs)
-    if not there or (with_runs and not is_folder(root / "runs")):
+    if not there or (with_runs and not is_folder(root / "runs") and not holds_tables(root)):
         raise no_output(root / "runs" if is_folder(root) else root)
 
 
@@ -111,10 +118,18 @@ def check_output(root: Path, *, with_runs: bool = False) -> None:
 def tables_of(root: Path) -> Iterator[Kept]:
     """Yield the tables of an output folder, updated to its runs; no other process changes them meanwhile.
 
+    A folder of tables that `swag collect` wrote is an output folder, too: one without pictures.
+
     Raises:
         StoreError: The folder does not exist, or the system refuses to list its runs.
+        OtherVersionError: Another version wrote the tables.
     """
     check_output(root)
+    if holds_tables(root):
+        for name, version in TABLES.items():
+            check_table(root / f"{name}.parquet", version)
+        yield Kept(root, root, {}, [])
+        return
     with _place(root / COLLECTED) if is_folder(root) else TemporaryDirectory() as folder:
         yield _up_to_date(root, Path(folder))
 

@@ -193,7 +193,7 @@ def trainings_of(runs: Iterable[Row], kept: Kept) -> list[Row]:
     if not used:
         return []
     trained = kept.read("runs", "experiment", [TRAINING], RUNS.names).to_pylist()
-    finished = [run for run in trained if run["state"] == "finished"]
+    finished = [run for run in trained if run["state"] == "finished" and run["run_id"] in kept.signs]
     return [run for run in finished if not used.isdisjoint(_digests(kept.root / run["path"]))]
 
 

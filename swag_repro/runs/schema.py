@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from swag_repro.names import printable
-from swag_repro.runs.files import MALFORMED, refuse_other, unreadable
+from swag_repro.runs.files import MALFORMED, is_folder, refuse_other, unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,6 +156,15 @@ RUNS_VERSION = 2
 RUNS = _schema(RUNS_COLUMNS, RUNS_VERSION, "run_id", "experiment", "state", "path")
 """Columns of a table with one run in each row, whatever its state; the columns of its config follow them."""
 
+TABLES = {"runs": RUNS_VERSION, "table": SCHEMA_VERSION, "pairs": SCHEMA_VERSION}
+"""The tables that `swag collect` writes, as Parquet files, and the versions of their schemas."""
+
+
+def holds_tables(folder: Path) -> bool:
+    """Return whether a folder has the tables of `swag collect`, and no run directories."""
+    return not is_folder(folder / "runs") and all((folder / f"{name}.parquet").is_file() for name in TABLES)
+
+
 MEANINGS = {
     table: {name: meaning for name, (_, meaning) in columns.items()}
     for table, columns in (("table", NUMBERS_COLUMNS), ("pairs", PAIRS_COLUMNS), ("runs", RUNS_COLUMNS))
@@ -222,10 +233,27 @@ def parse_table(path: Path, source: Path | pa.NativeFile, version: int = SCHEMA_
         StoreError: The file is missing or malformed.
         OtherVersionError: Another version wrote it.
     """
+    with _opened(path, source, version) as file:
+        return file.read(use_threads=file.metadata.num_rows > LARGE)
+
+
+def check_table(path: Path, version: int) -> None:
+    """Raise unless the file's schema is one that this package wrote, of this version.
+
+    Raises:
+        StoreError: The file is missing or malformed.
+        OtherVersionError: Another version wrote it.
+    """
+    with _opened(path, path, version):
+        pass
+
+
+@contextmanager
+def _opened(path: Path, source: Path | pa.NativeFile, version: int) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False) as file:
             refuse_other(str(path), int((file.schema_arrow.metadata or {})[SCHEMA_KEY]), version)
-            return file.read(use_threads=file.metadata.num_rows > LARGE)
+            yield file
     except (*MALFORMED, KeyError) as error:
         raise unreadable(path, error) from error
 

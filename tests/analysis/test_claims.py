@@ -33,8 +33,11 @@ from analysis.claims.numbers import FUSION_ENDS
 from analysis.commands import main
 from analysis.effects import Sample, crossed, standard_error
 from analysis.figures import FIGURES
+from analysis.tables import load_tables
+from analysis.tables.collect import collect
 from experiments import asking
 from experiments.asking import compose_cells, judged_again
+from swag_repro.errors import StoreError
 from tests.analysis.made import Outputs
 
 PAIRS, SEEDS = 6, 2
@@ -331,6 +334,13 @@ def test_from_runs_to_a_verdict(tmp_path):
     assert loaded(folder, root).questions.equals(found.questions)
 
 
+def test_from_collected_tables_to_the_same_verdict(tmp_path):
+    folder, root, out = write(tmp_path / "claims"), tmp_path / "out", tmp_path / "results"
+    Outputs.of(root, SWEEP["overrides"], SWEEP["entry"], images=IMAGES)
+    collect(root, out)
+    assert loaded(folder, out).questions.equals(loaded(folder, root).questions)
+
+
 def test_of_other_seeds_the_verdict_is_not_known_yet(tmp_path):
     folder, root = write(tmp_path / "claims"), tmp_path / "out"
     Outputs.of(root, SWEEP["overrides"], SWEEP["entry"], images=IMAGES)
@@ -471,6 +481,16 @@ def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
         & (numbers["pair"] == f"{row['content']} × {row['style']}")
     ]
     assert found["value"].item() == pytest.approx(expected)
+
+
+def test_pictures_are_not_in_tables_alone(tmp_path):
+    root, out = tmp_path / "out", tmp_path / "results"
+    asked = ["experiment=claims_style", "network=resnet50", "weights.seed=0", "arm=plain"]
+    Outputs.of(root, asked, "stylize")
+    collect(root, out)
+    data = load_tables(asked, out, "stylize")
+    with pytest.raises(StoreError, match="only their tables"):
+        data.picture(0, data.pairs["image"].iloc[0])
 
 
 def test_a_fusion_without_one_of_its_ends_has_no_distance_to_it(tmp_path):

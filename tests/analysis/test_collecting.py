@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import given
@@ -25,14 +26,16 @@ from hypothesis import strategies as st
 from analysis.tables import MEASURES, TERMS, reading
 from analysis.tables import collect as collecting_module
 from analysis.tables.collect import collect, read_table
-from analysis.tables.kept import COLLECTED, FILES
+from analysis.tables.kept import COLLECTED, FILES, tables_of
 from analysis.tables.reading import parse_settings
 from analysis.tables.runs import settings_of
+from experiments.asking import computing
 from experiments.settings import comment_of
 from swag_repro.errors import StoreError
+from swag_repro.runs.files import OtherVersionError
 from swag_repro.runs.identity import Identity
 from swag_repro.runs.records import read_status
-from swag_repro.runs.schema import LOSSES, MEANINGS, NUMBERS, PAIRS, RUNS, STATISTICS
+from swag_repro.runs.schema import LOSSES, MEANINGS, NUMBERS, PAIRS, RUNS, SCHEMA_KEY, STATISTICS, TABLES
 from swag_repro.runs.store import Store
 
 LAYERS = ("conv2_1", "conv1_1")
@@ -399,3 +402,44 @@ def test_settings_parsed_group_by_group(config: dict[str, Any]) -> None:
 def test_settings_that_no_group_tells(text: str) -> None:
     whole = settings_of(yaml.safe_load(text))
     assert parse_settings(text) == {name: json.dumps(value) for name, value in whole.items()}
+
+
+class TestTablesAlone:
+    """A folder of collected tables stands for the runs behind them."""
+
+    def test_it_says_what_its_runs_say(self, root: Path, tmp_path: Path) -> None:
+        collect(root, tmp_path)
+        with tables_of(root) as kept, tables_of(tmp_path) as alone:
+            assert all(kept.read(name).equals(alone.read(name)) for name in TABLES)
+        assert not (tmp_path / COLLECTED).exists()
+
+    def test_collected_again_it_is_the_same(self, root: Path, tmp_path: Path) -> None:
+        assert tables(root, tmp_path / "a") == tables(tmp_path / "a", tmp_path / "b")
+
+    def test_what_is_missing_is_computed_elsewhere(self, root: Path, tmp_path: Path) -> None:
+        collect(root, tmp_path)
+        assert computing(["experiment=fig3"], root, "measure_activations")[-1] == f"output={root}"
+        assert computing(["experiment=fig3"], tmp_path, "measure_activations")[-1] == "experiment=fig3"
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [(b"", "pairs.parquet` should be"), (None, "no folder")],
+        ids=["torn", "missing"],
+    )
+    def test_damaged_tables_are_refused(
+        self, root: Path, tmp_path: Path, content: bytes | None, message: str
+    ) -> None:
+        collect(root, tmp_path)
+        (tmp_path / "pairs.parquet").unlink()
+        if content is not None:
+            (tmp_path / "pairs.parquet").write_bytes(content)
+        with pytest.raises(StoreError, match=message):
+            collect(tmp_path, tmp_path / "out")
+
+    def test_tables_of_another_version_are_refused(self, root: Path, tmp_path: Path) -> None:
+        collect(root, tmp_path)
+        path = tmp_path / "table.parquet"
+        table = pq.read_table(path)
+        pq.write_table(table.replace_schema_metadata({SCHEMA_KEY: b"1"}), path)
+        with pytest.raises(OtherVersionError, match="Another version"), tables_of(tmp_path):
+            pass
