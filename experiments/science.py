@@ -81,7 +81,7 @@ NOT_SCIENCE_OF = {
 """Dotted keys of settings that change no number of this experiment."""
 
 
-UNDRAWN = ("content", "style", "laplacian", "recoloured")
+UNDRAWN = ("content", "style", "laplacian", "recoloured", "histogram")
 """The starts of a stylisation that draw no noise."""
 
 IDLE: Mapping[str, tuple[Any, Callable[[Mapping[str, Any]], bool]]] = {

@@ -14,7 +14,7 @@ from swag_repro.images import Picture, Resize, load_image, match_colors
 from swag_repro.networks.architecture import IMAGENET_MEAN
 from swag_repro.optimisation.canvas import finest_level
 
-STARTS = ("content", "noise", "grey", "style", "laplacian", "recoloured")
+STARTS = ("content", "noise", "grey", "style", "laplacian", "recoloured", "histogram")
 GREY_NOISE = 0.1 / 256  # Demystifying, authors' code
 
 
@@ -48,7 +48,8 @@ def start_of(batch: PairBatch, start: str, *, noise: float, seed: int, picture: 
         "grey": lambda: torch.stack([_grey(pair, seed, size) for pair in batch.pairs]),
         "style": lambda: torch.cat([to_size(mixed[0].image[None], size) for mixed in batch.styles]),
         "laplacian": lambda: _mean_colors(batch) + finest_level(batch.contents),
-        "recoloured": lambda: _recoloured(batch),
+        "recoloured": lambda: _matched(batch, match_colors),
+        "histogram": lambda: _matched(batch, _match_histograms),
     }
     return _disturbed(batch, starts[start](), noise, seed)
 
@@ -71,10 +72,18 @@ def restart_of(batch: PairBatch, start: str, before: Tensor, *, last: bool) -> T
     return enlarged + finest_level(batch.contents) if start == "laplacian" and not last else enlarged
 
 
-def _recoloured(batch: PairBatch) -> Tensor:
-    """Return the contents with the mean and covariance of the (first) style's colours."""
+def _matched(batch: PairBatch, match: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return the contents with colours that match those of the (first) style."""
     pairs = zip(batch.contents, batch.styles, strict=True)
-    return torch.stack([match_colors(content, mixed[0].image) for content, mixed in pairs])
+    return torch.stack([match(content, mixed[0].image) for content, mixed in pairs])
+
+
+def _match_histograms(content: Tensor, style: Tensor) -> Tensor:
+    """Return the content with the histograms of the style's colour channels."""
+    from skimage.exposure import match_histograms  # here: only this start needs it, and SciPy
+
+    matched = match_histograms(content.cpu().numpy(), style.cpu().numpy(), channel_axis=0)
+    return torch.from_numpy(matched).to(content)
 
 
 def _mean_colors(batch: PairBatch) -> Tensor:

@@ -222,12 +222,26 @@ def test_pairing(run, tmp_path):
     assert {content for content, _ in found} == {"astronaut", "coffee"}
 
 
-@pytest.mark.parametrize("start", ["noise", "grey", "style", "recoloured", "file"])
+@pytest.mark.parametrize("start", ["noise", "grey", "style", "recoloured", "histogram", "file"])
 def test_starts(start, run, tmp_path, photos):
     place = str(tmp_path / "style.png") if start == "file" else start
     status, printed = run(*TINY, *photos, f"start={place}", "steps=1")
     assert status == 0, printed
     assert pairs(only(tmp_path))[0]["first_content_loss"] > 0
+
+
+def test_matched_histograms_are_those_of_the_style(run, tmp_path, photos):
+    status, printed = run(*TINY, *photos, "steps=0", "start=histogram")
+    assert status == 0, printed
+    record = only(tmp_path)
+    [pair] = pairs(record)
+    picture, style, content = (
+        np.asarray(opened(record.path / pair[name])).reshape(-1, 3).astype(float)
+        for name in ("image", "style_image", "content_image")
+    )
+    levels = np.linspace(5, 95, 19)
+    found, wanted, before = (np.percentile(pixels, levels, axis=0) for pixels in (picture, style, content))
+    assert np.abs(found - wanted).max() < 8 < np.abs(before - wanted).max()
 
 
 @pytest.mark.parametrize("scales", ["[1.0]", "[0.5,1.0]"])
