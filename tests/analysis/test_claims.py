@@ -86,9 +86,9 @@ def test_what_judges_measure_is_asked_of_each_judge():
     claims = read_claims(evidence.sweeps)
     [name] = [name for name in claims if name.startswith("C14")]
     questions = inquiries(name, claims[name], evidence)
-    assert [one.where["judge"] for one in questions] == [["vgg16"], *[["one"], ["two"]] * 2]
-    assert [one.role for one in questions] == ["primary", *["secondary"] * 4]
-    assert len({one.name for one in questions}) == 5
+    assert [one.where["judge"] for one in questions] == [["default"], ["vgg16"], *[["one"], ["two"]] * 2]
+    assert [one.role for one in questions] == ["primary", *["secondary"] * 5]
+    assert len({one.name for one in questions}) == 6
 
 
 def test_likeness_to_the_content_needs_no_judge_and_is_asked_once():
