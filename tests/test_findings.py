@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.commands import main
+
 ROOT = Path(__file__).parents[1]
 
 NUMBER = r"[−-]?\d+(?:\.\d+)?"
@@ -68,3 +70,42 @@ def test_a_number_stands_in_a_table(number):
     ]
     values = pd.concat(columns) * (100 if percent else 1)
     assert any(rounds_to(value, written) for value in values)
+
+
+# --- From the tables of the runs ------------------------------------------------------------------------
+
+REFERENCE = ROOT / "analysis" / "reference"
+RUNS = REFERENCE / "tables"
+SIX = (
+    "content=[astronaut,coffee,rocket,camera,hubble_deep_field,brick]",
+    "style=[starry_night,great_wave,composition_vii,shipwreck,the_scream,woman_with_hat]",
+)
+
+
+@pytest.mark.slow
+def test_the_ledger_is_what_its_runs_say(tmp_path):
+    assert main(["claims", "--output", str(RUNS), "--results", str(tmp_path)]) == 0
+    for name in ("claims.md", "claims.csv"):
+        assert (tmp_path / "claims" / name).read_text() == (REFERENCE / name).read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("named", "overrides"),
+    [
+        ("mechanism_pretrained", ()),
+        ("mechanism_pretrained_512", (*SIX, "images.size=512")),
+    ],
+)
+def test_a_table_is_what_its_runs_say(named, overrides, tmp_path):
+    """All committed tables of this name are those that the figure writes."""
+    arms = ",".join(
+        pd.read_csv(REFERENCE / f"{named}_means.csv")["arm.name"].iloc[1:]
+    )  # below the photograph
+    asked = ["figure", "mechanism_pretrained", f"arm={arms}", *overrides]
+    assert main([*asked, "--output", str(RUNS), "--results", str(tmp_path)]) == 0
+    committed = sorted(REFERENCE.glob(f"{named}_[megs][efah]*.csv"))
+    assert len(committed) >= 3
+    for path in committed:
+        made = tmp_path / "mechanism_pretrained" / path.name.replace(named, "mechanism_pretrained")
+        assert made.read_text() == path.read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from analysis.claims.definitions import Along, ClaimError, Expect, Inquiry
-from analysis.claims.numbers import SEED
+from analysis.claims.numbers import SEED, among
 from analysis.effects import Sample, half_width, one_sided, standard_error
-from analysis.tables.runs import as_text
 from swag_repro.runs.schema import RUNS
 
 PAIRS = 6
@@ -93,25 +91,17 @@ def answer(numbers: pd.DataFrame, asked: Inquiry) -> Answer:
 
 def _select_rows(numbers: pd.DataFrame, asked: Inquiry) -> pd.DataFrame:
     rows = numbers
-    compare = asked.question.compare
-    sides = {compare.column: [*compare.these, *compare.against]} if compare is not None else {}
-    for column, values in (asked.where | sides).items():
+    for column, values in asked.selected.items():
         if column not in rows:
             rule = "should ask for a column of the numbers"
             known = ", ".join(name for name in _columns(numbers) if len(numbers[name].unique()) > 1)
             raise ClaimError(_name(asked), rule, column, f"There are {known}.")
-        if absent := [value for value in values if not _among(rows[column], [value]).any()]:
+        if absent := [value for value in values if not among(rows[column], [value]).any()]:
             rule = f"should ask for a {column} that there is"
             known = ", ".join(map(str, rows[column].unique()[:20]))
             raise ClaimError(_name(asked), rule, absent[0], f"There are {known}.")
-        rows = rows[_among(rows[column], values)]
+        rows = rows[among(rows[column], values)]
     return rows.assign(asked=_question_values(rows, asked))
-
-
-def _among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
-    """Return whether each value is in `values`; null matches None. Columns of several types hold text."""
-    known = [value for value in values if value is not None]
-    return column.isin([*known, *map(as_text, known)]) | (column.isna() & (None in values))
 
 
 def _question_values(rows: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
@@ -185,7 +175,7 @@ def _difference(numbers: pd.DataFrame, asked: Inquiry) -> pd.Series[float]:
     if compare is None:
         return numbers.set_index(keys)["asked"]
     sides = [
-        numbers[_among(numbers[compare.column], side)].groupby(keys)["asked"].mean()
+        numbers[among(numbers[compare.column], side)].groupby(keys)["asked"].mean()
         for side in (compare.these, compare.against)
     ]
     difference: pd.Series[float] = sides[0] - sides[1]

@@ -187,10 +187,11 @@ class Question:
     identity: bool = False
 
     @property
-    def columns(self) -> set[str]:
-        """The columns that the question names."""
-        named = {part.column for part in (self.along, self.compare) if part is not None}
-        return {*self.where, *self.each, *named}
+    def names(self) -> set[str]:
+        """The columns and the statistics that the question names."""
+        columns = {part.column for part in (self.along, self.compare) if part is not None}
+        statistics = {*_as_list(self.where.get("statistic")), *self.each.get("statistic", [])}
+        return {*self.where, *self.each, *columns, *statistics}
 
 
 @dataclass
@@ -236,6 +237,13 @@ class Inquiry:
     role: str
     question: Question
     where: dict[str, list[Any]]
+
+    @property
+    def selected(self) -> dict[str, list[Any]]:
+        """The columns and values that choose its numbers: `where`, and both compared sides."""
+        compare = self.question.compare
+        sides = {} if compare is None else {compare.column: [*compare.these, *compare.against]}
+        return self.where | sides
 
 
 def read_evidence(folder: Path = CLAIMS_FOLDER) -> Evidence:

@@ -16,7 +16,7 @@ from statsmodels.stats.power import TTestPower
 
 from analysis.claims.answers import Answer, answer
 from analysis.claims.definitions import Claim, ClaimError, Evidence, Inquiry, inquiries
-from analysis.claims.numbers import load_numbers, sweep_commands
+from analysis.claims.numbers import SweepNumbers, load_numbers, sweep_commands
 from analysis.effects import CONFIDENCE
 from analysis.study.design import StudyError
 from analysis.tables import CellsError, Tables
@@ -143,9 +143,9 @@ def load_ledger(
         StoreError: There is no such folder, or a run can't be read.
     """
     check_output(runs)
-    columns = {name for claim in claims.values() for one in claim.questions.values() for name in one.columns}
+    asked = {name for claim in claims.values() for one in claim.questions.values() for name in one.names}
     named = _named_sweeps(claims, evidence)
-    sources = {name: _source(name, evidence, overrides, runs, columns) for name in named}
+    sources = {name: _source(name, evidence, overrides, runs, asked) for name in named}
     if sources and all(source.refused for source in sources.values()):
         raise next(source.refused for source in sources.values() if source.refused)
     entries = [
@@ -153,7 +153,7 @@ def load_ledger(
         for name, claim in claims.items()
         for one in inquiries(name, claim, evidence)
     ]
-    behind = [data for source in sources.values() for data in source.behind]
+    behind = [data for source in sources.values() for part in source.parts for data in part.tables.values()]
     return Ledger(claims, tuple(entries), tuple(behind))
 
 
@@ -178,61 +178,70 @@ def _named_sweeps(claims: dict[str, Claim], evidence: Evidence) -> list[str]:
 
 @dataclass(frozen=True)
 class _Source:
-    """The numbers of one sweep, or the reason why there are none."""
+    """The numbers of one sweep, and of the one beside it, or the reason why there are none."""
 
-    numbers: pd.DataFrame | None
+    parts: tuple[SweepNumbers, ...]
     why: str | None
-    behind: tuple[Tables, ...]
     commands: tuple[str, ...]
     figure: str | None
     scale: str
     refused: SettingError | None = None
 
-    @property
-    def setting(self) -> str:
-        """Size of the pictures and number of steps, in words."""
-        units = {"images.size": "px", "steps": "steps"}
-        runs = [data.runs for data in self.behind]
-        found = {
-            name: {value for own in runs if name in own for value in own[name].dropna()} for name in units
-        }
-        return ", ".join(
-            f"{' / '.join(map(str, sorted(values, key=str)))} {units[name]}"
-            for name, values in found.items()
-            if values
-        )
+    @cached_property
+    def numbers(self) -> pd.DataFrame:
+        """The numbers of both."""
+        return pd.concat([part.numbers for part in self.parts], ignore_index=True)
+
+    def cells(self, asked: Inquiry) -> pd.DataFrame:
+        """Return the cells of both that a question is about; see `SweepNumbers.cells`."""
+        return pd.concat([part.cells(asked.selected) for part in self.parts], ignore_index=True)
 
 
 def _source(
-    name: str, evidence: Evidence, overrides: Sequence[str], runs: Path, columns: Collection[str]
+    name: str, evidence: Evidence, overrides: Sequence[str], runs: Path, asked: Collection[str]
 ) -> _Source:
     parts, figure, scale = evidence.together(name), evidence.sweeps[name].figure, evidence.sweeps[name].scale
     given = tuple(one for part in parts for one in _computing(part, evidence, overrides, runs))
     try:
-        loaded = [
-            load_numbers(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, columns)
+        loaded = tuple(
+            load_numbers(evidence.sweeps[part], evidence.judges_of(part), overrides, runs, asked)
             for part in parts
-        ]
+        )
     except (CellsError, SettingError, StudyError) as error:
         refused = error if isinstance(error, SettingError) else None
-        return _Source(None, str(error.args[2]), (), given, figure, scale, refused)
-    numbers = pd.concat([own for own, _ in loaded], ignore_index=True) if len(loaded) > 1 else loaded[0][0]
-    return _Source(
-        numbers, None, tuple(data for _, behind in loaded for data in behind), given, figure, scale
-    )
+        return _Source((), str(error.args[2]), given, figure, scale, refused)
+    return _Source(loaded, None, given, figure, scale)
 
 
 def _entry(one: Inquiry, source: _Source) -> Entry:
-    found, why = None, source.why
-    [judge] = one.where.get("judge", [None])
-    if source.numbers is not None and judge is not None and judge not in set(source.numbers.get("judge", ())):
-        why = f"{judge} has not judged"
-    elif source.numbers is not None:
+    found, why, setting = None, source.why, ""
+    if source.parts:
+        cells = source.cells(one)
+        why, setting = _lacking(one, source.numbers, cells), _setting(cells)
+    if why is None:
         try:
             found = answer(source.numbers, one)
         except ClaimError as error:
             why = str(error)
-    return Entry(one, found, why, source.commands, source.figure, source.scale, source.setting)
+    return Entry(one, found, why, source.commands, source.figure, source.scale, setting)
+
+
+def _lacking(one: Inquiry, numbers: pd.DataFrame, cells: pd.DataFrame) -> str | None:
+    """Return what the cells that a question is about lack, in words; None if nothing."""
+    [judge] = one.where.get("judge", [None])
+    missing = int(cells["run_id"].isna().sum())
+    if missing:
+        return f"{missing} of {len(cells)} cells missing"
+    if judge is not None and not (cells["judged"].all() and judge in set(numbers.get("judge", ()))):
+        return f"{judge} has not judged"
+    return None
+
+
+def _setting(cells: pd.DataFrame) -> str:
+    """Return the size of the pictures and the number of steps, in words."""
+    units = {"images.size": "px", "steps": "steps"}
+    found = {name: sorted(map(str, set(cells[name].dropna()))) for name in units if name in cells}
+    return ", ".join(f"{' / '.join(values)} {units[name]}" for name, values in found.items() if values)
 
 
 def _row(entry: Entry) -> dict[str, object]:

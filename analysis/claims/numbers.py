@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from analysis.effects import pair_names
 from analysis.study.preferences import load_preferences
 from analysis.stylizations import first_weight
 from analysis.tables import MEASURES, Cell, PixelArray, Tables
+from analysis.tables.runs import as_text
 from experiments.asking import compose_cells, computing, judged_again, judging
 from swag_repro.runs.schema import LOSSES, RUNS
 
@@ -31,50 +34,93 @@ FUSED = "objective.style.weights"
 FUSION_ENDS = {"distance_to_first": 1.0, "distance_to_last": 0.0}
 """Distances to a picture by one loss of a fusion alone, and the `fusion` of that picture."""
 
+CENTROID = "spectral_centroid"
+
+PICTURED_STATISTICS = {CENTROID, *FUSION_ENDS}
+"""Statistics of the finished pictures' pixels."""
+
+OF_RUNS = (*RUNS.names, *NUMBER_COLUMNS, "content", "style")
+"""Columns of runs that are no settings of a number."""
+
 SEED = "weights.seed"
 
 TRAINED_TABLE = Path(swag_repro.__file__).parent / "trained" / "table.csv"
 """The table of the networks that we trained."""
 
 
+@dataclass(frozen=True)
+class SweepNumbers:
+    """The numbers of a sweep.
+
+    Attributes:
+        numbers: `pair`, `seed`, `value`, `gain` (log₂ of how much nearer to its style a picture came than its
+            start, for `GAINED`), `relative` (over that of the start, for losses), `run_id`, `cell` (its
+            number in the sweep), `NUMBER_COLUMNS`, and settings of the runs.
+        tables: The tables that they come from, by judge; that of None if no judge is asked.
+    """
+
+    numbers: pd.DataFrame
+    tables: Mapping[str | None, Tables]
+
+    def cells(self, selected: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+        """Return the cells whose numbers are selected: their settings, `run_id`, and `judged`.
+
+        Args:
+            selected: Columns and their values; those that are no settings select all cells.
+        """
+        [judge] = selected.get("judge", [None])
+        data = self.tables.get(judge, next(iter(self.tables.values()), None))
+        if data is None:
+            return pd.DataFrame({"run_id": [], "judged": []})
+        judged = data.judges["judge_id"].notna() if judge in self.tables else True
+        cells = data.runs.assign(judged=judged)
+        for column in (selected.keys() & set(cells)) - set(OF_RUNS):
+            cells = cells[among(cells[column], selected[column])]
+        return cells
+
+
+def among(column: pd.Series[Any], values: Sequence[Any]) -> pd.Series[bool]:
+    """Return whether each value is in `values`; null matches None. Columns of several types hold text."""
+    known = [value for value in values if value is not None]
+    return column.isin([*known, *map(as_text, known)]) | (column.isna() & (None in values))
+
+
 def load_numbers(
     sweep: EvidenceSweep, judges: Sequence[str], overrides: Sequence[str], runs: Path, asked: Collection[str]
-) -> tuple[pd.DataFrame, list[Tables]]:
-    """Return all numbers of a sweep, and the tables that they come from.
+) -> SweepNumbers:
+    """Return the numbers of a sweep, of those of its cells that have a run.
 
     Args:
-        sweep: The sweep; none of its cells may be missing.
+        sweep: The sweep.
         judges: Choices of `measures=`. A judge without results, or with random weights, contributes no
             numbers.
         overrides: Hydra overrides that are added to those of the sweep.
         runs: The output folder.
-        asked: Settings that are kept besides the swept ones.
-
-    Returns:
-        `pair`, `seed`, `value`, `gain` (log₂ of how much nearer to its style a picture came than its start,
-        for `GAINED`), `relative` (over that of the start, for losses), `run_id`, `cell` (its number in the
-        sweep), `NUMBER_COLUMNS`, and settings of the runs.
+        asked: Names of what questions ask for: settings, which are kept besides the swept ones, and
+            statistics, without which pictures are not looked at.
 
     Raises:
-        CellsError: Runs or judgements are missing, ambiguous, or don't belong together.
+        CellsError: All runs are missing, or some are ambiguous, or don't belong together.
         StudyError: People's answers are missing, or don't belong to their study.
         StoreError: A run can't be read.
     """
     if sweep.entry == TRAINED:
-        return _trained(), []
+        return SweepNumbers(_trained(), {})
     if sweep.entry == STUDY:
         [name] = (one.partition("=")[2] for one in sweep.overrides if one.startswith("experiment="))
-        return load_preferences(name, runs).assign(cell=0), []
+        return SweepNumbers(load_preferences(name, runs).assign(cell=0), {})
     given = [*sweep.overrides, *overrides]
     if sweep.entry not in PICTURED:
-        data = tables.load_tables(given, runs, sweep.entry, partial=False)
-        return _with_settings(_of_layers(data), data, asked), [data]
-    behind = list(_tables_by_judge(given, judges, runs, sweep.entry))
-    known = [(judge, data) for judge, data in zip(judges, behind, strict=True) if _knows(data)]
+        data = tables.load_tables(given, runs, sweep.entry, partial=True)
+        return SweepNumbers(_with_settings(_of_layers(data), data, asked), {None: data})
+    loaded = _tables_by_judge(given, judges, runs, sweep.entry)
+    behind: dict[str | None, Tables] = dict(zip(judges, loaded, strict=True))
+    known = [(judge, data) for judge, data in behind.items() if _knows(data)]
     parts = [_with_settings(_measures(data).assign(judge=judge), data, asked) for judge, data in known]
-    own = [_losses(behind[0]), _pictured(behind[0])]
-    parts += [_with_settings(part, behind[0], asked) for part in own]
-    return pd.concat(parts, ignore_index=True), behind
+    first = behind[judges[0]]
+    own = [_losses(first), *([_pictured(first)] if PICTURED_STATISTICS & set(asked) else [])]
+    parts += [_with_settings(part, first, asked) for part in own]
+    return SweepNumbers(pd.concat(parts, ignore_index=True), behind)
 
 
 def _tables_by_judge(given: Sequence[str], judges: Sequence[str], runs: Path, entry: str) -> Iterator[Tables]:
@@ -83,12 +129,12 @@ def _tables_by_judge(given: Sequence[str], judges: Sequence[str], runs: Path, en
     for judge in judges:
         named = [*given, f"measures={judge}"]
         cells = judged_again(cells, named, entry) if cells else compose_cells(named, entry)
-        yield tables.load_tables(named, runs, entry, partial=False, cells=cells)
+        yield tables.load_tables(named, runs, entry, partial=True, cells=cells)
 
 
 def _knows(data: Tables) -> bool:
-    """Return whether a judge has measured all pictures and its weights are not random."""
-    return not data.unjudged and not data.judges["random"].astype(bool).any()
+    """Return whether a judge has measured pictures and its weights are not random."""
+    return bool(data.judges["judge_id"].notna().any()) and not data.judges["random"].astype(bool).any()
 
 
 def sweep_commands(
@@ -149,7 +195,7 @@ def _pictured(data: Tables) -> pd.DataFrame:
     pairs = _add_pairs(_cells(data).merge(data.pairs[["run_id", "content", "style", "image"]], on="run_id"))
     pictures = [data.picture(cell, name) for cell, name in zip(pairs["cell"], pairs["image"], strict=True)]
     centroids = [spectral_centroid(picture) for picture in pictures]
-    spectra = pairs.assign(statistic="spectral_centroid", value=centroids)
+    spectra = pairs.assign(statistic=CENTROID, value=centroids)
     if FUSED not in data.runs or len(data.runs[FUSED].unique()) == 1:
         return spectra
     return pd.concat([spectra, *_fused(data, pairs, pictures)], ignore_index=True)
@@ -212,7 +258,7 @@ def _with_settings(numbers: pd.DataFrame, data: Tables, asked: Collection[str]) 
         for name in ("cell", "run_id", "pair", "value", "gain", "relative", *NUMBER_COLUMNS)
         if name in numbers
     ]
-    runs = data.runs.drop(columns=[*RUNS.names, *NUMBER_COLUMNS, "content", "style"], errors="ignore")
+    runs = data.runs.drop(columns=list(OF_RUNS), errors="ignore")
     kept = [name for name in runs if name in (*asked, SEED) or len(runs[name].unique()) > 1]
     joined = numbers[known].join(runs[kept], on="cell")
     seeds = joined[SEED].fillna(0) if SEED in joined else 0

@@ -334,6 +334,16 @@ def test_from_runs_to_a_verdict(tmp_path):
     assert loaded(folder, root).questions.equals(found.questions)
 
 
+def test_a_question_needs_no_more_cells_than_it_is_about(tmp_path):
+    other = QUESTION | {"where": QUESTION["where"] | {"smoothing.name": "swag"}}
+    both = CLAIM | {"questions": {"grows": QUESTION, "grows with SWAG": other}}
+    folder, root = write(tmp_path / "claims", both), tmp_path / "out"
+    Outputs.of(root, [*SWEEP["overrides"], "smoothing=none"], SWEEP["entry"], images=IMAGES)
+    plain, swag = loaded(folder, root).questions.to_dict("records")
+    assert (plain["state"], plain["runs"], plain["setting"]) == ("holds", 5, "64 px")
+    assert (swag["state"], swag["why"]) == ("missing", "5 of 5 cells missing")
+
+
 def test_from_collected_tables_to_the_same_verdict(tmp_path):
     folder, root, out = write(tmp_path / "claims"), tmp_path / "out", tmp_path / "results"
     Outputs.of(root, SWEEP["overrides"], SWEEP["entry"], images=IMAGES)
@@ -445,9 +455,9 @@ def fusions(root, weights="[1,0],[0.5,0.5],[0,2]"):
         f"objective.style.weights={weights}",
     ]  # fmt: skip
     Outputs.of(root, overrides)
-    return numbers.load_numbers(
-        EvidenceSweep("stylize", overrides=overrides), ["vgg16"], [], root, {"objective.name"}
-    )
+    sweep, asked = EvidenceSweep("stylize", overrides=overrides), {"objective.name", *FUSION_ENDS}
+    found = numbers.load_numbers(sweep, ["vgg16"], [], root, asked)
+    return found.numbers, list(found.tables.values())
 
 
 def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
@@ -572,7 +582,7 @@ def test_commands_are_those_of_all_judges(capsys):
         main(
             [
                 "claims",
-                "C14",
+                "C10",
                 "--commands",
                 "--judge",
                 "vgg16",
