@@ -53,9 +53,10 @@ class SweepNumbers:
     """The numbers of a sweep.
 
     Attributes:
-        numbers: `pair`, `seed`, `value`, `gain` (log₂ of how much nearer to its style a picture came than its
-            start, for `GAINED`), `relative` (over that of the start, for losses), `run_id`, `cell` (its
-            number in the sweep), `NUMBER_COLUMNS`, and settings of the runs.
+        numbers: `pair`, `seed`, `value`, `gain` (log₂ of how much nearer to its style a picture is than its
+            photograph, or than its start if no cell starts at photographs, for `GAINED`), `relative` (over
+            that of the start, for losses), `run_id`, `cell` (its number in the sweep), `NUMBER_COLUMNS`, and
+            settings of the runs.
         tables: The tables that they come from, by judge; that of None if no judge is asked.
     """
 
@@ -169,12 +170,21 @@ def _of_layers(data: Tables) -> pd.DataFrame:
 
 
 def _measures(data: Tables) -> pd.DataFrame:
-    """Return the judge's measures of finished pictures."""
-    measured = _add_pairs(data.measures)
+    """Return the judge's measures of finished pictures; they gain on the photograph, if a cell starts there.
+
+    A cell that starts elsewhere, such as at a recoloured photograph, must not gain on its own start.
+    """
+    about = data.runs.reindex(columns=["start", "start_noise", "images.size"])
+    measured = _add_pairs(data.measures).join(about, on="cell")
     final = measured[measured["iteration"].isna()]
-    same = ["cell", "pair", "statistic"]
-    starts = measured[measured["iteration"] == 0].set_index(same)["value"].rename("start")
-    final = final.join(starts, on=same)
+    starts = measured[measured["iteration"] == 0]
+    own, alike = ["cell", "pair", "statistic"], ["images.size", "pair", "statistic"]
+    photographs = starts[(starts["start"] == "content") & (starts["start_noise"] == 0)]
+    final = final.drop(columns="start").join(starts.set_index(own)["value"].rename("start"), on=own)
+    final = final.join(
+        photographs.groupby(alike, dropna=False)["value"].first().rename("photograph"), on=alike
+    )
+    final["start"] = final["photograph"].fillna(final["start"])
     ratio = (final["start"] / final["value"]).where(final["statistic"].isin(GAINED))
     return final.assign(gain=np.log2(ratio)).drop(columns="definition")  # the judge, in words
 

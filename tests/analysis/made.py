@@ -449,11 +449,12 @@ def judge(
 def judged_rows(
     config: dict[str, Any], pairs: list[dict[str, Any]], definition: str, worse: float
 ) -> Iterator[dict[str, Any]]:
+    started = 8.0 if config.get("start", "content") == "content" else 4.0
     for index, made in enumerate(pairs):
         for iteration in (None, *on_the_way(config)):
             for statistic, value in measures(config, index).items():
                 if value is not None and iteration is not None:
-                    value = {"ssim": 1.0}.get(statistic, 8.0) if iteration == 0 else value
+                    value = {"ssim": 1.0}.get(statistic, started) if iteration == 0 else value
                 yield {
                     "content": made["content"], "style": made["style"], "iteration": iteration,
                     "statistic": statistic,

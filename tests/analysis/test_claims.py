@@ -493,6 +493,25 @@ def test_fused_pictures_are_compared_with_those_of_either_loss_alone(tmp_path):
     assert found["value"].item() == pytest.approx(expected)
 
 
+def test_pictures_gain_on_the_photograph_wherever_they_start(tmp_path):
+    overrides = ["experiment=claims_style", "weights.seed=0", "arm=plain,recolouring"]
+    Outputs.of(tmp_path, [*overrides, "measures=vgg16"])
+    sweep = EvidenceSweep("stylize", overrides=overrides)
+    found = numbers.load_numbers(sweep, ["vgg16"], [], tmp_path, {"arm.name"})
+    data = found.tables["vgg16"]
+    measured = data.measures.assign(arm=data.measures["cell"].map(data.runs["arm.name"]))
+    measured = measured[measured["statistic"] == "style_distance"].set_index(["content", "style"])
+    photographs = measured[(measured["arm"] == "plain") & (measured["iteration"] == 0)]["value"]
+    pictures = measured[(measured["arm"] == "recolouring") & measured["iteration"].isna()]["value"]
+    rows = found.numbers[
+        (found.numbers["statistic"] == "style_distance") & (found.numbers["arm.name"] == "recolouring")
+    ]
+    gains = rows.set_index("pair")["gain"]
+    expected = np.log2(photographs / pictures)
+    assert len(gains) == len(expected) > 3
+    np.testing.assert_allclose(sorted(gains), sorted(expected))
+
+
 def test_pictures_are_not_in_tables_alone(tmp_path):
     root, out = tmp_path / "out", tmp_path / "results"
     asked = ["experiment=claims_style", "network=resnet50", "weights.seed=0", "arm=plain"]
