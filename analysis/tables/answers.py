@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis.tables.kept import Kept
 from analysis.tables.reading import Row
+from analysis.tables.runs import as_text, from_text, settings_of
 from experiments.asking import Cell, CellsError
 from experiments.science import wants_judge
 from swag_repro.runs.identity import content_key
-from swag_repro.runs.records import RunRecord, read_status
 from swag_repro.runs.schema import RUNS
 
 FILE_GROUPS = ("images", "weights", "content", "style", "run")
@@ -42,7 +41,7 @@ def answered(cells: Sequence[Cell], kept: Kept, command: Sequence[str], *, parti
         CellsError: A cell is missing, several runs fit one, or the runs don't belong together.
     """
     by_key = runs_by_key(kept, {cell.key for cell in cells})
-    runs = [_choose(cell, own(cell, by_key[cell.key]), kept.root) for cell in cells]
+    runs = [_choose(cell, own(cell, by_key[cell.key]), kept) for cell in cells]
     found = [(cell, run) for cell, run in zip(cells, runs, strict=True) if run is not None]
     _check_together(found)
     if not partial or not found:
@@ -89,26 +88,37 @@ def _newest(judged: list[Row], pictures: str) -> Row | None:
     return max(saw, key=lambda run: (run["started_at"], run["run_id"]), default=None)
 
 
-def _choose(cell: Cell, fitting: list[Row], root: Path) -> Row | None:
+def _choose(cell: Cell, fitting: list[Row], kept: Kept) -> Row | None:
     runs = [run for run in fitting if run["state"] == "finished"]
     newest = max((run["version"] for run in runs), default=None)
     runs = [run for run in runs if run["version"] == newest]
     if len(runs) > 1:  # the runs used different files: keep those with the files that the cell names
-        runs = [run for run in runs if _has_same_files(cell, root / run["path"])] or runs
+        config = {name: cell.config[name] for name in FILE_GROUPS if name in cell.config}
+        wanted = _plain({name: as_text(value) for name, value in settings_of(config).items()})
+        named = _named_files(kept, [run["run_id"] for run in runs])
+        runs = [run for run in runs if named[run["run_id"]] == wanted] or runs
     if len(runs) > 1:
         raise CellsError(
             f"runs of {cell}",
             "should be one",
             f"{len(runs)}, of different images or weight files",
             "Move away those you don't want, or name the files of those you want by images.* and weights.*:"
-            + bullet_list(root / run["path"] for run in runs),
+            + bullet_list(kept.root / run["path"] for run in runs),
         )
     return runs[0] if runs else None
 
 
-def _has_same_files(cell: Cell, path: Path) -> bool:
-    config = RunRecord(path, read_status(path)).config
-    return all(cell.config.get(group) == config.get(group) for group in FILE_GROUPS)
+def _named_files(kept: Kept, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the settings of these runs that name files."""
+    columns = [name for name in kept.columns("runs") if name.split(".")[0] in FILE_GROUPS]
+    rows = kept.read("runs", "run_id", ids, ["run_id", *columns]).to_pylist()
+    return {row.pop("run_id"): _plain(row) for row in rows}
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a row that are not null, with what its table holds as text."""
+    values = {name: from_text(value) if isinstance(value, str) else value for name, value in row.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _check_together(found: Sequence[tuple[Cell, Row]]) -> None:

@@ -85,6 +85,11 @@ class Kept:
         """Return the file of one of `TABLES`."""
         return self.folder / f"{name}.parquet"
 
+    def columns(self, name: str) -> list[str]:
+        """Return the names of the columns of one of `TABLES`."""
+        names: list[str] = pq.read_schema(self.file(name)).names
+        return names
+
     def read(
         self,
         name: str,
