@@ -143,9 +143,10 @@ def load_ledger(
         StoreError: There is no such folder, or a run can't be read.
     """
     check_output(runs)
-    asked = {name for claim in claims.values() for one in claim.questions.values() for name in one.names}
-    named = _named_sweeps(claims, evidence)
-    sources = {name: _source(name, evidence, overrides, runs, asked) for name in named}
+    asked: dict[str, set[str]] = {name: set() for name in _named_sweeps(claims, evidence)}
+    for question in (one for claim in claims.values() for one in claim.questions.values()):
+        asked[question.evidence] |= question.names
+    sources = {name: _source(name, evidence, overrides, runs, names) for name, names in asked.items()}
     if sources and all(source.refused for source in sources.values()):
         raise next(source.refused for source in sources.values() if source.refused)
     entries = [
