@@ -120,13 +120,10 @@ class FigurePage:
         return self.pictures[0][0]
 
 
-def _ledgers() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the claims and the questions of all committed ledgers: all claims, and those of a later day."""
-    ledgers = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(REFERENCE.glob("claims*.json"))
-    ]
-    entries = [one for ledger in ledgers for one in ledger["claims"]]
-    return entries, [_with_interval(row) for ledger in ledgers for row in ledger["questions"]]
+def _ledger() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the claims and the questions of the committed ledger."""
+    ledger = json.loads((REFERENCE / "claims.json").read_text(encoding="utf-8"))
+    return ledger["claims"], [_with_interval(row) for row in ledger["questions"]]
 
 
 def write_reference(results: Path) -> Path:
@@ -141,7 +138,7 @@ def write_reference(results: Path) -> Path:
     site = Site(results / "report" / "reference", "swag-repro")
     evidence = read_evidence()
     claims = read_claims(evidence.sweeps)
-    entries, rows = _ledgers()
+    entries, rows = _ledger()
     record = (REFERENCE / "README.md").read_text(encoding="utf-8")
     figures = dict(_figures(record, site))
     shown = [
@@ -166,7 +163,7 @@ def write_reference(results: Path) -> Path:
     site.page("glance.html", "glance.html", **_glance(site), claims=[one for one in shown if one["answered"]])
     page = site.page(
         "index.html", "front.html", claims=shown, figures=list(figures.values()), verdicts=VERDICTS,
-        answers=[site.copy(path) for path in sorted(REFERENCE.glob("claims*.csv"))], **_front(site),
+        answers=site.copy(REFERENCE / "claims.csv"), **_front(site),
     )  # fmt: skip
     site.finish()
     return page
