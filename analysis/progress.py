@@ -26,6 +26,7 @@ from experiments.science import EXPERIMENT_VERSIONS
 from experiments.sweeps.progress import duration
 from experiments.sweeps.states import Found, state_of
 from experiments.sweeps.sweep import Sweep
+from swag_repro.runs.schema import holds_tables
 
 CELL_COLORS = {
     "done": "green",
@@ -198,6 +199,8 @@ def _state_of_run(cell: Cell, run: Row, root: Path) -> Found:
     path = root / run["path"]
     if run["state"] == "damaged":
         return Found("failed", run["reason"], path=str(path))
+    if run["state"] == "finished" and holds_tables(root):
+        return Found("done", path=str(path))
     found = state_of(path)
     if found.state == "done" and (changed := _reason_stale(cell, run["version"], found.since or 0.0)):
         return replace(found, state="stale", reason=changed)

@@ -26,7 +26,11 @@ from swag_repro.runs.store import Run, Store
 IMAGES = {"content/astronaut": "a" * 64, "style/waves": "b" * 64, "style/dots": "c" * 64}
 PAIRS = [(f"content{index}", f"painting/{index}") for index in range(5)]
 SIZE = (16, 24)
-HELD_OUT = {"vgg19": "resnet50(random)", "resnet50": "vgg19(imagenet)"}
+HELD_OUT = {
+    "vgg19": "resnet50(random)",
+    "resnet50": "vgg19(imagenet)",
+    "resnet50_half": "vgg16(pretrained)",
+}
 SHAPE = {
     "activation": [("max_over_rms", None, 7.0), ("kurtosis", None, 11.0), ("participation_ratio", None, 0.2)],
     "gram": [("effective_rank", None, 1.5)],

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from analysis.commands import main
 from analysis.progress import of_command, of_sweep
+from analysis.tables.collect import collect
 from experiments.asking import compose_cells
 from experiments.science import EXPERIMENT_VERSIONS, scientific
 from experiments.sweeps.composing import Grid
@@ -205,6 +206,15 @@ def test_the_newest_version_counts(tmp_path, cells):
     run_of(tmp_path, cells[0], version=1)
     run_of(tmp_path, cells[0])
     assert of_command(COMMAND, tmp_path).cells[0].state == "done"
+
+
+def test_collected_tables_tell_the_cells_that_are_done(tmp_path, cells):
+    run_of(tmp_path / "out", cells[0])
+    run_of(tmp_path / "out", cells[2], error="broken")
+    collect(tmp_path / "out", tmp_path / "results")
+    found = of_command(COMMAND, tmp_path / "results")
+    assert [cell.state for cell in found.cells[:2]] == ["done", "missing"]
+    assert f"output={tmp_path}" not in found.command
 
 
 def test_a_file_that_changed_since_makes_a_run_stale(tmp_path):
