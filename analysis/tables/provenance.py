@@ -1,4 +1,4 @@
-"""Where files of results come from: a `NAME.provenance.json` beside them lists them and says it."""
+"""The origin of files of results, which a `NAME.provenance.json` beside them tells."""
 
 from __future__ import annotations
 
